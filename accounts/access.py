@@ -1,0 +1,71 @@
+"""The tenancy gate for pages: which organization a signed-in person works in, and what they may do there."""
+
+import uuid
+
+from allauth.account.models import EmailAddress
+from django.http import Http404, HttpRequest
+
+from accounts import organizations
+from accounts.errors import Forbidden
+from accounts.models import Membership, Organization, Role, User
+
+SESSION_KEY = "organization_id"
+
+
+def person_id(request: HttpRequest) -> int:
+    """Return the id of the person who is signed in. Raises Http404 for nobody."""
+    if request.user.pk is None:
+        raise Http404
+    return request.user.pk
+
+
+def membership_for(request: HttpRequest) -> Membership:
+    """Return the person's membership in the organization that they work in now: the chosen one, else their oldest.
+
+    A person who has lost their last one (its other owner removed them) gets a personal one again.
+    Raises Http404 for one who never proved an address, such as an operator's account.
+    """
+    cached: Membership | None = getattr(request, "_voxsite_membership", None)
+    if cached is not None:
+        return cached
+    memberships = (
+        Membership.objects.select_related("organization")
+        .filter(user_id=person_id(request))
+        .order_by("created_at", "pk")
+    )
+    chosen = request.session.get(SESSION_KEY)
+    membership = (memberships.filter(organization_id=chosen).first() if chosen else None) or memberships.first()
+    if membership is None:
+        if not EmailAddress.objects.filter(user_id=person_id(request), verified=True).exists():
+            raise Http404
+        organizations.email_was_verified(User.objects.get(pk=person_id(request)))
+        membership = memberships.get()
+    request._voxsite_membership = membership  # type: ignore[attr-defined]
+    return membership
+
+
+def organization_for(request: HttpRequest) -> Organization:
+    """Return the organization that the person works in now. Every row of a page is reached through it."""
+    return membership_for(request).organization
+
+
+def require_role(request: HttpRequest, role: Role) -> Membership:
+    """Return the membership if it has at least the role's rights, else raise Forbidden."""
+    membership = membership_for(request)
+    if not membership.may(role):
+        raise Forbidden(f"Only an {role.label.lower()} of {membership.organization.name} can do this.")
+    return membership
+
+
+def switch(request: HttpRequest, *, organization_id: uuid.UUID) -> Membership:
+    """Work in another organization from now on. Raises Http404 if the person is not in it."""
+    membership = (
+        Membership.objects.select_related("organization")
+        .filter(user_id=person_id(request), organization_id=organization_id)
+        .first()
+    )
+    if membership is None:
+        raise Http404
+    request.session[SESSION_KEY] = str(organization_id)
+    request._voxsite_membership = membership  # type: ignore[attr-defined]
+    return membership

@@ -1,0 +1,187 @@
+"""Every error that a caller can be told of.
+
+VoxsiteError
+├── BadRequest 400           invalid_request
+│   ├── MissingField         missing_field          param
+│   ├── UnknownField         unknown_field          param
+│   ├── InvalidField         invalid_field          param
+│   ├── BadMedia             (slug of the fault)    param
+│   └── UnsupportedMediaType unsupported_media_type
+├── Unauthorized 401         missing_api_key, invalid_api_key
+├── PaymentRequired 402      insufficient_balance   required_cents, available_cents, required_micros, available_micros
+├── Forbidden 403            forbidden, email_not_verified
+├── NotFound 404             not_found, job_not_found, result_not_found
+├── MethodNotAllowed 405     method_not_allowed
+├── RequestTimeout 408       request_timeout
+├── Conflict 409             conflict, idempotency_key_reused, idempotency_key_in_use, job_has_ended;
+│                            billing.ledger: ReferenceReused, HoldReleased, HoldSettled
+├── TooLarge 413             body_too_large
+├── RateLimited 429          rate_limited           retry_after
+├── InternalError 500        internal_error
+├── UpstreamFailed 502       upstream_failed
+└── NotConfigured 503        not_configured
+
+`type` is public: programs compare it, so it is never renamed. `message` is for people and may change. `data` is sent
+beside them. Domain verbs raise these; only the faces (the gate's views, the pages) turn one into a response.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class VoxsiteError(Exception):
+    """Base of all errors that a caller is told of."""
+
+    http_status: ClassVar[int] = 500
+    default_type: ClassVar[str] = "internal_error"
+    default_message: ClassVar[str] = "Something went wrong on our side. Nothing was charged."
+
+    def __init__(self, message: str = "", *, error_type: str = "", **data: object) -> None:
+        self.message = message or self.default_message
+        self.type = error_type or self.default_type
+        self.data = data
+        super().__init__(self.message)
+
+
+class BadRequest(VoxsiteError):
+    """What was sent cannot be understood or used."""
+
+    http_status = 400
+    default_type = "invalid_request"
+    default_message = "The request could not be understood."
+
+
+class MissingField(BadRequest):
+    """A field that is needed was not sent."""
+
+    default_type = "missing_field"
+
+    def __init__(self, param: str, message: str = "") -> None:
+        super().__init__(message or f"The field '{param}' is required.", param=param)
+
+
+class UnknownField(BadRequest):
+    """A field was sent that this endpoint does not have: more likely a typing error than a wish to be ignored."""
+
+    default_type = "unknown_field"
+
+    def __init__(self, param: str, *, known: list[str]) -> None:
+        shown = param[:64]
+        super().__init__(f"There is no field '{shown}'. Known fields: {', '.join(known)}.", param=shown)
+
+
+class InvalidField(BadRequest):
+    """A field has a value that it cannot have."""
+
+    default_type = "invalid_field"
+
+    def __init__(self, param: str, message: str) -> None:
+        super().__init__(message, param=param)
+
+
+class BadMedia(BadRequest):
+    """The audio cannot be used; the type says why (the slug of `transcription.speech.errors`)."""
+
+    default_type = "invalid_media"
+
+
+class Unauthorized(VoxsiteError):
+    """No key, or none that works."""
+
+    http_status = 401
+    default_type = "invalid_api_key"
+    default_message = "Invalid API key."
+
+
+class PaymentRequired(VoxsiteError):
+    """The balance does not cover the price."""
+
+    http_status = 402
+    default_type = "insufficient_balance"
+
+
+class Forbidden(VoxsiteError):
+    """The caller is known but may not do this."""
+
+    http_status = 403
+    default_type = "forbidden"
+    default_message = "You may not do this."
+
+
+class NotFound(VoxsiteError):
+    """There is no such thing, or it is another organization's: the two look alike on purpose."""
+
+    http_status = 404
+    default_type = "not_found"
+    default_message = "There is nothing at this address."
+
+
+class MethodNotAllowed(VoxsiteError):
+    """The address exists, but not with this method."""
+
+    http_status = 405
+    default_type = "method_not_allowed"
+    default_message = "This address does not answer to that method."
+
+
+class RequestTimeout(VoxsiteError):
+    """The body did not arrive in time."""
+
+    http_status = 408
+    default_type = "request_timeout"
+    default_message = "The request did not arrive in time."
+
+
+class Conflict(VoxsiteError):
+    """The request contradicts what is already so."""
+
+    http_status = 409
+    default_type = "conflict"
+
+
+class TooLarge(VoxsiteError):
+    """The body is larger than this endpoint takes."""
+
+    http_status = 413
+    default_type = "body_too_large"
+    default_message = "The request is too large."
+
+
+class UnsupportedMediaType(BadRequest):
+    """The Content-Type is not one that this endpoint reads: 400 and not 415, as the VoxParse seed's table has it."""
+
+    default_type = "unsupported_media_type"
+
+
+class RateLimited(VoxsiteError):
+    """Too many requests in the window.
+
+    retry_after: whole seconds until one more is taken. headers: what the answer says of the limit.
+    """
+
+    http_status = 429
+    default_type = "rate_limited"
+
+    def __init__(self, *, retry_after: int, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"Too many requests. Try again in {retry_after} seconds.", retry_after=retry_after)
+        self.headers = {"Retry-After": str(retry_after), **(headers or {})}
+
+
+class InternalError(VoxsiteError):
+    """A fault of ours. The text of the cause is logged and never sent."""
+
+
+class UpstreamFailed(VoxsiteError):
+    """A service that we depend on failed."""
+
+    http_status = 502
+    default_type = "upstream_failed"
+    default_message = "A service that we depend on failed. Nothing was charged; try again."
+
+
+class NotConfigured(VoxsiteError):
+    """The operator has not set this part up."""
+
+    http_status = 503
+    default_type = "not_configured"
+    default_message = "This part of the service is not configured."

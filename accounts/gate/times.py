@@ -1,0 +1,8 @@
+"""How the native API writes a moment."""
+
+from datetime import UTC, datetime
+
+
+def show_time(moment: datetime) -> str:
+    """Return a time as the VoxParse seed writes it: `YYYY-MM-DD HH:MM:SS` in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

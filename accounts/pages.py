@@ -1,0 +1,249 @@
+"""Pages of keys, organizations, members and invitations: gate, query, form, render."""
+
+import uuid
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts import access, api_keys, organizations
+from accounts.errors import Conflict, Forbidden, InvalidField, VoxsiteError
+from accounts.forms import InviteForm, KeyForm, OrganizationForm, RoleForm, SwitchForm, roles_up_to
+from accounts.models import ApiKey, Invitation, Membership, Role
+from accounts.page import open_page, page
+
+# --- Keys ------------------------------------------------------------------------------------------------------------
+
+
+@page
+@require_http_methods(["GET", "HEAD", "POST"])
+def keys(request: HttpRequest) -> HttpResponse:
+    """List the keys. A POST makes one, and its answer is the only place where the key itself is ever shown."""
+    membership = access.membership_for(request)
+    form = KeyForm(request.POST or None)
+    new_key = None
+    if request.method == "POST":
+        access.require_role(request, Role.ADMIN)
+        if form.is_valid():
+            new_key = _issue(request, form)
+            form = KeyForm() if new_key else form
+    response = render(
+        request,
+        "accounts/keys.html",
+        {
+            "form": form,
+            "new_key": new_key,
+            "keys": _keys_of(membership),
+            "may_manage": membership.may(Role.ADMIN),
+        },
+        status=400 if request.method == "POST" and new_key is None else 200,
+    )
+    # The answer may hold a secret: neither a cache nor the browser's own history may keep it.
+    response["Cache-Control"] = "no-store, private"
+    return response
+
+
+@page
+@require_POST
+def revoke_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
+    access.require_role(request, Role.ADMIN)
+    key = api_keys.revoke(access.organization_for(request), key_id=key_id)
+    messages.success(request, f"The key “{key.name}” is revoked. Programs that use it get 401 from now on.")
+    return redirect("keys")
+
+
+def _issue(request: HttpRequest, form: KeyForm) -> str | None:
+    try:
+        _, key = api_keys.issue(
+            access.organization_for(request),
+            name=form.cleaned_data["name"],
+            by=request.user,
+            expires_at=form.expires_at,
+            monthly_limit_micros=form.monthly_limit_micros,
+        )
+    except InvalidField as error:
+        field = {"expires_at": "expires_on"}.get(str(error.data.get("param")), str(error.data.get("param")))
+        form.add_error(field if field in form.fields else None, error.message)
+        return None
+    except Conflict as error:
+        form.add_error(None, error.message)
+        return None
+    return key
+
+
+def _keys_of(membership: Membership) -> list[dict[str, Any]]:
+    now = timezone.now()
+    rows = ApiKey.objects.of(membership.organization).select_related("created_by").order_by("-created_at")[:200]
+    shown = [{"row": row, "is_live": row.is_live(now=now)} for row in rows]
+    return sorted(shown, key=lambda key: not key["is_live"])
+
+
+# --- Organizations ---------------------------------------------------------------------------------------------------
+
+
+@page
+@require_POST
+def switch(request: HttpRequest) -> HttpResponse:
+    form = SwitchForm(request.POST)
+    if not form.is_valid():
+        raise Forbidden("Choose one of your organizations.")
+    access.switch(request, organization_id=form.cleaned_data["organization"])
+    return redirect("overview")
+
+
+@page
+@require_http_methods(["GET", "HEAD", "POST"])
+def new_organization(request: HttpRequest) -> HttpResponse:
+    form = OrganizationForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        organization = organizations.create(name=form.cleaned_data["name"], owner=request.user)
+        if EmailAddress.objects.filter(user=request.user, verified=True).exists():
+            organizations.verify(organization)
+        access.switch(request, organization_id=organization.pk)
+        messages.success(request, f"You work in {organization.name} now.")
+        return redirect("overview")
+    return render(request, "accounts/organization_new.html", {"form": form}, status=400 if form.errors else 200)
+
+
+# --- Members ---------------------------------------------------------------------------------------------------------
+
+
+@page
+@require_GET
+def organization(request: HttpRequest) -> HttpResponse:
+    return _show_organization(request)
+
+
+@page
+@require_POST
+def invite(request: HttpRequest) -> HttpResponse:
+    membership = access.require_role(request, Role.ADMIN)
+    form = InviteForm(request.POST, highest=Role(membership.role))
+    if form.is_valid():
+        email = form.cleaned_data["email"]
+        try:
+            organizations.invite(
+                membership.organization, email=email, role=Role(form.cleaned_data["role"]), by=membership
+            )
+        except VoxsiteError as error:
+            form.add_error(None, error.message)
+        else:
+            messages.success(request, f"{email} is invited. The link in the mail works for seven days.")
+            return redirect("organization")
+    return _show_organization(request, form=form, status=400)
+
+
+@page
+@require_POST
+def withdraw_invitation(request: HttpRequest, invitation_id: uuid.UUID) -> HttpResponse:
+    membership = access.require_role(request, Role.ADMIN)
+    invitation = get_object_or_404(_open_invitations(membership), pk=invitation_id)
+    organizations.withdraw(invitation, by=membership)
+    messages.success(request, f"The invitation of {invitation.email} is withdrawn.")
+    return redirect("organization")
+
+
+@page
+@require_POST
+def change_role(request: HttpRequest, membership_id: int) -> HttpResponse:
+    by = access.membership_for(request)
+    member = get_object_or_404(_members(by), pk=membership_id)
+    form = RoleForm(request.POST)
+    if not form.is_valid():
+        raise Forbidden("Choose one of the roles.")
+    role = Role(form.cleaned_data["role"])
+    try:
+        organizations.change_role(member, role=role, by=by)
+    except Conflict as error:
+        messages.error(request, error.message)
+    else:
+        messages.success(request, f"{member.user.email} is {role.label.lower()} now.")
+    return redirect("organization")
+
+
+@page
+@require_POST
+def remove_member(request: HttpRequest, membership_id: int) -> HttpResponse:
+    by = access.membership_for(request)
+    member = get_object_or_404(_members(by), pk=membership_id)
+    try:
+        organizations.remove_member(member, by=by)
+    except Conflict as error:
+        messages.error(request, error.message)
+    else:
+        messages.success(request, f"{member.user.email} is no member any more.")
+    return redirect("organization")
+
+
+@page
+@require_POST
+def leave(request: HttpRequest) -> HttpResponse:
+    membership = access.membership_for(request)
+    try:
+        organizations.leave(membership)
+    except Conflict as error:
+        messages.error(request, error.message)
+        return redirect("organization")
+    request.session.pop(access.SESSION_KEY, None)
+    messages.success(request, f"You left {membership.organization.name}.")
+    return redirect("overview")
+
+
+def _show_organization(request: HttpRequest, *, form: InviteForm | None = None, status: int = 200) -> HttpResponse:
+    membership = access.membership_for(request)
+    role = Role(membership.role)
+    members = list(_members(membership).order_by("created_at", "pk"))
+    owners = sum(member.role == Role.OWNER for member in members)
+    context = {
+        "members": [
+            {
+                "row": member,
+                "is_me": member.user_id == request.user.pk,
+                "may_change": member.user_id != request.user.pk
+                and role.rank >= 1
+                and membership.may(Role(member.role)),
+            }
+            for member in members
+        ],
+        "invitations": _open_invitations(membership),
+        "form": form or InviteForm(highest=role),
+        "roles": roles_up_to(role),
+        "may_manage": membership.may(Role.ADMIN),
+        "may_leave": role != Role.OWNER or owners > 1,
+    }
+    return render(request, "accounts/organization.html", context, status=status)
+
+
+def _members(membership: Membership) -> Any:
+    return Membership.objects.select_related("user", "organization").filter(organization_id=membership.organization_id)
+
+
+def _open_invitations(membership: Membership) -> Any:
+    return Invitation.objects.filter(
+        organization_id=membership.organization_id, accepted_at__isnull=True, expires_at__gt=timezone.now()
+    ).order_by("-created_at")
+
+
+# --- Invitations -----------------------------------------------------------------------------------------------------
+
+
+@open_page
+@require_http_methods(["GET", "HEAD", "POST"])
+def invitation(request: HttpRequest, token: str) -> HttpResponse:
+    """Show an invitation to whoever has its link; a POST by the invited person accepts it."""
+    offer = organizations.invitation_for(token)
+    if request.method == "POST" and request.user.is_authenticated:
+        membership = organizations.accept(token, user=request.user)
+        access.switch(request, organization_id=membership.organization_id)
+        messages.success(request, f"Welcome to {offer.organization.name}.")
+        return redirect("overview")
+    is_theirs = request.user.is_authenticated and request.user.email.lower() == offer.email.lower()
+    response = render(request, "accounts/invitation.html", {"offer": offer, "is_theirs": is_theirs})
+    # The address holds a secret: it must not travel to other sites, nor lie in a cache.
+    response["Referrer-Policy"] = "no-referrer"
+    response["Cache-Control"] = "no-store, private"
+    return response

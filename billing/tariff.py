@@ -1,0 +1,34 @@
+"""The rate of each model, from the settings."""
+
+from django.conf import settings
+
+from accounts.errors import InvalidField
+from billing import pricing
+
+
+class UnknownModel(InvalidField):
+    """There is no price for this model, so there is no such model."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__("model", f"There is no model '{model[:64]}'. Models: {', '.join(models())}.")
+
+
+def models() -> list[str]:
+    """Return the names of all models that have a price."""
+    return list(settings.PRICES_PER_HOUR_MICROS)
+
+
+def rate_of(model: str) -> int:
+    """Return the price of one hour of audio in micro-dollars. Raises UnknownModel."""
+    rates: dict[str, int] = settings.PRICES_PER_HOUR_MICROS
+    if model not in rates:
+        raise UnknownModel(model)
+    return rates[model]
+
+
+def price_of(model: str, duration_ms: int) -> int:
+    """Return the price of so much audio in micro-dollars: at least one second's for anything longer than nothing.
+
+    Raises UnknownModel.
+    """
+    return pricing.transcription_price_micros(duration_ms=duration_ms, rate_micros_per_hour=rate_of(model))

@@ -1,0 +1,48 @@
+/* Small improvements for every page. Without this file everything still works. */
+"use strict";
+
+// Copy buttons: <button data-copy="id of a field or a block of text" hidden>.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  const source = document.getElementById(button.dataset.copy);
+  if (!source) continue;
+  const word = button.textContent;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const text = source.value ?? source.textContent.trim();
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      // No clipboard without a secure connection: select the text, so that the person can copy it.
+      if (source.select) source.select();
+      else getSelection().selectAllChildren(source);
+      button.textContent = "Press Ctrl+C";
+    }
+    setTimeout(() => { button.textContent = word; }, 2000);
+  });
+}
+
+// Menus close when the person clicks elsewhere or presses Escape.
+const openMenus = () => document.querySelectorAll("details.menu[open]");
+document.addEventListener("click", (event) => {
+  for (const menu of openMenus()) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of openMenus()) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+// A time in a transcript plays the recording from there.
+const player = document.querySelector("audio[data-player]");
+if (player) {
+  for (const mark of document.querySelectorAll("a[data-seek]")) {
+    mark.addEventListener("click", (event) => {
+      event.preventDefault();
+      player.currentTime = Number(mark.dataset.seek) / 1000;
+      player.play();
+    });
+  }
+}

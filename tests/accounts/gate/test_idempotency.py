@@ -1,0 +1,76 @@
+from datetime import timedelta
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import QueryDict
+from django.utils import timezone
+from django.utils.datastructures import MultiValueDict
+
+from accounts.errors import Conflict, InvalidField, PaymentRequired
+from accounts.gate import idempotency
+from accounts.models import IdempotencyRecord
+
+
+def once(organization, *, key="k", mark="m", act=lambda: (201, {"id": 1})):
+    return idempotency.once(organization, key=key, request_fingerprint=mark, act=act)
+
+
+def test_answer_is_kept(organization):
+    assert once(organization) == (201, {"id": 1}, False)
+    assert once(organization, act=lambda: pytest.fail("done twice")) == (201, {"id": 1}, True)
+
+
+def test_other_request_with_the_same_key_is_refused(organization):
+    once(organization)
+    with pytest.raises(Conflict) as caught:
+        once(organization, mark="other")
+    assert caught.value.type == "idempotency_key_reused"
+
+
+def test_request_while_the_first_runs_is_refused(organization):
+    def act():
+        with pytest.raises(Conflict) as caught:
+            once(organization)
+        assert caught.value.type == "idempotency_key_in_use"
+        return 201, {}
+
+    once(organization, act=act)
+
+
+def test_organizations_do_not_share_keys(organization, charlies):
+    once(organization)
+    assert once(charlies, mark="other")[2] is False
+
+
+def test_error_frees_the_key(organization):
+    def act():
+        raise PaymentRequired("No money.")
+
+    with pytest.raises(PaymentRequired):
+        once(organization, act=act)
+    assert once(organization)[2] is False
+
+
+@pytest.mark.parametrize("key", ["x" * 256, "a\nb", "a\x00"])
+def test_impossible_keys_are_refused(organization, key):
+    with pytest.raises(InvalidField):
+        once(organization, key=key)
+
+
+def test_old_answers_are_forgotten(organization):
+    once(organization)
+    assert idempotency.purge() == 0
+    IdempotencyRecord.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    assert idempotency.purge() == 1
+
+
+def test_fingerprint_tells_fields_and_files_apart():
+    def mark(query="a=1&b=2", content=b"sound", path="/v1/transcribe"):
+        data = MultiValueDict({**QueryDict(query), "file": [SimpleUploadedFile("name.wav", content)]})
+        return idempotency.fingerprint(path, data=data)
+
+    assert mark() == mark()
+    assert mark(query="b=2&a=1") == mark()
+    assert (
+        len({mark(), mark(query="a=1&b=3"), mark(content=b"other"), mark(path="/v1/other"), mark(query="a=1b=2")}) == 5
+    )

@@ -1,0 +1,52 @@
+import contextlib
+import threading
+
+import pytest
+
+from accounts.errors import RateLimited
+from accounts.gate import limits
+
+
+@pytest.fixture
+def five_a_minute(settings):
+    settings.RATE_LIMITS = {"requests": "5/minute"}
+    limits._limit.cache_clear()
+    yield
+    limits._limit.cache_clear()
+
+
+def test_what_is_left_counts_down(organization, five_a_minute):
+    assert [limits.spend(organization, scope="requests").remaining for _ in range(5)] == [4, 3, 2, 1, 0]
+    with pytest.raises(RateLimited) as caught:
+        limits.spend(organization, scope="requests")
+    assert 1 <= caught.value.data["retry_after"] <= 60
+
+
+def test_organizations_do_not_share_a_limit(organization, charlies, five_a_minute):
+    for _ in range(5):
+        limits.spend(organization, scope="requests")
+    assert limits.spend(charlies, scope="requests").remaining == 4
+
+
+def test_burst_of_threads_gets_no_more_than_the_limit(organization, five_a_minute):
+    admitted = []
+
+    def spend():
+        with contextlib.suppress(RateLimited):
+            admitted.append(limits.spend(organization, scope="requests"))
+
+    threads = [threading.Thread(target=spend) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(admitted) == 5
+
+
+def test_silent_redis_does_not_close_the_door(organization, settings, monkeypatch):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    limits._limiter.cache_clear()
+    try:
+        assert limits.spend(organization, scope="requests").limit == 1000
+    finally:
+        limits._limiter.cache_clear()

@@ -1,0 +1,109 @@
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounts import api_keys
+from accounts.errors import Conflict, InvalidField, NotFound
+from accounts.models import ApiKey
+
+
+def test_key_is_found_again(organization):
+    row, key = api_keys.issue(organization, name=" server ", by=None)
+    assert row.name == "server"
+    found = api_keys.find(key)
+    assert found == row
+    assert found.organization == organization
+
+
+def test_key_itself_is_nowhere_kept(organization):
+    row, key = api_keys.issue(organization, name="server", by=None)
+    stored = ApiKey.objects.values().get(pk=row.pk)
+    assert key not in str(stored)
+    assert key.startswith(stored["prefix"])
+    assert len(stored["prefix"]) < 15
+
+
+def test_keys_have_a_mark_and_a_checksum():
+    key = api_keys.generate()
+    assert key.startswith("vxp_live_")
+    assert len(key) == len("vxp_live_") + 32 + 6
+    assert api_keys.is_well_formed(key)
+    assert api_keys.generate() != key
+
+
+@given(position=st.integers(9, 46), char=st.sampled_from(api_keys.ALPHABET))
+def test_one_mistyped_character_is_noticed_without_the_database(position, char):
+    key = "vxp_live_" + "abcdefghijklmnopqrstuvwxyz012345" + api_keys._checksum("abcdefghijklmnopqrstuvwxyz012345")
+    other = key[:position] + char + key[position + 1 :]
+    assert api_keys.is_well_formed(other) == (other == key)
+
+
+@given(st.text(max_size=60))
+def test_any_text_may_be_offered_as_a_key(text):
+    assert not api_keys.is_well_formed(text)
+
+
+def test_revoked_key_is_not_found(organization):
+    row, key = api_keys.issue(organization, name="server", by=None)
+    first = api_keys.revoke(organization, key_id=row.pk).revoked_at
+    assert api_keys.find(key) is None
+    assert api_keys.revoke(organization, key_id=row.pk).revoked_at == first
+
+
+def test_expired_key_is_not_found(organization):
+    row, key = api_keys.issue(organization, name="server", by=None, expires_at=timezone.now() + timedelta(days=1))
+    assert api_keys.find(key)
+    ApiKey.objects.filter(pk=row.pk).update(expires_at=timezone.now())
+    assert api_keys.find(key) is None
+
+
+def test_stranger_cannot_revoke(organization, charlies):
+    row, key = api_keys.issue(organization, name="server", by=None)
+    with pytest.raises(NotFound):
+        api_keys.revoke(charlies, key_id=row.pk)
+    assert api_keys.find(key)
+
+
+def test_live_keys_are_bounded(organization, settings):
+    settings.MAX_LIVE_API_KEYS = 2
+    row, _ = api_keys.issue(organization, name="one", by=None)
+    api_keys.issue(organization, name="two", by=None)
+    with pytest.raises(Conflict):
+        api_keys.issue(organization, name="three", by=None)
+    api_keys.revoke(organization, key_id=row.pk)
+    api_keys.issue(organization, name="three", by=None)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": ""},
+        {"name": "  "},
+        {"name": "x" * 81},
+        {"name": "server", "monthly_limit_micros": 0},
+        {"name": "server", "monthly_limit_micros": -1},
+        {"name": "server", "expires_at": timezone.now() - timedelta(seconds=1)},
+    ],
+)
+def test_impossible_keys_are_refused(organization, fields):
+    with pytest.raises(InvalidField):
+        api_keys.issue(organization, by=None, **fields)
+    assert not ApiKey.objects.exists()
+
+
+def test_last_use_is_written_at_most_once_a_minute(organization):
+    row, key = api_keys.issue(organization, name="server", by=None)
+    api_keys.find(key)
+    row.refresh_from_db()
+    first = row.last_used_at
+    assert first is not None
+    api_keys.find(key)
+    row.refresh_from_db()
+    assert row.last_used_at == first
+    ApiKey.objects.update(last_used_at=first - timedelta(minutes=2))
+    api_keys.find(key)
+    row.refresh_from_db()
+    assert row.last_used_at >= first

@@ -1,0 +1,329 @@
+"""Pages of keys, members, organizations and invitations: who may see and do what."""
+
+import re
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.core import mail
+from django.test import Client
+from django.utils import timezone
+
+from accounts import api_keys, organizations
+from accounts.models import ApiKey, Invitation, Membership, Organization, Role
+
+KEY = re.compile(r"vxp_live_[0-9A-Za-z]{38}")
+
+
+@pytest.fixture
+def key(organization):
+    return api_keys.issue(organization, name="production", by=None)[0]
+
+
+@pytest.fixture
+def bobs_membership(bob, organization):
+    return Membership.objects.get(user=bob, organization=organization)
+
+
+def invite(organization, alice, email="dora@example.com", role=Role.MEMBER) -> str:
+    by = Membership.objects.get(user=alice, organization=organization)
+    return organizations.invite(organization, email=email, role=role, by=by)[1]
+
+
+# --- Signed out ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/keys/", "/organization/", "/organization/new/"])
+def test_visitor_is_asked_to_sign_in(db, path):
+    response = Client().get(path)
+    assert response.status_code == 302
+    assert response.url == f"/accounts/login/?next={path}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/keys/{uuid.UUID(int=7)}/revoke/",
+        "/organization/switch/",
+        "/organization/leave/",
+        "/organization/invite/",
+        f"/organization/invitations/{uuid.UUID(int=7)}/withdraw/",
+        "/organization/members/1/role/",
+        "/organization/members/1/remove/",
+    ],
+)
+def test_acts_need_a_post_and_a_sign_in(db, alice, client_of, path):
+    assert Client().post(path).status_code == 302
+    assert client_of(alice).get(path).status_code == 405
+
+
+# --- Keys ------------------------------------------------------------------------------------------------------------
+
+
+def test_new_key_is_shown_once_and_works(alice, organization, client_of):
+    client = client_of(alice)
+    fields = {"name": "production", "expires_on": timezone.now().date() + timedelta(days=30), "monthly_limit": "12.50"}
+    response = client.post("/keys/", fields)
+    assert response.status_code == 200
+    assert "no-store" in response["Cache-Control"]
+    (shown,) = set(KEY.findall(response.content.decode()))
+    row = api_keys.find(shown)
+    assert row.organization == organization
+    assert row.monthly_limit_micros == 12_500_000
+    assert row.expires_at.hour == 0
+    assert row.created_by == alice
+    assert not KEY.search(client.get("/keys/").content.decode())
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"name": ""}, "required"),
+        ({"name": "x" * 81}, "at most 80"),
+        ({"name": "a", "expires_on": "2020-01-01"}, "today or a later day"),
+        ({"name": "a", "expires_on": "tomorrow"}, "valid date"),
+        ({"name": "a", "monthly_limit": "0"}, "greater than or equal to 0.01"),
+        ({"name": "a", "monthly_limit": "much"}, "Enter a number"),
+    ],
+)
+def test_bad_key_is_answered_beside_the_field(alice, organization, client_of, fields, says):
+    response = client_of(alice).post("/keys/", fields)
+    assert response.status_code == 400
+    assert says in response.content.decode()
+    assert not ApiKey.objects.exists()
+
+
+def test_key_over_the_most_is_refused_in_words(alice, organization, client_of, settings):
+    settings.MAX_LIVE_API_KEYS = 0
+    response = client_of(alice).post("/keys/", {"name": "a"})
+    assert response.status_code == 400
+    assert "can have 0 live keys" in response.content.decode()
+
+
+def test_owner_revokes_a_key(alice, organization, key, client_of):
+    response = client_of(alice).post(f"/keys/{key.pk}/revoke/", follow=True)
+    assert "is revoked" in response.content.decode()
+    key.refresh_from_db()
+    assert key.revoked_at is not None
+
+
+def test_member_sees_keys_but_neither_makes_nor_revokes_them(bob, key, client_of):
+    client = client_of(bob)
+    page = client.get("/keys/").content.decode()
+    assert key.prefix in page
+    assert "New key" not in page
+    assert client.post("/keys/", {"name": "mine"}).status_code == 403
+    assert client.post(f"/keys/{key.pk}/revoke/").status_code == 403
+    assert ApiKey.objects.get().revoked_at is None
+
+
+def test_stranger_cannot_see_or_revoke_a_key(charlie, key, client_of):
+    client = client_of(charlie)
+    assert key.prefix not in client.get("/keys/").content.decode()
+    response = client.post(f"/keys/{key.pk}/revoke/")
+    assert response.status_code == 404
+    assert "There is nothing at this address" in response.content.decode()
+    key.refresh_from_db()
+    assert key.revoked_at is None
+
+
+def test_name_of_a_key_is_shown_as_text(alice, organization, client_of):
+    client = client_of(alice)
+    client.post("/keys/", {"name": "<script>alert(1)</script>"})
+    page = client.get("/keys/").content.decode()
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+# --- Members ---------------------------------------------------------------------------------------------------------
+
+
+def test_members_are_listed_to_members_only(alice, bob, charlie, client_of):
+    assert "bob@example.com" in client_of(alice).get("/organization/").content.decode()
+    page = client_of(bob).get("/organization/").content.decode()
+    assert "alice@example.com" in page
+    assert "Invite somebody" not in page
+    assert "alice@example.com" not in client_of(charlie).get("/organization/").content.decode()
+
+
+def test_owner_invites_and_the_invited_person_joins(
+    alice, organization, charlie, client_of, django_capture_on_commit_callbacks
+):
+    with django_capture_on_commit_callbacks(execute=True):
+        response = client_of(alice).post(
+            "/organization/invite/", {"email": "charlie@example.com", "role": "admin"}, follow=True
+        )
+    assert "charlie@example.com is invited" in response.content.decode()
+    path = re.search(r"/invitations/[\w-]+/", mail.outbox[-1].body).group()
+    client = client_of(charlie)
+    shown = client.get(path)
+    assert organization.name in shown.content.decode()
+    assert shown["Referrer-Policy"] == "no-referrer"
+    joined = client.post(path, follow=True)
+    assert f"Welcome to {organization.name}" in joined.content.decode()
+    assert joined.context["organization"] == organization
+    assert Membership.objects.get(user=charlie, organization=organization).role == Role.ADMIN
+    assert client.get(path).status_code == 404
+
+
+def test_visitor_with_an_invitation_is_asked_to_sign_in_first(alice, organization):
+    path = f"/invitations/{invite(organization, alice)}/"
+    for response in (Client().get(path), Client().post(path)):
+        assert response.status_code == 200
+        assert f"/accounts/login/?next={path}" in response.content.decode()
+    assert not Membership.objects.filter(user__email="dora@example.com").exists()
+
+
+def test_forwarded_invitation_admits_nobody_else(alice, organization, charlie, client_of):
+    path = f"/invitations/{invite(organization, alice)}/"
+    client = client_of(charlie)
+    assert "This invitation is for" in client.get(path).content.decode()
+    assert client.post(path).status_code == 403
+    assert not Membership.objects.filter(user=charlie, organization=organization).exists()
+
+
+def test_unknown_invitation_is_not_found(db):
+    response = Client().get("/invitations/guess/")
+    assert response.status_code == 404
+    assert "not valid any more" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    "fields", [{"email": "nobody", "role": "member"}, {"email": "a@b.example", "role": "king"}, {}]
+)
+def test_bad_invitation_is_answered_beside_the_field(alice, organization, client_of, fields):
+    assert client_of(alice).post("/organization/invite/", fields).status_code == 400
+    assert not Invitation.objects.exists()
+
+
+def test_member_cannot_invite_and_admin_cannot_make_owners(bob, bobs_membership, client_of):
+    client = client_of(bob)
+    fields = {"email": "dora@example.com", "role": "owner"}
+    assert client.post("/organization/invite/", fields).status_code == 403
+    bobs_membership.role = Role.ADMIN
+    bobs_membership.save()
+    assert client.post("/organization/invite/", fields).status_code == 400
+    assert not Invitation.objects.exists()
+
+
+def test_invitation_can_be_withdrawn_by_its_organization_only(alice, organization, charlie, client_of):
+    invite(organization, alice)
+    path = f"/organization/invitations/{Invitation.objects.get().pk}/withdraw/"
+    assert client_of(charlie).post(path).status_code == 404
+    assert client_of(alice).post(path).status_code == 302
+    assert not Invitation.objects.exists()
+
+
+def test_owner_changes_a_role_and_removes_a_member(alice, bobs_membership, client_of):
+    client = client_of(alice)
+    client.post(f"/organization/members/{bobs_membership.pk}/role/", {"role": "admin"})
+    bobs_membership.refresh_from_db()
+    assert bobs_membership.role == Role.ADMIN
+    client.post(f"/organization/members/{bobs_membership.pk}/remove/")
+    assert not Membership.objects.filter(pk=bobs_membership.pk).exists()
+
+
+def test_stranger_cannot_touch_members(charlie, bobs_membership, client_of):
+    client = client_of(charlie)
+    assert client.post(f"/organization/members/{bobs_membership.pk}/role/", {"role": "owner"}).status_code == 404
+    assert client.post(f"/organization/members/{bobs_membership.pk}/remove/").status_code == 404
+
+
+def test_member_cannot_raise_their_own_role(bob, bobs_membership, client_of):
+    response = client_of(bob).post(f"/organization/members/{bobs_membership.pk}/role/", {"role": "owner"})
+    assert response.status_code == 403
+    bobs_membership.refresh_from_db()
+    assert bobs_membership.role == Role.MEMBER
+
+
+def test_unknown_role_is_refused(alice, bobs_membership, client_of):
+    response = client_of(alice).post(f"/organization/members/{bobs_membership.pk}/role/", {"role": "king"})
+    assert response.status_code == 403
+
+
+def test_last_owner_is_told_why_they_cannot_leave(alice, organization, client_of):
+    response = client_of(alice).post("/organization/leave/", follow=True)
+    assert "An organization needs an owner" in response.content.decode()
+    assert Membership.objects.filter(user=alice).exists()
+
+
+def test_member_leaves(bob, bobs_membership, client_of):
+    client_of(bob).post("/organization/leave/")
+    assert not Membership.objects.filter(pk=bobs_membership.pk).exists()
+
+
+# --- Organizations ---------------------------------------------------------------------------------------------------
+
+
+def test_new_organization_is_verified_and_chosen(alice, organization, client_of):
+    response = client_of(alice).post("/organization/new/", {"name": "Acme"}, follow=True)
+    acme = Organization.objects.get(name="Acme")
+    assert acme.is_verified
+    assert response.context["organization"] == acme
+    assert list(response.context["other_organizations"]) == [organization]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 101])
+def test_organization_needs_a_name(alice, organization, client_of, name):
+    assert client_of(alice).post("/organization/new/", {"name": name}).status_code == 400
+    assert Organization.objects.count() == 1
+
+
+def test_person_switches_between_their_own_organizations_only(alice, organization, charlies, client_of):
+    acme = organizations.create(name="Acme", owner=alice)
+    client = client_of(alice)
+    response = client.post("/organization/switch/", {"organization": acme.pk}, follow=True)
+    assert response.context["organization"] == acme
+    assert client.post("/organization/switch/", {"organization": charlies.pk}).status_code == 404
+    assert client.post("/organization/switch/", {"organization": "mine"}).status_code == 403
+    assert client.get("/overview/").context["organization"] == acme
+
+
+# --- People ----------------------------------------------------------------------------------------------------------
+
+
+ACCOUNT_PAGES = [
+    "/accounts/email/",
+    "/accounts/password/change/",
+    "/accounts/2fa/",
+    "/accounts/2fa/webauthn/",
+    "/accounts/sessions/",
+    "/accounts/logout/",
+]
+
+
+@pytest.mark.parametrize("path", ACCOUNT_PAGES)
+def test_account_pages_have_our_frame(alice, organization, client_of, path):
+    page = client_of(alice).get(path).content.decode()
+    assert 'class="frame"' in page
+    assert "Menu:" not in page
+
+
+@pytest.mark.parametrize("path", ["/accounts/login/", "/accounts/signup/", "/accounts/password/reset/"])
+def test_entrance_pages_have_our_look(db, path):
+    page = Client().get(path).content.decode()
+    assert 'class="entrance"' in page
+    assert "Menu:" not in page
+
+
+def test_sign_up_mails_a_link_that_lets_in(db):
+    client = Client()
+    response = client.post(
+        "/accounts/signup/", {"email": "eve@example.com", "password1": "quiet river 42"}, follow=True
+    )
+    assert "Check your mail" in response.content.decode()
+    assert client.get("/overview/").status_code == 302
+    path = re.search(r"/accounts/confirm-email/[^\s/]+/", mail.outbox[-1].body).group()
+    assert "Yes, confirm it" in client.get(path).content.decode()
+    entered = client.post(path, follow=True)
+    assert entered.redirect_chain[-1][0] == "/overview/"
+    assert entered.context["organization"].is_verified
+
+
+def test_invited_stranger_signs_up_and_comes_back_to_the_invitation(alice, organization):
+    invitation = f"/invitations/{invite(organization, alice, email='dora@example.com')}/"
+    client = Client()
+    client.post("/accounts/signup/", {"email": "dora@example.com", "password1": "quiet river 42", "next": invitation})
+    path = re.search(r"/accounts/confirm-email/[^\s/]+/", mail.outbox[-1].body).group()
+    assert client.post(path).url == invitation
+    assert client.post(invitation, follow=True).context["organization"] == organization

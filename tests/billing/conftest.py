@@ -1,0 +1,36 @@
+"""Organizations without a cent."""
+
+import pytest
+
+from accounts.models import Organization
+from billing import ledger
+from billing.models import EntryKind, Wallet
+
+
+@pytest.fixture
+def acme(db: None) -> Organization:
+    """An organization that was never verified and so has nothing."""
+    return Organization.objects.create(name="Acme")
+
+
+@pytest.fixture
+def rival(db: None) -> Organization:
+    return Organization.objects.create(name="Rival")
+
+
+def fund(organization: Organization, amount_micros: int, reference: str = "") -> Wallet:
+    """Give an organization money and return its wallet."""
+    ledger.credit(
+        organization,
+        amount_micros=amount_micros,
+        kind=EntryKind.CREDIT,
+        reference=reference or f"test:{organization.pk}:{ledger.wallet_of(organization).entries.count()}",
+    )
+    return Wallet.objects.of(organization).get()
+
+
+def money_of(organization: Organization) -> tuple[int, int]:
+    """Return (balance, held) in micro-dollars, after checking that the book agrees."""
+    wallet = Wallet.objects.of(organization).get()
+    assert ledger.verify(wallet) == []
+    return wallet.balance_micros, wallet.held_micros

@@ -1,0 +1,118 @@
+"""Many processes or threads at one wallet, outside of pytest: `contention.py SCENARIO processes|threads ORGANIZATION`.
+
+Run by test_ledger_contention on the database that the environment names. Prints one JSON object.
+"""
+
+import json
+import multiprocessing
+import queue
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+WORKER_COUNT = 8
+# SQLite lets one writer in at a time and all others ask again every so often: nobody may wait as long as this.
+LONGEST_SECONDS = 120
+
+
+def burst(organization: Any, worker: int) -> Counter[str]:
+    """Ask for 50 holds of 1,000 micro-dollars."""
+    from accounts.errors import PaymentRequired
+    from billing import ledger
+
+    seen: Counter[str] = Counter()
+    for number in range(50):
+        try:
+            ledger.reserve(organization, amount_micros=1_000, reference=f"burst:{worker}:{number}")
+            seen["admitted"] += 1
+        except PaymentRequired as error:
+            seen["refused" if error.data["available_micros"] == 999 else "refused too early"] += 1
+    return seen
+
+
+def quarrel(organization: Any, worker: int) -> Counter[str]:
+    """Tell the same facts as all other workers, half of which want to charge what the others want to give back."""
+    from billing import ledger
+    from billing.models import EntryKind
+
+    seen: Counter[str] = Counter()
+    for number in range(15):
+        ledger.credit(organization, amount_micros=1_000, kind=EntryKind.CREDIT, reference=f"credit:{number}")
+        try:
+            hold = ledger.reserve(organization, amount_micros=500, reference=f"work:{number}")
+            ledger.extend(hold, to_micros=700)
+            if worker % 2:
+                seen["charged"] += ledger.settle(hold, actual_micros=600) is not None
+            else:
+                seen["released"] += ledger.release(hold)
+        except (ledger.HoldSettled, ledger.HoldReleased):
+            seen["late"] += 1
+    return seen
+
+
+def _work(scenario: str, organization_id: str, worker: int, start: Any, results: Any) -> None:
+    from django.db import connection
+
+    from accounts.models import Organization
+
+    try:
+        organization = Organization.objects.get(pk=organization_id)
+        start.wait(timeout=LONGEST_SECONDS)
+        results.put(dict({"burst": burst, "quarrel": quarrel}[scenario](organization, worker)))
+    except BaseException as error:
+        start.abort()
+        results.put({f"error: {error!r}": 1})
+        raise
+    finally:
+        connection.close()
+
+
+def main(scenario: str, kind: str, organization_id: str) -> None:
+    import django
+
+    django.setup()
+    start: Any
+    results: Any
+    if kind == "processes":
+        # Forked before the first connection is made, so that none is shared.
+        context = multiprocessing.get_context("fork")
+        start, results, make = context.Barrier(WORKER_COUNT + 1), context.Queue(), context.Process
+    else:
+        start, results, make = threading.Barrier(WORKER_COUNT + 1), queue.Queue(), threading.Thread  # type: ignore[assignment]
+    workers = [
+        make(target=_work, args=(scenario, organization_id, worker, start, results)) for worker in range(WORKER_COUNT)
+    ]
+    for worker in workers:
+        worker.start()
+    start.wait(timeout=LONGEST_SECONDS)
+    began = time.monotonic()
+    seen: Counter[str] = Counter()
+    for _ in workers:
+        seen.update(results.get(timeout=LONGEST_SECONDS))
+    elapsed = time.monotonic() - began
+    for worker in workers:
+        worker.join()
+
+    from accounts.models import Organization
+    from billing import ledger
+    from billing.models import Entry
+
+    organization = Organization.objects.get(pk=organization_id)
+    wallet = ledger.wallet_of(organization)
+    report = {
+        "seen": seen,
+        "seconds": round(elapsed, 2),
+        "balance": wallet.balance_micros,
+        "held": wallet.held_micros,
+        "entries": Entry.objects.of(organization).count(),
+        "faults": ledger.verify(wallet),
+    }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    main(*sys.argv[1:])

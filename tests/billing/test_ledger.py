@@ -1,0 +1,264 @@
+import pytest
+from django.db import transaction
+
+from accounts.errors import PaymentRequired
+from accounts.models import Organization
+from billing import ledger
+from billing.models import Entry, EntryKind, Hold, HoldState, Wallet
+from tests.billing.conftest import fund, money_of
+
+
+def test_wallet_is_made_on_first_need_and_only_once(acme: Organization) -> None:
+    wallet = ledger.wallet_of(acme)
+    assert (wallet.balance_micros, wallet.held_micros) == (0, 0)
+    assert ledger.wallet_of(acme) == wallet
+    assert Wallet.objects.count() == 1
+
+
+# --- credit ----------------------------------------------------------------------------------------------------------
+
+
+def test_credit_adds_money_and_a_line(acme: Organization) -> None:
+    ledger.credit(acme, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1", description="Card")
+    entry = ledger.credit(acme, amount_micros=7, kind=EntryKind.BONUS, reference="topup:1", details={"percent": 5})
+    assert (entry.amount_micros, entry.balance_after_micros, entry.details) == (7, 12, {"percent": 5})
+    assert money_of(acme) == (12, 0)
+
+
+def test_credit_happens_once_per_reference(acme: Organization) -> None:
+    first = ledger.credit(acme, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1")
+    assert ledger.credit(acme, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1") == first
+    assert money_of(acme) == (5, 0)
+
+
+def test_credit_refuses_a_reference_used_for_something_else(acme: Organization, rival: Organization) -> None:
+    ledger.credit(acme, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1")
+    with pytest.raises(ledger.ReferenceReused):
+        ledger.credit(acme, amount_micros=6, kind=EntryKind.PAYMENT, reference="topup:1")
+    with pytest.raises(ledger.ReferenceReused):
+        ledger.credit(rival, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1")
+    assert money_of(acme) == (5, 0)
+    assert not Entry.objects.of(rival).exists()
+
+
+@pytest.mark.parametrize(("kind", "amount"), [(EntryKind.USAGE, 1), (EntryKind.CREDIT, 0), (EntryKind.CREDIT, -1)])
+def test_credit_refuses_what_brings_nothing(acme: Organization, kind: EntryKind, amount: int) -> None:
+    with pytest.raises(ValueError, match=r"credit|bring"):
+        ledger.credit(acme, amount_micros=amount, kind=kind, reference="x:1")
+
+
+# --- reserve ---------------------------------------------------------------------------------------------------------
+
+
+def test_reserve_sets_money_aside(acme: Organization) -> None:
+    fund(acme, 10)
+    hold = ledger.reserve(acme, amount_micros=10, reference="job:1")
+    assert (hold.state, hold.amount_micros, hold.closed_at) == (HoldState.OPEN, 10, None)
+    assert money_of(acme) == (10, 10)
+
+
+def test_reserve_names_the_exact_shortfall(acme: Organization) -> None:
+    fund(acme, 120_500)
+    ledger.reserve(acme, amount_micros=10_000, reference="job:1")
+    with pytest.raises(PaymentRequired) as caught:
+        ledger.reserve(acme, amount_micros=300_001, reference="job:2")
+    assert caught.value.data == {
+        "required_cents": 31,
+        "available_cents": 11,
+        "required_micros": 300_001,
+        "available_micros": 110_500,
+    }
+    assert caught.value.message == (
+        "This needs $0.300001, and $0.1105 is available: $0.189501 is missing. Add funds and try again."
+    )
+    assert money_of(acme) == (120_500, 10_000)
+    assert not Hold.objects.filter(reference="job:2").exists()
+
+
+def test_empty_wallet_admits_only_what_is_free(acme: Organization) -> None:
+    with pytest.raises(PaymentRequired):
+        ledger.reserve(acme, amount_micros=1, reference="job:1")
+    assert ledger.reserve(acme, amount_micros=0, reference="job:2").is_open
+    assert money_of(acme) == (0, 0)
+
+
+def test_reserve_again_returns_the_open_hold_even_when_the_money_is_gone(acme: Organization) -> None:
+    fund(acme, 15)
+    hold = ledger.reserve(acme, amount_micros=10, reference="job:1")
+    assert ledger.reserve(acme, amount_micros=10, reference="job:1") == hold
+    assert ledger.reserve(acme, amount_micros=4, reference="job:1") == hold
+    assert money_of(acme) == (15, 10)
+
+
+def test_reserve_again_after_an_extension_returns_the_hold(acme: Organization) -> None:
+    fund(acme, 15)
+    hold = ledger.extend(ledger.reserve(acme, amount_micros=10, reference="job:1"), to_micros=12)
+    assert ledger.reserve(acme, amount_micros=10, reference="job:1").amount_micros == hold.amount_micros == 12
+    assert money_of(acme) == (15, 12)
+
+
+def test_reserve_refuses_a_reference_used_for_something_else(acme: Organization, rival: Organization) -> None:
+    fund(acme, 100)
+    fund(rival, 100)
+    ledger.reserve(acme, amount_micros=10, reference="job:1")
+    with pytest.raises(ledger.ReferenceReused):
+        ledger.reserve(acme, amount_micros=11, reference="job:1")
+    with pytest.raises(ledger.ReferenceReused):
+        ledger.reserve(rival, amount_micros=10, reference="job:1")
+    assert money_of(acme) == (100, 10)
+    assert money_of(rival) == (100, 0)
+
+
+def test_reserve_refuses_ended_work(acme: Organization) -> None:
+    fund(acme, 100)
+    ledger.settle(ledger.reserve(acme, amount_micros=10, reference="job:1"), actual_micros=10)
+    ledger.release(ledger.reserve(acme, amount_micros=10, reference="job:2"))
+    with pytest.raises(ledger.HoldSettled):
+        ledger.reserve(acme, amount_micros=10, reference="job:1")
+    with pytest.raises(ledger.HoldReleased):
+        ledger.reserve(acme, amount_micros=10, reference="job:2")
+    assert money_of(acme) == (90, 0)
+
+
+def test_refusal_leaves_the_wider_transaction_usable(acme: Organization) -> None:
+    with transaction.atomic():
+        fund(acme, 10)
+        with pytest.raises(PaymentRequired):
+            ledger.reserve(acme, amount_micros=11, reference="job:1")
+        with pytest.raises(ledger.ReferenceReused):
+            ledger.credit(acme, amount_micros=9, kind=EntryKind.CREDIT, reference=Entry.objects.get().reference)
+        ledger.reserve(acme, amount_micros=10, reference="job:2")
+    assert money_of(acme) == (10, 10)
+
+
+def test_wider_transaction_that_fails_takes_all_back(acme: Organization) -> None:
+    fund(acme, 10)
+    with transaction.atomic():
+        ledger.settle(ledger.reserve(acme, amount_micros=10, reference="job:1"), actual_micros=10)
+        transaction.set_rollback(True)
+    assert money_of(acme) == (10, 0)
+    assert not Hold.objects.exists()
+
+
+# --- extend ----------------------------------------------------------------------------------------------------------
+
+
+def test_extend_grows_and_never_shrinks(acme: Organization) -> None:
+    fund(acme, 10)
+    hold = ledger.reserve(acme, amount_micros=4, reference="job:1")
+    ledger.extend(hold, to_micros=9)
+    ledger.extend(hold, to_micros=9)
+    ledger.extend(hold, to_micros=1)
+    assert hold.amount_micros == 9
+    assert money_of(acme) == (10, 9)
+
+
+def test_extend_without_money_names_the_difference(acme: Organization) -> None:
+    fund(acme, 10)
+    hold = ledger.reserve(acme, amount_micros=4, reference="job:1")
+    with pytest.raises(PaymentRequired) as caught:
+        ledger.extend(hold, to_micros=11)
+    assert (caught.value.data["required_micros"], caught.value.data["available_micros"]) == (7, 6)
+    assert hold.amount_micros == 4
+    assert money_of(acme) == (10, 4)
+
+
+# --- settle and release ----------------------------------------------------------------------------------------------
+
+
+def test_settle_replaces_the_hold_by_one_usage_entry(acme: Organization) -> None:
+    fund(acme, 100)
+    hold = ledger.reserve(acme, amount_micros=60, reference="job:1")
+    entry = ledger.settle(hold, actual_micros=42, description="call.mp3", details={"model": "standard"})
+    assert entry is not None
+    assert (entry.kind, entry.reference, entry.amount_micros, entry.balance_after_micros) == (
+        EntryKind.USAGE,
+        "job:1",
+        -42,
+        58,
+    )
+    assert (entry.description, entry.details) == ("call.mp3", {"model": "standard"})
+    assert hold.state == HoldState.SETTLED
+    assert hold.closed_at is not None
+    assert money_of(acme) == (58, 0)
+
+
+def test_settle_again_changes_nothing(acme: Organization) -> None:
+    fund(acme, 100)
+    hold = ledger.reserve(acme, amount_micros=60, reference="job:1")
+    stale = Hold.objects.get(pk=hold.pk)
+    ledger.settle(hold, actual_micros=42)
+    assert ledger.settle(stale, actual_micros=42) is None
+    with pytest.raises(ledger.HoldSettled):
+        ledger.settle(hold, actual_micros=41)
+    with pytest.raises(ledger.HoldSettled):
+        ledger.release(stale)
+    with pytest.raises(ledger.HoldSettled):
+        ledger.extend(stale, to_micros=61)
+    assert money_of(acme) == (58, 0)
+    assert Entry.objects.filter(kind=EntryKind.USAGE).count() == 1
+
+
+def test_settle_for_nothing_writes_no_entry(acme: Organization) -> None:
+    fund(acme, 100)
+    hold = ledger.reserve(acme, amount_micros=60, reference="job:1")
+    assert ledger.settle(hold, actual_micros=0) is None
+    assert ledger.settle(hold, actual_micros=0) is None
+    assert hold.state == HoldState.SETTLED
+    assert money_of(acme) == (100, 0)
+
+
+def test_settle_is_cut_to_the_hold_and_says_so(acme: Organization) -> None:
+    fund(acme, 100)
+    hold = ledger.reserve(acme, amount_micros=60, reference="job:1")
+    entry = ledger.settle(hold, actual_micros=75, details={"model": "standard"})
+    assert entry is not None
+    assert (entry.amount_micros, entry.details) == (-60, {"model": "standard", "uncut_micros": 75})
+    assert ledger.settle(hold, actual_micros=75) is None
+    assert money_of(acme) == (40, 0)
+
+
+def test_settle_takes_more_after_an_extension(acme: Organization) -> None:
+    fund(acme, 100)
+    hold = ledger.extend(ledger.reserve(acme, amount_micros=60, reference="job:1"), to_micros=75)
+    ledger.settle(hold, actual_micros=75)
+    assert money_of(acme) == (25, 0)
+
+
+def test_release_gives_all_back_once(acme: Organization) -> None:
+    fund(acme, 100)
+    hold = ledger.reserve(acme, amount_micros=60, reference="job:1")
+    assert ledger.release(hold) is True
+    assert ledger.release(hold) is False
+    with pytest.raises(ledger.HoldReleased):
+        ledger.settle(hold, actual_micros=1)
+    with pytest.raises(ledger.HoldReleased):
+        ledger.extend(hold, to_micros=61)
+    assert money_of(acme) == (100, 0)
+
+
+def test_negative_amounts_are_refused(acme: Organization) -> None:
+    fund(acme, 100)
+    hold = ledger.reserve(acme, amount_micros=60, reference="job:1")
+    with pytest.raises(ValueError, match="negative"):
+        ledger.reserve(acme, amount_micros=-1, reference="job:2")
+    with pytest.raises(ValueError, match="negative"):
+        ledger.settle(hold, actual_micros=-1)
+    assert money_of(acme) == (100, 60)
+
+
+# --- verify ----------------------------------------------------------------------------------------------------------
+
+
+def test_verify_finds_what_was_written_behind_the_ledgers_back(acme: Organization) -> None:
+    wallet = fund(acme, 100)
+    ledger.reserve(acme, amount_micros=60, reference="job:1")
+    assert ledger.verify(wallet) == []
+    Wallet.objects.filter(pk=wallet.pk).update(balance_micros=101, held_micros=59)
+    Entry.objects.create(
+        wallet=wallet, kind=EntryKind.CREDIT, reference="forged", amount_micros=5, balance_after_micros=100
+    )
+    faults = ledger.verify(wallet)
+    assert [fault.split(" ")[0] for fault in faults] == ["Entry", "The", "Held"]
+    assert "the entries sum to 105" in faults[1]
+    assert "the open holds sum to 60" in faults[2]

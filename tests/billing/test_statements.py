@@ -1,0 +1,126 @@
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from accounts.models import Organization
+from billing import ledger, statements
+from billing.models import EntryKind, Wallet
+from tests.billing.conftest import fund
+
+NOON = datetime(2026, 4, 19, 12, 0, tzinfo=UTC)
+
+
+def pay(organization: Organization, cents: int, *, number: int, bonus_cents: int = 0) -> None:
+    reference = f"topup:{organization.pk}:{number}"
+    ledger.credit(organization, amount_micros=cents * 10_000, kind=EntryKind.PAYMENT, reference=reference)
+    if bonus_cents:
+        ledger.credit(organization, amount_micros=bonus_cents * 10_000, kind=EntryKind.BONUS, reference=reference)
+
+
+def use(organization: Organization, micros: int, *, number: int, description: str = "") -> None:
+    hold = ledger.reserve(organization, amount_micros=micros, reference=f"job:{organization.pk}:{number}")
+    ledger.settle(hold, actual_micros=micros, description=description)
+
+
+def test_balance_of_who_never_had_any_is_zero_and_makes_no_wallet(acme: Organization) -> None:
+    shown = statements.balance(acme)
+    assert (shown.balance_cents, shown.balance_dollars, shown.recent_topups) == (0, "0.00", ())
+    assert (shown.is_expired, shown.expires_at) == (False, None)
+    assert not Wallet.objects.exists()
+
+
+def test_balance_is_what_can_be_spent_rounded_down(acme: Organization) -> None:
+    fund(acme, 100_000_000)
+    ledger.reserve(acme, amount_micros=10_001, reference="job:1")
+    shown = statements.balance(acme)
+    assert (shown.balance_cents, shown.balance_dollars) == (9_998, "99.98")
+    assert (shown.balance_micros, shown.held_micros, shown.available_micros) == (100_000_000, 10_001, 99_989_999)
+    assert shown.held_cents == 2
+
+
+def test_recent_topups_are_the_last_ten_payments_with_their_bonus(acme: Organization, rival: Organization) -> None:
+    for number in range(11):
+        with time_machine.travel(NOON + timedelta(hours=number), tick=False):
+            pay(acme, 1_000 + number, number=number)
+    with time_machine.travel(NOON + timedelta(days=1), tick=False):
+        pay(acme, 20_000, number=99, bonus_cents=1_000)
+        pay(rival, 5_000, number=99)
+    fund(acme, 1)
+    topups = statements.balance(acme).recent_topups
+    assert len(topups) == 10
+    assert topups[0] == statements.TopUp(amount_cents=20_000, bonus_cents=1_000, created_at=NOON + timedelta(days=1))
+    assert [(topup.amount_cents, topup.bonus_cents) for topup in topups[1:]] == [
+        (1_000 + number, 0) for number in range(10, 1, -1)
+    ]
+
+
+def test_balance_takes_three_queries(acme: Organization, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    pay(acme, 20_000, number=1, bonus_cents=1_000)
+    with django_assert_num_queries(3):
+        statements.balance(acme)
+
+
+def test_entries_come_in_pages_newest_first(acme: Organization, rival: Organization) -> None:
+    for number in range(5):
+        fund(acme, 10 + number)
+    fund(rival, 1)
+    first = statements.entries(acme, limit=2)
+    second = statements.entries(acme, limit=10, before=first[-1].pk)
+    assert [entry.amount_micros for entry in first + second] == [14, 13, 12, 11, 10]
+    assert [entry.balance_after_micros for entry in first] == [60, 46]
+
+
+def test_open_holds_are_those_of_work_under_way(acme: Organization, rival: Organization) -> None:
+    fund(acme, 100)
+    fund(rival, 100)
+    open_hold = ledger.reserve(acme, amount_micros=1, reference="job:1")
+    ledger.release(ledger.reserve(acme, amount_micros=1, reference="job:2"))
+    ledger.reserve(rival, amount_micros=1, reference="job:3")
+    assert statements.open_holds(acme) == [open_hold]
+
+
+def test_spent_since_counts_usage_only(acme: Organization) -> None:
+    fund(acme, 100)
+    with time_machine.travel(NOON - timedelta(seconds=1), tick=False):
+        use(acme, 7, number=1)
+    with time_machine.travel(NOON, tick=False):
+        use(acme, 5, number=2)
+        use(acme, 3, number=3)
+    assert statements.spent_since(acme, NOON) == 8
+    assert statements.spent_since(acme, timezone.now() + timedelta(days=1)) == 0
+
+
+def test_csv_is_the_whole_book_in_order(
+    acme: Organization, rival: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statements, "CSV_BATCH_COUNT", 2)
+    with time_machine.travel(NOON, tick=False):
+        fund(acme, 1_000_000, reference="a")
+        fund(acme, 2_000_000, reference="b")
+        fund(rival, 9, reference="c")
+        use(acme, 29_542, number=1, description='=HYPERLINK("https://example.com"), "quoted"\nname.mp3')
+    texts = list(statements.csv_lines(acme))
+    assert len(texts) == 3
+    rows = list(csv.reader(io.StringIO("".join(texts), newline="")))
+    assert rows == [
+        ["time_utc", "kind", "description", "reference", "amount_usd", "balance_after_usd"],
+        ["2026-04-19 12:00:00", "credit", "", "a", "1.000000", "1.000000"],
+        ["2026-04-19 12:00:00", "credit", "", "b", "2.000000", "3.000000"],
+        [
+            "2026-04-19 12:00:00",
+            "usage",
+            '\'=HYPERLINK("https://example.com"), "quoted"\nname.mp3',
+            f"job:{acme.pk}:1",
+            "-0.029542",
+            "2.970458",
+        ],
+    ]
+
+
+def test_csv_of_an_empty_book_is_its_heading(acme: Organization) -> None:
+    assert list(statements.csv_lines(acme)) == ["time_utc,kind,description,reference,amount_usd,balance_after_usd\r\n"]

@@ -1,0 +1,207 @@
+"""The main job in a real browser against the real product: from sign-up to the line in the ledger."""
+
+import itertools
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import DESKTOP, PHONE
+from tests.conftest import AUDIO, text_of
+
+pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
+
+PASSWORD = "quiet river 42 stones"
+TRANSCRIPTION_MS = 60_000
+KEY = re.compile(r"vxp_live_[0-9A-Za-z]{38}")
+numbers = itertools.count(1)
+
+
+def sign_up(page: Page, site: str) -> str:
+    """Make an account and confirm its address by the mail that development keeps; return the address."""
+    email = f"anna{next(numbers)}@example.com"
+    page.goto(f"{site}/")
+    page.get_by_role("link", name="Start free").first.click()
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Start free").click()
+    expect(page.get_by_role("heading", name="Check your mail")).to_be_visible()
+    page.get_by_role("link", name="Open the kept mail").click()
+    page.get_by_role("row", name=email).get_by_role("link").first.click()
+    page.get_by_role("link", name="accounts/confirm-email").click()
+    page.get_by_role("button", name="Yes, confirm it").click()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    return email
+
+
+@pytest.fixture(scope="session")
+def signed_in(chromium: Browser, site: str) -> dict:
+    """The cookies of somebody who made an account: sign-ups are few, because the product limits them by address."""
+    context = chromium.new_context(viewport=DESKTOP)
+    sign_up(context.new_page(), site)
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def person(open_window: Callable[..., Page], signed_in: dict) -> Page:
+    """A window in which somebody is signed in."""
+    return open_window(storage_state=signed_in)
+
+
+def test_from_sign_up_to_the_line_in_the_ledger(open_window, site):
+    page = open_window()
+    email = sign_up(page, site)
+    expect(page.get_by_text("First steps")).to_be_visible()
+
+    page.get_by_role("link", name="Make an API key").click()
+    page.get_by_label("Name").fill("production")
+    page.get_by_role("button", name="Make key").click()
+    key = page.get_by_label("New API key").input_value()
+    assert KEY.fullmatch(key)
+    page.reload()
+    balance = requests.get(f"{site}/v1/balance", headers={"X-API-Key": key}, timeout=10)
+    assert balance.json()["balance_cents"] == 100
+
+    page.get_by_role("link", name="Upload").first.click()
+    expect(page.get_by_text("Standard, $0.30 per hour")).to_be_visible()
+    page.locator("input[type=file]").set_input_files(AUDIO / "dialogue.mp3")
+    page.get_by_role("button", name="Transcribe").click()
+    expect(page.get_by_role("heading", name="dialogue.mp3")).to_be_visible()
+    # The page asks for progress and loads itself anew at the end.
+    article = page.get_by_role("article")
+    article.wait_for(timeout=TRANSCRIPTION_MS)
+    assert " ".join(article.locator("p").all_inner_texts()) == text_of("dialogue.mp3")
+    names = article.locator(".who b").all_inner_texts()
+    assert names == ["Speaker 1", "Speaker 2", "Speaker 1", "Speaker 2", "Speaker 1"]
+    colours = [name.evaluate("name => getComputedStyle(name).color") for name in article.locator(".who b").all()]
+    assert len(set(colours)) == 2
+
+    page.get_by_text("Download", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Subtitles, SRT").click()
+    assert download.value.suggested_filename == "dialogue.srt"
+
+    page.get_by_role("link", name="Billing").first.click()
+    line = page.get_by_role("row", name="Transcription of dialogue.mp3")
+    # 15.62 s are 16 started seconds: 300,000 / 3,600 x 16 = 1,333 micro-dollars.
+    expect(line).to_contain_text("\N{MINUS SIGN}$0.001333")
+    expect(line).to_contain_text("$0.998667")
+
+    page.get_by_role("button", name="Sign out").first.click()
+    page.goto(f"{site}/billing/")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    expect(page.get_by_role("row", name="Transcription of dialogue.mp3")).to_be_visible()
+
+
+def test_several_files_are_sent_one_by_one_and_watched(person, site):
+    person.goto(f"{site}/transcripts/upload/")
+    person.locator("input[type=file]").set_input_files(
+        [AUDIO / "sentence-slt.m4a", AUDIO / "silence.wav", AUDIO / "sentence-slt.mp4"]
+    )
+    person.get_by_role("button", name="Transcribe 3 files").click()
+    expect(person.get_by_text("Queued.")).to_have_count(3)
+    person.get_by_role("link", name="See all transcripts").click()
+    expect(person.locator("#live[hx-get]")).to_have_count(0, timeout=TRANSCRIPTION_MS)
+    for name in ("sentence-slt.m4a", "silence.wav", "sentence-slt.mp4"):
+        expect(person.get_by_role("row", name=name)).to_contain_text("Completed")
+    person.get_by_role("link", name="silence.wav").click()
+    expect(person.get_by_role("heading", name="No speech was found")).to_be_visible()
+
+
+def test_upload_works_without_javascript(open_window, signed_in, site):
+    page = open_window(java_script_enabled=False, storage_state=signed_in)
+    page.goto(f"{site}/transcripts/upload/")
+    page.locator("input[type=file]").set_input_files(AUDIO / "sentence-slt.wav")
+    page.get_by_role("button", name="Transcribe").click()
+    expect(page.get_by_role("heading", name="sentence-slt.wav")).to_be_visible()
+    expect(page.get_by_role("link", name="Look again")).to_be_visible()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
+def test_guides_node_example_runs_as_it_stands(person, site, tmp_path):
+    said = run_example(person, site, tmp_path, language="Node", program="example.mjs", command=["node"])
+    assert said == text_of("dialogue.mp3")
+
+
+def test_guides_python_example_runs_as_it_stands(person, site, tmp_path):
+    said = run_example(person, site, tmp_path, language="Python", program="example.py", command=[sys.executable])
+    assert said == text_of("dialogue.mp3")
+
+
+def run_example(page: Page, site: str, folder: Path, *, language: str, program: str, command: list[str]) -> str:
+    """Run the guide's example with a new key beside a recording; return the words that it printed."""
+    page.goto(f"{site}/keys/")
+    page.get_by_label("Name").fill(f"{language} example")
+    page.get_by_role("button", name="Make key").click()
+    key = page.get_by_label("New API key").input_value()
+    page.goto(f"{site}/docs/")
+    guide = page.locator("#start")
+    guide.get_by_text(language, exact=True).click()
+    code = guide.get_by_label(language, exact=True).locator("code").inner_text()
+    (folder / program).write_text(code.replace(f"{key[:13]}...", key))
+    shutil.copy(AUDIO / "dialogue.mp3", folder / "recording.mp3")
+    done = subprocess.run([*command, program], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    assert {speaker for speaker, _ in lines} == {"S1", "S2"}
+    return " ".join(words for _, words in lines)
+
+
+PAGES = [
+    "/",
+    "/pricing/",
+    "/docs/",
+    "/dev/mail/",
+    "/overview/",
+    "/transcripts/",
+    "/transcripts/upload/",
+    "/billing/",
+    "/keys/",
+    "/organization/",
+    "/organization/new/",
+    "/accounts/email/",
+    "/accounts/password/change/",
+    "/accounts/2fa/",
+    "/accounts/2fa/webauthn/",
+    "/accounts/sessions/",
+]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, {"width": 820, "height": 1180}, PHONE], ids=["desktop", "tablet", "phone"])
+def test_no_page_is_wider_than_its_window(open_window, signed_in, site, size, scheme):
+    page = open_window(viewport=size, color_scheme=scheme, storage_state=signed_in)
+    for path in PAGES:
+        page.goto(f"{site}{path}")
+        widths = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert widths[0] <= widths[1], path
+
+
+def test_phone_reaches_every_page_from_its_bar(open_window, signed_in, site):
+    page = open_window(viewport=PHONE, has_touch=True, storage_state=signed_in)
+    page.goto(f"{site}/overview/")
+    bar = page.get_by_role("navigation", name="Main, short")
+    bar.get_by_text("More").tap()
+    bar.get_by_role("link", name="Keys").tap()
+    expect(page.get_by_role("heading", name="API keys")).to_be_visible()
+
+
+def test_keyboard_shows_where_it_is(person, site):
+    person.goto(f"{site}/overview/")
+    person.keyboard.press("Tab")
+    expect(person.get_by_role("link", name="Skip to the content")).to_be_focused()
+    for _ in range(4):
+        person.keyboard.press("Tab")
+        outline = person.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"

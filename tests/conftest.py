@@ -1,0 +1,154 @@
+"""People and things that every test may ask for: Alice owns an organization, Bob is in it, Charlie is a stranger."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client, TransactionTestCase
+from redis import Redis
+
+from accounts import api_keys, organizations
+from accounts.models import Membership, Organization, Role, User
+from billing import triggers
+
+FIXTURES = Path(__file__).parent / "fixtures"
+AUDIO = FIXTURES / "audio"
+
+
+def text_of(file_name: str) -> str:
+    """Return what is said in a recording of tests/fixtures/audio."""
+    recordings = json.loads((AUDIO / "recordings.json").read_text())
+    return next(recording["text"] for recording in recordings if recording["file"] == file_name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tables_can_be_emptied() -> Iterator[None]:
+    """TransactionTestCase ends by emptying all tables, which the ledger's triggers refuse."""
+    original = TransactionTestCase._fixture_teardown
+
+    def teardown(self: TransactionTestCase) -> None:
+        with triggers.suspended(connection):
+            original(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", teardown)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def clean_redis() -> None:
+    """Start every test without counted requests, cached values or queued tasks."""
+    with Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
+
+
+def make_user(email: str) -> User:
+    user = User.objects.create_user(email, "correct horse battery")
+    EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
+    organizations.email_was_verified(user)
+    return user
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return make_user("alice@example.com")
+
+
+@pytest.fixture
+def organization(alice: User) -> Organization:
+    """Alice's personal organization, with the sign-up credit of development."""
+    return Organization.objects.get(memberships__user=alice)
+
+
+@pytest.fixture
+def bob(organization: Organization) -> User:
+    """A member of Alice's organization, and of no other."""
+    user = User.objects.create_user("bob@example.com", "correct horse battery")
+    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    Membership.objects.create(organization=organization, user=user, role=Role.MEMBER)
+    return user
+
+
+@pytest.fixture
+def charlie(db: None) -> User:
+    """A stranger with an organization of their own."""
+    return make_user("charlie@example.com")
+
+
+@pytest.fixture
+def charlies(charlie: User) -> Organization:
+    return Organization.objects.get(memberships__user=charlie)
+
+
+@pytest.fixture
+def client_of() -> Callable[[User], Client]:
+    """A browser in which the person is signed in."""
+
+    def sign_in(user: User) -> Client:
+        client = Client()
+        client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+        return client
+
+    return sign_in
+
+
+class Api:
+    """A program that calls with a key."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.client = Client(raise_request_exception=False)
+
+    def get(self, path: str, **fields: Any) -> Any:
+        return self.client.get(path, fields, headers={"X-API-Key": self.key})
+
+    def post(
+        self, path: str, fields: dict[str, Any] | None = None, headers: dict[str, str] | None = None, **kwargs: Any
+    ) -> Any:
+        return self.client.post(path, fields or {}, headers={"X-API-Key": self.key, **(headers or {})}, **kwargs)
+
+    def transcribe(self, name: str = "sentence-slt.wav", content: bytes | None = None, **fields: Any) -> Any:
+        """POST /v1/transcribe with a recording of tests/fixtures/audio, or with these bytes."""
+        content = (AUDIO / name).read_bytes() if content is None else content
+        return self.post("/v1/transcribe", {"file": SimpleUploadedFile(name, content), **fields})
+
+
+@pytest.fixture
+def api(organization: Organization) -> Api:
+    _, key = api_keys.issue(organization, name="test", by=None)
+    return Api(key)
+
+
+@pytest.fixture
+def stranger(charlies: Organization) -> Api:
+    _, key = api_keys.issue(charlies, name="test", by=None)
+    return Api(key)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[str]:
+    """The real engine process, on the socket that the settings name."""
+    from transcription.speech.engines import remote
+
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "engine"], cwd=settings.BASE_DIR, env={**os.environ, "VOXSITE_ENV": "development"}
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while remote.health(settings.ENGINE_SOCKET, timeout_seconds=1) is None:
+            assert process.poll() is None, "the engine process ended"
+            assert time.monotonic() < deadline, "the engine does not answer"
+        yield settings.ENGINE_SOCKET
+    finally:
+        process.terminate()
+        process.wait(timeout=20)

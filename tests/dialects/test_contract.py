@@ -1,0 +1,265 @@
+"""The same scenarios against every dialect: what all of our customers may rely on, whichever words they speak."""
+
+import threading
+
+import pytest
+from django.core.files.storage import default_storage
+from django.test import Client
+
+from accounts import api_keys
+from accounts.models import Organization
+from billing import statements
+from billing.models import Hold, Wallet
+from tests.conftest import AUDIO, text_of
+from tests.dialects.faces import FACES, SENTENCE
+from transcription import media, work
+from transcription.models import Job, JobItem, Media
+from transcription.speech import pipeline
+from transcription.speech.errors import EngineFailed
+
+CONTENT = (AUDIO / SENTENCE).read_bytes()
+
+
+@pytest.fixture(params=FACES, ids=lambda face: face.name)
+def face(request):
+    return request.param
+
+
+@pytest.fixture
+def client():
+    return Client(raise_request_exception=False)
+
+
+@pytest.fixture
+def key(organization):
+    return api_keys.issue(organization, name="contract", by=None)[1]
+
+
+@pytest.fixture
+def strangers_key(charlies):
+    return api_keys.issue(charlies, name="contract", by=None)[1]
+
+
+def run_all():
+    for item in JobItem.objects.filter(status="queued"):
+        work.run_item(item.pk)
+
+
+def stored_files(folder="media"):
+    try:
+        owners, _ = default_storage.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [name for owner in owners for name in default_storage.listdir(f"{folder}/{owner}")[1]]
+
+
+@pytest.fixture
+def assert_no_trace(organization):
+    """Return a check that nothing was charged, held, stored or recorded since the test began."""
+    before = statements.balance(organization).balance_micros
+    files = set(stored_files())
+
+    def check():
+        assert statements.balance(organization).balance_micros == before
+        assert statements.balance(organization).held_micros == 0
+        assert not Job.objects.exists()
+        assert not Media.objects.exists()
+        assert set(stored_files()) == files
+
+    return check
+
+
+def test_same_audio_gives_the_same_words(face, client, key, engine):
+    accepted = face.submit(client, key=key, content=CONTENT)
+    assert face.was_accepted(accepted)
+    run_all()
+    expected = text_of(SENTENCE)
+    assert face.words(client, key=key, job_id=face.job_id(accepted)).lower() == expected.lower()
+
+
+def test_without_a_key(face, client, key, assert_no_trace):
+    failure = face.failure(face.submit(client, key=None, content=CONTENT))
+    assert (failure.status, failure.type) == (401, "missing_api_key")
+    assert_no_trace()
+
+
+@pytest.mark.parametrize("bad", ["nonsense", "vxp_live_" + "A" * 38, "vxp_live_\u00e9", " ", "x" * 5000])
+def test_with_a_wrong_key(face, client, bad, assert_no_trace):
+    assert face.failure(face.submit(client, key=bad, content=CONTENT)).status == 401
+    assert_no_trace()
+
+
+def test_with_a_revoked_key(face, client, organization, key, assert_no_trace):
+    api_keys.revoke(organization, key_id=organization.api_keys.get().pk)
+    failure = face.failure(face.submit(client, key=key, content=CONTENT))
+    assert (failure.status, failure.type) == (401, "invalid_api_key")
+    assert_no_trace()
+
+
+def test_with_the_key_of_an_unverified_owner(face, client, organization, key, assert_no_trace):
+    Organization.objects.update(verified_at=None)
+    failure = face.failure(face.submit(client, key=key, content=CONTENT))
+    assert (failure.status, failure.type) == (403, "email_not_verified")
+    assert_no_trace()
+
+
+def test_strangers_job_is_not_there(face, client, key, strangers_key):
+    job_id = face.job_id(face.submit(client, key=key, content=CONTENT))
+    for path in face.job_paths(job_id):
+        for method in (client.get, client.delete, client.post):
+            assert method(path, headers=face.headers(strangers_key)).status_code in {404, 405}
+        failure = face.failure(client.get(path, headers=face.headers(strangers_key)))
+        unknown = face.failure(client.get(path.replace(job_id, "0" * 8 + job_id[8:]), headers=face.headers(key)))
+        assert failure == unknown
+
+
+def test_without_money(face, client, key, organization, assert_no_trace):
+    Wallet.objects.update(balance_micros=1)
+    failure = face.failure(face.submit(client, key=key, content=CONTENT))
+    assert (failure.status, failure.type) == (402, "insufficient_balance")
+    assert not Hold.objects.exists()
+    assert not Job.objects.exists()
+    assert not Media.objects.exists()
+
+
+def test_too_large(face, client, key, settings, assert_no_trace):
+    settings.MAX_UPLOAD_BYTES = 1000
+    assert face.failure(face.submit(client, key=key, content=CONTENT)).status == 413
+    assert_no_trace()
+
+
+def test_unknown_option_is_named(face, client, key, assert_no_trace):
+    failure = face.failure(face.submit(client, key=key, content=CONTENT, langauge="en"))
+    assert failure.status == 400
+    assert "langauge" in failure.message
+    assert_no_trace()
+
+
+def test_unknown_path(face, client, key):
+    for headers in ({}, face.headers(key)):
+        assert face.failure(client.get(face.unknown_path, headers=headers)).status == 404
+        assert face.failure(client.post(face.unknown_path, headers=headers)).status == 404
+
+
+def test_wrong_method(face, client, key):
+    for method in (client.get, client.put, client.delete, client.options, client.patch):
+        response = method(face.submit_path, headers=face.headers(key))
+        assert face.failure(response).status == 405
+        assert "POST" in response.headers["Allow"]
+
+
+def test_broken_multipart(face, client, key, assert_no_trace):
+    for content_type in ("multipart/form-data; boundary=x", "multipart/form-data"):
+        response = client.post(
+            face.submit_path, b"--y\r\nthis is no part", content_type=content_type, headers=face.headers(key)
+        )
+        assert face.failure(response).status == 400
+    assert_no_trace()
+
+
+def test_wrong_content_type(face, client, key, assert_no_trace):
+    response = client.post(face.submit_path, b"<xml/>", content_type="application/xml", headers=face.headers(key))
+    assert face.failure(response).status == 400
+    assert_no_trace()
+
+
+def test_engine_failure_costs_nothing(face, client, key, organization, monkeypatch, settings):
+    settings.JOB_ATTEMPTS = 1
+    before = statements.balance(organization).balance_micros
+    job_id = face.job_id(face.submit(client, key=key, content=CONTENT))
+
+    def fail(*_, **__):
+        raise EngineFailed
+
+    monkeypatch.setattr(pipeline, "run", fail)
+    run_all()
+    assert face.failure_of_job(client, key=key, job_id=job_id)["type"] == "engine_failed"
+    assert statements.balance(organization).balance_micros == before
+
+
+def test_crash_of_the_work_costs_nothing_and_tells_nothing(
+    face, client, key, organization, monkeypatch, settings, caplog
+):
+    settings.JOB_ATTEMPTS = 1
+    before = statements.balance(organization).balance_micros
+    job_id = face.job_id(face.submit(client, key=key, content=CONTENT))
+
+    def crash(*_, **__):
+        raise RuntimeError("a secret in a traceback")
+
+    monkeypatch.setattr(pipeline, "run", crash)
+    run_all()
+    error = face.failure_of_job(client, key=key, job_id=job_id)
+    assert error["type"] == "internal_error"
+    assert "secret" not in str(error)
+    assert "a secret in a traceback" in caplog.text
+    assert statements.balance(organization).balance_micros == before
+
+
+def test_crash_of_a_view_is_logged_and_tells_nothing(face, client, key, monkeypatch, caplog, assert_no_trace):
+    def crash(*_, **__):
+        raise RuntimeError("a secret in a traceback")
+
+    monkeypatch.setattr(media, "accept", crash)
+    response = face.submit(client, key=key, content=CONTENT)
+    assert face.failure(response).status == 500
+    assert b"secret" not in response.content
+    assert "a secret in a traceback" in caplog.text
+    assert response.headers["X-Request-Id"] in caplog.text
+    assert_no_trace()
+
+
+def test_rate_limit(face, client, key, settings):
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "uploads": "2/minute"}
+    from accounts.gate import limits
+
+    limits._limit.cache_clear()
+    try:
+        codes = [face.submit(client, key=key, content=b"no audio").status_code for _ in range(2)]
+        assert 429 not in codes
+        response = face.submit(client, key=key, content=b"no audio")
+        assert face.failure(response).status == 429
+        assert 1 <= int(response.headers["Retry-After"]) <= 60
+        assert response.headers["x-ratelimit-limit-requests"] == "2"
+        assert response.headers["x-ratelimit-remaining-requests"] == "0"
+    finally:
+        limits._limit.cache_clear()
+
+
+def test_every_answer_carries_its_limits_and_request_id(face, client, key):
+    response = client.get(face.job_paths("00000000-0000-0000-0000-000000000000")[0], headers=face.headers(key))
+    assert response.headers["X-Request-Id"].startswith("req_")
+    assert int(response.headers["x-ratelimit-remaining-requests"]) < int(response.headers["x-ratelimit-limit-requests"])
+    assert response.headers["x-ratelimit-reset-requests"].endswith("s")
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_sent_twice_with_one_idempotency_key_is_done_once(face, client, key, organization):
+    def submit(content=CONTENT):
+        body = {"file": face_file(content)}
+        return client.post(face.submit_path, body, headers={**face.headers(key), "Idempotency-Key": "order-1"})
+
+    first, second = submit(), submit()
+    assert face.job_id(first) == face.job_id(second)
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert Job.objects.count() == 1
+    other = face.failure(submit((AUDIO / "sentence-slt.flac").read_bytes()))
+    assert (other.status, other.type) == (409, "idempotency_key_reused")
+
+
+def test_error_does_not_use_up_the_idempotency_key(face, client, key):
+    headers = {**face.headers(key), "Idempotency-Key": "order-2"}
+    assert client.post(face.submit_path, {"file": face_file(b"no audio")}, headers=headers).status_code == 400
+    assert face.was_accepted(client.post(face.submit_path, {"file": face_file(CONTENT)}, headers=headers))
+
+
+def face_file(content):
+    from django.core.files.uploadedfile import SimpleUploadedFile
+
+    return SimpleUploadedFile(SENTENCE, content)
+
+
+def test_no_thread_is_left_behind(face, client, key, engine):
+    face.submit(client, key=key, content=CONTENT)
+    run_all()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("heart of")]

@@ -1,0 +1,34 @@
+"""The world of the tests: a data folder of their own and a Redis, made before the settings are read (see addopts)."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from voxsite.serve import embedded_redis
+
+os.environ.setdefault("VOXSITE_ENV", "development")
+# Asyncio test helpers and Playwright run an event loop in the main thread, where Django would refuse the database.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    folder = Path(tempfile.mkdtemp(prefix="voxsite-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["VOXSITE_TEST_DIR"] = str(folder)
+
+worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+os.environ["VOXSITE_DATA_DIR"] = str(Path(os.environ["VOXSITE_TEST_DIR"]) / worker)
+
+
+if not os.environ.get("REDIS_URL"):
+    process, os.environ["REDIS_URL"] = embedded_redis.start(Path(os.environ["VOXSITE_TEST_DIR"]))
+    atexit.register(embedded_redis.stop, process)
+
+# Every worker has a Redis database of its own: tests empty it.
+base, _, _ = os.environ["REDIS_URL"].partition("?")
+if base.startswith("unix://"):
+    os.environ["REDIS_URL"] = f"{base}?db={worker}"
+else:
+    scheme, _, rest = base.partition("://")
+    os.environ["REDIS_URL"] = f"{scheme}://{rest.split('/')[0]}/{int(worker) + 1}"

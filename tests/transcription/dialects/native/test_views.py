@@ -1,0 +1,220 @@
+"""The native addresses; what all dialects share is in tests/dialects/test_contract.py."""
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from billing import statements
+from tests.conftest import AUDIO, text_of
+from tests.fixtures import hostile
+from tests.transcription.factories import make_job, make_transcript
+from transcription import jobs, work
+from transcription.models import Job, JobItem, Media
+
+
+def finish(job, text="hello there"):
+    item = jobs.claim(job.items.get().pk)
+    jobs.finish_item(item, transcript=make_transcript(text))
+    job.refresh_from_db()
+    return job
+
+
+def run_all():
+    for item in JobItem.objects.filter(status="queued"):
+        work.run_item(item.pk)
+
+
+def test_created_job_looks_as_in_the_seed(api):
+    response = api.transcribe(model="standard", language="en")
+    assert response.status_code == 201
+    body = response.json()
+    assert set(body) == {"job_id", "status", "model", "message"}
+    assert (body["status"], body["model"], body["message"]) == ("queued", "standard", "Job queued for processing.")
+
+
+def test_both_headers_are_read(api):
+    for headers in (
+        {"X-API-Key": api.key},
+        {"Authorization": f"Bearer {api.key}"},
+        {"Authorization": f"bearer {api.key}"},
+    ):
+        assert api.client.get("/v1/jobs", headers=headers).status_code == 200
+
+
+def test_two_speakers_are_told_apart_and_the_price_is_that_of_the_started_seconds(api, organization, engine):
+    before = statements.balance(organization).balance_micros
+    job_id = api.transcribe("dialogue.mp3").json()["job_id"]
+    run_all()
+    result = api.get(f"/v1/jobs/{job_id}/result").json()
+    assert result["text"].lower() == text_of("dialogue.mp3")
+    assert [speaker["id"] for speaker in result["speakers"]] == ["S1", "S2"]
+    assert {word["speaker"] for segment in result["segments"] for word in segment["words"]} == {"S1", "S2"}
+    job = api.get(f"/v1/jobs/{job_id}").json()
+    started_seconds = -(-Job.objects.get().duration_ms // 1000)
+    spent = before - statements.balance(organization).balance_micros
+    # 300,000 micro-dollars an hour, rounded half up to one.
+    assert spent == (started_seconds * 300_000 + 1800) // 3600
+    assert job["cost_dollars"] == f"0.{spent:06d}"
+    assert job["progress"] == 100
+
+
+def test_silence_is_an_empty_transcript(api, engine):
+    job_id = api.transcribe("silence.wav").json()["job_id"]
+    run_all()
+    assert api.get(f"/v1/jobs/{job_id}").json()["status"] == "completed"
+    result = api.get(f"/v1/jobs/{job_id}/result").json()
+    assert (result["text"], result["segments"], result["speakers"]) == ("", [], [])
+
+
+def test_speakers_are_left_out_on_request(api, engine):
+    job_id = api.transcribe("dialogue.mp3", diarize="false").json()["job_id"]
+    run_all()
+    result = api.get(f"/v1/jobs/{job_id}/result").json()
+    assert result["speakers"] == []
+    assert result["segments"][0]["words"][0]["speaker"] is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "content_type", "start"),
+    [
+        ("txt", "text/plain", b"Speaker 1"),
+        ("srt", "application/x-subrip", b"1\n00:00:00,000"),
+        ("vtt", "text/vtt", b"WEBVTT"),
+    ],
+)
+def test_result_in_every_format(api, organization, wanted, content_type, start):
+    job = finish(make_job(organization))
+    response = api.get(f"/v1/jobs/{job.pk}/result", format=wanted)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith(content_type)
+    assert response.headers["Content-Disposition"] == f'attachment; filename="{job.pk}.{wanted}"'
+    assert response.content.startswith(start)
+
+
+def test_unknown_format_is_refused(api, organization):
+    job = finish(make_job(organization))
+    response = api.get(f"/v1/jobs/{job.pk}/result", format="pdf")
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "format")
+
+
+def test_result_is_404_until_completed(api, organization):
+    job = make_job(organization)
+    response = api.get(f"/v1/jobs/{job.pk}/result")
+    assert (response.status_code, response.json()["error"]["type"]) == (404, "result_not_found")
+    assert "result_url" not in api.get(f"/v1/jobs/{job.pk}").json()
+
+
+def test_list_is_newest_first_and_only_ours(api, stranger, organization, charlies):
+    ids = [str(make_job(organization).pk) for _ in range(3)]
+    make_job(charlies)
+    body = api.get("/v1/jobs").json()
+    assert [job["id"] for job in body["jobs"]] == ids[::-1]
+    assert (body["limit"], body["offset"]) == (20, 0)
+    assert [job["id"] for job in api.get("/v1/jobs", limit=1, offset=1).json()["jobs"]] == [ids[1]]
+    assert len(stranger.get("/v1/jobs").json()["jobs"]) == 1
+
+
+def test_list_can_be_filtered_by_status(api, organization):
+    done = finish(make_job(organization))
+    make_job(organization)
+    assert [job["id"] for job in api.get("/v1/jobs", status="completed").json()["jobs"]] == [str(done.pk)]
+
+
+def test_list_asks_the_database_a_fixed_number_of_questions(api, organization, django_assert_max_num_queries):
+    for _ in range(5):
+        make_job(organization)
+    api.get("/v1/jobs")
+    with django_assert_max_num_queries(2):
+        assert len(api.get("/v1/jobs").json()["jobs"]) == 5
+
+
+@pytest.mark.parametrize("bad", ["nonsense", "%00", "a" * 5000, "{00000000-0000-0000-0000-000000000000}"])
+def test_impossible_job_id_is_404(api, bad):
+    response = api.get(f"/v1/jobs/{bad}")
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == 404
+
+
+def test_balance_as_in_the_seed(api):
+    body = api.get("/v1/balance").json()
+    assert (body["balance_cents"], body["balance_dollars"], body["expired"], body["recent_topups"]) == (
+        100,
+        "1.00",
+        False,
+        [],
+    )
+
+
+def test_no_money_names_the_shortfall(api, tmp_path):
+    # An hour and 40 minutes of silence in the premium model costs exactly the dollar there is; a second more does not.
+    sound = hostile.wav(tmp_path, data=bytes(6001 * 2 * 1000), rate=1000)
+    response = api.transcribe("silence.wav", sound.read_bytes(), model="premium")
+    error = response.json()["error"]
+    assert response.status_code == 402
+    assert (error["required_cents"], error["available_cents"]) == (101, 100)
+    assert not Media.objects.exists()
+
+
+HOSTILE = {
+    "empty": (hostile.empty, 400, "empty_audio"),
+    "text": (hostile.text, 400, "not_audio"),
+    "random": (hostile.random_bytes, 400, "not_audio"),
+    "playlist": (hostile.playlist, 400, "not_audio"),
+    "hidden playlist": (hostile.hidden_playlist, 400, "not_audio"),
+    "archive": (hostile.archive, 400, "not_audio"),
+    "image": (hostile.image, 400, "not_audio"),
+    "truncated mp3": (hostile.truncated, 400, "truncated_audio"),
+    "no moov": (hostile.no_moov, 400, None),
+    "0 seconds": (hostile.wav, 400, "no_duration"),
+    "flac bomb": (hostile.flac_bomb, 400, "audio_too_long"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_file_is_refused_without_trace(api, organization, tmp_path, name):
+    make, status, error_type = HOSTILE[name]
+    path = make(tmp_path)
+    before = statements.balance(organization)
+    response = api.transcribe("talk.mp3", path.read_bytes())
+    assert response.status_code == status, response.content
+    if error_type:
+        assert response.json()["error"]["type"] == error_type
+    assert statements.balance(organization) == before
+    assert not Media.objects.exists()
+    assert not Job.objects.exists()
+
+
+def test_no_file(api):
+    error = api.post("/v1/transcribe", {"model": "standard"}).json()["error"]
+    assert (error["code"], error["type"], error["param"]) == (400, "missing_field", "file")
+    assert api.post("/v1/transcribe", {"file": "only text"}).json()["error"]["type"] == "missing_field"
+
+
+def test_two_files(api):
+    content = (AUDIO / "sentence-slt.wav").read_bytes()
+    files = [SimpleUploadedFile("a.wav", content), SimpleUploadedFile("b.wav", content)]
+    assert api.post("/v1/transcribe", {"file": files}).json()["error"]["param"] == "file"
+
+
+@pytest.mark.parametrize(("field", "value"), [("model", "huge"), ("language", "xx"), ("prompt", "x" * 100_000)])
+def test_bad_field_leaves_no_trace(api, field, value):
+    response = api.transcribe(**{field: value})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, field)
+    assert not Media.objects.exists()
+
+
+def test_more_than_a_megabyte_of_fields_is_413(api):
+    assert api.transcribe(prompt="x" * 2_000_000).status_code == 413
+
+
+def test_language_that_the_engine_does_not_know_is_refused_at_once(api):
+    error = api.transcribe(language="es").json()["error"]
+    assert (error["param"], error["message"]) == ("language", "The language 'es' is not supported. Languages: en.")
+
+
+def test_tricky_file_name_is_only_a_label(api):
+    assert (
+        api.transcribe("../../\u202eexe.3pm/..\\evil\x00.wav", (AUDIO / "sentence-slt.wav").read_bytes()).status_code
+        == 201
+    )
+    assert "/" not in Media.objects.get().name
+    assert "\u202e" not in Media.objects.get().name

@@ -1,0 +1,144 @@
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounts.errors import InvalidField
+from transcription.dialects.native import wire
+from transcription.models import Status
+
+MODELS, LANGUAGES = {"standard", "premium"}, {"en", "es"}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    id: str = "a1b2"
+    status: str = "completed"
+    kind: str = "transcribe"
+    model: str = "standard"
+    progress: int = 100
+    duration_ms: int = 3_600_000
+    cost_micros: int | None = 300_000
+    error_type: str = ""
+    error_message: str = ""
+    created_at: datetime = datetime(2026, 4, 19, 19, 13, 18, 999, tzinfo=UTC)
+    finished_at: datetime | None = datetime(2026, 4, 19, 21, 15, 22, tzinfo=timezone(timedelta(hours=2)))
+    is_final: bool = True
+    is_completed: bool = True
+
+
+def read(**fields):
+    return wire.read_options(fields, models=MODELS, languages=LANGUAGES)
+
+
+def test_job_looks_as_in_the_seed():
+    shown = wire.show_job(Sheet())
+    seed = {
+        "id": "a1b2",
+        "status": "completed",
+        "type": "transcribe",
+        "model": "standard",
+        "duration_seconds": 3600,
+        "cost_cents": 30,
+        "created_at": "2026-04-19 19:13:18",
+        "completed_at": "2026-04-19 19:15:22",
+        "error": None,
+        "result_url": "/v1/jobs/a1b2/result",
+    }
+    assert {name: shown[name] for name in seed} == seed
+    assert shown["cost_dollars"] == "0.300000"
+
+
+def test_cost_is_unknown_while_it_runs_and_zero_when_nothing_was_charged():
+    running = Sheet(status="processing", cost_micros=None, is_final=False, is_completed=False, finished_at=None)
+    assert wire.show_job_line(running)["cost_cents"] is None
+    assert wire.show_job_line(running)["completed_at"] is None
+    failed = replace(running, status="failed", is_final=True)
+    assert (wire.show_job_line(failed)["cost_cents"], wire.show_job_line(failed)["cost_dollars"]) == (0, "0.000000")
+    assert "result_url" not in wire.show_job(failed)
+
+
+def test_half_a_cent_is_rounded_up():
+    assert wire.show_job_line(Sheet(cost_micros=5_000))["cost_cents"] == 1
+    assert wire.show_job_line(Sheet(cost_micros=4_999))["cost_cents"] == 0
+    assert wire.show_job_line(Sheet(cost_micros=4_999))["cost_dollars"] == "0.004999"
+
+
+def test_every_status_has_a_word():
+    assert set(wire.STATUS_WORDS) == set(Status.values)
+
+
+def test_nothing_asked_means_the_seeds_defaults():
+    model, options = read()
+    assert model == "standard"
+    assert (options.language, options.prompt, options.diarize) == (None, "", True)
+
+
+def test_every_field_arrives():
+    model, options = read(
+        model="premium",
+        language="ES",
+        prompt="names",
+        diarize="false",
+        num_speakers="2",
+        min_speakers="1",
+        max_speakers="3",
+    )
+    assert model == "premium"
+    assert (options.language, options.prompt, options.diarize) == ("es", "names", False)
+    assert (options.num_speakers, options.min_speakers, options.max_speakers) == (2, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model", "huge"),
+        ("model", "Standard"),
+        ("language", "xx"),
+        ("language", "english"),
+        ("prompt", "x" * 100_000),
+        ("diarize", "maybe"),
+        ("num_speakers", "0"),
+        ("num_speakers", "-1"),
+        ("num_speakers", "1.5"),
+        ("num_speakers", "\u0663"),
+        ("num_speakers", "21"),
+        ("num_speakers", "9" * 5000),
+        ("max_speakers", "many"),
+    ],
+)
+def test_bad_value_is_refused_by_name(field, value):
+    with pytest.raises(InvalidField) as caught:
+        read(**{field: value})
+    assert caught.value.data == {"param": field}
+    assert len(caught.value.message) < 300
+
+
+def test_fewest_speakers_must_not_be_more_than_most():
+    with pytest.raises(InvalidField):
+        read(min_speakers="3", max_speakers="2")
+
+
+@given(st.dictionaries(st.sampled_from(sorted(wire.FIELDS)), st.text(max_size=40)))
+def test_any_text_is_read_or_refused(fields):
+    try:
+        read(**fields)
+    except InvalidField as error:
+        assert error.data["param"] in wire.FIELDS  # noqa: PT017
+
+
+def test_page_is_cut_to_the_most():
+    assert wire.read_page({}) == (20, 0)
+    assert wire.read_page({"limit": "500", "offset": "7"}) == (100, 7)
+    for bad in ({"limit": "0"}, {"limit": "x"}, {"offset": "-1"}):
+        with pytest.raises(InvalidField):
+            wire.read_page(bad)
+
+
+def test_status_is_read_in_the_words_that_are_shown():
+    assert wire.read_status({"status": "queued"}) == ["uploading", "verifying", "queued"]
+    assert wire.read_status({}) == []
+    with pytest.raises(InvalidField):
+        wire.read_status({"status": "verifying"})

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tests.fixtures import recordings
+from transcription.speech import audio, cutting
+from transcription.speech.diarizers import clustering
+from transcription.speech.diarizers.clustering import ClusteringDiarizer
+from transcription.speech.options import TranscriptionOptions
+
+
+def load(file):
+    return np.concatenate(list(audio.windows(recordings.named(file).path, max_duration_ms=60_000)))
+
+
+def turns(samples, **options):
+    diarization = ClusteringDiarizer().begin(options=TranscriptionOptions(**options))
+    for clip in cutting.clips([samples], pause_ms=400):
+        diarization.add(clip.start_ms, clip.samples)
+    return diarization.turns()
+
+
+def spoken_by(file, speaker):
+    """Return the sentences of one speaker, as arrays."""
+    samples = load(file)
+    said = [turn for turn in recordings.named(file).turns if turn["speaker"] == speaker]
+    return [samples[(turn["start_ms"] - 80) * 16 : (turn["end_ms"] + 120) * 16] for turn in said]
+
+
+def speaker_at(found, at_ms):
+    return next((turn.speaker for turn in found if turn.start_ms <= at_ms < turn.end_ms), None)
+
+
+@pytest.mark.parametrize("file", ["dialogue.flac", "dialogue.mp3", "dialogue.webm"])
+def test_two_voices_are_told_apart(file):
+    found = turns(load(file))
+    for turn in recordings.named(file).turns:
+        for at_ms in range(turn["start_ms"] + 100, turn["end_ms"] - 100, 100):
+            assert speaker_at(found, at_ms) == turn["speaker"]
+
+
+@pytest.mark.parametrize("file", ["sentence-slt.wav", "sentence-rms.wav", "sentence-slt.opus"])
+def test_one_voice_is_one_speaker(file):
+    assert {turn.speaker for turn in turns(load(file))} == {"S1"}
+
+
+@pytest.mark.parametrize("file", ["dialogue.flac", "dialogue.mp3", "dialogue.webm"])
+@pytest.mark.parametrize("speaker", ["S1", "S2"])
+def test_several_sentences_of_one_voice_are_one_speaker(file, speaker):
+    assert {turn.speaker for turn in turns(np.concatenate(spoken_by(file, speaker)))} == {"S1"}
+
+
+def test_voices_without_a_pause_between_them_are_told_apart():
+    slt, rms = spoken_by("dialogue.flac", "S1"), spoken_by("dialogue.flac", "S2")
+    order = [slt[0], rms[0], slt[1], rms[1], slt[2]]
+    ends = np.cumsum([len(samples) // 16 for samples in order])
+    middles = [int(end) - len(samples) // 32 for end, samples in zip(ends, order, strict=True)]
+    found = turns(np.concatenate(order))
+    assert [speaker_at(found, at_ms) for at_ms in middles] == ["S1", "S2", "S1", "S2", "S1"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_number_of_speakers_is_obeyed(count):
+    assert len({turn.speaker for turn in turns(load("dialogue.flac"), num_speakers=count)}) == count
+
+
+def test_bounds_are_obeyed():
+    assert len({turn.speaker for turn in turns(load("dialogue.flac"), max_speakers=1)}) == 1
+    assert len({turn.speaker for turn in turns(load("dialogue.flac"), min_speakers=3)}) == 3
+
+
+def test_turns_are_in_order_and_without_overlap():
+    found = turns(load("dialogue.flac"))
+    assert all(turn.start_ms < turn.end_ms for turn in found)
+    assert all(left.end_ms <= right.start_ms for left, right in pairwise(found))
+
+
+def test_no_speech_has_no_turns():
+    assert turns(load("silence.wav")) == []
+
+
+def test_a_click_of_speech_is_one_speaker():
+    diarization = ClusteringDiarizer().begin(options=TranscriptionOptions(num_speakers=3))
+    diarization.add(0, np.zeros(300, dtype=np.float32))
+    assert {turn.speaker for turn in diarization.turns()} == {"S1"}
+
+
+def test_very_long_recordings_are_sampled(monkeypatch):
+    monkeypatch.setattr(clustering, "MAX_CLUSTERED", 10)
+    found = turns(load("dialogue.flac"))
+    assert [turn.speaker for turn in found] == [turn["speaker"] for turn in recordings.named("dialogue.flac").turns]
+
+
+def test_same_recording_gives_the_same_turns():
+    samples = load("dialogue.flac")
+    assert turns(samples) == turns(samples)

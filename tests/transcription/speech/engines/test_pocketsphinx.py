@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.fixtures import recordings
+from transcription.speech import audio
+from transcription.speech.errors import UnknownLanguage
+from transcription.speech.options import TranscriptionOptions
+
+
+def load(file):
+    return np.concatenate(list(audio.windows(recordings.named(file).path, max_duration_ms=60_000)))
+
+
+def texts(engine, *clips, **options):
+    heard = engine.recognise(clips, options=TranscriptionOptions(**options))
+    return [" ".join(word.text for word in one.words) for one in heard]
+
+
+@pytest.mark.parametrize("file", ["sentence-slt.wav", "sentence-rms.wav"])
+def test_sentence_is_heard_word_for_word(file, pocketsphinx):
+    assert texts(pocketsphinx, load(file)) == [recordings.named(file).text]
+
+
+def test_words_have_times_and_probabilities(pocketsphinx):
+    turn = recordings.named("sentence-slt.wav").turns[0]
+    [heard] = pocketsphinx.recognise([load("sentence-slt.wav")], options=TranscriptionOptions())
+    assert abs(heard.words[0].start_ms - turn["start_ms"]) < 150
+    assert abs(heard.words[-1].end_ms - turn["end_ms"]) < 150
+    assert all(word.start_ms < word.end_ms and 0 <= word.probability <= 1 for word in heard.words)
+
+
+def test_what_came_before_changes_nothing(pocketsphinx):
+    """The default decoder carries its cepstral mean over: the same clip gave other words after other clips."""
+    clip = load("sentence-rms.wav")
+    options = TranscriptionOptions()
+    first = pocketsphinx.recognise([clip], options=options)
+    pocketsphinx.recognise([load("noise.wav"), load("sentence-slt.wav") * 0.1, load("silence.wav")], options=options)
+    assert pocketsphinx.recognise([clip], options=options) == first
+
+
+def test_silence_empty_and_tiny_clips_give_no_words(pocketsphinx):
+    nothing = np.zeros(0, dtype=np.float32)
+    assert texts(pocketsphinx, load("silence.wav"), nothing, nothing, np.zeros(100, dtype=np.float32)) == [""] * 4
+
+
+def test_english_only(pocketsphinx):
+    assert texts(pocketsphinx, load("sentence-slt.wav"), language="en") == [recordings.named("sentence-slt.wav").text]
+    with pytest.raises(UnknownLanguage):
+        texts(pocketsphinx, load("sentence-slt.wav"), language="es")
+
+
+def test_it_claims_no_certainty_about_the_language(pocketsphinx):
+    [heard] = pocketsphinx.recognise([load("sentence-slt.wav")], options=TranscriptionOptions())
+    assert (heard.language, heard.language_probability) == ("en", None)

@@ -1,0 +1,227 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.files.storage import default_storage
+from django.utils import timezone
+
+from accounts.errors import Conflict, NotFound, PaymentRequired
+from billing import ledger, statements
+from billing.models import Entry, EntryKind, Hold
+from tests.transcription.factories import make_job, make_media, make_transcript
+from transcription import jobs
+from transcription.models import Job, JobItem, Media, Status
+from transcription.speech.options import TranscriptionOptions
+
+# 10 s at 300,000 micro-dollars an hour.
+TEN_SECONDS_MICROS = 833
+
+
+@pytest.fixture
+def job(organization):
+    return make_job(organization)
+
+
+def item_of(job):
+    return job.items.get()
+
+
+def claim(job):
+    item = jobs.claim(item_of(job).pk)
+    assert item is not None
+    return item
+
+
+def usage(organization):
+    return list(Entry.objects.filter(wallet__organization=organization, kind=EntryKind.USAGE))
+
+
+def assert_books_are_true(organization):
+    assert ledger.verify(ledger.wallet_of(organization)) == []
+
+
+def grow_silent(item, seconds=60):
+    JobItem.objects.filter(pk=item.pk).update(touched_at=timezone.now() - timedelta(seconds=seconds))
+
+
+def test_submit_promises_the_price(organization, job):
+    assert job.status == Status.QUEUED
+    assert job.quoted_micros == TEN_SECONDS_MICROS
+    assert statements.balance(organization).held_micros == TEN_SECONDS_MICROS
+    assert usage(organization) == []
+
+
+def test_submit_without_money_leaves_no_job_and_no_hold(organization):
+    # An hour of the premium model is 60 cents; the sign-up credit is one dollar.
+    media = make_media(organization, duration_ms=2 * 3600 * 1000)
+    with pytest.raises(PaymentRequired) as caught:
+        jobs.submit(organization, media=media, model="premium", options=TranscriptionOptions(), dialect="native")
+    assert caught.value.data["required_cents"] == 120
+    assert caught.value.data["available_cents"] == 100
+    assert not Job.objects.exists()
+    assert not Hold.objects.exists()
+
+
+def test_finished_job_is_charged_once_and_has_its_result(organization, job):
+    item = claim(job)
+    assert jobs.finish_item(item, transcript=make_transcript("hello world"))
+    job.refresh_from_db()
+    assert job.status == Status.COMPLETED
+    assert job.cost_micros == TEN_SECONDS_MICROS
+    assert [entry.amount_micros for entry in usage(organization)] == [-TEN_SECONDS_MICROS]
+    assert statements.balance(organization).held_micros == 0
+    assert jobs.transcript_of(job).text == "hello world"
+    assert_books_are_true(organization)
+
+
+def test_second_claim_gets_nothing(job):
+    claim(job)
+    assert jobs.claim(item_of(job).pk) is None
+
+
+def test_claim_of_an_unknown_item_gets_nothing(job):
+    assert jobs.claim(job.pk) is None
+
+
+def test_second_finish_changes_nothing(organization, job):
+    item = claim(job)
+    jobs.finish_item(item, transcript=make_transcript("first"))
+    assert not jobs.finish_item(item, transcript=make_transcript("second"))
+    job.refresh_from_db()
+    assert jobs.transcript_of(job).text == "first"
+    assert len(usage(organization)) == 1
+
+
+def test_ghost_of_an_older_attempt_is_fenced_out(organization, job):
+    ghost = claim(job)
+    grow_silent(ghost)
+    assert jobs.reconcile(now=timezone.now()) == 1
+    owner = claim(job)
+    assert owner.attempt == ghost.attempt + 1
+    with pytest.raises(jobs.Superseded):
+        jobs.touch(ghost)
+    assert not jobs.finish_item(ghost, transcript=make_transcript("ghost"))
+    jobs.fail_item(ghost, error_type="ghost", message="ghost", may_retry=False)
+    assert jobs.finish_item(owner, transcript=make_transcript("owner"))
+    job.refresh_from_db()
+    assert jobs.transcript_of(job).text == "owner"
+    assert len(usage(organization)) == 1
+    _, files = default_storage.listdir(f"results/{organization.pk}/{job.pk}")
+    assert len(files) == 1
+
+
+def test_living_worker_keeps_its_item(job):
+    item = claim(job)
+    grow_silent(item)
+    jobs.touch(item, progress=40)
+    assert jobs.reconcile(now=timezone.now()) == 0
+    job.refresh_from_db()
+    assert job.progress == 40
+
+
+def test_item_whose_workers_keep_dying_fails_without_charge(organization, job, settings):
+    for _ in range(settings.JOB_ATTEMPTS):
+        grow_silent(claim(job))
+        jobs.reconcile(now=timezone.now())
+    job.refresh_from_db()
+    assert job.status == Status.FAILED
+    assert job.error_type == "worker_lost"
+    assert job.cost_micros is None
+    assert usage(organization) == []
+    assert statements.balance(organization).held_micros == 0
+
+
+def test_failure_that_may_pass_is_tried_again_and_then_final(organization, job, settings):
+    for attempt in range(1, settings.JOB_ATTEMPTS + 1):
+        item = claim(job)
+        assert item.attempt == attempt
+        jobs.fail_item(item, error_type="engine_unavailable", message="No engine.", may_retry=True)
+    job.refresh_from_db()
+    assert (job.status, job.error_type, job.error_message) == (Status.FAILED, "engine_unavailable", "No engine.")
+    assert_books_are_true(organization)
+    assert statements.balance(organization).held_micros == 0
+
+
+def test_fault_of_the_audio_is_not_tried_again(organization, job):
+    jobs.fail_item(claim(job), error_type="not_audio", message="Not audio.", may_retry=False)
+    job.refresh_from_db()
+    assert job.status == Status.FAILED
+    assert usage(organization) == []
+
+
+def test_canceled_job_costs_nothing_and_stops_its_worker(organization, job):
+    item = claim(job)
+    jobs.cancel(job)
+    assert job.status == Status.CANCELED
+    with pytest.raises(jobs.Superseded):
+        jobs.touch(item)
+    assert not jobs.finish_item(item, transcript=make_transcript())
+    assert usage(organization) == []
+    assert statements.balance(organization).held_micros == 0
+    with pytest.raises(Conflict):
+        jobs.cancel(job)
+
+
+def test_deleted_job_leaves_only_its_ledger_line(organization, job, django_capture_on_commit_callbacks):
+    jobs.finish_item(claim(job), transcript=make_transcript())
+    media = Media.objects.get()
+    result_key = item_of(job).result_key
+    with django_capture_on_commit_callbacks(execute=True):
+        jobs.delete(job)
+    assert not Job.objects.exists()
+    assert not Media.objects.exists()
+    assert not default_storage.exists(media.storage_key)
+    assert not default_storage.exists(result_key)
+    assert len(usage(organization)) == 1
+
+
+def test_job_deleted_while_it_runs_is_canceled_first(organization, job):
+    item = claim(job)
+    jobs.delete(job)
+    assert not jobs.finish_item(item, transcript=make_transcript())
+    assert statements.balance(organization).held_micros == 0
+    assert usage(organization) == []
+
+
+def test_length_that_was_quoted_is_billed_when_the_decoder_trims_a_little(job):
+    jobs.finish_item(claim(job), transcript=make_transcript(duration_ms=10_050))
+    job.refresh_from_db()
+    assert job.cost_micros == job.quoted_micros
+    assert job.duration_ms == 10_000
+
+
+def test_decoded_length_is_billed_when_the_header_lied(organization, job):
+    jobs.finish_item(claim(job), transcript=make_transcript(duration_ms=20_000))
+    job.refresh_from_db()
+    assert job.duration_ms == 20_000
+    assert job.cost_micros == 1_667
+    assert_books_are_true(organization)
+
+
+def test_result_is_not_found_until_completed(job):
+    with pytest.raises(NotFound):
+        jobs.transcript_of(job)
+
+
+def test_lost_file_of_a_result_is_not_found(job):
+    jobs.finish_item(claim(job), transcript=make_transcript())
+    Path(default_storage.path(item_of(job).result_key)).unlink()
+    with pytest.raises(NotFound):
+        jobs.transcript_of(job)
+
+
+def test_failed_charge_keeps_neither_result_nor_completion(organization, job, monkeypatch):
+    """A crash of the database between result and charge must not give the work away."""
+    item = claim(job)
+
+    def crash(*_, **__):
+        raise RuntimeError("the connection broke")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "settle", crash)
+        with pytest.raises(RuntimeError):
+            jobs.finish_item(item, transcript=make_transcript())
+    item.refresh_from_db()
+    assert item.status == Status.PROCESSING
+    assert default_storage.listdir(f"results/{organization.pk}/{job.pk}")[1] == []
+    assert jobs.finish_item(item, transcript=make_transcript())

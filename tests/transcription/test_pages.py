@@ -1,0 +1,360 @@
+"""Upload, list, transcript, downloads and playback: works, visitor, stranger, no money, bad input."""
+
+import json
+import uuid
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import AsyncClient, Client
+
+from billing import ledger, statements
+from tests.conftest import AUDIO
+from tests.transcription.factories import make_job, make_transcript
+from transcription import jobs
+from transcription.models import Job, Media, Status
+from transcription.pages import turns_of
+from transcription.speech.transcript import Segment, Transcript
+
+JSON = {"Accept": "application/json"}
+
+
+def recording(name="sentence-slt.wav") -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, (AUDIO / name).read_bytes())
+
+
+def not_a_recording() -> SimpleUploadedFile:
+    return SimpleUploadedFile("notes.mp3", b"just words, no sound\n" * 40)
+
+
+def complete(job: Job, text="good morning") -> Job:
+    item = jobs.claim(job.items.get().pk)
+    jobs.finish_item(item, transcript=make_transcript(text, duration_ms=job.duration_ms))
+    job.refresh_from_db()
+    return job
+
+
+def fail(job: Job) -> Job:
+    item = jobs.claim(job.items.get().pk)
+    jobs.fail_item(item, error_type="engine_failed", message="The engine gave up.", may_retry=False)
+    job.refresh_from_db()
+    return job
+
+
+def spend_everything(organization) -> None:
+    free = statements.balance(organization).available_micros
+    ledger.reserve(organization, amount_micros=free, reference="job:everything")
+
+
+@pytest.fixture
+def job(organization) -> Job:
+    return make_job(organization)
+
+
+# --- Who may -----------------------------------------------------------------------------------------------------
+
+OBJECT_PATHS = ["", "progress/", "download/txt/", "audio/"]
+ACTS = ["cancel/", "delete/"]
+
+
+@pytest.mark.parametrize("path", ["/transcripts/", "/transcripts/upload/", "/transcripts/live/"])
+def test_visitor_is_asked_to_sign_in(db, path):
+    assert Client().get(path).url == f"/accounts/login/?next={path}"
+
+
+@pytest.mark.parametrize("path", OBJECT_PATHS)
+def test_transcript_is_its_organizations_alone(job, charlie, client_of, path):
+    complete(job)
+    address = f"/transcripts/{job.pk}/{path}"
+    assert Client().get(address).status_code == 302
+    response = client_of(charlie).get(address)
+    assert response.status_code == 404
+    assert "There is nothing at this address" in response.content.decode()
+
+
+@pytest.mark.parametrize("path", ACTS)
+def test_stranger_can_neither_cancel_nor_delete(job, charlie, client_of, path):
+    address = f"/transcripts/{job.pk}/{path}"
+    assert Client().post(address).status_code == 302
+    assert client_of(charlie).post(address).status_code == 404
+    assert client_of(charlie).get(address).status_code == 405
+    job.refresh_from_db()
+    assert job.status == Status.QUEUED
+
+
+def test_strangers_jobs_are_neither_listed_nor_polled(job, charlie, client_of):
+    client = client_of(charlie)
+    assert list(client.get("/transcripts/").context["jobs"]) == []
+    assert list(client.get("/transcripts/live/", {"id": job.pk}).context["jobs"]) == []
+    assert client.get("/transcripts/", {"before": job.pk}).status_code == 200
+
+
+# --- Upload ------------------------------------------------------------------------------------------------------
+
+
+def test_upload_without_a_script_leads_to_the_transcript(bob, organization, client_of):
+    response = client_of(bob).post(
+        "/transcripts/upload/", {"files": [recording()], "model": "premium", "language": "en", "speakers": "on"}
+    )
+    job = Job.objects.of(organization).get()
+    assert response.status_code == 302
+    assert response.url == f"/transcripts/{job.pk}/"
+    assert (job.model, job.dialect, job.created_by) == ("premium", "pages", bob)
+    assert job.options["language"] == "en"
+    assert job.options["diarize"] is True
+
+
+def test_several_files_become_one_job_each(alice, organization, client_of):
+    files = [recording(), recording("sentence-slt.flac")]
+    response = client_of(alice).post("/transcripts/upload/", {"files": files, "model": "standard"})
+    assert response.url == "/transcripts/"
+    assert {job.name for job in Job.objects.of(organization)} == {"sentence-slt.wav", "sentence-slt.flac"}
+    assert {job.options["diarize"] for job in Job.objects.all()} == {False}
+
+
+def test_file_that_is_no_recording_is_named_beside_the_one_that_is(alice, organization, client_of):
+    files = [not_a_recording(), recording()]
+    response = client_of(alice).post("/transcripts/upload/", {"files": files, "model": "standard"})
+    assert response.status_code == 400
+    page = response.content.decode()
+    assert "<strong>notes.mp3</strong>" in page
+    assert "Nothing was charged for it" in page
+    assert "is queued" in page
+    assert Job.objects.get().name == "sentence-slt.wav"
+
+
+def test_script_gets_an_outcome_for_each_file(alice, organization, client_of):
+    client = client_of(alice)
+    sent = client.post("/transcripts/upload/", {"files": recording(), "model": "standard"}, headers=JSON)
+    assert sent.status_code == 201
+    body = sent.json()
+    assert body["url"] == f"/transcripts/{Job.objects.get().pk}/"
+    assert body["price"] == "$0.000333"
+    bad = client.post("/transcripts/upload/", {"files": not_a_recording(), "model": "standard"}, headers=JSON)
+    assert bad.status_code == 400
+    assert bad.json()["needs_money"] is False
+    assert bad.json()["message"]
+    assert Media.objects.count() == 1
+
+
+def test_upload_without_money_leads_to_billing_and_leaves_no_trace(alice, organization, client_of):
+    spend_everything(organization)
+    client = client_of(alice)
+    page = client.post("/transcripts/upload/", {"files": recording(), "model": "standard"}).content.decode()
+    assert "See your balance" in page
+    answer = client.post("/transcripts/upload/", {"files": recording(), "model": "standard"}, headers=JSON)
+    assert answer.status_code == 402
+    assert answer.json()["needs_money"] is True
+    assert not Job.objects.exists()
+    assert not Media.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model": "standard"},
+        {"model": "golden", "with_file": True},
+        {"model": "standard", "language": "xx", "with_file": True},
+    ],
+    ids=["no file", "unknown model", "unknown language"],
+)
+def test_bad_upload_is_refused_before_the_file_is_read(alice, organization, client_of, fields):
+    fields = dict(fields)
+    if fields.pop("with_file", False):
+        fields["files"] = recording()
+    client = client_of(alice)
+    assert client.post("/transcripts/upload/", fields).status_code == 400
+    if "files" in fields:
+        fields["files"] = recording()
+    assert client.post("/transcripts/upload/", fields, headers=JSON).json()["message"]
+    assert not Media.objects.exists()
+
+
+def test_upload_page_says_the_price_before_the_act(alice, organization, client_of):
+    page = client_of(alice).get("/transcripts/upload/").content.decode()
+    assert "$0.30 per hour" in page
+    assert "$0.60 per hour" in page
+    assert "3\N{NO-BREAK SPACE}h\N{NO-BREAK SPACE}20\N{NO-BREAK SPACE}min" in page
+
+
+# --- List --------------------------------------------------------------------------------------------------------
+
+
+def test_list_filters_by_state(alice, organization, job, client_of):
+    done, failed = complete(make_job(organization)), fail(make_job(organization))
+    client = client_of(alice)
+
+    def shown(status):
+        return set(client.get("/transcripts/", {"status": status}).context["jobs"])
+
+    assert shown("running") == {job}
+    assert shown("completed") == {done}
+    assert shown("failed") == {failed}
+    assert shown("canceled") == set()
+    assert shown("nonsense") == {job, done, failed}
+
+
+def test_list_pages_are_stable_while_jobs_come_in(alice, organization, client_of):
+    old = {make_job(organization, duration_ms=1000).pk for _ in range(27)}
+    client = client_of(alice)
+    first = client.get("/transcripts/")
+    make_job(organization, duration_ms=1000)
+    second = client.get("/transcripts/", {"before": first.context["next_cursor"]})
+    seen = [job.pk for job in (*first.context["jobs"], *second.context["jobs"])]
+    assert len(seen) == 27
+    assert set(seen) == old
+    assert client.get("/transcripts/", {"before": "nonsense"}).status_code == 200
+
+
+def test_only_unfinished_rows_are_asked_about(alice, organization, job, client_of):
+    complete(make_job(organization))
+    client = client_of(alice)
+    page = client.get("/transcripts/")
+    assert page.context["live"] == [job]
+    complete(job)
+    rows = client.get("/transcripts/live/", [("id", str(job.pk)), ("id", "nonsense")]).content.decode()
+    assert f'id="job-{job.pk}" hx-swap-oob="true"' in rows
+    assert "Completed" in rows
+    assert "hx-get" not in rows
+
+
+# --- One transcript ----------------------------------------------------------------------------------------------
+
+
+def test_running_job_shows_its_progress_and_what_is_held(alice, job, client_of):
+    client = client_of(alice)
+    page = client.get(f"/transcripts/{job.pk}/").content.decode()
+    assert "$0.000833 held" in page
+    assert "Waiting for its turn" in page
+    item = jobs.claim(job.items.get().pk)
+    jobs.touch(item, progress=40)
+    assert "40 % recognised" in client.get(f"/transcripts/{job.pk}/progress/").content.decode()
+    jobs.finish_item(item, transcript=make_transcript())
+    assert client.get(f"/transcripts/{job.pk}/progress/")["HX-Refresh"] == "true"
+
+
+def test_completed_job_shows_text_speaker_and_cost(alice, job, client_of):
+    complete(job, "good morning to all")
+    page = client_of(alice).get(f"/transcripts/{job.pk}/").content.decode()
+    for text in ("good morning to all", "Speaker 1", "$0.000833", "English", "pocketsphinx"):
+        assert text in page
+
+
+def test_words_of_a_recording_are_shown_as_text(alice, job, client_of):
+    complete(job, "<img src=x onerror=alert(1)>")
+    page = client_of(alice).get(f"/transcripts/{job.pk}/").content.decode()
+    assert "<img src=x" not in page
+    assert "&lt;img src=x" in page
+
+
+def test_recording_without_speech_says_so(alice, job, client_of):
+    complete(job, "")
+    assert "No speech was found" in client_of(alice).get(f"/transcripts/{job.pk}/").content.decode()
+
+
+def test_failed_job_says_what_happened_and_that_nothing_was_charged(alice, job, client_of):
+    fail(job)
+    page = client_of(alice).get(f"/transcripts/{job.pk}/").content.decode()
+    assert "The engine gave up." in page
+    assert "Nothing was charged" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [("txt", "text/plain"), ("json", "application/json"), ("srt", "application/x-subrip"), ("vtt", "text/vtt")],
+)
+def test_download_is_an_attachment_with_the_recordings_name(alice, job, client_of, name, content_type):
+    complete(job, "good morning")
+    response = client_of(alice).get(f"/transcripts/{job.pk}/download/{name}/")
+    assert response.status_code == 200
+    assert response["Content-Type"].startswith(content_type)
+    assert response["Content-Disposition"] == f'attachment; filename="sentence-slt.{name}"'
+    assert "good morning" in response.content.decode()
+    if name == "json":
+        assert json.loads(response.content)["segments"]
+
+
+def test_download_of_unknown_format_or_before_the_end_is_not_found(alice, job, client_of):
+    client = client_of(alice)
+    assert client.get(f"/transcripts/{job.pk}/download/txt/").status_code == 404
+    complete(job)
+    assert client.get(f"/transcripts/{job.pk}/download/exe/").status_code == 404
+
+
+def test_cancel_frees_the_money(alice, organization, job, client_of):
+    response = client_of(alice).post(f"/transcripts/{job.pk}/cancel/", follow=True)
+    assert "is canceled. Nothing was charged." in response.content.decode()
+    assert statements.balance(organization).held_micros == 0
+    again = client_of(alice).post(f"/transcripts/{job.pk}/cancel/", follow=True)
+    assert "has ended already" in again.content.decode()
+
+
+def test_delete_removes_the_transcript_and_keeps_the_ledger(bob, organization, job, client_of):
+    complete(job)
+    response = client_of(bob).post(f"/transcripts/{job.pk}/delete/", follow=True)
+    assert response.redirect_chain[-1][0] == "/transcripts/"
+    assert not Job.objects.exists()
+    assert len(statements.entries(organization, limit=10)) == 2
+    assert client_of(bob).get(f"/transcripts/{job.pk}/").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["not-a-uuid/", f"{uuid.UUID(int=7)}/"])
+def test_unknown_transcript_is_not_found(alice, organization, client_of, path):
+    assert client_of(alice).get(f"/transcripts/{path}").status_code == 404
+
+
+def test_neighbouring_segments_of_one_speaker_are_one_paragraph():
+    def segment(start_ms, text, speaker):
+        return Segment(start_ms=start_ms, end_ms=start_ms + 500, text=text, speaker=speaker)
+
+    transcript = Transcript(
+        language="en",
+        language_probability=None,
+        duration_ms=3000,
+        segments=(
+            segment(0, "one", "S1"),
+            segment(600, "two", "S1"),
+            segment(1200, " ", "S2"),
+            segment(1800, "three", "S2"),
+        ),
+        engine="test",
+    )
+    turns = turns_of(transcript)
+    assert [(turn["name"], turn["text"], turn["position"]) for turn in turns] == [
+        ("Speaker 1", "one two", 0),
+        ("Speaker 2", "three", 1),
+    ]
+
+
+# --- Playback ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "content", "content_range"),
+    [
+        ("bytes=0-", 206, b"sound", "bytes 0-4/5"),
+        ("bytes=1-2", 206, b"ou", "bytes 1-2/5"),
+        ("bytes=-2", 206, b"nd", "bytes 3-4/5"),
+        ("bytes=2-99", 206, b"und", "bytes 2-4/5"),
+        ("bytes=5-", 416, b"", "bytes */5"),
+        ("bytes=3-1", 416, b"", "bytes */5"),
+    ],
+)
+def test_player_gets_the_part_that_it_asks_for(alice, job, client_of, asked, status, content, content_range):
+    response = client_of(alice).get(f"/transcripts/{job.pk}/audio/", headers={"Range": asked})
+    assert response.status_code == status
+    assert response.content == content
+    assert response["Content-Range"] == content_range
+
+
+def test_recording_is_played_whole_and_never_as_a_page(alice, job):
+    async def fetch():
+        client = AsyncClient()
+        await client.aforce_login(alice, backend="allauth.account.auth_backends.AuthenticationBackend")
+        response = await client.get(f"/transcripts/{job.pk}/audio/")
+        return response, b"".join([part async for part in response])
+
+    response, content = async_to_sync(fetch)()
+    assert content == b"sound"
+    assert response["Content-Type"] == "audio/wav"
+    assert response["X-Content-Type-Options"] == "nosniff"

@@ -1,0 +1,77 @@
+from datetime import timedelta
+
+import django_rq
+import pytest
+from django.conf import settings
+from django.utils import timezone
+from redis import Redis
+
+from tests.transcription.factories import make_job
+from transcription import jobs, queue
+from transcription.models import JobItem
+
+
+def waiting():
+    return django_rq.get_queue("standard").job_ids
+
+
+def after_a_while():
+    JobItem.objects.update(touched_at=timezone.now() - timedelta(minutes=1))
+    return timezone.now()
+
+
+@pytest.fixture
+def job(organization, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        return make_job(organization)
+
+
+def test_submitted_job_is_enqueued_on_commit(organization, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=False) as callbacks:
+        make_job(organization)
+    assert waiting() == []
+    for callback in callbacks:
+        callback()
+    assert len(waiting()) == 1
+
+
+def test_item_that_still_waits_is_not_enqueued_twice(job):
+    assert jobs.reconcile(now=after_a_while()) == 0
+    assert len(waiting()) == 1
+
+
+def test_emptied_redis_is_filled_again(job):
+    with Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
+    assert jobs.reconcile(now=after_a_while()) == 1
+    assert waiting() == [queue.task_id(job.items.get())]
+
+
+def test_task_popped_by_a_worker_that_died_is_enqueued_again(job):
+    with Redis.from_url(settings.REDIS_URL) as client:
+        client.lpop("rq:queue:standard")
+    assert jobs.reconcile(now=after_a_while()) == 1
+    assert len(waiting()) == 1
+
+
+def test_item_queued_a_moment_ago_is_left_alone(job):
+    with Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
+    assert jobs.reconcile(now=timezone.now()) == 0
+
+
+def test_silent_redis_loses_nothing(organization, settings, django_capture_on_commit_callbacks, monkeypatch):
+    monkeypatch.setitem(settings.RQ_QUEUES["standard"], "URL", "redis://127.0.0.1:1/0")
+    with django_capture_on_commit_callbacks(execute=True):
+        job = make_job(organization)
+    monkeypatch.undo()
+    assert waiting() == []
+    assert jobs.reconcile(now=after_a_while()) == 1
+    assert waiting() == [queue.task_id(job.items.get())]
+
+
+def test_page_jobs_go_before_programs(organization):
+    job = make_job(organization)
+    assert queue.queue_name(job) == "standard"
+    job.dialect = "pages"
+    assert queue.queue_name(job) == "interactive"

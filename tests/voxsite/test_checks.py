@@ -1,0 +1,42 @@
+from voxsite import checks
+
+
+def ids(settings, **changed):
+    for name, value in changed.items():
+        setattr(settings, name, value)
+    return {message.id for message in checks.production_is_complete(None)}
+
+
+def test_development_may_use_every_embedded_part(settings):
+    assert ids(settings, DEVELOPMENT=True) == set()
+
+
+def test_production_refuses_every_embedded_part(settings):
+    settings.DATABASE_URL = ""
+    found = ids(
+        settings,
+        DEVELOPMENT=False,
+        ENGINE="auto",
+        EMAIL_HOST="",
+        DEBUG=True,
+        REDIS_URL=f"unix://{settings.DATA_DIR}/redis.sock",
+    )
+    assert found == {"voxsite.E001", "voxsite.E002", "voxsite.E003", "voxsite.E004", "voxsite.E005"}
+
+
+def test_whole_production_is_silent_but_for_a_chosen_weak_engine(settings):
+    settings.DATABASE_URL = "postgres://db/voxsite"
+    whole = {"DEVELOPMENT": False, "EMAIL_HOST": "mail", "DEBUG": False, "REDIS_URL": "redis://cache:6379/0"}
+    assert ids(settings, ENGINE="pocketsphinx", **whole) == {"voxsite.I001"}
+
+
+def test_engine_that_is_not_there_is_refused(settings):
+    assert checks.engine_is_known(None) == []
+    settings.ENGINE = "faster_whisper"
+    assert [message.id for message in checks.engine_is_known(None)] == ["voxsite.E007"]
+
+
+def test_prices_must_be_whole_and_positive(settings):
+    assert checks.prices_are_known(None) == []
+    settings.PRICES_PER_HOUR_MICROS = {"a": 0, "b": 0.3, "c": 5}
+    assert len(checks.prices_are_known(None)) == 2

@@ -1,0 +1,59 @@
+import stat
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from voxsite import env
+
+
+def test_readers_return_what_is_set(monkeypatch):
+    monkeypatch.setenv("V", " 7 ")
+    assert env.integer("V", default=1) == 7
+    assert env.text("V") == "7"
+    monkeypatch.setenv("V", "On")
+    assert env.flag("V") is True
+    monkeypatch.setenv("V", "a, b,,c ")
+    assert env.words("V") == ["a", "b", "c"]
+
+
+def test_readers_return_the_default_for_nothing(monkeypatch):
+    monkeypatch.setenv("V", "  ")
+    assert env.integer("V", default=3) == 3
+    assert env.flag("V", default=True) is True
+    assert env.choice("V", options=("a", "b"), default="b") == "b"
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: env.integer("V", default=0),
+        lambda: env.flag("V"),
+        lambda: env.choice("V", options=("a", "b"), default="a"),
+    ],
+)
+def test_nonsense_is_refused_by_name(monkeypatch, read):
+    monkeypatch.setenv("V", "nonsense")
+    with pytest.raises(ImproperlyConfigured, match="V must be"):
+        read()
+
+
+def test_missing_secret_is_named(monkeypatch):
+    monkeypatch.delenv("V", raising=False)
+    with pytest.raises(ImproperlyConfigured, match="Set V: it matters"):
+        env.required("V", why="it matters")
+
+
+def test_kept_secret_is_made_once_and_private(tmp_path):
+    path = tmp_path / "deep" / "secret"
+    first = env.kept_secret(path)
+    assert env.kept_secret(path) == first
+    assert len(first) > 50
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_socket_of_a_deep_folder_lies_in_a_private_one(tmp_path):
+    short = env.socket_path(tmp_path, "a.sock")
+    assert short.parent == tmp_path or len(str(tmp_path)) > 85
+    deep = env.socket_path(tmp_path / ("x" * 100), "a.sock")
+    assert len(str(deep)) <= env.LONGEST_SOCKET_PATH_BYTES
+    assert stat.S_IMODE(deep.parent.stat().st_mode) == 0o700

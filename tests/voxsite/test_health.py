@@ -1,0 +1,16 @@
+def test_health_asks_nothing(client, db):
+    response = client.get("/health")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert response.headers["X-Request-Id"]
+
+
+def test_ready_names_the_part_that_fails(client, db, settings):
+    settings.ENGINE_SOCKET = f"ipc://{settings.DATA_DIR}/nobody.sock"
+    response = client.get("/health/ready")
+    assert response.status_code == 503
+    assert response.json()["checks"] == {"database": "ok", "redis": "ok", "storage": "ok", "engine": "failed"}
+
+
+def test_ready_with_everything(client, db, engine):
+    response = client.get("/health/ready")
+    assert (response.status_code, response.json()["status"]) == (200, "ok")

@@ -1,0 +1,48 @@
+"""The OpenAPI document against the URLconf: what is documented exists, and what programs can call is documented."""
+
+import re
+
+from django.urls import URLPattern, URLResolver, get_resolver
+from openapi_spec_validator import validate
+
+from accounts.gate.views import GateView, UnknownAddress
+
+
+def document(client):
+    response = client.get("/openapi.json")
+    assert response.status_code == 200
+    return response.json()
+
+
+def gate_patterns(resolver=None, prefix="/"):
+    for pattern in (resolver or get_resolver()).url_patterns:
+        path = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from gate_patterns(pattern, path)
+        elif isinstance(pattern, URLPattern):
+            view = getattr(pattern.callback, "view_class", None) or getattr(pattern.callback, "cls", None)
+            if view and issubclass(view, GateView) and not issubclass(view, UnknownAddress):
+                yield re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path), view
+
+
+def test_document_is_valid(client, db):
+    validate(document(client))
+
+
+def test_document_has_exactly_the_addresses_of_the_gate(client, db):
+    documented = {(path, method) for path, methods in document(client)["paths"].items() for method in methods}
+    served = {
+        (path, method)
+        for path, view in gate_patterns()
+        for method in ("get", "post", "put", "patch", "delete")
+        if hasattr(view, method)
+    }
+    assert documented == served
+
+
+def test_every_operation_says_what_it_does_and_how_it_fails(client, db):
+    for path, methods in document(client)["paths"].items():
+        for method, operation in methods.items():
+            assert operation.get("summary"), (path, method)
+            if path.startswith("/v1/"):
+                assert "401" in operation["responses"], (path, method)

@@ -1,0 +1,98 @@
+"""Walks every address of the site that names an object, and asks for Alice's as a stranger and as nobody."""
+
+import uuid
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from accounts import api_keys, organizations
+from accounts.models import Membership, Role
+from tests.transcription.factories import make_job, make_transcript
+from transcription import jobs
+
+# Prefixes of other people's code with its own tests, and of development only.
+FOREIGN = ("admin/", "accounts/", "dev/")
+
+
+def patterns(resolver=None, prefix=""):
+    for pattern in (resolver or get_resolver()).url_patterns:
+        path = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from patterns(pattern, path)
+        elif isinstance(pattern, URLPattern) and pattern.pattern.converters and not path.startswith(FOREIGN):
+            yield path, pattern
+
+
+@pytest.fixture
+def objects(organization, alice, bob):
+    """One of every kind of object of Alice's organization, by the names that the URLs use."""
+    job = make_job(organization)
+    jobs.finish_item(jobs.claim(job.items.get().pk), transcript=make_transcript())
+    key, _ = api_keys.issue(organization, name="walk", by=alice)
+    owner = Membership.objects.get(organization=organization, user=alice)
+    _, token = organizations.invite(organization, email="dora@example.com", role=Role.MEMBER, by=owner)
+    return {
+        "job_id": job.pk,
+        "format_name": "txt",
+        "key_id": key.pk,
+        "membership_id": Membership.objects.get(user=bob).pk,
+        "invitation_id": organization.invitations.get().pk,
+        "token": token,
+    }
+
+
+def addresses(objects):
+    for path, pattern in patterns():
+        values = {name: objects[name] for name in pattern.pattern.converters if name in objects}
+        unknown = set(pattern.pattern.converters) - set(values)
+        assert not unknown, f"Say in `objects` what {unknown} of {path} is."
+        yield "/" + path.replace("^", ""), pattern, values
+
+
+def fill(path, values):
+    for name, value in values.items():
+        for converter in ("uuid:", "str:", "int:", "slug:", ""):
+            path = path.replace(f"<{converter}{name}>", str(value))
+    return path
+
+
+def test_every_object_is_hidden_from_strangers_and_from_nobody(objects, charlie, stranger, client_of):
+    walked = 0
+    for path, _, values in addresses(objects):
+        address = fill(path, values)
+        walked += 1
+        for method in ("get", "post", "delete"):
+            if address.startswith("/v1/"):
+                answers = [getattr(stranger.client, method)(address, headers={"X-API-Key": stranger.key}).status_code]
+                assert answers[0] in {404, 405}, (method, address)
+                assert getattr(Client(), method)(address).status_code in {401, 405}, (method, address)
+                continue
+            as_stranger = getattr(client_of(charlie), method)(address).status_code
+            as_nobody = getattr(Client(), method)(address)
+            if "invitations/" in address and "token" in values:
+                # Whoever has the link may see the invitation, but Charlie, to whom it was not sent, may not accept it.
+                assert as_stranger in {200, 403, 404, 405}, (method, address)
+                continue
+            assert as_stranger in {404, 405}, (method, address, as_stranger)
+            assert as_nobody.status_code in {302, 404, 405}, (method, address)
+            if as_nobody.status_code == 302:
+                assert as_nobody.headers["Location"].startswith("/accounts/login/")
+    assert walked >= 6
+    assert not Membership.objects.filter(user=charlie, organization__jobs__isnull=False).exists()
+
+
+def test_nothing_was_changed_by_the_walk(objects, organization, charlie, client_of):
+    for path, _, values in addresses(objects):
+        client_of(charlie).post(fill(path, values))
+    assert organization.jobs.count() == 1
+    assert organization.api_keys.get().revoked_at is None
+    assert organization.memberships.count() == 2
+    assert organization.invitations.get().accepted_at is None
+
+
+def test_unknown_ids_look_like_a_strangers(objects, charlie, client_of):
+    for path, _, values in addresses(objects):
+        others = {name: uuid.uuid4() if isinstance(value, uuid.UUID) else value for name, value in values.items()}
+        if others != values and not path.startswith("/v1/"):
+            assert client_of(charlie).get(fill(path, others)).status_code in {404, 405}

@@ -1,0 +1,64 @@
+"""Steps that every dialect takes between reading its request and showing its answer. Holds no wire format."""
+
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+
+from accounts.errors import InvalidField, MissingField, NotFound, UnknownField
+from accounts.gate.authentication import Caller
+from transcription import jobs, media
+from transcription.models import Job
+from transcription.speech.options import TranscriptionOptions
+
+
+def submit_upload(
+    caller: Caller, *, upload: "UploadedFile[Any]", model: str, options: TranscriptionOptions, dialect: str
+) -> Job:
+    """Order the transcription of an upload. When anything goes wrong nothing of it stays: no file, no job, no hold."""
+    with media.accepted(caller.organization, upload=upload) as recording:
+        return jobs.submit(
+            caller.organization,
+            media=recording,
+            model=model,
+            options=options,
+            dialect=dialect,
+            api_key=caller.api_key,
+        )
+
+
+def find_job(caller: Caller, job_id: str) -> Job:
+    """Return the caller's job. Raises NotFound alike for a stranger's, an unknown and an impossible id."""
+    try:
+        number = uuid.UUID(job_id)
+    except ValueError:
+        number = None
+    # str(UUID) again: UUID() also reads braces and URNs, and one job must have one address.
+    job = (
+        Job.objects.of(caller.organization).filter(pk=number).first()
+        if number and str(number) == job_id.lower()
+        else None
+    )
+    if job is None:
+        raise NotFound("There is no such job.", error_type="job_not_found")
+    return job
+
+
+def one_file(files: Mapping[str, "UploadedFile[Any]"], *, name: str = "file") -> "UploadedFile[Any]":
+    """Return the one file of a multipart request. Raises MissingField, or InvalidField when there are several."""
+    sent = files.getlist(name) if hasattr(files, "getlist") else [files[name]] if name in files else []
+    if not sent:
+        raise MissingField(name, f"The field '{name}' is required and must be a file.")
+    if len(sent) > 1:
+        raise InvalidField(name, f"Send one file in the field '{name}'.")
+    upload: UploadedFile[Any] = sent[0]
+    return upload
+
+
+def refuse_unknown(sent: Iterable[str], *, known: Iterable[str]) -> None:
+    """Raise UnknownField for the first field that an endpoint does not have."""
+    known = list(known)
+    for field in sent:
+        if field not in known:
+            raise UnknownField(field, known=known)

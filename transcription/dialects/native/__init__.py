@@ -1,0 +1,1 @@
+"""Our own API: VoxParse's and VoxScriber's, under `/v1`. See README.md beside this file."""

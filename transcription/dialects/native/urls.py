@@ -1,0 +1,12 @@
+from django.urls import path, re_path
+
+from accounts.gate.native_errors import NativeUnknownAddress
+from transcription.dialects.native import views
+
+urlpatterns = [
+    path("transcribe", views.TranscribeView.as_view(), name="v1-transcribe"),
+    path("jobs", views.JobsView.as_view(), name="v1-jobs"),
+    path("jobs/<str:job_id>", views.JobView.as_view(), name="v1-job"),
+    path("jobs/<str:job_id>/result", views.ResultView.as_view(), name="v1-result"),
+    re_path(r"", NativeUnknownAddress.as_view(), name="v1-unknown"),
+]

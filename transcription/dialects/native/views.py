@@ -1,0 +1,118 @@
+"""The native addresses: authenticate (the gate), read (wire), one call, show (wire)."""
+
+from django.conf import settings
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.errors import InvalidField
+from accounts.gate.native_errors import NativeGateView, error_responses
+from transcription import jobs, recognition
+from transcription.dialects import base
+from transcription.dialects.native import schema, wire
+from transcription.models import Job
+from transcription.speech import formats
+
+DIALECT = "native"
+
+
+class TranscribeView(NativeGateView):
+    """Upload a recording and order its transcription."""
+
+    parser_classes = [MultiPartParser]
+    post_scopes = ("uploads",)
+
+    @extend_schema(
+        operation_id="create_transcription",
+        summary="Create a transcription",
+        tags=["Transcription"],
+        request={"multipart/form-data": schema.TranscribeRequest},
+        responses={201: schema.Created, **error_responses(400, 401, 402, 403, 409, 413, 429)},
+        parameters=[schema.IDEMPOTENCY_KEY],
+    )
+    def post(self, request: Request) -> Response:
+        def act() -> Response:
+            base.refuse_unknown(request.data, known=wire.FIELDS)
+            upload = base.one_file(request.FILES)
+            fields = {name: value for name, value in request.POST.items() if isinstance(value, str)}
+            model, options = wire.read_options(
+                fields, models=settings.PRICES_PER_HOUR_MICROS, languages=recognition.languages()
+            )
+            job = base.submit_upload(self.caller, upload=upload, model=model, options=options, dialect=DIALECT)
+            return Response(wire.show_created(job), status=201)
+
+        return self.once(act)
+
+
+class JobsView(NativeGateView):
+    """The organization's jobs, newest first."""
+
+    @extend_schema(
+        operation_id="list_jobs",
+        summary="List jobs",
+        tags=["Transcription"],
+        parameters=[
+            OpenApiParameter("limit", OpenApiTypes.INT, description="Results per page, 1 to 100 (default 20)."),
+            OpenApiParameter("offset", OpenApiTypes.INT, description="Results to skip (default 0)."),
+            OpenApiParameter("status", OpenApiTypes.STR, description="Only jobs in this status."),
+        ],
+        responses={200: schema.JobList, **error_responses(400, 401, 403, 429)},
+    )
+    def get(self, request: Request) -> Response:
+        limit, offset = wire.read_page(request.query_params)
+        statuses = wire.read_status(request.query_params)
+        found = Job.objects.of(self.caller.organization).newest_first()
+        if statuses:
+            found = found.filter(status__in=statuses)
+        lines = [wire.show_job_line(job) for job in found[offset : offset + limit]]
+        return Response({"jobs": lines, "limit": limit, "offset": offset})
+
+
+class JobView(NativeGateView):
+    """One job."""
+
+    @extend_schema(
+        operation_id="get_job",
+        summary="Get a job",
+        tags=["Transcription"],
+        responses={200: schema.JobDetail, **error_responses(401, 403, 404, 429)},
+    )
+    def get(self, request: Request, job_id: str) -> Response:
+        return Response(wire.show_job(base.find_job(self.caller, job_id)))
+
+
+class ResultView(NativeGateView):
+    """The transcript of a completed job."""
+
+    @extend_schema(
+        operation_id="get_result",
+        summary="Get a result",
+        tags=["Transcription"],
+        parameters=[
+            OpenApiParameter("format", OpenApiTypes.STR, enum=list(formats.FORMATS), description="Default: json.")
+        ],
+        responses={
+            200: schema.Result,
+            (200, "text/plain"): OpenApiTypes.STR,
+            (200, "text/vtt"): OpenApiTypes.STR,
+            (200, "application/x-subrip"): OpenApiTypes.STR,
+            **error_responses(400, 401, 403, 404, 429),
+        },
+    )
+    def get(self, request: Request, job_id: str) -> HttpResponse:
+        job = base.find_job(self.caller, job_id)
+        wanted = request.query_params.get("format", "") or "json"
+        if wanted not in formats.FORMATS:
+            raise InvalidField("format", f"There is no such format. Formats: {', '.join(formats.FORMATS)}.")
+        transcript = jobs.transcript_of(job)
+        if wanted == "json":
+            return Response(wire.show_result(transcript, job=job))
+        shape = formats.FORMATS[wanted]
+        return HttpResponse(
+            shape.render(transcript),
+            content_type=shape.content_type,
+            headers={"Content-Disposition": f'attachment; filename="{job.id}.{shape.extension}"'},
+        )

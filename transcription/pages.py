@@ -1,0 +1,289 @@
+"""Pages of transcripts: upload, list, one transcript, downloads. Gate, query, form, render."""
+
+import uuid
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import content_disposition_header
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRefresh
+
+from accounts.access import organization_for
+from accounts.errors import Conflict, NotFound, PaymentRequired, VoxsiteError
+from accounts.models import Organization
+from accounts.page import page
+from billing import money, statements, tariff
+from transcription import jobs
+from transcription import media as recordings
+from transcription.forms import UploadForm
+from transcription.models import Job, JobQuerySet, Status
+from transcription.speech.formats import FORMATS
+from transcription.speech.transcript import Transcript, join_words, speaker_label
+
+PAGE_ROWS = 25
+FILTERS = {
+    "running": ("Running", (Status.UPLOADING, Status.VERIFYING, Status.QUEUED, Status.PROCESSING)),
+    "completed": ("Completed", (Status.COMPLETED, Status.COMPLETED_WITH_ERRORS)),
+    "failed": ("Failed", (Status.FAILED,)),
+    "canceled": ("Canceled", (Status.CANCELED,)),
+}
+DOWNLOADS = (
+    ("txt", "Text"),
+    ("srt", "Subtitles, SRT"),
+    ("vtt", "Subtitles, WebVTT"),
+    ("json", "JSON with words and times"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one uploaded file: a job, or the reason why there is none."""
+
+    name: str
+    job: Job | None = None
+    error: VoxsiteError | None = None
+
+    @property
+    def needs_money(self) -> bool:
+        return isinstance(self.error, PaymentRequired)
+
+
+# --- Upload ----------------------------------------------------------------------------------------------------------
+
+
+@page
+@require_http_methods(["GET", "HEAD", "POST"])
+def upload(request: HttpRequest) -> HttpResponse:
+    """Take recordings, one job each. A script that sends them one by one asks for JSON and gets each outcome."""
+    form = UploadForm(request.POST or None)
+    outcomes: list[Outcome] = []
+    if request.method == "POST":
+        files = request.FILES.getlist("files")
+        if not files:
+            form.add_error(None, "Choose at least one recording.")
+        if form.is_valid():
+            outcomes = [_submit(request, file=file, form=form) for file in files]
+        if request.accepts("application/json") and not request.accepts("text/html"):
+            return _outcome_json(outcomes, form=form)
+        if outcomes and not any(outcome.error for outcome in outcomes):
+            return redirect("transcript", outcomes[0].job.pk) if len(outcomes) == 1 else redirect("transcripts")
+    context = {
+        "form": form,
+        "outcomes": outcomes,
+        "affordable": _affordable(request),
+        "example_micros": tariff.price_of("standard", 600_000),
+    }
+    return render(request, "transcription/upload.html", context, status=400 if request.method == "POST" else 200)
+
+
+def _submit(request: HttpRequest, *, file: UploadedFile, form: UploadForm) -> Outcome:
+    organization = organization_for(request)
+    name = recordings.display_name(file.name or "")
+    try:
+        with recordings.accepted(organization, upload=file) as recording:
+            job = jobs.submit(
+                organization,
+                media=recording,
+                model=form.cleaned_data["model"],
+                options=form.options,
+                dialect="pages",
+                created_by=request.user,
+            )
+    except VoxsiteError as error:
+        return Outcome(name=name, error=error)
+    return Outcome(name=name, job=job)
+
+
+def _outcome_json(outcomes: list[Outcome], *, form: UploadForm) -> HttpResponse:
+    if not outcomes:
+        return JsonResponse({"message": " ".join(text for texts in form.errors.values() for text in texts)}, status=400)
+    outcome = outcomes[0]
+    if outcome.job is None:
+        return JsonResponse(
+            {"message": outcome.error.message, "needs_money": outcome.needs_money}, status=outcome.error.http_status
+        )
+    job = outcome.job
+    return JsonResponse(
+        {
+            "name": job.name,
+            "url": reverse("transcript", args=[job.pk]),
+            "length_ms": job.duration_ms,
+            "price": money.display_text(job.quoted_micros),
+        },
+        status=201,
+    )
+
+
+def _affordable(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return for each model how much audio the free balance covers, in milliseconds."""
+    free = statements.balance(organization_for(request)).available_micros
+    return [
+        {"model": model.capitalize(), "ms": max(0, free) * 3_600_000 // tariff.rate_of(model)}
+        for model in tariff.models()
+    ]
+
+
+# --- List ------------------------------------------------------------------------------------------------------------
+
+
+@page
+@require_GET
+def transcripts(request: HttpRequest) -> HttpResponse:
+    organization = organization_for(request)
+    chosen = request.GET.get("status", "")
+    found = Job.objects.of(organization).newest_first()
+    if chosen in FILTERS:
+        found = found.filter(status__in=FILTERS[chosen][1])
+    found = _after_cursor(found, organization, cursor=request.GET.get("before", ""))
+    rows = list(found[: PAGE_ROWS + 1])
+    shown = rows[:PAGE_ROWS]
+    return render(
+        request,
+        "transcription/list.html",
+        {
+            "jobs": shown,
+            "live": [job for job in shown if not job.is_final],
+            "filters": [("", "All")] + [(name, label) for name, (label, _) in FILTERS.items()],
+            "chosen": chosen if chosen in FILTERS else "",
+            "next_cursor": shown[-1].pk if len(rows) > PAGE_ROWS else None,
+            "is_first_page": "before" not in request.GET,
+        },
+    )
+
+
+@page
+@require_GET
+def live(request: HttpRequest) -> HttpResponse:
+    """Return the rows that were unfinished a moment ago, as they are now, and who is to be asked about next."""
+    ids = [_uuid(text) for text in request.GET.getlist("id")[:PAGE_ROWS]]
+    rows = list(Job.objects.of(organization_for(request)).filter(pk__in=[pk for pk in ids if pk]))
+    return render(request, "transcription/live.html", {"jobs": rows, "live": [job for job in rows if not job.is_final]})
+
+
+def _after_cursor(found: JobQuerySet, organization: Organization, *, cursor: str) -> JobQuerySet:
+    """Return the rows after the job that ended the page before: stable while new jobs come in on top."""
+    pk = _uuid(cursor)
+    last = Job.objects.of(organization).filter(pk=pk).first() if pk else None
+    if last is None:
+        return found
+    return found.filter(Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, id__lt=last.pk))
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+# --- One transcript --------------------------------------------------------------------------------------------------
+
+
+@page
+@require_GET
+def transcript(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
+    job = _job(request, job_id)
+    item = job.items.select_related("media").first()
+    context: dict[str, Any] = {"job": job, "item": item, "downloads": DOWNLOADS}
+    if job.is_completed:
+        try:
+            result = jobs.transcript_of(job)
+        except NotFound as error:
+            context["missing"] = error.message
+        else:
+            context.update(result=result, turns=turns_of(result), speakers=speakers_of(result))
+    return render(request, "transcription/transcript.html", context)
+
+
+@page
+@require_GET
+def progress(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
+    """Return how far a running job is; once it has ended, tell the browser to load the page anew."""
+    job = _job(request, job_id)
+    if job.is_final:
+        return HttpResponseClientRefresh()
+    return render(request, "transcription/progress.html", {"job": job})
+
+
+@page
+@require_GET
+def download(request: HttpRequest, job_id: uuid.UUID, format_name: str) -> HttpResponse:
+    job = _job(request, job_id)
+    if format_name not in FORMATS:
+        raise Http404
+    chosen = FORMATS[format_name]
+    response = HttpResponse(chosen.render(jobs.transcript_of(job)), content_type=chosen.content_type)
+    # The customer's own file name, as an attachment: a transcript is never run as a page of ours.
+    name = f"{PurePath(job.name).stem or 'transcript'}.{chosen.extension.lstrip('.')}"
+    response["Content-Disposition"] = content_disposition_header(True, name)
+    return response
+
+
+@page
+@require_POST
+def cancel(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
+    job = _job(request, job_id)
+    try:
+        jobs.cancel(job)
+    except Conflict as error:
+        messages.warning(request, error.message)
+    else:
+        messages.success(request, f"“{job.name}” is canceled. Nothing was charged.")
+    return redirect("transcript", job.pk)
+
+
+@page
+@require_POST
+def delete(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
+    job = _job(request, job_id)
+    jobs.delete(job)
+    messages.success(request, f"“{job.name}” is deleted, its recording too. What it cost stays in the ledger.")
+    return redirect("transcripts")
+
+
+def _job(request: HttpRequest, job_id: uuid.UUID) -> Job:
+    job = Job.objects.of(organization_for(request)).filter(pk=job_id).first()
+    if job is None:
+        raise NotFound("There is no such transcript.")
+    return job
+
+
+# --- Reading view ----------------------------------------------------------------------------------------------------
+
+
+def speakers_of(result: Transcript) -> list[dict[str, Any]]:
+    """Return who speaks, in order of first appearance: position from 0 (for the colour), name, milliseconds spoken."""
+    return [
+        {"position": position, "name": speaker_label(speaker), "ms": ms}
+        for position, (speaker, ms) in enumerate(result.speakers)
+    ]
+
+
+def turns_of(result: Transcript) -> list[dict[str, Any]]:
+    """Return the text as it is read: one paragraph for as long as the same person speaks."""
+    positions = {speaker: position for position, (speaker, _) in enumerate(result.speakers)}
+    turns: list[dict[str, Any]] = []
+    for segment in result.segments:
+        text = segment.text.strip()
+        if not text:
+            continue
+        if turns and segment.speaker is not None and segment.speaker == turns[-1]["speaker"]:
+            turns[-1]["text"] = join_words([turns[-1]["text"], text], language=result.language)
+            continue
+        turns.append(
+            {
+                "start_ms": segment.start_ms,
+                "text": text,
+                "speaker": segment.speaker,
+                "position": positions.get(segment.speaker or ""),
+                "name": speaker_label(segment.speaker) if segment.speaker else "",
+            }
+        )
+    return turns

@@ -1,0 +1,118 @@
+"""Which files we open at all, and what their headers promise. Reads bytes only; imports neither PyAV nor numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from transcription.speech.errors import EmptyAudio, NotAudio
+
+# libavformat's demuxer names for files that carry sound. Left out on purpose: playlists and scripts that open
+# other files (hls, dash, concat, sdp, rtsp, avisynth), images, subtitles, raw video, headerless PCM, devices, and
+# trackers. libav itself refuses everything else (option format_whitelist), before any of its parsers runs.
+DEMUXERS = (
+    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "asf_o", "au", "avi", "caf", "dsf", "dts", "eac3",
+    "flac", "flv", "live_flv", "gsm", "loas", "matroska", "webm", "matroska,webm", "mov", "mp4", "m4a", "3gp", "3g2",
+    "mj2", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpc", "mpc8", "mpeg", "mpegts", "mxf", "nut", "ogg", "qcp", "rm", "sox",
+    "spx", "tak", "tta", "voc", "w64", "wav", "wsd", "wv", "xwma",
+)  # fmt: skip
+
+# Containers whose header states a length that a complete file keeps. The others' "duration" is libav's guess from
+# the bit rate (mp3, aac), from the last page that is there (ogg) or cut to the file (wav), and says nothing about
+# truncation: mp3 and wav have their own readers below.
+HEADER_STATES_LENGTH = frozenset({"w64", "aiff", "caf", "flac", "au", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "wv"})
+
+# Writers that stream a WAV before they know its length put one of these into the size field: 0, or (nearly) the
+# largest signed or unsigned number (ffmpeg: 0xFFFFFFFF; sox: 0x7FFFFFFF less the header, read in their sources).
+UNKNOWN_WAV_SIZE_FROM = 0x7FFF0000
+
+HEAD_BYTES = 4096
+
+# What a first look can name better than a failed demuxer: (predicate on the first bytes, what to tell the sender)
+_FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
+    (lambda head: head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"#EXTM3U"), "a playlist"),
+    (lambda head: head.lstrip(b"\xef\xbb\xbf \r\n\t").lower().startswith((b"[playlist]", b"ffconcat")), "a playlist"),
+    (lambda head: head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"Rar!", b"7z\xbc\xaf")), "an archive"),
+    (lambda head: head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")) or head[257:262] == b"ustar", "an archive"),
+    (lambda head: head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")), "an image"),
+    (lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP", "an image"),
+    (lambda head: head[4:12] in (b"ftypavif", b"ftypheic", b"ftypmif1"), "an image"),
+    (lambda head: head.startswith(b"%PDF"), "a document"),
+)  # fmt: skip
+
+
+def refuse_foreign(file: BinaryIO) -> None:
+    """Raise EmptyAudio for no bytes and NotAudio for what the first bytes show to be something else.
+
+    Not a gate (that is `DEMUXERS`): it only gives the sender a clearer sentence. Leaves the file at its start.
+    """
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if not head:
+        raise EmptyAudio
+    for is_foreign, what in _FOREIGN:
+        if is_foreign(head):
+            raise NotAudio(f"The file is {what}, not a recording.")
+    if _is_text(head):
+        raise NotAudio("The file is text, not a recording.")
+
+
+def wav_data_bytes(file: BinaryIO) -> tuple[int, int] | None:
+    """Return (bytes that the data chunk of a RIFF file declares, bytes that are there).
+
+    None when the declaration is open, as a streaming writer leaves it, or is not near the start.
+    """
+    file_bytes = file.seek(0, 2)
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    at = 12
+    while head[:4] == b"RIFF" and at + 8 <= len(head):
+        size = int.from_bytes(head[at + 4 : at + 8], "little")
+        if head[at : at + 4] == b"data":
+            is_open = size == 0 or size >= UNKNOWN_WAV_SIZE_FROM
+            return None if is_open else (size, file_bytes - at - 8)
+        at += 8 + size + size % 2
+    return None
+
+
+def mp3_declared_samples(file: BinaryIO) -> int | None:
+    """Return how many samples per channel the Xing, Info or VBRI header of an MP3 promises, None without one.
+
+    Layout: "MP3 Audio Frame Header", Konrad Windszus, codeproject.com/articles/8295, read 2026-11-20.
+    """
+    file.seek(0)
+    head = file.read(10)
+    start = 0
+    if head[:3] == b"ID3" and len(head) == 10:
+        start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    file.seek(start)
+    frame = file.read(HEAD_BYTES)
+    file.seek(0)
+    sync = next((i for i in range(len(frame) - 4) if frame[i] == 0xFF and frame[i + 1] & 0xE6 == 0xE2), None)
+    if sync is None:
+        return None
+    frame = frame[sync : sync + 200]
+    samples_per_frame = 1152 if frame[1] & 0x18 == 0x18 else 576
+    for tag in (b"Xing", b"Info"):
+        at = frame.find(tag)
+        if at >= 0 and len(frame) >= at + 12 and frame[at + 7] & 1:
+            return int.from_bytes(frame[at + 8 : at + 12], "big") * samples_per_frame
+    at = frame.find(b"VBRI")
+    if at >= 0 and len(frame) >= at + 18:
+        return int.from_bytes(frame[at + 14 : at + 18], "big") * samples_per_frame
+    return None
+
+
+def _is_text(head: bytes) -> bool:
+    """Tell whether the bytes are printable UTF-8 or UTF-16 throughout, which no container's head is."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) and len(head) > 3 and 0 in head[2:4]:
+        return True
+    if any(byte < 9 or 13 < byte < 32 for byte in head):
+        return False
+    try:
+        head[: len(head) - 3].decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,134 @@
+"""Cuts a stream of windows into clips of speech: no silence, no cut inside a word if a pause can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from transcription.speech import vad
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Samples = npt.NDArray[np.float32]
+
+MAX_CLIP_MS = 30_000
+PAUSE_MS = 600
+
+# Silero's own defaults: speech begins at 0.5 and goes on while above 0.35.
+SPEECH_FROM = 0.5
+SPEECH_WHILE = 0.35
+# Kept around speech, so that soft beginnings and endings of words survive.
+PAD_MS = 200
+# Shorter bursts than this are clicks.
+MIN_SPEECH_MS = 100
+# A clip that must be cut without a pause is cut at its quietest point, in the last two thirds, so that clips stay long.
+_CUT_FROM_PART = 1 / 3
+_SMOOTH_FRAMES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A stretch with speech in it. samples: float32, 16 kHz mono, -1 to 1."""
+
+    start_ms: int
+    samples: Samples
+
+    @property
+    def end_ms(self) -> int:
+        return self.start_ms + len(self.samples) // 16
+
+
+def clips(windows: Iterable[Samples], *, max_clip_ms: int = MAX_CLIP_MS, pause_ms: int = PAUSE_MS) -> Iterator[Clip]:
+    """Yield the stretches of speech, in order and without overlap, each at most `max_clip_ms` long.
+
+    windows: consecutive 16 kHz arrays, as `audio.windows` yields them.
+    pause_ms: a silence this long ends a clip; a shorter one stays inside it.
+    """
+    cutter = _Cutter(max_clip_ms=max_clip_ms, pause_ms=pause_ms)
+    for window in windows:
+        yield from cutter.feed(window)
+    yield from cutter.finish()
+
+
+class _Cutter:
+    """Holds the samples that are not yet known to be silence or a whole clip: never more than about one clip."""
+
+    def __init__(self, *, max_clip_ms: int, pause_ms: int) -> None:
+        import numpy as np
+
+        self._detector = vad.SpeechDetector()
+        self._pad = max(1, PAD_MS // vad.FRAME_MS)
+        self._longest = max(4 * self._pad, max_clip_ms // vad.FRAME_MS)
+        self._pause = min(max(self._pad * 2, pause_ms // vad.FRAME_MS), self._longest // 2)
+        self._rest: Samples = np.zeros(0, dtype=np.float32)
+        self._frames: list[Samples] = []  # from frame number _first on
+        self._scores: list[float] = []
+        self._first = 0
+        self._speech: int | None = None  # number of the first frame of the running stretch, without padding
+        self._last_speech = 0  # number of the last frame that was speech
+
+    def feed(self, window: Samples) -> Iterator[Clip]:
+        import numpy as np
+
+        joined = np.concatenate([self._rest, window])
+        whole = len(joined) - len(joined) % vad.FRAME_SAMPLES
+        self._rest = joined[whole:].copy()
+        yield from self._take(joined[:whole])
+
+    def finish(self) -> Iterator[Clip]:
+        yield from self._take(self._rest)
+        if self._speech is not None:
+            yield from self._emit(end=self._first + len(self._frames))
+
+    def _take(self, samples: Samples) -> Iterator[Clip]:
+        scores = self._detector.score(samples)
+        for index, score in enumerate(scores.tolist()):
+            self._frames.append(samples[index * vad.FRAME_SAMPLES : (index + 1) * vad.FRAME_SAMPLES])
+            self._scores.append(score)
+            yield from self._step(self._first + len(self._frames) - 1, score)
+        # Views keep their window alive: copy the few that outlive it.
+        self._frames = [frame.copy() if frame.base is not None else frame for frame in self._frames]
+
+    def _step(self, number: int, score: float) -> Iterator[Clip]:
+        if score >= (SPEECH_FROM if self._speech is None else SPEECH_WHILE):
+            if self._speech is None:
+                self._speech = number
+            self._last_speech = number
+        if self._speech is None:
+            self._drop_before(number - self._pad + 1)
+        elif number - self._last_speech >= self._pause:
+            yield from self._emit(end=self._last_speech + 1 + self._pad)
+        elif len(self._frames) >= self._longest:
+            yield from self._emit(end=self._quietest())
+
+    def _quietest(self) -> int:
+        """Return the frame number at which to cut a stretch that has no pause."""
+        import numpy as np
+
+        scores = np.convolve(self._scores, np.ones(_SMOOTH_FRAMES) / _SMOOTH_FRAMES, mode="same")
+        start = int(len(scores) * _CUT_FROM_PART)
+        stop = len(scores) - _SMOOTH_FRAMES
+        return self._first + start + int(np.argmin(scores[start:stop]))
+
+    def _emit(self, *, end: int) -> Iterator[Clip]:
+        """Yield the stretch up to frame `end`, unless it is a click, and keep what comes after it."""
+        import numpy as np
+
+        assert self._speech is not None, "only a running stretch is emitted"
+        begin = max(self._first, self._speech - self._pad)
+        frames = self._frames[begin - self._first : end - self._first]
+        spoken = sum(score >= SPEECH_WHILE for score in self._scores[begin - self._first : end - self._first])
+        if spoken * vad.FRAME_MS >= MIN_SPEECH_MS:
+            yield Clip(start_ms=begin * vad.FRAME_MS, samples=np.concatenate(frames))
+        is_cut_inside = self._last_speech >= end
+        self._drop_before(end)
+        self._speech = end if is_cut_inside else None
+
+    def _drop_before(self, number: int) -> None:
+        drop = number - self._first
+        if drop > 0:
+            del self._frames[:drop], self._scores[:drop]
+            self._first = number

@@ -1,0 +1,1 @@
+"""What turns clips of speech into words, and the process it runs in."""

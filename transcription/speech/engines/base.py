@@ -1,0 +1,81 @@
+"""What an engine is. An engine knows clips and options; it knows no files, jobs or speakers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from transcription.speech.errors import UnknownLanguage
+from transcription.speech.options import TranscriptionOptions
+from transcription.speech.transcript import Word
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Samples = npt.NDArray[np.float32]
+
+SAMPLE_RATE = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What an engine heard in one clip.
+
+    words: in order; times in milliseconds from the start of the clip; no speaker.
+    language_probability: None when the engine was told the language or cannot tell it.
+    """
+
+    words: tuple[Word, ...]
+    language: str | None = None
+    language_probability: float | None = None
+
+
+class Engine(Protocol):
+    """Recognises speech. Clips are independent of each other: an engine may batch those of many recordings.
+
+    name: short, shown to customers in the result.
+    languages: ISO 639-1 codes that it accepts, None for "any".
+    max_clip_ms, pause_ms: how it wants recordings cut (see `cutting.clips`).
+    notes: what a reader of its results should know, in plain English.
+    honours: names of the options among "prompt", "hotwords" and "translate" that it acts on.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def languages(self) -> frozenset[str] | None: ...
+
+    @property
+    def max_clip_ms(self) -> int: ...
+
+    @property
+    def pause_ms(self) -> int: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    @property
+    def honours(self) -> frozenset[str]: ...
+
+    def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
+        """Return one Recognition per clip, in the same order.
+
+        clips: float32 arrays, 16 kHz mono, -1 to 1, each at most `max_clip_ms` long (a little more is tolerated).
+        The same clip gives the same words whatever was recognised before it.
+        Raises UnknownLanguage, EngineFailed or EngineUnavailable.
+        """
+        ...
+
+
+def check_language(language: str | None, *, languages: frozenset[str] | None, engine: str) -> None:
+    """Raise UnknownLanguage if an engine that accepts `languages` cannot take `language`; None means find out."""
+    if language is not None and languages is not None and language not in languages:
+        known = ", ".join(sorted(languages))
+        raise UnknownLanguage(
+            f"The language {language!r} is not supported: this engine ({engine}) knows {known}.",
+            param="language",
+            languages=sorted(languages),
+        )

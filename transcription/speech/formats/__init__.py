@@ -1,0 +1,26 @@
+"""Transcript -> bytes, one module each; `FORMATS` is the list that dialects and pages offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from transcription.speech.formats import json, srt, txt, vtt
+from transcription.speech.transcript import Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """content_type: with charset where it is text. extension: without a dot. render: UTF-8 bytes."""
+
+    content_type: str
+    extension: str
+    render: Callable[[Transcript], bytes]
+
+
+FORMATS: dict[str, Format] = {
+    "json": Format("application/json", "json", json.render),
+    "txt": Format("text/plain; charset=utf-8", "txt", txt.render),
+    "srt": Format("application/x-subrip; charset=utf-8", "srt", srt.render),
+    "vtt": Format("text/vtt; charset=utf-8", "vtt", vtt.render),
+}

@@ -1,0 +1,19 @@
+"""Plain text: one paragraph per speaker's turn, or per segment when speakers were not told apart."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from transcription.speech.transcript import Transcript, join_words, speaker_label
+
+
+def render(transcript: Transcript) -> bytes:
+    """Return UTF-8 text that ends in a line break; nothing at all when nothing was said."""
+    paragraphs = []
+    for speaker, segments in groupby(transcript.segments, key=lambda segment: segment.speaker):
+        texts = [segment.text for segment in segments]
+        if speaker is None:
+            paragraphs.extend(texts)
+        else:
+            paragraphs.append(f"{speaker_label(speaker)}: {join_words(texts, language=transcript.language)}")
+    return "".join(f"{paragraph}\n" for paragraph in paragraphs).encode()

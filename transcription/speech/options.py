@@ -1,0 +1,67 @@
+"""Everything that any dialect may ask of a transcription, in one value that can be stored with the job."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from transcription.speech.errors import OptionError
+
+MAX_SPEAKERS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionOptions:
+    """What to do with one recording.
+
+    language: ISO 639-1 code; None means find out.
+    prompt: text that the recording may continue; hotwords: terms to expect. Engines without such a thing
+    say so in the transcript's notes.
+    diarize: tell speakers apart; num_speakers fixes how many, min_speakers and max_speakers bound it.
+    task: "translate" asks for English text. channels: "split" treats every channel as its own recording.
+    """
+
+    language: str | None = None
+    prompt: str = ""
+    hotwords: tuple[str, ...] = ()
+    task: Literal["transcribe", "translate"] = "transcribe"
+    diarize: bool = True
+    num_speakers: int | None = None
+    min_speakers: int | None = None
+    max_speakers: int | None = None
+    word_timestamps: bool = True
+    channels: Literal["mix", "split"] = "mix"
+
+    def __post_init__(self) -> None:
+        """Raise OptionError, with `data["param"]`, for a value outside its range."""
+        if self.task not in ("transcribe", "translate"):
+            raise OptionError("task must be transcribe or translate.", param="task")
+        if self.channels not in ("mix", "split"):
+            raise OptionError("channels must be mix or split.", param="channels")
+        for name in ("num_speakers", "min_speakers", "max_speakers"):
+            count = getattr(self, name)
+            if count is not None and not 1 <= count <= MAX_SPEAKERS:
+                raise OptionError(f"{name} must be from 1 to {MAX_SPEAKERS}.", param=name)
+        if self.min_speakers and self.max_speakers and self.min_speakers > self.max_speakers:
+            raise OptionError("min_speakers must not be more than max_speakers.", param="min_speakers")
+
+    @property
+    def speaker_bounds(self) -> tuple[int, int]:
+        """(fewest, most) speakers to look for; num_speakers wins over the bounds."""
+        if self.num_speakers:
+            return self.num_speakers, self.num_speakers
+        fewest = self.min_speakers or 1
+        return fewest, max(fewest, self.max_speakers or MAX_SPEAKERS)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**asdict(self), "hotwords": list(self.hotwords)}
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> TranscriptionOptions:
+        """Rebuild options from `to_dict()`; keys of a newer version are ignored, missing ones take the default."""
+        known = {field.name for field in fields(cls)}
+        values = {name: value for name, value in stored.items() if name in known}
+        if "hotwords" in values:
+            values["hotwords"] = tuple(values["hotwords"])
+        return cls(**values)

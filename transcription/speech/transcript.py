@@ -1,0 +1,156 @@
+"""What was said, when and by whom: frozen values in integer milliseconds. Ours; no vendor's type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+STORAGE_VERSION = 1
+
+# Written without spaces between words (Unicode Standard Annex 14, "complex context" and ideographic scripts).
+SPACELESS_LANGUAGES = frozenset({"zh", "yue", "ja", "th", "lo", "km", "my", "bo"})
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One spoken word; `probability` is the engine's own figure from 0 to 1."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+    probability: float
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A readable stretch of one speaker; its words are in order and inside its times."""
+
+    start_ms: int
+    end_ms: int
+    text: str
+    words: tuple[Word, ...] = ()
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A stretch of time that belongs to one speaker."""
+
+    start_ms: int
+    end_ms: int
+    speaker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The result of one recording.
+
+    language: ISO 639-1 code, None when nothing was said.
+    language_probability: None when the engine was told the language or cannot tell it.
+    duration_ms: length of the decoded audio; billing uses it.
+    diarizer: name, or None when speakers were not asked for.
+    notes: plain English, for the reader: what was ignored or replaced, such as a fallback.
+    """
+
+    language: str | None
+    language_probability: float | None
+    duration_ms: int
+    segments: tuple[Segment, ...]
+    engine: str
+    diarizer: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Everything said, as one paragraph."""
+        return join_words((segment.text for segment in self.segments), language=self.language)
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        return tuple(word for segment in self.segments for word in segment.words)
+
+    @property
+    def speakers(self) -> list[tuple[str, int]]:
+        """List of (speaker id, milliseconds spoken) in order of first appearance."""
+        totals: dict[str, int] = {}
+        for segment in self.segments:
+            if segment.speaker is not None:
+                totals[segment.speaker] = totals.get(segment.speaker, 0) + segment.end_ms - segment.start_ms
+        return list(totals.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the storage form: plain JSON values, integer milliseconds, versioned."""
+        return {
+            "version": STORAGE_VERSION,
+            "language": self.language,
+            "language_probability": self.language_probability,
+            "duration_ms": self.duration_ms,
+            "engine": self.engine,
+            "diarizer": self.diarizer,
+            "notes": list(self.notes),
+            "segments": [
+                {
+                    "start_ms": segment.start_ms,
+                    "end_ms": segment.end_ms,
+                    "text": segment.text,
+                    "speaker": segment.speaker,
+                    "words": [
+                        [word.text, word.start_ms, word.end_ms, word.probability, word.speaker]
+                        for word in segment.words
+                    ],
+                }
+                for segment in self.segments
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Transcript:
+        """Rebuild a transcript from `to_dict()`. Raises ValueError for a version that this code does not know."""
+        if stored.get("version") != STORAGE_VERSION:
+            raise ValueError(f"transcript storage version {stored.get('version')!r} is not {STORAGE_VERSION}")
+        return cls(
+            language=stored["language"],
+            language_probability=stored["language_probability"],
+            duration_ms=stored["duration_ms"],
+            engine=stored["engine"],
+            diarizer=stored["diarizer"],
+            notes=tuple(stored["notes"]),
+            segments=tuple(
+                Segment(
+                    start_ms=segment["start_ms"],
+                    end_ms=segment["end_ms"],
+                    text=segment["text"],
+                    speaker=segment["speaker"],
+                    words=tuple(Word(*word) for word in segment["words"]),
+                )
+                for segment in stored["segments"]
+            ),
+        )
+
+
+def speaker_id(index: int) -> str:
+    """Return the id of the speaker who appears `index`-th (from 0): "S1", "S2", ..."""
+    return f"S{index + 1}"
+
+
+def speaker_label(speaker: str) -> str:
+    """Return what people read for a speaker id: "Speaker 1" for "S1"; another name is its own label."""
+    return f"Speaker {speaker[1:]}" if speaker[:1] == "S" and speaker[1:].isdigit() else speaker
+
+
+def number_by_appearance(turns: Sequence[Turn]) -> list[Turn]:
+    """Return the turns sorted by time, with speakers renamed "S1", "S2", ... in order of first appearance."""
+    names: dict[str, str] = {}
+    renamed = []
+    for turn in sorted(turns, key=lambda one: (one.start_ms, one.end_ms)):
+        name = names.setdefault(turn.speaker, speaker_id(len(names)))
+        renamed.append(Turn(turn.start_ms, turn.end_ms, name))
+    return renamed
+
+
+def join_words(texts: Iterable[str], *, language: str | None) -> str:
+    """Return the pieces as running text, with spaces only where the language writes them."""
+    glue = "" if language in SPACELESS_LANGUAGES else " "
+    return glue.join(text for text in texts if text)

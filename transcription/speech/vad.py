@@ -1,0 +1,74 @@
+"""How likely each 32 ms of a recording is speech: Silero VAD v6, the ONNX file that faster-whisper's wheel carries.
+
+We run the file ourselves instead of calling `faster_whisper.vad`: that import loads CTranslate2, which a forking
+worker must not hold, and its function wants the whole recording at once. This one carries its state from window to
+window, so that a long file costs no more memory than a short one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Samples = npt.NDArray[np.float32]
+
+FRAME_SAMPLES = 512
+FRAME_MS = 32
+_CONTEXT_SAMPLES = 64
+_STATE_SHAPE = (1, 1, 128)
+_MODEL_PACKAGE, _MODEL_FILE = "faster_whisper", "assets/silero_vad_v6.onnx"
+
+
+class SpeechDetector:
+    """Scores one recording, fed in order; use a new one for the next recording."""
+
+    def __init__(self) -> None:
+        import numpy as np
+
+        self._session = _session()
+        self._hidden = np.zeros(_STATE_SHAPE, dtype=np.float32)
+        self._cell = np.zeros(_STATE_SHAPE, dtype=np.float32)
+        self._context = np.zeros(_CONTEXT_SAMPLES, dtype=np.float32)
+
+    def score(self, samples: Samples) -> npt.NDArray[np.float32]:
+        """Return one probability per 512 samples.
+
+        samples: 16 kHz mono; a last incomplete frame is filled with silence, so only the last call may have one.
+        """
+        import numpy as np
+
+        padded = np.pad(samples, (0, -len(samples) % FRAME_SAMPLES))
+        frames = padded.reshape(-1, FRAME_SAMPLES)
+        if not len(frames):
+            return np.zeros(0, dtype=np.float32)
+        contexts = np.concatenate([self._context[None, :], frames[:-1, -_CONTEXT_SAMPLES:]])
+        self._context = frames[-1, -_CONTEXT_SAMPLES:].copy()
+        scores, self._hidden, self._cell = self._session.run(
+            None, {"input": np.concatenate([contexts, frames], axis=1), "h": self._hidden, "c": self._cell}
+        )
+        return np.asarray(scores, dtype=np.float32).reshape(-1)
+
+
+@lru_cache(maxsize=1)
+def _session() -> Any:
+    import onnxruntime  # type: ignore[import-untyped]
+
+    package = importlib.util.find_spec(_MODEL_PACKAGE)  # finds without importing
+    assert package is not None, f"{_MODEL_PACKAGE} is a dependency"
+    folder = (package.submodule_search_locations or [""])[0]
+    options = onnxruntime.SessionOptions()
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = 1  # cores belong to the engine
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(
+        str(Path(folder) / _MODEL_FILE),
+        providers=["CPUExecutionProvider"],
+        sess_options=options,
+    )

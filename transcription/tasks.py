@@ -1,0 +1,10 @@
+"""Entry points of RQ: an id in, one call, nothing else."""
+
+import uuid
+
+from transcription import work
+
+
+def run_item(item_id: str) -> None:
+    """Transcribe one item."""
+    work.run_item(uuid.UUID(item_id))

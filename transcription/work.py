@@ -1,0 +1,102 @@
+"""What a worker does with one item: claim it, run the pipeline outside any transaction, and say how it ended."""
+
+import logging
+import threading
+import uuid
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+
+from transcription import jobs, media, recognition
+from transcription.models import JobItem
+from transcription.speech import pipeline
+from transcription.speech.errors import AudioError, OptionError, SpeechError
+from transcription.speech.options import TranscriptionOptions
+
+logger = logging.getLogger(__name__)
+
+
+def run_item(item_id: uuid.UUID) -> None:
+    """Transcribe one item, if it still waits to be. Ends quietly when another worker has it or it was canceled."""
+    item = jobs.claim(item_id)
+    if item is None:
+        return
+    heart = Heart(item)
+    heart.start()
+    try:
+        _run(item, heart=heart)
+    except jobs.Superseded:
+        logger.info("Item %s: attempt %s was taken away.", item.pk, item.attempt)
+    finally:
+        heart.stop()
+
+
+def _run(item: JobItem, *, heart: "Heart") -> None:
+    options = TranscriptionOptions.from_dict(item.job.options)
+
+    def on_progress(decoded_ms: int) -> None:
+        heart.check()
+        heart.progress = min(99, decoded_ms * 100 // max(1, item.media.duration_ms))
+
+    try:
+        with media.local_path(item.media) as path, recognition.engine() as engine:
+            transcript = pipeline.run(
+                path,
+                options=options,
+                engine=engine,
+                diarizer=recognition.diarizer() if options.diarize else None,
+                max_duration_ms=settings.MAX_AUDIO_MS,
+                on_progress=on_progress,
+            )
+    except (AudioError, OptionError) as error:
+        # The sender's fault: trying again would find the same.
+        jobs.fail_item(item, error_type=error.type, message=error.message, may_retry=False)
+    except SpeechError as error:
+        logger.exception("Item %s: attempt %s failed.", item.pk, item.attempt)
+        jobs.fail_item(item, error_type=error.type, message=error.message, may_retry=True)
+    except jobs.Superseded:
+        raise
+    except Exception:
+        # Whatever it was, the customer must see an end and the operator a traceback. The text stays in the log.
+        logger.exception("Item %s: attempt %s crashed.", item.pk, item.attempt)
+        jobs.fail_item(item, error_type="internal_error", message="Something went wrong on our side.", may_retry=True)
+    else:
+        jobs.finish_item(item, transcript=transcript)
+
+
+class Heart(threading.Thread):
+    """Writes a sign of life every few seconds from a thread of its own: recognising one clip may take longer."""
+
+    def __init__(self, item: JobItem) -> None:
+        super().__init__(name=f"heart of {item.pk}", daemon=True)
+        self.item = item
+        self.progress = 0
+        self._stopped = threading.Event()
+        self._superseded = threading.Event()
+
+    def run(self) -> None:
+        try:
+            while not self._stopped.wait(settings.HEARTBEAT_SECONDS):
+                self._beat()
+        finally:
+            connection.close()
+
+    def _beat(self) -> None:
+        try:
+            jobs.touch(self.item, progress=self.progress)
+        except jobs.Superseded:
+            self._superseded.set()
+            self._stopped.set()
+        except DatabaseError:
+            # The next beat may reach it; should none, the item is given to another worker, which is right.
+            logger.exception("Item %s: the sign of life was not written.", self.item.pk)
+            close_old_connections()
+
+    def check(self) -> None:
+        """Raise Superseded if the item was taken away."""
+        if self._superseded.is_set():
+            raise jobs.Superseded
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join(timeout=settings.HEARTBEAT_SECONDS)

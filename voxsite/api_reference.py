@@ -1,0 +1,222 @@
+"""The reference part of /docs/, made from the OpenAPI document: what each address takes and answers. Text only."""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
+
+from drf_spectacular.generators import SchemaGenerator
+
+METHODS = ("get", "post", "put", "patch", "delete")
+# Deeper objects are shown by the name of their kind.
+DEEPEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a request or an answer; `path` is dotted: error.message."""
+
+    path: str
+    kind: str
+    is_required: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One possible answer."""
+
+    status: str
+    text: str
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one address."""
+
+    anchor: str
+    method: str
+    path: str
+    title: str
+    text: str
+    needs_key: bool
+    parameters: tuple[Field, ...]
+    body: tuple[Field, ...]
+    answers: tuple[Answer, ...]
+    examples: tuple[tuple[str, str], ...]
+
+
+@lru_cache(maxsize=1)
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document. It depends on code and settings only, so it is made once per process."""
+    schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return schema
+
+
+@lru_cache(maxsize=8)
+def operations(*, site_url: str, key: str) -> tuple[Operation, ...]:
+    """Return every operation, with examples that carry the key's first characters."""
+    return tuple(
+        _operation(path, method, methods[method], site_url=site_url, key=key)
+        for path, methods in sorted(document()["paths"].items(), key=_rank)
+        for method in METHODS
+        if method in methods
+    )
+
+
+def _rank(item: tuple[str, Any]) -> tuple[bool, bool, str]:
+    """Order as people need them: what makes a job, the rest of the API, the rest."""
+    path = item[0]
+    return not path.startswith("/v1/"), "post" not in item[1], path
+
+
+def _operation(path: str, method: str, spec: dict[str, Any], *, site_url: str, key: str) -> Operation:
+    title, _, rest = spec.get("description", "").strip().partition("\n")
+    content = spec.get("requestBody", {}).get("content", {})
+    media_type = next(iter(content), "")
+    body = _fields(content[media_type].get("schema", {})) if media_type else ()
+    needs_key = any(spec.get("security", document().get("security", [])))
+    return Operation(
+        anchor=spec.get("operationId", f"{method}{path}").replace("/", "-"),
+        method=method.upper(),
+        path=path,
+        title=spec.get("summary") or title or path,
+        text=(f"{title}\n{rest}" if spec.get("summary") else rest).strip(),
+        needs_key=needs_key,
+        parameters=tuple(
+            Field(
+                path=parameter["name"],
+                kind=f"{_kind(parameter.get('schema', {}))}, {parameter['in']}",
+                is_required=parameter.get("required", False),
+                text=parameter.get("description", ""),
+            )
+            for parameter in spec.get("parameters", [])
+        ),
+        body=body,
+        answers=tuple(_answer(status, answer) for status, answer in sorted(spec.get("responses", {}).items())),
+        examples=_examples(
+            path, method, site_url=site_url, key=key if needs_key else "", media_type=media_type, body=body
+        ),
+    )
+
+
+def _answer(status: str, spec: dict[str, Any]) -> Answer:
+    content: dict[str, Any] = spec.get("content", {})
+    schema = next(iter(content.values())).get("schema", {}) if content else {}
+    return Answer(
+        status=str(status), text=spec.get("description") or HTTPStatus(int(status)).phrase, fields=_fields(schema)
+    )
+
+
+def _fields(schema: dict[str, Any], *, prefix: str = "", depth: int = 0) -> tuple[Field, ...]:
+    """Return the fields of an object, those of objects inside it after it."""
+    schema = _resolve(schema)
+    if schema.get("type") == "array":
+        schema, prefix = _resolve(schema.get("items", {})), f"{prefix}[]."
+    found: list[Field] = []
+    for name, spec in schema.get("properties", {}).items():
+        inner = _resolve(spec)
+        path = f"{prefix}{name}"
+        found.append(Field(path, _kind(spec), name in schema.get("required", []), _text(spec, inner)))
+        if depth < DEEPEST and (inner.get("properties") or inner.get("type") == "array"):
+            dot = "" if inner.get("type") == "array" else "."
+            found += _fields(inner, prefix=f"{path}{dot}", depth=depth + 1)
+    return tuple(found)
+
+
+def _resolve(schema: dict[str, Any]) -> dict[str, Any]:
+    """Follow a reference, also where drf-spectacular wraps it to add a description."""
+    if "$ref" in schema:
+        return document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]  # type: ignore[no-any-return]
+    for wrapper in ("allOf", "oneOf", "anyOf"):
+        if schema.get(wrapper):
+            return _resolve(schema[wrapper][0])
+    return schema
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    inner = _resolve(schema)
+    if "enum" in inner:
+        return " | ".join(str(value) for value in inner["enum"])
+    if inner.get("type") == "array":
+        return f"list of {_kind(inner.get('items', {}))}"
+    kind = inner.get("type", "any")
+    kinds = [kind] if isinstance(kind, str) else [each for each in kind if each != "null"]
+    name = {"binary": "file", "uuid": "UUID", "double": "number"}.get(
+        inner.get("format", ""), kinds[0] if kinds else "any"
+    )
+    return f"{name} or null" if schema.get("nullable") or inner.get("nullable") or "null" in kind else name
+
+
+def _text(spec: dict[str, Any], inner: dict[str, Any]) -> str:
+    parts = [str(spec.get("description") or inner.get("description") or "").strip()]
+    if "default" in spec:
+        parts.append(f"Default: {json.dumps(spec['default'])}.")
+    if "minimum" in inner and "maximum" in inner:
+        parts.append(f"From {inner['minimum']} to {inner['maximum']}.")
+    return " ".join(part for part in parts if part)
+
+
+# --- Examples --------------------------------------------------------------------------------------------------------
+
+SAMPLE_VALUES = {"file": "recording.mp3", "model": "standard", "language": "en"}
+
+
+def _examples(
+    path: str, method: str, *, site_url: str, key: str, media_type: str, body: tuple[Field, ...]
+) -> tuple[tuple[str, str], ...]:
+    """Return (language, code) for curl, Python and Node."""
+    address = f"{site_url}{path}".replace("{", "JOB_ID{").replace("JOB_ID{job_id}", "JOB_ID")
+    sent = (
+        {field.path: SAMPLE_VALUES[field.path] for field in body if field.path in SAMPLE_VALUES} if media_type else {}
+    )
+    return (
+        ("curl", _curl(address, method, key=key, sent=sent)),
+        ("Python", _python(address, method, key=key, sent=sent)),
+        ("Node", _node(address, method, key=key, sent=sent)),
+    )
+
+
+def _curl(address: str, method: str, *, key: str, sent: dict[str, str]) -> str:
+    lines = [
+        f"curl {address}"
+        if method in {"get", "post"} and (sent or method == "get")
+        else f"curl -X {method.upper()} {address}"
+    ]
+    if key:
+        lines.append(f'-H "X-API-Key: {key}"')
+    lines += [f'-F "{name}={"@" if name == "file" else ""}{value}"' for name, value in sent.items()]
+    return " \\\n  ".join(lines)
+
+
+def _python(address: str, method: str, *, key: str, sent: dict[str, str]) -> str:
+    arguments = [f'"{address}"']
+    if key:
+        arguments.append(f'headers={{"X-API-Key": "{key}"}}')
+    if "file" in sent:
+        arguments.append(f'files={{"file": open("{sent["file"]}", "rb")}}')
+    data = {name: value for name, value in sent.items() if name != "file"}
+    if data:
+        arguments.append(f"data={json.dumps(data)}")
+    call = f"requests.{method}(" + (
+        f"\n    {(',' + chr(10) + '    ').join(arguments)},\n)" if len(arguments) > 1 else f"{arguments[0]})"
+    )
+    return f"import requests\n\nanswer = {call}\nanswer.raise_for_status()\nprint(answer.json())"
+
+
+def _node(address: str, method: str, *, key: str, sent: dict[str, str]) -> str:
+    lines, options = [], []
+    if method != "get":
+        options.append(f'method: "{method.upper()}"')
+    if key:
+        options.append(f'headers: {{ "X-API-Key": "{key}" }}')
+    if sent:
+        lines += ['import { openAsBlob } from "node:fs";', "", "const body = new FormData();"]
+        for name, value in sent.items():
+            shown = f'await openAsBlob("{value}"), "{value}"' if name == "file" else f'"{value}"'
+            lines.append(f'body.append("{name}", {shown});')
+        options.append("body")
+    inner = f", {{\n  {(',' + chr(10) + '  ').join(options)},\n}}" if options else ""
+    return "\n".join([*lines, f'const answer = await fetch("{address}"{inner});', "console.log(await answer.json());"])

@@ -1,0 +1,204 @@
+"""Refuses request bodies that nobody should have to store, before anything stores them.
+
+Under ASGI, Django (5.2, `ASGIHandler.read_body`, read in source) spools the whole body to a temporary file before any
+middleware or view runs: without this wrapper, an upload without a key, or one of 50 GB, is on disk before the first
+check. Knows no Django and no dialect: who is known and what a refusal looks like are asked through two callables.
+
+A refusal must also reach a client that is still sending. That needs a half-closed connection and is done one floor
+below, by `voxsite.serve.http_protocol`; with plain uvicorn, a client that does not read while it sends may see a reset.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+IsKnown = Callable[[Scope], Awaitable[bool]]
+# (scope, http_status, error_type, message) -> (content type, body)
+Refusal = Callable[[Scope, int, str, str], tuple[str, bytes]]
+RequestId = Callable[[Scope], str]
+
+KIBIBYTE = 1024
+MEBIBYTE = 1024 * KIBIBYTE
+# The largest file that is taken, and what multipart adds around it.
+MAX_BYTES = 2048 * MEBIBYTE + MEBIBYTE
+# Enough for every form and JSON body of a stranger; larger bodies are uploads, which need a caller that we know.
+OPEN_BYTES = 256 * KIBIBYTE
+# A body whose size is not announced can only be refused when it has already come.
+UNSIZED_BYTES = 64 * MEBIBYTE
+# A client that sends nothing for this long is gone, or holds the connection on purpose (slow loris).
+IDLE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """Why a body is refused."""
+
+    http_status: HTTPStatus
+    error_type: str
+    message: str
+
+
+_UNKNOWN = _Verdict(
+    HTTPStatus.UNAUTHORIZED,
+    "invalid_api_key",
+    "A request body of this size needs a valid API key or a signed-in user.",
+)
+_IDLE = _Verdict(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "The request body did not arrive in time.")
+
+
+class BodyGuard:
+    """An ASGI application around another one."""
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        is_known: IsKnown,
+        refusal: Refusal,
+        request_id: RequestId | None = None,
+        max_bytes: int = MAX_BYTES,
+        open_bytes: int = OPEN_BYTES,
+        unsized_bytes: int = UNSIZED_BYTES,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        """Wrap the app.
+
+        is_known: whether the scope's headers belong to a caller of ours; asked once per large body, before it is read.
+        refusal: (scope, HTTP status, error type, message for people) -> (content type, body), in the caller's dialect.
+        request_id: the X-Request-Id of a refusal; left out without it.
+        """
+        self.app = app
+        self.is_known = is_known
+        self.refusal = refusal
+        self.request_id = request_id
+        self.max_bytes = max_bytes
+        self.open_bytes = open_bytes
+        self.unsized_bytes = unsized_bytes
+        self.idle_seconds = idle_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] != "http" or not _has_body(scope):
+            await self.app(scope, receive, send)
+            return
+        announced = _announced_bytes(scope)
+        verdict = await self._verdict_on_announced(scope, announced)
+        if verdict is not None:
+            # Not one receive() before this: it is what sends "100 Continue" to a client that asks before sending.
+            await self._refuse(scope, send, verdict)
+            return
+        body = _GuardedBody(self, scope, receive, send, is_announced=announced is not None)
+        await self.app(scope, body.receive, body.send)
+        if body.verdict is not None and not body.is_response_started:
+            await self._refuse(scope, send, body.verdict)
+
+    async def _verdict_on_announced(self, scope: Scope, announced: int | None) -> _Verdict | None:
+        if announced is None or announced <= self.open_bytes:
+            return None
+        if announced > self.max_bytes:
+            return _too_large(f"The request body is larger than {_readable(self.max_bytes)}.")
+        return None if await self.is_known(scope) else _UNKNOWN
+
+    async def verdict_on_received(self, scope: Scope, *, received: int, before: int) -> _Verdict | None:
+        """Judge a body of unannounced size after `received` bytes; `before` is the count at the last judgement."""
+        if received > self.unsized_bytes:
+            limit = _readable(self.unsized_bytes)
+            return _too_large(
+                f"A request body without Content-Length may have {limit} at most; send Content-Length for a larger one."
+            )
+        if before <= self.open_bytes < received and not await self.is_known(scope):
+            return _UNKNOWN
+        return None
+
+    async def _refuse(self, scope: Scope, send: Send, verdict: _Verdict) -> None:
+        content_type, body = self.refusal(scope, verdict.http_status, verdict.error_type, verdict.message)
+        headers = [
+            (b"content-type", content_type.encode("latin-1")),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            # The rest of the body is not read, so nothing else can follow on this connection.
+            (b"connection", b"close"),
+        ]
+        if self.request_id is not None:
+            headers.append((b"x-request-id", self.request_id(scope).encode("latin-1")))
+        if verdict is _UNKNOWN:
+            headers.append((b"www-authenticate", b"Bearer"))
+        await send({"type": "http.response.start", "status": int(verdict.http_status), "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+class _GuardedBody:
+    """The receive and send of one request, as the app sees them."""
+
+    def __init__(self, guard: BodyGuard, scope: Scope, receive: Receive, send: Send, *, is_announced: bool) -> None:
+        self.guard = guard
+        self.scope = scope
+        self.original_receive = receive
+        self.original_send = send
+        self.is_announced = is_announced
+        self.received_bytes = 0
+        self.is_complete = False
+        self.is_response_started = False
+        self.verdict: _Verdict | None = None
+
+    async def receive(self) -> Message:
+        """Give the next part, or http.disconnect once the body is refused: every app drops what it has on that."""
+        if self.verdict is not None:
+            return {"type": "http.disconnect"}
+        if self.is_complete:
+            return await self.original_receive()
+        try:
+            async with asyncio.timeout(self.guard.idle_seconds):
+                message = await self.original_receive()
+        except TimeoutError:
+            return self._give_up(_IDLE)
+        if message["type"] != "http.request":
+            return message
+        self.is_complete = not message.get("more_body", False)
+        before = self.received_bytes
+        self.received_bytes += len(message.get("body", b""))
+        # A server holds an announced body to its Content-Length; only the others need counting.
+        if not self.is_announced:
+            verdict = await self.guard.verdict_on_received(self.scope, received=self.received_bytes, before=before)
+            if verdict is not None:
+                return self._give_up(verdict)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass an answer on, unless the refusal is the answer."""
+        if self.verdict is not None and not self.is_response_started:
+            return
+        self.is_response_started = True
+        await self.original_send(message)
+
+    def _give_up(self, verdict: _Verdict) -> Message:
+        self.verdict = verdict
+        return {"type": "http.disconnect"}
+
+
+def _too_large(message: str) -> _Verdict:
+    return _Verdict(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", message)
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+
+
+def _announced_bytes(scope: Scope) -> int | None:
+    """Return the Content-Length, None without one. Servers refuse requests with two, or with one that is no number."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value)
+    return None
+
+
+def _readable(byte_count: int) -> str:
+    return f"{byte_count // MEBIBYTE} MiB" if byte_count >= MEBIBYTE else f"{byte_count // KIBIBYTE} KiB"

@@ -1,0 +1,71 @@
+"""System checks: what must not be true in production is said before the first request, not after the first loss."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error
+
+from transcription import recognition
+from transcription.speech import registry
+
+
+def register() -> None:
+    checks.register(production_is_complete)
+    checks.register(engine_is_known)
+    checks.register(prices_are_known)
+
+
+def production_is_complete(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """Report embedded parts in production."""
+    if settings.DEVELOPMENT:
+        return []
+    found: list[CheckMessage] = []
+    if settings.ENGINE == "auto":
+        found.append(
+            Error(
+                "No speech engine is chosen, and production does not fall back to the development one.",
+                hint="Set VOXSITE_ENGINE.",
+                id="voxsite.E001",
+            )
+        )
+    elif recognition.is_fallback():
+        # Chosen by name, so no accident; a hint and no refusal.
+        found.append(
+            checks.Info(
+                "Speech is recognised by PocketSphinx, which knows English only and errs often.",
+                id="voxsite.I001",
+            )
+        )
+    if not settings.DATABASE_URL or settings.DATABASE_URL.startswith("sqlite"):
+        found.append(Error("SQLite is for development.", hint="Set DATABASE_URL to PostgreSQL.", id="voxsite.E002"))
+    if str(settings.DATA_DIR) in settings.REDIS_URL:
+        found.append(Error("The embedded Redis is for development.", hint="Set REDIS_URL.", id="voxsite.E003"))
+    if not settings.EMAIL_HOST:
+        found.append(Error("Mail has no server, so nobody can sign up.", hint="Set SMTP_HOST.", id="voxsite.E004"))
+    if settings.DEBUG:
+        found.append(Error("DEBUG is on in production.", id="voxsite.E005"))
+    return found
+
+
+def engine_is_known(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """Report an engine that is not there."""
+    if recognition.engine_name() in registry.ENGINES:
+        return []
+    return [
+        Error(
+            f"The speech engine {recognition.engine_name()!r} is not part of this release.",
+            hint=f"Set VOXSITE_ENGINE to one of: {', '.join(registry.ENGINES)}.",
+            id="voxsite.E007",
+        )
+    ]
+
+
+def prices_are_known(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """Report prices that are not positive whole micro-dollars."""
+    return [
+        Error(f"The price of {model!r} must be a positive whole number of micro-dollars.", id="voxsite.E006")
+        for model, price in settings.PRICES_PER_HOUR_MICROS.items()
+        if not isinstance(price, int) or price <= 0
+    ]

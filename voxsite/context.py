@@ -1,0 +1,49 @@
+"""What every page's template knows."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import Http404, HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from accounts import access
+from accounts.models import Organization
+from billing import statements
+from transcription import recognition
+
+FALLBACK_NOTE = "Speech is recognised by PocketSphinx, a small English-only engine: expect many errors."
+
+
+def site(request: HttpRequest) -> dict[str, Any]:
+    """Return the site's address and world, and for a member the organization and its balance (asked only if shown)."""
+    context: dict[str, Any] = {
+        "site_url": settings.SITE_URL,
+        "is_development": settings.DEVELOPMENT,
+        "fallback_note": FALLBACK_NOTE if recognition.is_fallback() else "",
+    }
+    if getattr(request, "user", None) is not None and request.user.is_authenticated:
+        try:
+            membership = access.membership_for(request)
+        except Http404:
+            return context
+        organization = membership.organization
+        context["membership"] = membership
+        context["organization"] = organization
+        balance: Any = SimpleLazyObject(lambda: statements.balance(organization))
+        context["balance"] = balance
+        context["purse_percent"] = SimpleLazyObject(lambda: free_percent(balance))
+        context["other_organizations"] = SimpleLazyObject(
+            lambda: list(
+                Organization.objects.filter(memberships__user=membership.user_id)
+                .exclude(pk=organization.pk)
+                .order_by("name")
+            )
+        )
+    return context
+
+
+def free_percent(balance: statements.Balance) -> int:
+    """Return how much of the balance is not held, in percent: 0 to 100, and 0 for an empty balance."""
+    if balance.balance_micros <= 0:
+        return 0
+    return max(0, balance.available_micros * 100 // balance.balance_micros)

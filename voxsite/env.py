@@ -1,0 +1,91 @@
+"""Readers of environment variables that fail loudly. Needs no settings, so that the supervisor can use it."""
+
+import hashlib
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+# A Unix socket's path may be 108 bytes long on Linux (unix(7)), 104 on macOS; ZeroMQ and Redis need a little of it.
+LONGEST_SOCKET_PATH_BYTES = 96
+
+
+def text(name: str, *, default: str = "") -> str:
+    """Return the variable without surrounding blanks, or the default when it is unset or empty."""
+    return os.environ.get(name, "").strip() or default
+
+
+def required(name: str, *, why: str) -> str:
+    """Return the variable, or stop with a sentence that names it."""
+    value = text(name)
+    if not value:
+        raise ImproperlyConfigured(f"Set {name}: {why}")
+    return value
+
+
+def flag(name: str, *, default: bool = False) -> bool:
+    """Return a switch: 1, true, yes, on or 0, false, no, off."""
+    value = text(name).lower()
+    if not value:
+        return default
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} must be on or off, not {value!r}.")
+
+
+def integer(name: str, *, default: int, minimum: int = 0) -> int:
+    """Return a whole number of at least `minimum`."""
+    value = text(name)
+    if not value:
+        return default
+    try:
+        number = int(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from error
+    if number < minimum:
+        raise ImproperlyConfigured(f"{name} must be at least {minimum}, not {number}.")
+    return number
+
+
+def choice(name: str, *, options: tuple[str, ...], default: str) -> str:
+    """Return one of the options."""
+    value = text(name, default=default)
+    if value not in options:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(options)}, not {value!r}.")
+    return value
+
+
+def words(name: str, *, default: tuple[str, ...] = ()) -> list[str]:
+    """Return a list that is separated by commas."""
+    return [word.strip() for word in text(name).split(",") if word.strip()] or list(default)
+
+
+def socket_path(data_dir: Path, name: str) -> Path:
+    """Return where a local socket of this data folder lies: in it, or in a private folder when its path is too long."""
+    path = data_dir / name
+    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH_BYTES:
+        return path
+    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"voxsite-{os.getuid()}-{digest}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    # Somebody else may have made the folder first, to listen in.
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
+        raise ImproperlyConfigured(f"{folder} belongs to somebody else; set VOXSITE_DATA_DIR to a shorter path.")
+    return folder / name
+
+
+def kept_secret(path: Path) -> str:
+    """Return the secret in the file, made on first use and readable by its owner only (development)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    with os.fdopen(descriptor, "w") as file:
+        value = secrets.token_urlsafe(48)
+        file.write(value)
+    return value

@@ -1,0 +1,139 @@
+"""Landing, pricing, docs, overview, the kept mail of development, and the pages of last resort."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.template import loader
+from django.views.decorators.http import require_GET, require_safe
+
+from accounts.access import membership_for, organization_for
+from accounts.models import ApiKey, Role
+from accounts.page import open_page, page, show_missing
+from billing import money, statements
+from billing.pages import price_table, start_of_month
+from transcription.models import Job
+from voxsite import api_reference, kept_mail
+
+RECENT_JOBS = 5
+PLACEHOLDER_KEY = "YOUR_API_KEY"
+
+
+# --- For everybody ---------------------------------------------------------------------------------------------------
+
+
+@open_page
+@require_safe
+def landing(request: HttpRequest) -> HttpResponse:
+    return render(request, "site/landing.html", {"prices": price_table(), **_signup_credit()})
+
+
+@open_page
+@require_safe
+def pricing(request: HttpRequest) -> HttpResponse:
+    return render(request, "site/pricing.html", {"prices": price_table(), **_signup_credit()})
+
+
+@open_page
+@require_safe
+def docs(request: HttpRequest) -> HttpResponse:
+    """Show guide and reference; a member's examples carry the first characters of the newest key."""
+    key = _shown_key(request)
+    context = {
+        "operations": api_reference.operations(site_url=settings.SITE_URL, key=key),
+        "prices": price_table(),
+        "key": key,
+    }
+    return render(request, "site/docs.html", context)
+
+
+@require_safe
+def openapi(_: HttpRequest) -> HttpResponse:
+    response = JsonResponse(api_reference.document())
+    # Generators of clients run in browsers too, and there is nothing secret here.
+    response["Access-Control-Allow-Origin"] = "*"
+    return response
+
+
+def _signup_credit() -> dict[str, Any]:
+    return {"signup_credit_micros": settings.SIGNUP_CREDIT_CENTS * money.MICROS_PER_CENT}
+
+
+def _shown_key(request: HttpRequest) -> str:
+    """Return the newest live key's prefix, which is no secret, for examples that the reader recognises."""
+    if not request.user.is_authenticated:
+        return PLACEHOLDER_KEY
+    try:
+        organization = organization_for(request)
+    except Http404:
+        return PLACEHOLDER_KEY
+    key = ApiKey.objects.of(organization).filter(revoked_at__isnull=True).order_by("-created_at").first()
+    return f"{key.prefix}..." if key else PLACEHOLDER_KEY
+
+
+# --- For members -----------------------------------------------------------------------------------------------------
+
+
+@page
+@require_GET
+def overview(request: HttpRequest) -> HttpResponse:
+    membership = membership_for(request)
+    organization = membership.organization
+    jobs = list(Job.objects.of(organization).newest_first()[:RECENT_JOBS])
+    steps = [
+        {"title": "Make an account", "is_done": True, "url": ""},
+        {
+            "title": "Upload a recording",
+            "is_done": bool(jobs),
+            "url": "/transcripts/upload/",
+            "text": "Send it in the browser and read its text here.",
+        },
+        {
+            "title": "Make an API key",
+            "is_done": ApiKey.objects.of(organization).exists(),
+            "url": "/keys/",
+            "text": "Programs send recordings and read transcripts with it.",
+        },
+    ]
+    if not membership.may(Role.ADMIN):
+        steps = steps[:-1]
+    return render(
+        request,
+        "site/overview.html",
+        {
+            "jobs": jobs,
+            "live": [job for job in jobs if not job.is_final],
+            "spent_micros": statements.spent_since(organization, start_of_month()),
+            "steps": [] if all(step["is_done"] for step in steps) else steps,
+        },
+    )
+
+
+# --- Development -----------------------------------------------------------------------------------------------------
+
+
+@require_safe
+def dev_mail(request: HttpRequest) -> HttpResponse:
+    return render(request, "site/mail_list.html", {"mails": kept_mail.newest()})
+
+
+@require_safe
+def dev_mail_message(request: HttpRequest, name: str) -> HttpResponse:
+    mails = kept_mail.of_file(name)
+    if not mails:
+        raise Http404
+    return render(request, "site/mail.html", {"mails": mails})
+
+
+# --- Last resort -----------------------------------------------------------------------------------------------------
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return show_missing(request)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Say that we failed. Asks neither database nor session: they may be what failed."""
+    text = loader.render_to_string("500.html", {"request_id": getattr(request, "request_id", "")})
+    return HttpResponse(text, status=500)

@@ -1,0 +1,61 @@
+"""`python -m voxsite.serve`: check, prepare, supervise, sweep. script/server runs this."""
+
+import os
+import subprocess
+import sys
+import time
+
+from voxsite.serve import lifetime, programs, supervision, surroundings
+
+
+def main() -> int:
+    """Run the server until it is told to end; return the exit status."""
+    started_at = time.time()
+    try:
+        here = surroundings.read()
+        surroundings.require_port(here)
+        surroundings.require_data_dir(here)
+        os.chdir(surroundings.PROJECT_DIR)
+        with surroundings.sole_server_of(here.data_dir):
+            os.environ.update(surroundings.environment_for_children(here))
+            os.environ["VOXSITE_SUPERVISOR_PID"] = str(os.getpid())
+            os.environ["VOXSITE_STARTED_AT"] = str(started_at)
+            lifetime.adopt_orphans()
+            _prepare(here)
+            _serve(here)
+    except surroundings.StartError as error:
+        print(f"script/server: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _prepare(here: surroundings.Surroundings) -> None:
+    if not here.is_development:
+        _manage("check", "--deploy", "--fail-level", "ERROR")
+        _manage("collectstatic", "--noinput", "--verbosity", "0")
+    _manage("migrate", "--noinput", "--verbosity", "0")
+
+
+def _manage(*arguments: str) -> None:
+    parent_pid = os.getpid()
+    done = subprocess.run(  # noqa: S603 - our own command line
+        [sys.executable, "manage.py", *arguments],
+        preexec_fn=lambda: lifetime.die_with_parent(parent_pid=parent_pid),
+        check=False,
+    )
+    if done.returncode != 0:
+        raise surroundings.StartError(f"`manage.py {arguments[0]}` failed; its own words are above.")
+
+
+def _serve(here: surroundings.Surroundings) -> None:
+    try:
+        supervision.run(programs.all_programs(os.environ), config_path=here.data_dir / "supervisor.conf")
+    finally:
+        lifetime.end_descendants()
+        supervision.say("ended")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

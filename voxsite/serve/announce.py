@@ -1,0 +1,37 @@
+"""Says the address once the page really answers, and what stands in for the parts that production would have."""
+
+import os
+import time
+from collections.abc import Mapping
+
+from voxsite import env
+from voxsite.serve import embedded_redis, is_healthy, surroundings
+
+WAIT_SECONDS = 60.0
+
+
+def stand_ins(environ: Mapping[str, str]) -> str:
+    """Return one line on what is used for the database, the queue and speech."""
+    database = environ.get("DATABASE_URL", "").split(":")[0] or "SQLite (no DATABASE_URL)"
+    embedded = environ["REDIS_URL"].startswith("unix:")
+    redis = f"{embedded_redis.executable()} (no REDIS_URL)" if embedded else "Redis by REDIS_URL"
+    speech = environ.get("VOXSITE_ENGINE") or "auto (see the engine's line)"
+    return f"database: {database}; queue: {redis}; speech: {speech}"
+
+
+def main() -> None:
+    """Wait for the page and print."""
+    here = surroundings.read()
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (answers := is_healthy.page_answers(here)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if answers:
+        took = time.time() - float(env.text("VOXSITE_STARTED_AT", default=str(time.time())))
+        print(f"Voxsite is at {here.address} (started in {took:.1f} s; Ctrl-C ends it)")  # noqa: T201
+    else:
+        print(f"{here.address} has not answered for {WAIT_SECONDS:.0f} s; the lines above may say why")  # noqa: T201
+    print(stand_ins(os.environ))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

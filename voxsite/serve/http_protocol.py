@@ -1,0 +1,117 @@
+"""uvicorn's HTTP protocol with what a server on the open internet needs besides.
+
+* A response to a request that has not been read to its end reaches the client. Closing a socket with unread data makes
+  the kernel send a reset: a client that is still sending gets "connection reset" and often never reads the answer that
+  is already in its own buffer. Here the connection is half-closed first, and what still comes is dropped for a moment.
+  A client whose peer has half-closed gets "broken pipe" instead (Linux, `tcp_reset`), on which clients do read on:
+  urllib3 and requests do so for that error only, curl and httpcore in any case.
+* The head of a request is limited in size and time; httptools limits neither.
+
+Relies on these names inside uvicorn 0.54: transport, cycle.more_body, flow, send_400_response; the tests would notice.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+# How much of a refused body is read, and how long the client has to read the answer before the connection is closed.
+LINGER_BYTES = 256 * 1024
+LINGER_SECONDS = 1.0
+MAX_HEAD_BYTES = 64 * 1024
+HEAD_SECONDS = 30.0
+
+
+class _LingeringTransport:
+    """A transport whose close() lets the other side read the answer first."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: "HttpProtocol") -> None:
+        self._transport = transport
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self._protocol.is_lingering or self._transport.is_closing()
+
+    def close(self) -> None:
+        if self.is_closing():
+            return
+        if self._protocol.is_request_unread() and self._transport.can_write_eof():
+            self._protocol.linger(self._transport)
+        else:
+            self._transport.close()
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lingering: asyncio.Transport | None = None
+        self._lingered_bytes = 0
+        self._is_in_head = True
+        self._head_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(_LingeringTransport(transport, self))  # type: ignore[arg-type]
+        self._start_timer(HEAD_SECONDS, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingering is not None:
+            self._lingered_bytes += len(data)
+            if self._lingered_bytes > LINGER_BYTES:
+                # Only stop reading: closing now overtakes the answer on its way to a fast sender (curl, one in ten).
+                self.flow.pause_reading()
+            return
+        if self._is_in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._is_in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The head of the request is too large.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_in_head = True
+        if self._timer is None:
+            self._start_timer(HEAD_SECONDS, self.transport.close)
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        self._head_bytes = 0
+        self._stop_timer()
+        super().on_headers_complete()
+
+    @property
+    def is_lingering(self) -> bool:
+        """Whether the answer is out and the rest of the request is being dropped."""
+        return self._lingering is not None
+
+    def is_request_unread(self) -> bool:
+        """Return whether the client may still be sending."""
+        if self._is_in_head:
+            return self._head_bytes > 0
+        return self.cycle is not None and self.cycle.more_body
+
+    def linger(self, transport: asyncio.Transport) -> None:
+        """Close our side after what is written, and drop what still comes, within limits."""
+        self._lingering = transport
+        transport.write_eof()
+        self.flow.resume_reading()
+        self._start_timer(LINGER_SECONDS, transport.close)
+
+    def _start_timer(self, seconds: float, then: Callable[[], None]) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, then)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

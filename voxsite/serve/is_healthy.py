@@ -1,0 +1,28 @@
+"""`python -m voxsite.serve.is_healthy`: ends with status 0 if the web process of this machine answers."""
+
+import http.client
+import sys
+
+from voxsite import env
+from voxsite.serve import surroundings
+
+ANSWER_SECONDS = 4.0
+LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - who listens everywhere is asked here
+
+
+def page_answers(here: surroundings.Surroundings) -> bool:
+    """Return whether the health page answers with success."""
+    # Django refuses names that it is not told of, and in production it knows no "localhost".
+    name = env.words("VOXSITE_HOSTS", default=("localhost",))[0].removeprefix(".").replace("*", "localhost")
+    connection = http.client.HTTPConnection(LOCAL_HOSTS.get(here.host, here.host), here.port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", "/health", headers={"Host": name})
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    sys.exit(not page_answers(surroundings.read()))

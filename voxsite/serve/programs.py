@@ -1,0 +1,68 @@
+"""Which processes the server has, and how each is started."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from voxsite.serve import embedded_redis
+
+ANNOUNCE = "announce"
+QUEUES = ("interactive", "standard", "bulk")
+
+
+@dataclass(frozen=True)
+class Program:
+    """One kind of process.
+
+    command: `python` as its first word means this very interpreter (see `child`); anything else is executed.
+    niceness: added to that of the supervisor; web has none, so that pages answer while the machine transcribes.
+    """
+
+    name: str
+    command: list[str]
+    niceness: int = 0
+    count: int = 1
+    stop_seconds: int = 4
+    needs_redis: bool = False
+    is_kept_running: bool = True
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def all_programs(environ: Mapping[str, str]) -> list[Program]:
+    """Return the programs for an environment; `surroundings.environment_for_children` gives one."""
+    manage = ["python", "manage.py"]
+    programs = [
+        Program("web", ["python", "-m", "voxsite.serve.web"], environment=_threads(1, environ)),
+        Program(
+            "worker",
+            [*manage, "rqworker", *QUEUES],
+            niceness=5,
+            count=int(environ.get("VOXSITE_WORKERS") or 1),
+            needs_redis=True,
+            environment=_threads(1, environ),
+        ),
+        Program("engine", [*manage, "engine"], niceness=10, environment=_threads(_engine_threads(), environ)),
+        Program("clock", [*manage, "clock"], niceness=5, needs_redis=True, environment=_threads(1, environ)),
+        Program(ANNOUNCE, ["python", "-m", "voxsite.serve.announce"], niceness=5, is_kept_running=False),
+    ]
+    if embedded_redis.is_meant_by(environ):
+        programs.insert(0, Program("redis", embedded_redis.command(Path(environ["VOXSITE_DATA_DIR"]))))
+    return programs
+
+
+def _engine_threads() -> int:
+    """Leave one core to web and the workers, where there is more than one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores - 1)
+
+
+def _threads(count: int, environ: Mapping[str, str]) -> dict[str, str]:
+    """Pin the thread counts of native libraries, unless the environment already does.
+
+    Left alone, each takes one thread per core, in every process; waiting OpenMP threads spin, and the same
+    transcription took 20 times longer (measured on two busy cores).
+    """
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    wanted = {name: str(count) for name in names} | {"OMP_WAIT_POLICY": "PASSIVE"}
+    return {name: value for name, value in wanted.items() if name not in environ}

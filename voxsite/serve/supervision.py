@@ -1,0 +1,134 @@
+"""Keeps the programs running and shows what they print.
+
+Built on supervisord's own classes, in this process. Considered: honcho ends everything when one process ends; circus
+brings its own event loop and sockets. supervisord restarts with back-off, stops in order and kills process groups; what
+it lacks is added here or in `child`: a name before each line (an in-process subscriber to its log events), and the end
+of processes that leave their group (`lifetime`).
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from supervisor import events, loggers, supervisord
+from supervisor.medusa.asyncore_25 import ExitNow
+from supervisor.options import ServerOptions
+
+from voxsite.serve.programs import ANNOUNCE, Program
+
+# A process that lived this long has started; one that ends sooner is retried after 1, 2, 3 ... seconds.
+STARTED_SECONDS = 2
+# supervisord's "give up" is never what we want: the database may be away for an hour.
+RETRIES = 1_000_000
+# The name before the server's own lines.
+SERVER = "server"
+
+
+def run(programs: list[Program], *, config_path: Path) -> None:
+    """Run the programs until SIGTERM, SIGINT or SIGHUP arrives and all of them have ended."""
+    config_path.write_text(_config(programs))
+    options = _Options()
+    options.realize(["--configuration", str(config_path)])
+    options.first = True
+    options.test = False
+    try:
+        _Supervisor(options).main()
+    except ExitNow:
+        pass
+    finally:
+        options.close_logger()
+
+
+def say(text: str) -> None:
+    """Print one of the server's own lines."""
+    _write(SERVER, text)
+
+
+class _Options(ServerOptions):  # type: ignore[misc]
+    def cleanup_fds(self) -> None:
+        """Close nothing: the lock on the data folder is one of the descriptors that the original closes."""
+
+    def write_pidfile(self) -> None:
+        """Write none: the lock says who runs here, and does not lie after a crash."""
+
+    def make_logger(self) -> None:
+        """Say nothing: the console below shows what people need to know."""
+        self.logger = loggers.getLogger(self.loglevel)
+
+
+class _Supervisor(supervisord.Supervisor):  # type: ignore[misc]
+    def runforever(self) -> None:
+        # Here and not earlier: run() drops all subscribers before it calls this.
+        console = _Console()
+        events.subscribe(events.ProcessLogStdoutEvent, console.show_output)
+        events.subscribe(events.ProcessStateEvent, console.show_state)
+        events.subscribe(events.SupervisorStoppingEvent, lambda _: say("stopping"))
+        super().runforever()
+
+
+class _Console:
+    """Shows whole lines, each after the name of the process that wrote it."""
+
+    def __init__(self) -> None:
+        self.unfinished: dict[str, bytes] = {}
+
+    def show_output(self, event: events.ProcessLogStdoutEvent) -> None:
+        name = event.process.config.name
+        shown_name = SERVER if name == ANNOUNCE else name
+        *lines, rest = (self.unfinished.get(name, b"") + event.data).split(b"\n")
+        # A "line" without an end must not grow for ever.
+        self.unfinished[name] = rest[-65536:]
+        for line in lines:
+            _write(shown_name, line.decode(errors="replace").rstrip())
+
+    def show_state(self, event: events.ProcessStateEvent) -> None:
+        name = event.process.config.name
+        if isinstance(event, events.ProcessStateExitedEvent) and not event.expected and name != ANNOUNCE:
+            say(f"{name} ended; starting it again")
+        elif isinstance(event, events.ProcessStateBackoffEvent):
+            say(f"{name} ended right after its start; trying again in {event.process.backoff} s")
+
+
+def _write(name: str, text: str) -> None:
+    try:
+        print(f"{name:<9}| {text}", flush=True)  # noqa: T201 - this is the server's terminal
+    except OSError:
+        # Whoever read our output is gone; the processes must still be supervised and stopped.
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
+
+
+def _config(programs: list[Program]) -> str:
+    grouped = [program.name for program in programs if program.name != "redis"]
+    sections = [
+        # silent and the low limits: nothing of supervisord's own may stop a start or print beside our lines
+        _section("supervisord", nodaemon="true", silent="true", nocleanup="true", minfds="256", minprocs="20"),
+        *(_program_section(program) for program in programs),
+        # Groups start in the order of their priorities and stop in the opposite one: Redis outlives who uses it.
+        _section("group:voxsite", programs=",".join(grouped), priority="20"),
+    ]
+    return "\n".join(sections)
+
+
+def _program_section(program: Program) -> str:
+    interpreter = shlex.quote(sys.executable).replace("%", "%%")
+    return _section(
+        f"program:{program.name}",
+        command=f"{interpreter} -m voxsite.serve.child {program.name}",
+        process_name=f"{program.name}-%(process_num)d" if program.count > 1 else program.name,
+        numprocs=str(program.count),
+        numprocs_start="1",
+        priority="10",
+        autorestart="true" if program.is_kept_running else "false",
+        startsecs=str(STARTED_SECONDS) if program.is_kept_running else "0",
+        startretries=str(RETRIES),
+        stopwaitsecs=str(program.stop_seconds),
+        stopasgroup="true",
+        killasgroup="true",
+        redirect_stderr="true",
+        stdout_logfile="NONE",
+        stdout_events_enabled="true",
+    )
+
+
+def _section(title: str, **lines: str) -> str:
+    return "\n".join([f"[{title}]", *(f"{name}={value}" for name, value in lines.items()), ""])

@@ -1,0 +1,139 @@
+"""What the environment asks for, and whether this machine can give it: each "no" is one sentence."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from voxsite import env
+from voxsite.serve import embedded_redis
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent.parent
+MAX_PORT = 65535
+
+
+class StartError(Exception):
+    """The server cannot start; the message is the one sentence to show."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The switches that decide which processes run and where; everything else is the settings' business."""
+
+    host: str
+    port: int
+    is_development: bool
+    data_dir: Path
+    worker_count: int
+    has_embedded_redis: bool
+
+    @property
+    def address(self) -> str:
+        """The address to type into a browser."""
+        host = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+
+def read() -> Surroundings:
+    """Read the switches. Raises StartError for one that makes no sense."""
+    try:
+        return Surroundings(
+            host=env.text("HOST", default="127.0.0.1"),
+            port=env.integer("PORT", default=8000, minimum=1),
+            is_development=env.choice("VOXSITE_ENV", options=("development", "production"), default="development")
+            == "development",
+            data_dir=Path(env.text("VOXSITE_DATA_DIR", default=str(PROJECT_DIR / "var"))).resolve(),
+            worker_count=env.integer("VOXSITE_WORKERS", default=2, minimum=1),
+            has_embedded_redis=not env.text("REDIS_URL"),
+        )
+    except ImproperlyConfigured as error:
+        raise StartError(str(error)) from error
+
+
+def environment_for_children(surroundings: Surroundings) -> dict[str, str]:
+    """Return the variables that every process of this server must agree on."""
+    data_dir = surroundings.data_dir
+    try:
+        engine_socket = env.text("VOXSITE_ENGINE_SOCKET") or f"ipc://{env.socket_path(data_dir, 'engine.sock')}"
+        redis_url = env.text("REDIS_URL") or embedded_redis.url(data_dir)
+    except ImproperlyConfigured as error:
+        raise StartError(str(error)) from error
+    return {
+        "DJANGO_SETTINGS_MODULE": "voxsite.settings",
+        "HOST": surroundings.host,
+        "PORT": str(surroundings.port),
+        "VOXSITE_ENV": "development" if surroundings.is_development else "production",
+        "VOXSITE_DATA_DIR": str(data_dir),
+        "VOXSITE_WORKERS": str(surroundings.worker_count),
+        "VOXSITE_ENGINE_SOCKET": engine_socket,
+        "REDIS_URL": redis_url,
+        # Lines must show when they are written, not when a buffer is full.
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def require_data_dir(surroundings: Surroundings) -> None:
+    """Make sure that the data folder exists, can be written, and is marked with the world that it belongs to."""
+    data_dir = surroundings.data_dir
+    try:
+        # mail, uploads and sockets lie in it: nobody else of this machine may look
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Really writes: permission bits say nothing to root, nor of a full or read-only disk.
+        with tempfile.NamedTemporaryFile(dir=data_dir) as probe:
+            probe.write(b"\0")
+        mark = data_dir / "development"
+        if surroundings.is_development:
+            mark.touch()
+    except OSError as error:
+        raise StartError(
+            f"The data folder {data_dir} cannot be written ({error.strerror}); "
+            "set VOXSITE_DATA_DIR to a folder that can."
+        ) from error
+
+
+def require_port(surroundings: Surroundings) -> None:
+    """Make sure that the address is free to listen on."""
+    host, port = surroundings.host, surroundings.port
+    if port > MAX_PORT:
+        # getaddrinfo would quietly take the remainder
+        raise StartError(f"PORT={port} is no port; choose one from 1024 to {MAX_PORT}.")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As the web server does; without it, connections of the last run that linger would count as "in use".
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except PermissionError as error:
+        raise StartError(f"PORT={port} needs rights that this user lacks; choose one of 1024 or more.") from error
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise StartError(f"HOST={host} is no address of this machine ({error.strerror}).") from error
+        raise StartError(
+            f"Port {port} on {host} is in use by another program; end that one or choose another port with PORT."
+        ) from error
+
+
+@contextlib.contextmanager
+def sole_server_of(data_dir: Path) -> Iterator[None]:
+    """Hold the data folder. Two servers on one folder would take each other's sockets.
+
+    The lock goes with this process, however it ends; children do not inherit it (PEP 446).
+    """
+    descriptor = os.open(data_dir / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StartError(
+                f"Another server already runs on the data folder {data_dir}; end it or set VOXSITE_DATA_DIR."
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)

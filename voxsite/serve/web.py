@@ -1,0 +1,32 @@
+"""`python -m voxsite.serve.web`: the web process, here under the supervisor and in a container alike."""
+
+import uvicorn
+
+from voxsite import env
+from voxsite.serve import surroundings
+from voxsite.serve.http_protocol import HttpProtocol
+
+# An open page or stream is not waited for longer than this when the process is told to end.
+GRACE_SECONDS = env.integer("VOXSITE_WEB_GRACE_SECONDS", default=3)
+
+
+def main() -> None:
+    """Serve until told to end."""
+    here = surroundings.read()
+    uvicorn.run(
+        "voxsite.asgi:application",
+        host=here.host,
+        port=here.port,
+        http=HttpProtocol,
+        loop="uvloop",
+        ws="none",
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        # The query of a signed upload address is a credential: in production, a proxy's log is the place for requests.
+        access_log=here.is_development,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,361 @@
+"""All settings, by subject. Every switch is an environment variable read through `env`; README lists them."""
+
+import sys
+from pathlib import Path
+
+import dj_database_url
+from csp.constants import NONCE, NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from voxsite import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- Which world -----------------------------------------------------------------------------------------------------
+
+VOXSITE_ENV = env.choice("VOXSITE_ENV", options=("development", "production"), default="production")
+DEVELOPMENT = VOXSITE_ENV == "development"
+TESTING = "pytest" in sys.modules
+# Off in development too: its error pages tell all, and a development server may be reachable from elsewhere.
+DEBUG = DEVELOPMENT and not TESTING and env.flag("VOXSITE_DEBUG")
+DATA_DIR = Path(env.text("VOXSITE_DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
+DATA_DIR.mkdir(parents=True, exist_ok=True)
+
+if DEVELOPMENT:
+    SECRET_KEY = env.text("SECRET_KEY") or env.kept_secret(DATA_DIR / "secret-key")
+else:
+    SECRET_KEY = env.required("SECRET_KEY", why="a long random text; sessions and stored secrets depend on it.")
+
+# --- Addresses -------------------------------------------------------------------------------------------------------
+
+HOST = env.text("HOST", default="127.0.0.1")
+PORT = env.integer("PORT", default=8000)
+# In development the address that the person chose to listen on is the address that they will type.
+ALLOWED_HOSTS = env.words(
+    "VOXSITE_HOSTS",
+    default=("localhost", "127.0.0.1", "[::1]", "*" if HOST == "0.0.0.0" else HOST) if DEVELOPMENT else (),  # noqa: S104
+)
+if not DEVELOPMENT and not ALLOWED_HOSTS:
+    raise ImproperlyConfigured("Set VOXSITE_HOSTS: the host names that this site answers to, separated by commas.")
+# The address in mails and examples. Never taken from a request: a forged Host header would send links elsewhere.
+SITE_URL = env.text(
+    "VOXSITE_URL",
+    default=f"http://{'localhost' if DEVELOPMENT else ALLOWED_HOSTS[0]}:{PORT}"
+    if DEVELOPMENT
+    else f"https://{ALLOWED_HOSTS[0]}",
+).rstrip("/")
+CSRF_TRUSTED_ORIGINS = [SITE_URL] if SITE_URL.startswith("https://") else []
+ROOT_URLCONF = "voxsite.urls"
+ASGI_APPLICATION = "voxsite.asgi.application"
+APPEND_SLASH = True
+
+# --- Apps ------------------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "rest_framework",
+    "drf_spectacular",
+    "django_htmx",
+    "django_rq",
+    "csp",
+    "accounts",
+    "billing",
+    "transcription",
+    "voxsite",
+]
+
+MIDDLEWARE = [
+    "accounts.gate.request_ids.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "allauth.usersessions.middleware.UserSessionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+                "voxsite.context.site",
+            ],
+        },
+    }
+]
+
+# --- Database --------------------------------------------------------------------------------------------------------
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASE_URL = env.text("DATABASE_URL")
+if DATABASE_URL:
+    DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=0)}
+    # Set by voxsite.asgi: under ASGI each request has a thread of its own, and a pool, not the number of threads,
+    # bounds the connections. A forking worker must not inherit a pool.
+    database_pool = env.integer("VOXSITE_DATABASE_POOL", default=0)
+    if DATABASES["default"]["ENGINE"].endswith("postgresql") and database_pool:
+        DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
+            "min_size": 1,
+            "max_size": database_pool,
+            "timeout": 20,
+        }
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": str(DATA_DIR / "voxsite.sqlite3"),
+            "OPTIONS": {
+                # IMMEDIATE takes the write lock at BEGIN. The default upgrades a read lock later, which SQLite
+                # answers with "database is locked" at once, whatever the time-out.
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            },
+        }
+    }
+
+# --- Redis: queues, rate limits, cache -------------------------------------------------------------------------------
+
+REDIS_URL = env.text("REDIS_URL") or f"unix://{env.socket_path(DATA_DIR, 'redis.sock')}"
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "voxsite",
+    }
+}
+RQ_QUEUES = {
+    name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 6 * 3600, "DEFAULT_RESULT_TTL": 0}
+    for name in ("interactive", "standard", "bulk")
+}
+# `transcription.jobs` waits for the commit itself, where it also says what happens when Redis does not answer.
+RQ = {"COMMIT_MODE": "auto"}
+
+# --- Files -----------------------------------------------------------------------------------------------------------
+
+MEDIA_ROOT = DATA_DIR / "media"
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(env.text("VOXSITE_STATIC_ROOT", default=str(BASE_DIR / "staticfiles")))
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_AUTOREFRESH = DEVELOPMENT
+WHITENOISE_USE_FINDERS = DEVELOPMENT
+S3_BUCKET = env.text("S3_BUCKET")
+STORAGES = {
+    "default": (
+        {
+            "BACKEND": "storages.backends.s3.S3Storage",
+            "OPTIONS": {
+                "bucket_name": S3_BUCKET,
+                "endpoint_url": env.text("S3_ENDPOINT_URL") or None,
+                "access_key": env.required("S3_ACCESS_KEY_ID", why="S3_BUCKET is set."),
+                "secret_key": env.required("S3_SECRET_ACCESS_KEY", why="S3_BUCKET is set."),
+                "default_acl": "private",
+                "file_overwrite": True,
+            },
+        }
+        if S3_BUCKET
+        else {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": str(MEDIA_ROOT), "allow_overwrite": True},
+        }
+    ),
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEVELOPMENT
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+# Uploads are spooled here: on the volume of the media folder, so that storing one is a rename and not a copy.
+FILE_UPLOAD_TEMP_DIR = str(DATA_DIR / "uploads")
+Path(FILE_UPLOAD_TEMP_DIR).mkdir(exist_ok=True)
+# All form fields of a request together, files apart.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
+DATA_UPLOAD_MAX_NUMBER_FILES = 50
+
+# --- People ----------------------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+if TESTING:
+    # A slow hash is the point of a password and the bane of a test suite.
+    PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/overview/"
+ACCOUNT_LOGOUT_REDIRECT_URL = "/"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
+ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if SITE_URL.startswith("https://") else "http"
+MFA_ADAPTER = "accounts.adapter.MfaAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Voxsite"
+# Browsers offer passkeys on http://localhost too; fido2 accepts that origin only when told so.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEVELOPMENT
+USERSESSIONS_TRACK_ACTIVITY = True
+# Encrypts what is stored but must be read back (TOTP secrets). Separate, so that SECRET_KEY can be rotated.
+FIELD_KEYS = env.words("VOXSITE_FIELD_KEYS", default=(SECRET_KEY,))
+INVITATION_DAYS = 7
+
+# --- Mail ------------------------------------------------------------------------------------------------------------
+
+DEFAULT_FROM_EMAIL = env.text("VOXSITE_MAIL_FROM", default="Voxsite <hello@localhost>")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+EMAIL_FILE_PATH = str(DATA_DIR / "mail")
+EMAIL_HOST = env.text("SMTP_HOST")
+EMAIL_PORT = env.integer("SMTP_PORT", default=587)
+EMAIL_HOST_USER = env.text("SMTP_USER")
+EMAIL_HOST_PASSWORD = env.text("SMTP_PASSWORD")
+EMAIL_USE_TLS = env.flag("SMTP_TLS", default=True)
+EMAIL_TIMEOUT = 15
+if EMAIL_HOST or not DEVELOPMENT:
+    EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+
+# --- Security --------------------------------------------------------------------------------------------------------
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+if not DEVELOPMENT:
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_SSL_REDIRECT = env.flag("VOXSITE_SSL_REDIRECT", default=True)
+    # Load balancers ask for the health page over plain HTTP.
+    SECURE_REDIRECT_EXEMPT = [r"^health"]
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    if env.flag("VOXSITE_BEHIND_PROXY"):
+        # Only where a proxy sets this header on every request; else a client could claim a secure connection.
+        SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "media-src": [SELF],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+
+# --- Language and time -----------------------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# --- HTTP for programs -----------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Voxsite API",
+    "DESCRIPTION": "Audio transcription with speaker labels, from one prepaid balance.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVERS": [{"url": SITE_URL}],
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "ApiKeyHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            "BearerKey": {"type": "http", "scheme": "bearer"},
+        }
+    },
+    "SECURITY": [{"ApiKeyHeader": []}, {"BearerKey": []}],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+}
+# Per organization; notation of the library `limits`.
+RATE_LIMITS = {
+    "requests": env.text("VOXSITE_RATE_REQUESTS", default="1000/minute"),
+    "uploads": env.text("VOXSITE_RATE_UPLOADS", default="60/minute"),
+}
+MAX_LIVE_API_KEYS = env.integer("VOXSITE_MAX_API_KEYS", default=25, minimum=1)
+IDEMPOTENCY_HOURS = 24
+MAX_UPLOAD_BYTES = 2 * 1024**3
+
+# --- Money -----------------------------------------------------------------------------------------------------------
+
+# Micro-dollars per hour of audio (CONTRACTS: "Prices").
+PRICES_PER_HOUR_MICROS = {"standard": 300_000, "premium": 600_000}
+SIGNUP_CREDIT_CENTS = env.integer("VOXSITE_SIGNUP_CREDIT_CENTS", default=100 if DEVELOPMENT else 0)
+
+# --- Speech ----------------------------------------------------------------------------------------------------------
+
+ENGINE = env.choice("VOXSITE_ENGINE", options=("auto", "faster_whisper", "pocketsphinx"), default="auto")
+DIARIZER = env.choice("VOXSITE_DIARIZER", options=("auto", "pyannote", "clustering", "none"), default="auto")
+ENGINE_SOCKET = env.text("VOXSITE_ENGINE_SOCKET") or f"ipc://{env.socket_path(DATA_DIR, 'engine.sock')}"
+MAX_AUDIO_MS = 10 * 3600 * 1000
+JOB_ATTEMPTS = 3
+# A worker writes a sign of life every few seconds; one that is silent for this long is taken for dead.
+HEARTBEAT_SECONDS = 5
+SILENT_WORKER_SECONDS = 20
+# What was queued and not taken after this long may have been lost by Redis: the clock enqueues it again.
+LOST_IN_QUEUE_SECONDS = 20
+
+# --- Logs ------------------------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        **{name: {"level": "INFO"} for name in ("accounts", "billing", "transcription", "voxsite")},
+        # Tells every few minutes that it cleans its registries.
+        "rq.worker": {"level": "WARNING"},
+    },
+}

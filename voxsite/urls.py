@@ -1,0 +1,38 @@
+"""Every prefix on one screen."""
+
+from allauth.account.decorators import secure_admin_login
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path
+
+from billing.api import BalanceView
+from voxsite import health, pages
+
+# Operators sign in where everybody does, with its rate limits and second factor; the admin's own form has neither.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
+urlpatterns = [
+    path("", pages.landing, name="landing"),
+    path("pricing/", pages.pricing, name="pricing"),
+    path("docs/", pages.docs, name="docs"),
+    path("openapi.json", pages.openapi, name="openapi"),
+    path("overview/", pages.overview, name="overview"),
+    path("accounts/", include("allauth.urls")),
+    path("", include("accounts.urls")),
+    path("billing/", include("billing.urls")),
+    path("transcripts/", include("transcription.urls")),
+    path("admin/", admin.site.urls),
+    path("health", health.HealthView.as_view(), name="health"),
+    path("health/ready", health.ReadyView.as_view(), name="ready"),
+    path("v1/balance", BalanceView.as_view(), name="v1-balance"),
+    path("v1/", include("transcription.dialects.native.urls")),
+]
+
+if settings.DEVELOPMENT:
+    urlpatterns += [
+        path("dev/mail/", pages.dev_mail, name="dev-mail"),
+        path("dev/mail/<str:name>/", pages.dev_mail_message, name="dev-mail-message"),
+    ]
+
+handler404 = "voxsite.pages.not_found"
+handler500 = "voxsite.pages.server_error"
