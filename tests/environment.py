@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from voxsite.serve import embedded_redis
 
@@ -25,10 +26,10 @@ if not os.environ.get("REDIS_URL"):
     process, os.environ["REDIS_URL"] = embedded_redis.start(Path(os.environ["VOXSITE_TEST_DIR"]))
     atexit.register(embedded_redis.stop, process)
 
-# Every worker has a Redis database of its own: tests empty it.
-base, _, _ = os.environ["REDIS_URL"].partition("?")
-if base.startswith("unix://"):
-    os.environ["REDIS_URL"] = f"{base}?db={worker}"
+# Every worker has a Redis database of its own, counted up from the one that is named: tests empty it.
+parts = urlsplit(os.environ["REDIS_URL"])
+if parts.scheme == "unix":
+    os.environ["REDIS_URL"] = f"unix://{parts.path}?db={worker}"
 else:
-    scheme, _, rest = base.partition("://")
-    os.environ["REDIS_URL"] = f"{scheme}://{rest.split('/')[0]}/{int(worker) + 1}"
+    number = int(parts.path.strip("/") or 0) + int(worker)
+    os.environ["REDIS_URL"] = parts._replace(path=f"/{number}").geturl()

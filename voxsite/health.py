@@ -85,7 +85,8 @@ def _storage() -> None:
 
 
 def _engine() -> None:
-    if remote.health(settings.ENGINE_SOCKET, timeout_seconds=2) is None:
+    # While it computes it answers after the clip at hand, which may take a few seconds.
+    if remote.health(settings.ENGINE_SOCKET, timeout_seconds=5) is None:
         raise TimeoutError("The engine does not answer.")
 
 

@@ -1,24 +1,13 @@
-"""The whole product as script/server starts it, and a Chromium that looks at it."""
+"""The whole product, and a Chromium that looks at it."""
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-import requests
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent.parent
-# What the tests' own world sets must not reach the product: it runs on embedded defaults, as on a fresh machine.
-SWITCHES = ("DATABASE_URL", "REDIS_URL", "VOXSITE_ENGINE_SOCKET", "HOST", "DJANGO_SETTINGS_MODULE", "SECRET_KEY")
-START_SECONDS = 120
-STOP_SECONDS = 20
+from tests import product
+
 CHROMIUM_SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
@@ -32,31 +21,8 @@ def clean_redis() -> None:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running product with a fresh data folder."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("product")
-    environment = {name: value for name, value in os.environ.items() if name not in SWITCHES} | {
-        "PORT": str(port),
-        "VOXSITE_ENV": "development",
-        "VOXSITE_DATA_DIR": str(folder),
-        "VOXSITE_ENGINE": "pocketsphinx",
-    }
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "voxsite.serve"], cwd=PROJECT_DIR, env=environment, stdout=log, stderr=log
-        )
-        address = f"http://localhost:{port}"
-        try:
-            deadline = time.monotonic() + START_SECONDS
-            while not _is_ready(f"{address}/health/ready"):
-                alive = server.poll() is None and time.monotonic() < deadline
-                assert alive, (folder / "server.log").read_text()[-4000:]
-                time.sleep(0.3)
-            yield address
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(timeout=STOP_SECONDS)
+    with product.running(tmp_path_factory.mktemp("product")) as running:
+        yield running.address
 
 
 @pytest.fixture(scope="session")
@@ -88,10 +54,3 @@ def open_window(chromium: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert complaints == []
-
-
-def _is_ready(address: str) -> bool:
-    try:
-        return requests.get(address, timeout=3).status_code == 200
-    except requests.RequestException:
-        return False

@@ -57,7 +57,7 @@ class SpeechDetector:
 
 @lru_cache(maxsize=1)
 def _session() -> Any:
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     package = importlib.util.find_spec(_MODEL_PACKAGE)  # finds without importing
     assert package is not None, f"{_MODEL_PACKAGE} is a dependency"

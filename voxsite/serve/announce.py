@@ -15,7 +15,9 @@ def stand_ins(environ: Mapping[str, str]) -> str:
     database = environ.get("DATABASE_URL", "").split(":")[0] or "SQLite (no DATABASE_URL)"
     embedded = environ["REDIS_URL"].startswith("unix:")
     redis = f"{embedded_redis.executable()} (no REDIS_URL)" if embedded else "Redis by REDIS_URL"
-    speech = environ.get("VOXSITE_ENGINE") or "auto (see the engine's line)"
+    speech = environ.get("VOXSITE_ENGINE", "auto")
+    if speech in {"auto", "pocketsphinx"}:
+        speech = "PocketSphinx, for development only: it knows English alone and errs often"
     return f"database: {database}; queue: {redis}; speech: {speech}"
 
 
