@@ -17,6 +17,7 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from accounts.access import organization_for
 from accounts.errors import Conflict, NotFound, PaymentRequired, VoxsiteError
+from accounts.gate import limits
 from accounts.models import Organization
 from accounts.page import page
 from billing import money, statements, tariff
@@ -87,6 +88,7 @@ def _submit(request: HttpRequest, *, file: UploadedFile, form: UploadForm) -> Ou
     organization = organization_for(request)
     name = recordings.display_name(file.name or "")
     try:
+        limits.spend(organization, scope="uploads")
         with recordings.accepted(organization, upload=file) as recording:
             job = jobs.submit(
                 organization,

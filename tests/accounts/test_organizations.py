@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import pytest
 from django.core import mail
+from django.db import IntegrityError
 from django.utils import timezone
 
 from accounts import organizations
@@ -123,5 +124,5 @@ def test_member_leaves_and_is_removed(owner, member):
 
 
 def test_two_spellings_of_an_address_are_one_person(alice):
-    with pytest.raises(Exception, match=r"one_user_per_email|UNIQUE"):
-        User.objects.create_user("ALICE@example.com")
+    with pytest.raises(IntegrityError):
+        User(email="ALICE@example.com").save()
