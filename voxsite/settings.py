@@ -226,6 +226,8 @@ MFA_ADAPTER = "accounts.adapter.MfaAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Voxsite"
+# Phones' clocks differ: one step either way is taken (RFC 6238, section 5.2).
+MFA_TOTP_TOLERANCE = 1
 # Browsers offer passkeys on http://localhost too; fido2 accepts that origin only when told so.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEVELOPMENT
 USERSESSIONS_TRACK_ACTIVITY = True
