@@ -130,6 +130,17 @@ def extend(hold: Hold, *, to_micros: int) -> Hold:
     return hold
 
 
+def extend_as_far_as_possible(hold: Hold, *, to_micros: int) -> Hold:
+    """Let a hold grow to an amount, or to all that is available if that is less.
+
+    Raises HoldSettled, HoldReleased.
+    """
+    with transaction.atomic():
+        # Under the wallet's lock what is available cannot change between the look and the deed.
+        wallet = _lock(hold)
+        return extend(hold, to_micros=min(to_micros, hold.amount_micros + max(0, wallet.available_micros)))
+
+
 def settle(
     hold: Hold,
     *,

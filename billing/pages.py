@@ -6,6 +6,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -72,7 +73,11 @@ def start_of_month() -> datetime:
 
 
 def _next(texts: Iterator[str]) -> str | None:
-    return next(texts, None)
+    try:
+        return next(texts, None)
+    finally:
+        # Between two texts nobody knows how long the reader takes: it must not keep a database connection.
+        close_old_connections()
 
 
 async def _asynchronously(texts: Iterator[str]) -> AsyncIterator[str]:

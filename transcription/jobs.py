@@ -9,24 +9,24 @@ import json
 import logging
 import secrets
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import transaction
+from django.db import close_old_connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from accounts.errors import Conflict, NotFound, PaymentRequired
+from accounts.errors import Conflict, NotFound
 from accounts.models import ApiKey, Organization, User
-from billing import ledger, tariff
+from billing import ledger, pricing, tariff
 from billing.models import Hold
+from transcription import events, queue
 from transcription import media as recordings
-from transcription import queue
 from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Status
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Transcript
@@ -52,12 +52,15 @@ def submit(
     dialect: str,
     api_key: ApiKey | None = None,
     created_by: User | None = None,
+    within: Callable[[Job], None] | None = None,
 ) -> Job:
     """Order the transcription of one recording, and promise its price.
 
+    within: called with the job inside the transaction that makes it; what it raises undoes the job.
     Raises PaymentRequired when the balance does not cover the probed length; then there is no job.
     """
-    price_micros = tariff.price_of(model, media.duration_ms)
+    rate_micros = tariff.rate_of(model)
+    price_micros = pricing.transcription_price_micros(duration_ms=media.duration_ms, rate_micros_per_hour=rate_micros)
     job = Job(
         organization=organization,
         api_key=api_key,
@@ -67,12 +70,15 @@ def submit(
         name=media.name,
         options=options.to_dict(),
         duration_ms=media.duration_ms,
+        rate_micros=rate_micros,
         quoted_micros=price_micros,
     )
     with transaction.atomic():
         ledger.reserve(organization, amount_micros=price_micros, reference=job.hold_reference)
         job.save(force_insert=True)
         item = JobItem.objects.create(job=job, media=media)
+        if within is not None:
+            within(job)
         transaction.on_commit(lambda: queue.enqueue(item, job=job))
     return job
 
@@ -128,7 +134,11 @@ def finish_item(item: JobItem, *, transcript: Transcript) -> bool:
             if finished:
                 _conclude(job)
     except BaseException:
-        recordings.remove_file(key)
+        # A connection that breaks during COMMIT leaves open whether it took effect. Only a row tells; without an
+        # answer the file stays, and the clock's sweep finds it if it is a stray.
+        close_old_connections()
+        if not JobItem.objects.filter(pk=item.pk, result_key=key).exists():
+            recordings.remove_file(key)
         raise
     if not finished:
         recordings.remove_file(key)
@@ -157,6 +167,7 @@ def cancel(job: Job) -> Job:
             raise Conflict("The job has ended already.", error_type="job_has_ended")
         locked.items.exclude(status__in=FINAL_STATUSES).update(status=Status.CANCELED, finished_at=timezone.now())
         _conclude(locked)
+        transaction.on_commit(lambda: events.ask_to_stop(job.pk))
     job.refresh_from_db()
     return job
 
@@ -164,14 +175,15 @@ def cancel(job: Job) -> Job:
 def delete(job: Job) -> None:
     """Remove a job, its results and its recordings. What it cost stays in the ledger."""
     if not job.is_final:
-        try:
+        # A conflict means that it ended while we asked: delete what it left.
+        with suppress(Conflict):
             cancel(job)
-        except Conflict:
-            job.refresh_from_db()  # It ended while we asked: delete what it left.
-    with _locked(job.pk):
+    with _locked(job.pk) as locked:
+        if locked is None:
+            return  # Somebody else deleted it.
         items = list(job.items.select_related("media"))
         keys = [item.result_key for item in items if item.result_key]
-        job.delete()
+        locked.delete()
         for recording in {item.media for item in items}:
             if not recording.items.exists():
                 keys.append(recording.storage_key)
@@ -202,7 +214,10 @@ def reconcile(*, now: datetime) -> int:
     unfinished = JobItem.objects.select_related("job").order_by("touched_at")
     changed = 0
     for item in unfinished.filter(status=Status.PROCESSING, touched_at__lt=silent_since)[:RECONCILE_BATCH]:
-        changed += _take_back(item, silent_since=silent_since)
+        try:
+            changed += _take_back(item, silent_since=silent_since)
+        except Exception:  # One broken row must not keep all others waiting.
+            logger.exception("Item %s could not be taken back.", item.pk)
     for item in unfinished.filter(status=Status.QUEUED, touched_at__lt=waiting_since)[:RECONCILE_BATCH]:
         # Moving the mark makes the next round look at others first.
         JobItem.objects.filter(pk=item.pk, status=Status.QUEUED).update(touched_at=now)
@@ -262,12 +277,13 @@ def _conclude(job: Job | None) -> None:
         job.status = Status.COMPLETED if len(completed) == len(items) else Status.COMPLETED_WITH_ERRORS
         job.progress = 100
         job.duration_ms = sum(item.duration_ms or 0 for item in completed)
-        price_micros = sum(tariff.price_of(job.model, item.duration_ms or 0) for item in completed)
-        try:
-            # The file was longer than its header said. What the wallet can bear of that is charged, the rest is ours.
-            hold = ledger.extend(hold, to_micros=price_micros)
-        except PaymentRequired:
-            logger.warning("Job %s is longer than its hold and the balance allow.", job.pk)
+        # At the quoted rate: a price that changed meanwhile is for the next job.
+        price_micros = sum(
+            pricing.transcription_price_micros(duration_ms=item.duration_ms or 0, rate_micros_per_hour=job.rate_micros)
+            for item in completed
+        )
+        # The file may be a little longer than probed. What the wallet can bear of that is charged, the rest is ours.
+        hold = ledger.extend_as_far_as_possible(hold, to_micros=price_micros)
         entry = ledger.settle(
             hold,
             actual_micros=price_micros,
@@ -290,3 +306,4 @@ def _conclude(job: Job | None) -> None:
     job.save(
         update_fields=["status", "progress", "duration_ms", "cost_micros", "error_type", "error_message", "finished_at"]
     )
+    transaction.on_commit(lambda: events.publish(job.pk, events.END))

@@ -2,12 +2,15 @@
 
 import hashlib
 import logging
+import os
 import shutil
 import tempfile
+import threading
 import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +18,23 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import UploadedFile
+from django.db import close_old_connections
 
 from accounts.errors import BadMedia, TooLarge
 from accounts.models import Organization
-from transcription.models import Media
+from transcription.models import JobItem, Media
 from transcription.speech import audio
 from transcription.speech.errors import AudioError
 
 logger = logging.getLogger(__name__)
 
 COPY_BYTES = 1024 * 1024
+# A crafted file can keep a core busy until the probe's limits end it: more at once than cores would starve the pages.
+_probes = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
 LONGEST_NAME = 200
+# Longer than the time between a file and its row, or a row and its job.
+STRAY_AFTER = timedelta(hours=6)
+SWEEP_BATCH = 1000
 
 
 @contextmanager
@@ -50,9 +59,12 @@ def accept(organization: Organization, *, upload: "UploadedFile[Any]") -> Media:
         raise BadMedia("The file is empty.", error_type="empty_audio", param="file")
     if size_bytes > settings.MAX_UPLOAD_BYTES:
         raise TooLarge(f"The file is larger than {settings.MAX_UPLOAD_BYTES // 1024**3} GiB.", param="file")
+    # Probing and storing may take a minute, and a connection held for that long is one that others wait for.
+    close_old_connections()
     with _on_disk(upload) as path:
         try:
-            found = audio.probe_in_child(path, max_duration_ms=settings.MAX_AUDIO_MS)
+            with _probes:
+                found = audio.probe_in_child(path, max_duration_ms=settings.MAX_AUDIO_MS)
         except AudioError as error:
             raise BadMedia(error.message, error_type=error.type, param="file") from error
         with path.open("rb") as file:
@@ -87,7 +99,7 @@ def remove_file(storage_key: str) -> None:
     """Remove bytes from storage. A failure is logged and not raised: the row that pointed here is gone already."""
     try:
         default_storage.delete(storage_key)
-    except OSError:
+    except Exception:  # Every storage has its own errors; the sweep will find what stays.
         logger.exception("Could not remove %s from storage.", storage_key)
 
 
@@ -149,11 +161,38 @@ def _store(storage_key: str, *, upload: "UploadedFile[Any]", path: Path) -> None
     if hasattr(upload, "temporary_file_path"):
         upload.seek(0)
         stored_key = default_storage.save(storage_key, upload)
-        # Django's clean-up of a moved upload finds its file gone and says nothing; ours must not be world-readable.
     else:
         with path.open("rb") as file:
             stored_key = default_storage.save(storage_key, File(file))
     assert stored_key == storage_key, "the key holds a fresh UUID, so storage had no reason to choose another"
+
+
+def sweep(*, now: datetime) -> int:
+    """Remove recordings that no job came of, and files that no row knows: a process was killed between the two.
+
+    Returns how many. Only folders are searched for files; object storage has rules of its own for that.
+    """
+    before = now - STRAY_AFTER
+    strays = list(Media.objects.filter(items__isnull=True, created_at__lt=before)[:SWEEP_BATCH])
+    for recording in strays:
+        discard(recording)
+    return len(strays) + sum(_sweep_folder(top, before=before) for top in ("media", "results"))
+
+
+def _sweep_folder(top: str, *, before: datetime) -> int:
+    try:
+        folder = Path(default_storage.path(top))
+    except NotImplementedError:
+        return 0
+    old = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mtime < before.timestamp()]
+    removed = 0
+    for path in old:
+        key = path.relative_to(folder.parent).as_posix()
+        known = Media.objects.filter(storage_key=key) if top == "media" else JobItem.objects.filter(result_key=key)
+        if not known.exists():
+            remove_file(key)
+            removed += 1
+    return removed
 
 
 def stray_files(*, older_than_seconds: float, now: float) -> list[Path]:

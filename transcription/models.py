@@ -87,7 +87,8 @@ class Job(models.Model):
     # 0 to 100.
     progress = models.PositiveSmallIntegerField(default=0)
     duration_ms = models.BigIntegerField()
-    # What was promised at submission, and what was charged; null until something was.
+    # The price that was quoted, per hour; what that promised at submission; what was charged, null until something was.
+    rate_micros = models.BigIntegerField()
     quoted_micros = models.BigIntegerField()
     cost_micros = models.BigIntegerField(null=True, blank=True)
     error_type = models.CharField(max_length=60, blank=True)

@@ -17,7 +17,8 @@ from transcription.models import Job
 
 # An answer to a Range request is held in memory, so it is short; players ask for the next part by themselves.
 PART_BYTES = 1024 * 1024
-RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+# No file has more digits of bytes; int() of thousands of them is an error.
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 # By PyAV's names of containers. Never a type that a browser would run.
 CONTENT_TYPES = {
     "mp3": "audio/mpeg",

@@ -2,18 +2,23 @@
 
 import logging
 import threading
+import time
 import uuid
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
-from transcription import jobs, media, recognition
+from transcription import events, jobs, media, recognition
 from transcription.models import JobItem
 from transcription.speech import pipeline
-from transcription.speech.errors import AudioError, OptionError, SpeechError
+from transcription.speech.errors import AudioError, AudioTooLong, OptionError, SpeechError
 from transcription.speech.options import TranscriptionOptions
 
 logger = logging.getLogger(__name__)
+
+LENGTH_MISMATCH = "The recording is longer than its file says. Convert it, to WAV for example, and send it again."
+# How soon a worker hears that its job was canceled.
+LISTEN_SECONDS = 0.5
 
 
 def run_item(item_id: uuid.UUID) -> None:
@@ -21,6 +26,7 @@ def run_item(item_id: uuid.UUID) -> None:
     item = jobs.claim(item_id)
     if item is None:
         return
+    events.publish(item.job_id, "started", attempt=item.attempt)
     heart = Heart(item)
     heart.start()
     try:
@@ -33,10 +39,16 @@ def run_item(item_id: uuid.UUID) -> None:
 
 def _run(item: JobItem, *, heart: "Heart") -> None:
     options = TranscriptionOptions.from_dict(item.job.options)
+    max_duration_ms = min(settings.MAX_AUDIO_MS, item.media.duration_ms + _tolerance_ms(item.media.duration_ms))
+    # An idle connection may be cut during hours of work (a restart, a firewall); what comes after opens a new one.
+    close_old_connections()
 
     def on_progress(decoded_ms: int) -> None:
         heart.check()
-        heart.progress = min(99, decoded_ms * 100 // max(1, item.media.duration_ms))
+        progress = min(99, decoded_ms * 100 // max(1, item.media.duration_ms))
+        if progress != heart.progress:
+            heart.progress = progress
+            events.publish(item.job_id, "progress", progress=progress)
 
     try:
         with media.local_path(item.media) as path, recognition.engine() as engine:
@@ -45,9 +57,11 @@ def _run(item: JobItem, *, heart: "Heart") -> None:
                 options=options,
                 engine=engine,
                 diarizer=recognition.diarizer() if options.diarize else None,
-                max_duration_ms=settings.MAX_AUDIO_MS,
+                max_duration_ms=max_duration_ms,
                 on_progress=on_progress,
             )
+    except AudioTooLong:
+        jobs.fail_item(item, error_type="length_mismatch", message=LENGTH_MISMATCH, may_retry=False)
     except (AudioError, OptionError) as error:
         # The sender's fault: trying again would find the same.
         jobs.fail_item(item, error_type=error.type, message=error.message, may_retry=False)
@@ -64,6 +78,11 @@ def _run(item: JobItem, *, heart: "Heart") -> None:
         jobs.finish_item(item, transcript=transcript)
 
 
+def _tolerance_ms(duration_ms: int) -> int:
+    """Return how much longer than probed a recording may turn out: headers round, and some lie to be cheap."""
+    return max(5_000, duration_ms // 50)
+
+
 class Heart(threading.Thread):
     """Writes a sign of life every few seconds from a thread of its own: recognising one clip may take longer."""
 
@@ -76,8 +95,14 @@ class Heart(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self._stopped.wait(settings.HEARTBEAT_SECONDS):
-                self._beat()
+            next_beat_at = time.monotonic() + settings.HEARTBEAT_SECONDS
+            while not self._stopped.wait(LISTEN_SECONDS):
+                if events.is_asked_to_stop(self.item.job_id):
+                    # Perhaps it was canceled before it began and queued anew: the database decides.
+                    next_beat_at = 0
+                if time.monotonic() >= next_beat_at:
+                    self._beat()
+                    next_beat_at = time.monotonic() + settings.HEARTBEAT_SECONDS
         finally:
             connection.close()
 

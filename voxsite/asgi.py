@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -14,14 +15,17 @@ os.environ.setdefault("VOXSITE_DATABASE_POOL", "16")
 django_application: Any = get_asgi_application()
 
 # Django is set up from here on.
+from django.conf import settings  # noqa: E402
 from django.db import close_old_connections  # noqa: E402
 from django.http import parse_cookie  # noqa: E402
 
-from accounts.errors import RequestTimeout, TooLarge, Unauthorized, VoxsiteError  # noqa: E402
+from accounts.errors import NotConfigured, RequestTimeout, TooLarge, Unauthorized  # noqa: E402
 from accounts.gate import authentication  # noqa: E402
 from accounts.gate.native_errors import native_error  # noqa: E402
 from accounts.gate.request_ids import request_id_for  # noqa: E402
 from voxsite.body_guard import BodyGuard, Scope  # noqa: E402
+
+SPARE_BYTES = 1024**3
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -59,9 +63,16 @@ def refusal(scope: Scope, http_status: int, error_type: str, message: str) -> tu
     """Return a refusal in the words of whoever is asked: JSON for programs, a plain sentence for browsers."""
     if not scope["path"].startswith("/v1/"):
         return "text/plain; charset=utf-8", message.encode()
-    kinds: dict[int, type[VoxsiteError]] = {kind.http_status: kind for kind in (Unauthorized, RequestTimeout, TooLarge)}
-    error = kinds[http_status](message, error_type=error_type)
+    kinds = (Unauthorized, RequestTimeout, TooLarge, NotConfigured)
+    error = {kind.http_status: kind for kind in kinds}[http_status](message, error_type=error_type)
     return "application/json", json.dumps(native_error(error, request_id=request_id(scope))).encode()
 
 
-application = BodyGuard(django_application, is_known=is_known, refusal=refusal, request_id=request_id)
+def has_room(size: int) -> bool:
+    """Tell whether a body fits: Django writes it once as it comes and once as a file, and the database needs some."""
+    return shutil.disk_usage(settings.DATA_DIR).free > 2 * size + SPARE_BYTES
+
+
+application = BodyGuard(
+    django_application, is_known=is_known, refusal=refusal, request_id=request_id, has_room=has_room
+)

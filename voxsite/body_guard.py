@@ -23,6 +23,7 @@ IsKnown = Callable[[Scope], Awaitable[bool]]
 # (scope, http_status, error_type, message) -> (content type, body)
 Refusal = Callable[[Scope, int, str, str], tuple[str, bytes]]
 RequestId = Callable[[Scope], str]
+HasRoom = Callable[[int], bool]
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
@@ -50,6 +51,9 @@ _UNKNOWN = _Verdict(
     "invalid_api_key",
     "A request body of this size needs a valid API key or a signed-in user.",
 )
+_NO_ROOM = _Verdict(
+    HTTPStatus.SERVICE_UNAVAILABLE, "no_room", "There is no room for a file of this size now. Try again later."
+)
 _IDLE = _Verdict(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "The request body did not arrive in time.")
 
 
@@ -63,6 +67,7 @@ class BodyGuard:
         is_known: IsKnown,
         refusal: Refusal,
         request_id: RequestId | None = None,
+        has_room: HasRoom = lambda _: True,
         max_bytes: int = MAX_BYTES,
         open_bytes: int = OPEN_BYTES,
         unsized_bytes: int = UNSIZED_BYTES,
@@ -73,11 +78,13 @@ class BodyGuard:
         is_known: whether the scope's headers belong to a caller of ours; asked once per large body, before it is read.
         refusal: (scope, HTTP status, error type, message for people) -> (content type, body), in the caller's dialect.
         request_id: the X-Request-Id of a refusal; left out without it.
+        has_room: whether a large body of so many bytes can be kept.
         """
         self.app = app
         self.is_known = is_known
         self.refusal = refusal
         self.request_id = request_id
+        self.has_room = has_room
         self.max_bytes = max_bytes
         self.open_bytes = open_bytes
         self.unsized_bytes = unsized_bytes
@@ -94,7 +101,7 @@ class BodyGuard:
             # Not one receive() before this: it is what sends "100 Continue" to a client that asks before sending.
             await self._refuse(scope, send, verdict)
             return
-        body = _GuardedBody(self, scope, receive, send, is_announced=announced is not None)
+        body = _GuardedBody(self, scope, receive, send, announced_bytes=announced)
         await self.app(scope, body.receive, body.send)
         if body.verdict is not None and not body.is_response_started:
             await self._refuse(scope, send, body.verdict)
@@ -104,7 +111,9 @@ class BodyGuard:
             return None
         if announced > self.max_bytes:
             return _too_large(f"The request body is larger than {_readable(self.max_bytes)}.")
-        return None if await self.is_known(scope) else _UNKNOWN
+        if not await self.is_known(scope):
+            return _UNKNOWN
+        return None if self.has_room(announced) else _NO_ROOM
 
     async def verdict_on_received(self, scope: Scope, *, received: int, before: int) -> _Verdict | None:
         """Judge a body of unannounced size after `received` bytes; `before` is the count at the last judgement."""
@@ -137,12 +146,18 @@ class BodyGuard:
 class _GuardedBody:
     """The receive and send of one request, as the app sees them."""
 
-    def __init__(self, guard: BodyGuard, scope: Scope, receive: Receive, send: Send, *, is_announced: bool) -> None:
+    def __init__(
+        self, guard: BodyGuard, scope: Scope, receive: Receive, send: Send, *, announced_bytes: int | None
+    ) -> None:
         self.guard = guard
         self.scope = scope
         self.original_receive = receive
         self.original_send = send
-        self.is_announced = is_announced
+        self.is_announced = announced_bytes is not None
+        # What anybody may send is small, and may take no longer in all than it may pause: one byte a minute would
+        # hold a connection for as long as a stranger likes.
+        is_small = announced_bytes is not None and announced_bytes <= guard.open_bytes
+        self.ends_at = asyncio.get_running_loop().time() + guard.idle_seconds if is_small else None
         self.received_bytes = 0
         self.is_complete = False
         self.is_response_started = False
@@ -155,7 +170,7 @@ class _GuardedBody:
         if self.is_complete:
             return await self.original_receive()
         try:
-            async with asyncio.timeout(self.guard.idle_seconds):
+            async with asyncio.timeout_at(self.ends_at or asyncio.get_running_loop().time() + self.guard.idle_seconds):
                 message = await self.original_receive()
         except TimeoutError:
             return self._give_up(_IDLE)

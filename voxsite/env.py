@@ -5,6 +5,7 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
+from urllib.parse import urlencode
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -76,6 +77,11 @@ def socket_path(data_dir: Path, name: str) -> Path:
     if folder.is_symlink() or folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
         raise ImproperlyConfigured(f"{folder} belongs to somebody else; set VOXSITE_DATA_DIR to a shorter path.")
     return folder / name
+
+
+def with_query(url: str, **options: object) -> str:
+    """Return the address with these options behind its question mark."""
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(options)}"
 
 
 def kept_secret(path: Path) -> str:

@@ -2,13 +2,16 @@
 
 import logging
 import secrets
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import connection
+from django.db import close_old_connections, connection
 from drf_spectacular.utils import OpenApiResponse, extend_schema, inline_serializer
 from redis import Redis
 from rest_framework import serializers
@@ -19,6 +22,8 @@ from accounts.gate.native_errors import NativeGateView
 from transcription.speech.engines import remote
 
 logger = logging.getLogger(__name__)
+
+KEPT_SECONDS = 3.0
 
 
 class HealthView(NativeGateView):
@@ -52,11 +57,35 @@ class ReadyView(NativeGateView):
         },
     )
     def get(self, request: Request) -> Response:
-        checks = {name: _outcome(name, check) for name, check in CHECKS.items()}
+        checks = outcomes()
         is_ready = all(outcome == "ok" for outcome in checks.values())
         return Response(
             {"status": "ok" if is_ready else "unavailable", "checks": checks}, status=200 if is_ready else 503
         )
+
+
+def outcomes() -> dict[str, str]:
+    """Return "ok" or "failed" for each part: looked at once for all who ask within a few seconds.
+
+    Anybody may ask, and each look costs a connection of every kind and up to some seconds of waiting.
+    """
+    with _looking:
+        if time.monotonic() >= _last.until:
+            _last.checks = {name: _outcome(name, check) for name, check in CHECKS.items()}
+            _last.until = time.monotonic() + KEPT_SECONDS
+        return _last.checks
+
+
+@dataclass
+class _Outcomes:
+    """The last look at all parts, and until when it counts."""
+
+    until: float = 0.0
+    checks: dict[str, str] = field(default_factory=dict)
+
+
+_last = _Outcomes()
+_looking = threading.Lock()
 
 
 def _outcome(name: str, check: Callable[[], Any]) -> str:
@@ -69,8 +98,11 @@ def _outcome(name: str, check: Callable[[], Any]) -> str:
 
 
 def _database() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    finally:
+        close_old_connections()  # Not to be held while the engine is waited for.
 
 
 def _redis() -> None:

@@ -19,7 +19,8 @@ TESTING = "pytest" in sys.modules
 # Off in development too: its error pages tell all, and a development server may be reachable from elsewhere.
 DEBUG = DEVELOPMENT and not TESTING and env.flag("VOXSITE_DEBUG")
 DATA_DIR = Path(env.text("VOXSITE_DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
-DATA_DIR.mkdir(parents=True, exist_ok=True)
+# Recordings and sessions are nobody else's on this machine.
+DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 if DEVELOPMENT:
     SECRET_KEY = env.text("SECRET_KEY") or env.kept_secret(DATA_DIR / "secret-key")
@@ -75,6 +76,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "voxsite.middleware.StreamsHoldNoConnection",
     "accounts.gate.request_ids.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -140,15 +142,17 @@ else:
 # --- Redis: queues, rate limits, cache -------------------------------------------------------------------------------
 
 REDIS_URL = env.text("REDIS_URL") or f"unix://{env.socket_path(DATA_DIR, 'redis.sock')}"
+# Without these a Redis that hangs would hang every request for good. RQ's workers raise theirs for blocking reads.
+REDIS_URL_WITH_TIME_OUTS = env.with_query(REDIS_URL, socket_timeout=5, socket_connect_timeout=2)
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": REDIS_URL,
+        "LOCATION": REDIS_URL_WITH_TIME_OUTS,
         "KEY_PREFIX": "voxsite",
     }
 }
 RQ_QUEUES = {
-    name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 6 * 3600, "DEFAULT_RESULT_TTL": 0}
+    name: {"URL": REDIS_URL_WITH_TIME_OUTS, "DEFAULT_TIMEOUT": 6 * 3600, "DEFAULT_RESULT_TTL": 0}
     for name in ("interactive", "standard", "bulk")
 }
 # `transcription.jobs` waits for the commit itself, where it also says what happens when Redis does not answer.
@@ -191,6 +195,8 @@ STORAGES = {
 # Uploads are spooled here: on the volume of the media folder, so that storing one is a rename and not a copy.
 FILE_UPLOAD_TEMP_DIR = str(DATA_DIR / "uploads")
 Path(FILE_UPLOAD_TEMP_DIR).mkdir(exist_ok=True)
+FILE_UPLOAD_PERMISSIONS = 0o600
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 # All form fields of a request together, files apart.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200

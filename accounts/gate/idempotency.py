@@ -6,7 +6,7 @@ Only what succeeded is kept: after an error nothing was done, and the same key m
 
 import hashlib
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +19,11 @@ from accounts.models import IdempotencyRecord, Organization
 
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 255
+# Longer than any request works: a probe ends after a minute, and the body was read before.
+ABANDONED_AFTER = timedelta(minutes=5)
+
+# (HTTP status, JSON body)
+Keep = Callable[[int, Any], None]
 
 
 def fingerprint(path: str, *, data: Mapping[str, Any]) -> str:
@@ -39,33 +44,44 @@ def fingerprint(path: str, *, data: Mapping[str, Any]) -> str:
 
 
 def once(
-    organization: Organization, *, key: str, request_fingerprint: str, act: Callable[[], tuple[int, Any]]
+    organization: Organization, *, key: str, request_fingerprint: str, act: Callable[[Keep], tuple[int, Any]]
 ) -> tuple[int, Any, bool]:
     """Act and keep the answer, or return the one that was kept.
 
-    act: does the work and returns (HTTP status, JSON body).
+    act: does the work and returns (HTTP status, JSON body). It is given a verb that keeps the answer, and calls it
+        inside the transaction that does the work. So a record without an answer proves that nothing was done: after a
+        crash its key is free again in `ABANDONED_AFTER`.
     Returns (status, body, was it replayed). Raises Conflict when the key was used for another request, or while the
-    first one still runs. A crash in the middle leaves the key in use for its day: refusing is safe, repeating is not.
+    first one still runs.
     """
     if not key.isprintable() or len(key) > LONGEST_KEY:
         raise InvalidField(HEADER, f"{HEADER} must be at most {LONGEST_KEY} printable characters.")
+    began_at = timezone.now()
     try:
         with transaction.atomic():
-            record = IdempotencyRecord.objects.create(
-                organization=organization, key=key, fingerprint=request_fingerprint
+            IdempotencyRecord.objects.create(
+                organization=organization, key=key, fingerprint=request_fingerprint, created_at=began_at
             )
     except IntegrityError:
-        return _replay(organization, key=key, request_fingerprint=request_fingerprint)
+        kept = _replay(organization, key=key, request_fingerprint=request_fingerprint, now=began_at)
+        if kept is not None:
+            return *kept, True
+    # The moment names this try: one that was given up and taken over can neither keep nor forget an answer.
+    ours = IdempotencyRecord.objects.filter(
+        organization=organization, key=key, created_at=began_at, response_status__isnull=True
+    )
+
+    def keep(status: int, body: Any) -> None:
+        if not ours.update(response_status=status, response_body=body):
+            raise _in_use()
+
     try:
-        status, body = act()
+        status, body = act(keep)
     except BaseException:
-        record.delete()
+        ours.delete()
         raise
     if status >= 300:
-        record.delete()
-    else:
-        record.response_status, record.response_body = status, body
-        record.save(update_fields=["response_status", "response_body"])
+        ours.delete()
     return status, body, False
 
 
@@ -77,11 +93,22 @@ def purge() -> int:
     return deleted
 
 
-def _replay(organization: Organization, *, key: str, request_fingerprint: str) -> tuple[int, Any, bool]:
+def _replay(organization: Organization, *, key: str, request_fingerprint: str, now: datetime) -> tuple[int, Any] | None:
+    """Return the kept (status, body), or None when an abandoned try is ours now. Raises Conflict."""
     record = IdempotencyRecord.objects.filter(organization=organization, key=key).first()
-    if record is None or (record.fingerprint == request_fingerprint and record.response_status is None):
-        raise Conflict("A request with this Idempotency-Key is being worked on.", error_type="idempotency_key_in_use")
+    if record is None:
+        raise _in_use()
     if record.fingerprint != request_fingerprint:
         raise Conflict("This Idempotency-Key was used for another request.", error_type="idempotency_key_reused")
-    assert record.response_status is not None, "the first branch took the unfinished ones"
-    return record.response_status, record.response_body, True
+    if record.response_status is not None:
+        return record.response_status, record.response_body
+    abandoned = IdempotencyRecord.objects.filter(
+        pk=record.pk, response_status__isnull=True, created_at__lt=now - ABANDONED_AFTER
+    )
+    if not abandoned.update(created_at=now):
+        raise _in_use()
+    return None
+
+
+def _in_use() -> Conflict:
+    return Conflict("A request with this Idempotency-Key is being worked on.", error_type="idempotency_key_in_use")

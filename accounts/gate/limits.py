@@ -70,6 +70,9 @@ def _limiter() -> SlidingWindowCounterRateLimiter:
 
 
 def _storage(url: str) -> Storage:
-    storage = storage_from_string(f"redis+{url}" if url.startswith("unix://") else url)
+    # A Redis that hangs is as good as none, and must be found out soon.
+    storage = storage_from_string(
+        f"redis+{url}" if url.startswith("unix://") else url, socket_timeout=1, socket_connect_timeout=1
+    )
     assert isinstance(storage, Storage), "an address without async+ gives a blocking storage"
     return storage

@@ -75,14 +75,17 @@ class GateView(APIView):
             for scope in self.post_scopes:
                 self.allowance = limits.spend(self.caller.organization, scope=scope)
 
-    def once(self, act: Callable[[], Response]) -> Response:
-        """Answer a POST that creates or charges, once per Idempotency-Key."""
+    def once(self, act: Callable[[idempotency.Keep], Response]) -> Response:
+        """Answer a POST that creates or charges, once per Idempotency-Key.
+
+        act: calls what it is given with its answer's status and body, inside the transaction that does the work.
+        """
         key = self.request.headers.get(idempotency.HEADER, "")
         if not key:
-            return act()
+            return act(lambda *_: None)
 
-        def answer() -> tuple[int, Any]:
-            response = act()
+        def answer(keep: idempotency.Keep) -> tuple[int, Any]:
+            response = act(keep)
             return response.status_code, response.data
 
         data = self.request.data if isinstance(self.request.data, dict | MultiValueDict) else {"": self.request.data}

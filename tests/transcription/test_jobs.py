@@ -1,13 +1,15 @@
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.core.files.storage import default_storage
+from django.db import OperationalError
 from django.utils import timezone
 
 from accounts.errors import Conflict, NotFound, PaymentRequired
 from billing import ledger, statements
-from billing.models import Entry, EntryKind, Hold
+from billing.models import Entry, EntryKind, Hold, Wallet
 from tests.transcription.factories import make_job, make_media, make_transcript
 from transcription import jobs
 from transcription.models import Job, JobItem, Media, Status
@@ -190,12 +192,66 @@ def test_length_that_was_quoted_is_billed_when_the_decoder_trims_a_little(job):
     assert job.duration_ms == 10_000
 
 
-def test_decoded_length_is_billed_when_the_header_lied(organization, job):
+def test_decoded_length_is_billed_when_the_probe_erred(organization, job):
     jobs.finish_item(claim(job), transcript=make_transcript(duration_ms=20_000))
     job.refresh_from_db()
     assert job.duration_ms == 20_000
     assert job.cost_micros == 1_667
     assert_books_are_true(organization)
+
+
+def test_all_that_is_there_is_charged_when_it_does_not_cover_the_decoded_length(organization, job):
+    Wallet.objects.update(balance_micros=900)
+    jobs.finish_item(claim(job), transcript=make_transcript(duration_ms=20_000))
+    job.refresh_from_db()
+    assert job.cost_micros == 900
+    assert statements.balance(organization).balance_micros == 0
+
+
+def test_price_that_changes_meanwhile_is_for_the_next_job(organization, job, settings):
+    settings.PRICES_PER_HOUR_MICROS = {"standard": 900_000}
+    jobs.finish_item(claim(job), transcript=make_transcript())
+    job.refresh_from_db()
+    assert job.cost_micros == job.quoted_micros == TEN_SECONDS_MICROS
+
+
+def test_result_survives_a_commit_of_unknown_outcome(job, monkeypatch):
+    item = claim(job)
+    original = jobs._locked
+
+    @contextmanager
+    def break_after_commit(job_id):
+        with original(job_id) as locked:
+            yield locked
+        raise OperationalError("the connection broke after COMMIT was sent")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "_locked", break_after_commit)
+        with pytest.raises(OperationalError):
+            jobs.finish_item(item, transcript=make_transcript("kept"))
+    job.refresh_from_db()
+    assert job.status == Status.COMPLETED
+    assert jobs.transcript_of(job).text == "kept"
+
+
+def test_one_broken_item_does_not_keep_the_others_waiting(organization):
+    broken, whole = make_job(organization), make_job(organization)
+    for each in (broken, whole):
+        JobItem.objects.filter(job=each).update(attempt=2)
+        grow_silent(claim(each))
+    # What no code of ours does: a job whose promise is gone cannot be released.
+    Hold.objects.filter(reference=broken.hold_reference).update(reference="lost")
+    JobItem.objects.filter(job=broken).update(touched_at=timezone.now() - timedelta(days=1))
+    assert jobs.reconcile(now=timezone.now()) == 1
+    whole.refresh_from_db()
+    assert whole.status == Status.FAILED
+
+
+def test_job_that_somebody_else_deleted_is_deleted(job):
+    twin = Job.objects.get(pk=job.pk)
+    jobs.delete(job)
+    jobs.delete(twin)
+    assert not Job.objects.exists()
 
 
 def test_result_is_not_found_until_completed(job):

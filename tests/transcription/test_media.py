@@ -1,11 +1,16 @@
-import pytest
-from django.core.files.storage import default_storage
-from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
+from datetime import timedelta
 
-from accounts.errors import BadMedia, TooLarge
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage, default_storage
+from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
+from django.utils import timezone
+
+from accounts.errors import BadMedia, PaymentRequired, TooLarge
 from tests.conftest import AUDIO
-from transcription import media
-from transcription.models import Media
+from tests.transcription.factories import make_job, make_media, make_transcript
+from transcription import jobs, media
+from transcription.models import Job, Media
 
 
 def upload(name="sentence-slt.wav", content=None):
@@ -109,3 +114,39 @@ def test_long_file_name_keeps_its_extension():
     name = media.display_name("x" * 500 + ".mp3")
     assert len(name) <= media.LONGEST_NAME
     assert name.endswith(".mp3")
+
+
+def test_sweep_removes_what_no_row_and_no_job_knows(organization):
+    now = timezone.now()
+    orphan = make_media(organization)
+    job = make_job(organization)
+    jobs.finish_item(jobs.claim(job.items.get().pk), transcript=make_transcript())
+    used = job.items.get()
+    default_storage.save(f"media/{organization.pk}/stray", ContentFile(b"x"))
+    default_storage.save(f"results/{organization.pk}/{job.pk}/stray.json", ContentFile(b"{}"))
+    assert media.sweep(now=now) == 0
+    assert media.sweep(now=now + timedelta(hours=7)) == 3
+    assert not Media.objects.filter(pk=orphan.pk).exists()
+    assert stored_files() == [str(used.media_id)]
+    assert default_storage.exists(used.result_key)
+    assert jobs.transcript_of(Job.objects.get()).text == "hello"
+
+
+def test_storage_that_cannot_delete_hides_no_refusal(organization, monkeypatch):
+    class Denied(Exception):
+        """As botocore's errors, no OSError."""
+
+    def deny(*_):
+        raise Denied
+
+    monkeypatch.setattr(FileSystemStorage, "delete", deny)
+    with pytest.raises(PaymentRequired), media.accepted(organization, upload=upload()):
+        raise PaymentRequired("No money.")
+    assert not Media.objects.exists()
+
+
+def test_recordings_are_private_on_disk(organization):
+    recording = media.accept(organization, upload=upload())
+    with media.local_path(recording) as path:
+        assert path.stat().st_mode & 0o077 == 0
+        assert path.parent.stat().st_mode & 0o077 == 0

@@ -254,6 +254,43 @@ def test_silent_client_is_given_up():
     assert sent[0]["status"] == 408
 
 
+def test_dripping_client_is_given_up():
+    """A byte now and then is no pause, and would hold a connection for ever."""
+    sent = []
+
+    async def app(scope, receive, send):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def receive():
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message):
+        sent.append(message)
+
+    guard = BodyGuard(app, is_known=is_known, refusal=refusal, idle_seconds=0.1)
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-length", b"1000")]}
+    asyncio.run(asyncio.wait_for(guard(scope, receive, send), timeout=5))
+    assert sent[0]["status"] == 408
+
+
+@pytest.mark.parametrize(("room", "status"), [(True, 200), (False, 503)])
+def test_large_body_needs_room(room, status):
+    sent = []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message):
+        sent.append(message)
+
+    guard = BodyGuard(app, is_known=is_known, refusal=refusal, has_room=lambda _: room)
+    headers = [(b"content-length", b"1000000"), (b"x-api-key", b"known")]
+    asyncio.run(guard({"type": "http", "method": "POST", "path": "/", "headers": headers}, None, send))
+    assert sent[0]["status"] == status
+
+
 def test_answer_of_an_app_that_ignores_the_end_is_dropped():
     sent = []
 

@@ -1,3 +1,24 @@
+import pytest
+
+from voxsite import health
+
+
+@pytest.fixture(autouse=True)
+def fresh_look(monkeypatch):
+    monkeypatch.setattr(health, "_last", health._Outcomes())
+
+
+def test_many_questions_are_one_look(client, db, monkeypatch):
+    looks = []
+    monkeypatch.setattr(health, "CHECKS", {"database": lambda: looks.append(1)})
+    for _ in range(5):
+        assert client.get("/health/ready").status_code == 200
+    assert len(looks) == 1
+    monkeypatch.setattr(health, "_last", health._Outcomes())
+    client.get("/health/ready")
+    assert len(looks) == 2
+
+
 def test_health_asks_nothing(client, db):
     response = client.get("/health")
     assert (response.status_code, response.json()) == (200, {"status": "ok"})

@@ -1,7 +1,7 @@
 """Steps that every dialect takes between reading its request and showing its answer. Holds no wire format."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
@@ -14,9 +14,18 @@ from transcription.speech.options import TranscriptionOptions
 
 
 def submit_upload(
-    caller: Caller, *, upload: "UploadedFile[Any]", model: str, options: TranscriptionOptions, dialect: str
+    caller: Caller,
+    *,
+    upload: "UploadedFile[Any]",
+    model: str,
+    options: TranscriptionOptions,
+    dialect: str,
+    within: Callable[[Job], None],
 ) -> Job:
-    """Order the transcription of an upload. When anything goes wrong nothing of it stays: no file, no job, no hold."""
+    """Order the transcription of an upload. When anything goes wrong nothing of it stays: no file, no job, no hold.
+
+    within: called with the job inside the transaction that makes it.
+    """
     with media.accepted(caller.organization, upload=upload) as recording:
         return jobs.submit(
             caller.organization,
@@ -25,6 +34,7 @@ def submit_upload(
             options=options,
             dialect=dialect,
             api_key=caller.api_key,
+            within=within,
         )
 
 

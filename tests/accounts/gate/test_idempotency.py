@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
@@ -11,13 +12,18 @@ from accounts.gate import idempotency
 from accounts.models import IdempotencyRecord
 
 
-def once(organization, *, key="k", mark="m", act=lambda: (201, {"id": 1})):
+def act_once(keep):
+    keep(201, {"id": 1})
+    return 201, {"id": 1}
+
+
+def once(organization, *, key="k", mark="m", act=act_once):
     return idempotency.once(organization, key=key, request_fingerprint=mark, act=act)
 
 
 def test_answer_is_kept(organization):
     assert once(organization) == (201, {"id": 1}, False)
-    assert once(organization, act=lambda: pytest.fail("done twice")) == (201, {"id": 1}, True)
+    assert once(organization, act=lambda _: pytest.fail("done twice")) == (201, {"id": 1}, True)
 
 
 def test_other_request_with_the_same_key_is_refused(organization):
@@ -28,13 +34,56 @@ def test_other_request_with_the_same_key_is_refused(organization):
 
 
 def test_request_while_the_first_runs_is_refused(organization):
-    def act():
+    def act(keep):
         with pytest.raises(Conflict) as caught:
             once(organization)
         assert caught.value.type == "idempotency_key_in_use"
-        return 201, {}
+        return act_once(keep)
 
     once(organization, act=act)
+
+
+def abandon(minutes):
+    IdempotencyRecord.objects.update(created_at=timezone.now() - timedelta(minutes=minutes))
+
+
+def killed(_):
+    raise KeyboardInterrupt
+
+
+def test_key_of_a_killed_request_is_free_again_after_a_while(organization, monkeypatch):
+    with monkeypatch.context() as patch:
+        # A process that is killed deletes nothing.
+        patch.setattr(QuerySet, "delete", lambda _: None)
+        with pytest.raises(KeyboardInterrupt):
+            once(organization, act=killed)
+    abandon(minutes=4)
+    with pytest.raises(Conflict):
+        once(organization)
+    abandon(minutes=6)
+    assert once(organization) == (201, {"id": 1}, False)
+    assert once(organization)[2] is True
+
+
+def test_request_that_was_taken_over_keeps_nothing(organization):
+    def slow(keep):
+        abandon(minutes=6)
+        assert once(organization) == (201, {"id": 1}, False)
+        keep(201, {"id": 2})
+
+    with pytest.raises(Conflict):
+        once(organization, act=slow)
+    assert once(organization) == (201, {"id": 1}, True)
+
+
+def test_kept_answer_survives_a_crash_behind_it(organization):
+    def crash(keep):
+        keep(201, {"id": 1})
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        once(organization, act=crash)
+    assert once(organization) == (201, {"id": 1}, True)
 
 
 def test_organizations_do_not_share_keys(organization, charlies):
@@ -43,7 +92,7 @@ def test_organizations_do_not_share_keys(organization, charlies):
 
 
 def test_error_frees_the_key(organization):
-    def act():
+    def act(_):
         raise PaymentRequired("No money.")
 
     with pytest.raises(PaymentRequired):

@@ -72,6 +72,7 @@ JobDetail = inline_serializer(
         "result_url": serializers.CharField(required=False, help_text="Only when completed."),
     },
 )
+Deleted = inline_serializer("Deleted", {"id": serializers.UUIDField(), "deleted": serializers.BooleanField()})
 Result = inline_serializer(
     "Result",
     {

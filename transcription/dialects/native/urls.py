@@ -7,6 +7,8 @@ urlpatterns = [
     path("transcribe", views.TranscribeView.as_view(), name="v1-transcribe"),
     path("jobs", views.JobsView.as_view(), name="v1-jobs"),
     path("jobs/<str:job_id>", views.JobView.as_view(), name="v1-job"),
+    path("jobs/<str:job_id>/cancel", views.CancelView.as_view(), name="v1-cancel"),
+    path("jobs/<str:job_id>/events", views.EventsView.as_view(), name="v1-events"),
     path("jobs/<str:job_id>/result", views.ResultView.as_view(), name="v1-result"),
     re_path(r"", NativeUnknownAddress.as_view(), name="v1-unknown"),
 ]

@@ -1,7 +1,7 @@
 """The native addresses: authenticate (the gate), read (wire), one call, show (wire)."""
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.parsers import MultiPartParser
@@ -9,9 +9,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.errors import InvalidField
+from accounts.gate import idempotency
 from accounts.gate.native_errors import NativeGateView, error_responses
 from transcription import jobs, recognition
-from transcription.dialects import base
+from transcription.dialects import base, watching
 from transcription.dialects.native import schema, wire
 from transcription.models import Job
 from transcription.speech import formats
@@ -34,14 +35,21 @@ class TranscribeView(NativeGateView):
         parameters=[schema.IDEMPOTENCY_KEY],
     )
     def post(self, request: Request) -> Response:
-        def act() -> Response:
+        def act(keep: idempotency.Keep) -> Response:
             base.refuse_unknown(request.data, known=wire.FIELDS)
             upload = base.one_file(request.FILES)
             fields = {name: value for name, value in request.POST.items() if isinstance(value, str)}
             model, options = wire.read_options(
                 fields, models=settings.PRICES_PER_HOUR_MICROS, languages=recognition.languages()
             )
-            job = base.submit_upload(self.caller, upload=upload, model=model, options=options, dialect=DIALECT)
+            job = base.submit_upload(
+                self.caller,
+                upload=upload,
+                model=model,
+                options=options,
+                dialect=DIALECT,
+                within=lambda job: keep(201, wire.show_created(job)),
+            )
             return Response(wire.show_created(job), status=201)
 
         return self.once(act)
@@ -82,6 +90,55 @@ class JobView(NativeGateView):
     )
     def get(self, request: Request, job_id: str) -> Response:
         return Response(wire.show_job(base.find_job(self.caller, job_id)))
+
+    @extend_schema(
+        operation_id="delete_job",
+        summary="Delete a job",
+        tags=["Transcription"],
+        responses={200: schema.Deleted, **error_responses(401, 403, 404, 429)},
+    )
+    def delete(self, request: Request, job_id: str) -> Response:
+        """Remove the job, its recording and its result; a running one is canceled first. The ledger stays."""
+        job = base.find_job(self.caller, job_id)
+        jobs.delete(job)
+        return Response({"id": job_id, "deleted": True})
+
+
+class CancelView(NativeGateView):
+    """Stop a job."""
+
+    @extend_schema(
+        operation_id="cancel_job",
+        summary="Cancel a job",
+        tags=["Transcription"],
+        request=None,
+        responses={200: schema.JobDetail, **error_responses(401, 403, 404, 409, 429)},
+    )
+    def post(self, request: Request, job_id: str) -> Response:
+        """Stop a job that waits or runs. Nothing is charged, and what was held is free again."""
+        return Response(wire.show_job(jobs.cancel(base.find_job(self.caller, job_id))))
+
+
+class EventsView(NativeGateView):
+    """A job as it happens."""
+
+    @extend_schema(
+        operation_id="watch_job",
+        summary="Watch a job",
+        tags=["Transcription"],
+        responses={(200, "text/event-stream"): OpenApiTypes.STR, **error_responses(401, 403, 404, 429)},
+    )
+    def get(self, request: Request, job_id: str) -> StreamingHttpResponse:
+        """Server-sent events: `started`, `progress`, `segment` as they are recognised, and `end` with the job.
+
+        A second `started` means that the work began anew: forget the segments before it.
+        """
+        job = base.find_job(self.caller, job_id)
+        return StreamingHttpResponse(
+            watching.stream(job.pk, show=wire.show_event, show_job=wire.show_job),
+            content_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no"},
+        )
 
 
 class ResultView(NativeGateView):

@@ -1,5 +1,6 @@
 """The native wire format: pure translation between its fields and ours. Source: CONTRACTS, "native"; VoxParse seed."""
 
+import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -80,6 +81,9 @@ def read_options(
             f"The language '{_short(language)}' is not supported. Languages: {', '.join(sorted(languages))}.",
         )
     prompt = fields.get("prompt", "")
+    if "\x00" in prompt:
+        # PostgreSQL cannot keep it (and no recording is about it).
+        raise InvalidField("prompt", "The prompt has a NUL character in it.")
     if len(prompt) > LONGEST_PROMPT:
         raise InvalidField("prompt", f"The prompt is {len(prompt)} characters long; at most {LONGEST_PROMPT} are read.")
     fewest, most = _count(fields, "min_speakers"), _count(fields, "max_speakers")
@@ -148,6 +152,11 @@ def show_job_line(job: JobLike) -> dict[str, Any]:
         "created_at": show_time(job.created_at),
         "completed_at": show_time(job.finished_at) if job.finished_at else None,
     }
+
+
+def show_event(name: str, data: dict[str, Any]) -> bytes:
+    """Return one event of an SSE stream (WHATWG HTML, server-sent events)."""
+    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 
 def show_result(transcript: Transcript, *, job: JobLike) -> dict[str, Any]:

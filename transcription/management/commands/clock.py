@@ -30,8 +30,12 @@ def purge() -> None:
         Path(path).unlink(missing_ok=True)
 
 
+def sweep() -> None:
+    media.sweep(now=timezone.now())
+
+
 # Seconds between two rounds of each duty.
-DUTIES: tuple[tuple[float, Callable[[], None]], ...] = ((5, reconcile), (3600, purge))
+DUTIES: tuple[tuple[float, Callable[[], None]], ...] = ((5, reconcile), (3600, purge), (6 * 3600, sweep))
 
 
 class Command(BaseCommand):

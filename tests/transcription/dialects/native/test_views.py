@@ -1,5 +1,7 @@
 """The native addresses; what all dialects share is in tests/dialects/test_contract.py."""
 
+import json
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
@@ -7,7 +9,7 @@ from billing import statements
 from tests.conftest import AUDIO, text_of
 from tests.fixtures import hostile
 from tests.transcription.factories import make_job, make_transcript
-from transcription import jobs, work
+from transcription import events, jobs, work
 from transcription.models import Job, JobItem, Media
 
 
@@ -202,6 +204,22 @@ def test_bad_field_leaves_no_trace(api, field, value):
     assert not Media.objects.exists()
 
 
+def test_nul_in_the_prompt_is_refused(api):
+    response = api.post("/v1/transcribe", {"file": SimpleUploadedFile("a.wav", b"x"), "prompt": "a\x00b"})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "prompt")
+
+
+def test_file_that_is_longer_than_it_says_costs_nothing_and_gives_nothing(api, organization, engine):
+    """A crafted container may show the probe a second of an hour."""
+    before = statements.balance(organization).balance_micros
+    job_id = api.transcribe("dialogue.mp3").json()["job_id"]
+    Media.objects.update(duration_ms=1000)
+    run_all()
+    job = api.get(f"/v1/jobs/{job_id}").json()
+    assert (job["status"], job["error"]["type"], job["cost_cents"]) == ("failed", "length_mismatch", 0)
+    assert statements.balance(organization).balance_micros == before
+
+
 def test_more_than_a_megabyte_of_fields_is_413(api):
     assert api.transcribe(prompt="x" * 2_000_000).status_code == 413
 
@@ -218,3 +236,57 @@ def test_tricky_file_name_is_only_a_label(api):
     )
     assert "/" not in Media.objects.get().name
     assert "\u202e" not in Media.objects.get().name
+
+
+def test_cancel(api, stranger, organization):
+    job = make_job(organization)
+    response = api.post(f"/v1/jobs/{job.pk}/cancel")
+    assert (response.status_code, response.json()["status"], response.json()["cost_cents"]) == (200, "canceled", 0)
+    assert statements.balance(organization).held_micros == 0
+    again = api.post(f"/v1/jobs/{job.pk}/cancel")
+    assert (again.status_code, again.json()["error"]["type"]) == (409, "job_has_ended")
+    assert stranger.post(f"/v1/jobs/{job.pk}/cancel").status_code == 404
+
+
+def test_delete(api, organization):
+    job = finish(make_job(organization))
+    spent = statements.balance(organization).balance_micros
+    response = api.client.delete(f"/v1/jobs/{job.pk}", headers={"X-API-Key": api.key})
+    assert (response.status_code, response.json()) == (200, {"id": str(job.pk), "deleted": True})
+    assert api.get(f"/v1/jobs/{job.pk}").status_code == 404
+    assert not Media.objects.exists()
+    assert statements.balance(organization).balance_micros == spent
+
+
+def watched(api, job, *, after_progress=lambda: None):
+    """Return the events of a job as (name, data). after_progress: called when the first progress is read."""
+    from asgiref.sync import async_to_sync, sync_to_async
+    from django.test import AsyncClient
+
+    async def read():
+        response = await AsyncClient().get(f"/v1/jobs/{job.pk}/events", headers={"X-API-Key": api.key})
+        assert response.headers["Content-Type"] == "text/event-stream"
+        parts = []
+        async for part in response.streaming_content:
+            parts.append(part.decode())
+            if part.startswith(b"event: progress"):
+                await sync_to_async(after_progress)()
+        return parts
+
+    lines = [part.splitlines() for part in async_to_sync(read)() if part.startswith("event: ")]
+    return [(line[0].removeprefix("event: "), json.loads(line[1].removeprefix("data: "))) for line in lines]
+
+
+def test_events_of_a_finished_job_are_its_end(api, organization):
+    job = finish(make_job(organization))
+    assert watched(api, job) == [("end", api.get(f"/v1/jobs/{job.pk}").json())]
+
+
+def test_events_of_a_running_job_end_with_it(api, organization):
+    job = make_job(organization)
+    events.publish(job.pk, "progress", progress=50)
+    events.publish(job.pk, events.END)
+    told = watched(api, job, after_progress=lambda: finish(job))
+    assert told[0] == ("progress", {"progress": 50})
+    assert told[1:] == [("end", api.get(f"/v1/jobs/{job.pk}").json())]
+    assert told[1][1]["status"] == "completed"

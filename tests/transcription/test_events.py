@@ -1,0 +1,73 @@
+import asyncio
+import uuid
+
+import pytest
+
+from transcription import events
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(events, "PATIENCE_SECONDS", 0.2)
+
+
+def watched(job_id, *, count):
+    async def watch():
+        found = []
+        async for event in events.watch(job_id):
+            found.append(event)
+            if len(found) == count:
+                break
+        return found
+
+    return asyncio.run(watch())
+
+
+def test_latecomer_gets_all_events_in_order():
+    job_id = uuid.uuid4()
+    events.publish(job_id, "started", attempt=1)
+    events.publish(job_id, "progress", progress=40)
+    events.publish(uuid.uuid4(), "progress", progress=99)
+    assert watched(job_id, count=3) == [
+        events.Event("started", {"attempt": 1}),
+        events.Event("progress", {"progress": 40}),
+        None,
+    ]
+
+
+def test_watcher_hears_what_comes_later():
+    job_id = uuid.uuid4()
+
+    async def both():
+        async def tell():
+            await asyncio.sleep(0.05)
+            await asyncio.to_thread(events.publish, job_id, "end")
+
+        telling = asyncio.create_task(tell())
+        try:
+            async for event in events.watch(job_id):
+                if event is not None:
+                    return event
+        finally:
+            await telling
+
+    assert asyncio.run(both()) == events.Event("end", {})
+
+
+def test_word_to_stop():
+    job_id = uuid.uuid4()
+    assert not events.is_asked_to_stop(job_id)
+    events.ask_to_stop(job_id)
+    assert events.is_asked_to_stop(job_id)
+    assert not events.is_asked_to_stop(uuid.uuid4())
+
+
+def test_silent_redis_harms_nobody(settings, monkeypatch):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    events._client.cache_clear()
+    try:
+        events.publish(uuid.uuid4(), "progress", progress=1)
+        events.ask_to_stop(uuid.uuid4())
+        assert not events.is_asked_to_stop(uuid.uuid4())
+    finally:
+        events._client.cache_clear()
