@@ -44,8 +44,8 @@ class Product:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Product]:
-    """Start the product and end it."""
+def running(folder: Path, **switches: str) -> Iterator[Product]:
+    """Start the product and end it. switches: environment variables beside the defaults of the tests."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -54,6 +54,7 @@ def running(folder: Path) -> Iterator[Product]:
         "VOXSITE_ENV": "development",
         "VOXSITE_DATA_DIR": str(folder),
         "VOXSITE_ENGINE": "pocketsphinx",
+        **switches,
     }
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(

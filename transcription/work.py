@@ -1,6 +1,7 @@
 """What a worker does with one item: claim it, run the pipeline outside any transaction, and say how it ended."""
 
 import logging
+import os
 import threading
 import time
 import uuid
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 LENGTH_MISMATCH = "The recording is longer than its file says. Convert it, to WAV for example, and send it again."
 # How soon a worker hears that its job was canceled.
 LISTEN_SECONDS = 0.5
+# What any attempt may take, however short the recording: the engine may have to load a model first.
+SECONDS_AT_LEAST = 900.0
 
 
 def run_item(item_id: uuid.UUID) -> None:
@@ -83,6 +86,16 @@ def _tolerance_ms(duration_ms: int) -> int:
     return max(5_000, duration_ms // 50)
 
 
+def _most_seconds(duration_ms: int) -> float:
+    """Return how long an attempt may take: a slow engine on a busy machine needs twice the recording's length."""
+    return SECONDS_AT_LEAST + 2 * duration_ms / 1000
+
+
+def end_process() -> None:
+    """End this process at once: the child that RQ forked for one task."""
+    os._exit(1)
+
+
 class Heart(threading.Thread):
     """Writes a sign of life every few seconds from a thread of its own: recognising one clip may take longer."""
 
@@ -90,6 +103,7 @@ class Heart(threading.Thread):
         super().__init__(name=f"heart of {item.pk}", daemon=True)
         self.item = item
         self.progress = 0
+        self.deadline = time.monotonic() + _most_seconds(item.media.duration_ms)
         self._stopped = threading.Event()
         self._superseded = threading.Event()
 
@@ -100,6 +114,8 @@ class Heart(threading.Thread):
                 if events.is_asked_to_stop(self.item.job_id):
                     # Perhaps it was canceled before it began and queued anew: the database decides.
                     next_beat_at = 0
+                if time.monotonic() >= self.deadline:
+                    self._end_work()
                 if time.monotonic() >= next_beat_at:
                     self._beat()
                     next_beat_at = time.monotonic() + settings.HEARTBEAT_SECONDS
@@ -116,6 +132,12 @@ class Heart(threading.Thread):
             # The next beat may reach it; should none, the item is given to another worker, which is right.
             logger.exception("Item %s: the sign of life was not written.", self.item.pk)
             close_old_connections()
+
+    def _end_work(self) -> None:
+        """End the attempt and this process: RQ's own time-out is a signal, which native code does not hear."""
+        logger.error("Item %s: attempt %s took too long.", self.item.pk, self.item.attempt)
+        jobs.fail_item(self.item, error_type="timed_out", message="The work took too long.", may_retry=True)
+        end_process()
 
     def check(self) -> None:
         """Raise Superseded if the item was taken away."""

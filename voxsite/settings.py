@@ -152,7 +152,7 @@ CACHES = {
     }
 }
 RQ_QUEUES = {
-    name: {"URL": REDIS_URL_WITH_TIME_OUTS, "DEFAULT_TIMEOUT": 6 * 3600, "DEFAULT_RESULT_TTL": 0}
+    name: {"URL": REDIS_URL_WITH_TIME_OUTS, "DEFAULT_TIMEOUT": 24 * 3600, "DEFAULT_RESULT_TTL": 0}
     for name in ("interactive", "standard", "bulk")
 }
 # `transcription.jobs` waits for the commit itself, where it also says what happens when Redis does not answer.

@@ -105,3 +105,21 @@ def test_events_tell_the_story(job, monkeypatch, django_capture_on_commit_callba
         run(job, monkeypatch, act)
     assert told == [("started", {"attempt": 1}), ("progress", {"progress": 50}), ("end", {})]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("heart of")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_work_that_takes_too_long_is_ended(organization, monkeypatch):
+    """Also inside native code, which no signal and no exception reaches: the process ends."""
+    ended = threading.Event()
+    monkeypatch.setattr(work, "end_process", ended.set)
+    monkeypatch.setattr(work, "LISTEN_SECONDS", 0.05)
+    monkeypatch.setattr(work, "_most_seconds", lambda _: 0.1)
+    job = make_job(organization)
+
+    def hang(_):
+        assert ended.wait(10)
+        return make_transcript()
+
+    run(job, monkeypatch, hang)
+    assert job.items.get().status == Status.QUEUED
+    assert statements.balance(organization).balance_micros == 1_000_000
