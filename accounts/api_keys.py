@@ -52,8 +52,8 @@ def issue(
     """
     name = name.strip()
     now = timezone.now()
-    if not name or len(name) > 80:
-        raise InvalidField("name", "A key needs a name of 1 to 80 characters.")
+    if not name or len(name) > 80 or not name.isprintable():
+        raise InvalidField("name", "A key needs a name of 1 to 80 characters, on one line.")
     if expires_at is not None and expires_at <= now:
         raise InvalidField("expires_at", "The expiry must lie in the future.")
     if monthly_limit_micros is not None and monthly_limit_micros <= 0:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from django import forms
 from django.utils import timezone
 
-from accounts.models import Organization, Role
+from accounts.models import Invitation, Organization, Role
 
 MICROS_PER_DOLLAR = 1_000_000
 
@@ -60,6 +60,7 @@ class InviteForm(forms.Form):
 
     email = forms.EmailField(
         label="E-mail address",
+        max_length=Invitation._meta.get_field("email").max_length,
         widget=forms.EmailInput(attrs={"autocomplete": "off", "placeholder": "name@example.com"}),
     )
     role = forms.ChoiceField(choices=Role.choices, initial=Role.MEMBER)

@@ -1,26 +1,42 @@
 """Organizations and the people in them: create, verify, invite, accept, change roles, remove, leave."""
 
 import hashlib
+import logging
 import secrets
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
 
-from accounts.errors import Conflict, Forbidden, NotFound
+from accounts.errors import Conflict, Forbidden, InvalidField, NotFound, UpstreamFailed
 from accounts.models import Invitation, Membership, Organization, Role, User
+
+logger = logging.getLogger(__name__)
+
+LONGEST_NAME = 100
+# A name stands in subjects of mails and beside other names: no control characters, line breaks, or marks that turn
+# the direction of what follows. The joiners are needed to write Persian, Hindi and some emoji.
+UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+JOINERS = "\u200c\u200d"
 
 # Sent once, inside the transaction that verifies an organization. Argument: organization.
 organization_verified = Signal()
 
 
 def create(*, name: str, owner: User, is_personal: bool = False) -> Organization:
-    """Make an organization with its first owner."""
+    """Make an organization with its first owner. Raises InvalidField unless the name is one plain line."""
+    name = name.strip()
+    if not name or len(name) > LONGEST_NAME or any(map(_is_unsafe, name)):
+        raise InvalidField("name", f"A name is one line of 1 to {LONGEST_NAME} characters, without control characters.")
     with transaction.atomic():
-        organization = Organization.objects.create(name=name[:100], is_personal=is_personal)
+        organization = Organization.objects.create(name=name, is_personal=is_personal)
         Membership.objects.create(organization=organization, user=owner, role=Role.OWNER)
     return organization
 
@@ -35,7 +51,7 @@ def ensure_personal(user: User) -> Organization:
         ).first()
         if existing:
             return existing
-        return create(name=user.email.split("@")[0], owner=user, is_personal=True)
+        return create(name=_personal_name(user.email), owner=user, is_personal=True)
 
 
 def verify(organization: Organization, *, now: datetime | None = None) -> bool:
@@ -61,17 +77,22 @@ def email_was_verified(user: User) -> None:
 
 
 def invite(organization: Organization, *, email: str, role: Role, by: Membership) -> tuple[Invitation, str]:
-    """Offer a person membership. Returns the invitation and its token, which is nowhere kept.
+    """Offer a person membership; `mail_invitation` tells them. Returns the invitation and its token, nowhere kept.
 
-    Raises Forbidden unless the inviter is an admin (an owner, to invite an owner), and Conflict for a member.
+    Raises Forbidden unless the inviter is an admin (an owner, to invite an owner or to replace such an invitation), and
+    Conflict for a member.
     """
-    _must_outrank(by, organization=organization, role=role)
-    if Membership.objects.filter(organization=organization, user__email__iexact=email).exists():
-        raise Conflict(f"{email} is a member already.")
     token = secrets.token_urlsafe(32)
     now = timezone.now()
-    with transaction.atomic():
-        Invitation.objects.filter(organization=organization, email__iexact=email, accepted_at__isnull=True).delete()
+    with _members_locked(by, by=by):
+        _must_outrank(by, organization=organization, role=role)
+        if Membership.objects.filter(organization=organization, user__email__iexact=email).exists():
+            raise Conflict(f"{email} is a member already.")
+        replaced = Invitation.objects.filter(organization=organization, email__iexact=email, accepted_at__isnull=True)
+        for earlier in replaced:
+            if earlier.is_open(now=now) and not by.may(Role(earlier.role)):
+                raise Forbidden(f"{email} is invited as {Role(earlier.role).label.lower()} already.")
+        replaced.delete()
         try:
             invitation = Invitation.objects.create(
                 organization=organization,
@@ -83,8 +104,33 @@ def invite(organization: Organization, *, email: str, role: Role, by: Membership
             )
         except IntegrityError as error:
             raise Conflict(f"{email} was invited a moment ago.") from error
-        transaction.on_commit(lambda: _mail(invitation, token=token, inviter=by.user))
     return invitation, token
+
+
+def mail_invitation(invitation: Invitation, *, token: str) -> None:
+    """Send the link of an invitation to the invited person. Call it outside transactions: it waits for the network.
+
+    Raises UpstreamFailed when the mail server does not take it. The invitation stays: to invite again sends a new link.
+    """
+    organization, inviter = invitation.organization, invitation.invited_by
+    assert inviter is not None, "the inviter was here when the invitation was made"
+    subject = f"{inviter.email} invites you to {organization.name} on Voxsite"
+    try:
+        send_mail(
+            # Names from before they were checked may hold line breaks, which no subject can.
+            subject=" ".join(subject.split()),
+            message=(
+                f"{inviter.email} invites you to join {organization.name} on Voxsite.\n\n"
+                f"Accept here:\n{settings.SITE_URL}/invitations/{token}/\n\n"
+                f"The link works for {settings.INVITATION_DAYS} days, for {invitation.email} only.\n"
+                "If you did not expect this, do nothing.\n"
+            ),
+            from_email=None,
+            recipient_list=[invitation.email],
+        )
+    except OSError as error:  # smtplib's own errors are OSErrors too
+        logger.exception("The mail of invitation %s was not sent.", invitation.pk)
+        raise UpstreamFailed("The mail could not be sent.") from error
 
 
 def withdraw(invitation: Invitation, *, by: Membership) -> None:
@@ -97,19 +143,20 @@ def invitation_for(token: str) -> Invitation:
     """Return the open invitation of this token. Raises NotFound when there is none or it is too old."""
     invitation = Invitation.objects.select_related("organization").filter(token_sha256=_hash(token)).first()
     if invitation is None or not invitation.is_open(now=timezone.now()):
-        raise NotFound("This invitation is not valid any more. Ask for a new one.")
+        raise _invitation_is_over()
     return invitation
 
 
 def accept(token: str, *, user: User) -> Membership:
     """Make the invited person a member. Raises NotFound for a bad token and Forbidden for another person's."""
     with transaction.atomic():
-        invitation = Invitation.objects.select_for_update().get(pk=invitation_for(token).pk)
+        invitation = Invitation.objects.select_for_update().filter(pk=invitation_for(token).pk).first()
+        # Withdrawn, or accepted in another window, while we waited for the lock.
+        if invitation is None or not invitation.is_open(now=timezone.now()):
+            raise _invitation_is_over()
         # A forwarded link must not admit whoever opens it.
         if invitation.email.lower() != user.email.lower():
             raise Forbidden(f"This invitation is for {invitation.email}. Sign in with that address.")
-        if not invitation.is_open(now=timezone.now()):
-            raise NotFound("This invitation is not valid any more. Ask for a new one.")
         invitation.accepted_at = timezone.now()
         invitation.save(update_fields=["accepted_at"])
         membership, _ = Membership.objects.get_or_create(
@@ -119,47 +166,76 @@ def accept(token: str, *, user: User) -> Membership:
 
 
 def change_role(membership: Membership, *, role: Role, by: Membership) -> None:
-    """Give a member another role. Raises Forbidden, or Conflict when the last owner would go."""
-    _must_outrank(by, organization=membership.organization, role=role)
-    with _owners_locked(membership):
+    """Give a member another role; open invitations that it could not have made end.
+
+    Raises Forbidden, NotFound when the member is gone, or Conflict when the last owner would go.
+    """
+    with _members_locked(membership, by=by):
+        _must_outrank(by, organization=membership.organization, role=role)
         _must_outrank(by, organization=membership.organization, role=Role(membership.role))
         if membership.role == Role.OWNER and role != Role.OWNER:
             _must_not_be_last_owner(membership)
         membership.role = role
         membership.save(update_fields=["role"])
+        lost = [offered for offered in Role if not _may_offer(membership, role=offered)]
+        _invitations_by(membership).filter(role__in=lost).delete()
 
 
 def remove_member(membership: Membership, *, by: Membership) -> None:
-    """End a membership. Raises Forbidden, or Conflict when the last owner would go."""
-    with _owners_locked(membership):
+    """End a membership and the open invitations that it made.
+
+    Raises Forbidden, NotFound when the member is gone, or Conflict when the last owner would go.
+    """
+    with _members_locked(membership, by=by):
         _must_outrank(by, organization=membership.organization, role=Role(membership.role))
-        _must_not_be_last_owner(membership)
-        membership.delete()
+        _end(membership)
 
 
 def leave(membership: Membership) -> None:
-    """End one's own membership. Raises Conflict for the last owner."""
-    with _owners_locked(membership):
-        _must_not_be_last_owner(membership)
-        membership.delete()
+    """End one's own membership and the open invitations that it made.
+
+    Raises NotFound when it has ended before, or Conflict for the last owner.
+    """
+    with _members_locked(membership, by=membership):
+        _end(membership)
 
 
-class _owners_locked(transaction.Atomic):  # noqa: N801 - used as a verb
-    """A transaction in which nobody else changes the memberships of the same organization."""
+def _end(membership: Membership) -> None:
+    _must_not_be_last_owner(membership)
+    # Else somebody about to be removed could invite a second address of theirs as a way back.
+    _invitations_by(membership).delete()
+    membership.delete()
 
-    def __init__(self, membership: Membership) -> None:
-        super().__init__(using=None, savepoint=True, durable=False)
-        self.membership = membership
 
-    def __enter__(self) -> None:
-        super().__enter__()
-        Organization.objects.select_for_update().get(pk=self.membership.organization_id)
-        self.membership.refresh_from_db()
+@contextmanager
+def _members_locked(membership: Membership, *, by: Membership) -> Iterator[None]:
+    """Hold a transaction in which nobody else changes the members of the organization; read both members again.
+
+    Raises NotFound when one of them is gone: removed in another window while this one waited for the lock.
+    """
+    with transaction.atomic():
+        Organization.objects.select_for_update().filter(pk=membership.organization_id).first()
+        try:
+            membership.refresh_from_db()
+            by.refresh_from_db()
+        except Membership.DoesNotExist as error:
+            raise NotFound("This person is no member any more.") from error
+        yield
+
+
+def _invitations_by(membership: Membership) -> QuerySet[Invitation]:
+    return Invitation.objects.filter(
+        organization_id=membership.organization_id, invited_by_id=membership.user_id, accepted_at__isnull=True
+    )
 
 
 def _must_outrank(by: Membership, *, organization: Organization, role: Role) -> None:
-    if by.organization_id != organization.pk or not by.may(Role.ADMIN) or not by.may(role):
+    if by.organization_id != organization.pk or not _may_offer(by, role=role):
         raise Forbidden("Your role does not allow this.")
+
+
+def _may_offer(by: Membership, *, role: Role) -> bool:
+    return by.may(Role.ADMIN) and by.may(role)
 
 
 def _must_not_be_last_owner(membership: Membership) -> None:
@@ -174,15 +250,16 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _mail(invitation: Invitation, *, token: str, inviter: User) -> None:
-    send_mail(
-        subject=f"{inviter.email} invites you to {invitation.organization.name} on Voxsite",
-        message=(
-            f"{inviter.email} invites you to join {invitation.organization.name} on Voxsite.\n\n"
-            f"Accept here:\n{settings.SITE_URL}/invitations/{token}/\n\n"
-            f"The link works for {settings.INVITATION_DAYS} days, for {invitation.email} only.\n"
-            "If you did not expect this, do nothing.\n"
-        ),
-        from_email=None,
-        recipient_list=[invitation.email],
-    )
+def _invitation_is_over() -> NotFound:
+    return NotFound("This invitation is not valid any more. Ask for a new one.")
+
+
+def _personal_name(email: str) -> str:
+    """Return what stands before the @, made safe: quoted, it may hold control characters (RFC 5322, section 3.2.4)."""
+    local_part, _, _ = email.partition("@")
+    kept = "".join(character for character in local_part if not _is_unsafe(character))
+    return kept.strip('" ')[:LONGEST_NAME] or "Personal"
+
+
+def _is_unsafe(character: str) -> bool:
+    return unicodedata.category(character) in UNSAFE_CATEGORIES and character not in JOINERS

@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control
 
-from accounts.errors import NotFound, VoxsiteError
+from accounts.errors import NotFound, RateLimited, VoxsiteError
 
 View = Callable[..., HttpResponseBase]
 
@@ -46,4 +46,7 @@ def show_missing(request: HttpRequest, *, reason: str = "") -> HttpResponse:
 
 def show_error(request: HttpRequest, error: VoxsiteError) -> HttpResponse:
     """Return the page that says what happened."""
-    return render(request, "errors/refused.html", {"error": error}, status=error.http_status)
+    response = render(request, "errors/refused.html", {"error": error}, status=error.http_status)
+    if isinstance(error, RateLimited):
+        response["Retry-After"] = error.headers["Retry-After"]
+    return response

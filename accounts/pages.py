@@ -11,9 +11,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts import access, api_keys, organizations
-from accounts.errors import Conflict, Forbidden, InvalidField, VoxsiteError
+from accounts.errors import Conflict, Forbidden, InvalidField, UpstreamFailed, VoxsiteError
 from accounts.forms import InviteForm, KeyForm, OrganizationForm, RoleForm, SwitchForm, roles_up_to
-from accounts.models import ApiKey, Invitation, Membership, Role
+from accounts.gate import limits
+from accounts.models import ApiKey, Invitation, Membership, Organization, Role
 from accounts.page import open_page, page
 
 # --- Keys ------------------------------------------------------------------------------------------------------------
@@ -99,14 +100,21 @@ def switch(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_organization(request: HttpRequest) -> HttpResponse:
     form = OrganizationForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        organization = organizations.create(name=form.cleaned_data["name"], owner=request.user)
+    if request.method == "POST" and form.is_valid() and (organization := _create(request, form)):
         if EmailAddress.objects.filter(user=request.user, verified=True).exists():
             organizations.verify(organization)
         access.switch(request, organization_id=organization.pk)
         messages.success(request, f"You work in {organization.name} now.")
         return redirect("overview")
     return render(request, "accounts/organization_new.html", {"form": form}, status=400 if form.errors else 200)
+
+
+def _create(request: HttpRequest, form: OrganizationForm) -> Organization | None:
+    try:
+        return organizations.create(name=form.cleaned_data["name"], owner=request.user)
+    except InvalidField as error:
+        form.add_error("name", error.message)
+        return None
 
 
 # --- Members ---------------------------------------------------------------------------------------------------------
@@ -124,15 +132,19 @@ def invite(request: HttpRequest) -> HttpResponse:
     membership = access.require_role(request, Role.ADMIN)
     form = InviteForm(request.POST, highest=Role(membership.role))
     if form.is_valid():
-        email = form.cleaned_data["email"]
+        # Each one is a mail to somebody who never asked for it.
+        limits.spend(membership.organization, scope="invitations")
         try:
-            organizations.invite(
-                membership.organization, email=email, role=Role(form.cleaned_data["role"]), by=membership
+            invitation, token = organizations.invite(
+                membership.organization,
+                email=form.cleaned_data["email"],
+                role=Role(form.cleaned_data["role"]),
+                by=membership,
             )
         except VoxsiteError as error:
             form.add_error(None, error.message)
         else:
-            messages.success(request, f"{email} is invited. The link in the mail works for seven days.")
+            _mail(request, invitation, token=token)
             return redirect("organization")
     return _show_organization(request, form=form, status=400)
 
@@ -191,6 +203,18 @@ def leave(request: HttpRequest) -> HttpResponse:
     request.session.pop(access.SESSION_KEY, None)
     messages.success(request, f"You left {membership.organization.name}.")
     return redirect("overview")
+
+
+def _mail(request: HttpRequest, invitation: Invitation, *, token: str) -> None:
+    email = invitation.email
+    try:
+        organizations.mail_invitation(invitation, token=token)
+    except UpstreamFailed:
+        messages.error(
+            request, f"The invitation is made, but the mail could not be sent. In a few minutes, invite {email} again."
+        )
+    else:
+        messages.success(request, f"{email} is invited. The link in the mail works for seven days.")
 
 
 def _show_organization(request: HttpRequest, *, form: InviteForm | None = None, status: int = 200) -> HttpResponse:

@@ -7,7 +7,7 @@ import dj_database_url
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from voxsite import env
+from voxsite import engines, env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -26,6 +26,10 @@ if DEVELOPMENT:
     SECRET_KEY = env.text("SECRET_KEY") or env.kept_secret(DATA_DIR / "secret-key")
 else:
     SECRET_KEY = env.required("SECRET_KEY", why="a long random text; sessions and stored secrets depend on it.")
+    if len(SECRET_KEY) < 32:
+        raise ImproperlyConfigured(
+            "SECRET_KEY must be at least 32 characters long: sessions and links are signed with it."
+        )
 
 # --- Addresses -------------------------------------------------------------------------------------------------------
 
@@ -39,12 +43,12 @@ ALLOWED_HOSTS = env.words(
 if not DEVELOPMENT and not ALLOWED_HOSTS:
     raise ImproperlyConfigured("Set VOXSITE_HOSTS: the host names that this site answers to, separated by commas.")
 # The address in mails and examples. Never taken from a request: a forged Host header would send links elsewhere.
-SITE_URL = env.text(
-    "VOXSITE_URL",
-    default=f"http://{'localhost' if DEVELOPMENT else ALLOWED_HOSTS[0]}:{PORT}"
-    if DEVELOPMENT
-    else f"https://{ALLOWED_HOSTS[0]}",
-).rstrip("/")
+if DEVELOPMENT:
+    SITE_URL = env.text("VOXSITE_URL", default=f"http://localhost:{PORT}").rstrip("/")
+elif ALLOWED_HOSTS[0].startswith(("*", ".")):
+    SITE_URL = env.required("VOXSITE_URL", why="VOXSITE_HOSTS begins with a wildcard, which is no address.").rstrip("/")
+else:
+    SITE_URL = env.text("VOXSITE_URL", default=f"https://{ALLOWED_HOSTS[0]}").rstrip("/")
 CSRF_TRUSTED_ORIGINS = [SITE_URL] if SITE_URL.startswith("https://") else []
 ROOT_URLCONF = "voxsite.urls"
 ASGI_APPLICATION = "voxsite.asgi.application"
@@ -205,6 +209,7 @@ DATA_UPLOAD_MAX_NUMBER_FILES = 50
 # --- People ----------------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
+SESSION_ENGINE = "accounts.sessions"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -217,6 +222,7 @@ if TESTING:
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/overview/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/"
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
@@ -329,6 +335,7 @@ SPECTACULAR_SETTINGS = {
 RATE_LIMITS = {
     "requests": env.text("VOXSITE_RATE_REQUESTS", default="1000/minute"),
     "uploads": env.text("VOXSITE_RATE_UPLOADS", default="60/minute"),
+    "invitations": "30/hour",
 }
 MAX_LIVE_API_KEYS = env.integer("VOXSITE_MAX_API_KEYS", default=25, minimum=1)
 IDEMPOTENCY_HOURS = 24
@@ -344,7 +351,26 @@ SIGNUP_CREDIT_CENTS = env.integer("VOXSITE_SIGNUP_CREDIT_CENTS", default=100 if 
 
 ENGINE = env.choice("VOXSITE_ENGINE", options=("auto", "faster_whisper", "pocketsphinx"), default="auto")
 DIARIZER = env.choice("VOXSITE_DIARIZER", options=("auto", "pyannote", "clustering", "none"), default="auto")
+# One process per address; workers ask the least busy one of their host.
 ENGINE_SOCKET = env.text("VOXSITE_ENGINE_SOCKET") or f"ipc://{env.socket_path(DATA_DIR, 'engine.sock')}"
+ENGINE_SOCKETS = engines.addresses(ENGINE_SOCKET)
+ENGINE_DEVICES = engines.devices()
+# What "auto" came to: the engine process writes it, the others read it.
+ENGINE_CHOICE_FILE = DATA_DIR / "engine.json"
+# Clips recognised at once (0: 8 on a CPU, 32 on CUDA), and what all models of one process may take (0: no limit).
+ENGINE_BATCH = env.integer("VOXSITE_ENGINE_BATCH", default=0)
+ENGINE_MEMORY_MB = env.integer("VOXSITE_ENGINE_MEMORY_MB", default=0)
+# CTranslate2's name; empty: float16 on CUDA, int8 on a CPU.
+COMPUTE_TYPE = env.choice(
+    "VOXSITE_COMPUTE_TYPE",
+    options=("", "float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16", "int8_bfloat16"),
+    default="",
+)
+# By the names that customers choose from: a name on the hub, or a folder with a model converted for CTranslate2.
+WHISPER_MODELS = {
+    "standard": env.text("VOXSITE_WHISPER_STANDARD", default="base" if DEVELOPMENT else "large-v3-turbo"),
+    "premium": env.text("VOXSITE_WHISPER_PREMIUM", default="base" if DEVELOPMENT else "large-v3"),
+}
 MAX_AUDIO_MS = 10 * 3600 * 1000
 JOB_ATTEMPTS = 3
 # A worker writes a sign of life every few seconds; one that is silent for this long is taken for dead.

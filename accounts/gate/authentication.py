@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
-from django.contrib.sessions.backends.db import SessionStore
 
 from accounts import api_keys
 from accounts.errors import Forbidden, Unauthorized
 from accounts.models import ApiKey, Organization
+from accounts.sessions import SessionStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,7 @@ def test_live_keys_are_bounded(organization, settings):
         {"name": ""},
         {"name": "  "},
         {"name": "x" * 81},
+        {"name": "two\nlines"},
         {"name": "server", "monthly_limit_micros": 0},
         {"name": "server", "monthly_limit_micros": -1},
         {"name": "server", "expires_at": timezone.now() - timedelta(seconds=1)},

@@ -146,13 +146,10 @@ def test_members_are_listed_to_members_only(alice, bob, charlie, client_of):
     assert "alice@example.com" not in client_of(charlie).get("/organization/").content.decode()
 
 
-def test_owner_invites_and_the_invited_person_joins(
-    alice, organization, charlie, client_of, django_capture_on_commit_callbacks
-):
-    with django_capture_on_commit_callbacks(execute=True):
-        response = client_of(alice).post(
-            "/organization/invite/", {"email": "charlie@example.com", "role": "admin"}, follow=True
-        )
+def test_owner_invites_and_the_invited_person_joins(alice, organization, charlie, client_of):
+    response = client_of(alice).post(
+        "/organization/invite/", {"email": "charlie@example.com", "role": "admin"}, follow=True
+    )
     assert "charlie@example.com is invited" in response.content.decode()
     path = re.search(r"/invitations/[\w-]+/", mail.outbox[-1].body).group()
     client = client_of(charlie)
@@ -189,7 +186,13 @@ def test_unknown_invitation_is_not_found(db):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"email": "nobody", "role": "member"}, {"email": "a@b.example", "role": "king"}, {}]
+    "fields",
+    [
+        {"email": "nobody", "role": "member"},
+        {"email": f"{'x' * 60}@{'y' * 60}.{'z' * 60}.{'z' * 60}.{'z' * 60}.example", "role": "member"},
+        {"email": "a@b.example", "role": "king"},
+        {},
+    ],
 )
 def test_bad_invitation_is_answered_beside_the_field(alice, organization, client_of, fields):
     assert client_of(alice).post("/organization/invite/", fields).status_code == 400
@@ -204,6 +207,39 @@ def test_member_cannot_invite_and_admin_cannot_make_owners(bob, bobs_membership,
     bobs_membership.save()
     assert client.post("/organization/invite/", fields).status_code == 400
     assert not Invitation.objects.exists()
+
+
+def test_mail_that_could_not_be_sent_is_told_and_the_invitation_stays(alice, organization, client_of, settings):
+    settings.EMAIL_BACKEND = "tests.accounts.test_organizations.BrokenMail"
+    fields = {"email": "dora@example.com", "role": "member"}
+    page = client_of(alice).post("/organization/invite/", fields, follow=True).content.decode()
+    assert "the mail could not be sent" in page
+    assert "invite dora@example.com again" in page
+    assert Invitation.objects.get().email == "dora@example.com"
+
+
+def test_organization_cannot_send_invitations_without_end(alice, organization, charlie, charlies, client_of):
+    client = client_of(alice)
+    for number in range(30):
+        fields = {"email": f"p{number}@example.com", "role": "member"}
+        assert client.post("/organization/invite/", fields).status_code == 302
+    response = client.post("/organization/invite/", {"email": "one-more@example.com", "role": "member"})
+    assert response.status_code == 429
+    assert int(response["Retry-After"]) > 0
+    assert "Too many requests" in response.content.decode()
+    assert len(mail.outbox) == Invitation.objects.count() == 30
+    other = client_of(charlie).post("/organization/invite/", {"email": "dora@example.com", "role": "member"})
+    assert other.status_code == 302
+
+
+def test_admin_is_told_that_a_higher_invitation_is_open(alice, organization, bob, bobs_membership, client_of):
+    invite(organization, alice, role=Role.OWNER)
+    bobs_membership.role = Role.ADMIN
+    bobs_membership.save()
+    response = client_of(bob).post("/organization/invite/", {"email": "dora@example.com", "role": "member"})
+    assert response.status_code == 400
+    assert "dora@example.com is invited as owner already" in response.content.decode()
+    assert Invitation.objects.get().role == Role.OWNER
 
 
 def test_invitation_can_be_withdrawn_by_its_organization_only(alice, organization, charlie, client_of):
@@ -263,9 +299,11 @@ def test_new_organization_is_verified_and_chosen(alice, organization, client_of)
     assert list(response.context["other_organizations"]) == [organization]
 
 
-@pytest.mark.parametrize("name", ["", "x" * 101])
-def test_organization_needs_a_name(alice, organization, client_of, name):
-    assert client_of(alice).post("/organization/new/", {"name": name}).status_code == 400
+@pytest.mark.parametrize("name", ["", "x" * 101, "Acme\r\nBcc: all@example.com", "Acme\x07", "a\u202eb"])
+def test_organization_needs_a_name_of_one_plain_line(alice, organization, client_of, name):
+    response = client_of(alice).post("/organization/new/", {"name": name})
+    assert response.status_code == 400
+    assert 'id="id_name_error"' in response.content.decode()
     assert Organization.objects.count() == 1
 
 
