@@ -351,6 +351,7 @@ SIGNUP_CREDIT_CENTS = env.integer("VOXSITE_SIGNUP_CREDIT_CENTS", default=100 if 
 
 ENGINE = env.choice("VOXSITE_ENGINE", options=("auto", "faster_whisper", "pocketsphinx"), default="auto")
 DIARIZER = env.choice("VOXSITE_DIARIZER", options=("auto", "pyannote", "clustering", "none"), default="auto")
+ENGINE_SOCKET = env.text("VOXSITE_ENGINE_SOCKET") or f"ipc://{env.socket_path(DATA_DIR, 'engine.sock')}"
 MAX_AUDIO_MS = 10 * 3600 * 1000
 JOB_ATTEMPTS = 3
 # A worker writes a sign of life every few seconds; one that is silent for this long is taken for dead.
