@@ -7,7 +7,7 @@ COPY requirements.txt .
 RUN /opt/venv/bin/pip install --require-hashes --no-deps -r requirements.txt
 
 FROM python:3.11-slim
-# Nothing of the system is needed besides: PyAV brings its own ffmpeg, CTranslate2 and scikit-learn their own OpenMP.
+# Nothing of the system is needed besides: PyAV brings its own ffmpeg, CTranslate2 its own OpenMP.
 RUN useradd --system --create-home --uid 10001 voxsite \
     && install --directory --owner voxsite --group voxsite /data /app
 COPY --from=packages /opt/venv /opt/venv

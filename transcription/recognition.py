@@ -1,25 +1,51 @@
 """Which engine and diarizer this site runs, by its settings: the place where the speech room meets the site."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
 from transcription.speech import registry
+from transcription.speech.diarizers import service
 from transcription.speech.diarizers.base import Diarizer
-from transcription.speech.engines.base import Engine
+from transcription.speech.engines import protocol, remote
+from transcription.speech.engines.exchange import Exchange
 from transcription.speech.engines.remote import RemoteEngine
+from transcription.speech.engines.whisper_languages import LANGUAGES
 
 # The recogniser that works on a fresh machine, without any download. English only.
 FALLBACK_ENGINE = "pocketsphinx"
 FALLBACK_DIARIZER = "clustering"
+# How long no engine process may be there before a worker gives up.
+ENGINE_SECONDS = 300.0
 # ISO 639-1 codes. Kept here and not asked of the engine: the web process must not load one to refuse a language.
-ENGINE_LANGUAGES: dict[str, frozenset[str]] = {"pocketsphinx": frozenset({"en"})}
+ENGINE_LANGUAGES: dict[str, frozenset[str]] = {
+    "faster_whisper": frozenset(LANGUAGES),
+    "pocketsphinx": frozenset({"en"}),
+}
 
 
 def engine_name() -> str:
     """Return the short name of the engine that the engine process loads."""
-    return FALLBACK_ENGINE if settings.ENGINE == "auto" else settings.ENGINE
+    if settings.ENGINE != "auto":
+        return str(settings.ENGINE)
+    try:
+        written_at = settings.ENGINE_CHOICE_FILE.stat().st_mtime_ns
+    except OSError:
+        return FALLBACK_ENGINE  # the engine process has not chosen yet
+    return _chosen(settings.ENGINE_CHOICE_FILE, written_at)
+
+
+def remember_choice(name: str) -> None:
+    """Tell the other processes what "auto" came to. The engine process calls it."""
+    path: Path = settings.ENGINE_CHOICE_FILE
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"engine": name}))
+    partial.replace(path)
 
 
 def diarizer_name() -> str:
@@ -37,17 +63,67 @@ def languages() -> frozenset[str]:
     return ENGINE_LANGUAGES[engine_name()]
 
 
+def is_engine_answering(timeout_seconds: float = 0.5) -> bool:
+    """Tell whether an engine process of this host answers, loading or ready."""
+    return any(remote.health(address, timeout_seconds) is not None for address in settings.ENGINE_SOCKETS)
+
+
 @contextmanager
-def engine() -> Iterator[Engine]:
-    """Give a client of the engine process for as long as the block runs."""
-    client = RemoteEngine(settings.ENGINE_SOCKET)
+def engine(
+    *,
+    model: str = "",
+    job_id: str = "",
+    priority: str = "standard",
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[RemoteEngine]:
+    """Give a client of this host's engine processes for as long as the block runs.
+
+    model: what the customer chose, a key of WHISPER_MODELS. job_id, priority: whose clips these are, for fairness.
+    should_stop: asked twice a second at least; when it returns true or raises, so does the recognition.
+    """
+    client = RemoteEngine(
+        settings.ENGINE_SOCKETS, model=model, job_id=job_id, priority=priority, should_stop=should_stop
+    )
     try:
         yield client
     finally:
         client.close()
 
 
-def diarizer() -> Diarizer | None:
-    """Return the diarizer, or None where the operator wants no speaker labels."""
+@contextmanager
+def diarizer(*, job_id: str = "", should_stop: Callable[[], bool] = lambda: False) -> Iterator[Diarizer | None]:
+    """Give the diarizer for as long as the block runs, or None where the operator wants no speaker labels."""
     name = diarizer_name()
-    return None if name == "none" else registry.load_diarizer(name)
+    if name == "none":
+        yield None
+    elif name == "pyannote":
+        exchange = Exchange(settings.ENGINE_SOCKETS, timeout_seconds=ENGINE_SECONDS, should_stop=should_stop)
+        try:
+            yield _asking(exchange, job_id=job_id)
+        finally:
+            exchange.close()
+    else:
+        yield registry.load_diarizer(name)
+
+
+def _asking(exchange: Exchange, *, job_id: str) -> Diarizer:
+    """Return pyannote, which lives in the engine process: workers load no model."""
+
+    def ask(message: dict[str, Any]) -> dict[str, Any]:
+        exchange.ask({"kind": service.KIND, "job": job_id, **message}, [])
+        while (answer := exchange.receive(wait_seconds=1.0)) is None:
+            pass
+        return answer[1]
+
+    # Recordings wait beside the socket: a folder that worker and engine share in any case.
+    folder = protocol.socket_path(settings.ENGINE_SOCKETS[0]).parent
+    return service.RemoteDiarizer("pyannote", ask=ask, max_seconds=settings.PYANNOTE_MAX_SECONDS, folder=folder)
+
+
+@lru_cache(maxsize=1)
+def _chosen(path: Path, written_at: int) -> str:
+    try:
+        name = json.loads(path.read_text())["engine"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return FALLBACK_ENGINE
+    return name if name in ENGINE_LANGUAGES else FALLBACK_ENGINE

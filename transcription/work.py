@@ -9,11 +9,12 @@ import uuid
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
-from transcription import events, jobs, media, recognition
+from transcription import events, jobs, media, queue, recognition
 from transcription.models import JobItem
 from transcription.speech import pipeline
 from transcription.speech.errors import AudioError, AudioTooLong, OptionError, SpeechError
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.transcript import Segment
 
 logger = logging.getLogger(__name__)
 
@@ -53,15 +54,35 @@ def _run(item: JobItem, *, heart: "Heart") -> None:
             heart.progress = progress
             events.publish(item.job_id, "progress", progress=progress)
 
+    def on_segments(segments: list[Segment]) -> None:
+        for segment in segments:
+            events.publish(
+                item.job_id, "segment", start=segment.start_ms / 1000, end=segment.end_ms / 1000, text=segment.text
+            )
+
+    def should_stop() -> bool:
+        heart.check()
+        return False
+
     try:
-        with media.local_path(item.media) as path, recognition.engine() as engine:
+        with (
+            media.local_path(item.media) as path,
+            recognition.engine(
+                model=item.job.model,
+                job_id=str(item.job_id),
+                priority=queue.queue_name(item.job),
+                should_stop=should_stop,
+            ) as engine,
+            recognition.diarizer(job_id=str(item.job_id), should_stop=should_stop) as diarizer,
+        ):
             transcript = pipeline.run(
                 path,
                 options=options,
                 engine=engine,
-                diarizer=recognition.diarizer() if options.diarize else None,
+                diarizer=diarizer if options.diarize else None,
                 max_duration_ms=max_duration_ms,
                 on_progress=on_progress,
+                on_segments=on_segments,
             )
     except AudioTooLong:
         jobs.fail_item(item, error_type="length_mismatch", message=LENGTH_MISMATCH, may_retry=False)

@@ -1,6 +1,7 @@
 """System checks: what must not be true in production is said before the first request, not after the first loss."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from transcription.speech import registry
 def register() -> None:
     checks.register(production_is_complete)
     checks.register(engine_is_known)
+    checks.register(whisper_models_are_there)
     checks.register(prices_are_known)
 
 
@@ -59,6 +61,21 @@ def engine_is_known(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMe
             hint=f"Set VOXSITE_ENGINE to one of: {', '.join(registry.ENGINES)}.",
             id="voxsite.E007",
         )
+    ]
+
+
+def whisper_models_are_there(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """Report model folders without a model. A hint: a host that runs only the web process needs none."""
+    if settings.ENGINE == "pocketsphinx":
+        return []
+    return [
+        checks.Info(
+            f"There is no converted Whisper model for {name!r} in {source}.",
+            hint=f"Set VOXSITE_WHISPER_{name.upper()} to a folder that holds model.bin, or to a name on the hub.",
+            id="voxsite.I002",
+        )
+        for name, source in settings.WHISPER_MODELS.items()
+        if Path(source).is_absolute() and not (Path(source) / "model.bin").is_file()
     ]
 
 

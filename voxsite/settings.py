@@ -7,7 +7,7 @@ import dj_database_url
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from voxsite import env
+from voxsite import engines, env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -351,7 +351,30 @@ SIGNUP_CREDIT_CENTS = env.integer("VOXSITE_SIGNUP_CREDIT_CENTS", default=100 if 
 
 ENGINE = env.choice("VOXSITE_ENGINE", options=("auto", "faster_whisper", "pocketsphinx"), default="auto")
 DIARIZER = env.choice("VOXSITE_DIARIZER", options=("auto", "pyannote", "clustering", "none"), default="auto")
+# One process per address; workers ask the least busy one of their host.
 ENGINE_SOCKET = env.text("VOXSITE_ENGINE_SOCKET") or f"ipc://{env.socket_path(DATA_DIR, 'engine.sock')}"
+ENGINE_SOCKETS = engines.addresses(ENGINE_SOCKET)
+ENGINE_DEVICES = engines.devices()
+# What "auto" came to: the engine process writes it, the others read it.
+ENGINE_CHOICE_FILE = DATA_DIR / "engine.json"
+# Clips recognised at once (0: 8 on a CPU, 32 on CUDA), and what all models of one process may take (0: no limit).
+ENGINE_BATCH = env.integer("VOXSITE_ENGINE_BATCH", default=0)
+ENGINE_MEMORY_MB = env.integer("VOXSITE_ENGINE_MEMORY_MB", default=0)
+# CTranslate2's name; empty: float16 on CUDA, int8 on a CPU.
+COMPUTE_TYPE = env.choice(
+    "VOXSITE_COMPUTE_TYPE",
+    options=("", "float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16", "int8_bfloat16"),
+    default="",
+)
+# By the names that customers choose from: a name on the hub, or a folder with a model converted for CTranslate2.
+WHISPER_MODELS = {
+    "standard": env.text("VOXSITE_WHISPER_STANDARD", default="base" if DEVELOPMENT else "large-v3-turbo"),
+    "premium": env.text("VOXSITE_WHISPER_PREMIUM", default="base" if DEVELOPMENT else "large-v3"),
+}
+# A pipeline's name on the hub, or a local folder; how long a recording it may be given (its memory grows with it).
+PYANNOTE = env.text("VOXSITE_PYANNOTE", default="pyannote/speaker-diarization-community-1")
+PYANNOTE_MAX_SECONDS = 60 * env.integer("VOXSITE_PYANNOTE_MAX_MINUTES", default=90, minimum=1)
+HF_TOKEN = env.text("VOXSITE_HF_TOKEN")
 MAX_AUDIO_MS = 10 * 3600 * 1000
 JOB_ATTEMPTS = 3
 # A worker writes a sign of life every few seconds; one that is silent for this long is taken for dead.

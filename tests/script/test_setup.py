@@ -20,6 +20,7 @@ def project(tmp_path) -> Path:
     shutil.copy(SETUP, tmp_path / "script" / "setup")
     (tmp_path / "requirements.txt").touch()
     (tmp_path / "requirements-dev.txt").touch()
+    (tmp_path / "requirements-gpu.txt").touch()
     (tmp_path / "path").mkdir()
     for tool in TOOLS:
         (tmp_path / "path" / tool).symlink_to(shutil.which(tool))
@@ -91,3 +92,20 @@ def test_set_up_is_done_once_however_many_ask(project):
 
     assert "requirements-dev.txt" in set_up(project, "--dev")[1]
     assert set_up(project) == (0, "")
+
+
+@pytest.mark.slow
+def test_host_with_a_gpu_has_an_environment_of_its_own(project):
+    add_python(project)
+    assert set_up(project, "--gpu")[0] == 0
+    assert not (project / ".venv").exists()
+    stamps = {path.name for path in (project / ".venv-gpu").glob("installed-*")}
+    assert stamps == {"installed-requirements-gpu.txt"}
+    assert set_up(project, "--gpu", "--dev")[0] == 0
+    assert (project / ".venv-gpu" / "installed-requirements-dev.txt").exists()
+    assert set_up(project, "--gpu", "--dev") == (0, "")
+
+
+def test_unknown_option_is_refused(project):
+    status, said = set_up(project, "--cpu")
+    assert (status, said) == (2, "usage: script/setup [--gpu] [--dev]\n")

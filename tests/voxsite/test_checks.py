@@ -32,7 +32,7 @@ def test_whole_production_is_silent_but_for_a_chosen_weak_engine(settings):
 
 def test_engine_that_is_not_there_is_refused(settings):
     assert checks.engine_is_known(None) == []
-    settings.ENGINE = "faster_whisper"
+    settings.ENGINE = "imagined"
     assert [message.id for message in checks.engine_is_known(None)] == ["voxsite.E007"]
 
 
@@ -40,3 +40,11 @@ def test_prices_must_be_whole_and_positive(settings):
     assert checks.prices_are_known(None) == []
     settings.PRICES_PER_HOUR_MICROS = {"a": 0, "b": 0.3, "c": 5}
     assert len(checks.prices_are_known(None)) == 2
+
+
+def test_folder_without_a_model_is_pointed_out(settings, tmp_path):
+    settings.ENGINE = "faster_whisper"
+    settings.WHISPER_MODELS = {"standard": str(tmp_path), "premium": "large-v3"}
+    assert [message.id for message in checks.whisper_models_are_there(None)] == ["voxsite.I002"]
+    (tmp_path / "model.bin").touch()
+    assert checks.whisper_models_are_there(None) == []

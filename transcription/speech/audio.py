@@ -196,8 +196,12 @@ def probe_in_child(path: Path | str, *, max_duration_ms: int, timeout_seconds: f
     return AudioProbe(**answer)
 
 
-def windows(path: Path | str, *, max_duration_ms: int, window_ms: int = WINDOW_MS) -> Iterator[Samples]:
+def windows(
+    path: Path | str, *, max_duration_ms: int, window_ms: int = WINDOW_MS, channel: int | None = None
+) -> Iterator[Samples]:
     """Yield the recording as consecutive float32 arrays, 16 kHz mono, -1 to 1, `window_ms` long (the last: less).
+
+    channel: which one to take, from 0; None mixes them. One that a stretch of the recording lacks is silent there.
 
     Their lengths add up to the decoded duration. At most one window and one frame are in memory. A few corrupt
     packets are skipped; gaps in the time stamps come out as silence, so that times agree with a player's.
@@ -209,7 +213,7 @@ def windows(path: Path | str, *, max_duration_ms: int, window_ms: int = WINDOW_M
     limit = SAMPLE_RATE * (max_duration_ms + LENGTH_SLACK_MS) // 1000
     kept: list[Samples] = []
     kept_count = total = 0
-    for piece in _pieces(path):
+    for piece in _pieces(path, channel=channel):
         total += len(piece)
         if total > limit:
             _too_long(max_duration_ms)
@@ -240,12 +244,12 @@ def peaks(path: Path | str, *, max_duration_ms: int, count: int = 1000) -> list[
     return [min(100, round(float(group.max()) * 100)) for group in groups]
 
 
-def _pieces(path: Path | str) -> Iterator[Samples]:
+def _pieces(path: Path | str, *, channel: int | None) -> Iterator[Samples]:
     """Yield non-empty 16 kHz mono float32 arrays of any length, frame by frame."""
     import numpy as np
 
     with _open(path) as (container, stream, _):
-        resampler = _Resampler()
+        resampler = _Resampler(channel=channel)
         timeline = _Timeline()
         for frame in _frames(container, stream):
             gap_ms = timeline.add(frame.pts, frame.samples, frame.time_base, rate=frame.sample_rate)
@@ -288,7 +292,8 @@ def _frames(container: Any, stream: Any) -> Iterator[Any]:
 class _Resampler:
     """Any frames in, 16 kHz mono float32 out; starts over when a stream changes its format midway."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, channel: int | None = None) -> None:
+        self._channel = channel
         self._resampler: Any = None
         self._source: tuple[Any, ...] = ()
 
@@ -299,7 +304,8 @@ class _Resampler:
         source = (frame.format.name, frame.layout.name, frame.sample_rate)
         if source != self._source:
             yield from self.flush()
-            self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+            layout = "mono" if self._channel is None else frame.layout
+            self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=SAMPLE_RATE)
             self._source = source
         frame.pts = None  # our own timeline counts; the resampler must not fill gaps a second time
         yield from self._convert(frame)
@@ -319,7 +325,10 @@ class _Resampler:
         except (av.FFmpegError, ValueError) as error:
             raise errors.NotAudio("The audio track has a channel layout that we cannot read.") from error
         for one in converted:
-            samples = one.to_ndarray().reshape(-1).astype(np.float32, copy=False)
+            planes = one.to_ndarray()  # (channels, samples)
+            number = self._channel or 0
+            samples = planes[number] if number < len(planes) else np.zeros(planes.shape[1])
+            samples = samples.astype(np.float32, copy=False)
             if len(samples):
                 # Float formats may carry NaN, infinity or loudness beyond 1; none may reach a model.
                 yield np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from transcription.speech import vad
@@ -31,26 +33,85 @@ _SMOOTH_FRAMES = 5
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A stretch with speech in it. samples: float32, 16 kHz mono, -1 to 1."""
+    """What an engine takes at once: one or more stretches of speech, joined without the silence between them.
 
-    start_ms: int
+    samples: float32, 16 kHz mono, -1 to 1.
+    starts: (milliseconds into the clip, milliseconds into the recording) of each stretch, in order.
+    """
+
     samples: Samples
+    starts: tuple[tuple[int, int], ...]
+
+    @property
+    def start_ms(self) -> int:
+        return self.starts[0][1]
 
     @property
     def end_ms(self) -> int:
-        return self.start_ms + len(self.samples) // 16
+        offset_ms, start_ms = self.starts[-1]
+        return start_ms + len(self.samples) // 16 - offset_ms
+
+    def stretches(self) -> Iterator[tuple[int, Samples]]:
+        """Yield (start in the recording in ms, samples) of each stretch; the samples are views."""
+        offsets = [offset_ms * 16 for offset_ms, _ in self.starts] + [len(self.samples)]
+        for (_, start_ms), (begin, end) in zip(self.starts, pairwise(offsets), strict=True):
+            yield start_ms, self.samples[begin:end]
+
+    def place(self, start_ms: int, end_ms: int) -> tuple[int, int]:
+        """Return times in the recording for times in the clip, both kept inside the stretch that holds their middle."""
+        middle_ms = (start_ms + end_ms) // 2
+        index = max(0, bisect_right(self.starts, middle_ms, key=lambda start: start[0]) - 1)
+        offset_ms, begin_ms = self.starts[index]
+        following = self.starts[index + 1][0] if index + 1 < len(self.starts) else len(self.samples) // 16
+        length_ms = following - offset_ms
+        placed = (begin_ms + min(max(0, one - offset_ms), length_ms) for one in (start_ms, end_ms))
+        first, last = placed
+        return first, max(first, last)
 
 
-def clips(windows: Iterable[Samples], *, max_clip_ms: int = MAX_CLIP_MS, pause_ms: int = PAUSE_MS) -> Iterator[Clip]:
-    """Yield the stretches of speech, in order and without overlap, each at most `max_clip_ms` long.
+def clips(
+    windows: Iterable[Samples], *, max_clip_ms: int = MAX_CLIP_MS, pause_ms: int = PAUSE_MS, fills: bool = False
+) -> Iterator[Clip]:
+    """Yield the stretches of speech, in order and without overlap, each clip at most `max_clip_ms` long.
 
     windows: consecutive 16 kHz arrays, as `audio.windows` yields them.
-    pause_ms: a silence this long ends a clip; a shorter one stays inside it.
+    pause_ms: a silence this long ends a stretch; a shorter one stays inside it.
+    fills: put as many stretches into a clip as fit, for engines to which a short clip costs as much as a long one.
     """
     cutter = _Cutter(max_clip_ms=max_clip_ms, pause_ms=pause_ms)
+    waiting: list[_Stretch] = []
+    waiting_samples = 0
+    for stretch in _stretches(cutter, windows):
+        if waiting and (not fills or waiting_samples + len(stretch.samples) > max_clip_ms * 16):
+            yield _joined(waiting)
+            waiting, waiting_samples = [], 0
+        waiting.append(stretch)
+        waiting_samples += len(stretch.samples)
+    if waiting:
+        yield _joined(waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    start_ms: int
+    samples: Samples
+
+
+def _stretches(cutter: _Cutter, windows: Iterable[Samples]) -> Iterator[_Stretch]:
     for window in windows:
         yield from cutter.feed(window)
     yield from cutter.finish()
+
+
+def _joined(stretches: list[_Stretch]) -> Clip:
+    import numpy as np
+
+    starts = []
+    offset = 0
+    for stretch in stretches:
+        starts.append((offset // 16, stretch.start_ms))
+        offset += len(stretch.samples)
+    return Clip(samples=np.concatenate([stretch.samples for stretch in stretches]), starts=tuple(starts))
 
 
 class _Cutter:
@@ -70,7 +131,7 @@ class _Cutter:
         self._speech: int | None = None  # number of the first frame of the running stretch, without padding
         self._last_speech = 0  # number of the last frame that was speech
 
-    def feed(self, window: Samples) -> Iterator[Clip]:
+    def feed(self, window: Samples) -> Iterator[_Stretch]:
         import numpy as np
 
         joined = np.concatenate([self._rest, window])
@@ -78,12 +139,12 @@ class _Cutter:
         self._rest = joined[whole:].copy()
         yield from self._take(joined[:whole])
 
-    def finish(self) -> Iterator[Clip]:
+    def finish(self) -> Iterator[_Stretch]:
         yield from self._take(self._rest)
         if self._speech is not None:
             yield from self._emit(end=self._first + len(self._frames))
 
-    def _take(self, samples: Samples) -> Iterator[Clip]:
+    def _take(self, samples: Samples) -> Iterator[_Stretch]:
         scores = self._detector.score(samples)
         for index, score in enumerate(scores.tolist()):
             self._frames.append(samples[index * vad.FRAME_SAMPLES : (index + 1) * vad.FRAME_SAMPLES])
@@ -92,7 +153,7 @@ class _Cutter:
         # Views keep their window alive: copy the few that outlive it.
         self._frames = [frame.copy() if frame.base is not None else frame for frame in self._frames]
 
-    def _step(self, number: int, score: float) -> Iterator[Clip]:
+    def _step(self, number: int, score: float) -> Iterator[_Stretch]:
         if score >= (SPEECH_FROM if self._speech is None else SPEECH_WHILE):
             if self._speech is None:
                 self._speech = number
@@ -113,7 +174,7 @@ class _Cutter:
         stop = len(scores) - _SMOOTH_FRAMES
         return self._first + start + int(np.argmin(scores[start:stop]))
 
-    def _emit(self, *, end: int) -> Iterator[Clip]:
+    def _emit(self, *, end: int) -> Iterator[_Stretch]:
         """Yield the stretch up to frame `end`, unless it is a click, and keep what comes after it."""
         import numpy as np
 
@@ -122,7 +183,7 @@ class _Cutter:
         frames = self._frames[begin - self._first : end - self._first]
         spoken = sum(score >= SPEECH_WHILE for score in self._scores[begin - self._first : end - self._first])
         if spoken * vad.FRAME_MS >= MIN_SPEECH_MS:
-            yield Clip(start_ms=begin * vad.FRAME_MS, samples=np.concatenate(frames))
+            yield _Stretch(start_ms=begin * vad.FRAME_MS, samples=np.concatenate(frames))
         is_cut_inside = self._last_speech >= end
         self._drop_before(end)
         self._speech = end if is_cut_inside else None

@@ -42,7 +42,12 @@ ENVIRONMENT = {"LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def windows(
-    path: Path | str, *, max_duration_ms: int, window_ms: int = audio.WINDOW_MS, stall_seconds: float = STALL_SECONDS
+    path: Path | str,
+    *,
+    max_duration_ms: int,
+    window_ms: int = audio.WINDOW_MS,
+    channel: int | None = None,
+    stall_seconds: float = STALL_SECONDS,
 ) -> Iterator[Samples]:
     """Yield what `audio.windows` yields, decoded in a child process that can harm nobody.
 
@@ -52,7 +57,9 @@ def windows(
     import numpy as np
 
     command = [sys.executable, "-E", "-s", "-m", "transcription.speech.decode", "--max-duration-ms"]
-    command += [str(max_duration_ms), "--window-ms", str(window_ms), "--", str(Path(path).resolve())]
+    command += [str(max_duration_ms), "--window-ms", str(window_ms)]
+    command += [] if channel is None else ["--channel", str(channel)]
+    command += ["--", str(Path(path).resolve())]
     with tempfile.TemporaryFile() as complaints:
         child = subprocess.Popen(  # noqa: S603 - our own module, an absolute path behind "--"
             command,
@@ -107,6 +114,7 @@ def main() -> None:
     arguments.add_argument("path")
     arguments.add_argument("--max-duration-ms", type=int, required=True)
     arguments.add_argument("--window-ms", type=int, required=True)
+    arguments.add_argument("--channel", type=int)
     given = arguments.parse_args()
     confinement.load_libraries()
     cpu_seconds = max(CPU_SECONDS_AT_LEAST, given.max_duration_ms // 1000 // REAL_TIME_PER_CPU_SECOND)
@@ -114,7 +122,9 @@ def main() -> None:
     output = sys.stdout.buffer
     answer: dict[str, object] = {}
     try:
-        for window in audio.windows(given.path, max_duration_ms=given.max_duration_ms, window_ms=given.window_ms):
+        for window in audio.windows(
+            given.path, max_duration_ms=given.max_duration_ms, window_ms=given.window_ms, channel=given.channel
+        ):
             output.write(HEADER.pack(window.nbytes))
             output.write(window.data)
             output.flush()

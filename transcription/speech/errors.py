@@ -10,6 +10,7 @@
     │   └── AudioTooLong         longer than the caller allows
     ├── OptionError              the request is at fault
     │   └── UnknownLanguage      the engine does not speak it
+    ├── Stopped                  nobody is at fault: told to stop while it was under way
     └── EngineError              our side is at fault: worth a retry
         ├── EngineUnavailable    no answer before the deadline
         ├── EngineFailed         the engine answered with a failure
@@ -90,6 +91,11 @@ class OptionError(SpeechError):
 class UnknownLanguage(OptionError):
     type = "unknown_language"
     default_message = "The language is not supported."
+
+
+class Stopped(SpeechError):
+    type = "stopped"
+    default_message = "The transcription was stopped."
 
 
 class EngineError(SpeechError):

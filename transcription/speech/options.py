@@ -14,7 +14,7 @@ MAX_SPEAKERS = 20
 class TranscriptionOptions:
     """What to do with one recording.
 
-    language: ISO 639-1 code; None means find out.
+    language: ISO 639-1 code; None means find out, once for the recording or, with mixed_languages, again and again.
     prompt: text that the recording may continue; hotwords: terms to expect. Engines without such a thing
     say so in the transcript's notes.
     diarize: tell speakers apart; num_speakers fixes how many, min_speakers and max_speakers bound it.
@@ -31,6 +31,7 @@ class TranscriptionOptions:
     max_speakers: int | None = None
     word_timestamps: bool = True
     channels: Literal["mix", "split"] = "mix"
+    mixed_languages: bool = False
 
     def __post_init__(self) -> None:
         """Raise OptionError, with `data["param"]`, for a value outside its range."""

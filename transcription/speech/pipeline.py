@@ -1,20 +1,24 @@
 """The whole journey: a file, an engine and a diarizer in, a transcript out.
 
-Everything streams: a long file costs time, not memory.
+Everything streams: while the engine works on some clips, the next ones are decoded, a bounded number ahead. A long
+file costs time, not memory. One thread does it all, so that what `on_progress` raises ends everything.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transcription.speech import audio, cutting, speakers
+from transcription.speech import audio, cutting, decode, speakers
 from transcription.speech.diarizers.base import Diarization, Diarizer
-from transcription.speech.engines.base import Engine, Recognition, check_language
+from transcription.speech.engines import language
+from transcription.speech.engines.base import Engine, Recognition, StreamingEngine, check_language
 from transcription.speech.options import TranscriptionOptions
-from transcription.speech.transcript import Transcript, Word
+from transcription.speech.transcript import Segment, Transcript, Word, speaker_id
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,138 +26,187 @@ if TYPE_CHECKING:
 
     Samples = npt.NDArray[np.float32]
 
-# Clips are sent this many at a time, or this much speech: enough to fill a batch, little enough to hold and to cancel.
-BATCH_CLIPS = 8
-BATCH_MS = 120_000
+# Each channel costs as much as a whole recording; telephone and interview recordings have two.
+MAX_SPLIT_CHANNELS = 8
+
+Progress = Callable[[int], None]
+Segments = Callable[[list[Segment]], None]
 
 
 def run(
     path: Path | str,
     *,
     options: TranscriptionOptions,
-    engine: Engine,
+    engine: Engine | StreamingEngine,
     diarizer: Diarizer | None,
     max_duration_ms: int,
-    on_progress: Callable[[int], None] = lambda _: None,
+    on_progress: Progress = lambda _: None,
+    on_segments: Segments = lambda _: None,
 ) -> Transcript:
     """Transcribe one recording.
 
-    diarizer: None, or `options.diarize` off, leaves the words without speakers.
+    diarizer: None, or `options.diarize` off, leaves the words without speakers. Channels that are transcribed apart
+    are the speakers themselves.
     max_duration_ms: AudioTooLong as soon as decoding passes it, whatever the file says of itself.
     on_progress: called with the milliseconds that are done, never falling; what it raises ends the run.
+    on_segments: called with what was heard, clip by clip and in order (channel by channel where they are split);
+    speakers are not known yet, and the transcript may cut its segments elsewhere.
     Returns a transcript without segments when nobody speaks. Raises AudioError, UnknownLanguage or EngineError.
     """
     check_language(options.language, languages=engine.languages, engine=engine.name)
-    diarization = diarizer.begin(options=options) if diarizer is not None and options.diarize else None
-    journey = _Journey(options=options, engine=engine, diarization=diarization, on_progress=on_progress)
-    windows = journey.counted(audio.windows(path, max_duration_ms=max_duration_ms))
-    for clip in cutting.clips(windows, max_clip_ms=engine.max_clip_ms, pause_ms=engine.pause_ms):
-        journey.take(clip)
-    journey.recognise()
-    words = journey.words
-    if diarization is not None and words:
-        words = speakers.assign(words, diarization.turns())
-    language, language_probability = journey.language()
-    journey.tell(journey.decoded_ms)
+    notes = engine.notes + _ignored(options, engine=engine)
+    # Decoders see strangers' files only in child processes of their own.
+    channels = (
+        audio.probe_in_child(path, max_duration_ms=max_duration_ms).channels if options.channels == "split" else 0
+    )
+    if channels > MAX_SPLIT_CHANNELS:
+        notes += (f"The channels were mixed: {channels} are too many, {MAX_SPLIT_CHANNELS} can be transcribed apart.",)
+    is_split = 1 <= channels <= MAX_SPLIT_CHANNELS
+    journey = _Journey(options=options, engine=engine, on_segments=on_segments)
+    if is_split:
+        diarization = None
+        segments = _apart(path, channels, journey=journey, max_duration_ms=max_duration_ms, on_progress=on_progress)
+    else:
+        diarization = diarizer.begin(options=options) if diarizer is not None and options.diarize else None
+        words = journey.recognise(
+            decode.windows(path, max_duration_ms=max_duration_ms), on_progress=on_progress, diarization=diarization
+        )
+        if diarization is not None and words:
+            words = speakers.assign(words, diarization.turns(), edge_ms=diarization.edge_ms)
+        segments = speakers.segments(words, language=journey.language()[0])
+    heard_language, language_probability = journey.language()
+    on_progress(journey.decoded_ms)
     return Transcript(
-        language=language,
+        language=heard_language,
         language_probability=language_probability,
         duration_ms=journey.decoded_ms,
-        segments=speakers.segments(words, language=language),
+        segments=segments,
         engine=engine.name,
-        diarizer=diarizer.name if diarization is not None and diarizer is not None else None,
-        notes=engine.notes + _ignored(options, engine=engine),
+        diarizer="channels" if is_split else diarization.name if diarization is not None else None,
+        notes=notes + (diarization.notes if diarization is not None else ()),
     )
+
+
+def _apart(
+    path: Path | str, channels: int, *, journey: _Journey, max_duration_ms: int, on_progress: Progress
+) -> tuple[Segment, ...]:
+    """Return the segments of all channels by time, each channel a speaker of its own."""
+    found: list[Segment] = []
+    for channel in range(channels):
+        # A part of the way per channel; the first one tells how long the way is.
+        before_ms = channel * journey.decoded_ms
+
+        def tell(done_ms: int, before_ms: int = before_ms) -> None:
+            on_progress((before_ms + done_ms) // channels)
+
+        windows = decode.windows(path, max_duration_ms=max_duration_ms, channel=channel)
+        words = journey.recognise(windows, on_progress=tell, diarization=None, speaker=speaker_id(channel))
+        found.extend(speakers.segments(words, language=journey.language()[0]))
+    return tuple(sorted(found, key=lambda segment: (segment.start_ms, segment.end_ms)))
 
 
 class _Journey:
     """What is known of one recording so far."""
 
     def __init__(
-        self,
-        *,
-        options: TranscriptionOptions,
-        engine: Engine,
-        diarization: Diarization | None,
-        on_progress: Callable[[int], None],
+        self, *, options: TranscriptionOptions, engine: Engine | StreamingEngine, on_segments: Segments
     ) -> None:
-        self._options, self._engine = options, engine
-        self._diarization = diarization
-        self._on_progress = on_progress
-        self._waiting: list[cutting.Clip] = []
-        self._heard: list[tuple[int, Recognition]] = []  # (length of the clip in ms, what was heard)
-        self._decoded_samples = 0
+        self._options, self._engine, self._on_segments = options, engine, on_segments
+        self._waiting: deque[cutting.Clip] = deque()
+        self._heard: list[tuple[int, str, float | None]] = []  # (ms, language, probability) of clips with words
         self._told_ms = 0
-        self.words: list[Word] = []
+        self.decoded_ms = 0
 
-    @property
-    def decoded_ms(self) -> int:
-        return round(self._decoded_samples * 1000 / audio.SAMPLE_RATE)
-
-    def counted(self, windows: Iterator[Samples]) -> Iterator[Samples]:
-        """Pass the windows on, counting them and telling how far we are."""
-        for window in windows:
-            yield window
-            self._decoded_samples += len(window)
-            self.tell(self._waiting[0].start_ms if self._waiting else self.decoded_ms)
-
-    def tell(self, done_ms: int) -> None:
-        """Report progress; a clip that began before the last report must not make it fall."""
-        self._told_ms = max(self._told_ms, done_ms)
-        self._on_progress(self._told_ms)
-
-    def take(self, clip: cutting.Clip) -> None:
-        self._waiting.append(clip)
-        waiting_ms = sum(one.end_ms - one.start_ms for one in self._waiting)
-        if len(self._waiting) >= BATCH_CLIPS or waiting_ms >= BATCH_MS:
-            self.recognise()
-
-    def recognise(self) -> None:
-        """Send the waiting clips to the engine and keep what comes back."""
-        if not self._waiting:
-            return
-        clips, self._waiting = self._waiting, []
-        heard = self._engine.recognise([clip.samples for clip in clips], options=self._options)
-        for clip, recognition in zip(clips, heard, strict=True):
-            self._heard.append((clip.end_ms - clip.start_ms, recognition))
-            self.words.extend(_placed(recognition.words, clip))
-            if self._diarization is not None and recognition.words:
-                self._diarization.add(clip.start_ms, clip.samples)
-        self.tell(clips[-1].end_ms)
+    def recognise(
+        self,
+        windows: Iterator[Samples],
+        *,
+        on_progress: Progress,
+        diarization: Diarization | None,
+        speaker: str | None = None,
+    ) -> list[Word]:
+        """Return the words of one sound track."""
+        self._told_ms = 0
+        self._waiting.clear()
+        words: list[Word] = []
+        self._tell(0, on_progress)
+        clips = cutting.clips(
+            self._counted(windows, on_progress),
+            max_clip_ms=self._engine.max_clip_ms,
+            pause_ms=self._engine.pause_ms,
+            fills=self._engine.fills_clips,
+        )
+        with closing(language.stream(self._engine, self._remembered(clips), options=self._options)) as stream:
+            for heard in stream:
+                clip = self._waiting.popleft()
+                new = _placed(heard.words, clip, speaker=speaker)
+                self._note(clip, heard)
+                if diarization is not None:
+                    _add(diarization, clip, new)
+                if new:
+                    words.extend(new)
+                    self._on_segments(list(speakers.segments(new, language=heard.language)))
+                self._tell(clip.end_ms, on_progress)
+        self._tell(self.decoded_ms, on_progress)
+        return words
 
     def language(self) -> tuple[str | None, float | None]:
         """Return (the language of most speech, the mean probability where the engine gave one)."""
         lengths: dict[str, int] = {}
-        for length_ms, heard in self._heard:
-            if heard.language is not None and heard.words:
-                lengths[heard.language] = lengths.get(heard.language, 0) + length_ms
+        for length_ms, spoken, _ in self._heard:
+            lengths[spoken] = lengths.get(spoken, 0) + length_ms
         if not lengths:
-            return (self._options.language if self.words else None), None
-        language = max(lengths, key=lambda one: lengths[one])
-        given = [
-            (length_ms, heard.language_probability)
-            for length_ms, heard in self._heard
-            if heard.language == language and heard.language_probability is not None
-        ]
-        total_ms = sum(length_ms for length_ms, _ in given)
-        if not total_ms:
-            return language, None
-        return language, round(sum(length_ms * probability for length_ms, probability in given) / total_ms, 4)
+            return None, None
+        most = max(lengths, key=lambda one: lengths[one])
+        given = [(ms, sure) for ms, spoken, sure in self._heard if spoken == most and sure is not None]
+        total_ms = sum(ms for ms, _ in given)
+        return most, round(sum(ms * sure for ms, sure in given) / total_ms, 4) if total_ms else None
+
+    def _counted(self, windows: Iterator[Samples], on_progress: Progress) -> Iterator[Samples]:
+        """Pass the windows on, counting them and telling how far we are."""
+        samples = 0
+        for window in windows:
+            yield window
+            samples += len(window)
+            self.decoded_ms = round(samples * 1000 / audio.SAMPLE_RATE)
+            self._tell(self._waiting[0].start_ms if self._waiting else self.decoded_ms, on_progress)
+
+    def _remembered(self, clips: Iterator[cutting.Clip]) -> Iterator[Samples]:
+        for clip in clips:
+            self._waiting.append(clip)
+            yield clip.samples
+
+    def _tell(self, done_ms: int, on_progress: Progress) -> None:
+        """Report progress; a clip that began before the last report must not make it fall."""
+        self._told_ms = max(self._told_ms, done_ms)
+        on_progress(self._told_ms)
+
+    def _note(self, clip: cutting.Clip, heard: Recognition) -> None:
+        spoken = heard.language or self._options.language
+        if heard.words and spoken is not None:
+            self._heard.append((len(clip.samples) // 16, spoken, heard.language_probability))
 
 
-def _placed(words: tuple[Word, ...], clip: cutting.Clip) -> list[Word]:
-    """Return the words with times in the recording, kept inside the clip."""
-    return [
-        replace(
-            word,
-            start_ms=min(clip.start_ms + max(0, word.start_ms), clip.end_ms),
-            end_ms=min(clip.start_ms + max(0, word.start_ms, word.end_ms), clip.end_ms),
-        )
-        for word in words
-    ]
+def _placed(words: tuple[Word, ...], clip: cutting.Clip, *, speaker: str | None) -> list[Word]:
+    """Return the words with times in the recording, kept inside their stretch of the clip and in order."""
+    placed: list[Word] = []
+    for word in words:
+        start_ms, end_ms = clip.place(word.start_ms, word.end_ms)
+        if placed:
+            start_ms = max(start_ms, placed[-1].start_ms)
+        placed.append(replace(word, start_ms=start_ms, end_ms=max(start_ms, end_ms), speaker=speaker))
+    return placed
 
 
-def _ignored(options: TranscriptionOptions, *, engine: Engine) -> tuple[str, ...]:
+def _add(diarization: Diarization, clip: cutting.Clip, words: list[Word]) -> None:
+    """Give the diarizer the stretches in which something was said."""
+    for start_ms, samples in clip.stretches():
+        end_ms = start_ms + len(samples) // 16
+        if any(word.start_ms <= end_ms and start_ms <= word.end_ms for word in words):
+            diarization.add(start_ms, samples)
+
+
+def _ignored(options: TranscriptionOptions, *, engine: Engine | StreamingEngine) -> tuple[str, ...]:
     """Return a sentence for each thing asked for that was not done."""
     notes = []
     if options.prompt and "prompt" not in engine.honours:
@@ -162,6 +215,4 @@ def _ignored(options: TranscriptionOptions, *, engine: Engine) -> tuple[str, ...
         notes.append(f"The hotwords were ignored: {engine.name} takes none.")
     if options.task == "translate" and "translate" not in engine.honours:
         notes.append(f"Nothing was translated: {engine.name} cannot.")
-    if options.channels == "split":
-        notes.append("The channels were mixed: transcribing them apart is not available yet.")
     return tuple(notes)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 from transcription.speech.errors import UnknownDiarizer, UnknownEngine
 
-# short name -> "module:factory", a callable without arguments
+# short name -> "module:factory"; a diarizer's takes no arguments, an engine's those that its class documents
 ENGINES: dict[str, str] = {
+    "faster_whisper": "transcription.speech.engines.faster_whisper:FasterWhisperEngine",
     "pocketsphinx": "transcription.speech.engines.pocketsphinx:PocketSphinxEngine",
 }
 DIARIZERS: dict[str, str] = {
@@ -16,11 +18,20 @@ DIARIZERS: dict[str, str] = {
 }
 
 
-def load_engine(name: str) -> Any:
+def load_engine(name: str, /, **settings: Any) -> Any:
     """Make the engine of that name, an `engines.base.Engine`. Loads its model; raises UnknownEngine."""
     if name not in ENGINES:
         raise UnknownEngine(f"There is no speech engine named {name!r}.", known=sorted(ENGINES))
-    return _make(ENGINES[name])
+    return _make(ENGINES[name], **settings)
+
+
+def engine_loader(name: str, /, **settings: Any) -> Callable[[str], Any]:
+    """Return what makes the engine of that name with a given model; "" for the one that needs none."""
+
+    def load(model: str) -> Any:
+        return load_engine(name, **(settings | {"model": model} if model else settings))
+
+    return load
 
 
 def load_diarizer(name: str) -> Any:
@@ -30,6 +41,6 @@ def load_diarizer(name: str) -> Any:
     return _make(DIARIZERS[name])
 
 
-def _make(dotted: str) -> Any:
+def _make(dotted: str, /, **settings: Any) -> Any:
     module, _, factory = dotted.partition(":")
-    return getattr(import_module(module), factory)()
+    return getattr(import_module(module), factory)(**settings)

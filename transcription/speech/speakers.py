@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from transcription.speech.transcript import Segment, Turn, Word, join_words
 
-# A diarizer's change of speaker is this far off at most; the longest pause between words nearby is the better guess.
+# A clustering's change of speaker is this far off at most; the longest pause between words nearby is the better guess.
 SNAP_MS = 800
 # Turns closer than this touch each other.
 TOUCH_MS = 50
@@ -21,37 +21,63 @@ MIN_SENTENCE_MS = 3_000
 SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "۔", "।")  # noqa: RUF001 - full-width on purpose
 
 
-def assign(words: Sequence[Word], turns: Sequence[Turn]) -> list[Word]:
-    """Return the words with a speaker each: whose turn they overlap most, else whose turn is nearest.
+def assign(words: Sequence[Word], turns: Sequence[Turn], *, edge_ms: int = SNAP_MS) -> list[Word]:
+    """Return the words with a speaker each: whose turns they overlap most, else whose turn is nearest.
 
-    words, turns: sorted by time. Without turns, the words come back as they are.
+    words, turns: sorted by time; turns may overlap. Without turns, the words come back as they are.
+    edge_ms: how far the diarizer's changes of speaker may be off (`Diarization.edge_ms`).
+    A turn in the background gets only words that nobody else's turn touches. Where two speak at once and neither is in
+    the background, whoever said the word before goes on, so that lines stay whole.
     """
     if not turns:
         return list(words)
-    snapped = snap(turns, words)
-    assigned = []
-    first = 0
+    in_front = [turn for turn in turns if not turn.is_background]
+    front = _Line(snap(in_front, words, edge_ms=edge_ms)) if in_front else None
+    everybody = _Line(turns)
+    assigned: list[Word] = []
     for word in words:
-        while first < len(snapped) - 1 and snapped[first].end_ms <= word.start_ms:
-            first += 1
-        # The turn before `first` ended before the word, but may still be the nearest.
-        last = first
-        while last < len(snapped) - 1 and snapped[last + 1].start_ms < word.end_ms:
-            last += 1
-        nearest = max(snapped[max(0, first - 1) : last + 1], key=lambda turn: _overlap_ms(word, turn))
-        assigned.append(replace(word, speaker=nearest.speaker))
+        before = assigned[-1].speaker if assigned else None
+        speaker = front.speaker_in(word, before=before) if front else None
+        speaker = speaker or everybody.speaker_in(word, before=before) or (front or everybody).nearest(word)
+        assigned.append(replace(word, speaker=speaker))
     return assigned
 
 
-def snap(turns: Sequence[Turn], words: Sequence[Word]) -> list[Turn]:
+class _Line:
+    """Turns on the line of time, to be asked about words."""
+
+    def __init__(self, turns: Sequence[Turn]) -> None:
+        self._turns = sorted(turns, key=lambda turn: (turn.start_ms, turn.end_ms))
+        self._starts = [turn.start_ms for turn in self._turns]
+        # Which turn has the latest end so far: turns that overlap need not end in the order in which they start.
+        self._last = list(accumulate(self._turns, _later))
+        self._ends = [turn.end_ms for turn in self._last]
+
+    def speaker_in(self, word: Word, *, before: str | None) -> str | None:
+        """Return whose turns share most time with the word, `before` where several do equally, None where none does."""
+        shared: dict[str, int] = {}
+        first = bisect_right(self._ends, word.start_ms)
+        for turn in self._turns[first : bisect_left(self._starts, max(word.end_ms, word.start_ms + 1))]:
+            if turn.end_ms > word.start_ms:
+                shared[turn.speaker] = shared.get(turn.speaker, 0) + _overlap_ms(word, turn)
+        return max(shared, key=lambda speaker: (shared[speaker], speaker == before)) if shared else None
+
+    def nearest(self, word: Word) -> str:
+        """Return whose turn is nearest to a word that none touches; the earlier of two."""
+        after = bisect_left(self._starts, word.end_ms)
+        sides = [*self._last[max(0, after - 1) : after], *self._turns[after : after + 1]]
+        return max(sides, key=lambda turn: _overlap_ms(word, turn)).speaker
+
+
+def snap(turns: Sequence[Turn], words: Sequence[Word], *, edge_ms: int = SNAP_MS) -> list[Turn]:
     """Return the turns with each touching change of speaker moved into the longest pause between words nearby."""
     snapped = list(turns)
     ends = [word.end_ms for word in words]
     for index in range(len(snapped) - 1):
         left, right = snapped[index], snapped[index + 1]
-        if left.speaker == right.speaker or right.start_ms - left.end_ms > TOUCH_MS:
+        if left.speaker == right.speaker or abs(right.start_ms - left.end_ms) > TOUCH_MS:
             continue
-        earliest, latest = max(left.start_ms, left.end_ms - SNAP_MS), min(right.end_ms, left.end_ms + SNAP_MS)
+        earliest, latest = max(left.start_ms, left.end_ms - edge_ms), min(right.end_ms, left.end_ms + edge_ms)
         pauses = [
             (after.start_ms - before.end_ms, (before.end_ms + after.start_ms) // 2)
             for before, after in pairwise(words[bisect_left(ends, earliest) : bisect_left(ends, latest) + 2])
@@ -105,6 +131,10 @@ def _segment(words: list[Word], *, language: str | None) -> Segment:
         words=tuple(words),
         speaker=words[0].speaker,
     )
+
+
+def _later(one: Turn, other: Turn) -> Turn:
+    return other if other.end_ms > one.end_ms else one
 
 
 def _overlap_ms(word: Word, turn: Turn) -> int:

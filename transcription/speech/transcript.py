@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 STORAGE_VERSION = 1
@@ -36,11 +36,12 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A stretch of time that belongs to one speaker."""
+    """A stretch of time that belongs to one speaker; in the background, somebody else speaks over them."""
 
     start_ms: int
     end_ms: int
     speaker: str
+    is_background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def number_by_appearance(turns: Sequence[Turn]) -> list[Turn]:
     renamed = []
     for turn in sorted(turns, key=lambda one: (one.start_ms, one.end_ms)):
         name = names.setdefault(turn.speaker, speaker_id(len(names)))
-        renamed.append(Turn(turn.start_ms, turn.end_ms, name))
+        renamed.append(replace(turn, speaker=name))
     return renamed
 
 

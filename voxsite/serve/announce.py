@@ -1,8 +1,10 @@
 """Says the address once the page really answers, and what stands in for the parts that production would have."""
 
+import json
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from voxsite import env
 from voxsite.serve import embedded_redis, is_healthy, surroundings
@@ -15,10 +17,20 @@ def stand_ins(environ: Mapping[str, str]) -> str:
     database = environ.get("DATABASE_URL", "").split(":")[0] or "SQLite (no DATABASE_URL)"
     embedded = environ["REDIS_URL"].startswith("unix:")
     redis = f"{embedded_redis.executable()} (no REDIS_URL)" if embedded else "Redis by REDIS_URL"
-    speech = environ.get("VOXSITE_ENGINE", "auto")
-    if speech in {"auto", "pocketsphinx"}:
+    speech = environ.get("VOXSITE_ENGINE") or "auto"
+    if speech == "auto":
+        speech = _chosen_engine(Path(environ["VOXSITE_DATA_DIR"]))
+    if speech == "pocketsphinx":
         speech = "PocketSphinx, for development only: it knows English alone and errs often"
     return f"database: {database}; queue: {redis}; speech: {speech}"
+
+
+def _chosen_engine(data_dir: Path) -> str:
+    """Return what the engine process made of "auto", as far as it is known yet."""
+    try:
+        return str(json.loads((data_dir / "engine.json").read_text())["engine"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "not chosen yet; Whisper if its model is here or can be downloaded, else PocketSphinx"
 
 
 def main() -> None:

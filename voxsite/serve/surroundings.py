@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from voxsite import env
+from voxsite import engines, env
 from voxsite.serve import embedded_redis
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent.parent
@@ -61,6 +61,7 @@ def environment_for_children(surroundings: Surroundings) -> dict[str, str]:
     """Return the variables that every process of this server must agree on."""
     data_dir = surroundings.data_dir
     try:
+        engines.devices()
         engine_socket = env.text("VOXSITE_ENGINE_SOCKET") or f"ipc://{env.socket_path(data_dir, 'engine.sock')}"
         redis_url = env.text("REDIS_URL") or embedded_redis.url(data_dir)
     except ImproperlyConfigured as error:

@@ -1,12 +1,113 @@
-"""One PocketSphinx for the whole run: loading takes 0.3 s."""
+"""Models and engine processes for the whole run: loading takes most of a second."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from tests.fixtures import tiny_whisper
+from transcription.speech.engines import remote
 from transcription.speech.engines.pocketsphinx import PocketSphinxEngine
 
 
 @pytest.fixture(scope="session")
 def pocketsphinx() -> PocketSphinxEngine:
     return PocketSphinxEngine()
+
+
+@pytest.fixture(scope="session")
+def whisper_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_whisper.build(tmp_path_factory.mktemp("whisper"))
+
+
+@pytest.fixture(scope="session")
+def whisper(whisper_folder: Path) -> Any:
+    """The tiny Whisper in this process, which never forks without exec."""
+    from transcription.speech.engines.faster_whisper import FasterWhisperEngine
+
+    return FasterWhisperEngine(model=str(whisper_folder), name="tiny", device="cpu")
+
+
+class EngineProcess:
+    """A real engine process that can be started, killed and started again at the same address."""
+
+    def __init__(self, address: str, *words: str) -> None:
+        self.address = address
+        self._command = [sys.executable, "-m", "transcription.speech.engines.host", *words[:1], address, *words[1:]]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> EngineProcess:
+        self.process = subprocess.Popen(
+            self._command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        return self
+
+    def wait(self) -> dict[str, Any]:
+        """Wait until the model is loaded and return what the process says of itself."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            state = remote.health(self.address, 1)
+            if state and state["state"] == "ready":
+                return state
+            time.sleep(0.05)
+        raise AssertionError("the engine process did not start")
+
+    def health(self) -> dict[str, Any]:
+        state = remote.health(self.address, 10)
+        assert state is not None
+        return state
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def running(address: str, *words: str) -> Iterator[EngineProcess]:
+    engine = EngineProcess(address, *words).start()
+    try:
+        engine.wait()
+        yield engine
+    finally:
+        engine.kill()
+
+
+@pytest.fixture
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"ipc://{tmp_path_factory.mktemp('e')}/s/engine.sock"
+
+
+@pytest.fixture
+def sphinx_process(address: str) -> Iterator[EngineProcess]:
+    with running(address, "pocketsphinx") as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def whisper_process(tmp_path_factory: pytest.TempPathFactory, whisper_folder: Path) -> Iterator[EngineProcess]:
+    """An engine process with the tiny Whisper that all tests may use and none may end."""
+    address = f"ipc://{tmp_path_factory.mktemp('w')}/engine.sock"
+    with running(address, "faster_whisper", "--model", f"standard={whisper_folder}") as engine:
+        yield engine
+
+
+@pytest.fixture
+def new_whisper_process(address: str, whisper_folder: Path) -> Callable[..., Any]:
+    """Start an engine process of the test's own, at its own address or another one."""
+
+    def start(at: str = address, *words: str) -> Any:
+        return running(at, "faster_whisper", "--model", f"standard={whisper_folder}", *words)
+
+    return start

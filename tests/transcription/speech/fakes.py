@@ -13,6 +13,7 @@ class FakeEngine:
     languages: frozenset[str] | None = None
     max_clip_ms = 30_000
     pause_ms = 600
+    fills_clips = False
     notes: tuple[str, ...] = ()
     honours: frozenset[str] = frozenset()
 
@@ -41,6 +42,10 @@ class FakeDiarizer:
 
 
 class FakeDiarization:
+    name = "fake"
+    notes: tuple[str, ...] = ()
+    edge_ms = 800
+
     def __init__(self) -> None:
         self._turns: list[Turn] = []
 

@@ -22,6 +22,7 @@ def test_public_types_never_change():
         "no_duration",
         "not_audio",
         "speech_error",
+        "stopped",
         "truncated_audio",
         "unknown_diarizer",
         "unknown_engine",

@@ -1,19 +1,32 @@
 from __future__ import annotations
 
+import time
+import wave
+
 import numpy as np
 import pytest
 
-from tests.fixtures import hostile, make_recordings, recordings
+from tests.fixtures import hostile, make_recordings, recordings, tiny_whisper
 from tests.transcription.speech.fakes import FakeDiarizer, FakeEngine
-from transcription.speech import errors, pipeline
+from transcription.speech import audio, errors, pipeline
 from transcription.speech.diarizers.clustering import ClusteringDiarizer
+from transcription.speech.engines.remote import RemoteEngine
 from transcription.speech.options import TranscriptionOptions
 
 SPOKEN = [one for one in recordings.everything() if one.text]
 SILENT = [one for one in recordings.everything() if not one.text]
 
 
-def run(path, *, engine, diarizer=None, max_duration_ms=3_600_000, on_progress=lambda _: None, **options):
+def run(
+    path,
+    *,
+    engine,
+    diarizer=None,
+    max_duration_ms=3_600_000,
+    on_progress=lambda _: None,
+    on_segments=lambda _: None,
+    **options,
+):
     return pipeline.run(
         path,
         options=TranscriptionOptions(**options),
@@ -21,6 +34,7 @@ def run(path, *, engine, diarizer=None, max_duration_ms=3_600_000, on_progress=l
         diarizer=diarizer,
         max_duration_ms=max_duration_ms,
         on_progress=on_progress,
+        on_segments=on_segments,
     )
 
 
@@ -116,23 +130,119 @@ def test_what_was_not_done_is_said():
         prompt="hello",
         hotwords=("voxsite",),
         task="translate",
-        channels="split",
     )
-    assert len(transcript.notes) == 4
+    assert len(transcript.notes) == 3
 
 
-def test_long_recording_is_sent_in_batches(tmp_path):
+def test_recording_without_pauses_between_stretches_keeps_every_time(tmp_path):
+    """Whisper's clips hold many stretches of speech without the silence between them: times must not shift."""
     sentence = make_recordings.RATE * 3
     speech = np.concatenate(
         [
             np.frombuffer(recordings.named("sentence-slt.wav").path.read_bytes()[44:], dtype="<i2")[:sentence],
-            np.zeros(16_000, dtype="<i2"),
+            np.zeros(32_000, dtype="<i2"),
         ]
     )
     path = tmp_path / "long.flac"
     make_recordings.encode(path, np.tile(speech, 20))
     engine = FakeEngine()
+    engine.fills_clips = True
     transcript = run(path, engine=engine, diarizer=FakeDiarizer())
-    assert max(engine.batch_sizes) == pipeline.BATCH_CLIPS
-    assert sum(engine.batch_sizes) == 20
-    assert transcript.words[-1].start_ms > 75_000
+    assert len(engine.clip_lengths_ms) < 5
+    assert all(length_ms <= engine.max_clip_ms for length_ms in engine.clip_lengths_ms)
+    assert transcript.words[-1].start_ms > 93_000
+    # Nothing is said in the last 2 s of every 5.
+    assert all(word.start_ms % 5_000 < 3_500 for word in transcript.words)
+
+
+def test_segments_are_told_clip_by_clip():
+    told = []
+    recording = recordings.named("dialogue.flac")
+    transcript = run(recording.path, engine=FakeEngine(), on_segments=told.append)
+    assert len(told) == len(recording.turns)
+    assert [word for segments in told for one in segments for word in one.words] == list(transcript.words)
+
+
+@pytest.fixture
+def two_channels(tmp_path):
+    """Two people on a line each: hello on the left, then hola on the right, with a second of overlap of nothing."""
+    left, right = (
+        np.concatenate(list(audio.windows(tiny_whisper.SAMPLES / name, max_duration_ms=60_000)))
+        for name in ("en-hello.wav", "es-hola.wav")
+    )
+    both = np.zeros((len(left) + len(right), 2), dtype="<i2")
+    both[: len(left), 0] = left * 32767
+    both[len(left) :, 1] = right * 32767
+    path = tmp_path / "line.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(both.tobytes())
+    return path
+
+
+def test_channels_are_transcribed_apart(two_channels, whisper):
+    told = []
+    transcript = run(two_channels, engine=whisper, diarizer=FakeDiarizer(), channels="split", on_progress=told.append)
+    said = [(one.speaker, one.text) for one in transcript.segments]
+    assert said == [
+        ("S1", tiny_whisper.samples()["en-hello.wav"].text),
+        ("S2", tiny_whisper.samples()["es-hola.wav"].text),
+    ]
+    assert transcript.segments[1].start_ms > 3_900
+    assert transcript.diarizer == "channels"
+    assert told == sorted(told)
+    assert told[-1] == transcript.duration_ms
+
+
+def test_too_many_channels_are_mixed_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "MAX_SPLIT_CHANNELS", 0)
+    transcript = run(recordings.named("sentence-slt.wav").path, engine=FakeEngine(), channels="split")
+    assert len(transcript.notes) == 1
+    assert transcript.words
+
+
+@pytest.mark.parametrize("name", ["en-hello.wav", "en-meeting.flac", "es-hola.wav", "es-reunion.flac"])
+def test_whisper_hears_files_through_the_engine_process(name, whisper_process):
+    sample = tiny_whisper.samples()[name]
+    engine = RemoteEngine(whisper_process.address, timeout_seconds=30)
+    transcript = run(sample.path, engine=engine, diarizer=ClusteringDiarizer())
+    assert (transcript.text, transcript.language) == (sample.text, sample.language)
+    turns = sample.turns
+    assert abs(transcript.words[0].start_ms - 1000 * turns[0]["start"]) < 450
+    assert abs(transcript.words[-1].end_ms - 1000 * turns[-1]["end"]) < 450
+    assert all(word.speaker for word in transcript.words)
+
+
+def test_silence_noise_and_tones_of_a_minute_give_nothing_through_whisper(whisper_process, tmp_path):
+    seconds = np.arange(60 * 16_000) / 16_000
+    sounds = {
+        "silence": np.zeros(len(seconds)),
+        "noise": np.random.default_rng(3).normal(size=len(seconds)) * 0.1,
+        "tones": sum(np.sin(seconds * 2 * np.pi * pitch) * (seconds % 1 < 0.5) for pitch in (262, 330, 392)) / 4,
+    }
+    engine = RemoteEngine(whisper_process.address, timeout_seconds=30)
+    for name, samples in sounds.items():
+        path = tmp_path / f"{name}.flac"
+        make_recordings.encode(path, (samples * 32767).astype("<i2"))
+        transcript = run(path, engine=engine, diarizer=ClusteringDiarizer())
+        assert (transcript.segments, transcript.language) == ((), None), name
+        assert abs(transcript.duration_ms - 60_000) < 100
+
+
+def test_stop_comes_through_within_two_seconds(whisper_process, tmp_path):
+    path = tmp_path / "long.flac"
+    speech = np.concatenate(list(audio.windows(tiny_whisper.SAMPLES / "en-dialogue.flac", max_duration_ms=60_000)))
+    make_recordings.encode(path, (np.tile(speech, 40) * 32767).astype("<i2"))
+    stop_at = time.monotonic() + 1.5
+    engine = RemoteEngine(whisper_process.address, should_stop=lambda: time.monotonic() > stop_at)
+    with pytest.raises(errors.Stopped):
+        run(path, engine=engine)
+    assert time.monotonic() - stop_at < 2
+    engine.close()
+    # What was waiting is dropped and does not hold up others.
+    deadline = time.monotonic() + 10
+    while whisper_process.health()["waiting"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

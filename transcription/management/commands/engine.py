@@ -1,21 +1,100 @@
 """The engine process: loads the speech models once and serves clips of all jobs over a local socket."""
 
+import logging
+import os
+from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from transcription import recognition
+from transcription.speech import registry
+from transcription.speech.diarizers import service as diarizing
 from transcription.speech.engines import host
-from transcription.speech.errors import UnknownEngine
+from transcription.speech.engines.recogniser import Recogniser
+from transcription.speech.engines.service import OneAtATime
+from transcription.speech.engines.shelf import Shelf
+from transcription.speech.errors import EngineUnavailable, SpeechError
+
+logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
     help = "Load the speech engine and serve it to the workers of this machine, until SIGTERM."
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--number", type=int, default=1, help="which of this host's engine processes, from 1")
+
     def handle(self, *args: Any, **options: Any) -> None:
-        name = recognition.engine_name()
+        number = options["number"]
+        if not 1 <= number <= len(settings.ENGINE_SOCKETS):
+            raise CommandError(f"VOXSITE_ENGINES asks for {len(settings.ENGINE_SOCKETS)} engine processes only.")
+        # The hub's client would count its users; who transcribes what is nobody's business.
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        name = chosen_engine()
         try:
-            host.serve(name, address=settings.ENGINE_SOCKET)
-        except UnknownEngine as error:
-            raise CommandError(f"The engine {name!r} is not part of this installation. Set VOXSITE_ENGINE.") from error
+            device = settings.ENGINE_DEVICES[number - 1]
+            recogniser = Recogniser(shelf_of(name, device=device), max_batch=settings.ENGINE_BATCH)
+            host.serve(recogniser, *services(device=device), address=settings.ENGINE_SOCKETS[number - 1])
+        except SpeechError as error:
+            raise CommandError(error.message) from error
+
+
+def chosen_engine() -> str:
+    """Return the engine to load, having told the other processes what "auto" came to."""
+    if settings.ENGINE != "auto":
+        return str(settings.ENGINE)
+    name = "faster_whisper" if _can_have_whisper() else recognition.FALLBACK_ENGINE
+    recognition.remember_choice(name)
+    return name
+
+
+def services(*, device: str) -> list[OneAtATime]:
+    """Return what an engine process does beside recognition."""
+    if settings.DIARIZER != "pyannote":
+        return []
+    prepare = diarizing.pyannote(
+        settings.PYANNOTE, token=settings.HF_TOKEN or None, device=None if device == "auto" else device
+    )
+    return [OneAtATime(diarizing.KIND, prepare, max_frame_bytes=1024)]
+
+
+def shelf_of(name: str, *, device: str) -> Shelf:
+    """Return the models of an engine process, none loaded yet."""
+    if name != "faster_whisper":
+        return Shelf(dict.fromkeys(settings.WHISPER_MODELS, ""), registry.engine_loader(name))
+    from transcription.speech.engines import models
+
+    compute_type = settings.COMPUTE_TYPE or ("int8" if device == "cpu" else "float16")
+    return Shelf(
+        settings.WHISPER_MODELS,
+        models.loader(device=device, compute_type=settings.COMPUTE_TYPE, max_batch=settings.ENGINE_BATCH),
+        memory_of=lambda source: models.megabytes(source, compute_type=compute_type),
+        memory_mb=settings.ENGINE_MEMORY_MB,
+    )
+
+
+def _can_have_whisper() -> bool:
+    """Get the standard model, if it is to be had, and say loudly when it is not."""
+    from transcription.speech.engines import models
+
+    source = settings.WHISPER_MODELS["standard"]
+    if models.is_at_hand(source):
+        return True
+    why = "and the hub does not answer"
+    if models.hub_answers(source):
+        try:
+            models.folder_of(source)
+        except EngineUnavailable as error:
+            logger.warning("%s", error.message)
+            why = "and its download failed"
+        else:
+            return True
+    logger.warning(
+        "THE WHISPER MODEL %s IS NOT ON THIS MACHINE, %s: speech is recognised by PocketSphinx, for development only. "
+        "Set VOXSITE_WHISPER_STANDARD to a model's folder, or let this machine reach huggingface.co.",
+        source,
+        why,
+    )
+    return False

@@ -15,16 +15,30 @@ if TYPE_CHECKING:
 
 
 class Diarization(Protocol):
-    """One recording in progress."""
+    """One recording in progress.
+
+    name, notes, edge_ms: right once `turns` has answered. Who did the work (the result names it), what a reader
+    should know in plain English, and how far a change of speaker may be off (see `speakers.assign`).
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    @property
+    def edge_ms(self) -> int: ...
 
     def add(self, start_ms: int, samples: Samples) -> None:
-        """Take the next clip. samples: float32, 16 kHz mono; keeps what it needs of them, never all of them."""
+        """Take the next clip. samples: float32, 16 kHz mono; keeps what it needs of them, never all in memory."""
         ...
 
     def turns(self) -> list[Turn]:
-        """Return who spoke when: sorted, non-overlapping, every clip covered, speakers "S1", "S2", ... by appearance.
+        """Return who spoke when: sorted by time, speakers "S1", "S2", ... by appearance; [] only without a clip.
 
-        Call it once, after the last clip.
+        Turns that are not in the background never overlap; a background turn says that somebody speaks beside them.
+        Call it once, after the last clip. Raises EngineUnavailable where another process does the work.
         """
         ...
 

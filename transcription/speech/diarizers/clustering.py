@@ -1,14 +1,14 @@
-"""Tells speakers apart by the colour of their voices, on any machine: no model, no download.
+"""Tells speakers apart by the sound of their voices, on any machine: no model, no download.
 
-Every 1.5 s of speech becomes the means and deviations of its MFCCs; Ward clustering splits them in two as long as the
-halves are further apart (silhouette) than two halves of one speaker's speech would be. Good for a few clearly
-different voices in clean recordings; no overlap, no recognition of a voice across recordings.
+Speech is cut at pauses, and inside a stretch where the voice clearly changes; what sounds alike is then joined until
+the voices that are left are too far apart (see `voices`). Good for a few different voices in clean recordings; no
+overlap, no recognition of a voice across recordings. docs/quality.md has its figures.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from transcription.speech.options import TranscriptionOptions
@@ -18,40 +18,32 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Samples = npt.NDArray[np.float32]
-    Matrix = npt.NDArray[np.float64]
-    Labels = npt.NDArray[np.intp]
+    from transcription.speech.diarizers.voices import Matrix, Sound
 
-FRAME_MS = 10
-WINDOW_FRAMES = 150
-HOP_FRAMES = 75
-# A pause inside a clip that no window crosses.
+    Samples = npt.NDArray[np.float32]
+
+# Nobody's turn is cut finer than this.
+PIECE_FRAMES = 150
+# A pause inside a clip where speakers may change.
 PAUSE_FRAMES = 20
-CEPSTRA = 20
-MEL_BINS = 30
-# Frames this far (part of the clip's range) below its loudest ones are pauses and breath: they blur the voice.
-_QUIET_PART = 0.6
-# A window with less voice than this is too noisy to vote; it gets the nearest speaker afterwards.
+# A stretch with less voice than this is too noisy to vote; it gets the most likely speaker afterwards.
 MIN_VOICED_FRAMES = 50
-# Silhouette of the best split in two, over n windows. Measured on flite voices (slt, rms, awb): one speaker stays
-# below 0.18 from 15 windows on, below 0.23 with 4 to 14; two are above 0.24, with few windows above 0.26.
-_SPLIT_FROM = 0.20
-_SPLIT_FROM_FEW = 0.35  # divided by n and added
-# Windows nearer than this part of the usual distance are copies; neighbours that share half their sound are at 0.5.
-SAME_SOUND = 0.25
-# Ward is quadratic: 1,500 windows (19 minutes) take about 10 MB and 0.1 s. Longer recordings are sampled evenly.
-MAX_CLUSTERED = 1_500
+# Distances, in log likelihood per frame, from which two stretches are two speakers, and neighbours inside a stretch.
+# Higher inside a stretch: people pause between turns nearly always. Chosen on 166 made dialogues of four flite voices.
+APART = 4.0
+APART_INSIDE = 6.0
+# Joining is quadratic: 600 stretches (half an hour of talk) take a second or two. Longer recordings are sampled evenly.
+MAX_CLUSTERED = 600
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
-    """features: (2 * (CEPSTRA - 1),) means and deviations. is_sure: has enough voice to vote."""
+class _Piece:
+    """stretch: number of the stretch between pauses that it is part of."""
 
-    clip: int
+    stretch: int
     start_ms: int
     end_ms: int
-    features: Matrix
-    is_sure: bool
+    sound: Sound
 
 
 class ClusteringDiarizer:
@@ -65,208 +57,105 @@ class ClusteringDiarizer:
 
 
 class ClusteringDiarization:
-    """Implements `diarizers.base.Diarization`; keeps 300 bytes for every 0.75 s of speech."""
+    """Implements `diarizers.base.Diarization`; keeps about a kilobyte for every 1.5 s of speech."""
+
+    name = "clustering"
+    notes: tuple[str, ...] = ()
+    edge_ms = 800  # about half a piece
 
     def __init__(self, *, fewest: int = 1, most: int = 20) -> None:
         self._fewest, self._most = fewest, most
-        self._windows: list[_Window] = []
-        self._clip_count = 0
+        self._pieces: list[_Piece] = []
+        self._stretch_count = 0
 
     def add(self, start_ms: int, samples: Samples) -> None:
         """See `Diarization.add`."""
-        cepstra = _mfcc(samples)
-        is_voiced = _voiced(cepstra)
-        clip = self._clip_count
-        self._clip_count += 1
-        windows = []
+        import numpy as np
+
+        from transcription.speech.diarizers import cepstra, voices
+
+        frames, is_voiced = cepstra.frames(samples)
+        length_ms = len(samples) // 16
         for begin, end in _stretches(is_voiced):
-            starts = range(begin, max(begin + 1, end - WINDOW_FRAMES + 1), HOP_FRAMES)
-            for start in starts:
-                stop = start + WINDOW_FRAMES if start != starts[-1] else end
-                features, voiced_count = _summary(cepstra[start:stop], is_voiced[start:stop])
-                windows.append(
-                    _Window(
-                        clip=clip,
-                        start_ms=start_ms + start * FRAME_MS,
-                        end_ms=start_ms + stop * FRAME_MS,
-                        features=features,
-                        is_sure=voiced_count >= MIN_VOICED_FRAMES,
+            parts = max(1, round((end - begin) / PIECE_FRAMES))
+            for first, last in pairwise(np.linspace(begin, end, parts + 1).astype(int).tolist()):
+                end_ms = length_ms if last == len(frames) else last * cepstra.FRAME_MS
+                self._pieces.append(
+                    _Piece(
+                        stretch=self._stretch_count,
+                        start_ms=start_ms + first * cepstra.FRAME_MS,
+                        end_ms=start_ms + end_ms,
+                        sound=voices.sound(frames[first:last][is_voiced[first:last]]),
                     )
                 )
-        windows[-1] = replace(windows[-1], end_ms=start_ms + len(samples) // 16)
-        self._windows.extend(windows)
+            self._stretch_count += 1
 
     def turns(self) -> list[Turn]:
         """See `Diarization.turns`."""
-        if not self._windows:
+        from transcription.speech.diarizers import voices
+
+        if not self._pieces:
             return []
-        labels = self._labels()
-        turns: list[Turn] = []
-        for clip in range(self._clip_count):
-            members = [index for index, window in enumerate(self._windows) if window.clip == clip]
-            turns.extend(_clip_turns([self._windows[index] for index in members], [labels[i] for i in members]))
+        usual = voices.usual([piece.sound for piece in self._pieces])
+        parts: list[list[_Piece]] = []
+        for _, stretch in groupby(self._pieces, key=lambda piece: piece.stretch):
+            parts.extend(_voices_inside(list(stretch), usual=usual))
+        if len(parts) < self._fewest:
+            parts = [[piece] for piece in self._pieces]
+        labels = _labels(
+            [voices.joined([piece.sound for piece in part]) for part in parts],
+            usual=usual,
+            fewest=self._fewest,
+            most=self._most,
+        )
+        turns = [
+            Turn(part[0].start_ms, part[-1].end_ms, speaker_id(label))
+            for part, label in zip(parts, labels, strict=True)
+        ]
         return number_by_appearance(_joined(turns))
 
-    def _labels(self) -> list[int]:
-        """Return the speaker number of every window."""
-        import numpy as np
 
-        features = np.stack([window.features for window in self._windows])
-        sure = [index for index, window in enumerate(self._windows) if window.is_sure] or list(range(len(features)))
-        sure = sure[:: -(-len(sure) // MAX_CLUSTERED)]
-        sure = [sure[index] for index in _distinct(features[sure])]
-        sample = features[sure]
-        centre, spread = sample.mean(axis=0), sample.std(axis=0) + 1e-6
-        groups = split(sample, fewest=self._fewest, most=self._most)
-        centroids = np.stack([(sample[group] - centre).mean(axis=0) / spread for group in groups])
-        distances = ((((features - centre) / spread)[:, None, :] - centroids[None, :, :]) ** 2).sum(axis=2)
-        labels = distances.argmin(axis=1)
-        for number, group in enumerate(groups):
-            labels[np.asarray(sure)[group]] = number
-        return [int(label) for label in labels]
+def _voices_inside(stretch: list[_Piece], *, usual: Matrix) -> list[list[_Piece]]:
+    """Return the pieces of a stretch without a pause, cut where another voice goes on."""
+    from transcription.speech.diarizers import voices
 
-
-def _distinct(features: Matrix) -> list[int]:
-    """Return the rows to keep so that no two are the same sound played twice.
-
-    Copies form clusters of their own, clearer than any voice: a dialogue repeated for an hour came out as 20 speakers.
-    """
-    import numpy as np
-
-    standardised = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
-    same_below = SAME_SOUND * np.sqrt(2 * standardised.shape[1])  # the distance of two unrelated rows
-    kept: list[int] = []
-    for index, row in enumerate(standardised):
-        if not kept or np.linalg.norm(standardised[kept] - row, axis=1).min() >= same_below:
-            kept.append(index)
-    return kept
-
-
-def split(features: Matrix, *, fewest: int, most: int) -> list[Labels]:
-    """Return the rows' indices, one array per speaker, from `fewest` to `most` of them (never more than rows).
-
-    features: (windows, features). Splits the clearest group in two until no split is clear any more; every group is
-    standardised by itself, so that the difference between two speakers does not hide that between two others.
-    """
-    import numpy as np
-
-    groups: list[Labels] = [np.arange(len(features))]
-    halves = [_halve(features)]
-    while len(groups) < most:
-        best = max(range(len(groups)), key=lambda index: halves[index][0])
-        clearness, is_second = halves[best]
-        if is_second is None or (clearness <= 0 and len(groups) >= fewest):
+    parts = [[piece] for piece in stretch]
+    while len(parts) > 1:
+        heard = voices.Voices([voices.joined([piece.sound for piece in part]) for part in parts], usual=usual)
+        steps = [float(heard.distances(index, [index + 1])[0]) for index in range(len(parts) - 1)]
+        nearest = min(range(len(steps)), key=lambda index: steps[index])
+        if steps[nearest] >= APART_INSIDE:
             break
-        group = groups.pop(best)
-        halves.pop(best)
-        for part in (group[~is_second], group[is_second]):
-            groups.append(part)
-            halves.append(_halve(features[part]))
-    return groups
+        parts[nearest : nearest + 2] = [parts[nearest] + parts[nearest + 1]]
+    return parts
 
 
-def _halve(features: Matrix) -> tuple[float, npt.NDArray[np.bool_] | None]:
-    """Return (silhouette of the best split in two less what one speaker would reach, which rows form the second)."""
-    import numpy as np
-    from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import pdist, squareform
+def _labels(sounds: list[Sound], *, usual: Matrix, fewest: int, most: int) -> list[int]:
+    """Return the speaker number of every sound."""
+    from transcription.speech.diarizers import voices
 
-    count = len(features)
-    if count < 2:
-        return -1.0, None
-    standardised = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
-    condensed = pdist(standardised)
-    is_second = np.asarray(fcluster(linkage(standardised, "ward"), 2, "maxclust") == 2)
-    if is_second.all() or not is_second.any():
-        return -1.0, None
-    silhouette = _silhouette(squareform(condensed), is_second)
-    return silhouette - (_SPLIT_FROM + _SPLIT_FROM_FEW / count), is_second
-
-
-def _silhouette(distances: Matrix, is_second: npt.NDArray[np.bool_]) -> float:
-    """Mean silhouette of two groups (Rousseeuw 1987); a row alone in its group counts 0."""
-    import numpy as np
-
-    sizes = np.array([(~is_second).sum(), is_second.sum()])
-    sums = np.stack([distances[:, ~is_second].sum(axis=1), distances[:, is_second].sum(axis=1)], axis=1)
-    own = is_second.astype(int)
-    rows = np.arange(len(distances))
-    within = sums[rows, own] / np.maximum(sizes[own] - 1, 1)
-    between = sums[rows, 1 - own] / sizes[1 - own]
-    scores = (between - within) / np.maximum(np.maximum(within, between), 1e-12)
-    scores[sizes[own] == 1] = 0.0
-    return float(scores.mean())
-
-
-def _mfcc(samples: Samples) -> Matrix:
-    """Return (frames, CEPSTRA) cepstra, one frame per 10 ms; at least one frame."""
-    import kaldi_native_fbank
-    import numpy as np
-
-    options = kaldi_native_fbank.MfccOptions()
-    options.frame_opts.samp_freq = 16_000
-    options.frame_opts.dither = 0.0  # the same recording must give the same speakers
-    options.mel_opts.low_freq, options.mel_opts.high_freq = 60.0, 6800.0
-    options.mel_opts.num_bins = MEL_BINS
-    options.num_ceps = CEPSTRA
-    options.use_energy = False
-    computer = kaldi_native_fbank.OnlineMfcc(options)
-    computer.accept_waveform(16_000, (samples * 32768.0).tolist())
-    computer.input_finished()
-    frames = [computer.get_frame(index) for index in range(computer.num_frames_ready)]
-    return np.asarray(frames, dtype=np.float64).reshape(-1, CEPSTRA) if frames else np.zeros((1, CEPSTRA))
-
-
-def _voiced(cepstra: Matrix) -> npt.NDArray[np.bool_]:
-    """Tell which frames are loud enough to carry a voice; cepstrum 0 is loudness."""
-    import numpy as np
-
-    loud, quiet = np.percentile(cepstra[:, 0], [95, 5])
-    return np.asarray(cepstra[:, 0] >= loud - (loud - quiet) * _QUIET_PART)
+    sure = [index for index, sound in enumerate(sounds) if sound.count >= MIN_VOICED_FRAMES]
+    sure = sure if len(sure) >= fewest else list(range(len(sounds)))
+    sure = sure[:: -(-len(sure) // MAX_CLUSTERED)]
+    sample = [sounds[index] for index in sure]
+    groups = voices.grouped(sample, usual=usual, fewest=fewest, most=most, apart=APART)
+    speakers = voices.Voices([voices.joined([sample[index] for index in group]) for group in groups], usual=usual)
+    likely = speakers.likelihoods(voices.Voices(sounds, usual=usual)).argmax(axis=1)
+    labels = [int(label) for label in likely]
+    for number, group in enumerate(groups):
+        for index in group:
+            labels[sure[index]] = number
+    return labels
 
 
 def _stretches(is_voiced: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return the stretches between pauses as (first frame, frame after the last), touching, covering every frame.
-
-    Speakers change at pauses nearly always: a window across one would blend two voices into a third.
-    """
+    """Return the stretches between pauses as (first frame, frame after the last), touching, covering every frame."""
     import numpy as np
 
     voiced = np.flatnonzero(is_voiced)
     cuts = [(before + after + 1) // 2 for before, after in pairwise(voiced.tolist()) if after - before > PAUSE_FRAMES]
     edges = [0, *cuts, len(is_voiced)]
     return list(pairwise(edges))
-
-
-def _summary(cepstra: Matrix, is_voiced: npt.NDArray[np.bool_]) -> tuple[Matrix, int]:
-    """Return (means and deviations without loudness, how many frames had a voice)."""
-    import numpy as np
-
-    voiced = cepstra[is_voiced, 1:]
-    used = voiced if len(voiced) >= MIN_VOICED_FRAMES // 2 else cepstra[:, 1:]
-    return np.concatenate([used.mean(axis=0), used.std(axis=0)]), len(voiced)
-
-
-def _clip_turns(windows: list[_Window], labels: list[int]) -> list[Turn]:
-    """Return the turns of one clip, touching each other; the last window reaches to the end of the clip.
-
-    Overlapping windows that disagree share their overlap in the middle. A single window that overlaps two of one
-    other speaker is taken for noise; one between two pauses is not, it may be a whole "yes".
-    """
-    smooth = list(labels)
-    for i in range(1, len(labels) - 1):
-        before, window, after = windows[i - 1 : i + 2]
-        is_inside = before.end_ms > window.start_ms and window.end_ms > after.start_ms
-        if is_inside and labels[i - 1] == labels[i + 1]:
-            smooth[i] = labels[i - 1]
-    turns = []
-    start_ms = windows[0].start_ms
-    for index, window in enumerate(windows):
-        is_last = index == len(windows) - 1
-        end_ms = window.end_ms if is_last else (windows[index + 1].start_ms + window.end_ms) // 2
-        turns.append(Turn(start_ms, end_ms, speaker_id(smooth[index])))
-        start_ms = end_ms
-    return turns
 
 
 def _joined(turns: list[Turn]) -> list[Turn]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from transcription.speech.errors import UnknownLanguage
 from transcription.speech.options import TranscriptionOptions
@@ -32,12 +32,12 @@ class Recognition:
     language_probability: float | None = None
 
 
-class Engine(Protocol):
-    """Recognises speech. Clips are independent of each other: an engine may batch those of many recordings.
+class Described(Protocol):
+    """What an engine says of itself.
 
     name: short, shown to customers in the result.
     languages: ISO 639-1 codes that it accepts, None for "any".
-    max_clip_ms, pause_ms: how it wants recordings cut (see `cutting.clips`).
+    max_clip_ms, pause_ms, fills_clips: how it wants recordings cut (see `cutting.clips`).
     notes: what a reader of its results should know, in plain English.
     honours: names of the options among "prompt", "hotwords" and "translate" that it acts on.
     """
@@ -55,18 +55,64 @@ class Engine(Protocol):
     def pause_ms(self) -> int: ...
 
     @property
+    def fills_clips(self) -> bool: ...
+
+    @property
     def notes(self) -> tuple[str, ...]: ...
 
     @property
     def honours(self) -> frozenset[str]: ...
 
+
+class Engine(Described, Protocol):
+    """Recognises speech. Clips are independent of each other: an engine may batch those of many recordings."""
+
     def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
         """Return one Recognition per clip, in the same order.
 
         clips: float32 arrays, 16 kHz mono, -1 to 1, each at most `max_clip_ms` long (a little more is tolerated).
-        The same clip gives the same words whatever was recognised before it.
+        The same clip gives the same words whatever was recognised before it. Without `options.language`, each clip
+        is heard in its own language; `language.stream` settles on one per recording.
         Raises UnknownLanguage, EngineFailed or EngineUnavailable.
         """
+        ...
+
+
+@runtime_checkable
+class StreamingEngine(Described, Protocol):
+    """An engine that works while its caller makes the next clip ready."""
+
+    def stream(self, clips: Iterable[Samples], *, options: TranscriptionOptions) -> Iterator[Recognition]:
+        """Yield one Recognition per clip, in order, taking clips from the iterator a bounded number ahead.
+
+        Raises what `Engine.recognise` raises, and what the iterator raises.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchEngine(Described, Protocol):
+    """An engine that takes clips of several recordings at once, each with its own options.
+
+    max_batch: how many clips it takes at once.
+    Two threads use it: one calls `prepare`, the other all else.
+    """
+
+    @property
+    def max_batch(self) -> int: ...
+
+    def prepare(self, clip: Samples) -> Any:
+        """Return what `recognise_batch` takes for this clip. Safe beside a running `recognise_batch`."""
+        ...
+
+    def bucket(self, options: TranscriptionOptions) -> Hashable:
+        """Return a value that is equal for options that can share a batch. Raises OptionError for unusable ones."""
+        ...
+
+    def recognise_batch(
+        self, prepared: Sequence[Any], options: Sequence[TranscriptionOptions]
+    ) -> Iterator[tuple[int, Recognition]]:
+        """Yield (index, recognition) once for each clip, the quick ones first. All clips are of one bucket."""
         ...
 
 

@@ -1,8 +1,9 @@
-"""The engine process: loads one model once and recognises clips for all workers of this machine.
+"""The engine process: loads models once and serves the workers of this machine.
 
-`python -m transcription.speech.engines.host NAME ipc:///path/to/engine.sock`, or `serve(...)`. The main thread talks,
-a second thread loads and computes; nothing is forked, since a process that has loaded CTranslate2 hangs after a
-fork. The socket is reachable by its owner only: what comes in is trusted to be our own workers, yet bounded.
+`python -m transcription.speech.engines.host NAME ipc:///path/to/engine.sock`, or `serve(...)`. The main thread talks
+and never computes; services (`service.Service`) load and compute in threads of their own, one service for each kind
+of request. Nothing is forked, since a process that has loaded CTranslate2 hangs after a fork. The socket is reachable
+by its owner only: what comes in is trusted to be our own workers, yet bounded.
 """
 
 from __future__ import annotations
@@ -14,11 +15,9 @@ import os
 import queue
 import secrets
 import signal
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,205 +25,210 @@ import zmq
 
 from transcription.speech import registry
 from transcription.speech.engines import protocol
-from transcription.speech.engines.base import Engine
+from transcription.speech.engines.recogniser import Recogniser
+from transcription.speech.engines.service import Request, Service
+from transcription.speech.engines.shelf import Shelf
 from transcription.speech.errors import EngineFailed, EngineUnavailable, SpeechError
-from transcription.speech.options import TranscriptionOptions
 
 logger = logging.getLogger(__name__)
 
-# Requests that wait beyond either are told to come again, so that memory stays bounded (8 clips of 15 s are 8 MB).
-MAX_QUEUED = 32
-MAX_QUEUED_BYTES = 256 << 20
 POLL_MS = 500
 # How long a stop waits for the batch at hand; its worker asks the next process again in any case.
 STOP_SECONDS = 5.0
-_INBOX = "inproc://computed"
+# Workers that wait for an answer ping twice a second. One that is silent for this long is gone, or stopped; should it
+# come back, it asks again.
+VANISHED_SECONDS = 30.0
 
 
-@dataclass(slots=True)
-class _Request:
-    id: str
-    client: bytes
-    options: TranscriptionOptions
-    frames: list[bytes]
-
-
-def serve(engine_name: str, *, address: str) -> None:
-    """Serve clips at `address` ("ipc://" and a path) until SIGTERM or SIGINT.
+def serve(recogniser: Recogniser, *services: Service, address: str) -> None:
+    """Serve at `address` ("ipc://" and a path) until SIGTERM or SIGINT.
 
     Call it in the main thread of a process that does nothing else. Makes the socket's folder if need be.
-    Raises UnknownEngine, EngineUnavailable when the model does not load or another process serves this address.
+    Raises EngineUnavailable when the default model does not load or another process serves this address.
     """
     path = protocol.socket_path(address)
     with _owned(path):
-        host = _Host(engine_name, address=address)
+        host = _Host(recogniser, services, address=address)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, host.stop)
         host.run(path)
 
 
 class _Host:
-    """Main thread: sockets and queue. Second thread: `_compute`. They share the queue and an inproc socket only."""
+    """Owns the socket and knows every request that is not yet answered. Only `_send_later` is safe in any thread."""
 
-    def __init__(self, engine_name: str, *, address: str) -> None:
-        self._engine_name, self._address = engine_name, address
+    def __init__(self, recogniser: Recogniser, services: Sequence[Service], *, address: str) -> None:
+        self._recogniser = recogniser
+        self._services: dict[str, Service] = {one.kind: one for one in (recogniser, *services)}
+        self._address = address
         self._instance = secrets.token_hex(8)
-        self._state = "loading"
-        self._engine: Engine | None = None
         self._failure: BaseException | None = None
         self._is_stopping = False
         self._started = time.monotonic()
-        self._requests: dict[str, _Request] = {}  # asked for and not yet answered, by id
-        self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
-        self._counts = {"requests": 0, "clips": 0, "audio_ms": 0, "busy_ms": 0, "failures": 0}
-        self._context = zmq.Context()
+        self._requests: dict[str, Request] = {}
+        self._heard_at: dict[bytes, float] = {}  # by client
+        self._swept_at = time.monotonic()
+        self._answers: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
 
     def stop(self, *_: Any) -> None:
         """Ask the main loop to end; a signal handler."""
         self._is_stopping = True
 
     def run(self, path: Path) -> None:
-        router = self._context.socket(zmq.ROUTER)
+        context = zmq.Context()
+        router = context.socket(zmq.ROUTER)
         router.setsockopt(zmq.LINGER, 500)
-        router.setsockopt(zmq.MAXMSGSIZE, protocol.MAX_CLIP_BYTES)
-        inbox = self._context.socket(zmq.PULL)
-        inbox.bind(_INBOX)
+        router.setsockopt(zmq.MAXMSGSIZE, max(one.max_frame_bytes for one in self._services.values()))
         mask = os.umask(0o177)
         try:
             router.bind(self._address)
         finally:
             os.umask(mask)
         path.chmod(0o600)
-        worker = threading.Thread(target=self._compute, name="compute", daemon=True)
-        worker.start()
+        for service in self._services.values():
+            service.start(self._send_later, self._fail)
         try:
-            self._loop(router, inbox)
+            self._loop(router)
         finally:
-            self._queue.put(None)
-            worker.join(timeout=STOP_SECONDS)
-            self._drain(router, inbox)
+            for service in self._services.values():
+                service.stop()
+            if self._failure is None:
+                self._recogniser.join(STOP_SECONDS)
+                self._send(router)
             router.close()
             path.unlink(missing_ok=True)
-            if not worker.is_alive():
-                inbox.close()
-                self._context.term()
+            context.term()
         if self._failure is not None:
             if isinstance(self._failure, SpeechError):
                 raise self._failure
-            raise EngineUnavailable(f"The engine {self._engine_name!r} could not be loaded.") from self._failure
+            raise EngineUnavailable("The engine failed.") from self._failure
 
-    def _loop(self, router: zmq.Socket[bytes], inbox: zmq.Socket[bytes]) -> None:
+    def _send_later(self, request_id: str, answer: dict[str, Any]) -> None:
+        self._answers.put((request_id, answer))
+        self._wake()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        self._wake()
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_write, b"\0")
+        except BlockingIOError:
+            pass  # a full pipe wakes too
+        except OSError:
+            logger.debug("the loop has ended")
+
+    def _loop(self, router: zmq.Socket[bytes]) -> None:
         poller = zmq.Poller()
         poller.register(router, zmq.POLLIN)
-        poller.register(inbox, zmq.POLLIN)
+        poller.register(self._wake_read, zmq.POLLIN)
         while not self._is_stopping and self._failure is None:
             ready = dict(poller.poll(POLL_MS))
-            if inbox in ready:
-                self._drain(router, inbox)
+            if self._wake_read in ready:
+                os.read(self._wake_read, 65536)
+            self._send(router)
             if router in ready:
                 client, *frames = router.recv_multipart()
-                self._answer(router, client, frames)
+                self._heard_at[client] = time.monotonic()
+                answer = self._take(client, frames)
+                if answer is not None:
+                    self._send(router)  # a pong must not overtake the answers that it does not know any more
+                    router.send_multipart([client, protocol.pack(answer)])
+            if time.monotonic() - self._swept_at > VANISHED_SECONDS / 6:
+                self._sweep()
 
-    def _answer(self, router: zmq.Socket[bytes], client: bytes, frames: list[bytes]) -> None:
-        """Answer a ping, take a request in, or say why not. What is neither is dropped."""
+    def _take(self, client: bytes, frames: list[bytes]) -> dict[str, Any] | None:
+        """Return what to answer at once: to a ping, a busy queue or a bad request. What is none of ours is dropped."""
         message = protocol.unpack(frames[0]) if frames else {}
-        kind, request_id = message.get("kind"), str(message.get("id", ""))
-        answer: dict[str, Any] | None = None
+        kind, request_id = str(message.get("kind")), str(message.get("id", ""))
         if kind == "ping":
-            answer = {"kind": "pong", "is_known": message.get("about") in self._requests, **self._health()}
-        elif kind == "recognise" and request_id in self._requests:
+            about = _texts(message.get("about"))
+            for one in about:
+                if one in self._requests:
+                    self._requests[one].client = client
+            if message.get("model"):
+                self._recogniser.want(str(message["model"]))
+            unknown = [one for one in about if one not in self._requests]
+            return {"id": request_id, "kind": "pong", "unknown": unknown, **self._health()}
+        if kind == "cancel":
+            self._forget(_texts(message.get("ids")))
+            return None
+        if kind not in self._services or not request_id:
+            return None
+        if request_id in self._requests:
             self._requests[request_id].client = client  # asked again over a new connection
-        elif kind == "recognise" and self._is_full():
-            answer = {"kind": "busy"}
-        elif kind == "recognise":
-            try:
-                protocol.check_size(frames[1:])
-                options = TranscriptionOptions.from_dict(message.get("options") or {})
-            except (SpeechError, TypeError, AttributeError) as error:
-                failure = error if isinstance(error, SpeechError) else EngineFailed()
-                answer = {"kind": "error", "error": failure.to_dict()}
-            else:
-                request = _Request(request_id, client, options, frames[1:])
-                self._requests[request_id] = request
-                self._queue.put(request)
-        if answer is not None:
-            router.send_multipart([client, protocol.pack({"id": request_id, **answer})])
+            return None
+        request = Request(request_id, kind, client, message, frames[1:])
+        try:
+            answer = self._services[kind].take(request)
+        except (SpeechError, TypeError, AttributeError, ValueError) as error:
+            failure = error if isinstance(error, SpeechError) else EngineFailed()
+            answer = {"kind": "error", "error": failure.to_dict()}
+        if answer is None:
+            request.frames = []
+            self._requests[request_id] = request
+            return None
+        return {"id": request_id, **answer}
 
-    def _is_full(self) -> bool:
-        waiting_bytes = sum(len(frame) for request in self._requests.values() for frame in request.frames)
-        return len(self._requests) >= MAX_QUEUED or waiting_bytes >= MAX_QUEUED_BYTES
-
-    def _drain(self, router: zmq.Socket[bytes], inbox: zmq.Socket[bytes]) -> None:
+    def _send(self, router: zmq.Socket[bytes]) -> None:
         """Send what has been computed to those who asked for it."""
         while True:
             try:
-                answer = inbox.recv(zmq.NOBLOCK)
-            except zmq.Again:
+                request_id, answer = self._answers.get_nowait()
+            except queue.Empty:
                 return
-            request = self._requests.pop(str(protocol.unpack(answer).get("id")), None)
+            request = self._requests.pop(request_id, None)
             if request is not None:
-                router.send_multipart([request.client, answer])
+                router.send_multipart([request.client, protocol.pack({"id": request_id, **answer})])
+
+    def _sweep(self) -> None:
+        """Drop what was asked by clients that are not heard of any more."""
+        self._swept_at = now = time.monotonic()
+        gone = {client for client, heard_at in self._heard_at.items() if now - heard_at > VANISHED_SECONDS}
+        self._heard_at = {client: heard_at for client, heard_at in self._heard_at.items() if client not in gone}
+        left = [one.id for one in self._requests.values() if one.client in gone]
+        if left:
+            logger.info("dropping %d requests of clients that vanished", len(left))
+            self._forget(left)
+
+    def _forget(self, ids: Sequence[str]) -> None:
+        by_kind: dict[str, list[str]] = {}
+        for one in ids:
+            request = self._requests.pop(one, None)
+            if request is not None:
+                by_kind.setdefault(request.kind, []).append(one)
+        for kind, of_kind in by_kind.items():
+            self._services[kind].drop(of_kind)
 
     def _health(self) -> dict[str, Any]:
-        engine = self._engine
+        resident, peak = _memory_mb()
         return {
             "instance": self._instance,
-            "state": self._state,
             "pid": os.getpid(),
             "uptime_ms": round((time.monotonic() - self._started) * 1000),
             "waiting": len(self._requests),
-            **self._counts,
-            "engine": None
-            if engine is None
-            else {
-                "name": engine.name,
-                "languages": None if engine.languages is None else sorted(engine.languages),
-                "max_clip_ms": engine.max_clip_ms,
-                "pause_ms": engine.pause_ms,
-                "notes": list(engine.notes),
-                "honours": sorted(engine.honours),
-            },
+            "memory_mb": resident,
+            "peak_memory_mb": peak,
+            **self._recogniser.health(),
+            "services": {kind: one.health() for kind, one in self._services.items() if one is not self._recogniser},
         }
 
-    def _compute(self) -> None:
-        """Second thread: load the model, then one request after the other."""
-        outbox = self._context.socket(zmq.PUSH)
-        outbox.connect(_INBOX)
-        outbox.setsockopt(zmq.LINGER, 0)
-        try:
-            self._engine = registry.load_engine(self._engine_name)
-            self._state = "ready"
-            logger.info("engine %s is ready", self._engine.name)
-        except Exception as error:  # noqa: BLE001 - whatever keeps it from loading ends the process, in `run`
-            self._failure = error
-            return
-        try:
-            while (request := self._queue.get()) is not None and not self._is_stopping:
-                outbox.send(protocol.pack({"id": request.id, **self._recognise(self._engine, request)}))
-        finally:
-            outbox.close()
 
-    def _recognise(self, engine: Engine, request: _Request) -> dict[str, Any]:
-        started = time.monotonic()
-        self._counts["requests"] += 1
-        try:
-            clips = protocol.unpack_clips(request.frames)
-            heard = []
-            for clip in clips:  # one at a time, so that the other thread can answer pings in between
-                heard.extend(engine.recognise([clip], options=request.options))
-                time.sleep(0)
-            self._counts["clips"] += len(clips)
-            self._counts["audio_ms"] += sum(len(clip) for clip in clips) // 16
-            return {"kind": "result", "recognitions": [protocol.recognition_to_list(one) for one in heard]}
-        except SpeechError as error:
-            self._counts["failures"] += 1
-            return {"kind": "error", "error": error.to_dict()}
-        except Exception:
-            self._counts["failures"] += 1
-            logger.exception("recognition crashed")
-            return {"kind": "error", "error": EngineFailed().to_dict()}
-        finally:
-            self._counts["busy_ms"] += round((time.monotonic() - started) * 1000)
+def _texts(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []
+
+
+def _memory_mb() -> tuple[int, int]:
+    """Return (resident, highest resident) memory of this process; zeros where /proc is not to be had."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    except OSError:
+        return 0, 0
+    return tuple(int(lines.get(name, "0 kB").split()[0]) // 1024 for name in ("VmRSS", "VmHWM"))  # type: ignore[return-value]
 
 
 @contextmanager
@@ -243,10 +247,13 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("engine", choices=sorted(registry.ENGINES))
     arguments.add_argument("address", help="ipc:// and the path of a socket")
+    arguments.add_argument("--model", action="append", default=[], help="NAME=FOLDER; the first one is the default")
     given = arguments.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    sources = dict(one.split("=", 1) for one in given.model) or {"standard": "", "premium": ""}
+    load = registry.engine_loader(given.engine)
     try:
-        serve(given.engine, address=given.address)
+        serve(Recogniser(Shelf(sources, load)), address=given.address)
     except SpeechError as error:
         raise SystemExit(error.message) from error
 

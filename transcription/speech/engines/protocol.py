@@ -1,15 +1,23 @@
 """What workers and the engine process say to each other: msgpack over a local ZeroMQ socket.
 
-    worker                                   engine process
-    {"kind": "ping", "id", "about"}       -> {"id", "kind": "pong", "is_known", "state", "engine": {...}, ...}
-    {"kind": "recognise", "id", "options"}
-      + one frame of float32 per clip     -> {"id", "kind": "result", "recognitions": [...]}
-                                           | {"id", "kind": "busy"}      queue full or stopping: ask again later
-                                           | {"id", "kind": "error", "error": {"type", "message", "data"}}
+    worker                                          engine process
+    {"kind": "ping", "id", "about": [id, ...],
+     "model"}                                    -> {"id", "kind": "pong", "unknown": [id, ...], "state", ...}
+    {"kind": "recognise", "id", "job", "priority",
+     "model", "options"} + one frame of float32  -> {"id", "kind": "result", "recognition": [...]}
+                                                  | {"id", "kind": "busy"}      queue full: ask again later
+                                                  | {"id", "kind": "error", "error": {"type", "message", "data"}}
+    {"kind": "cancel", "ids": [id, ...]}         -> nothing; what waits is dropped, what is computed is not answered
 
 `id` is chosen by the worker and unique; the engine process answers the same id once, to whoever asked for it last.
-`about` is the id of a request: messages keep their order, so a pong that comes before its answer and does not know
-it (`is_known`) shows that the process which took the request is gone, and the worker asks again.
+`about` names requests: messages keep their order, so a pong that comes before their answers and does not know them
+(`unknown`) shows that the process which took them is gone or dropped them, and the worker asks again. Whoever is
+silent for `host.VANISHED_SECONDS` is taken for gone, and its waiting requests are dropped.
+
+Any other `kind` goes to the service that the engine process was given for it (`service.Service`), with the frames
+that follow; its fields beside `kind`, `id`, `job` and `priority`, and those of its result, are that service's own.
+`exchange.Exchange` is the worker's side of all kinds. `job` names the job, for fairness between jobs; `priority` is
+one of PRIORITIES; `model` one of the names that the engine process was given ("standard", "premium").
 """
 
 from __future__ import annotations
@@ -20,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from transcription.speech.engines.base import Recognition
+from transcription.speech.engines.base import Described, Recognition
 from transcription.speech.errors import EngineFailed, EngineUnavailable
 from transcription.speech.transcript import Word
 
@@ -30,7 +38,7 @@ if TYPE_CHECKING:
 
     Samples = npt.NDArray[np.float32]
 
-MAX_CLIPS = 64
+PRIORITIES = ("interactive", "standard", "bulk")
 MAX_CLIP_BYTES = 4 * 16_000 * 35  # 30 s and some tolerance
 # A Unix socket's path has 107 bytes on Linux, 103 on macOS.
 MAX_PATH_BYTES = 100
@@ -62,22 +70,24 @@ def unpack(frame: bytes) -> dict[str, Any]:
     return message if isinstance(message, dict) else {}
 
 
-def pack_clips(clips: Sequence[Samples]) -> list[bytes]:
-    """Return one frame of little-endian float32 per clip."""
-    return [clip.astype("<f4", copy=False).tobytes() for clip in clips]
+def pack_clip(clip: Samples) -> bytes:
+    """Return the frame of a clip: little-endian float32. Raises EngineFailed for one that is too long."""
+    frame = clip.astype("<f4", copy=False).tobytes()
+    check_clip([frame])
+    return frame
 
 
-def check_size(frames: Sequence[bytes]) -> None:
-    """Raise EngineFailed when the frames of clips are too many, too long or not float32."""
-    if len(frames) > MAX_CLIPS or any(len(frame) > MAX_CLIP_BYTES or len(frame) % 4 for frame in frames):
-        raise EngineFailed("The clips sent to the engine are too many or too long.")
+def check_clip(frames: Sequence[bytes]) -> None:
+    """Raise EngineFailed unless the frames are one clip of float32 that is not too long."""
+    if len(frames) != 1 or len(frames[0]) > MAX_CLIP_BYTES or len(frames[0]) % 4:
+        raise EngineFailed("The clip sent to the engine is too long or not float32.")
 
 
-def unpack_clips(frames: Sequence[bytes]) -> list[Samples]:
-    """Return the clips, after `check_size`."""
+def unpack_clip(frame: bytes) -> Samples:
+    """Return the clip, after `check_clip`."""
     import numpy as np
 
-    return [np.frombuffer(frame, dtype="<f4").astype(np.float32, copy=False) for frame in frames]
+    return np.frombuffer(frame, dtype="<f4").astype(np.float32, copy=False)
 
 
 def recognition_to_list(heard: Recognition) -> list[Any]:
@@ -90,3 +100,18 @@ def recognition_from_list(packed: list[Any]) -> Recognition:
     """Rebuild what `recognition_to_list` made."""
     language, probability, words = packed
     return Recognition(words=tuple(Word(*word) for word in words), language=language, language_probability=probability)
+
+
+def description(engine: Described, *, max_batch: int) -> dict[str, Any]:
+    """Return what a pong says of an engine; in_flight is how many clips one job should keep asking for."""
+    return {
+        "name": engine.name,
+        "languages": None if engine.languages is None else sorted(engine.languages),
+        "max_clip_ms": engine.max_clip_ms,
+        "pause_ms": engine.pause_ms,
+        "fills_clips": engine.fills_clips,
+        "notes": list(engine.notes),
+        "honours": sorted(engine.honours),
+        "max_batch": max_batch,
+        "in_flight": max_batch + max(1, max_batch // 2),
+    }

@@ -1,22 +1,17 @@
-"""A worker's side of the engine process: looks like an engine, holds no model.
-
-Loses nothing when the engine process dies: the next one does not know the request, and it is sent again. Not safe
-for threads; may be made before a fork, since it connects on first use and anew in a forked child.
-"""
+"""A worker's side of the engine process: looks like an engine, holds no model."""
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import zmq
-
 from transcription.speech import errors
-from transcription.speech.engines import protocol
-from transcription.speech.engines.base import Recognition
+from transcription.speech.engines import language, protocol
+from transcription.speech.engines.base import Recognition, check_language
+from transcription.speech.engines.exchange import STEP_SECONDS, Exchange, health
 from transcription.speech.options import TranscriptionOptions
 
 if TYPE_CHECKING:
@@ -25,24 +20,37 @@ if TYPE_CHECKING:
 
     Samples = npt.NDArray[np.float32]
 
+__all__ = ["RemoteEngine", "health"]
+
 TIMEOUT_SECONDS = 300.0
-PING_SECONDS = 0.5
-# An engine that computes may hold its interpreter's lock for seconds. Without a word for this long, connect anew.
-SILENCE_SECONDS = 20.0
-BUSY_SECONDS = 0.5
 
 
 class RemoteEngine:
-    """Implements `engines.base.Engine` by asking the process at `address` ("ipc://" and a path).
+    """Implements `engines.base.Engine` and `StreamingEngine` by asking the engine process.
 
-    timeout_seconds: how long one call may take in all, engine restarts and a full queue included.
-    Every member raises EngineUnavailable when no engine process answers before that.
+    addresses: "ipc://" and a path each; of several, the least busy is asked, and another one when it dies.
+    model: a name that the engine process knows, "" for its default. job_id: for fairness between jobs.
+    priority: one of `protocol.PRIORITIES`.
+    should_stop: asked at least every half second; when it returns true, Stopped is raised; what it raises is raised.
+    timeout_seconds: how long to go on without any engine process. Every member raises EngineUnavailable then.
     """
 
-    def __init__(self, address: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        protocol.socket_path(address)
-        self._address, self._timeout_seconds = address, timeout_seconds
-        self._connection: _Connection | None = None
+    def __init__(
+        self,
+        addresses: str | Sequence[str],
+        *,
+        model: str = "",
+        job_id: str = "",
+        priority: str = "standard",
+        should_stop: Callable[[], bool] = lambda: False,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self._addresses = [addresses] if isinstance(addresses, str) else list(addresses)
+        for address in self._addresses:
+            protocol.socket_path(address)
+        self._model, self._job_id, self._priority = model, job_id, priority
+        self._should_stop, self._timeout_seconds = should_stop, timeout_seconds
+        self._exchange: Exchange | None = None
         self._described: dict[str, Any] | None = None
 
     @property
@@ -63,6 +71,10 @@ class RemoteEngine:
         return int(self._describe()["pause_ms"])
 
     @property
+    def fills_clips(self) -> bool:
+        return bool(self._describe()["fills_clips"])
+
+    @property
     def notes(self) -> tuple[str, ...]:
         return tuple(self._describe()["notes"])
 
@@ -72,139 +84,154 @@ class RemoteEngine:
 
     def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
         """See `Engine.recognise`. Also raises what the engine raised, rebuilt."""
-        if not clips:
-            return []
-        request_id = secrets.token_hex(12)
-        message = {"kind": "recognise", "id": request_id, "options": options.to_dict()}
-        packed = protocol.pack_clips(clips)
-        protocol.check_size(packed)
-        answer = self._ask(request_id, [protocol.pack(message), *packed])
-        if answer["kind"] == "error":
-            raise errors.from_dict(answer["error"], otherwise=errors.EngineFailed)
-        heard = [protocol.recognition_from_list(one) for one in answer["recognitions"]]
-        if len(heard) != len(clips):
-            raise errors.EngineFailed
-        return heard
+        return list(self.stream(clips, options=replace(options, mixed_languages=True)))
+
+    def stream(self, clips: Iterable[Samples], *, options: TranscriptionOptions) -> Iterator[Recognition]:
+        """See `StreamingEngine.stream`. Ending it early makes the engine drop what it has not begun."""
+        described = self._describe()
+        check_language(options.language, languages=self.languages, engine=self.name)
+        exchange = self._connected()
+        journey = _Journey(exchange, options, head=self._head())
+        source = iter(clips)
+        is_over = False
+        try:
+            while not (is_over and journey.is_done):
+                wait_seconds = 0.0
+                if not is_over and len(exchange) < int(described["in_flight"]):
+                    clip = next(source, None)
+                    if clip is None:
+                        is_over = True
+                    else:
+                        journey.send(clip)
+                elif not len(exchange):
+                    journey.decide()
+                else:
+                    wait_seconds = 2 * STEP_SECONDS
+                answer = exchange.receive(wait_seconds=wait_seconds)
+                if answer is not None:
+                    journey.take(*answer)
+                yield from journey.ripe()
+        finally:
+            exchange.cancel()
 
     def close(self) -> None:
-        """Let the connection go; the next call makes a new one."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+        """Drop what is still asked and let the connection go; the next call makes a new one."""
+        if self._exchange is not None:
+            self._exchange.cancel()
+            self._exchange.close()
 
-    def _ask(self, request_id: str, frames: list[bytes]) -> dict[str, Any]:
-        """Send the request, again if need be, until its answer comes. Raises EngineUnavailable at the deadline."""
-        deadline = time.monotonic() + self._timeout_seconds
-        is_sent = False
-        attempt = 0
-        heard_at = pinged_at = time.monotonic()
-        resend_at = 0.0
-        while (now := time.monotonic()) < deadline:
-            connection = self._connected()
-            if not is_sent and now >= resend_at:
-                attempt += 1
-                is_sent = connection.send(frames, wait_seconds=min(PING_SECONDS, deadline - now))
-            if is_sent and now - pinged_at >= PING_SECONDS:
-                connection.ping(str(attempt), about=request_id)
-                pinged_at = now
-            answer = connection.receive(wait_seconds=min(PING_SECONDS, deadline - now))
-            if answer is None:
-                if time.monotonic() - heard_at > SILENCE_SECONDS:
-                    self.close()
-                    is_sent, heard_at = False, time.monotonic()
-                continue
-            heard_at = time.monotonic()
-            if answer.get("kind") == "pong":
-                self._described = answer["engine"] or self._described
-                # It answers in order: had it got the request, it would know it or have answered it by now.
-                if answer.get("id") == str(attempt) and not answer["is_known"]:
-                    is_sent = False
-            elif answer.get("id") == request_id and answer["kind"] == "busy":
-                is_sent, resend_at = False, time.monotonic() + BUSY_SECONDS
-            elif answer.get("id") == request_id:
-                return answer
-        raise errors.EngineUnavailable
+    def _head(self) -> dict[str, Any]:
+        return {"kind": "recognise", "job": self._job_id, "priority": self._priority, "model": self._model}
+
+    def _connected(self) -> Exchange:
+        if self._exchange is None:
+            self._exchange = Exchange(
+                self._addresses,
+                timeout_seconds=self._timeout_seconds,
+                should_stop=self._should_stop,
+                model=self._model,
+            )
+        return self._exchange
 
     def _describe(self) -> dict[str, Any]:
-        """Return what the engine says of itself, asked once."""
-        deadline = time.monotonic() + self._timeout_seconds
+        """Return what the engine says of the model, asked once. Waits for as long as it loads."""
+        if self._described is None and len(self._addresses) > 1:
+            self._put_the_least_busy_first()
+        alive_at = time.monotonic()
         while self._described is None:
-            state = health(self._address, min(2.0, max(0.05, deadline - time.monotonic())))
-            if state is not None and state["engine"] is not None:
-                self._described = state["engine"]
-            elif time.monotonic() >= deadline:
+            if self._should_stop():
+                raise errors.Stopped
+            left = alive_at + self._timeout_seconds - time.monotonic()
+            if left <= 0:
                 raise errors.EngineUnavailable
-            elif state is not None:
-                time.sleep(0.1)  # it is still loading
+            state = health(self._addresses[0], max(0.05, min(0.5, left)), model=self._model)
+            if state is None:
+                self._addresses.append(self._addresses.pop(0))
+                continue
+            alive_at = time.monotonic()
+            self._described = state["engines"].get(self._model) if self._model else state["engine"]
+            if self._described is None:
+                self._check_hope(state)
+                time.sleep(0.05)
         return self._described
 
-    def _connected(self) -> _Connection:
-        if self._connection is not None and self._connection.pid != os.getpid():
-            self._connection = None  # a parent's socket must not be touched after a fork
-        if self._connection is None:
-            self._connection = _Connection(self._address)
-        return self._connection
+    def _check_hope(self, state: dict[str, Any]) -> None:
+        """Raise EngineUnavailable when the model will not come."""
+        if not self._model:
+            return
+        model = state["models"].get(self._model)
+        if model is None:
+            raise errors.EngineUnavailable(f"The engine has no model {self._model!r}.")
+        if model["state"] == "failed":
+            raise errors.EngineUnavailable(model["message"] or None)
+
+    def _put_the_least_busy_first(self) -> None:
+        """Order the engine processes by what waits there; equals by the job, so that jobs spread."""
+        first = zlib.crc32(self._job_id.encode()) % len(self._addresses)
+        spread = self._addresses[first:] + self._addresses[:first]
+        waiting = {}
+        for address in spread:
+            state = health(address, STEP_SECONDS)
+            waiting[address] = 1 << 30 if state is None else int(state["waiting"])
+        self._addresses = sorted(spread, key=lambda address: waiting[address])
 
 
-class _Connection:
-    """One DEALER socket. The context is the process's own: pyzmq makes a new one after a fork."""
+class _Journey:
+    """The clips of one stream: asked, answered, and asked again when the recording is in another language after all."""
 
-    def __init__(self, address: str) -> None:
-        self.pid = os.getpid()
-        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # queue nothing for a process that is not there
-        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-        self._socket.connect(address)
+    def __init__(self, exchange: Exchange, options: TranscriptionOptions, *, head: dict[str, Any]) -> None:
+        self._exchange, self._options, self._head = exchange, options, head
+        self._choice = language.Choice(options)
+        self._was_made = self._choice.is_made
+        self._numbers: dict[str, int] = {}  # id of the request -> number of the clip
+        self._frames: dict[int, bytes] = {}  # kept until the clip's recognition is final
+        self._heard: dict[int, Recognition] = {}
+        self._sent = self._judged = self._done = 0
 
-    def send(self, frames: list[bytes], *, wait_seconds: float) -> bool:
-        """Tell whether a process took the frames."""
-        if not self._socket.poll(max(1, round(wait_seconds * 1000)), zmq.POLLOUT):
-            return False
-        try:
-            self._socket.send_multipart(frames, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        return True
+    @property
+    def is_done(self) -> bool:
+        return self._done == self._sent
 
-    def ping(self, ping_id: str, *, about: str | None) -> bool:
-        """Ask whether a request is known; tell whether a process took the question."""
-        return self.send([protocol.pack({"kind": "ping", "id": ping_id, "about": about})], wait_seconds=0)
+    def send(self, clip: Samples) -> None:
+        """Ask for the next clip."""
+        self._frames[self._sent] = protocol.pack_clip(clip)
+        self._ask(self._sent)
+        self._sent += 1
 
-    def receive(self, *, wait_seconds: float) -> dict[str, Any] | None:
-        """Return the next message, None when none comes."""
-        if not self._socket.poll(max(1, round(wait_seconds * 1000)), zmq.POLLIN):
-            return None
-        return protocol.unpack(self._socket.recv_multipart()[0])
+    def take(self, request_id: str, answer: dict[str, Any]) -> None:
+        """Note an answer."""
+        number = self._numbers.pop(request_id)
+        self._heard[number] = protocol.recognition_from_list(answer["recognition"])
+        while not self._choice.is_made and self._judged in self._heard:
+            self._choice.hear(self._heard[self._judged])
+            self._judged += 1
+        if self._choice.is_made and not self._was_made:
+            self.decide()
+        elif self._choice.is_made:
+            self._judge(number)
 
-    def close(self) -> None:
-        """Let the socket go; in a forked child pyzmq leaves the parent's alone."""
-        self._socket.close()
+    def decide(self) -> None:
+        """Settle on the language by what is known, and ask again for clips that were heard in another one."""
+        self._choice.end()
+        if not self._was_made:
+            self._was_made = True
+            self._options = replace(self._options, language=self._choice.language)
+            for number in list(self._heard):
+                self._judge(number)
 
-    def __del__(self) -> None:
-        if hasattr(self, "_socket"):
-            self.close()
+    def ripe(self) -> Iterator[Recognition]:
+        """Yield what is final and next."""
+        while self._was_made and self._done in self._heard:
+            yield self._choice.settled(self._heard.pop(self._done))
+            self._done += 1
 
+    def _judge(self, number: int) -> None:
+        if self._choice.is_kept(self._heard[number]):
+            self._frames.pop(number, None)
+        else:
+            del self._heard[number]
+            self._ask(number)
 
-def health(address: str, timeout_seconds: float) -> dict[str, Any] | None:
-    """Return what the engine process says of itself, None when it does not answer in time.
-
-    Keys: instance, state ("loading" or "ready"), pid, uptime_ms, waiting, requests, clips, audio_ms, busy_ms,
-    failures, engine (None while loading; name, languages, max_clip_ms, pause_ms, notes, honours).
-    While it computes, an answer may take as long as one clip does: a few seconds with PocketSphinx.
-    """
-    deadline = time.monotonic() + timeout_seconds
-    connection = _Connection(address)
-    try:
-        is_sent = False
-        while (left := deadline - time.monotonic()) > 0:
-            if not is_sent:
-                is_sent = connection.send([protocol.pack({"kind": "ping", "id": ""})], wait_seconds=left)
-                continue
-            answer = connection.receive(wait_seconds=left)
-            if answer is not None and answer.get("kind") == "pong":
-                return answer
-        return None
-    finally:
-        connection.close()
+    def _ask(self, number: int) -> None:
+        message = {**self._head, "options": self._options.to_dict()}
+        self._numbers[self._exchange.ask(message, [self._frames[number]])] = number

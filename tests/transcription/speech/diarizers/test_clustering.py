@@ -99,6 +99,29 @@ def test_same_recording_gives_the_same_turns():
     assert turns(samples) == turns(samples)
 
 
+@pytest.mark.parametrize("file", ["sentence-slt.wav", "sentence-rms.wav"])
+@pytest.mark.parametrize("count", [2, 5, 20])
+def test_one_sentence_again_and_again_is_one_speaker(file, count):
+    """Each of its halves once made a cluster of its own, for how alike its copies are."""
+    assert {turn.speaker for turn in turns(np.tile(load(file), count))} == {"S1"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_first_sentences_of_a_dialogue_are_told_apart(count):
+    slt, rms = spoken_by("dialogue.flac", "S1"), spoken_by("dialogue.flac", "S2")
+    said = [slt[0], rms[0], slt[1], rms[1]][: count + 1]
+    pause = np.zeros(6_000, dtype=np.float32)
+    found = turns(np.concatenate([part for one in said for part in (one, pause)]))
+    assert [turn.speaker for turn in found] == ["S1", "S2", "S1", "S2"][: count + 1]
+
+
+def test_hiss_changes_nothing():
+    samples = load("dialogue.flac")
+    loudness = np.sqrt((samples**2).mean())
+    hiss = np.random.default_rng(7).normal(0, loudness / 20, len(samples)).astype(np.float32)
+    assert [turn.speaker for turn in turns(samples + hiss)] == [turn.speaker for turn in turns(samples)]
+
+
 def test_repeated_recording_has_no_more_speakers():
     """Copies once formed clusters of their own: an hour of one repeated dialogue had 20 speakers."""
     assert len({turn.speaker for turn in turns(np.tile(load("dialogue.flac"), 6))}) == 2

@@ -1,0 +1,174 @@
+"""Real recognition by the tiny Whisper; only the gates' inputs are made up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.fixtures import tiny_whisper
+from transcription.speech import audio
+from transcription.speech.engines import faster_whisper
+from transcription.speech.errors import EngineUnavailable, UnknownLanguage
+from transcription.speech.options import TranscriptionOptions
+
+SHORT = [one for one in tiny_whisper.samples().values() if one.text and one.path.name not in ("en-long.flac",)]
+OPTIONS = TranscriptionOptions()
+
+
+def load(name):
+    return np.concatenate(list(audio.windows(tiny_whisper.SAMPLES / name, max_duration_ms=600_000)))
+
+
+def text(recognition):
+    return " ".join(word.text for word in recognition.words)
+
+
+def wrong_words(heard, said):
+    """How many words differ, position by position from both ends: enough for one or two slips."""
+    return len(set(said.split()) ^ set(heard.split()))
+
+
+@pytest.fixture(scope="module")
+def heard_together(whisper):
+    recognitions = whisper.recognise([load(one.path.name) for one in SHORT], options=OPTIONS)
+    return dict(zip([one.path.name for one in SHORT], recognitions, strict=True))
+
+
+@pytest.mark.parametrize("sample", SHORT, ids=lambda one: one.path.name)
+def test_text_and_language_are_right_in_a_mixed_batch(sample, heard_together):
+    heard = heard_together[sample.path.name]
+    assert heard.language == sample.language
+    assert heard.language_probability > 0.9
+    assert wrong_words(text(heard), sample.text) <= 2
+
+
+def test_a_clip_gives_the_same_beside_any_neighbours(whisper, heard_together):
+    for name in ("en-hello.wav", "es-hola.wav", "en-meeting.flac"):
+        assert whisper.recognise([load(name)], options=OPTIONS) == [heard_together[name]]
+
+
+def test_words_have_times_inside_the_clip(heard_together):
+    for sample in SHORT:
+        words = heard_together[sample.path.name].words
+        length_ms = len(load(sample.path.name)) // 16
+        assert [word.start_ms for word in words] == sorted(word.start_ms for word in words)
+        assert all(0 <= word.start_ms <= word.end_ms <= length_ms for word in words)
+        assert all(0 < word.probability <= 1 for word in words)
+        last = float(str(sample.turns[-1]["end"])) * 1000
+        assert abs(words[-1].end_ms - last) < 500
+
+
+def test_prompt_hotwords_and_task_reach_the_model(whisper, monkeypatch):
+    clip = load("es-hola.wav")
+    prompts = []
+    generate = whisper._generate
+    monkeypatch.setattr(whisper, "_generate", lambda e, p, **how: prompts.extend(p) or generate(e, p, **how))
+    asked = replace(OPTIONS, prompt="la reunión es hoy", hotwords=("Voxsite", "hola"), task="translate", language="es")
+    [heard] = whisper.recognise([clip], options=asked)
+    tokenizer = whisper._tokenizer("es", "translate")
+    [prompt] = prompts
+    assert prompt[-4:] == [*tokenizer.sot_sequence, tokenizer.no_timestamps]
+    assert prompt[0] == tokenizer.sot_prev
+    assert tokenizer.decode(prompt[1:-4]) == " Voxsite, hola la reunión es hoy"
+    assert heard.language == "es"
+    assert heard.language_probability is None
+    assert text(heard).startswith("hello")
+
+
+def test_endless_prompt_and_hotwords_leave_room_for_words(whisper):
+    asked = replace(OPTIONS, prompt="hello my name is " * 500, hotwords=("meeting",) * 500)
+    assert whisper.bucket(asked) == faster_whisper.MAX_PROMPT_TOKENS + 1
+    assert whisper.recognise([load("en-hello.wav")], options=asked)[0].words
+
+
+def test_prompts_of_one_length_share_a_batch_and_others_do_not(whisper):
+    one, other = replace(OPTIONS, prompt="hello"), replace(OPTIONS, prompt="goodbye", language="es", task="translate")
+    assert whisper.bucket(one) == whisper.bucket(other) != whisper.bucket(OPTIONS)
+
+
+def test_language_that_was_given_is_used_and_unknown_ones_are_refused(whisper):
+    clip = load("en-hello.wav")
+    [heard] = whisper.recognise([clip], options=replace(OPTIONS, language="es"))
+    assert (heard.language, heard.language_probability) == ("es", None)
+    with pytest.raises(UnknownLanguage):
+        whisper.recognise([clip], options=replace(OPTIONS, language="xx"))
+
+
+def test_silence_noise_tones_and_nothing_give_no_words(whisper):
+    seconds = np.arange(20 * 16_000) / 16_000
+    noise = np.random.default_rng(7).normal(size=20 * 16_000) * 0.1
+    chord = sum(np.sin(seconds * 2 * np.pi * pitch) for pitch in (220, 277, 330)) / 6
+    clips = [np.zeros(16_000), np.zeros(0), np.zeros(5), noise, np.sin(seconds * 2 * np.pi * 440) / 2, chord]
+    heard = whisper.recognise([clip.astype(np.float32) for clip in clips], options=OPTIONS)
+    assert [text(one) for one in heard] == [""] * len(clips)
+
+
+class Decoder:
+    """Stands in for CTranslate2's model: what it says is made up, and it remembers how it was asked."""
+
+    def __init__(self, whisper, *answers):
+        self.whisper, self.answers, self.temperatures = whisper, list(answers), []
+
+    def generate(self, encoded, prompts, **how):
+        self.temperatures.append(how.get("sampling_temperature", 0))
+        said, score, no_speech = self.answers.pop(0)
+        tokens = self.whisper._tokenizer("en", "transcribe").encode(" " + said)
+        return [SimpleNamespace(sequences_ids=[tokens], scores=[score], no_speech_prob=no_speech) for _ in prompts]
+
+    def __getattr__(self, name):
+        return getattr(self.whisper._whisper.real, name)
+
+
+@pytest.fixture
+def decoder(whisper, monkeypatch):
+    def make(*answers):
+        decoder = Decoder(whisper, *answers)
+        monkeypatch.setattr(whisper._whisper, "real", whisper._whisper.model, raising=False)
+        monkeypatch.setattr(whisper._whisper, "model", decoder)
+        return decoder
+
+    return make
+
+
+LOOP = "thank you " * 40
+
+
+@pytest.mark.parametrize(
+    ("answers", "words", "temperatures"),
+    [
+        ([("hello", -0.2, 0.9)], "hello", [0]),  # sure of the words: no silence, whatever no_speech says
+        ([("hello", -3.0, 0.9)], "", [0]),  # both say silence
+        ([("hello", -3.0, 0.1), ("goodbye", -0.3, 0.1)], "goodbye", [0, 0.2]),  # unsure: tried again
+        ([(LOOP, -0.2, 0.1), ("thank you", -0.3, 0.1)], "thank you", [0, 0.2]),  # in circles: tried again
+        ([("hello", -6.0, 0.1), ("one", -5.0, 0.1), ("two", -4.0, 0.1), ("six", -9.0, 0.1)], "two", [0, 0.2, 0.4, 0.8]),
+        ([(LOOP, -0.2, 0.1)] * 4, "thank you thank you", [0, 0.2, 0.4, 0.8]),  # for ever: cut
+    ],
+    ids=["sure", "silence", "unsure", "loop", "best-of-all", "loop-for-ever"],
+)
+def test_hallucinations_are_gated(answers, words, temperatures, whisper, decoder):
+    made = decoder(*answers)
+    [heard] = whisper.recognise([load("en-hello.wav")], options=OPTIONS)
+    assert text(heard) == words
+    assert made.temperatures == temperatures
+
+
+def test_second_tries_give_the_same_words_every_time(whisper, monkeypatch):
+    monkeypatch.setattr(faster_whisper.hallucination, "UNSURE_BELOW", -0.0001)
+    names = ("en-hello.wav", "en-order.flac")
+    forward = [whisper.recognise([load(name)], options=OPTIONS) for name in names]
+    backward = [whisper.recognise([load(name)], options=OPTIONS) for name in reversed(names)]
+    assert forward == backward[::-1]
+
+
+def test_missing_model_is_said(tmp_path):
+    with pytest.raises(EngineUnavailable):
+        faster_whisper.FasterWhisperEngine(model=str(tmp_path), name="nothing", device="cpu")
+
+
+def test_turbo_and_english_models_do_not_claim_to_translate():
+    assert faster_whisper.translates("large-v3", None)
+    assert not faster_whisper.translates("large-v3-turbo", None)
+    assert not faster_whisper.translates("base.en", frozenset({"en"}))

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import pytest
+
+from tests.fixtures import recordings
+from tests.transcription.speech.fakes import FakeEngine
+from transcription.speech import evaluate
+from transcription.speech.diarizers.clustering import ClusteringDiarizer
+from transcription.speech.evaluate import Score, normalised, references, score, table, total
+from transcription.speech.options import TranscriptionOptions
+from transcription.speech.transcript import Turn
+
+# pandas and scikit-learn, which pyannote.metrics brings, warn of their own affairs on import.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class Fixed(FakeEngine):
+    """Hears the same words in every clip."""
+
+    def __init__(self, said):
+        super().__init__()
+        self.said = said
+
+    def _hear(self, length_ms):
+        heard = super()._hear(length_ms)
+        word = heard.words[0]
+        return type(heard)(words=tuple(type(word)(text, 0, 300, 0.9) for text in self.said.split()), language="en")
+
+
+def tried(reference, *, engine=None, diarizer=None):
+    return score(
+        reference, engine=engine or FakeEngine(), diarizer=diarizer, options=TranscriptionOptions(language="en")
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One recording with both references and a picture that nobody asked for."""
+    recording = recordings.named("sentence-slt.wav")
+    shutil.copy(recording.path, tmp_path / "call.wav")
+    (tmp_path / "call.txt").write_text(f"{recording.text.capitalize()}.\n")
+    (turn,) = recording.turns
+    start, length = turn["start_ms"] / 1000, (turn["end_ms"] - turn["start_ms"]) / 1000
+    (tmp_path / "call.rttm").write_text(f"SPEAKER call 1 {start:.3f} {length:.3f} <NA> <NA> anna <NA> <NA>\n")
+    (tmp_path / "picture.png").touch()
+    return tmp_path
+
+
+def test_references_beside_the_audio_are_found(folder):
+    (one,) = references(folder)
+    (turn,) = recordings.named("sentence-slt.wav").turns
+    assert (one.path.name, one.text) == ("call.wav", "I would like to change the time of my appointment.\n")
+    assert one.turns == (Turn(turn["start_ms"], turn["end_ms"], "anna"),)
+
+
+def test_our_own_recordings_are_found():
+    found = references(recordings.FOLDER)
+    assert {one.path.name for one in found} == {one.path.name for one in recordings.everything()}
+
+
+def test_folder_without_references_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"no recordings\.json"):
+        references(tmp_path)
+
+
+def test_words_are_compared_without_case_and_punctuation(folder):
+    (reference,) = references(folder)
+    result = tried(reference, engine=Fixed("I WOULD like, to change a time of my own appointment!"))
+    assert (result.words, result.substituted, result.deleted, result.inserted) == (10, 1, 0, 1)
+    assert result.word_error_rate == pytest.approx(0.2)
+    assert result.diarization_error_rate is None
+
+
+def test_nothing_heard_is_all_words_missed(folder):
+    (reference,) = references(folder)
+    assert tried(reference, engine=Fixed("")).deleted == 10
+
+
+def test_words_heard_in_silence_are_counted():
+    reference = evaluate.Reference(recordings.named("noise.wav").path, "", ())
+    result = Score(file="noise.wav")
+    evaluate._compare_words(result, reference.text, "thank you", by_character=False)
+    assert (result.inserted, result.word_error_rate) == (2, None)
+    assert "2 too many" in table([result])
+
+
+def test_speakers_are_compared():
+    (reference,) = [one for one in references(recordings.FOLDER) if one.path.name == "dialogue.flac"]
+    result = tried(reference, diarizer=ClusteringDiarizer())
+    assert (result.speakers, result.speakers_found) == (2, 2)
+    assert result.diarization_error_rate < 0.05
+
+
+def test_speakers_can_be_judged_without_an_engine():
+    (reference,) = [one for one in references(recordings.FOLDER) if one.path.name == "dialogue.flac"]
+    result = tried(reference, engine=evaluate.NoEngine(), diarizer=ClusteringDiarizer())
+    assert (result.words, result.speakers_found) == (0, 2)
+    assert result.diarization_error_rate < 0.05
+
+
+def test_everybody_taken_for_one_speaker_is_an_error(folder):
+    reference = (Turn(0, 10_000, "a"), Turn(10_000, 20_000, "b"))
+    result = Score(file="x", duration_seconds=20)
+    evaluate._compare_turns(result, reference, (Turn(0, 20_000, "S1"),), collar_seconds=0.0)
+    assert result.diarization_error_rate == pytest.approx(0.5)
+    assert result.confused_seconds == pytest.approx(10)
+
+
+def test_people_who_speak_at_once_both_count():
+    reference = (Turn(0, 10_000, "a"), Turn(5_000, 10_000, "b"))
+    result = Score(file="x", duration_seconds=10)
+    found = (Turn(0, 10_000, "S1"), Turn(5_000, 10_000, "S2", is_background=True))
+    evaluate._compare_turns(result, reference, found, collar_seconds=0.0)
+    assert (result.spoken_seconds, result.diarization_error_rate) == (15.0, 0.0)
+
+
+def test_file_that_is_no_audio_is_told_and_counts_as_missed(tmp_path):
+    (tmp_path / "broken.wav").write_text("not audio")
+    (tmp_path / "broken.txt").write_text("three little words")
+    (reference,) = references(tmp_path)
+    result = tried(reference)
+    assert (result.deleted, bool(result.error)) == (3, True)
+    assert result.error in table([result])
+
+
+def test_sum_weighs_by_words():
+    scores = [Score(file="a", words=90, deleted=9), Score(file="b", words=10, deleted=10)]
+    assert total(scores).word_error_rate == pytest.approx(0.19)
+
+
+def test_languages_without_spaces_are_compared_by_character():
+    result = Score(file="x")
+    evaluate._compare_words(result, "今天天气好。", "今天天汽好", by_character=True)
+    assert (result.words, result.substituted) == (5, 1)
+
+
+def test_curly_apostrophes_and_full_width_letters_are_the_same():
+    assert normalised("It’s  ＯＫ — really!") == "it's ok really"  # noqa: RUF001
+
+
+def test_command_prints_a_table_or_json(folder, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate.registry, "load_engine", lambda name: Fixed("i would like to change the time"))
+    command = ["evaluate", str(folder), "--engine", "fake", "--diarizer", "clustering"]
+    monkeypatch.setattr(sys, "argv", command)
+    assert evaluate.main() == 0
+    assert "| call.wav | 3.5 s | 10 | 30.0% | 1 (1) |" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", [*command, "--json"])
+    assert evaluate.main() == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["engine"], printed["diarizer"]) == ("fake", "clustering")
+    assert (printed["all"]["word_error_rate"], printed["all"]["speakers_found"]) == (0.3, 1)
+
+
+def test_command_without_anything_to_try_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["evaluate", str(tmp_path)])
+    assert evaluate.main() == 2
+    assert "no recordings.json" in capsys.readouterr().err

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from transcription import recognition
+from transcription.management.commands import engine as command
+from transcription.speech.engines import models
+from transcription.speech.errors import EngineUnavailable
+
+
+@pytest.fixture
+def auto(settings, tmp_path):
+    settings.ENGINE = "auto"
+    settings.ENGINE_CHOICE_FILE = tmp_path / "engine.json"
+    return settings
+
+
+def test_auto_is_the_fallback_until_the_engine_process_chose(auto):
+    assert (recognition.engine_name(), recognition.is_fallback()) == ("pocketsphinx", True)
+    assert recognition.languages() == {"en"}
+    recognition.remember_choice("faster_whisper")
+    assert (recognition.engine_name(), recognition.is_fallback()) == ("faster_whisper", False)
+    assert len(recognition.languages()) == 99
+    recognition.remember_choice("pocketsphinx")
+    os.utime(auto.ENGINE_CHOICE_FILE, ns=(1, 1))  # a coarse clock may give both the same time
+    assert recognition.is_fallback()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"engine": "whistle"}', "\0"])
+def test_broken_choice_is_the_fallback(auto, content):
+    auto.ENGINE_CHOICE_FILE.write_text(content)
+    assert recognition.is_fallback()
+
+
+def test_engine_chosen_by_name_needs_no_file(settings, tmp_path):
+    settings.ENGINE_CHOICE_FILE = tmp_path / "none"
+    settings.ENGINE = "faster_whisper"
+    assert "es" in recognition.languages()
+    assert command.chosen_engine() == "faster_whisper"
+    assert not settings.ENGINE_CHOICE_FILE.exists()
+
+
+def test_auto_takes_a_model_that_is_there(auto, tmp_path):
+    (tmp_path / "model.bin").touch()
+    auto.WHISPER_MODELS = {"standard": str(tmp_path), "premium": str(tmp_path)}
+    assert command.chosen_engine() == "faster_whisper"
+    assert not recognition.is_fallback()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_auto_says_loudly_that_it_falls_back(auto, answers, monkeypatch, caplog):
+    """The hub is not there, or breaks while it sends."""
+
+    def broken(source):
+        raise EngineUnavailable("The model could not be downloaded.")
+
+    auto.WHISPER_MODELS = {"standard": "nobody/knows-this", "premium": "nobody/knows-this"}
+    monkeypatch.setattr(models, "is_at_hand", lambda source: False)
+    monkeypatch.setattr(models, "hub_answers", lambda source: answers)
+    monkeypatch.setattr(models, "folder_of", broken)
+    assert command.chosen_engine() == "pocketsphinx"
+    assert "VOXSITE_WHISPER_STANDARD" in caplog.text
+    assert recognition.is_fallback()
+
+
+def test_client_is_told_whose_clips_it_sends(settings):
+    settings.ENGINE_SOCKETS = ["ipc:///one", "ipc:///two"]
+    with recognition.engine(model="premium", job_id="7", priority="bulk") as client:
+        assert client._head() == {"kind": "recognise", "job": "7", "priority": "bulk", "model": "premium"}
+        assert client._addresses == ["ipc:///one", "ipc:///two"]

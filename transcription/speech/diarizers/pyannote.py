@@ -1,0 +1,156 @@
+"""pyannote.audio 4 (extra `gpu`): neural diarization with overlapping speech, for the engine process.
+
+A pipeline's checkpoints are pickles, which run code as they load: only an operator names them, never a customer.
+Nothing here reads settings; the module itself imports without torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transcription.speech.diarizers import spool
+from transcription.speech.diarizers.whole import WholeDiarizer
+from transcription.speech.errors import EngineFailed, EngineUnavailable
+from transcription.speech.options import TranscriptionOptions
+from transcription.speech.transcript import Turn
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Samples = npt.NDArray[np.float32]
+
+logger = logging.getLogger(__name__)
+
+NAME = "pyannote"
+DEFAULT_PIPELINE = "pyannote/speaker-diarization-community-1"
+# GPU memory grows with the recording: 9.5 GB were reported for 72 minutes, so this needs about 12 GB.
+MAX_SECONDS = 90 * 60
+# The model reads windows of 10 s; what is shorter than this has too little for one voice print.
+MIN_SAMPLES = 16_000
+
+
+class PyannotePipeline:
+    """A loaded pipeline. One recording at a time: a second caller waits.
+
+    name: a folder with a config.yaml ("$model/..." paths keep it offline), or a name on the Hugging Face hub.
+    token: of Hugging Face, where the hub asks for one. device: as torch names it; None takes a GPU if there is one.
+    Raises EngineUnavailable when it cannot be loaded.
+    """
+
+    def __init__(self, name: str = DEFAULT_PIPELINE, *, token: str | None = None, device: str | None = None) -> None:
+        # Read at every call: without it, durations and numbers of speakers are sent to pyannote's makers.
+        os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        try:
+            import torch
+            from pyannote.audio import Pipeline
+        except (ImportError, OSError) as error:  # OSError: torch and torchaudio of different builds
+            raise EngineUnavailable("pyannote.audio cannot be imported: see docs/operations.md.") from error
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            self._pipeline: Any = Pipeline.from_pretrained(name, token=token or None)
+            if self._pipeline is not None:
+                self._pipeline.to(torch.device(self.device))
+        except Exception as error:
+            raise EngineUnavailable(f"The pipeline {name!r} could not be loaded.") from error
+        if self._pipeline is None:  # pyannote's answer for a gated pipeline without a token
+            raise EngineUnavailable(f"The pipeline {name!r} cannot be had: is VOXSITE_HF_TOKEN right?")
+        self._lock = threading.Lock()
+        logger.info("pyannote %s is ready on %s", name, self.device)
+
+    def find_in(self, path: Path, options: TranscriptionOptions) -> list[Turn]:
+        """Return the turns of a spool's file (see `diarizers.spool`). Raises EngineFailed."""
+        try:
+            samples = spool.read(path)
+        except OSError as error:
+            raise EngineFailed("The recording to diarize is not there any more.") from error
+        return self.find(samples, options)
+
+    def find(self, samples: Samples, options: TranscriptionOptions) -> list[Turn]:
+        """Return the turns, sorted, inside the recording, under pyannote's own names. Raises EngineFailed.
+
+        samples: (n,) float32, 16 kHz mono.
+        Looks for `options.num_speakers` or between its bounds; short recordings may hold fewer.
+        """
+        import torch
+
+        if len(samples) < MIN_SAMPLES:
+            return []
+        recording = {"waveform": torch.from_numpy(samples).unsqueeze(0), "sample_rate": 16_000, "uri": "recording"}
+        fewest, most = options.speaker_bounds
+        bounds = {"num_speakers": fewest} if fewest == most else {"min_speakers": fewest, "max_speakers": most}
+        with self._lock:
+            try:
+                output = self._pipeline(recording, **bounds)
+            except Exception as error:  # whatever it is, this recording has another way: clustering
+                logger.exception("pyannote failed on %d s", len(samples) // 16_000)
+                raise EngineFailed from error
+            finally:
+                if self.device.startswith("cuda"):
+                    torch.cuda.empty_cache()  # the recogniser shares the GPU
+        return turns_of(output, duration_ms=len(samples) // 16)
+
+
+class PyannoteDiarizer(WholeDiarizer):
+    """pyannote in this very process: for `script/evaluate` and tests. Workers ask the engine process instead."""
+
+    def __init__(
+        self,
+        pipeline: str = DEFAULT_PIPELINE,
+        *,
+        token: str | None = None,
+        device: str | None = None,
+        max_seconds: int = MAX_SECONDS,
+    ) -> None:
+        loaded = PyannotePipeline(pipeline, token=token, device=device)
+        super().__init__(NAME, find=loaded.find_in, max_seconds=max_seconds)
+
+
+def turns_of(output: Any, *, duration_ms: int) -> list[Turn]:
+    """Return what a pipeline answered as turns, sorted, under its own names.
+
+    output: `DiarizeOutput` of pyannote.audio 4: who speaks, and the same with only the dominant speaker at any time.
+    A pipeline in its legacy mode answers with an annotation alone, whose overlaps stay as they are.
+    """
+    everybody = _spans(getattr(output, "speaker_diarization", output), duration_ms=duration_ms)
+    dominant = getattr(output, "exclusive_speaker_diarization", None)
+    if dominant is None:
+        return sorted((Turn(*span) for span in everybody), key=_by_time)
+    in_front = _spans(dominant, duration_ms=duration_ms)
+    turns = [Turn(*span) for span in in_front]
+    for start_ms, end_ms, speaker in everybody:
+        own = [(start, end) for start, end, name in in_front if name == speaker and start < end_ms and end > start_ms]
+        turns += [Turn(*rest, speaker, is_background=True) for rest in _without(start_ms, end_ms, own)]
+    return sorted(turns, key=_by_time)
+
+
+def _spans(annotation: Any, *, duration_ms: int) -> list[tuple[int, int, str]]:
+    """Return an `Annotation` of pyannote.core as (start_ms, end_ms, speaker), sorted.
+
+    Cut to the recording: the model's last window may reach beyond its end.
+    """
+    spans = [
+        (max(0, round(segment.start * 1000)), min(duration_ms, round(segment.end * 1000)), str(speaker))
+        for segment, _, speaker in annotation.itertracks(yield_label=True)
+    ]
+    return [span for span in spans if span[0] < span[1]]
+
+
+def _without(start_ms: int, end_ms: int, taken: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return what is left of a stretch without those taken, which are sorted and do not overlap."""
+    left = []
+    for start, end in taken:
+        if start > start_ms:
+            left.append((start_ms, start))
+        start_ms = max(start_ms, end)
+    return [*left, (start_ms, end_ms)] if start_ms < end_ms else left
+
+
+def _by_time(turn: Turn) -> tuple[int, int]:
+    return turn.start_ms, turn.end_ms

@@ -1,0 +1,69 @@
+"""Diarization across processes: the engine process answers, workers ask. Knows no socket.
+
+    request of kind "diarize": {"path", "options"}  result: {"turns": [[start_ms, end_ms, speaker, is_background]]}
+
+`path` is a spool's file (see `diarizers.spool`) in a folder that both see, such as the socket's. The recording does not
+go through the socket: it is needed whole, an hour is 115 MB, and a request sent again must cost nothing. Who can
+ask is our own user: a path tells nobody what they could not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from transcription.speech.diarizers.pyannote import PyannotePipeline
+from transcription.speech.diarizers.whole import Find, WholeDiarizer
+from transcription.speech.errors import EngineFailed
+from transcription.speech.options import TranscriptionOptions
+from transcription.speech.transcript import Turn
+
+KIND = "diarize"
+# (fields of the request, no frames) -> fields of the result. Raises SpeechError.
+Answer = Callable[[dict[str, Any], list[bytes]], dict[str, Any]]
+# The same from the worker's side. Raises EngineUnavailable when no answer comes, and what the engine process raised.
+Ask = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def pyannote(pipeline: str, *, token: str | None = None, device: str | None = None) -> Callable[[], Answer]:
+    """Return what loads pyannote (see `PyannotePipeline`) in the thread that will answer, and what it answers with."""
+    return lambda: answering(PyannotePipeline(pipeline, token=token, device=device).find_in)
+
+
+def answering(find: Find) -> Answer:
+    """Return what answers requests of kind "diarize" with a loaded model. One thread calls it."""
+
+    def answer(message: dict[str, Any], frames: list[bytes]) -> dict[str, Any]:
+        try:
+            path, options = Path(message["path"]), TranscriptionOptions.from_dict(message["options"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise EngineFailed("The request to diarize is broken.") from error
+        return {"turns": turns_to_list(find(path, options))}
+
+    return answer
+
+
+class RemoteDiarizer(WholeDiarizer):
+    """The worker's side: implements `diarizers.base.Diarizer` by asking.
+
+    ask: sends a request of kind "diarize" to the engine process and waits for its result.
+    folder: where recordings wait, seen by the engine process too. max_seconds: longer ones are clustered here.
+    """
+
+    def __init__(self, name: str, *, ask: Ask, max_seconds: int, folder: Path) -> None:
+        super().__init__(name, find=self._asked, max_seconds=max_seconds, folder=folder)
+        self._ask = ask
+
+    def _asked(self, path: Path, options: TranscriptionOptions) -> list[Turn]:
+        return turns_from_list(self._ask({"path": str(path), "options": options.to_dict()})["turns"])
+
+
+def turns_to_list(turns: Sequence[Turn]) -> list[list[Any]]:
+    """Return [[start_ms, end_ms, speaker, is_background], ...]."""
+    return [[turn.start_ms, turn.end_ms, turn.speaker, turn.is_background] for turn in turns]
+
+
+def turns_from_list(packed: Sequence[Sequence[Any]]) -> list[Turn]:
+    """Rebuild what `turns_to_list` made."""
+    return [Turn(*one) for one in packed]

@@ -1,0 +1,251 @@
+"""A worker's talk with engine processes: questions go out, answers come back in any order, and nothing is lost.
+
+Loses nothing when an engine process dies: the next one does not know the request, and it is sent again. With several
+processes, a dead one's requests go to another. Not safe for threads; may be made before a fork, since it connects on
+first use and anew in a forked child.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+
+from transcription.speech import errors
+from transcription.speech.engines import protocol
+
+PING_SECONDS = 0.5
+# The longest wait between two looks at `should_stop`.
+STEP_SECONDS = 0.25
+# An engine that computes may hold its interpreter's lock for seconds. Without a word for this long, connect anew ...
+SILENCE_SECONDS = 20.0
+# ... or, where there is another process, go there.
+FAILOVER_SECONDS = 5.0
+BUSY_SECONDS = 0.25
+
+
+@dataclass(slots=True)
+class _Asked:
+    frames: list[bytes]
+    is_sent: bool = False
+
+
+class Exchange:
+    """Asks the engine process at the first of `addresses`, or at the next one when that is silent.
+
+    timeout_seconds: how long no process may be there, or none may know of our requests, before EngineUnavailable. A
+    process that is busy with us or with others is waited for without end: what is stuck there is that process's
+    business (`recogniser.STUCK_SECONDS`).
+    should_stop: asked at least every half second while waiting; when it returns true, or raises, so does `receive`.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        *,
+        timeout_seconds: float,
+        should_stop: Callable[[], bool] = lambda: False,
+        model: str = "",
+    ) -> None:
+        for address in addresses:
+            protocol.socket_path(address)
+        self._addresses = list(addresses)
+        self._timeout_seconds, self._should_stop, self._model = timeout_seconds, should_stop, model
+        self._connection: Connection | None = None
+        self._asked: dict[str, _Asked] = {}
+        self._resend_at = self._pinged_at = 0.0
+        self._heard_at = self._known_at = time.monotonic()
+
+    def __len__(self) -> int:
+        """Return how many requests are not yet answered."""
+        return len(self._asked)
+
+    def ask(self, message: dict[str, Any], frames: Sequence[bytes]) -> str:
+        """Ask; return the new request's id. Does not wait: `receive` sends what cannot be sent at once."""
+        if not self._asked:
+            self._heard_at = self._known_at = time.monotonic()
+        request_id = secrets.token_hex(12)
+        self._asked[request_id] = _Asked([protocol.pack({**message, "id": request_id}), *frames])
+        self._send(wait_seconds=0.0)
+        return request_id
+
+    def receive(self, *, wait_seconds: float = 0.0) -> tuple[str, dict[str, Any]] | None:
+        """Return (id, answer) of a request, None when none came in time.
+
+        Raises the error that was answered, Stopped when told to stop, and EngineUnavailable.
+        """
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            if self._should_stop():
+                raise errors.Stopped
+            now = time.monotonic()
+            if now - self._known_at > self._timeout_seconds:
+                raise errors.EngineUnavailable
+            step = max(0.0, min(STEP_SECONDS, deadline - now, self._known_at + self._timeout_seconds - now))
+            self._send(wait_seconds=step)
+            self._ping(now)
+            message = self._connected().receive(wait_seconds=max(0.0, min(step, deadline - time.monotonic())))
+            answer = self._note(message) if message is not None else None
+            if answer is not None:
+                return answer
+            if message is None:
+                self._look_elsewhere()
+            if time.monotonic() >= deadline and message is None:
+                return None
+
+    def cancel(self) -> None:
+        """Give up all requests and say so."""
+        if self._asked and self._connection is not None and self._connection.pid == os.getpid():
+            self._connection.send([protocol.pack({"kind": "cancel", "ids": list(self._asked)})], wait_seconds=0.0)
+        self._asked.clear()
+
+    def close(self) -> None:
+        """Let the connection go; the next call makes a new one."""
+        if self._connection is not None and self._connection.pid == os.getpid():
+            self._connection.close()
+        self._connection = None
+
+    def _send(self, *, wait_seconds: float) -> None:
+        if time.monotonic() < self._resend_at:
+            return
+        for asked in self._asked.values():
+            if not asked.is_sent:
+                if not self._connected().send(asked.frames, wait_seconds=wait_seconds):
+                    return
+                asked.is_sent, wait_seconds = True, 0.0
+
+    def _ping(self, now: float) -> None:
+        if now - self._pinged_at >= PING_SECONDS:
+            sent = [request_id for request_id, asked in self._asked.items() if asked.is_sent]
+            self._connected().ping(about=sent, model=self._model)
+            self._pinged_at = now
+
+    def _note(self, message: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+        self._heard_at = time.monotonic()
+        request_id = str(message.get("id"))
+        if message.get("kind") == "pong":
+            # It answers in order: had it got a request, it would know it or have answered it by now.
+            for unknown in message["unknown"]:
+                if unknown in self._asked:
+                    self._asked[unknown].is_sent = False
+            self._known_at = self._heard_at
+            return None
+        if request_id not in self._asked:
+            return None
+        if message["kind"] == "busy":
+            self._asked[request_id].is_sent = False
+            self._resend_at = time.monotonic() + BUSY_SECONDS
+            return None
+        self._known_at = self._heard_at
+        del self._asked[request_id]
+        if message["kind"] == "error":
+            raise errors.from_dict(message["error"], otherwise=errors.EngineFailed)
+        return request_id, message
+
+    def _look_elsewhere(self) -> None:
+        """Connect anew, to the next address if there is one, when nothing was heard for too long."""
+        patience = FAILOVER_SECONDS if len(self._addresses) > 1 else SILENCE_SECONDS
+        if self._asked and time.monotonic() - self._heard_at > patience:
+            self.close()
+            self._addresses.append(self._addresses.pop(0))
+            for asked in self._asked.values():
+                asked.is_sent = False
+            self._heard_at = time.monotonic()
+
+    def _connected(self) -> Connection:
+        if self._connection is not None and self._connection.pid != os.getpid():
+            self._connection = None  # a parent's socket must not be touched after a fork
+        if self._connection is None:
+            self._connection = Connection(self._addresses[0])
+        return self._connection
+
+
+class Connection:
+    """One DEALER socket. The context is the process's own: pyzmq makes a new one after a fork."""
+
+    def __init__(self, address: str) -> None:
+        self.pid = os.getpid()
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 200)  # for a last "cancel"
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # queue nothing for a process that is not there
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        self._socket.connect(address)
+
+    def send(self, frames: list[bytes], *, wait_seconds: float) -> bool:
+        """Tell whether a process took the frames."""
+        if not self._socket.poll(round(wait_seconds * 1000), zmq.POLLOUT):
+            return False
+        try:
+            self._socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return False
+        return True
+
+    def ping(self, *, about: Sequence[str] = (), model: str = "", wait_seconds: float = 0.0) -> bool:
+        """Ask whether requests are known; tell whether a process took the question."""
+        message = {"kind": "ping", "id": "", "about": list(about), "model": model}
+        return self.send([protocol.pack(message)], wait_seconds=wait_seconds)
+
+    def receive(self, *, wait_seconds: float) -> dict[str, Any] | None:
+        """Return the next message, None when none comes."""
+        if not self._socket.poll(round(wait_seconds * 1000), zmq.POLLIN):
+            return None
+        return protocol.unpack(self._socket.recv_multipart()[0])
+
+    def close(self) -> None:
+        """Let the socket go; in a forked child pyzmq leaves the parent's alone."""
+        self._socket.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_socket"):
+            self.close()
+
+
+def ask(
+    addresses: Sequence[str],
+    message: dict[str, Any],
+    frames: Sequence[bytes] = (),
+    *,
+    timeout_seconds: float,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Return the result of one request of any kind. Raises what was answered, Stopped and EngineUnavailable.
+
+    message: with "kind", and "job" for fairness. timeout_seconds, should_stop: see `Exchange`.
+    """
+    exchange = Exchange(addresses, timeout_seconds=timeout_seconds, should_stop=should_stop)
+    try:
+        exchange.ask(message, frames)
+        while (answer := exchange.receive(wait_seconds=60.0)) is None:
+            pass
+        return answer[1]
+    finally:
+        exchange.cancel()
+        exchange.close()
+
+
+def health(address: str, timeout_seconds: float, *, model: str = "") -> dict[str, Any] | None:
+    """Return what the engine process says of itself, None when it does not answer in time.
+
+    model: to be loaded soon, if it was not. Keys: see `host._Host._health` and `recogniser.Recogniser.health`.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    connection = Connection(address)
+    try:
+        is_sent = False
+        while (left := deadline - time.monotonic()) > 0:
+            if not is_sent:
+                is_sent = connection.ping(model=model, wait_seconds=left)
+                continue
+            answer = connection.receive(wait_seconds=left)
+            if answer is not None and answer.get("kind") == "pong":
+                return answer
+        return None
+    finally:
+        connection.close()

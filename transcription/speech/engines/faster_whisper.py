@@ -1,0 +1,306 @@
+"""Whisper by faster-whisper and CTranslate2, for many recordings at once.
+
+faster-whisper loads models, makes features and aligns words; the batch is ours: `BatchedInferencePipeline` takes one
+language, task and prompt for a whole batch and hands the end of one clip's words to the next clip, so that the same
+clip could give other words beside other neighbours. CTranslate2 takes any mixture whose prompts are equally long.
+
+A process that has loaded this hangs after a fork: it is imported by the engine process only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import ctranslate2
+import numpy as np
+from faster_whisper import WhisperModel
+from faster_whisper.audio import pad_or_trim
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
+
+from transcription.speech.engines import hallucination
+from transcription.speech.engines.base import Recognition, check_language
+from transcription.speech.engines.whisper_languages import LANGUAGES
+from transcription.speech.errors import EngineUnavailable
+from transcription.speech.options import TranscriptionOptions
+from transcription.speech.transcript import Word
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Samples = npt.NDArray[np.float32]
+
+BEAM_SIZE = 5
+BATCH_ON_CPU = 8
+BATCH_ON_CUDA = 32
+# A decoding that looks wrong is tried again at these temperatures. Whisper has five; three keep one bad recording
+# from holding up everybody's.
+TEMPERATURES = (0.2, 0.4, 0.8)
+CANDIDATES = 5
+SEED = 20
+# Half of what the decoder can hold (448), less one: the other half is for what it says.
+MAX_PROMPT_TOKENS = 223
+FRAME_MS = 10
+SILENT_BELOW = 2 / 32768  # two steps of a 16-bit recording
+_PREPENDED = "\"'“¿([{-"
+_APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001 - full-width on purpose
+_SENTENCE_ENDS = ".。!！?？"  # noqa: RUF001
+# Longer words than twice the median are stretched over a pause; the median itself is not believed beyond this.
+_LONGEST_MEDIAN_SECONDS = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One clip as the model takes it. features: (mel bins, 3000) float32, None for digital silence."""
+
+    features: npt.NDArray[np.float32] | None
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoding:
+    tokens: list[int]
+    text: str
+    mean_log_probability: float
+    no_speech: float
+
+    @property
+    def is_silence(self) -> bool:
+        return hallucination.is_silence(no_speech=self.no_speech, mean_log_probability=self.mean_log_probability)
+
+    @property
+    def is_doubtful(self) -> bool:
+        return hallucination.is_doubtful(self.text, mean_log_probability=self.mean_log_probability)
+
+
+class FasterWhisperEngine:
+    """Implements `engines.base.Engine` and `BatchEngine` with one model.
+
+    model: a folder with a converted model; name: what people call it.
+    device: "auto", "cpu", "cuda" or "cuda:<number>". compute_type: CTranslate2's name, "" for the device's best.
+    Raises EngineUnavailable when it does not load.
+    """
+
+    max_clip_ms = 30_000
+    pause_ms = 600
+    fills_clips = True
+    notes: tuple[str, ...] = ()
+
+    def __init__(
+        self, *, model: str, name: str = "whisper", device: str = "auto", compute_type: str = "", max_batch: int = 0
+    ) -> None:
+        kind, _, index = device.partition(":")
+        if kind == "auto":
+            kind = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+        try:
+            self._whisper = WhisperModel(
+                model,
+                device=kind,
+                device_index=int(index or 0),
+                compute_type=compute_type or ("float16" if kind == "cuda" else "int8"),
+                local_files_only=True,
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            raise EngineUnavailable(f"The Whisper model {name!r} could not be loaded: {error}") from error
+        self.name = f"faster-whisper/{name}"
+        self.device = kind
+        self.max_batch = max_batch or (BATCH_ON_CUDA if kind == "cuda" else BATCH_ON_CPU)
+        self._is_multilingual = bool(self._whisper.model.is_multilingual)
+        self.languages: frozenset[str] | None = frozenset(LANGUAGES) if self._is_multilingual else frozenset({"en"})
+        self.honours = frozenset(
+            {"prompt", "hotwords"} | ({"translate"} if translates(name, self.languages) else set())
+        )
+        self._tokenizer = lru_cache(maxsize=256)(self._make_tokenizer)
+        self._context = lru_cache(maxsize=64)(self._make_context)
+        self._suppressed = list(get_suppressed_tokens(self._tokenizer("en", "transcribe"), [-1]))
+
+    def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
+        """See `Engine.recognise`."""
+        self.bucket(options)
+        heard: dict[int, Recognition] = {}
+        for start in range(0, len(clips), self.max_batch):
+            prepared = [self.prepare(clip) for clip in clips[start : start + self.max_batch]]
+            for index, recognition in self.recognise_batch(prepared, [options] * len(prepared)):
+                heard[start + index] = recognition
+        return [heard[index] for index in range(len(clips))]
+
+    def prepare(self, clip: Samples) -> Prepared:
+        """See `BatchEngine.prepare`."""
+        duration_ms = len(clip) // 16
+        if not len(clip) or np.abs(clip).max() < SILENT_BELOW:
+            return Prepared(features=None, duration_ms=duration_ms)
+        features = self._whisper.feature_extractor(clip)[..., :-1]
+        return Prepared(features=pad_or_trim(features).astype(np.float32, copy=False), duration_ms=duration_ms)
+
+    def bucket(self, options: TranscriptionOptions) -> Hashable:
+        """See `BatchEngine.bucket`."""
+        check_language(options.language, languages=self.languages, engine=self.name)
+        return len(self._context(options.prompt, options.hotwords))
+
+    def recognise_batch(
+        self, prepared: Sequence[Prepared], options: Sequence[TranscriptionOptions]
+    ) -> Iterator[tuple[int, Recognition]]:
+        """See `BatchEngine.recognise_batch`."""
+        heard = []
+        for index, clip in enumerate(prepared):
+            if clip.features is None:
+                yield index, Recognition(words=(), language=options[index].language)
+            else:
+                heard.append(index)
+        if not heard:
+            return
+        clips, asked = [prepared[index] for index in heard], [options[index] for index in heard]
+        encoded = self._whisper.encode(np.stack([clip.features for clip in clips if clip.features is not None]))
+        languages = self._languages(encoded, asked)
+        tokenizers = [self._tokenizer(language, one.task) for (language, _), one in zip(languages, asked, strict=True)]
+        prompts = [
+            [*self._context(one.prompt, one.hotwords), *tokenizer.sot_sequence, tokenizer.no_timestamps]
+            for one, tokenizer in zip(asked, tokenizers, strict=True)
+        ]
+        decodings = self._generate(encoded, prompts, beam_size=BEAM_SIZE)
+        doubtful = [row for row, one in enumerate(decodings) if one.is_doubtful and not one.is_silence]
+        rows = [row for row in range(len(heard)) if row not in doubtful]
+        for row, words in self._words(encoded, rows, decodings, tokenizers, clips):
+            yield heard[row], Recognition(words, *languages[row])
+        for row in doubtful:
+            alone = _rows(encoded, [row], count=len(heard))
+            decoding = self._again(alone, prompts[row], decodings[row])
+            [(_, words)] = self._words(alone, [0], [decoding], [tokenizers[row]], [clips[row]])
+            yield heard[row], Recognition(hallucination.without_loops(words), *languages[row])
+
+    def _languages(self, encoded: Any, asked: Sequence[TranscriptionOptions]) -> list[tuple[str, float | None]]:
+        """Return (language, probability) of each clip; the probability only of those whose language was not given."""
+        if not self._is_multilingual:
+            return [("en", None)] * len(asked)
+        if all(one.language for one in asked):
+            return [(one.language or "", None) for one in asked]
+        found = self._whisper.model.detect_language(encoded)
+        return [
+            (one.language, None) if one.language else (candidates[0][0][2:-2], round(float(candidates[0][1]), 4))
+            for one, candidates in zip(asked, found, strict=True)
+        ]
+
+    def _generate(self, encoded: Any, prompts: list[list[int]], **how: Any) -> list[_Decoding]:
+        results = self._whisper.model.generate(
+            encoded,
+            prompts,
+            max_length=self._whisper.max_length,
+            suppress_tokens=self._suppressed,
+            return_scores=True,
+            return_no_speech_prob=True,
+            **how,
+        )
+        decodings = []
+        for result in results:
+            tokens = list(result.sequences_ids[0])
+            # Scores are divided by the length, without the end-of-text token that their sum contains.
+            mean = result.scores[0] * len(tokens) / (len(tokens) + 1)
+            text = self._tokenizer("en", "transcribe").decode(tokens).strip()
+            decodings.append(_Decoding(tokens, text, mean, result.no_speech_prob))
+        return decodings
+
+    def _again(self, alone: Any, prompt: list[int], first: _Decoding) -> _Decoding:
+        """Return a better decoding of one clip: the first without doubts, else the likeliest that does not repeat."""
+        tried = [first]
+        for temperature in TEMPERATURES:
+            ctranslate2.set_random_seed(SEED)  # the same clip must give the same words
+            [decoding] = self._generate(
+                alone,
+                [prompt],
+                beam_size=1,
+                num_hypotheses=CANDIDATES,
+                sampling_topk=0,
+                sampling_temperature=temperature,
+            )
+            if decoding.is_silence or not decoding.is_doubtful:
+                return decoding
+            tried.append(decoding)
+        varied = [one for one in tried if hallucination.compression_ratio(one.text) <= hallucination.REPETITIVE_ABOVE]
+        return max(varied or tried, key=lambda one: one.mean_log_probability)
+
+    def _words(
+        self,
+        encoded: Any,
+        rows: Sequence[int],
+        decodings: Sequence[_Decoding],
+        tokenizers: Sequence[Tokenizer],
+        clips: Sequence[Prepared],
+    ) -> Iterator[tuple[int, tuple[Word, ...]]]:
+        """Yield (row, words) for these rows of the batch, aligned together where language and task agree."""
+        groups: dict[int, list[int]] = {}
+        for row in rows:
+            if decodings[row].is_silence or not decodings[row].text:
+                yield row, ()
+            else:
+                groups.setdefault(id(tokenizers[row]), []).append(row)
+        for group in groups.values():
+            tokenizer = tokenizers[group[0]]
+            alignments = self._whisper.find_alignment(
+                tokenizer,
+                [[token for token in decodings[row].tokens if token < tokenizer.eot] for row in group],
+                _rows(encoded, group, count=len(clips)),
+                [min(3000, max(1, math.ceil(clips[row].duration_ms / FRAME_MS))) for row in group],
+            )
+            for row, alignment in zip(group, alignments, strict=True):
+                yield row, _placed(alignment, duration_ms=clips[row].duration_ms)
+
+    def _make_tokenizer(self, language: str, task: str) -> Tokenizer:
+        return Tokenizer(self._whisper.hf_tokenizer, self._is_multilingual, task=task, language=language)
+
+    def _make_context(self, prompt: str, hotwords: tuple[str, ...]) -> list[int]:
+        """Return the tokens before the start of the transcript: hotwords, then the end of the prompt."""
+        if not prompt.strip() and not hotwords:
+            return []
+        tokenizer = self._tokenizer("en", "transcribe")
+        expected = tokenizer.encode(" " + ", ".join(hotwords))[: MAX_PROMPT_TOKENS // 2] if hotwords else []
+        said = tokenizer.encode(" " + prompt.strip()) if prompt.strip() else []
+        room = MAX_PROMPT_TOKENS - len(expected)
+        return [tokenizer.sot_prev, *expected, *said[-room:]]
+
+
+def translates(name: str, languages: frozenset[str] | None) -> bool:
+    """Tell whether the model can translate: the turbo models were trained without it, English ones need not."""
+    return "turbo" not in name and languages != frozenset({"en"})
+
+
+def _rows(encoded: Any, rows: Sequence[int], *, count: int) -> Any:
+    """Return these rows of the encoder's output of `count` clips."""
+    if list(rows) == list(range(count)):
+        return encoded
+    # numpy has no bfloat16, and the model converts what it is given.
+    on_cpu = encoded.to_device(ctranslate2.Device.cpu).to(ctranslate2.DataType.float32)
+    return ctranslate2.StorageView.from_array(np.ascontiguousarray(np.array(on_cpu)[list(rows)]))
+
+
+def _placed(alignment: list[dict[str, Any]], *, duration_ms: int) -> tuple[Word, ...]:
+    """Return the aligned words with punctuation on them, none stretched over a pause and none beyond the clip.
+
+    The same repairs as faster-whisper's `add_word_timestamps`, within one clip.
+    """
+    lengths = [word["end"] - word["start"] for word in alignment if word["end"] > word["start"]]
+    median = min(_LONGEST_MEDIAN_SECONDS, float(np.median(lengths))) if lengths else 0.0
+    for before, word in pairwise(alignment):
+        if lengths and word["end"] - word["start"] > 2 * median:
+            if word["word"] in _SENTENCE_ENDS:
+                word["end"] = word["start"] + 2 * median
+            elif before["word"] in _SENTENCE_ENDS:
+                word["start"] = word["end"] - 2 * median
+    merge_punctuations(alignment, _PREPENDED, _APPENDED)
+    words = [
+        Word(
+            text=word["word"].strip(),
+            start_ms=min(round(word["start"] * 1000), duration_ms),
+            end_ms=min(round(word["end"] * 1000), duration_ms),
+            probability=round(min(1.0, max(0.0, float(word["probability"]))), 4),
+        )
+        for word in alignment
+        if word["word"].strip()
+    ]
+    if words and lengths and words[0].end_ms - words[0].start_ms > 2000 * median:
+        words[0] = replace(words[0], start_ms=words[0].end_ms - round(2000 * median))
+    return tuple(words)

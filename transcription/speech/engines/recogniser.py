@@ -1,0 +1,265 @@
+"""The service that recognises clips: a thread makes features, another one recognises batches of all jobs' clips."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from transcription.speech.engines import protocol
+from transcription.speech.engines.base import BatchEngine, Recognition
+from transcription.speech.engines.batching import ClipQueue, WaitingClip
+from transcription.speech.engines.service import BUSY, Answer, Request
+from transcription.speech.engines.shelf import Shelf
+from transcription.speech.errors import EngineFailed, EngineUnavailable, OptionError, SpeechError
+from transcription.speech.options import TranscriptionOptions
+
+logger = logging.getLogger(__name__)
+
+# A batch that takes longer than this is stuck in native code: the process ends and the supervisor starts another.
+STUCK_SECONDS = 1800.0
+# After running out of memory the batches stay halved for so many good ones, then grow again.
+CAREFUL_BATCHES = 50
+SPEED_WINDOW_SECONDS = 60.0
+
+
+class Recogniser:
+    """Implements `service.Service` for "recognise" over the models of a shelf."""
+
+    kind = "recognise"
+    max_frame_bytes = protocol.MAX_CLIP_BYTES
+
+    def __init__(self, shelf: Shelf, *, max_queued: int = 256, max_batch: int = 0) -> None:
+        """max_batch: lowers what engines take at once; 0 leaves it to them."""
+        self._shelf = shelf
+        self._queue = ClipQueue(max_queued=max_queued)
+        self._changed = threading.Condition()
+        self._wanted: set[str] = {shelf.default}
+        self._is_stopping = False
+        self._is_ready = False
+        self._max_batch = max_batch
+        self._careful_left = 0
+        self._batch_since: float | None = None
+        self._counts = Counter(requests=0, clips=0, audio_ms=0, busy_ms=0, failures=0, dropped=0, out_of_memory=0)
+        self._batch_sizes: Counter[int] = Counter()
+        self._recent: deque[tuple[float, int]] = deque()  # (when, milliseconds of audio) of the last minute
+        self._answer: Answer = lambda *_: None
+        self._fail: Callable[[BaseException], None] = lambda _: None
+        self._threads: list[threading.Thread] = []
+
+    def start(self, answer: Answer, fail: Callable[[BaseException], None]) -> None:
+        self._answer, self._fail = answer, fail
+        for name, target in (("prepare", self._prepare), ("compute", self._compute)):
+            thread = threading.Thread(target=self._guarded, args=(target,), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify_all()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the batch at hand."""
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def take(self, request: Request) -> dict[str, Any] | None:
+        """See `Service.take`."""
+        protocol.check_clip(request.frames)
+        priority = str(request.message.get("priority") or "standard")
+        model = str(request.message.get("model") or self._shelf.default)
+        if priority not in protocol.PRIORITIES:
+            raise OptionError("Unknown priority.", param="priority")
+        if not self._shelf.knows(model):
+            raise EngineUnavailable(f"There is no model {model!r} here.")
+        options = TranscriptionOptions.from_dict(request.message.get("options") or {})
+        with self._changed:
+            if not self._queue.has_room(priority=priority):
+                return BUSY
+            self._counts["requests"] += 1
+            self._queue.put(
+                WaitingClip(
+                    id=request.id,
+                    job=request.job,
+                    priority=priority,
+                    model=model,
+                    options=options,
+                    frame=request.frames[0],
+                    arrived_at=time.monotonic(),
+                )
+            )
+            self._changed.notify_all()
+        return None
+
+    def want(self, model: str) -> None:
+        """Load the model soon, if it is one of ours: somebody is about to use it."""
+        with self._changed:
+            if self._shelf.knows(model) and self._shelf.describe(model) is None:
+                self._wanted.add(model)
+                self._changed.notify_all()
+
+    def drop(self, ids: Iterable[str]) -> None:
+        """See `Service.drop`."""
+        with self._changed:
+            self._counts["dropped"] += len(self._queue.drop(ids))
+
+    def health(self) -> dict[str, Any]:
+        """See `Service.health`. Ends the process by `fail` when a batch is stuck."""
+        since, now = self._batch_since, time.monotonic()
+        if since is not None and now - since > STUCK_SECONDS:
+            self._fail(EngineUnavailable("A batch is stuck in native code."))
+        with self._changed:
+            while self._recent and self._recent[0][0] < now - SPEED_WINDOW_SECONDS:
+                self._recent.popleft()
+            recent_ms = sum(audio_ms for _, audio_ms in self._recent)
+            return {
+                "state": "ready" if self._is_ready else "loading",
+                "queued": len(self._queue),
+                **self._counts,
+                "batch_sizes": {str(size): count for size, count in sorted(self._batch_sizes.items())},
+                # While it works, and over the last minute with its pauses.
+                "speed_when_busy": round(self._counts["audio_ms"] / max(1, self._counts["busy_ms"]), 2),
+                "speed_last_minute": round(recent_ms / 1000 / SPEED_WINDOW_SECONDS, 2),
+                "models": self._shelf.health(),
+                "engine": self._shelf.describe(self._shelf.default),
+                "engines": {model: self._shelf.describe(model) for model in self._shelf.health()},
+            }
+
+    def _guarded(self, target: Callable[[], None]) -> None:
+        try:
+            target()
+        except Exception as error:  # noqa: BLE001 - whatever ends a thread must end the process, to be started anew
+            self._fail(error)
+
+    def _prepare(self) -> None:
+        """First thread: load the default model, then models that are wanted and the features of waiting clips."""
+        self._shelf.get(self._shelf.default)
+        with self._changed:
+            self._is_ready = True
+            self._wanted.discard(self._shelf.default)
+        while True:
+            with self._changed:
+                clip = None
+                while not self._is_stopping and not self._wanted:
+                    clip = self._queue.next_to_prepare(now=time.monotonic())
+                    if clip is not None:
+                        break
+                    self._changed.wait()
+                if self._is_stopping:
+                    return
+                wanted, self._wanted = self._wanted, set()
+            for model in wanted:
+                try:
+                    self._shelf.get(model)
+                except SpeechError:
+                    logger.warning("the model %s is not available", model)
+            if clip is not None:
+                self._make_ready(clip)
+
+    def _make_ready(self, clip: WaitingClip) -> None:
+        try:
+            engine = self._shelf.get(clip.model)
+            bucket = engine.bucket(clip.options)
+            prepared = engine.prepare(protocol.unpack_clip(clip.frame))
+        except Exception as error:  # noqa: BLE001 - answered and logged there
+            with self._changed:
+                self._queue.drop([clip.id])
+            self._answer_failure(clip, error)
+            return
+        with self._changed:
+            self._queue.is_ready(clip, bucket=bucket, prepared=prepared, now=time.monotonic())
+            self._changed.notify_all()
+
+    def _compute(self) -> None:
+        """Second thread: recognise one batch after the other."""
+        while True:
+            with self._changed:
+                batch: list[WaitingClip] = []
+                while not self._is_stopping:
+                    batch, wait_seconds = self._queue.take(max_batch=self._limit(), now=time.monotonic())
+                    if batch:
+                        break
+                    self._changed.wait(wait_seconds)
+                if self._is_stopping:
+                    return
+            started = self._batch_since = time.monotonic()
+            try:
+                with self._shelf.lent(batch[0].model) as engine:
+                    self._recognise(engine, batch[: engine.max_batch])
+                    for start in range(engine.max_batch, len(batch), engine.max_batch):
+                        self._recognise(engine, batch[start : start + engine.max_batch])
+            except SpeechError as error:  # the model is gone and does not load again
+                for clip in batch:
+                    self._answer_failure(clip, error)
+            finally:
+                self._batch_since = None
+                self._counts["busy_ms"] += round((time.monotonic() - started) * 1000)
+
+    def _limit(self) -> int:
+        described = self._shelf.describe(self._shelf.default)
+        largest = 1 if described is None else max(1, described["max_batch"])
+        wanted = min(self._max_batch or largest, largest)
+        return max(1, wanted >> (self._careful_left + CAREFUL_BATCHES - 1) // CAREFUL_BATCHES)
+
+    def _recognise(self, engine: BatchEngine, batch: list[WaitingClip]) -> None:
+        """Answer every clip of the batch, in halves when memory runs out and alone when one of them is at fault."""
+        left = dict(enumerate(batch))
+        self._batch_sizes[len(batch)] += 1
+        try:
+            heard = engine.recognise_batch([clip.prepared for clip in batch], [clip.options for clip in batch])
+            for index, recognition in heard:
+                self._answer_words(left.pop(index), recognition)
+            assert not left, "an engine answers for every clip"
+        except Exception as error:
+            clips = list(left.values())
+            is_memory = is_out_of_memory(error)
+            if is_memory:
+                self._counts["out_of_memory"] += 1
+                self._careful_left = min(self._careful_left + CAREFUL_BATCHES, 5 * CAREFUL_BATCHES)
+            logger.warning("a batch of %d failed: %s", len(batch), error, exc_info=not is_memory)
+            if len(batch) == 1:
+                if is_memory and self._shelf.put_away_others(clips[0].model):
+                    self._recognise(engine, clips)
+                else:
+                    self._answer_failure(clips[0], error)
+                if is_broken_device(error):
+                    raise
+                return
+            size = max(1, len(batch) // 2) if is_memory else 1
+            for start in range(0, len(clips), size):
+                self._recognise(engine, clips[start : start + size])
+        else:
+            self._careful_left = max(0, self._careful_left - 1)
+
+    def _answer_words(self, clip: WaitingClip, recognition: Recognition) -> None:
+        self._counts["clips"] += 1
+        self._counts["audio_ms"] += clip.duration_ms
+        with self._changed:
+            self._recent.append((time.monotonic(), clip.duration_ms))
+        self._answer(clip.id, {"kind": "result", "recognition": protocol.recognition_to_list(recognition)})
+
+    def _answer_failure(self, clip: WaitingClip, error: Exception) -> None:
+        self._counts["failures"] += 1
+        if not isinstance(error, SpeechError):
+            logger.error("recognition failed", exc_info=error)
+            error = EngineFailed()
+        self._answer(clip.id, {"kind": "error", "error": error.to_dict()})
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether this is want of memory, as CTranslate2, CUDA, cuBLAS or Python say it."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        phrase in text for phrase in ("out of memory", "bad_alloc", "bad allocation", "alloc_failed")
+    )
+
+
+def is_broken_device(error: BaseException) -> bool:
+    """Tell whether the GPU refuses all further work of this process: only a new process helps."""
+    text = str(error).lower()
+    return not is_out_of_memory(error) and "cuda" in text and "error" in text

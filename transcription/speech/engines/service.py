@@ -1,0 +1,130 @@
+"""What the engine process can do, beside talking: one service per kind of request, each in threads of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from transcription.speech.errors import EngineFailed, SpeechError
+
+logger = logging.getLogger(__name__)
+
+Answer = Callable[[str, dict[str, Any]], None]
+BUSY: dict[str, Any] = {"kind": "busy"}
+
+
+@dataclass(slots=True)
+class Request:
+    """One question of a worker. client: ZeroMQ's name of the connection that asked last."""
+
+    id: str
+    kind: str
+    client: bytes
+    message: dict[str, Any]
+    frames: list[bytes] = field(default_factory=list)
+
+    @property
+    def job(self) -> str:
+        return str(self.message.get("job") or self.id)
+
+
+class Service(Protocol):
+    """Answers the requests of one kind. The host calls it from its one thread; it answers from any.
+
+    kind: of the requests. max_frame_bytes: larger frames end the connection that sends them.
+    """
+
+    kind: str
+    max_frame_bytes: int
+
+    def start(self, answer: Answer, fail: Callable[[BaseException], None]) -> None:
+        """Start threads. answer(id, message): safe in any thread. fail(error) ends the process."""
+        ...
+
+    def stop(self) -> None:
+        """Take no more work and let the threads end; the request at hand need not be finished."""
+        ...
+
+    def take(self, request: Request) -> dict[str, Any] | None:
+        """Take a request in, or return what to answer at once, such as BUSY. Raises SpeechError for a bad one."""
+        ...
+
+    def drop(self, ids: Iterable[str]) -> None:
+        """Forget waiting requests whose answers nobody waits for."""
+        ...
+
+    def health(self) -> dict[str, Any]:
+        """Return what operators want to know: plain values."""
+        ...
+
+
+class OneAtATime:
+    """A ready-made service: one thread that makes itself ready on the first request, then answers one by one.
+
+    prepare: called once, in the thread that will answer; returns the callable that answers.
+    That one gets (message, frames) and returns the fields of the result, or raises SpeechError.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        prepare: Callable[[], Callable[[dict[str, Any], list[bytes]], dict[str, Any]]],
+        *,
+        max_frame_bytes: int,
+        max_queued: int = 4,
+    ) -> None:
+        self.kind, self.max_frame_bytes = kind, max_frame_bytes
+        self._prepare, self._max_queued = prepare, max_queued
+        self._waiting: deque[Request] = deque()
+        self._changed = threading.Condition()
+        self._is_stopping = False
+        self._counts = {"requests": 0, "failures": 0}
+
+    def start(self, answer: Answer, fail: Callable[[BaseException], None]) -> None:
+        threading.Thread(target=self._run, args=(answer,), name=self.kind, daemon=True).start()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify_all()
+
+    def take(self, request: Request) -> dict[str, Any] | None:
+        with self._changed:
+            if len(self._waiting) >= self._max_queued:
+                return BUSY
+            self._waiting.append(request)
+            self._changed.notify_all()
+        return None
+
+    def drop(self, ids: Iterable[str]) -> None:
+        gone = set(ids)
+        with self._changed:
+            self._waiting = deque(one for one in self._waiting if one.id not in gone)
+
+    def health(self) -> dict[str, Any]:
+        return {"waiting": len(self._waiting), **self._counts}
+
+    def _run(self, answer: Answer) -> None:
+        work: Callable[[dict[str, Any], list[bytes]], dict[str, Any]] | None = None
+        while (request := self._next()) is not None:
+            self._counts["requests"] += 1
+            try:
+                work = work or self._prepare()
+                result = {"kind": "result", **work(request.message, request.frames)}
+            except SpeechError as error:
+                self._counts["failures"] += 1
+                result = {"kind": "error", "error": error.to_dict()}
+            except Exception:
+                self._counts["failures"] += 1
+                logger.exception("%s crashed", self.kind)
+                result = {"kind": "error", "error": EngineFailed().to_dict()}
+            answer(request.id, result)
+
+    def _next(self) -> Request | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_stopping)
+            return None if self._is_stopping else self._waiting.popleft()

@@ -1,0 +1,179 @@
+"""The models of an engine process: loaded when first asked for, and the least recently used put away for room."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from transcription.speech.engines import protocol
+from transcription.speech.engines.base import BatchEngine, Engine, Recognition, check_language
+from transcription.speech.errors import EngineUnavailable, SpeechError
+from transcription.speech.options import TranscriptionOptions
+
+logger = logging.getLogger(__name__)
+
+# A model that did not load is tried again after this long: its files may come, or the network.
+RETRY_SECONDS = 60.0
+
+
+class Shelf:
+    """Serves engines by the names that workers use.
+
+    sources: name -> what `load` takes; names with the same source share one model. The first one is the default.
+    load: makes an engine, or raises EngineUnavailable. memory_of: megabytes that a source will take.
+    memory_mb: what all models together may take, 0 for no limit; one model is loaded even if it alone is larger.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, str],
+        load: Callable[[str], Engine | BatchEngine],
+        *,
+        memory_of: Callable[[str], int] = lambda _: 0,
+        memory_mb: int = 0,
+    ) -> None:
+        self._sources = dict(sources)
+        self._load, self._memory_of, self._memory_mb = load, memory_of, memory_mb
+        self._engines: OrderedDict[str, BatchEngine] = OrderedDict()  # by source, the least recently used first
+        self._megabytes: dict[str, int] = {}
+        self._descriptions: dict[str, dict[str, Any]] = {}  # by source; kept when a model is put away
+        self._failures: dict[str, tuple[float, SpeechError]] = {}
+        self._in_use: dict[str, int] = {}
+        self._loading = threading.Lock()
+        self._changed = threading.Condition()
+        self._loaders = 0
+
+    @property
+    def default(self) -> str:
+        return next(iter(self._sources))
+
+    def knows(self, model: str) -> bool:
+        return model in self._sources
+
+    def get(self, model: str) -> BatchEngine:
+        """Return the engine, loading it if need be, which may take minutes. Raises EngineUnavailable."""
+        source = self._sources[model]
+        with self._changed:
+            if source in self._engines:
+                self._engines.move_to_end(source)
+                return self._engines[source]
+            failed_at, failure = self._failures.get(source, (0.0, None))
+            if failure is not None and time.monotonic() - failed_at < RETRY_SECONDS:
+                raise failure
+            self._loaders += 1
+        try:
+            with self._loading:
+                return self._loaded(source, model)
+        finally:
+            with self._changed:
+                self._loaders -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def lent(self, model: str) -> Iterator[BatchEngine]:
+        """Give the engine for as long as the block runs; it is not put away meanwhile."""
+        source = self._sources[model]
+        while True:
+            engine = self.get(model)
+            with self._changed:
+                # Whoever waits to load needs a moment in which nothing is in use.
+                self._changed.wait_for(lambda: not self._loaders)
+                if self._engines.get(source) is engine:
+                    self._in_use[source] = self._in_use.get(source, 0) + 1
+                    break
+        try:
+            yield engine
+        finally:
+            with self._changed:
+                self._in_use[source] -= 1
+                self._changed.notify_all()
+
+    def put_away_others(self, model: str) -> bool:
+        """Let all models but this one go, for want of memory; tell whether there were any."""
+        source = self._sources[model]
+        with self._changed:
+            others = [one for one in self._engines if one != source and not self._in_use.get(one)]
+            for other in others:
+                del self._engines[other], self._megabytes[other]
+        return bool(others)
+
+    def describe(self, model: str) -> dict[str, Any] | None:
+        """Return what is known of the model (`protocol.description`), None before it was loaded once."""
+        return self._descriptions.get(self._sources[model])
+
+    def health(self) -> dict[str, Any]:
+        """Return {name: {"source", "state", "message", "megabytes"}}."""
+        shown = {}
+        for model, source in self._sources.items():
+            failure = self._failures.get(source)
+            state = "loaded" if source in self._engines else "failed" if failure else "not loaded"
+            shown[model] = {
+                "source": source,
+                "state": state,
+                "message": failure[1].message if failure else "",
+                "megabytes": self._megabytes.get(source, 0),
+            }
+        return shown
+
+    def _loaded(self, source: str, model: str) -> BatchEngine:
+        with self._changed:
+            if source in self._engines:
+                return self._engines[source]
+            needed = self._memory_of(source)
+            self._make_room(needed)
+        started = time.monotonic()
+        try:
+            made = self._load(source)
+        except Exception as error:
+            failure = error if isinstance(error, SpeechError) else EngineUnavailable(f"The model {model} is broken.")
+            logger.exception("the model %s (%s) did not load", model, source)
+            self._failures[source] = (time.monotonic(), failure)
+            raise failure from error
+        engine = made if isinstance(made, BatchEngine) else OneByOne(made)
+        with self._changed:
+            self._failures.pop(source, None)
+            self._engines[source] = engine
+            self._megabytes[source] = self._memory_of(source)  # it may have been downloaded just now
+            self._descriptions[source] = protocol.description(engine, max_batch=engine.max_batch)
+        logger.info("%s is loaded (%s, %.1f s)", engine.name, model, time.monotonic() - started)
+        return engine
+
+    def _make_room(self, needed: int) -> None:
+        """Put models away until the new one fits, waiting for those in use. Holds the lock."""
+        while self._memory_mb and self._engines and sum(self._megabytes.values()) + needed > self._memory_mb:
+            idle = next((one for one in self._engines if not self._in_use.get(one)), None)
+            if idle is None:
+                self._changed.wait()
+                continue
+            logger.info("putting away %s for room", idle)
+            del self._engines[idle], self._megabytes[idle]
+
+
+class OneByOne:
+    """Makes a BatchEngine of an engine that takes one clip after the other."""
+
+    max_batch = 1
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name, self.languages, self.notes = engine.name, engine.languages, engine.notes
+        self.max_clip_ms, self.pause_ms, self.fills_clips = engine.max_clip_ms, engine.pause_ms, engine.fills_clips
+        self.honours = engine.honours
+
+    def prepare(self, clip: Any) -> Any:
+        return clip
+
+    def bucket(self, options: TranscriptionOptions) -> int:
+        check_language(options.language, languages=self.languages, engine=self.name)
+        return 0
+
+    def recognise_batch(
+        self, prepared: Sequence[Any], options: Sequence[TranscriptionOptions]
+    ) -> Iterator[tuple[int, Recognition]]:
+        for index, (clip, one) in enumerate(zip(prepared, options, strict=True)):
+            yield index, self._engine.recognise([clip], options=one)[0]

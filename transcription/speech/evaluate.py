@@ -1,0 +1,374 @@
+"""How well an engine and a diarizer do on recordings whose words and speakers are known: `script/evaluate FOLDER`.
+
+A recording is an audio file with its references beside it, by name: `call.mp3` with `call.txt` (what is said) and
+`call.rttm` (who speaks when, NIST's format), either or both; or all of them in one `recordings.json`, a list of
+{"file", "text", "turns": [{"start_ms", "end_ms", "speaker"}]}. Needs the packages jiwer and pyannote.metrics.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transcription.speech import pipeline, registry
+from transcription.speech.diarizers.base import Diarization, Diarizer
+from transcription.speech.diarizers.pyannote import DEFAULT_PIPELINE, PyannoteDiarizer
+from transcription.speech.engines.base import Engine, Recognition
+from transcription.speech.errors import SpeechError
+from transcription.speech.options import TranscriptionOptions
+from transcription.speech.transcript import SPACELESS_LANGUAGES, Turn, Word
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Samples = npt.NDArray[np.float32]
+
+MAX_DURATION_MS = 24 * 3600 * 1000
+# Seconds around each change of speaker that do not count, half before and half after: people agree no better on where
+# one ends (NIST's evaluations use 0.25 s on either side).
+COLLAR_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What is known of a recording. text, turns: None when not known."""
+
+    path: Path
+    text: str | None
+    turns: tuple[Turn, ...] | None
+
+
+@dataclass(slots=True)
+class Score:
+    """How one recording went, or the sum of several.
+
+    seconds: what the work took. words: in the reference; characters for languages that write no spaces.
+    spoken_seconds: of the reference, the measure of missed, false alarm and confused speech; inside the collar nothing
+    counts. Of a recording without such a reference they stay 0.
+    """
+
+    file: str
+    duration_seconds: float = 0.0
+    seconds: float = 0.0
+    words: int = 0
+    substituted: int = 0
+    deleted: int = 0
+    inserted: int = 0
+    spoken_seconds: float = 0.0
+    missed_seconds: float = 0.0
+    false_alarm_seconds: float = 0.0
+    confused_seconds: float = 0.0
+    speakers: int = 0
+    speakers_found: int = 0
+    error: str = ""
+
+    @property
+    def word_error_rate(self) -> float | None:
+        return (self.substituted + self.deleted + self.inserted) / self.words if self.words else None
+
+    @property
+    def diarization_error_rate(self) -> float | None:
+        wrong = self.missed_seconds + self.false_alarm_seconds + self.confused_seconds
+        return wrong / self.spoken_seconds if self.spoken_seconds else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, both rates with them."""
+        figures = {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(self).items()}
+        rates = {name: getattr(self, name) for name in ("word_error_rate", "diarization_error_rate")}
+        return {**figures, **{name: None if rate is None else round(rate, 4) for name, rate in rates.items()}}
+
+
+def references(folder: Path) -> list[Reference]:
+    """Return the recordings of a folder that have a reference, by name. Raises ValueError if there is none."""
+    described = folder / "recordings.json"
+    found = _from_json(described) if described.exists() else _from_files(folder)
+    if not found:
+        raise ValueError(f"{folder} has no recordings.json, and no audio file with a .txt or .rttm beside it.")
+    return sorted(found, key=lambda one: one.path.name)
+
+
+def score(
+    reference: Reference,
+    *,
+    engine: Engine,
+    diarizer: Diarizer | None,
+    options: TranscriptionOptions,
+    collar_seconds: float = COLLAR_SECONDS,
+) -> Score:
+    """Transcribe a recording and compare. What cannot be transcribed has `error` set and all words deleted."""
+    result = Score(file=reference.path.name)
+    listener = _Listener(diarizer) if diarizer is not None else None
+    started = time.perf_counter()
+    text, language = "", options.language
+    try:
+        transcript = pipeline.run(
+            reference.path, options=options, engine=engine, diarizer=listener, max_duration_ms=MAX_DURATION_MS
+        )
+        text, language = " ".join(segment.text for segment in transcript.segments), transcript.language
+        result.duration_seconds = transcript.duration_ms / 1000
+    except SpeechError as error:
+        result.error = error.message
+    result.seconds = time.perf_counter() - started
+    if reference.text is not None and not isinstance(engine, NoEngine):
+        _compare_words(result, reference.text, text, by_character=language in SPACELESS_LANGUAGES)
+    if reference.turns is not None and listener is not None:
+        _compare_turns(result, reference.turns, listener.turns, collar_seconds=collar_seconds)
+    return result
+
+
+def total(scores: Sequence[Score]) -> Score:
+    """Return the sum: its rates weigh every recording by its words or its speech."""
+    result = Score(file="all")
+    for one in scores:
+        for name, value in asdict(one).items():
+            if not isinstance(value, str):
+                setattr(result, name, getattr(result, name) + value)
+    return result
+
+
+def table(scores: Sequence[Score]) -> str:
+    """Return the scores and their sum as a table in Markdown."""
+    head = (
+        "| recording | length | words | word error rate | speakers (found) | diarization error rate | times real time |"
+    )
+    lines = [head, "| --- " + "| ---: " * 6 + "|"]
+    for one in [*scores, total(scores)]:
+        speed = f"{one.duration_seconds / one.seconds:.1f}" if one.seconds and not one.error else "-"
+        found = f"{one.speakers} ({one.speakers_found})" if one.speakers or one.speakers_found else "-"
+        cells = (
+            one.file,
+            f"{one.duration_seconds:.1f} s",
+            str(one.words),
+            _percent(one.word_error_rate) if not one.inserted or one.words else f"{one.inserted} too many",
+            found,
+            _percent(one.diarization_error_rate),
+            speed,
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [f"\n{one.file}: {one.error}" for one in scores if one.error]
+    return "\n".join(lines)
+
+
+def normalised(text: str) -> str:
+    """Return the text as words are compared: lower case, no punctuation. Figures are not spelled out."""
+    plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")  # noqa: RUF001 - a curly apostrophe
+    return " ".join(re.sub(r"[^\w\s']|_", " ", plain).split())
+
+
+class NoEngine:
+    """Implements `engines.base.Engine` without recognising anything: judges a diarizer alone, and soon."""
+
+    name = "none"
+    languages: frozenset[str] | None = None
+    max_clip_ms, pause_ms, fills_clips = 30_000, 400, False
+    notes: tuple[str, ...] = ()
+    honours: frozenset[str] = frozenset()
+
+    def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
+        """Return one word as long as the clip for each, since diarizers are given only clips with words."""
+        return [Recognition(words=(Word("", 0, len(clip) // 16, 1.0),)) for clip in clips]
+
+
+class _Listener:
+    """A diarizer that remembers what the one inside it said."""
+
+    def __init__(self, diarizer: Diarizer) -> None:
+        self.name = diarizer.name
+        self.turns: list[Turn] = []
+        self._diarizer = diarizer
+
+    def begin(self, *, options: TranscriptionOptions) -> _Listening:
+        self.turns = []
+        return _Listening(self._diarizer.begin(options=options), heard=self.turns)
+
+
+class _Listening:
+    def __init__(self, diarization: Diarization, *, heard: list[Turn]) -> None:
+        self._diarization, self._heard = diarization, heard
+
+    @property
+    def name(self) -> str:
+        return self._diarization.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._diarization.notes
+
+    @property
+    def edge_ms(self) -> int:
+        return self._diarization.edge_ms
+
+    def add(self, start_ms: int, samples: Samples) -> None:
+        self._diarization.add(start_ms, samples)
+
+    def turns(self) -> list[Turn]:
+        self._heard.extend(self._diarization.turns())
+        return list(self._heard)
+
+
+def _compare_words(result: Score, reference: str, heard: str, *, by_character: bool) -> None:
+    import jiwer
+
+    said, found = normalised(reference).split(), normalised(heard).split()
+    if by_character:
+        said, found = list("".join(said)), list("".join(found))
+    result.words = len(said)
+    if not said or not found:
+        result.deleted, result.inserted = len(said), len(found)
+        return
+    compared = jiwer.process_words(" ".join(said), " ".join(found))
+    result.substituted, result.deleted = compared.substitutions, compared.deletions
+    result.inserted = compared.insertions
+
+
+def _compare_turns(result: Score, reference: Sequence[Turn], found: Sequence[Turn], *, collar_seconds: float) -> None:
+    from pyannote.core import Segment, Timeline
+    from pyannote.metrics.diarization import DiarizationErrorRate
+
+    ends = [turn.end_ms for turn in [*reference, *found]]
+    whole = max([result.duration_seconds, *(end_ms / 1000 for end_ms in ends)])
+    result.speakers = len({turn.speaker for turn in reference})
+    result.speakers_found = len({turn.speaker for turn in found})
+    if not ends:
+        return
+    metric = DiarizationErrorRate(collar=collar_seconds)
+    parts = metric.compute_components(_annotation(reference), _annotation(found), uem=Timeline([Segment(0, whole)]))
+    result.spoken_seconds = float(parts["total"])
+    result.missed_seconds = float(parts["missed detection"])
+    result.false_alarm_seconds = float(parts["false alarm"])
+    result.confused_seconds = float(parts["confusion"])
+
+
+def _annotation(turns: Sequence[Turn]) -> Any:
+    from pyannote.core import Annotation, Segment
+
+    annotation = Annotation(uri="recording")
+    for number, turn in enumerate(turns):
+        if turn.start_ms < turn.end_ms:
+            annotation[Segment(turn.start_ms / 1000, turn.end_ms / 1000), number] = turn.speaker
+    return annotation
+
+
+def _from_json(described: Path) -> list[Reference]:
+    found = []
+    for one in json.loads(described.read_text()):
+        turns = one.get("turns")
+        known = (
+            None if turns is None else tuple(Turn(turn["start_ms"], turn["end_ms"], turn["speaker"]) for turn in turns)
+        )
+        found.append(Reference(described.parent / one["file"], one.get("text"), known))
+    return found
+
+
+def _from_files(folder: Path) -> list[Reference]:
+    found = []
+    for path in sorted(folder.iterdir()):
+        text, rttm = path.with_suffix(".txt"), path.with_suffix(".rttm")
+        if path in (text, rttm) or not path.is_file() or not (text.exists() or rttm.exists()):
+            continue
+        turns = tuple(_read_rttm(rttm.read_text())) if rttm.exists() else None
+        found.append(Reference(path, text.read_text() if text.exists() else None, turns))
+    return found
+
+
+def _read_rttm(content: str) -> list[Turn]:
+    """Return the turns of an RTTM file: "SPEAKER file channel start length <NA> <NA> name ..." (NIST, RT-09 plan)."""
+    turns = []
+    for line in content.splitlines():
+        fields = line.split()
+        if fields[:1] == ["SPEAKER"]:
+            start_ms, length_ms = (round(float(value) * 1000) for value in fields[3:5])
+            turns.append(Turn(start_ms, start_ms + length_ms, fields[7]))
+    return turns
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.1%}"
+
+
+def _make_engine(name: str, *, model: str, device: str) -> Engine:
+    """Return an engine in this very process. model: for faster_whisper, a folder or a name that the hub knows."""
+    if name == NoEngine.name:
+        return NoEngine()
+    if name != "faster_whisper":
+        made: Engine = registry.load_engine(name)
+        return made
+    from transcription.speech.engines import models
+    from transcription.speech.engines.faster_whisper import FasterWhisperEngine
+
+    return FasterWhisperEngine(model=str(models.folder_of(model)), name=models.label(model), device=device or "auto")
+
+
+def _make_diarizer(name: str, *, pyannote: str, token: str, device: str) -> Diarizer | None:
+    if name == "none":
+        return None
+    if name == "pyannote":
+        return PyannoteDiarizer(pyannote, token=token or None, device=device or None)
+    made: Diarizer = registry.load_diarizer(name)
+    return made
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="script/evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("folder", type=Path, help="recordings with their references")
+    add(
+        "--engine",
+        default="faster_whisper",
+        help="faster_whisper (default), pocketsphinx, or none to judge speakers only",
+    )
+    add("--model", default="large-v3-turbo", help="of faster_whisper: a name or a folder (default: large-v3-turbo)")
+    add("--diarizer", default="clustering", help="clustering (default), pyannote or none")
+    add(
+        "--pyannote",
+        default=DEFAULT_PIPELINE,
+        help="pipeline: a folder, or a name (default: %(default)s); VOXSITE_HF_TOKEN opens gated ones",
+    )
+    add("--device", default="", help="cpu or cuda (default: what there is)")
+    add("--language", default=None, help="ISO 639-1 code (default: find out)")
+    add("--speakers", type=int, default=None, help="how many there are (default: find out)")
+    add("--collar", type=float, default=COLLAR_SECONDS, help="seconds around a change of speaker that do not count")
+    add("--json", action="store_true", help="print JSON instead of a table")
+    return parser
+
+
+def main() -> int:
+    """Print what was measured; return 1 if a recording could not be transcribed, 2 if nothing could be tried."""
+    given = _arguments().parse_args()
+    try:
+        recordings = references(given.folder)
+        options = TranscriptionOptions(language=given.language, num_speakers=given.speakers)
+        engine = _make_engine(given.engine, model=given.model, device=given.device)
+        diarizer = _make_diarizer(
+            given.diarizer, pyannote=given.pyannote, token=os.environ.get("VOXSITE_HF_TOKEN", ""), device=given.device
+        )
+    except (SpeechError, ValueError, OSError) as error:
+        print(f"script/evaluate: {error}", file=sys.stderr)  # noqa: T201 - a command's own words
+        return 2
+    scores = []
+    for recording in recordings:
+        scores.append(score(recording, engine=engine, diarizer=diarizer, options=options, collar_seconds=given.collar))
+        print(recording.path.name, file=sys.stderr)  # noqa: T201
+    if given.json:
+        named = {"engine": engine.name, "diarizer": diarizer.name if diarizer is not None else None}
+        figures = {"recordings": [one.to_dict() for one in scores], "all": total(scores).to_dict()}
+        print(json.dumps({**named, "collar_seconds": given.collar, **figures}, indent=1))  # noqa: T201
+    else:
+        print(table(scores))  # noqa: T201
+    return 1 if any(one.error for one in scores) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

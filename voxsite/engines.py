@@ -1,0 +1,37 @@
+"""Which engine processes this host runs, on which device and socket each. Needs no settings: the supervisor asks too.
+
+VOXSITE_ENGINES is a number ("2": on CUDA one per GPU from the first on) or a list of devices ("cuda:0,cuda:1").
+"""
+
+from django.core.exceptions import ImproperlyConfigured
+
+from voxsite import env
+
+DEVICE_KINDS = ("auto", "cpu", "cuda")
+MAX_ENGINES = 32
+
+
+def devices() -> list[str]:
+    """Return the device of each engine process: "auto", "cpu", "cuda" or "cuda:<number>"."""
+    device = _checked(env.text("VOXSITE_DEVICE", default="auto"), name="VOXSITE_DEVICE")
+    wanted = env.text("VOXSITE_ENGINES", default="1")
+    if not wanted.isdecimal():
+        return [_checked(one, name="VOXSITE_ENGINES") for one in env.words("VOXSITE_ENGINES")]
+    count = env.integer("VOXSITE_ENGINES", default=1, minimum=1)
+    if count > MAX_ENGINES:
+        raise ImproperlyConfigured(f"VOXSITE_ENGINES must be at most {MAX_ENGINES}, not {count}.")
+    if count > 1 and device == "cuda":
+        return [f"cuda:{number}" for number in range(count)]
+    return [device] * count
+
+
+def addresses(first: str) -> list[str]:
+    """Return the socket of each engine process: the first one's own address, then that with a number."""
+    return [first if number == 1 else f"{first}-{number}" for number in range(1, len(devices()) + 1)]
+
+
+def _checked(device: str, *, name: str) -> str:
+    kind, colon, number = device.partition(":")
+    if kind not in DEVICE_KINDS or (colon and not (kind == "cuda" and number.isdecimal())):
+        raise ImproperlyConfigured(f"{name} must be of auto, cpu, cuda and cuda:<number>, not {device!r}.")
+    return device
