@@ -37,8 +37,9 @@ def all_programs(environ: Mapping[str, str]) -> list[Program]:
         Program("web", ["python", "-m", "voxsite.serve.web"], environment=_threads(1, environ)),
         Program(
             "worker",
-            [*manage, "rqworker", *QUEUES],
-            niceness=5,
+            [*manage, "rqworker", "--worker-class", "transcription.worker.Worker", *QUEUES],
+            # Below the engine: workers that crowd it out only wait for it longer.
+            niceness=10,
             count=int(environ.get("VOXSITE_WORKERS") or 1),
             needs_redis=True,
             environment=_threads(1, environ),
@@ -62,7 +63,7 @@ def _engines(environ: Mapping[str, str]) -> list[Program]:
         Program(
             "engine" if number == 1 else f"engine-{number}",
             ["python", "manage.py", "engine", "--number", str(number)],
-            niceness=10,
+            niceness=5,
             # It finishes the batch at hand.
             stop_seconds=8,
             environment=threads,
