@@ -6,12 +6,12 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_safe
 
+from accounts import connections
 from accounts.access import organization_for
 from accounts.page import page
 from billing import money, pricing, statements, tariff
@@ -77,7 +77,7 @@ def _next(texts: Iterator[str]) -> str | None:
         return next(texts, None)
     finally:
         # Between two texts nobody knows how long the reader takes: it must not keep a database connection.
-        close_old_connections()
+        connections.release()
 
 
 async def _asynchronously(texts: Iterator[str]) -> AsyncIterator[str]:

@@ -17,10 +17,11 @@ from typing import Any
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import close_old_connections, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from accounts import connections
 from accounts.errors import Conflict, NotFound
 from accounts.models import ApiKey, Organization, User
 from billing import ledger, pricing, tariff
@@ -136,7 +137,7 @@ def finish_item(item: JobItem, *, transcript: Transcript) -> bool:
     except BaseException:
         # A connection that breaks during COMMIT leaves open whether it took effect. Only a row tells; without an
         # answer the file stays, and the clock's sweep finds it if it is a stray.
-        close_old_connections()
+        connections.release()
         if not JobItem.objects.filter(pk=item.pk, result_key=key).exists():
             recordings.remove_file(key)
         raise

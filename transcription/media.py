@@ -18,8 +18,8 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import UploadedFile
-from django.db import close_old_connections
 
+from accounts import connections
 from accounts.errors import BadMedia, TooLarge
 from accounts.models import Organization
 from transcription.models import JobItem, Media
@@ -60,7 +60,7 @@ def accept(organization: Organization, *, upload: "UploadedFile[Any]") -> Media:
     if size_bytes > settings.MAX_UPLOAD_BYTES:
         raise TooLarge(f"The file is larger than {settings.MAX_UPLOAD_BYTES // 1024**3} GiB.", param="file")
     # Probing and storing may take a minute, and a connection held for that long is one that others wait for.
-    close_old_connections()
+    connections.release()
     with _on_disk(upload) as path:
         try:
             with _probes:

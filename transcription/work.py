@@ -7,8 +7,9 @@ import time
 import uuid
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, connection
 
+from accounts import connections
 from transcription import events, jobs, media, queue, recognition
 from transcription.models import JobItem
 from transcription.speech import pipeline
@@ -45,7 +46,7 @@ def _run(item: JobItem, *, heart: "Heart") -> None:
     options = TranscriptionOptions.from_dict(item.job.options)
     max_duration_ms = min(settings.MAX_AUDIO_MS, item.media.duration_ms + _tolerance_ms(item.media.duration_ms))
     # An idle connection may be cut during hours of work (a restart, a firewall); what comes after opens a new one.
-    close_old_connections()
+    connections.release()
 
     def on_progress(decoded_ms: int) -> None:
         heart.check()
@@ -152,7 +153,7 @@ class Heart(threading.Thread):
         except DatabaseError:
             # The next beat may reach it; should none, the item is given to another worker, which is right.
             logger.exception("Item %s: the sign of life was not written.", self.item.pk)
-            close_old_connections()
+            connections.release()
 
     def _end_work(self) -> None:
         """End the attempt and this process: RQ's own time-out is a signal, which native code does not hear."""

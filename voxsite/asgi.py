@@ -16,9 +16,9 @@ django_application: Any = get_asgi_application()
 
 # Django is set up from here on.
 from django.conf import settings  # noqa: E402
-from django.db import close_old_connections  # noqa: E402
 from django.http import parse_cookie  # noqa: E402
 
+from accounts import connections  # noqa: E402
 from accounts.errors import NotConfigured, RequestTimeout, TooLarge, Unauthorized  # noqa: E402
 from accounts.gate import authentication  # noqa: E402
 from accounts.gate.native_errors import native_error  # noqa: E402
@@ -47,7 +47,7 @@ async def is_known(scope: Scope) -> bool:
         try:
             return authentication.is_known(headers, cookies=parse_cookie(headers.get("Cookie", "")))
         finally:
-            close_old_connections()
+            connections.release()
 
     return await sync_to_async(ask, thread_sensitive=False)()
 

@@ -11,13 +11,14 @@ from typing import Any
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import close_old_connections, connection
+from django.db import connection
 from drf_spectacular.utils import OpenApiResponse, extend_schema, inline_serializer
 from redis import Redis
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts import connections
 from accounts.gate.native_errors import NativeGateView
 from transcription.speech.engines import remote
 
@@ -102,7 +103,7 @@ def _database() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     finally:
-        close_old_connections()  # Not to be held while the engine is waited for.
+        connections.release()  # Not to be held while the engine is waited for.
 
 
 def _redis() -> None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponseBase
+
+from accounts import connections
 
 
 class StreamsHoldNoConnection:
@@ -20,5 +21,5 @@ class StreamsHoldNoConnection:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         if response.streaming:
-            close_old_connections()
+            connections.release()
         return response

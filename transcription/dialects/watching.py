@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections
 from redis.exceptions import RedisError
 
+from accounts import connections
 from transcription import events
 from transcription.models import Job
 
@@ -43,6 +43,6 @@ async def _find(job_id: uuid.UUID) -> Job | None:
         try:
             return Job.objects.filter(pk=job_id).first()
         finally:
-            close_old_connections()
+            connections.release()
 
     return await sync_to_async(ask)()
