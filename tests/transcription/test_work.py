@@ -123,3 +123,18 @@ def test_work_that_takes_too_long_is_ended(organization, monkeypatch):
     run(job, monkeypatch, hang)
     assert job.items.get().status == Status.QUEUED
     assert statements.balance(organization).balance_micros == 1_000_000
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_connection_is_kept_idle_through_the_work(organization, monkeypatch):
+    """A firewall or a restart cuts idle ones, and the work of hours would be lost at its end."""
+    job = make_job(organization)
+    released = []
+    monkeypatch.setattr(work.connections, "release", lambda: released.append(1))
+
+    def act(_):
+        assert released == [1]
+        return make_transcript()
+
+    run(job, monkeypatch, act)
+    assert job.status == Status.COMPLETED

@@ -1,4 +1,5 @@
 import contextlib
+import socket
 import threading
 
 import pytest
@@ -50,3 +51,21 @@ def test_silent_redis_does_not_close_the_door(organization, settings, monkeypatc
         assert limits.spend(organization, scope="requests").limit == 1000
     finally:
         limits._limiter.cache_clear()
+
+
+@pytest.mark.enable_socket
+def test_hanging_redis_does_not_hang_the_request(organization, settings):
+    """One that takes connections and says nothing: without time-outs every request would wait for good."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        limits._limiter.cache_clear()
+        answered = []
+        try:
+            asking = threading.Thread(target=lambda: answered.append(limits.spend(organization, scope="requests")))
+            asking.start()
+            asking.join(timeout=30)
+            assert [allowance.remaining for allowance in answered] == [1000]
+        finally:
+            limits._limiter.cache_clear()
