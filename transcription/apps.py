@@ -3,3 +3,9 @@ from django.apps import AppConfig
 
 class TranscriptionConfig(AppConfig):
     name = "transcription"
+
+    def ready(self) -> None:
+        from billing import ledger
+        from transcription import audit
+
+        ledger.also_check(audit.orphaned_holds)

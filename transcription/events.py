@@ -3,6 +3,7 @@
 Everything here is a convenience that may be lost: the truth is in the database, which watchers ask when nothing comes.
 """
 
+import asyncio
 import json
 import logging
 import uuid
@@ -49,13 +50,18 @@ def publish(job_id: uuid.UUID, name: str, **data: Any) -> None:
 async def watch(job_id: uuid.UUID) -> AsyncIterator[Event | None]:
     """Yield a job's events from the first that is kept, and None whenever nothing came for a while. Never ends itself.
 
-    Raises RedisError when Redis does not answer.
+    While Redis does not answer, nothing comes; what was published meanwhile is lost.
     """
     last = "0"
     client = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=PATIENCE_SECONDS + 5)
     try:
         while True:
-            found = await client.xread({_key(job_id): last}, count=100, block=int(PATIENCE_SECONDS * 1000))
+            try:
+                found = await client.xread({_key(job_id): last}, count=100, block=int(PATIENCE_SECONDS * 1000))
+            except RedisError as error:
+                logger.warning("Events of job %s are not to be had: %s", job_id, type(error).__name__)
+                await asyncio.sleep(PATIENCE_SECONDS)
+                found = []
             if not found:
                 yield None
                 continue

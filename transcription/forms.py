@@ -3,21 +3,77 @@
 from typing import Any
 
 from django import forms
-from django.conf.locale import LANG_INFO
 
 from billing import money, tariff
 from transcription import recognition
-from transcription.speech.options import TranscriptionOptions
+from transcription.answers import LONGEST_QUESTION
+from transcription.speech.errors import OptionError
+from transcription.speech.options import MAX_SPEAKERS, TranscriptionOptions
 
 MODEL_WORDS = {"standard": "fast, for clear recordings", "premium": "slower, for difficult recordings"}
+TASKS = (("transcribe", "In the language that is spoken"), ("translate", "In English, translated"))
+CHANNELS = (("mix", "All channels together"), ("split", "Each channel apart, one speaker each"))
+LONGEST_PROMPT = 4000
+MOST_TERMS = 100
+LONGEST_TERM = 100
+# What does not go together (`rule` of an OptionError), in the words of the form.
+CONTRADICTIONS = {
+    "exact_or_range": "Give the exact number or a range, not both.",
+    "count_or_channels": "Each channel is one speaker: leave the number of speakers empty.",
+    "count_needs_diarize": "Tick “Tell speakers apart”, or leave the number of speakers empty.",
+    "fewest_over_most": "This is more than “At most”.",
+    "one_language_or_mixed": "Choose “Detect it” as the language for this.",
+}
 
 
 class UploadForm(forms.Form):
-    """How to transcribe the files. The files themselves are read from the request."""
+    """How to transcribe the files. The files themselves are read from the request.
+
+    Word times are not asked for: the transcript's page and its subtitles need them.
+    """
 
     model = forms.ChoiceField(widget=forms.RadioSelect, initial="standard")
     language = forms.ChoiceField(required=False)
     speakers = forms.BooleanField(label="Tell speakers apart", required=False, initial=True)
+    # --- More options
+    num_speakers = forms.IntegerField(
+        label="Number of speakers",
+        required=False,
+        min_value=1,
+        max_value=MAX_SPEAKERS,
+        help_text="If you know it. Or give a range:",
+    )
+    min_speakers = forms.IntegerField(label="At least", required=False, min_value=1, max_value=MAX_SPEAKERS)
+    max_speakers = forms.IntegerField(label="At most", required=False, min_value=1, max_value=MAX_SPEAKERS)
+    task = forms.ChoiceField(label="Text", required=False, choices=TASKS, initial="transcribe")
+    mixed_languages = forms.BooleanField(label="Several languages are spoken", required=False)
+    channels = forms.ChoiceField(
+        label="Channels",
+        required=False,
+        choices=CHANNELS,
+        initial="mix",
+        help_text="For calls and interviews with a microphone each. Each channel costs as a recording.",
+    )
+    hotwords = forms.CharField(
+        label="Names and terms", required=False, help_text="Separated by commas: how they are spelled."
+    )
+    prompt = forms.CharField(
+        label="Context",
+        required=False,
+        max_length=LONGEST_PROMPT,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="What came before, or what it is about.",
+    )
+    MORE = (
+        "num_speakers",
+        "min_speakers",
+        "max_speakers",
+        "task",
+        "mixed_languages",
+        "channels",
+        "hotwords",
+        "prompt",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -25,16 +81,73 @@ class UploadForm(forms.Form):
         self.fields["language"].choices = [("", "Detect it"), *language_choices()]
 
     @property
+    def has_more(self) -> bool:
+        """Tell whether any of the further options was used, so that they are shown."""
+        return self.is_bound and not {*self.changed_data, *self.errors}.isdisjoint(self.MORE)
+
+    @property
     def options(self) -> TranscriptionOptions:
-        return TranscriptionOptions(
-            language=self.cleaned_data["language"] or None, diarize=self.cleaned_data["speakers"]
+        """Return what was chosen. Raises OptionError for what does not go together, which `clean` has shown."""
+        chosen = self.cleaned_data
+        options = TranscriptionOptions(
+            language=chosen.get("language") or None,
+            prompt=chosen.get("prompt", ""),
+            hotwords=chosen.get("hotwords", ()),
+            task="translate" if chosen.get("task") == "translate" else "transcribe",
+            diarize=chosen["speakers"],
+            num_speakers=chosen.get("num_speakers"),
+            min_speakers=chosen.get("min_speakers"),
+            max_speakers=chosen.get("max_speakers"),
+            channels="split" if chosen.get("channels") == "split" else "mix",
+            mixed_languages=chosen["mixed_languages"],
         )
+        options.refuse_contradictions()
+        return options
+
+    def clean_hotwords(self) -> tuple[str, ...]:
+        parts = (part.strip() for part in self.cleaned_data["hotwords"].split(","))
+        terms = tuple(dict.fromkeys(part for part in parts if part))
+        if len(terms) > MOST_TERMS or any(len(term) > LONGEST_TERM for term in terms):
+            raise forms.ValidationError(f"Give {MOST_TERMS} terms of {LONGEST_TERM} characters at most.")
+        return terms
+
+    def clean(self) -> dict[str, Any]:
+        chosen = super().clean() or {}
+        offer = recognition.offers().get(chosen.get("model", ""))
+        if offer is not None and chosen.get("language") and chosen["language"] not in offer.languages:
+            self.add_error("language", "This model does not know this language.")
+        if offer is not None and chosen.get("task") == "translate" and not offer.translates:
+            self.add_error("task", "This model cannot translate.")
+        try:
+            _ = self.options
+        except OptionError as error:
+            self.add_error(error.data["param"], CONTRADICTIONS[error.data["rule"]])
+        return chosen
+
+
+class AskForm(forms.Form):
+    """A wish for a summary, without a question, or a question about a transcript."""
+
+    # The page's own: a form that is sent twice, or loaded anew, is one wish.
+    token = forms.UUIDField(widget=forms.HiddenInput)
+    act = forms.ChoiceField(choices=(("summarise", "Summarise"), ("ask", "Ask")), widget=forms.HiddenInput)
+    question = forms.CharField(
+        label="Ask about this transcript",
+        required=False,
+        max_length=LONGEST_QUESTION,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        chosen = super().clean() or {}
+        if chosen.get("act") == "ask" and not chosen.get("question") and "question" not in self.errors:
+            self.add_error("question", "Write a question.")
+        return chosen
 
 
 def language_choices() -> list[tuple[str, str]]:
     """Return (code, English name) of every language that can be asked for, by name."""
-    named = ((code, str(LANG_INFO.get(code, {}).get("name", code))) for code in recognition.languages())
-    return sorted(named, key=lambda choice: choice[1])
+    return list(recognition.language_names().items())
 
 
 def model_label(model: str) -> str:

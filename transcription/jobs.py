@@ -22,14 +22,14 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts import connections
-from accounts.errors import Conflict, NotFound
+from accounts.errors import Conflict, InvalidField, NotFound
 from accounts.models import ApiKey, Organization, User
 from billing import ledger, pricing, tariff
 from billing.models import Hold
 from transcription import events, queue
 from transcription import media as recordings
 from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Status
-from transcription.speech.options import TranscriptionOptions
+from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
 from transcription.speech.transcript import Transcript
 
 logger = logging.getLogger(__name__)
@@ -58,10 +58,18 @@ def submit(
     """Order the transcription of one recording, and promise its price.
 
     within: called with the job inside the transaction that makes it; what it raises undoes the job.
-    Raises PaymentRequired when the balance does not cover the probed length; then there is no job.
+    Raises PaymentRequired when the balance, or a monthly limit, does not cover the probed length, and InvalidField for
+    more channels than can be transcribed apart; then there is no job.
     """
     rate_micros = tariff.rate_of(model)
-    price_micros = pricing.transcription_price_micros(duration_ms=media.duration_ms, rate_micros_per_hour=rate_micros)
+    if options.channels == "split" and media.channels > MAX_SPLIT_CHANNELS:
+        raise InvalidField(
+            "channels",
+            f"The recording has {media.channels} channels, and at most {MAX_SPLIT_CHANNELS} can be transcribed apart.",
+        )
+    price_micros = track_count(media, options=options) * pricing.transcription_price_micros(
+        duration_ms=media.duration_ms, rate_micros_per_hour=rate_micros
+    )
     job = Job(
         organization=organization,
         api_key=api_key,
@@ -75,13 +83,23 @@ def submit(
         quoted_micros=price_micros,
     )
     with transaction.atomic():
-        ledger.reserve(organization, amount_micros=price_micros, reference=job.hold_reference)
+        ledger.reserve(organization, amount_micros=price_micros, reference=job.hold_reference, api_key=api_key)
         job.save(force_insert=True)
         item = JobItem.objects.create(job=job, media=media)
         if within is not None:
             within(job)
         transaction.on_commit(lambda: queue.enqueue(item, job=job))
     return job
+
+
+def require_funds(organization: Organization, *, model: str) -> None:
+    """Raise PaymentRequired when not even the shortest recording is covered: before one is probed and stored."""
+    ledger.require(organization, amount_micros=tariff.price_of(model, 1))
+
+
+def track_count(media: Media, *, options: TranscriptionOptions) -> int:
+    """Return how many recordings the work is worth: one, or one for each channel that is transcribed apart."""
+    return media.channels if options.channels == "split" else 1
 
 
 def claim(item_id: uuid.UUID) -> JobItem | None:
@@ -266,10 +284,16 @@ def _locked(job_id: uuid.UUID) -> Iterator[Job | None]:
         yield Job.objects.select_for_update().filter(pk=job_id).first()
 
 
+def _description(job: Job, *, channels: int) -> str:
+    """Return the line of the statement. A customer must see why a recording cost twice its length."""
+    apart = f" ({channels} channels)" if channels > 1 else ""
+    return f"Transcription of {job.name}"[: 200 - len(apart)] + apart
+
+
 def _conclude(job: Job | None) -> None:
     """End the job if all its items have ended: settle or release its promise. The caller holds its row."""
     assert job is not None, "an item that was just changed has a job"
-    items = list(job.items.all())
+    items = list(job.items.select_related("media"))
     if job.is_final or any(item.status not in FINAL_STATUSES for item in items):
         return
     completed = [item for item in items if item.status == Status.COMPLETED]
@@ -278,9 +302,14 @@ def _conclude(job: Job | None) -> None:
         job.status = Status.COMPLETED if len(completed) == len(items) else Status.COMPLETED_WITH_ERRORS
         job.progress = 100
         job.duration_ms = sum(item.duration_ms or 0 for item in completed)
+        options = TranscriptionOptions.from_dict(job.options)
+        tracks = {item.pk: track_count(item.media, options=options) for item in completed}
         # At the quoted rate: a price that changed meanwhile is for the next job.
         price_micros = sum(
-            pricing.transcription_price_micros(duration_ms=item.duration_ms or 0, rate_micros_per_hour=job.rate_micros)
+            tracks[item.pk]
+            * pricing.transcription_price_micros(
+                duration_ms=item.duration_ms or 0, rate_micros_per_hour=job.rate_micros
+            )
             for item in completed
         )
         # The file may be a little longer than probed. What the wallet can bear of that is charged, the rest is ours.
@@ -288,12 +317,14 @@ def _conclude(job: Job | None) -> None:
         entry = ledger.settle(
             hold,
             actual_micros=price_micros,
-            description=f"Transcription of {job.name}"[:200],
+            description=_description(job, channels=max(tracks.values())),
             details={
                 "job_id": str(job.pk),
                 "api_key_id": str(job.api_key_id) if job.api_key_id else None,
                 "model": job.model,
                 "duration_ms": job.duration_ms,
+                # Channels that were transcribed apart, each at the price of the recording.
+                "channels": max(tracks.values()),
             },
         )
         job.cost_micros = -entry.amount_micros if entry else 0

@@ -23,7 +23,7 @@ from accounts import connections
 from accounts.errors import BadMedia, TooLarge
 from accounts.models import Organization
 from transcription.models import JobItem, Media
-from transcription.speech import audio
+from transcription.speech import probing
 from transcription.speech.errors import AudioError
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def accept(organization: Organization, *, upload: "UploadedFile[Any]") -> Media:
     with _on_disk(upload) as path:
         try:
             with _probes:
-                found = audio.probe_in_child(path, max_duration_ms=settings.MAX_AUDIO_MS)
+                found = probing.probe_in_child(path, max_duration_ms=settings.MAX_AUDIO_MS)
         except AudioError as error:
             raise BadMedia(error.message, error_type=error.type, param="file") from error
         with path.open("rb") as file:
@@ -81,6 +81,7 @@ def accept(organization: Organization, *, upload: "UploadedFile[Any]") -> Media:
             size_bytes=size_bytes,
             sha256=sha256,
             duration_ms=found.duration_ms,
+            channels=found.channels,
             container=found.format[:40],
             codec=found.codec[:40],
         )
@@ -122,6 +123,22 @@ def local_path(recording: Media) -> Iterator[Path]:
             shutil.copyfileobj(stored, copy, COPY_BYTES)
         copy.flush()
         yield Path(copy.name)
+
+
+def read_part(recording: Media, *, first_byte: int, count: int) -> bytes:
+    """Return so many bytes of the recording from there on, fewer at its end. Raises FileNotFoundError.
+
+    A storage that can read ranges (`read_range`, see voxsite.storage) is asked for no more than that.
+    """
+    part: bytes
+    read_range = getattr(default_storage, "read_range", None)
+    if read_range is not None:
+        part = read_range(recording.storage_key, first_byte=first_byte, count=count)
+        return part
+    with default_storage.open(recording.storage_key, "rb") as file:
+        file.seek(first_byte)
+        part = file.read(count)
+    return part
 
 
 def display_name(name: str) -> str:

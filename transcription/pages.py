@@ -15,15 +15,16 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRefresh
 
-from accounts.access import organization_for
-from accounts.errors import Conflict, NotFound, PaymentRequired, VoxsiteError
+from accounts.access import membership_for, organization_for, person_id
+from accounts.errors import Conflict, NotFound, VoxsiteError
 from accounts.gate import limits
-from accounts.models import Organization
+from accounts.models import Organization, Role, User
 from accounts.page import page
 from billing import money, statements, tariff
-from transcription import jobs
+from billing.pages import remedies
+from transcription import answers, jobs
 from transcription import media as recordings
-from transcription.forms import UploadForm
+from transcription.forms import AskForm, UploadForm
 from transcription.models import Job, JobQuerySet, Status
 from transcription.speech.formats import FORMATS
 from transcription.speech.transcript import Transcript, join_words, speaker_label
@@ -51,10 +52,6 @@ class Outcome:
     job: Job | None = None
     error: VoxsiteError | None = None
 
-    @property
-    def needs_money(self) -> bool:
-        return isinstance(self.error, PaymentRequired)
-
 
 # --- Upload ----------------------------------------------------------------------------------------------------------
 
@@ -72,7 +69,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         if form.is_valid():
             outcomes = [_submit(request, file=file, form=form) for file in files]
         if request.accepts("application/json") and not request.accepts("text/html"):
-            return _outcome_json(outcomes, form=form)
+            return _outcome_json(outcomes, form=form, may_pay=membership_for(request).may(Role.ADMIN))
         if outcomes and not any(outcome.error for outcome in outcomes):
             return redirect("transcript", outcomes[0].job.pk) if len(outcomes) == 1 else redirect("transcripts")
     context = {
@@ -89,6 +86,7 @@ def _submit(request: HttpRequest, *, file: UploadedFile, form: UploadForm) -> Ou
     name = recordings.display_name(file.name or "")
     try:
         limits.spend(organization, scope="uploads")
+        jobs.require_funds(organization, model=form.cleaned_data["model"])
         with recordings.accepted(organization, upload=file) as recording:
             job = jobs.submit(
                 organization,
@@ -103,13 +101,20 @@ def _submit(request: HttpRequest, *, file: UploadedFile, form: UploadForm) -> Ou
     return Outcome(name=name, job=job)
 
 
-def _outcome_json(outcomes: list[Outcome], *, form: UploadForm) -> HttpResponse:
+def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, may_pay: bool) -> HttpResponse:
     if not outcomes:
-        return JsonResponse({"message": " ".join(text for texts in form.errors.values() for text in texts)}, status=400)
+        message = " ".join(text for texts in form.errors.values() for text in texts)
+        # The options are at fault and not the file, which can be sent again once they are right.
+        return JsonResponse({"message": message, "may_retry": True}, status=400)
     outcome = outcomes[0]
     if outcome.job is None:
+        way = remedies.remedy(outcome.error)
         return JsonResponse(
-            {"message": outcome.error.message, "needs_money": outcome.needs_money}, status=outcome.error.http_status
+            {
+                "message": outcome.error.message,
+                "remedy": {"url": way.url, "words": way.words} if way and may_pay else None,
+            },
+            status=outcome.error.http_status,
         )
     job = outcome.job
     return JsonResponse(
@@ -191,7 +196,33 @@ def _uuid(text: str) -> uuid.UUID | None:
 @page
 @require_GET
 def transcript(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
+    return _show_transcript(request, _job(request, job_id))
+
+
+@page
+@require_POST
+def ask(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
+    """Have the transcript summarised, or a question about it answered. Any member may, as any may upload."""
     job = _job(request, job_id)
+    form = AskForm(request.POST)
+    if not form.is_valid():
+        return _show_transcript(request, job, form=form, status=400)
+    chosen = form.cleaned_data
+    by = User.objects.get(pk=person_id(request))
+    try:
+        limits.spend(job.organization, scope="completions")
+        if chosen["act"] == "ask":
+            answer = answers.ask(job, question=chosen["question"], token=chosen["token"], by=by)
+        else:
+            answer = answers.summarise(job, token=chosen["token"], by=by)
+    except VoxsiteError as error:
+        return _show_transcript(request, job, form=form, error=error, status=error.http_status)
+    return redirect(f"{reverse('transcript', args=[job.pk])}#answer-{answer.pk}")
+
+
+def _show_transcript(
+    request: HttpRequest, job: Job, *, form: AskForm | None = None, error: VoxsiteError | None = None, status: int = 200
+) -> HttpResponse:
     item = job.items.select_related("media").first()
     context: dict[str, Any] = {"job": job, "item": item, "downloads": DOWNLOADS}
     if job.is_completed:
@@ -200,8 +231,18 @@ def transcript(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
         except NotFound as error:
             context["missing"] = error.message
         else:
-            context.update(result=result, turns=turns_of(result), speakers=speakers_of(result))
-    return render(request, "transcription/transcript.html", context)
+            context.update(
+                result=result,
+                turns=turns_of(result),
+                speakers=speakers_of(result),
+                answers=job.answers.all(),
+                offer=answers.offer(result),
+                ask_form=form or AskForm(),
+                ask_error=error,
+                # Two wishes, each of its own: what was refused may be tried again.
+                tokens={"summarise": uuid.uuid4(), "ask": uuid.uuid4()},
+            )
+    return render(request, "transcription/transcript.html", context, status=status)
 
 
 @page
@@ -277,7 +318,7 @@ def turns_of(result: Transcript) -> list[dict[str, Any]]:
         if not text:
             continue
         if turns and segment.speaker is not None and segment.speaker == turns[-1]["speaker"]:
-            turns[-1]["text"] = join_words([turns[-1]["text"], text], language=result.language)
+            turns[-1]["text"] = join_words([turns[-1]["text"], text], language=result.written_in)
             continue
         turns.append(
             {

@@ -5,15 +5,14 @@ import uuid
 from collections.abc import AsyncIterator
 
 from asgiref.sync import sync_to_async
-from django.core.files.base import File
-from django.core.files.storage import default_storage
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
 from accounts.access import organization_for
 from accounts.errors import NotFound
 from accounts.page import page
-from transcription.models import Job
+from transcription import media
+from transcription.models import Job, Media
 
 # An answer to a Range request is held in memory, so it is short; players ask for the next part by themselves.
 PART_BYTES = 1024 * 1024
@@ -41,30 +40,27 @@ def audio(request: HttpRequest, job_id: uuid.UUID) -> HttpResponseBase:
     if item is None or item.media.deleted_at is not None:
         raise NotFound("The recording is not kept any more.")
     try:
-        file = default_storage.open(item.media.storage_key, "rb")
+        return _answer(request, item.media)
     except FileNotFoundError as error:
         raise NotFound("The recording is not kept any more.") from error
-    return _answer(
-        request, file, size=item.media.size_bytes, content_type=CONTENT_TYPES.get(item.media.container, OTHER_TYPE)
-    )
 
 
-def _answer(request: HttpRequest, file: "File[bytes]", *, size: int, content_type: str) -> HttpResponseBase:
+def _answer(request: HttpRequest, recording: Media) -> HttpResponseBase:
+    size, content_type = recording.size_bytes, CONTENT_TYPES.get(recording.container, OTHER_TYPE)
     asked = RANGE.fullmatch(request.headers.get("Range", ""))
     response: HttpResponseBase
     if asked is None or asked.group(1) == asked.group(2) == "":
-        response = StreamingHttpResponse(_parts(file), content_type=content_type)
+        # The first part before the answer begins: a missing file is 404 and not a broken stream.
+        start = media.read_part(recording, first_byte=0, count=PART_BYTES)
+        response = StreamingHttpResponse(_parts(recording, start=start), content_type=content_type)
         response["Content-Length"] = str(size)
     else:
         first, last = _bounds(asked, size=size)
         if first >= size or last < first:
-            file.close()
             response = HttpResponse(status=416)
             response["Content-Range"] = f"bytes */{size}"
             return response
-        with file:
-            file.seek(first)
-            part = file.read(min(last - first + 1, PART_BYTES))
+        part = media.read_part(recording, first_byte=first, count=min(last - first + 1, PART_BYTES))
         response = HttpResponse(part, status=206, content_type=content_type)
         response["Content-Range"] = f"bytes {first}-{first + len(part) - 1}/{size}"
     response["Accept-Ranges"] = "bytes"
@@ -80,10 +76,13 @@ def _bounds(asked: re.Match[str], *, size: int) -> tuple[int, int]:
     return int(first), min(int(last), size - 1) if last else size - 1
 
 
-async def _parts(file: "File[bytes]") -> AsyncIterator[bytes]:
-    """Yield the file in parts. Asynchronous: under ASGI Django would read a synchronous one into memory whole."""
-    try:
-        while part := await sync_to_async(file.read)(PART_BYTES):
-            yield part
-    finally:
-        await sync_to_async(file.close)()
+async def _parts(recording: Media, *, start: bytes) -> AsyncIterator[bytes]:
+    """Yield the recording in parts. Asynchronous: under ASGI Django would read a synchronous one into memory whole.
+
+    Nothing stays open between them: a client that leaves leaves nothing behind.
+    """
+    part, sent = start, 0
+    while part:
+        yield part
+        sent += len(part)
+        part = await sync_to_async(media.read_part)(recording, first_byte=sent, count=PART_BYTES)

@@ -9,22 +9,23 @@ from typing import Any
 
 from django.conf import settings
 
+from billing import tariff
 from transcription.speech import registry
 from transcription.speech.diarizers import service
 from transcription.speech.diarizers.base import Diarizer
-from transcription.speech.engines import protocol, remote
+from transcription.speech.engines import protocol, remote, whisper_languages
 from transcription.speech.engines.exchange import Exchange
 from transcription.speech.engines.remote import RemoteEngine
-from transcription.speech.engines.whisper_languages import LANGUAGES
+from transcription.speech.offers import Offer
 
 # The recogniser that works on a fresh machine, without any download. English only.
 FALLBACK_ENGINE = "pocketsphinx"
 FALLBACK_DIARIZER = "clustering"
 # How long no engine process may be there before a worker gives up.
 ENGINE_SECONDS = 300.0
-# ISO 639-1 codes. Kept here and not asked of the engine: the web process must not load one to refuse a language.
+# ISO 639-1 codes, at most. Kept here and not asked of the engine: the web process must not load one to refuse one.
 ENGINE_LANGUAGES: dict[str, frozenset[str]] = {
-    "faster_whisper": frozenset(LANGUAGES),
+    "faster_whisper": frozenset(whisper_languages.LANGUAGES),
     "pocketsphinx": frozenset({"en"}),
 }
 
@@ -58,9 +59,20 @@ def is_fallback() -> bool:
     return engine_name() == FALLBACK_ENGINE
 
 
+def offers() -> dict[str, Offer]:
+    """Return what each model that has a price does here, by the name that customers choose."""
+    return {model: _offer(model) for model in tariff.models()}
+
+
 def languages() -> frozenset[str]:
-    """Return the ISO 639-1 codes that can be asked for."""
-    return ENGINE_LANGUAGES[engine_name()]
+    """Return the ISO 639-1 codes that can be asked for, of one model at least."""
+    return frozenset().union(*(offer.languages for offer in offers().values()))
+
+
+def language_names() -> dict[str, str]:
+    """Return the English name of every language that can be asked for, by code and in the order of names."""
+    names = {code: whisper_languages.LANGUAGES.get(code, code) for code in languages()}
+    return dict(sorted(names.items(), key=lambda one: one[1]))
 
 
 def is_engine_answering(timeout_seconds: float = 0.5) -> bool:
@@ -101,9 +113,24 @@ def diarizer(*, job_id: str = "", should_stop: Callable[[], bool] = lambda: Fals
         try:
             yield _asking(exchange, job_id=job_id)
         finally:
+            exchange.cancel()  # whoever was told to stop leaves the model to others at once
             exchange.close()
     else:
         yield registry.load_diarizer(name)
+
+
+def _offer(model: str) -> Offer:
+    """Judge a Whisper model by its name, which says what it was trained for; a folder should be named so too."""
+    engine = engine_name()
+    if engine != "faster_whisper":
+        return Offer(engine=engine, languages=ENGINE_LANGUAGES[engine], translates=False)
+    name = whisper_languages.label(settings.WHISPER_MODELS[model])
+    languages = whisper_languages.languages_of(name)
+    return Offer(
+        engine=f"faster-whisper/{name}",
+        languages=languages,
+        translates=whisper_languages.translates(name, languages),
+    )
 
 
 def _asking(exchange: Exchange, *, job_id: str) -> Diarizer:

@@ -10,6 +10,7 @@ urlpatterns = [
     path("live/", pages.live, name="transcripts-live"),
     path("<uuid:job_id>/", pages.transcript, name="transcript"),
     path("<uuid:job_id>/progress/", pages.progress, name="transcript-progress"),
+    path("<uuid:job_id>/ask/", pages.ask, name="transcript-ask"),
     path("<uuid:job_id>/cancel/", pages.cancel, name="transcript-cancel"),
     path("<uuid:job_id>/delete/", pages.delete, name="transcript-delete"),
     path("<uuid:job_id>/download/<slug:format_name>/", pages.download, name="transcript-download"),

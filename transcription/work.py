@@ -125,7 +125,8 @@ class Heart(threading.Thread):
         super().__init__(name=f"heart of {item.pk}", daemon=True)
         self.item = item
         self.progress = 0
-        self.deadline = time.monotonic() + _most_seconds(item.media.duration_ms)
+        tracks = jobs.track_count(item.media, options=TranscriptionOptions.from_dict(item.job.options))
+        self.deadline = time.monotonic() + _most_seconds(item.media.duration_ms * tracks)
         self._stopped = threading.Event()
         self._superseded = threading.Event()
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
 
 from tests.fixtures import recordings
 from transcription.speech import audio, cutting
 from transcription.speech.diarizers import service
 from transcription.speech.diarizers.service import RemoteDiarizer
+from transcription.speech.engines import remote
 from transcription.speech.engines.exchange import Exchange
 from transcription.speech.options import TranscriptionOptions
 
@@ -45,3 +48,31 @@ def test_worker_diarizes_by_asking_the_engine_process(address, tmp_path):
     assert (diarization.name, diarization.notes) == ("pyannote", ())
     assert {turn.speaker for turn in turns} == {"S1", "S2"}
     assert not list(tmp_path.glob("recording-*"))
+
+
+def test_canceled_diarization_ends_at_once_and_leaves_the_model_to_others(address, tmp_path):
+    """An hour of sound keeps this pipeline busy for minutes: only a stop can end it in time."""
+    hour = tmp_path / "hour.pcm"
+    np.random.default_rng(1).integers(-3000, 3000, 3600 * 16_000, dtype="<i2").tofile(hour)
+    question = {"kind": service.KIND, "path": str(hour), "options": TranscriptionOptions().to_dict()}
+    exchange = Exchange([address], timeout_seconds=60)
+    exchange.ask({"job": "one", **question}, [])
+
+    def diarizing():
+        state = remote.health(address, 10)
+        return state["services"][service.KIND] if state else {}
+
+    # Loading and the first batches; it is in the middle of the work then.
+    deadline = time.monotonic() + 60
+    while not diarizing().get("is_working"):
+        assert time.monotonic() < deadline
+        exchange.receive(wait_seconds=0.1)
+    time.sleep(3)
+    assert diarizing()["is_working"]
+    exchange.cancel()
+    deadline = time.monotonic() + 20
+    while diarizing()["stopped"] == 0:
+        assert time.monotonic() < deadline, diarizing()
+        time.sleep(0.05)
+    exchange.close()
+    assert diarizing() == {"waiting": 0, "is_working": False, "requests": 1, "failures": 0, "stopped": 1}

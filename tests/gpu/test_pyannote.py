@@ -12,7 +12,7 @@ from transcription.speech import audio, cutting, speakers
 from transcription.speech.diarizers.pyannote import NAME, PyannoteDiarizer, PyannotePipeline
 from transcription.speech.diarizers.service import RemoteDiarizer, pyannote
 from transcription.speech.diarizers.whole import WholeDiarizer
-from transcription.speech.errors import EngineUnavailable
+from transcription.speech.errors import EngineUnavailable, Stopped
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Word
 
@@ -64,6 +64,22 @@ def test_speech_over_speech_is_in_the_background(pipeline, samples):
 )
 def test_number_of_speakers_is_obeyed(pipeline, samples, options, possible):
     assert len({turn.speaker for turn in pipeline.find(samples, TranscriptionOptions(**options))}) in possible
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2, 5, 9])
+def test_stop_is_heard_in_every_step(pipeline, samples, looks):
+    """Between steps and between the batches of one: the next look after the wish ends the call."""
+    asked = []
+
+    def should_stop():
+        asked.append(1)
+        return len(asked) > looks
+
+    with pytest.raises(Stopped):
+        pipeline.find(samples, TranscriptionOptions(), should_stop)
+    assert len(asked) == looks + 1
+    # The pipeline is as good as new for whoever comes next.
+    assert pipeline.find(samples[: 6 * 16_000], TranscriptionOptions())
 
 
 def test_same_recording_gives_the_same_turns(pipeline, samples):
@@ -119,7 +135,9 @@ def test_words_where_the_model_hears_nobody_belong_to_one_speaker(folder, sample
 
 def test_worker_gets_from_the_engine_process_what_the_model_says(folder, samples, tmp_path):
     answer = pyannote(str(folder), device="cpu")()
-    remote = RemoteDiarizer(NAME, ask=lambda message: answer(message, []), max_seconds=60, folder=tmp_path)
+    remote = RemoteDiarizer(
+        NAME, ask=lambda message: answer(message, [], lambda: False), max_seconds=60, folder=tmp_path
+    )
     _, far = diarize(remote, samples, num_speakers=2)
     _, near = diarize(PyannoteDiarizer(str(folder), device="cpu"), samples, num_speakers=2)
     assert far == near

@@ -4,6 +4,7 @@ import uuid
 import pytest
 
 from transcription import events
+from voxsite.serve import embedded_redis
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,34 @@ def test_watcher_hears_what_comes_later():
             await telling
 
     assert asyncio.run(both()) == events.Event("end", {})
+
+
+def test_watcher_waits_for_a_redis_that_ended(settings, tmp_path):
+    """What it held is lost. What comes afterwards is heard, and nothing twice."""
+    job_id = uuid.uuid4()
+    redis, settings.REDIS_URL = embedded_redis.start(tmp_path)
+    events._client.cache_clear()
+
+    async def watch():
+        nonlocal redis
+        watching = events.watch(job_id)
+        events.publish(job_id, "progress", progress=1)
+        found = [await anext(watching)]
+        embedded_redis.stop(redis)
+        found += [await anext(watching), await anext(watching)]
+        redis, _ = embedded_redis.start(tmp_path)
+        events.publish(job_id, "progress", progress=2)
+        while (event := await anext(watching)) is None:
+            pass
+        await watching.aclose()
+        return [*found, event]
+
+    try:
+        one, two = (events.Event("progress", {"progress": number}) for number in (1, 2))
+        assert asyncio.run(watch()) == [one, None, None, two]
+    finally:
+        embedded_redis.stop(redis)
+        events._client.cache_clear()
 
 
 def test_word_to_stop():

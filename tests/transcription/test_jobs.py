@@ -53,6 +53,34 @@ def test_submit_promises_the_price(organization, job):
     assert usage(organization) == []
 
 
+def test_channels_apart_are_promised_and_charged_each(organization):
+    media = make_media(organization)
+    Media.objects.filter(pk=media.pk).update(channels=3)
+    media.refresh_from_db()
+    options = TranscriptionOptions(channels="split")
+    job = jobs.submit(organization, media=media, model="standard", options=options, dialect="native")
+    assert job.quoted_micros == 3 * TEN_SECONDS_MICROS
+    assert statements.balance(organization).held_micros == 3 * TEN_SECONDS_MICROS
+    jobs.finish_item(claim(job), transcript=make_transcript())
+    assert [entry.amount_micros for entry in usage(organization)] == [-3 * TEN_SECONDS_MICROS]
+    assert_books_are_true(organization)
+    # Mixed, the same recording costs its length once.
+    mixed = jobs.submit(organization, media=media, model="standard", options=TranscriptionOptions(), dialect="native")
+    assert mixed.quoted_micros == TEN_SECONDS_MICROS
+
+
+def test_line_of_the_ledger_keeps_the_number_of_channels_whatever_the_name(organization):
+    media = make_media(organization)
+    Media.objects.filter(pk=media.pk).update(channels=2, name="x" * 255)
+    media.refresh_from_db()
+    options = TranscriptionOptions(channels="split")
+    job = jobs.submit(organization, media=media, model="standard", options=options, dialect="native")
+    jobs.finish_item(claim(job), transcript=make_transcript())
+    [entry] = usage(organization)
+    assert entry.description.endswith(" (2 channels)")
+    assert len(entry.description) == 200
+
+
 def test_submit_without_money_leaves_no_job_and_no_hold(organization):
     # An hour of the premium model is 60 cents; the sign-up credit is one dollar.
     media = make_media(organization, duration_ms=2 * 3600 * 1000)

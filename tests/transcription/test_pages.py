@@ -3,12 +3,13 @@
 import json
 import uuid
 
+import psutil
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import AsyncClient, Client
 
-from billing import ledger, statements
+from billing import book, ledger, statements
 from tests.conftest import AUDIO
 from tests.transcription.factories import make_job, make_transcript
 from transcription import jobs
@@ -104,6 +105,75 @@ def test_upload_without_a_script_leads_to_the_transcript(bob, organization, clie
     assert job.options["diarize"] is True
 
 
+def test_empty_balance_is_told_before_the_file_is_looked_at(alice, organization, client_of):
+    spend_everything(organization)
+    sent = {"files": [not_a_recording()], "model": "standard"}
+    response = client_of(alice).post("/transcripts/upload/", sent, headers=JSON)
+    assert (response.status_code, bool(response.json()["remedy"])) == (402, True)
+
+
+MORE = {
+    "speakers": "on",
+    "min_speakers": "2",
+    "max_speakers": "3",
+    "channels": "mix",
+    "mixed_languages": "on",
+    "hotwords": "Voxsite, Ana Gómez,, Voxsite",
+    "prompt": "A talk about ships.",
+    "task": "transcribe",
+}
+
+
+def test_more_options_reach_the_job(alice, organization, client_of):
+    client_of(alice).post("/transcripts/upload/", {"files": [recording()], "model": "standard", **MORE})
+    options = Job.objects.of(organization).get().options
+    assert (options["min_speakers"], options["max_speakers"], options["num_speakers"]) == (2, 3, None)
+    assert options["hotwords"] == ["Voxsite", "Ana Gómez"]
+    assert (options["prompt"], options["mixed_languages"]) == ("A talk about ships.", True)
+    assert (options["word_timestamps"], options["channels"], options["task"]) == (True, "mix", "transcribe")
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"num_speakers": "2", "min_speakers": "2"}, "num_speakers"),
+        ({"num_speakers": "21"}, "num_speakers"),
+        ({"min_speakers": "3", "max_speakers": "2"}, "min_speakers"),
+        ({"max_speakers": "2", "speakers": ""}, "max_speakers"),
+        ({"max_speakers": "2", "channels": "split"}, "max_speakers"),
+        ({"mixed_languages": "on", "language": "en"}, "mixed_languages"),
+        ({"task": "translate"}, "task"),
+        ({"task": "sing"}, "task"),
+        ({"language": "es"}, "language"),
+        ({"prompt": "x" * 4001}, "prompt"),
+        ({"hotwords": "x" * 101}, "hotwords"),
+        ({"hotwords": "a\x00b"}, "hotwords"),
+        ({"prompt": "a\x00b"}, "prompt"),
+    ],
+)
+def test_what_does_not_go_together_is_said_at_its_field(alice, client_of, fields, name):
+    sent = {"files": [recording()], "model": "standard", "speakers": "on", **fields}
+    response = client_of(alice).post("/transcripts/upload/", sent)
+    assert response.status_code == 400
+    assert list(response.context["form"].errors) == [name]
+    if name in response.context["form"].MORE:
+        assert '<details class="more" open>' in response.content.decode()
+    assert not Media.objects.exists()
+
+
+def test_script_is_told_that_the_options_are_at_fault_and_not_the_file(alice, client_of):
+    sent = {"files": [recording()], "model": "standard", "speakers": "on", "num_speakers": "2", "max_speakers": "2"}
+    response = client_of(alice).post("/transcripts/upload/", sent, headers=JSON)
+    assert response.status_code == 400
+    assert response.json() == {"message": "Give the exact number or a range, not both.", "may_retry": True}
+
+
+def test_more_options_are_folded_until_used(alice, client_of):
+    page = client_of(alice).get("/transcripts/upload/").content.decode()
+    assert '<details class="more">' in page
+    assert "Each channel costs as a recording" in page
+
+
 def test_several_files_become_one_job_each(alice, organization, client_of):
     files = [recording(), recording("sentence-slt.flac")]
     response = client_of(alice).post("/transcripts/upload/", {"files": files, "model": "standard"})
@@ -132,19 +202,19 @@ def test_script_gets_an_outcome_for_each_file(alice, organization, client_of):
     assert body["price"] == "$0.000333"
     bad = client.post("/transcripts/upload/", {"files": not_a_recording(), "model": "standard"}, headers=JSON)
     assert bad.status_code == 400
-    assert bad.json()["needs_money"] is False
+    assert bad.json()["remedy"] is None
     assert bad.json()["message"]
     assert Media.objects.count() == 1
 
 
-def test_upload_without_money_leads_to_billing_and_leaves_no_trace(alice, organization, client_of):
+def test_upload_without_money_leads_to_topping_up_and_leaves_no_trace(alice, organization, client_of):
     spend_everything(organization)
     client = client_of(alice)
     page = client.post("/transcripts/upload/", {"files": recording(), "model": "standard"}).content.decode()
-    assert "See your balance" in page
+    assert '<a href="/billing/top-up/?needed=1">Top up $0.01 or more</a>' in page
     answer = client.post("/transcripts/upload/", {"files": recording(), "model": "standard"}, headers=JSON)
     assert answer.status_code == 402
-    assert answer.json()["needs_money"] is True
+    assert answer.json()["remedy"] == {"url": "/billing/top-up/?needed=1", "words": "Top up $0.01 or more"}
     assert not Job.objects.exists()
     assert not Media.objects.exists()
 
@@ -294,7 +364,7 @@ def test_delete_removes_the_transcript_and_keeps_the_ledger(bob, organization, j
     response = client_of(bob).post(f"/transcripts/{job.pk}/delete/", follow=True)
     assert response.redirect_chain[-1][0] == "/transcripts/"
     assert not Job.objects.exists()
-    assert len(statements.entries(organization, limit=10)) == 2
+    assert len(book.entries(organization, limit=10)) == 2
     assert client_of(bob).get(f"/transcripts/{job.pk}/").status_code == 404
 
 
@@ -360,3 +430,19 @@ def test_recording_is_played_whole_and_never_as_a_page(alice, job, headers):
     assert content == b"sound"
     assert response["Content-Type"] == "audio/wav"
     assert response["X-Content-Type-Options"] == "nosniff"
+
+
+def test_recording_is_not_open_while_nobody_listens(alice, job):
+    """A client that leaves before the first byte must not leave a file open."""
+
+    def is_open() -> bool:
+        return any(job.items.get().media.storage_key in file.path for file in psutil.Process().open_files())
+
+    async def fetch():
+        client = AsyncClient()
+        await client.aforce_login(alice, backend="allauth.account.auth_backends.AuthenticationBackend")
+        return await client.get(f"/transcripts/{job.pk}/audio/")
+
+    response = async_to_sync(fetch)()
+    assert not is_open()
+    response.close()

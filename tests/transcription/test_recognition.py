@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+import zmq
 
 from transcription import recognition
 from transcription.management.commands import engine as command
-from transcription.speech.engines import models
+from transcription.speech.engines import models, protocol
 from transcription.speech.errors import EngineUnavailable
+from transcription.speech.options import TranscriptionOptions
 
 
 @pytest.fixture
@@ -20,6 +25,7 @@ def auto(settings, tmp_path):
 def test_auto_is_the_fallback_until_the_engine_process_chose(auto):
     assert (recognition.engine_name(), recognition.is_fallback()) == ("pocketsphinx", True)
     assert recognition.languages() == {"en"}
+    assert recognition.language_names() == {"en": "English"}
     recognition.remember_choice("faster_whisper")
     assert (recognition.engine_name(), recognition.is_fallback()) == ("faster_whisper", False)
     assert len(recognition.languages()) == 99
@@ -70,3 +76,42 @@ def test_client_is_told_whose_clips_it_sends(settings):
     with recognition.engine(model="premium", job_id="7", priority="bulk") as client:
         assert client._head() == {"kind": "recognise", "job": "7", "priority": "bulk", "model": "premium"}
         assert client._addresses == ["ipc:///one", "ipc:///two"]
+
+
+def test_canceled_diarization_is_taken_back_from_the_engine_process(settings, tmp_path):
+    """Else the model would finish a job that nobody wants, and others would wait for it."""
+    address = f"ipc://{tmp_path}/engine.sock"
+    settings.DIARIZER, settings.ENGINE_SOCKETS = "pyannote", [address]
+    is_canceled = threading.Event()
+
+    class Canceled(Exception):
+        pass
+
+    def should_stop():
+        if is_canceled.is_set():
+            raise Canceled
+        return False
+
+    def wait_for(kind):
+        while True:
+            assert engine.poll(10_000)
+            message = protocol.unpack(engine.recv_multipart()[1])
+            if message["kind"] == kind:
+                return message
+
+    def work():
+        with recognition.diarizer(job_id="7", should_stop=should_stop) as diarizer:
+            begun = diarizer.begin(options=TranscriptionOptions())
+            begun.add(0, np.zeros(32_000, dtype=np.float32))
+            begun.turns()
+
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as engine:
+        engine.bind(address)
+        with ThreadPoolExecutor(1) as worker:
+            running = worker.submit(work)
+            asked = wait_for("diarize")
+            is_canceled.set()
+            assert wait_for("cancel")["ids"] == [asked["id"]]
+            with pytest.raises(Canceled):
+                running.result(10)
+    assert not list(tmp_path.glob("recording-*"))

@@ -138,3 +138,12 @@ def test_no_connection_is_kept_idle_through_the_work(organization, monkeypatch):
 
     run(job, monkeypatch, act)
     assert job.status == Status.COMPLETED
+
+
+def test_channels_apart_get_the_time_of_as_many_recordings(organization):
+    job = make_job(organization)
+    item = job.items.get()
+    item.media.channels = 4
+    together = work.Heart(item).deadline
+    item.job.options = {**item.job.options, "channels": "split"}
+    assert work.Heart(item).deadline - together >= 3 * 2 * item.media.duration_ms / 1000 - 1

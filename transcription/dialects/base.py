@@ -26,6 +26,7 @@ def submit_upload(
 
     within: called with the job inside the transaction that makes it.
     """
+    jobs.require_funds(caller.organization, model=model)
     with media.accepted(caller.organization, upload=upload) as recording:
         return jobs.submit(
             caller.organization,

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from redis.exceptions import RedisError
 
 from accounts import connections
 from transcription import events
@@ -22,19 +21,16 @@ async def stream(
     yield KEEP_ALIVE  # Sends the headers at once.
     job = await _find(job_id)
     if job is not None and not job.is_final:
-        try:
-            async for event in events.watch(job_id):
-                if event is None:
-                    yield KEEP_ALIVE
-                elif event.name != events.END:
-                    yield show(event.name, event.data)
-                    continue
-                # Silence or an end: the database says which.
-                job = await _find(job_id)
-                if job is None or job.is_final:
-                    break
-        except RedisError:
+        async for event in events.watch(job_id):
+            if event is None:
+                yield KEEP_ALIVE
+            elif event.name != events.END:
+                yield show(event.name, event.data)
+                continue
+            # Silence or an end: the database says which.
             job = await _find(job_id)
+            if job is None or job.is_final:
+                break
     yield show(events.END, show_job(job) if job is not None else {})
 
 

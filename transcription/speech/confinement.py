@@ -1,13 +1,19 @@
 """What a process gives up before it lets a decoder touch a stranger's file. For good, so only in a child of our own.
 
 A decoder that a crafted file takes over finds little memory and time, no disk to write to, no new process, and no
-descriptor for a socket: opening one more file is all that is left, and that file is the recording.
+descriptor but those that it was given: it can open no file and no socket.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1  # prctl(2), linux/prctl.h
+_prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
 
 def load_libraries() -> None:
@@ -16,8 +22,16 @@ def load_libraries() -> None:
     import numpy as np  # noqa: F401
 
 
+def die_with_parent(*, parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent ends. On Linux only."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        os._exit(0)  # it ended before the line above
+
+
 def confine(*, memory_bytes: int, cpu_seconds: int) -> None:
-    """Bound this process: memory, CPU time, and one file that it may still open. Load libraries before.
+    """Bound this process: memory, CPU time, and the descriptors that it has. Load libraries before.
 
     Output must go to a pipe that is open already, since no file may be written.
     """
@@ -25,17 +39,10 @@ def confine(*, memory_bytes: int, cpu_seconds: int) -> None:
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, _lowest_free_descriptor() + 1),
+        (resource.RLIMIT_NOFILE, 0),
         (resource.RLIMIT_NPROC, 0),
         (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(limit)
         allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(limit, (allowed, allowed))
-
-
-def _lowest_free_descriptor() -> int:
-    """Return the number that the next opened file will get; the limit is on numbers, not on how many are open."""
-    descriptor = os.open(os.devnull, os.O_RDONLY)
-    os.close(descriptor)
-    return descriptor

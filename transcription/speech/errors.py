@@ -14,6 +14,7 @@
     └── EngineError              our side is at fault: worth a retry
         ├── EngineUnavailable    no answer before the deadline
         ├── EngineFailed         the engine answered with a failure
+        ├── DecoderUnavailable   the processes that read recordings do not start, or were ended
         ├── UnknownEngine        no engine of that name is registered
         └── UnknownDiarizer      no diarizer of that name is registered
 
@@ -111,6 +112,11 @@ class EngineUnavailable(EngineError):
 class EngineFailed(EngineError):
     type = "engine_failed"
     default_message = "Speech recognition failed on this recording."
+
+
+class DecoderUnavailable(EngineError):
+    type = "decoder_unavailable"
+    default_message = "Recordings cannot be read at the moment."
 
 
 class UnknownEngine(EngineError):

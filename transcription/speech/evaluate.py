@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from transcription.speech import pipeline, registry
 from transcription.speech.diarizers.base import Diarization, Diarizer
 from transcription.speech.diarizers.pyannote import DEFAULT_PIPELINE, PyannoteDiarizer
+from transcription.speech.engines import whisper_languages
 from transcription.speech.engines.base import Engine, Recognition
 from transcription.speech.errors import SpeechError
 from transcription.speech.options import TranscriptionOptions
@@ -306,7 +307,9 @@ def _make_engine(name: str, *, model: str, device: str) -> Engine:
     from transcription.speech.engines import models
     from transcription.speech.engines.faster_whisper import FasterWhisperEngine
 
-    return FasterWhisperEngine(model=str(models.folder_of(model)), name=models.label(model), device=device or "auto")
+    return FasterWhisperEngine(
+        model=str(models.folder_of(model)), name=whisper_languages.label(model), device=device or "auto"
+    )
 
 
 def _make_diarizer(name: str, *, pyannote: str, token: str, device: str) -> Diarizer | None:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from transcription.speech.errors import OptionError
 
 MAX_SPEAKERS = 20
+# Each channel is as much work as a whole recording; telephone and interview recordings have two.
+MAX_SPLIT_CHANNELS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class TranscriptionOptions:
     say so in the transcript's notes.
     diarize: tell speakers apart; num_speakers fixes how many, min_speakers and max_speakers bound it.
     task: "translate" asks for English text. channels: "split" treats every channel as its own recording.
+    word_timestamps: whether the customer wants the words; recognition always makes them, for subtitles and speakers.
     """
 
     language: str | None = None
@@ -44,7 +47,40 @@ class TranscriptionOptions:
             if count is not None and not 1 <= count <= MAX_SPEAKERS:
                 raise OptionError(f"{name} must be from 1 to {MAX_SPEAKERS}.", param=name)
         if self.min_speakers and self.max_speakers and self.min_speakers > self.max_speakers:
-            raise OptionError("min_speakers must not be more than max_speakers.", param="min_speakers")
+            raise OptionError(
+                "min_speakers must not be more than max_speakers.", param="min_speakers", rule="fewest_over_most"
+            )
+
+    def refuse_contradictions(self) -> None:
+        """Raise OptionError, with `data["param"]` and `data["rule"]`, for wishes that cannot be met together.
+
+        For requests. Not part of making one: what an older job was stored with must stay readable.
+        """
+        counts = [name for name in ("num_speakers", "min_speakers", "max_speakers") if getattr(self, name) is not None]
+        if self.num_speakers is not None and len(counts) > 1:
+            raise OptionError(
+                "num_speakers is the exact number: leave out min_speakers and max_speakers.",
+                param="num_speakers",
+                rule="exact_or_range",
+            )
+        if counts and self.channels == "split":
+            raise OptionError(
+                f"{counts[0]} does not go with channels=split: each channel is one speaker.",
+                param=counts[0],
+                rule="count_or_channels",
+            )
+        if counts and not self.diarize:
+            raise OptionError(
+                f"{counts[0]} does not go with diarize=false: no speakers are told apart.",
+                param=counts[0],
+                rule="count_needs_diarize",
+            )
+        if self.mixed_languages and self.language is not None:
+            raise OptionError(
+                "mixed_languages does not go with language: each stretch of speech has its own.",
+                param="mixed_languages",
+                rule="one_language_or_mixed",
+            )
 
     @property
     def speaker_bounds(self) -> tuple[int, int]:

@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transcription.speech import audio, cutting, decode, speakers
+from transcription.speech import audio, cutting, decode, probing, speakers
 from transcription.speech.diarizers.base import Diarization, Diarizer
 from transcription.speech.engines import language
 from transcription.speech.engines.base import Engine, Recognition, StreamingEngine, check_language
-from transcription.speech.options import TranscriptionOptions
+from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
 from transcription.speech.transcript import Segment, Transcript, Word, speaker_id
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Samples = npt.NDArray[np.float32]
-
-# Each channel costs as much as a whole recording; telephone and interview recordings have two.
-MAX_SPLIT_CHANNELS = 8
 
 Progress = Callable[[int], None]
 Segments = Callable[[list[Segment]], None]
@@ -57,12 +54,15 @@ def run(
     notes = engine.notes + _ignored(options, engine=engine)
     # Decoders see strangers' files only in child processes of their own.
     channels = (
-        audio.probe_in_child(path, max_duration_ms=max_duration_ms).channels if options.channels == "split" else 0
+        probing.probe_in_child(path, max_duration_ms=max_duration_ms).channels if options.channels == "split" else 0
     )
     if channels > MAX_SPLIT_CHANNELS:
         notes += (f"The channels were mixed: {channels} are too many, {MAX_SPLIT_CHANNELS} can be transcribed apart.",)
     is_split = 1 <= channels <= MAX_SPLIT_CHANNELS
-    journey = _Journey(options=options, engine=engine, on_segments=on_segments)
+    if is_split and channels == 1:
+        notes += ("The recording has one channel: all of it is shown as one speaker.",)
+    is_translated = options.task == "translate" and "translate" in engine.honours
+    journey = _Journey(options=options, engine=engine, on_segments=on_segments, is_translated=is_translated)
     if is_split:
         diarization = None
         segments = _apart(path, channels, journey=journey, max_duration_ms=max_duration_ms, on_progress=on_progress)
@@ -73,7 +73,7 @@ def run(
         )
         if diarization is not None and words:
             words = speakers.assign(words, diarization.turns(), edge_ms=diarization.edge_ms)
-        segments = speakers.segments(words, language=journey.language()[0])
+        segments = speakers.segments(words, language=journey.written_in(journey.language()[0]))
     heard_language, language_probability = journey.language()
     on_progress(journey.decoded_ms)
     return Transcript(
@@ -84,6 +84,7 @@ def run(
         engine=engine.name,
         diarizer="channels" if is_split else diarization.name if diarization is not None else None,
         notes=notes + (diarization.notes if diarization is not None else ()),
+        is_translated=is_translated,
     )
 
 
@@ -101,7 +102,7 @@ def _apart(
 
         windows = decode.windows(path, max_duration_ms=max_duration_ms, channel=channel)
         words = journey.recognise(windows, on_progress=tell, diarization=None, speaker=speaker_id(channel))
-        found.extend(speakers.segments(words, language=journey.language()[0]))
+        found.extend(speakers.segments(words, language=journey.written_in(journey.language()[0])))
     return tuple(sorted(found, key=lambda segment: (segment.start_ms, segment.end_ms)))
 
 
@@ -109,9 +110,15 @@ class _Journey:
     """What is known of one recording so far."""
 
     def __init__(
-        self, *, options: TranscriptionOptions, engine: Engine | StreamingEngine, on_segments: Segments
+        self,
+        *,
+        options: TranscriptionOptions,
+        engine: Engine | StreamingEngine,
+        on_segments: Segments,
+        is_translated: bool,
     ) -> None:
         self._options, self._engine, self._on_segments = options, engine, on_segments
+        self._is_translated = is_translated
         self._waiting: deque[cutting.Clip] = deque()
         self._heard: list[tuple[int, str, float | None]] = []  # (ms, language, probability) of clips with words
         self._told_ms = 0
@@ -145,7 +152,7 @@ class _Journey:
                     _add(diarization, clip, new)
                 if new:
                     words.extend(new)
-                    self._on_segments(list(speakers.segments(new, language=heard.language)))
+                    self._on_segments(list(speakers.segments(new, language=self.written_in(heard.language))))
                 self._tell(clip.end_ms, on_progress)
         self._tell(self.decoded_ms, on_progress)
         return words
@@ -161,6 +168,10 @@ class _Journey:
         given = [(ms, sure) for ms, spoken, sure in self._heard if spoken == most and sure is not None]
         total_ms = sum(ms for ms, _ in given)
         return most, round(sum(ms * sure for ms, sure in given) / total_ms, 4) if total_ms else None
+
+    def written_in(self, spoken: str | None) -> str | None:
+        """Return the language of the text: words are joined as it joins them."""
+        return "en" if self._is_translated else spoken
 
     def _counted(self, windows: Iterator[Samples], on_progress: Progress) -> Iterator[Samples]:
         """Pass the windows on, counting them and telling how far we are."""

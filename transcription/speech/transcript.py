@@ -48,11 +48,12 @@ class Turn:
 class Transcript:
     """The result of one recording.
 
-    language: ISO 639-1 code, None when nothing was said.
+    language: what was spoken, ISO 639-1 code, None when nothing was said.
     language_probability: None when the engine was told the language or cannot tell it.
     duration_ms: length of the decoded audio; billing uses it.
     diarizer: name, or None when speakers were not asked for.
     notes: plain English, for the reader: what was ignored or replaced, such as a fallback.
+    is_translated: the text is English, whatever was spoken.
     """
 
     language: str | None
@@ -62,11 +63,17 @@ class Transcript:
     engine: str
     diarizer: str | None = None
     notes: tuple[str, ...] = ()
+    is_translated: bool = False
+
+    @property
+    def written_in(self) -> str | None:
+        """The language of the text."""
+        return "en" if self.is_translated else self.language
 
     @property
     def text(self) -> str:
         """Everything said, as one paragraph."""
-        return join_words((segment.text for segment in self.segments), language=self.language)
+        return join_words((segment.text for segment in self.segments), language=self.written_in)
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -91,6 +98,7 @@ class Transcript:
             "engine": self.engine,
             "diarizer": self.diarizer,
             "notes": list(self.notes),
+            "is_translated": self.is_translated,
             "segments": [
                 {
                     "start_ms": segment.start_ms,
@@ -118,6 +126,7 @@ class Transcript:
             engine=stored["engine"],
             diarizer=stored["diarizer"],
             notes=tuple(stored["notes"]),
+            is_translated=stored.get("is_translated", False),  # younger than the first results
             segments=tuple(
                 Segment(
                     start_ms=segment["start_ms"],

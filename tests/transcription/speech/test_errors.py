@@ -12,6 +12,7 @@ def kinds(kind=errors.SpeechError):
 def test_public_types_never_change():
     assert sorted(kind.type for kind in kinds()) == [
         "audio_too_long",
+        "decoder_unavailable",
         "empty_audio",
         "engine_error",
         "engine_failed",

@@ -36,3 +36,11 @@ def test_wrong_value_names_its_option(values, param):
 def test_number_of_speakers_wins_over_bounds():
     assert TranscriptionOptions(num_speakers=3, min_speakers=1, max_speakers=9).speaker_bounds == (3, 3)
     assert TranscriptionOptions(min_speakers=2).speaker_bounds == (2, 20)
+
+
+def test_contradictions_of_stored_options_are_still_read():
+    """Jobs that were accepted before a rule are done as they were understood then."""
+    stored = TranscriptionOptions(num_speakers=2, min_speakers=1).to_dict()
+    options = TranscriptionOptions.from_dict(stored)
+    with pytest.raises(OptionError):
+        options.refuse_contradictions()

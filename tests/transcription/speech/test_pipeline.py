@@ -196,6 +196,29 @@ def test_channels_are_transcribed_apart(two_channels, whisper):
     assert told[-1] == transcript.duration_ms
 
 
+def test_language_is_found_out_for_every_clip_on_request(tmp_path, whisper, wav, said):
+    """Half a minute of English, then more Spanish: told once, the first clip decides for all of it."""
+    path = tmp_path / "both.wav"
+    path.write_bytes(wav(said("en-dialogue.flac", "en-meeting.flac", *["es-dialogue.flac"] * 6)))
+    assert run(path, engine=whisper).language == "en"
+    mixed = run(path, engine=whisper, mixed_languages=True)
+    assert mixed.language == "es"
+    assert {"good", "morning", "reunión", "hola"} <= {word.text for word in mixed.words}
+
+
+def test_translation_is_joined_as_english_whatever_was_spoken():
+    """Chinese is written without spaces, its translation is not."""
+    engine = FakeEngine(language="zh")
+    engine.honours = frozenset({"translate"})
+    told = []
+    path = recordings.named("sentence-slt.wav").path
+    transcript = run(path, engine=engine, task="translate", on_segments=told.append)
+    assert (transcript.language, transcript.written_in, transcript.is_translated) == ("zh", "en", True)
+    assert transcript.text == " ".join(word.text for word in transcript.words)
+    assert " ".join(one.text for segments in told for one in segments) == transcript.text
+    assert run(path, engine=FakeEngine(language="zh"), task="translate").is_translated is False
+
+
 def test_too_many_channels_are_mixed_and_that_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "MAX_SPLIT_CHANNELS", 0)
     transcript = run(recordings.named("sentence-slt.wav").path, engine=FakeEngine(), channels="split")

@@ -18,11 +18,18 @@ SPOKEN = Transcript(
     engine="pocketsphinx",
     diarizer="clustering",
     notes=("a note",),
+    is_translated=True,
 )
 
 
 def test_storage_form_survives_json():
     assert Transcript.from_dict(json.loads(json.dumps(SPOKEN.to_dict()))) == SPOKEN
+
+
+def test_results_from_before_translation_are_read():
+    stored = SPOKEN.to_dict()
+    del stored["is_translated"]
+    assert Transcript.from_dict(stored).is_translated is False
 
 
 def test_unknown_version_is_refused():

@@ -19,11 +19,34 @@ TranscribeRequest = inline_serializer(
         "file": serializers.FileField(help_text="Audio, or a video with sound: up to 2 GiB and 10 hours."),
         "model": serializers.ChoiceField(choices=["standard", "premium"], default="standard"),
         "language": serializers.CharField(required=False, help_text="ISO 639-1 code; found out when omitted."),
-        "prompt": serializers.CharField(required=False, help_text="A hint about names and context."),
+        "task": serializers.ChoiceField(
+            choices=["transcribe", "translate"],
+            default="transcribe",
+            help_text="translate: the text is English, whatever is spoken. See the models for which can.",
+        ),
+        "prompt": serializers.CharField(
+            required=False, max_length=4000, help_text="What came before, or names and context: a hint."
+        ),
+        "hotwords": serializers.CharField(
+            required=False, help_text="Terms to expect, separated by commas: at most 100 of 100 characters."
+        ),
+        "word_timestamps": serializers.BooleanField(
+            default=True, help_text="false: the segments of the JSON result have no words."
+        ),
+        "channels": serializers.ChoiceField(
+            choices=["mix", "split"],
+            default="mix",
+            help_text="split: each channel, 8 at most, is transcribed apart, is one speaker, and costs as a recording.",
+        ),
+        "mixed_languages": serializers.BooleanField(
+            default=False, help_text="Find out the language for every half minute instead of once. Not with language."
+        ),
         "diarize": serializers.BooleanField(default=True, help_text="Tell speakers apart."),
-        "num_speakers": serializers.IntegerField(required=False, min_value=1, max_value=20),
-        "min_speakers": serializers.IntegerField(required=False, min_value=1, max_value=20),
-        "max_speakers": serializers.IntegerField(required=False, min_value=1, max_value=20),
+        "num_speakers": serializers.IntegerField(
+            required=False, min_value=1, max_value=20, help_text="Exactly so many. Not with the two below."
+        ),
+        "min_speakers": serializers.IntegerField(required=False, min_value=1, max_value=20, help_text="At least."),
+        "max_speakers": serializers.IntegerField(required=False, min_value=1, max_value=20, help_text="At most."),
     },
 )
 
@@ -79,7 +102,8 @@ Result = inline_serializer(
         "job_id": serializers.UUIDField(),
         "model": serializers.CharField(),
         "engine": serializers.CharField(),
-        "language": serializers.CharField(allow_null=True),
+        "task": serializers.ChoiceField(choices=["transcribe", "translate"], help_text="What was done."),
+        "language": serializers.CharField(allow_null=True, help_text="What was spoken, or most of it."),
         "language_probability": serializers.FloatField(allow_null=True),
         "duration_seconds": serializers.FloatField(),
         "text": serializers.CharField(),
@@ -114,5 +138,42 @@ Result = inline_serializer(
             child=serializers.CharField(), help_text="What a reader of the result should know."
         ),
         "created_at": serializers.CharField(),
+    },
+)
+ModelList = inline_serializer(
+    "ModelList",
+    {
+        "object": serializers.CharField(help_text="Always list."),
+        "data": inline_serializer(
+            "Model",
+            {
+                "id": serializers.CharField(help_text="For the field model."),
+                "object": serializers.CharField(help_text="Always model."),
+                "created": serializers.IntegerField(help_text="Always 0: not told."),
+                "owned_by": serializers.CharField(),
+                "engine": serializers.CharField(help_text="As results name it."),
+                "tasks": serializers.ListField(child=serializers.CharField(), help_text="transcribe, translate."),
+                "language_count": serializers.IntegerField(help_text="See the list of languages."),
+                "diarizer": serializers.CharField(
+                    allow_null=True, help_text="Tells speakers apart; null: nothing does."
+                ),
+                "price_per_hour_dollars": serializers.CharField(help_text="With six decimals."),
+            },
+            many=True,
+        ),
+    },
+)
+LanguageList = inline_serializer(
+    "LanguageList",
+    {
+        "languages": inline_serializer(
+            "Language",
+            {
+                "code": serializers.CharField(help_text="For the field language."),
+                "name": serializers.CharField(help_text="In English."),
+                "models": serializers.ListField(child=serializers.CharField(), help_text="That know it."),
+            },
+            many=True,
+        )
     },
 )

@@ -5,6 +5,8 @@ from transcription.dialects.native import views
 
 urlpatterns = [
     path("transcribe", views.TranscribeView.as_view(), name="v1-transcribe"),
+    path("models", views.ModelsView.as_view(), name="v1-models"),
+    path("languages", views.LanguagesView.as_view(), name="v1-languages"),
     path("jobs", views.JobsView.as_view(), name="v1-jobs"),
     path("jobs/<str:job_id>", views.JobView.as_view(), name="v1-job"),
     path("jobs/<str:job_id>/cancel", views.CancelView.as_view(), name="v1-cancel"),

@@ -38,10 +38,7 @@ class TranscribeView(NativeGateView):
         def act(keep: idempotency.Keep) -> Response:
             base.refuse_unknown(request.data, known=wire.FIELDS)
             upload = base.one_file(request.FILES)
-            fields = {name: value for name, value in request.POST.items() if isinstance(value, str)}
-            model, options = wire.read_options(
-                fields, models=settings.PRICES_PER_HOUR_MICROS, languages=recognition.languages()
-            )
+            model, options = wire.read_options(wire.read_fields(request.POST.lists()), offers=recognition.offers())
             job = base.submit_upload(
                 self.caller,
                 upload=upload,
@@ -53,6 +50,39 @@ class TranscribeView(NativeGateView):
             return Response(wire.show_created(job), status=201)
 
         return self.once(act)
+
+
+class ModelsView(NativeGateView):
+    """What can be chosen as `model`."""
+
+    @extend_schema(
+        operation_id="list_models",
+        summary="List models",
+        tags=["Transcription"],
+        responses={200: schema.ModelList, **error_responses(401, 403, 429)},
+    )
+    def get(self, request: Request) -> Response:
+        """The shape is OpenAI's, with what each model does here and costs beside it."""
+        diarizer = recognition.diarizer_name()
+        shown = wire.show_models(
+            recognition.offers(),
+            rates_micros=settings.PRICES_PER_HOUR_MICROS,
+            diarizer=None if diarizer == "none" else diarizer,
+        )
+        return Response(shown)
+
+
+class LanguagesView(NativeGateView):
+    """What can be chosen as `language`."""
+
+    @extend_schema(
+        operation_id="list_languages",
+        summary="List languages",
+        tags=["Transcription"],
+        responses={200: schema.LanguageList, **error_responses(401, 403, 429)},
+    )
+    def get(self, request: Request) -> Response:
+        return Response(wire.show_languages(recognition.offers(), names=recognition.language_names()))
 
 
 class JobsView(NativeGateView):

@@ -1,18 +1,23 @@
 """The native wire format: pure translation between its fields and ours. Source: CONTRACTS, "native"; VoxParse seed."""
 
 import json
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
 from accounts.errors import InvalidField
 from accounts.gate.times import show_time
+from transcription.speech.errors import OptionError
 from transcription.speech.formats import json as json_format
+from transcription.speech.offers import Offer
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Transcript
 
 LONGEST_PROMPT = 4000
+MOST_HOTWORDS = 100
+LONGEST_HOTWORD = 100
 MOST_SPEAKERS = 20
 MOST_PER_PAGE = 100
 DEFAULT_PER_PAGE = 20
@@ -22,7 +27,12 @@ FIELDS: dict[str, str] = {
     "file": "supported",
     "model": "supported",
     "language": "supported",
+    "task": "supported",
     "prompt": "accepted: used by engines that take a prompt; the result's notes say when it was not",
+    "hotwords": "accepted: as the prompt",
+    "word_timestamps": "supported",
+    "channels": "supported",
+    "mixed_languages": "supported",
     "diarize": "supported",
     "num_speakers": "supported",
     "min_speakers": "supported",
@@ -49,6 +59,7 @@ class JobLike(Protocol):
     status: str
     kind: str
     model: str
+    options: dict[str, Any]
     progress: int
     duration_ms: int
     cost_micros: int | None
@@ -64,39 +75,57 @@ class JobLike(Protocol):
     def is_completed(self) -> bool: ...
 
 
-def read_options(
-    fields: Mapping[str, str], *, models: Collection[str], languages: Collection[str]
-) -> tuple[str, TranscriptionOptions]:
+def read_fields(lists: Iterable[tuple[str, list[Any]]]) -> dict[str, str]:
+    """Return the text fields of a form by name. Of one sent several times the last counts; hotwords add up."""
+    fields = {}
+    for name, values in lists:
+        texts = [value for value in values if isinstance(value, str)]
+        if texts:
+            fields[name] = ",".join(texts) if name == "hotwords" else texts[-1]
+    return fields
+
+
+def read_options(fields: Mapping[str, str], *, offers: Mapping[str, Offer]) -> tuple[str, TranscriptionOptions]:
     """Return (model, options) from form fields; an empty value is as good as none.
 
-    Raises InvalidField naming the field and what it may be.
+    offers: what each model does. Raises InvalidField naming the field and what it may be.
     """
     model = fields.get("model", "") or "standard"
-    if model not in models:
-        raise InvalidField("model", f"There is no model '{_short(model)}'. Models: {', '.join(sorted(models))}.")
+    if model not in offers:
+        raise InvalidField("model", f"There is no model '{_short(model)}'. Models: {', '.join(sorted(offers))}.")
+    languages = offers[model].languages
     language = fields.get("language", "").strip().lower() or None
     if language is not None and language not in languages:
         raise InvalidField(
             "language",
             f"The language '{_short(language)}' is not supported. Languages: {', '.join(sorted(languages))}.",
         )
-    prompt = fields.get("prompt", "")
-    if "\x00" in prompt:
-        # PostgreSQL cannot keep it (and no recording is about it).
-        raise InvalidField("prompt", "The prompt has a NUL character in it.")
+    task = _choice(fields, "task", ("transcribe", "translate"))
+    if task == "translate" and not offers[model].translates:
+        able = sorted(name for name, offer in offers.items() if offer.translates)
+        instead = f" Models that can: {', '.join(able)}." if able else ""
+        raise InvalidField("task", f"The model '{model}' cannot translate.{instead}")
+    prompt = _text(fields, "prompt")
     if len(prompt) > LONGEST_PROMPT:
         raise InvalidField("prompt", f"The prompt is {len(prompt)} characters long; at most {LONGEST_PROMPT} are read.")
-    fewest, most = _count(fields, "min_speakers"), _count(fields, "max_speakers")
-    if fewest and most and fewest > most:
-        raise InvalidField("min_speakers", "min_speakers is more than max_speakers.")
-    return model, TranscriptionOptions(
-        language=language,
-        prompt=prompt,
-        diarize=_flag(fields, "diarize", default=True),
-        num_speakers=_count(fields, "num_speakers"),
-        min_speakers=fewest,
-        max_speakers=most,
-    )
+    try:
+        options = TranscriptionOptions(
+            language=language,
+            prompt=prompt,
+            hotwords=_hotwords(fields),
+            task="translate" if task == "translate" else "transcribe",
+            diarize=_flag(fields, "diarize", default=True),
+            num_speakers=_count(fields, "num_speakers"),
+            min_speakers=_count(fields, "min_speakers"),
+            max_speakers=_count(fields, "max_speakers"),
+            word_timestamps=_flag(fields, "word_timestamps", default=True),
+            channels="split" if _choice(fields, "channels", ("mix", "split")) == "split" else "mix",
+            mixed_languages=_flag(fields, "mixed_languages", default=False),
+        )
+        options.refuse_contradictions()
+    except OptionError as error:
+        raise InvalidField(str(error.data["param"]), error.message) from error
+    return model, options
 
 
 def read_page(query: Mapping[str, str]) -> tuple[int, int]:
@@ -146,9 +175,7 @@ def show_job_line(job: JobLike) -> dict[str, Any]:
         "model": job.model,
         "duration_seconds": _seconds(job.duration_ms),
         "cost_cents": None if cost_micros is None else (cost_micros + 5_000) // 10_000,
-        "cost_dollars": None
-        if cost_micros is None
-        else str(Decimal(cost_micros).scaleb(-6).quantize(Decimal("0.000001"))),
+        "cost_dollars": None if cost_micros is None else _dollars(cost_micros),
         "created_at": show_time(job.created_at),
         "completed_at": show_time(job.finished_at) if job.finished_at else None,
     }
@@ -160,13 +187,61 @@ def show_event(name: str, data: dict[str, Any]) -> bytes:
 
 
 def show_result(transcript: Transcript, *, job: JobLike) -> dict[str, Any]:
-    """Return the result document."""
+    """Return the result document; its segments have no words when the job was not to give any."""
+    document = json_format.document(transcript)
+    if not job.options.get("word_timestamps", True):
+        document["segments"] = [{**segment, "words": []} for segment in document["segments"]]
     return {
         "job_id": str(job.id),
         "model": job.model,
-        **json_format.document(transcript),
+        **document,
         "created_at": show_time(job.created_at),
     }
+
+
+def show_models(
+    offers: Mapping[str, Offer], *, rates_micros: Mapping[str, int], diarizer: str | None
+) -> dict[str, Any]:
+    """Return the list of models in OpenAI's shape, whose package asks at this very address, with ours beside it.
+
+    Source: OpenAI API reference, models/list, read 2026-11-20. rates_micros: micro-dollars per hour.
+    """
+    return {
+        "object": "list",
+        "data": [
+            {
+                "id": model,
+                "object": "model",
+                "created": 0,
+                "owned_by": "voxsite",
+                "engine": offer.engine,
+                "tasks": ["transcribe", "translate"] if offer.translates else ["transcribe"],
+                "language_count": len(offer.languages),
+                "diarizer": diarizer,
+                "price_per_hour_dollars": _dollars(rates_micros[model]),
+            }
+            for model, offer in offers.items()
+        ],
+    }
+
+
+def show_languages(offers: Mapping[str, Offer], *, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return every language that can be asked for, by code, with the models that know it."""
+    known = sorted(frozenset().union(*(offer.languages for offer in offers.values())))
+    return {
+        "languages": [
+            {
+                "code": code,
+                "name": names.get(code, code),
+                "models": [model for model, offer in offers.items() if code in offer.languages],
+            }
+            for code in known
+        ]
+    }
+
+
+def _dollars(micros: int) -> str:
+    return str(Decimal(micros).scaleb(-6).quantize(Decimal("0.000001")))
 
 
 def _seconds(duration_ms: int) -> int | float:
@@ -175,6 +250,32 @@ def _seconds(duration_ms: int) -> int | float:
 
 def _short(value: str) -> str:
     return value if len(value) <= 40 else f"{value[:40]}…"
+
+
+def _text(fields: Mapping[str, str], name: str) -> str:
+    value = fields.get(name, "")
+    if "\x00" in value:
+        # PostgreSQL cannot keep it (and no recording is about it).
+        raise InvalidField(name, f"{name} has a NUL character in it.")
+    return value
+
+
+def _hotwords(fields: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the terms between commas or line breaks, each once."""
+    parts = (part.strip() for part in re.split(r"[,\r\n]", _text(fields, "hotwords")))
+    terms = tuple(dict.fromkeys(part for part in parts if part))
+    if len(terms) > MOST_HOTWORDS or any(len(term) > LONGEST_HOTWORD for term in terms):
+        raise InvalidField(
+            "hotwords", f"hotwords may be {MOST_HOTWORDS} terms of {LONGEST_HOTWORD} characters at most."
+        )
+    return terms
+
+
+def _choice(fields: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    value = fields.get(name, "").strip() or choices[0]
+    if value not in choices:
+        raise InvalidField(name, f"{name} must be {' or '.join(choices)}.")
+    return value
 
 
 def _flag(fields: Mapping[str, str], name: str, *, default: bool) -> bool:

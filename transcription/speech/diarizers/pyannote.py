@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transcription.speech.diarizers import spool
 from transcription.speech.diarizers.whole import WholeDiarizer
-from transcription.speech.errors import EngineFailed, EngineUnavailable
+from transcription.speech.errors import EngineFailed, EngineUnavailable, Stopped
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Turn
 
@@ -64,18 +64,24 @@ class PyannotePipeline:
         self._lock = threading.Lock()
         logger.info("pyannote %s is ready on %s", name, self.device)
 
-    def find_in(self, path: Path, options: TranscriptionOptions) -> list[Turn]:
-        """Return the turns of a spool's file (see `diarizers.spool`). Raises EngineFailed."""
+    def find_in(
+        self, path: Path, options: TranscriptionOptions, should_stop: Callable[[], bool] = lambda: False
+    ) -> list[Turn]:
+        """Return the turns of a spool's file (see `diarizers.spool`). Raises EngineFailed, and Stopped when told to."""
         try:
             samples = spool.read(path)
         except OSError as error:
             raise EngineFailed("The recording to diarize is not there any more.") from error
-        return self.find(samples, options)
+        return self.find(samples, options, should_stop)
 
-    def find(self, samples: Samples, options: TranscriptionOptions) -> list[Turn]:
+    def find(
+        self, samples: Samples, options: TranscriptionOptions, should_stop: Callable[[], bool] = lambda: False
+    ) -> list[Turn]:
         """Return the turns, sorted, inside the recording, under pyannote's own names. Raises EngineFailed.
 
         samples: (n,) float32, 16 kHz mono.
+        should_stop: asked between steps and between the batches of a step; when it returns true, Stopped is raised.
+        The clustering in between is one call of a few seconds at most, which nothing interrupts.
         Looks for `options.num_speakers` or between its bounds; short recordings may hold fewer.
         """
         import torch
@@ -85,9 +91,19 @@ class PyannotePipeline:
         recording = {"waveform": torch.from_numpy(samples).unsqueeze(0), "sample_rate": 16_000, "uri": "recording"}
         fewest, most = options.speaker_bounds
         bounds = {"num_speakers": fewest} if fewest == most else {"min_speakers": fewest, "max_speakers": most}
+
+        def look_up(*_: Any, **__: Any) -> None:
+            if should_stop():
+                raise Stopped
+
         with self._lock:
             try:
-                output = self._pipeline(recording, **bounds)
+                look_up()
+                # pyannote's hook is there to show progress; what it raises ends the call.
+                output = self._pipeline(recording, hook=look_up, **bounds)
+            except Stopped:
+                logger.info("stopped on a recording of %d s", len(samples) // 16_000)
+                raise
             except Exception as error:  # whatever it is, this recording has another way: clustering
                 logger.exception("pyannote failed on %d s", len(samples) // 16_000)
                 raise EngineFailed from error

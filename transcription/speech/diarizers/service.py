@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from transcription.speech.diarizers.pyannote import PyannotePipeline
-from transcription.speech.diarizers.whole import Find, WholeDiarizer
+from transcription.speech.diarizers.whole import WholeDiarizer
 from transcription.speech.errors import EngineFailed
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Turn
 
 KIND = "diarize"
-# (fields of the request, no frames) -> fields of the result. Raises SpeechError.
-Answer = Callable[[dict[str, Any], list[bytes]], dict[str, Any]]
+ShouldStop = Callable[[], bool]
+# (fields of the request, no frames, whether to stop) -> fields of the result. Raises SpeechError.
+Answer = Callable[[dict[str, Any], list[bytes], ShouldStop], dict[str, Any]]
+# What `whole.Find` is, for a caller who may lose interest: raises Stopped then.
+StoppableFind = Callable[[Path, TranscriptionOptions, ShouldStop], list[Turn]]
 # The same from the worker's side. Raises EngineUnavailable when no answer comes, and what the engine process raised.
 Ask = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -31,15 +34,15 @@ def pyannote(pipeline: str, *, token: str | None = None, device: str | None = No
     return lambda: answering(PyannotePipeline(pipeline, token=token, device=device).find_in)
 
 
-def answering(find: Find) -> Answer:
+def answering(find: StoppableFind) -> Answer:
     """Return what answers requests of kind "diarize" with a loaded model. One thread calls it."""
 
-    def answer(message: dict[str, Any], frames: list[bytes]) -> dict[str, Any]:
+    def answer(message: dict[str, Any], frames: list[bytes], should_stop: ShouldStop) -> dict[str, Any]:
         try:
             path, options = Path(message["path"]), TranscriptionOptions.from_dict(message["options"])
         except (KeyError, TypeError, AttributeError) as error:
             raise EngineFailed("The request to diarize is broken.") from error
-        return {"turns": turns_to_list(find(path, options))}
+        return {"turns": turns_to_list(find(path, options, should_stop))}
 
     return answer
 

@@ -20,6 +20,7 @@ from faster_whisper.utils import _MODELS, download_model
 from huggingface_hub.constants import HF_HUB_CACHE
 
 from transcription.speech import registry
+from transcription.speech.engines import whisper_languages
 from transcription.speech.errors import EngineUnavailable
 
 logger = logging.getLogger(__name__)
@@ -38,18 +39,13 @@ def loader(*, device: str, compute_type: str, max_batch: int = 0) -> Callable[[s
         return registry.load_engine(
             "faster_whisper",
             model=str(folder_of(source)),
-            name=label(source),
+            name=whisper_languages.label(source),
             device=device,
             compute_type=compute_type,
             max_batch=max_batch,
         )
 
     return load
-
-
-def label(source: str) -> str:
-    """Return what people call the model: "large-v3" for a name, the last part of a path or of a hub's name."""
-    return Path(source).name.removeprefix("faster-whisper-") or source
 
 
 def is_at_hand(source: str) -> bool:

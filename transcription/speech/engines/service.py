@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from transcription.speech.errors import EngineFailed, SpeechError
+from transcription.speech.errors import EngineFailed, SpeechError, Stopped
 
 logger = logging.getLogger(__name__)
 
 Answer = Callable[[str, dict[str, Any]], None]
 BUSY: dict[str, Any] = {"kind": "busy"}
+# Tells whether the work at hand has become useless.
+ShouldStop = Callable[[], bool]
+Work = Callable[[dict[str, Any], list[bytes], ShouldStop], dict[str, Any]]
 
 
 @dataclass(slots=True)
@@ -66,13 +69,14 @@ class OneAtATime:
     """A ready-made service: one thread that makes itself ready on the first request, then answers one by one.
 
     prepare: called once, in the thread that will answer; returns the callable that answers.
-    That one gets (message, frames) and returns the fields of the result, or raises SpeechError.
+    That one gets (message, frames, should_stop) and returns the fields of the result, or raises SpeechError: Stopped
+    once should_stop() is true, since nobody waits any more. It may be asked as often as one likes.
     """
 
     def __init__(
         self,
         kind: str,
-        prepare: Callable[[], Callable[[dict[str, Any], list[bytes]], dict[str, Any]]],
+        prepare: Callable[[], Work],
         *,
         max_frame_bytes: int,
         max_queued: int = 4,
@@ -82,7 +86,8 @@ class OneAtATime:
         self._waiting: deque[Request] = deque()
         self._changed = threading.Condition()
         self._is_stopping = False
-        self._counts = {"requests": 0, "failures": 0}
+        self._at_hand: str | None = None
+        self._counts = {"requests": 0, "failures": 0, "stopped": 0}
 
     def start(self, answer: Answer, fail: Callable[[BaseException], None]) -> None:
         threading.Thread(target=self._run, args=(answer,), name=self.kind, daemon=True).start()
@@ -104,17 +109,22 @@ class OneAtATime:
         gone = set(ids)
         with self._changed:
             self._waiting = deque(one for one in self._waiting if one.id not in gone)
+            if self._at_hand in gone:
+                self._at_hand = None
 
     def health(self) -> dict[str, Any]:
-        return {"waiting": len(self._waiting), **self._counts}
+        return {"waiting": len(self._waiting), "is_working": self._at_hand is not None, **self._counts}
 
     def _run(self, answer: Answer) -> None:
-        work: Callable[[dict[str, Any], list[bytes]], dict[str, Any]] | None = None
+        work: Work | None = None
         while (request := self._next()) is not None:
             self._counts["requests"] += 1
             try:
                 work = work or self._prepare()
-                result = {"kind": "result", **work(request.message, request.frames)}
+                result = {"kind": "result", **work(request.message, request.frames, self._stop_asker(request.id))}
+            except Stopped as error:
+                self._counts["stopped"] += 1
+                result = {"kind": "error", "error": error.to_dict()}
             except SpeechError as error:
                 self._counts["failures"] += 1
                 result = {"kind": "error", "error": error.to_dict()}
@@ -122,9 +132,18 @@ class OneAtATime:
                 self._counts["failures"] += 1
                 logger.exception("%s crashed", self.kind)
                 result = {"kind": "error", "error": EngineFailed().to_dict()}
+            self._at_hand = None
             answer(request.id, result)
 
     def _next(self) -> Request | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_stopping)
-            return None if self._is_stopping else self._waiting.popleft()
+            if self._is_stopping:
+                return None
+            request = self._waiting.popleft()
+            self._at_hand = request.id
+            return request
+
+    def _stop_asker(self, request_id: str) -> ShouldStop:
+        """Return what tells whether this request was dropped, or the process ends."""
+        return lambda: self._at_hand != request_id or self._is_stopping

@@ -1,4 +1,6 @@
-"""The languages of Whisper's multilingual models. Light: the web process reads it and loads no model."""
+"""What Whisper's models can do, by their names. Light: the web process reads it and loads no model."""
+
+from pathlib import Path
 
 # code -> English name, in Whisper's order (openai/whisper, tokenizer.py, LANGUAGES; read 2026-11-20). ISO 639-1 but for
 # "haw" and for "jw", which is Whisper's own for Javanese.
@@ -103,3 +105,18 @@ LANGUAGES: dict[str, str] = {
     "jw": "Javanese",
     "su": "Sundanese",
 }
+
+
+def label(source: str) -> str:
+    """Return what people call the model: "large-v3" for a name, the last part of a path or of a hub's name."""
+    return Path(source).name.removeprefix("faster-whisper-") or source
+
+
+def languages_of(name: str) -> frozenset[str]:
+    """Return the languages of the model with this label: those whose names end in ".en" know English only."""
+    return frozenset({"en"}) if name.endswith(".en") else frozenset(LANGUAGES)
+
+
+def translates(name: str, languages: frozenset[str] | None) -> bool:
+    """Tell whether the model can translate: turbo and distilled ones were trained without it, English ones need not."""
+    return "turbo" not in name and "distil" not in name and languages != frozenset({"en"})

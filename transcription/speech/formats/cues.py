@@ -31,7 +31,7 @@ def cues(transcript: Transcript, *, label_characters: int = 0) -> list[Cue]:
     return [
         cue
         for segment in transcript.segments
-        for cue in _segment_cues(segment, language=transcript.language, label_characters=label_characters)
+        for cue in _segment_cues(segment, language=transcript.written_in, label_characters=label_characters)
     ]
 
 

@@ -9,13 +9,14 @@ from transcription.speech.transcript import Segment, Transcript, speaker_label
 
 
 def document(transcript: Transcript) -> dict[str, Any]:
-    """Return {engine, language, language_probability, duration_seconds, text, segments, speakers, notes}.
+    """Return {engine, task, language, language_probability, duration_seconds, text, segments, speakers, notes}.
 
     segments: [{id, start, end, speaker, text, words: [{word, start, end, probability, speaker}]}], ids from 0.
     speakers: [{id, label, seconds}], empty when they were not told apart.
     """
     return {
         "engine": transcript.engine,
+        "task": "translate" if transcript.is_translated else "transcribe",
         "language": transcript.language,
         "language_probability": transcript.language_probability,
         "duration_seconds": _seconds(transcript.duration_ms),

@@ -15,5 +15,5 @@ def render(transcript: Transcript) -> bytes:
         if speaker is None:
             paragraphs.extend(texts)
         else:
-            paragraphs.append(f"{speaker_label(speaker)}: {join_words(texts, language=transcript.language)}")
+            paragraphs.append(f"{speaker_label(speaker)}: {join_words(texts, language=transcript.written_in)}")
     return "".join(f"{paragraph}\n" for paragraph in paragraphs).encode()

@@ -6,6 +6,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from billing import statements
+from billing.models import Wallet
 from tests.conftest import AUDIO, text_of
 from tests.fixtures import hostile
 from tests.transcription.factories import make_job, make_transcript
@@ -154,6 +155,15 @@ def test_no_money_names_the_shortfall(api, tmp_path):
     assert response.status_code == 402
     assert (error["required_cents"], error["available_cents"]) == (101, 100)
     assert not Media.objects.exists()
+
+
+def test_empty_balance_is_told_before_the_file_is_looked_at(api, organization):
+    """A probe costs a process and a minute of a core at worst: not for somebody who cannot pay for a second."""
+    Wallet.objects.update(balance_micros=82)
+    response = api.transcribe("talk.mp3", b"no recording at all")
+    assert (response.status_code, response.json()["error"]["required_micros"]) == (402, 83)
+    Wallet.objects.update(balance_micros=0)
+    assert api.transcribe("talk.mp3", b"no recording at all").status_code == 402
 
 
 HOSTILE = {

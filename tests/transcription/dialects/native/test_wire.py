@@ -1,4 +1,4 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -8,8 +8,14 @@ from hypothesis import strategies as st
 from accounts.errors import InvalidField
 from transcription.dialects.native import wire
 from transcription.models import Status
+from transcription.speech.offers import Offer
+from transcription.speech.options import TranscriptionOptions
+from transcription.speech.transcript import Segment, Transcript, Word
 
-MODELS, LANGUAGES = {"standard", "premium"}, {"en", "es"}
+OFFERS = {
+    "standard": Offer(engine="faster-whisper/turbo", languages=frozenset({"en", "es"}), translates=False),
+    "premium": Offer(engine="faster-whisper/large", languages=frozenset({"en", "es", "de"}), translates=True),
+}
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,7 @@ class Sheet:
     status: str = "completed"
     kind: str = "transcribe"
     model: str = "standard"
+    options: dict[str, object] = field(default_factory=lambda: TranscriptionOptions().to_dict())
     progress: int = 100
     duration_ms: int = 3_600_000
     cost_micros: int | None = 300_000
@@ -30,7 +37,7 @@ class Sheet:
 
 
 def read(**fields):
-    return wire.read_options(fields, models=MODELS, languages=LANGUAGES)
+    return wire.read_options(fields, offers=OFFERS)
 
 
 def test_job_looks_as_in_the_seed():
@@ -73,22 +80,33 @@ def test_every_status_has_a_word():
 def test_nothing_asked_means_the_seeds_defaults():
     model, options = read()
     assert model == "standard"
-    assert (options.language, options.prompt, options.diarize) == (None, "", True)
+    assert options == TranscriptionOptions()
 
 
 def test_every_field_arrives():
     model, options = read(
         model="premium",
         language="ES",
+        task="translate",
         prompt="names",
-        diarize="false",
-        num_speakers="2",
+        hotwords="Voxsite, Ana Gómez\nVoxsite,,",
+        word_timestamps="false",
         min_speakers="1",
         max_speakers="3",
     )
     assert model == "premium"
-    assert (options.language, options.prompt, options.diarize) == ("es", "names", False)
-    assert (options.num_speakers, options.min_speakers, options.max_speakers) == (2, 1, 3)
+    assert options == TranscriptionOptions(
+        language="es",
+        task="translate",
+        prompt="names",
+        hotwords=("Voxsite", "Ana Gómez"),
+        word_timestamps=False,
+        min_speakers=1,
+        max_speakers=3,
+    )
+    assert read(num_speakers="2")[1] == TranscriptionOptions(num_speakers=2)
+    split = TranscriptionOptions(diarize=False, channels="split", mixed_languages=True)
+    assert read(diarize="0", channels="split", mixed_languages="1")[1] == split
 
 
 @pytest.mark.parametrize(
@@ -107,6 +125,16 @@ def test_every_field_arrives():
         ("num_speakers", "21"),
         ("num_speakers", "9" * 5000),
         ("max_speakers", "many"),
+        ("task", "sing"),
+        ("task", "TRANSLATE"),
+        ("task", "translate"),
+        ("channels", "left"),
+        ("word_timestamps", "some"),
+        ("mixed_languages", "de"),
+        ("language", "de"),
+        ("hotwords", "x" * 101),
+        ("hotwords", ",".join(map(str, range(101)))),
+        ("hotwords", "a\0b"),
     ],
 )
 def test_bad_value_is_refused_by_name(field, value):
@@ -116,9 +144,64 @@ def test_bad_value_is_refused_by_name(field, value):
     assert len(caught.value.message) < 300
 
 
-def test_fewest_speakers_must_not_be_more_than_most():
-    with pytest.raises(InvalidField):
-        read(min_speakers="3", max_speakers="2")
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"min_speakers": "3", "max_speakers": "2"}, "min_speakers"),
+        ({"num_speakers": "2", "min_speakers": "2"}, "num_speakers"),
+        ({"num_speakers": "2", "max_speakers": "2"}, "num_speakers"),
+        ({"num_speakers": "2", "channels": "split"}, "num_speakers"),
+        ({"max_speakers": "2", "channels": "split"}, "max_speakers"),
+        ({"min_speakers": "2", "diarize": "false"}, "min_speakers"),
+        ({"mixed_languages": "true", "language": "en"}, "mixed_languages"),
+    ],
+)
+def test_contradiction_is_refused_by_name(fields, param):
+    with pytest.raises(InvalidField) as caught:
+        read(**fields)
+    assert caught.value.data == {"param": param}
+
+
+def test_model_that_cannot_translate_names_those_that_can():
+    with pytest.raises(InvalidField, match="Models that can: premium"):
+        read(task="translate")
+    with pytest.raises(InvalidField, match=r"'standard' cannot translate\.$"):
+        wire.read_options({"task": "translate"}, offers={"standard": OFFERS["standard"]})
+
+
+def test_hotwords_sent_several_times_add_up_and_of_others_the_last_counts():
+    sent = [("hotwords", ["one", "two, three"]), ("task", ["x", "transcribe"]), ("file", [object()]), ("model", [])]
+    fields = wire.read_fields(sent)
+    assert fields == {"hotwords": "one,two, three", "task": "transcribe"}
+    assert read(**fields)[1].hotwords == ("one", "two", "three")
+
+
+def test_words_are_left_out_on_request_and_nothing_else_changes():
+    word = Word("hello", 0, 400, 0.9, "S1")
+    transcript = Transcript("en", None, 1000, (Segment(0, 400, "hello", (word,), "S1"),), "fake")
+    whole = wire.show_result(transcript, job=Sheet())
+    bare = wire.show_result(transcript, job=Sheet(options=TranscriptionOptions(word_timestamps=False).to_dict()))
+    assert [one["word"] for one in whole["segments"][0]["words"]] == ["hello"]
+    assert bare["segments"][0]["words"] == []
+    whole["segments"][0]["words"] = []
+    assert bare == whole
+
+
+def test_models_and_languages_are_listed():
+    rates = {"standard": 300_000, "premium": 600_000}
+    listed = wire.show_models(OFFERS, rates_micros=rates, diarizer="pyannote")
+    assert [(one["id"], one["tasks"], one["price_per_hour_dollars"]) for one in listed["data"]] == [
+        ("standard", ["transcribe"], "0.300000"),
+        ("premium", ["transcribe", "translate"], "0.600000"),
+    ]
+    names = {"en": "English", "es": "Spanish", "de": "German"}
+    assert wire.show_languages(OFFERS, names=names) == {
+        "languages": [
+            {"code": "de", "name": "German", "models": ["premium"]},
+            {"code": "en", "name": "English", "models": ["standard", "premium"]},
+            {"code": "es", "name": "Spanish", "models": ["standard", "premium"]},
+        ]
+    }
 
 
 @given(st.dictionaries(st.sampled_from(sorted(wire.FIELDS)), st.text(max_size=40)))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from transcription.speech.diarizers.service import RemoteDiarizer, answering
-from transcription.speech.errors import EngineFailed, EngineUnavailable, OptionError
+from transcription.speech.errors import EngineFailed, EngineUnavailable, OptionError, Stopped
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Turn
 
@@ -13,7 +13,9 @@ from transcription.speech.transcript import Turn
 def over_the_wire(find):
     """Return an `Ask` that packs both messages as the socket does."""
     answer = answering(find)
-    return lambda message: msgpack.unpackb(msgpack.packb(answer(msgpack.unpackb(msgpack.packb(message)), [])))
+    return lambda message: msgpack.unpackb(
+        msgpack.packb(answer(msgpack.unpackb(msgpack.packb(message)), [], lambda: False))
+    )
 
 
 def diarization(ask, folder, **options):
@@ -26,7 +28,7 @@ def diarization(ask, folder, **options):
 def test_turns_come_back_as_the_model_gave_them(tmp_path):
     asked = []
 
-    def find(path, options):
+    def find(path, options, should_stop):
         asked.append((path.parent, path.stat().st_size, options.max_speakers))
         return [Turn(0, 900, "A"), Turn(500, 700, "B", is_background=True)]
 
@@ -36,12 +38,25 @@ def test_turns_come_back_as_the_model_gave_them(tmp_path):
 
 
 def test_failure_of_the_model_means_clustering(tmp_path):
-    def find(path, options):
+    def find(path, options, should_stop):
         raise EngineFailed
 
     begun = diarization(over_the_wire(find), tmp_path)
     assert {turn.speaker for turn in begun.turns()} == {"S1"}
     assert begun.name == "clustering"
+
+
+def test_stop_is_no_failure(tmp_path):
+    """Clustering instead would keep the worker busy with a job that nobody wants any more."""
+
+    def find(path, options, should_stop):
+        raise Stopped
+
+    begun = diarization(over_the_wire(find), tmp_path)
+    with pytest.raises(Stopped):
+        begun.turns()
+    assert begun.name == "model"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_engine_process_is_told_to_the_caller(tmp_path):
@@ -55,9 +70,9 @@ def test_missing_engine_process_is_told_to_the_caller(tmp_path):
 @pytest.mark.parametrize("message", [{}, {"path": 3, "options": {}}, {"path": "x", "options": 5}])
 def test_broken_request_is_the_engines_failure(message):
     with pytest.raises(EngineFailed):
-        answering(lambda path, options: [])(message, [])
+        answering(lambda path, options, should_stop: [])(message, [], lambda: False)
 
 
 def test_option_out_of_range_is_refused():
     with pytest.raises(OptionError):
-        answering(lambda path, options: [])({"path": "x", "options": {"num_speakers": 99}}, [])
+        answering(lambda *_: [])({"path": "x", "options": {"num_speakers": 99}}, [], lambda: False)

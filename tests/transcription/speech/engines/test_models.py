@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from transcription.speech.engines import models
+from transcription.speech.engines import models, whisper_languages
 from transcription.speech.errors import EngineUnavailable
 
 
@@ -52,7 +52,7 @@ def test_download_is_done_once_and_its_failure_is_one_sentence(tmp_path, monkeyp
     [("large-v3", "large-v3"), ("Systran/faster-whisper-base", "base"), ("/models/our-own", "our-own")],
 )
 def test_label_is_what_people_call_it(source, label):
-    assert models.label(source) == label
+    assert whisper_languages.label(source) == label
 
 
 @pytest.mark.enable_socket

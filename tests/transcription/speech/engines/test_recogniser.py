@@ -13,7 +13,7 @@ from transcription.speech.engines.base import Recognition
 from transcription.speech.engines.recogniser import Recogniser, is_broken_device, is_out_of_memory
 from transcription.speech.engines.service import BUSY, OneAtATime, Request
 from transcription.speech.engines.shelf import Shelf
-from transcription.speech.errors import EngineUnavailable, OptionError
+from transcription.speech.errors import EngineUnavailable, OptionError, Stopped
 from transcription.speech.transcript import Word
 
 
@@ -221,7 +221,7 @@ def test_model_in_use_is_not_put_away():
 
 def test_ready_made_service_answers_one_by_one():
     def prepare():
-        def work(message, frames):
+        def work(message, frames, should_stop):
             if message.get("bad"):
                 raise OptionError("no")
             return {"length": len(frames[0]) // message["divisor"]}
@@ -237,6 +237,30 @@ def test_ready_made_service_answers_one_by_one():
     assert answers["0"] == {"kind": "result", "length": 2}
     assert answers["1"]["error"]["type"] == "invalid_option"
     assert answers["2"]["error"]["type"] == "engine_failed"
+
+
+@pytest.mark.parametrize("how", ["drop", "stop"])
+def test_ready_made_service_ends_what_nobody_waits_for(how):
+    begun = threading.Event()
+
+    def work(message, frames, should_stop):
+        begun.set()
+        while not should_stop():
+            assert not never.wait(0.01)
+        raise Stopped
+
+    never = threading.Event()
+    service = OneAtATime("measure", lambda: work, max_frame_bytes=100)
+    asked = Desk(service)
+    service.take(Request("1", "measure", b"", {}, []))
+    assert begun.wait(10)
+    assert service.health()["is_working"]
+    service.drop(["another"])
+    assert service.health()["is_working"]
+    service.drop(["1"]) if how == "drop" else service.stop()
+    assert asked.wait(1)["1"]["error"]["type"] == "stopped"
+    assert (service.health()["stopped"], service.health()["is_working"]) == (1, False)
+    service.stop()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""A zygote whose children do what a decoder would that a crafted file has taken over.
+
+Run as a module by test_children.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from transcription.speech import zygote
+from transcription.speech.children import HEADER, Limits
+
+
+def tried(deed: Callable[[], Any]) -> str:
+    """Return "done", or the error that it met."""
+    try:
+        deed()
+    except OSError as error:
+        return f"{type(error).__name__} {error.errno}"
+    except MemoryError:
+        return "MemoryError"
+    return "done"
+
+
+def descriptors() -> list[int]:
+    found = []
+    for number in range(1024):
+        try:
+            os.fstat(number)
+        except OSError:
+            continue
+        found.append(number)
+    return found
+
+
+TRUTH = {"duration_ms": 2000, "format": "wav", "codec": "pcm_s16le", "sample_rate": 16_000, "channels": 1}
+LIES: list[Any] = [
+    TRUTH,
+    {},
+    {**TRUTH, "duration_ms": -2000},
+    {**TRUTH, "duration_ms": 0},
+    {**TRUTH, "duration_ms": True},
+    {**TRUTH, "duration_ms": "2000"},
+    {**TRUTH, "duration_ms": 10**15},
+    {**TRUTH, "channels": -1},
+    {**TRUTH, "codec": 7},
+    {**TRUTH, "more": 1},
+    [],
+    "crash",
+    {"error": 7},
+    {"error": {"type": "engine_failed"}},
+    {"error": {"type": "audio_too_long", "data": {"message": "x", "self": 1}}},
+    {"error": {"type": "audio_too_long", "data": 7}},
+]
+
+
+def lie(length: int) -> dict[str, Any]:
+    os.write(1, HEADER.pack(length))
+    for _ in range(200):
+        os.write(1, bytes(1 << 20))
+    return {}
+
+
+def act(recording: int, *, send: Callable[[memoryview], None], deed: str) -> dict[str, Any]:
+    deeds: dict[str, Callable[[], dict[str, Any]]] = {
+        "environment": lambda: {"seen": dict(os.environ)},
+        "descriptors": lambda: {"seen": descriptors()},
+        "complaints": lambda: {"seen": os.fstat(2).st_rdev},
+        "reads": lambda: {"seen": os.read(recording, 4).decode()},
+        "file": lambda: {"seen": tried(lambda: os.open("/etc/hostname", os.O_RDONLY))},
+        "owner": lambda: {"seen": tried(lambda: os.open(f"/proc/{os.getppid()}/environ", os.O_RDONLY))},
+        "socket": lambda: {"seen": tried(socket.socket)},
+        "duplicate": lambda: {"seen": tried(lambda: os.dup(1))},
+        "writes": lambda: {"seen": tried(lambda: os.write(recording, b"x"))},
+        "memory": lambda: {"seen": tried(lambda: bytearray(2 << 30))},
+        "crash": lambda: os.kill(os.getpid(), signal.SIGSEGV) or {},
+        "raise": lambda: {"seen": 1 // 0},
+        "spin": lambda: {"seen": [None for _ in iter(int, 1)]},
+        "sleep": lambda: time.sleep(600) or {},
+        "flood": lambda: [send(memoryview(bytes(1 << 20))) for _ in range(1 << 30)] and {},
+        "long block": lambda: lie(1 << 30),
+        "long answer": lambda: {"seen": "x" * (1 << 20)},
+        "no answer": lambda: os._exit(0),
+        "groups": lambda: {"seen": os.getpgid(0)},
+    }
+    return deeds[deed]()
+
+
+if __name__ == "__main__":
+    zygote.ACTS["misdeed"] = (lambda **_: Limits(memory_bytes=1 << 30, cpu_seconds=1), act)
+    # Which lie is told by the thousand seconds that are allowed.
+    zygote.ACTS["probe"] = (
+        lambda **_: Limits(memory_bytes=1 << 30, cpu_seconds=1),
+        lambda _, *, max_duration_ms, **__: LIES[max_duration_ms // 1_000_000],
+    )
+    zygote.main()

@@ -1,0 +1,64 @@
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import django_rq
+import psutil
+import pytest
+
+from tests.fixtures import recordings
+from transcription.speech import children, probing
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def report(path: str) -> None:
+    """Be a task: read a recording, and say whose zygote forked the reader."""
+    probing.probe_in_child(recordings.named("silence.wav").path, max_duration_ms=60_000)
+    zygote = psutil.Process(children._zygotes[-1].pid)
+    with Path(path).open("a") as file:
+        file.write(f"{zygote.pid} {zygote.ppid()} {os.getppid()}\n")
+
+
+@pytest.mark.enable_socket
+def test_tasks_read_by_the_zygote_of_their_worker(tmp_path):
+    said = tmp_path / "said"
+    for _ in range(2):
+        django_rq.get_queue("standard").enqueue_call("tests.transcription.test_worker.report", args=(str(said),))
+    words = ["rqworker", "--burst", "--worker-class", "transcription.worker.Worker", "standard"]
+    subprocess.run([sys.executable, "manage.py", *words], cwd=PROJECT, check=True, capture_output=True, timeout=60)
+    (zygote, owner, worker), second = (line.split() for line in said.read_text().splitlines())
+    assert owner == worker
+    assert second == [zygote, owner, worker]
+    assert not psutil.pid_exists(int(zygote)), "it ended with its worker"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries have no such switch")
+def test_large_blocks_are_given_back():
+    """What is kept of each window must not hold the windows' memory."""
+    program = """
+import sys
+from pathlib import Path
+from transcription import worker
+if sys.argv[1:]:
+    assert worker.map_large_blocks_apart()
+freed = bytearray(24 << 20)
+del freed  # from now on, glibc by itself takes blocks of this size from the heap
+kept = []
+for _ in range(50):
+    window = bytearray(b"x" * (2 << 20))
+    kept.append(bytearray(b"x" * 100_000))
+    windows = [bytearray(b"x" * (2 << 20)) for _ in range(10)]
+    kept.append(bytearray(b"x" * 100_000))
+    del window, windows
+heaps = [line.split()[0] for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith("[heap]")]
+[first, after] = [int(one, 16) for one in heaps[0].split("-")]
+print(after - first > 30 << 20)
+"""
+    said = [
+        subprocess.run([sys.executable, "-c", program, *words], cwd=PROJECT, check=True, capture_output=True, text=True)
+        for words in ([], ["apart"])
+    ]
+    assert [one.stdout.strip() for one in said] == ["True", "False"]
