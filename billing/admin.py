@@ -1,11 +1,35 @@
-"""The operator's view of the money: read only, because `ledger` is the only writer."""
+"""The operator's view of the money: read only, because `ledger` and the verbs beside it are the only writers.
 
-from django.contrib import admin
+What an operator may do has a page of its own behind a permission of its own: give a credit (`add_entry`), start a
+refund (`add_refund`), lift a freeze (`change_freeze`), close a parked event (`change_parkedevent`).
+"""
 
-from billing.models import Entry, Hold, Wallet
+import uuid
+from decimal import Decimal
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path, reverse
+from django.utils import timezone
+
+from accounts.errors import Conflict, VoxsiteError
+from billing import ledger, money, refunds
+from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
+from billing.payments import AutomaticTopUp, Customer, Dispute, ParkedEvent, Refund, TopUp
+
+# As a float it would be a little more than a cent.
+SMALLEST_AMOUNT = Decimal("0.01")
+LARGEST_CREDIT_CENTS = 1_000_000
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
+    show_full_result_count = False
+
     def has_add_permission(self, *_args, **_kwargs):
         return False
 
@@ -16,26 +40,257 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         return False
 
 
+class DeedAdmin(ReadOnlyAdmin):
+    """Rows that are read, with one page on which an operator does something about one of them."""
+
+    # The page's address below the row's, its heading, and the permission it takes.
+    deed: str
+    deed_title: str
+    deed_permission: str
+    change_form_template = "admin/billing/with_deed.html"
+
+    def get_urls(self):
+        name = f"{self.opts.app_label}_{self.opts.model_name}_{self.deed}"
+        page = path(f"<path:object_id>/{self.deed}/", self.admin_site.admin_view(self.deed_view), name=name)
+        return [page, *super().get_urls()]
+
+    def change_view(self, request, object_id, form_url="", extra_context=None):
+        extra = {"deed": self.deed, "deed_title": self.deed_title, "may_do_deed": self.may_do_deed(request)}
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
+
+    def may_do_deed(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(self.deed_permission) and self.has_view_permission(request)
+
+    def deed_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        if not self.may_do_deed(request):
+            raise PermissionDenied
+        # As Django's own pages of a row: what cannot be an id is not found either.
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404
+        form = self.deed_form(row, request.POST if request.method == "POST" else None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                done = self.do_deed(row, form.cleaned_data, by=request.user)
+            except VoxsiteError as error:
+                form.add_error(None, error.message)
+            else:
+                self.log_change(request, row, done)
+                messages.success(request, done)
+                return redirect(reverse(f"admin:billing_{self.opts.model_name}_change", args=[row.pk]))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": self.deed_title,
+            "opts": self.opts,
+            "original": row,
+            # Ids alone would let a slip of the pen give one customer's money to another.
+            "organization": self.organization_of(row),
+            "form": form,
+        }
+        return render(request, "admin/billing/deed.html", context)
+
+    def organization_of(self, row):
+        return row.organization
+
+    def deed_form(self, row, data):
+        raise NotImplementedError
+
+    def do_deed(self, row, fields, *, by) -> str:
+        """Do it. Returns what was done, as a sentence for the operator and the log."""
+        raise NotImplementedError
+
+
+class CreditForm(forms.Form):
+    amount = forms.DecimalField(
+        label="Amount in dollars",
+        min_value=SMALLEST_AMOUNT,
+        max_value=Decimal(LARGEST_CREDIT_CENTS) / 100,
+        decimal_places=2,
+    )
+    reason = forms.CharField(max_length=200, help_text="The customer reads it in the ledger.")
+    # The same form sent twice is one credit.
+    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
+
+
 @admin.register(Wallet)
-class WalletAdmin(ReadOnlyAdmin):
-    list_display = ["organization", "balance_micros", "held_micros", "created_at"]
+class WalletAdmin(DeedAdmin):
+    list_display = ["organization", "balance_micros", "held_micros", "frozen_at", "created_at"]
     list_select_related = ["organization"]
     search_fields = ["organization__name", "organization__id"]
+    deed, deed_title, deed_permission = "credit", "Give a credit", "billing.add_entry"
+
+    def deed_form(self, row, data):
+        return CreditForm(data)
+
+    def do_deed(self, row, fields, *, by) -> str:
+        amount_micros = money.micros_from_dollars(f"{fields['amount']:f}")
+        reason = fields["reason"]
+        ledger.credit(
+            row.organization,
+            amount_micros=amount_micros,
+            kind=EntryKind.CREDIT,
+            reference=f"credit:{fields['token']}",
+            description=reason,
+            details={"author": by.email, "author_id": by.pk, "reason": reason},
+        )
+        return f"Credited {money.display_text(amount_micros)}: {reason}"
 
 
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyAdmin):
-    list_display = ["created_at", "wallet", "kind", "amount_micros", "balance_after_micros", "reference", "description"]
+    list_display = [
+        "created_at",
+        "wallet__organization",
+        "kind",
+        "amount_micros",
+        "balance_after_micros",
+        "reference",
+        "description",
+    ]
     list_filter = ["kind"]
+    list_select_related = ["wallet__organization"]
     search_fields = ["reference", "wallet__organization__name", "wallet__organization__id"]
     ordering = ["-id"]
-    show_full_result_count = False
 
 
 @admin.register(Hold)
 class HoldAdmin(ReadOnlyAdmin):
-    list_display = ["created_at", "wallet", "state", "amount_micros", "reference", "closed_at"]
+    list_display = ["created_at", "wallet__organization", "state", "amount_micros", "reference", "closed_at"]
     list_filter = ["state"]
+    list_select_related = ["wallet__organization"]
     search_fields = ["reference", "wallet__organization__name", "wallet__organization__id"]
     ordering = ["-id"]
-    show_full_result_count = False
+
+
+@admin.register(Freeze)
+class FreezeAdmin(DeedAdmin):
+    list_display = ["wallet__organization", "reason", "created_at", "lifted_at"]
+    list_filter = [("lifted_at", admin.EmptyFieldListFilter)]
+    list_select_related = ["wallet__organization"]
+    search_fields = ["reason", "wallet__organization__name", "wallet__organization__id"]
+    ordering = ["-id"]
+    deed, deed_title, deed_permission = "lift", "Lift the freeze", "billing.change_freeze"
+
+    def organization_of(self, row):
+        return row.wallet.organization
+
+    def deed_form(self, row, data):
+        return forms.Form(data)
+
+    def do_deed(self, row, fields, *, by) -> str:
+        if row.reason == ledger.DEBT:
+            raise Conflict("A debt ends when it is paid.")
+        ledger.thaw(row.wallet.organization, reason=row.reason)
+        return f"Lifted the freeze for {row.reason}"
+
+
+class RefundForm(forms.Form):
+    amount = forms.DecimalField(
+        label="Amount in dollars",
+        min_value=SMALLEST_AMOUNT,
+        decimal_places=2,
+        help_text="Goes back to the card; the bonus's share leaves the balance with it.",
+    )
+    reason = forms.CharField(max_length=200, help_text="For the log.")
+    # The same form sent twice is one refund.
+    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
+
+
+class RefundInline(admin.TabularInline):
+    model = Refund
+    readonly_fields = ("amount_cents", "state", "stripe_id", "person", "failure", "created_at", "ended_at")
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, *_args, **_kwargs):
+        return False
+
+    def has_change_permission(self, *_args, **_kwargs):
+        return False
+
+
+@admin.register(TopUp)
+class TopUpAdmin(DeedAdmin):
+    list_display = ["created_at", "organization", "state", "amount_cents", "bonus_cents", "is_automatic", "failure"]
+    list_filter = ["state", "is_automatic", "created_at"]
+    list_select_related = ["organization"]
+    search_fields = [
+        "id",
+        "checkout_session_id",
+        "payment_intent_id",
+        "person__email",
+        "organization__name",
+        "organization__id",
+        "refunds__stripe_id",
+        "disputes__stripe_id",
+    ]
+    search_help_text = "Id of the top-up, session, payment, refund or dispute; organization; payer's address"
+    ordering = ["-created_at"]
+    inlines = [RefundInline]
+    deed, deed_title, deed_permission = "refund", "Start a refund", "billing.add_refund"
+
+    def deed_form(self, row, data):
+        left_cents = refunds.left_cents(row)
+        return RefundForm(data, initial={"amount": f"{left_cents / 100:.2f}"})
+
+    def do_deed(self, row, fields, *, by) -> str:
+        amount = fields["amount"]
+        refund = refunds.start(row, person=by, amount_cents=int(amount * 100), token=fields["token"])
+        return f"Refund of ${amount} is {refund.get_state_display().lower()}: {fields['reason']}"
+
+
+@admin.register(Refund)
+class RefundAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "topup", "state", "amount_cents", "clawed_micros", "stripe_id", "person", "failure"]
+    list_filter = ["state"]
+    search_fields = ["stripe_id", "topup__id", "topup__organization__name", "topup__organization__id"]
+    ordering = ["-created_at"]
+
+
+@admin.register(Dispute)
+class DisputeAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "topup", "status", "amount_cents", "clawed_micros", "withdrawn_at", "reinstated_at"]
+    list_filter = ["status"]
+    search_fields = ["stripe_id", "topup__id", "topup__organization__name", "topup__organization__id"]
+    ordering = ["-created_at"]
+
+
+@admin.register(ParkedEvent)
+class ParkedEventAdmin(ReadOnlyAdmin):
+    list_display = [
+        "created_at",
+        "subject",
+        "stripe_id",
+        "reason",
+        "explanation",
+        "topup",
+        "resolved_at",
+        "resolved_by",
+    ]
+    list_filter = [("resolved_at", admin.EmptyFieldListFilter), "reason", "subject"]
+    search_fields = ["stripe_id", "topup__id", "topup__organization__name", "topup__organization__id"]
+    ordering = ["-created_at"]
+    actions = ["resolve"]
+
+    def has_resolve_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("billing.change_parkedevent")
+
+    @admin.action(description="Mark as resolved", permissions=["resolve"])
+    def resolve(self, request: HttpRequest, rows: QuerySet[ParkedEvent]) -> None:
+        count = rows.filter(resolved_at=None).update(resolved_at=timezone.now(), resolved_by=request.user)
+        messages.success(request, f"{count} resolved.")
+
+
+@admin.register(AutomaticTopUp)
+class AutomaticTopUpAdmin(ReadOnlyAdmin):
+    list_display = ["organization", "is_on", "threshold_cents", "amount_cents", "monthly_cap_cents", "declines_count"]
+    list_filter = ["is_on"]
+    list_select_related = ["organization"]
+    search_fields = ["organization__name", "organization__id"]
+
+
+@admin.register(Customer)
+class CustomerAdmin(ReadOnlyAdmin):
+    list_display = ["organization", "stripe_id"]
+    list_select_related = ["organization"]
+    search_fields = ["stripe_id", "organization__name", "organization__id"]

@@ -1,13 +1,22 @@
-"""Billing for programs: `GET /v1/balance` and `GET /billing/products`, in the native shape (CONTRACTS, "native")."""
+"""Billing for programs in the native shape (CONTRACTS, "native"): `/v1/balance`, `/v1/usage`, `/billing/products`."""
 
-from drf_spectacular.utils import extend_schema
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.errors import InvalidField, UnknownField
 from accounts.gate.native_errors import NativeGateView, error_responses
 from accounts.gate.times import show_time
-from billing import pricing, statements
+from billing import money, pricing, statements, usage
+
+USAGE_FIELDS = ["from", "to", "group_by"]
+LONGEST_USAGE_DAYS = 366
 
 
 class TopUpSerializer(serializers.Serializer[statements.TopUp]):
@@ -51,6 +60,40 @@ class ProductsSerializer(serializers.Serializer[dict[str, object]]):
     note = serializers.CharField()
 
 
+class AmountsSerializer(serializers.Serializer[usage.Amounts]):
+    """What some charges come to."""
+
+    requests = serializers.IntegerField(help_text="How many charges there were")
+    cost_micros = serializers.IntegerField(help_text="What they cost, in micro-dollars, exactly")
+    cost_dollars = serializers.CharField(help_text="The same in dollars, six places")
+    audio_seconds = serializers.FloatField(help_text="Length of what was transcribed")
+    prompt_tokens = serializers.IntegerField()
+    completion_tokens = serializers.IntegerField()
+
+
+class UsageLineSerializer(AmountsSerializer):
+    """One day, model or key."""
+
+    day = serializers.CharField(required=False, help_text="YYYY-MM-DD, if grouped by day")
+    model = serializers.CharField(required=False, help_text="If grouped by model")
+    key_id = serializers.CharField(required=False, allow_null=True, help_text="If grouped by key; null: the browser")
+    key_name = serializers.CharField(required=False, help_text="If grouped by key")
+    key_prefix = serializers.CharField(required=False, help_text="If grouped by key: how the key begins")
+
+
+# A class could not have a field that is called `from`.
+USAGE_SCHEMA = inline_serializer(
+    "Usage",
+    {
+        "from": serializers.CharField(help_text="First day, YYYY-MM-DD, UTC"),
+        "to": serializers.CharField(help_text="Last day, included"),
+        "group_by": serializers.CharField(),
+        "usage": UsageLineSerializer(many=True),
+        "total": AmountsSerializer(),
+    },
+)
+
+
 class BalanceView(NativeGateView):
     """What the key's organization has."""
 
@@ -63,6 +106,32 @@ class BalanceView(NativeGateView):
     def get(self, _request: Request) -> Response:
         """Return what can be spent now, what is held for work under way, and the last top-ups."""
         return Response(show_balance(statements.balance(self.caller.organization)))
+
+
+class UsageView(NativeGateView):
+    """What the key's organization was charged."""
+
+    @extend_schema(
+        operation_id="get_usage",
+        summary="Get usage",
+        tags=["Billing"],
+        parameters=[
+            OpenApiParameter(
+                "from", OpenApiTypes.DATE, description="First day, UTC (default: the first of the month)."
+            ),
+            OpenApiParameter("to", OpenApiTypes.DATE, description="Last day, included, UTC (default: today)."),
+            OpenApiParameter("group_by", enum=["day", "model", "key"], description="One line for each (default: day)."),
+        ],
+        responses={200: USAGE_SCHEMA, **error_responses(400, 401, 403, 429)},
+    )
+    def get(self, request: Request) -> Response:
+        """Return what work cost from one day to another, for each day, model or key, and in all.
+
+        Work that is still running, or that failed, is not in it: it was not charged.
+        """
+        since, until, group_by = read_usage(request.query_params, today=timezone.now().astimezone(UTC).date())
+        found = usage.usage(self.caller.organization, since=since, until=until)
+        return Response(show_usage(found, group_by=group_by))
 
 
 class ProductsView(NativeGateView):
@@ -98,3 +167,71 @@ def show_balance(balance: statements.Balance) -> dict[str, object]:
         "held_cents": balance.held_cents,
         "expires_at": show_time(balance.expires_at) if balance.expires_at else None,
     }
+
+
+def read_usage(query: Mapping[str, str], *, today: date) -> tuple[date, date, str]:
+    """Return first day, last day and grouping. Raises UnknownField, InvalidField."""
+    for name in query:
+        if name not in USAGE_FIELDS:
+            raise UnknownField(name, known=USAGE_FIELDS)
+    until = _read_day(query, "to") or today
+    since = _read_day(query, "from") or until.replace(day=1)
+    if since > until:
+        raise InvalidField("from", "'from' must not be after 'to'.")
+    if (until - since).days >= LONGEST_USAGE_DAYS:
+        raise InvalidField("from", f"Ask for at most {LONGEST_USAGE_DAYS} days at once.")
+    group_by = query.get("group_by") or "day"
+    if group_by not in _LINES:
+        raise InvalidField("group_by", f"'group_by' is one of {', '.join(_LINES)}.")
+    return since, until, group_by
+
+
+def show_usage(found: usage.Usage, *, group_by: str) -> dict[str, object]:
+    """Return the wire form. group_by: day, model or key."""
+    return {
+        "from": found.since.isoformat(),
+        "to": found.until.isoformat(),
+        "group_by": group_by,
+        "usage": _LINES[group_by](found),
+        "total": _show_amounts(found.total),
+    }
+
+
+def _read_day(query: Mapping[str, str], name: str) -> date | None:
+    text = query.get(name, "")
+    if not text:
+        return None
+    try:
+        # One form only: fromisoformat alone would also take 20261101 and 2026-W45-1.
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        raise InvalidField(name, f"'{name}' is a day, written YYYY-MM-DD.") from None
+    if not usage.FIRST_DAY <= day <= usage.LAST_DAY:
+        raise InvalidField(name, f"'{name}' is a day from {usage.FIRST_DAY} to {usage.LAST_DAY}.")
+    return day
+
+
+def _show_amounts(amounts: usage.Amounts) -> dict[str, object]:
+    return {
+        "requests": amounts.charges_count,
+        "cost_micros": amounts.cost_micros,
+        "cost_dollars": money.dollars_text(amounts.cost_micros, places=6),
+        "audio_seconds": amounts.audio_ms / 1000,
+        "prompt_tokens": amounts.prompt_tokens,
+        "completion_tokens": amounts.completion_tokens,
+    }
+
+
+def _show_key(label: usage.KeyLabel) -> dict[str, object]:
+    return {
+        "key_id": str(label.key_id) if label.key_id else None,
+        "key_name": label.name,
+        "key_prefix": label.prefix,
+    }
+
+
+_LINES: dict[str, Callable[[usage.Usage], list[dict[str, object]]]] = {
+    "day": lambda found: [{"day": day.isoformat(), **_show_amounts(amounts)} for day, amounts in found.by_day.items()],
+    "model": lambda found: [{"model": model, **_show_amounts(amounts)} for model, amounts in found.by_model.items()],
+    "key": lambda found: [{**_show_key(label), **_show_amounts(amounts)} for label, amounts in found.by_key.items()],
+}

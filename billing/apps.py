@@ -10,9 +10,39 @@ class BillingConfig(AppConfig):
         from accounts.organizations import organization_verified
 
         organization_verified.connect(_organization_was_verified, dispatch_uid="billing.organization_was_verified")
+        _keep_djstripe_from_calling()
+        _connect_payments()
 
 
 def _organization_was_verified(organization: Any, **_: object) -> None:
     from billing import signup
 
     signup.welcome(organization)
+
+
+def _connect_payments() -> None:
+    from billing import reconciliation, stripe_events  # noqa: F401 - it connects itself
+    from billing.ledger import audit
+
+    audit.also_check(reconciliation.faults)
+
+
+def _keep_djstripe_from_calling() -> None:
+    """Leave dj-stripe what it is here for: to take webhooks, store each event once and tell our receivers.
+
+    Its own receivers ask Stripe for every object that an event names, inside the webhook's transaction; its admin edits
+    keys and endpoints by calling Stripe. docs/decisions/0010 says why we need neither.
+    """
+    from django.apps import apps
+    from django.contrib import admin
+    from djstripe import event_handlers, models
+    from djstripe.signals import WEBHOOK_SIGNALS
+
+    own = [value for name, value in vars(event_handlers).items() if name.startswith("handle_")]
+    for signal in WEBHOOK_SIGNALS.values():
+        for receiver in own:
+            signal.disconnect(receiver, sender=models.Event)
+    shown = {models.Event, models.WebhookEventTrigger}
+    for model in apps.get_app_config("djstripe").get_models():
+        if model not in shown and admin.site.is_registered(model):
+            admin.site.unregister(model)

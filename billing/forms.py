@@ -1,9 +1,257 @@
-"""What people may ask of the billing pages."""
+"""What people may type on the pages of billing. Meaning and limits are checked by the verbs."""
+
+import uuid
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, ClassVar, Self
 
 from django import forms
 
+from accounts.models import ApiKey, Organization
+from billing import book, money, pricing
+from billing.models import EntryKind
+from billing.usage import FIRST_DAY, LAST_DAY
 
-class LedgerForm(forms.Form):
+BROWSER = "browser"
+CUSTOM = "custom"
+
+
+class DayField(forms.DateField):
+    """A day as a browser's own picker writes it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            required=False, input_formats=["%Y-%m-%d"], widget=forms.DateInput(attrs={"type": "date"}), **kwargs
+        )
+
+    def clean(self, value: Any) -> date | None:
+        day: date | None = super().clean(value)
+        if day is not None and not FIRST_DAY <= day <= LAST_DAY:
+            raise forms.ValidationError(f"Choose a day from {FIRST_DAY} to {LAST_DAY}.")
+        return day
+
+
+class DollarField(forms.DecimalField):
+    """An amount in dollars and whole cents."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        attributes = {"inputmode": "decimal", "step": "0.01", "autocomplete": "off", **kwargs.pop("attrs", {})}
+        super().__init__(
+            decimal_places=2,
+            max_digits=9,
+            widget=forms.NumberInput(attrs=attributes),
+            **{"min_value": Decimal("0.01"), "max_value": Decimal(1_000_000), **kwargs},
+        )
+
+
+def cents_of(dollars: Decimal) -> int:
+    """Return the cents of an amount that a DollarField took."""
+    return int(dollars * 100)
+
+
+def micros_of(dollars: Decimal) -> int:
+    """Return the micro-dollars of an amount that a DollarField took."""
+    return cents_of(dollars) * money.MICROS_PER_CENT
+
+
+def dollars_of(micros: int | None) -> Decimal | None:
+    """Return what a DollarField shows for an amount in micro-dollars; nothing for none."""
+    return None if micros is None else Decimal(money.dollars_text(micros))
+
+
+class CursorForm(forms.Form):
     """Where the next page of the ledger begins."""
 
-    before = forms.IntegerField(min_value=1, required=False)
+    before = forms.IntegerField(min_value=1, max_value=2**63 - 1, required=False)
+
+
+class PaymentCursorForm(forms.Form):
+    """Where the next page of the payments begins."""
+
+    before = forms.UUIDField(required=False)
+
+
+class LedgerForm(forms.Form):
+    """Which lines of the ledger are wanted."""
+
+    kind = forms.ChoiceField(label="Kind", required=False)
+    since = DayField(label="From day")
+    until = DayField(label="To day")
+    key = forms.ChoiceField(label="Key", required=False)
+    model = forms.ChoiceField(label="Model", required=False)
+
+    def __init__(self, *args: Any, organization: Organization, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Of this organization only: another's key is an unknown choice, like one that never was.
+        keys = ApiKey.objects.of(organization).order_by("name", "created_at")
+        models = book.models(organization)
+        self.fields["kind"].choices = [("", "All kinds"), *EntryKind.choices]
+        self.fields["key"].choices = [
+            ("", "All keys"),
+            (BROWSER, "None: in the browser"),
+            *((str(key.pk), f"{key.name} ({key.prefix}…)") for key in keys),
+        ]
+        self.fields["model"].choices = [("", "All models"), *((model, model) for model in models)]
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        cleaned: dict[str, Any] = self.cleaned_data
+        since, until = cleaned.get("since"), cleaned.get("until")
+        if since and until and since > until:
+            self.add_error("until", "The last day must not be before the first.")
+        return cleaned
+
+    @property
+    def filter(self) -> book.Filter:
+        chosen = self.cleaned_data
+        return book.Filter(
+            kind=EntryKind(chosen["kind"]) if chosen["kind"] else None,
+            since=chosen["since"],
+            until=chosen["until"],
+            api_key_id=uuid.UUID(chosen["key"]) if chosen["key"] and chosen["key"] != BROWSER else None,
+            is_without_key=chosen["key"] == BROWSER,
+            model=chosen["model"],
+        )
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What must be in an address for the same filter."""
+        return {name: str(value) for name, value in self.cleaned_data.items() if value}
+
+
+class MonthForm(forms.Form):
+    """A month, written 2026-11."""
+
+    month = forms.CharField(required=False)
+
+    def clean_month(self) -> date | None:
+        text = self.cleaned_data["month"]
+        if not text:
+            return None
+        try:
+            month = datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007 - a day has no zone
+        except ValueError:
+            raise forms.ValidationError("A month is written 2026-11.") from None
+        if not FIRST_DAY <= month <= LAST_DAY:
+            raise forms.ValidationError("There is nothing so far away.")
+        return month
+
+
+class NeededForm(forms.Form):
+    """How much was missing on the page that sent the person here, in cents."""
+
+    needed = forms.IntegerField(min_value=1, max_value=pricing.LARGEST_TOPUP_CENTS)
+
+
+class TopUpForm(forms.Form):
+    """How much to pay, and whether Stripe is to keep the card."""
+
+    amount = forms.ChoiceField(
+        widget=forms.RadioSelect,
+        error_messages={"required": "Choose an amount.", "invalid_choice": "Choose one of the amounts."},
+    )
+    custom = DollarField(
+        label="Amount in dollars",
+        required=False,
+        min_value=Decimal(pricing.SMALLEST_TOPUP_CENTS) / 100,
+        max_value=Decimal(pricing.LARGEST_TOPUP_CENTS) / 100,
+        attrs={"step": "any", "placeholder": "75.00"},
+    )
+    save_card = forms.BooleanField(label="Save the card for later top-ups", required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        products = [(str(cents), str(cents)) for cents in pricing.PRODUCTS_CENTS]
+        self.fields["amount"].choices = [*products, (CUSTOM, "Another amount")]
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        cleaned: dict[str, Any] = self.cleaned_data
+        amount, custom = cleaned.get("amount"), cleaned.get("custom")
+        if amount == CUSTOM and custom is None and "custom" not in self.errors:
+            self.add_error("custom", "Type the amount that you want to pay.")
+        if amount and amount != CUSTOM and custom is not None:
+            # Which of the two was meant? Better ask than charge the wrong one.
+            self.add_error("custom", "You chose an amount above. Choose “Another amount” to pay this one, or empty it.")
+        return cleaned
+
+    @property
+    def amount_cents(self) -> int:
+        amount = self.cleaned_data["amount"]
+        return cents_of(self.cleaned_data["custom"]) if amount == CUSTOM else int(amount)
+
+
+class RefundForm(forms.Form):
+    """The amount that the person read when they said yes."""
+
+    amount_cents = forms.IntegerField(min_value=1, max_value=pricing.LARGEST_TOPUP_CENTS)
+    # Made with the page: who presses twice asks once.
+    token = forms.UUIDField()
+
+
+class AutomaticForm(forms.Form):
+    """When to top up by itself, by how much, and the most in a month."""
+
+    threshold = DollarField(label="When less than this is free", help_text="In dollars.", min_value=Decimal(1))
+    amount = DollarField(
+        label="Top up by",
+        help_text="Charged to the saved card; earns the same bonus as a top-up by hand.",
+        min_value=Decimal(pricing.SMALLEST_TOPUP_CENTS) / 100,
+        max_value=Decimal(pricing.LARGEST_TOPUP_CENTS) / 100,
+    )
+    monthly_cap = DollarField(
+        label="But never more in a month than",
+        help_text="Of automatic top-ups, per calendar month in UTC.",
+        min_value=Decimal(pricing.SMALLEST_TOPUP_CENTS) / 100,
+    )
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        cleaned: dict[str, Any] = self.cleaned_data
+        amount, cap = cleaned.get("amount"), cleaned.get("monthly_cap")
+        if amount is not None and cap is not None and cap < amount:
+            self.add_error("monthly_cap", "This must be at least the amount of one top-up, or none would ever be made.")
+        return cleaned
+
+
+class OptionalAmountForm(forms.Form):
+    """One amount that may be left empty: then there is no bound."""
+
+    # The field's name.
+    amount: ClassVar[str]
+
+    @classmethod
+    def showing(cls, micros: int | None) -> Self:
+        """Return the form with what is set now, in micro-dollars; None for no bound."""
+        return cls(initial={cls.amount: dollars_of(micros)})
+
+    @property
+    def micros(self) -> int | None:
+        """What was typed, in micro-dollars; None for no bound."""
+        dollars = self.cleaned_data[self.amount]
+        return None if dollars is None else micros_of(dollars)
+
+
+class LowBalanceForm(OptionalAmountForm):
+    """When to tell owners that little is left."""
+
+    amount = "threshold"
+    threshold = DollarField(
+        label="Mail owners when less than this is free",
+        required=False,
+        help_text="In dollars. Empty: no mail.",
+        attrs={"placeholder": "No mail"},
+    )
+
+
+class LimitForm(OptionalAmountForm):
+    """The most that may be spent in a month."""
+
+    amount = "monthly_limit"
+    monthly_limit = DollarField(
+        label="Spend at most this in a month",
+        required=False,
+        min_value=Decimal(0),
+        help_text="In dollars, per calendar month in UTC, running work included. Empty: no limit.",
+        attrs={"placeholder": "No limit"},
+    )

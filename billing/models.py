@@ -1,11 +1,19 @@
 """Wallets, the book of entries, and holds. Only `ledger` writes them."""
 
+from datetime import datetime
+
+from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.fields.json import KeyTextTransform
 from django.utils import timezone
 
-from accounts.models import Organization
+from accounts.models import ApiKey, Organization
+from billing import months, payments
+
+# Django looks for models here only.
+TopUp, Refund, Dispute = payments.TopUp, payments.Refund, payments.Dispute
 
 # "topup:<id>", "job:<uuid>", "signup:<uuid>": the business fact that an effect belongs to.
 REFERENCE_LENGTH = 200
@@ -28,6 +36,17 @@ class Wallet(models.Model):
     # All money, held money included.
     balance_micros = models.BigIntegerField(default=0)
     held_micros = models.BigIntegerField(default=0)
+    # Since when nothing new is admitted, null while it is: set exactly while a Freeze is open.
+    frozen_at = models.DateTimeField(null=True, blank=True)
+    # The last time that money came or work began or ended. A sign-in is not activity.
+    last_activity_at = models.DateTimeField(default=timezone.now)
+    # When the whole balance was taken for want of activity; null once money has come again.
+    expired_at = models.DateTimeField(null=True, blank=True)
+    # The most that may be spent in a calendar month (UTC), null for no limit. A key has its own beside it.
+    monthly_limit_micros = models.BigIntegerField(null=True, blank=True)
+    # Owners are told when less than this is available, null for never; and since when it is so.
+    low_balance_micros = models.BigIntegerField(null=True, blank=True)
+    low_since = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = WalletQuerySet.as_manager()
@@ -35,10 +54,23 @@ class Wallet(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(held_micros__gte=0), name="wallet_held_is_not_negative"),
+            # Money that was taken back after it was spent leaves a debt (docs/decisions/0011).
             models.CheckConstraint(
-                condition=Q(held_micros__lte=F("balance_micros")), name="wallet_held_is_within_balance"
+                condition=Q(held_micros__lte=F("balance_micros")) | Q(frozen_at__isnull=False),
+                name="wallet_is_overdrawn_only_while_frozen",
+            ),
+            models.CheckConstraint(
+                condition=Q(monthly_limit_micros__isnull=True) | Q(monthly_limit_micros__gte=0),
+                name="wallet_limit_is_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(low_balance_micros__isnull=True) | Q(low_balance_micros__gt=0),
+                name="wallet_low_balance_is_positive",
             ),
         ]
+        # What the clock asks for: who must be told that little is left. None on what every reservation changes, as
+        # last_activity_at: each would then write to all indexes (docs/decisions/0018).
+        indexes = [models.Index(fields=["low_since"], condition=Q(low_since__isnull=False), name="wallet_low")]
 
     def __str__(self) -> str:
         return f"wallet of {self.organization_id}"
@@ -48,6 +80,41 @@ class Wallet(models.Model):
         """What can be spent now."""
         return self.balance_micros - self.held_micros
 
+    @property
+    def is_frozen(self) -> bool:
+        return self.frozen_at is not None
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the balance will be taken unless something happens; None if there is nothing, or it is frozen."""
+        if self.balance_micros <= 0 or self.is_frozen:
+            return None
+        return months.months_later(self.last_activity_at, settings.EXPIRY_MONTHS)
+
+
+class Freeze(models.Model):
+    """A reason why a wallet admits nothing new. A wallet may have several; each is lifted by itself.
+
+    Written by `ledger` only.
+    """
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="freezes", db_index=False)
+    # "debt": the ledger's own, lifted by itself. Else what it is about: "dispute:<id>", "operator".
+    reason = models.CharField(max_length=REFERENCE_LENGTH)
+    created_at = models.DateTimeField(default=timezone.now)
+    lifted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["wallet", "reason"], condition=Q(lifted_at__isnull=True), name="one_open_freeze_per_reason"
+            ),
+            models.CheckConstraint(condition=~Q(reason=""), name="freeze_has_a_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"freeze of {self.wallet_id} for {self.reason}"
+
 
 class EntryKind(models.TextChoices):
     """Why money came or went."""
@@ -56,11 +123,19 @@ class EntryKind(models.TextChoices):
     BONUS = "bonus", "Bonus"
     CREDIT = "credit", "Credit"
     USAGE = "usage", "Usage"
+    REFUND = "refund", "Refund"
+    REFUND_REVERSAL = "refund_reversal", "Refund reversed"
+    DISPUTE = "dispute", "Dispute"
+    DISPUTE_REVERSAL = "dispute_reversal", "Dispute reversed"
+    EXPIRY = "expiry", "Expiry"
 
 
-# What `ledger.credit` may book. Everything else takes money away.
-INCOMING_KINDS = (EntryKind.PAYMENT, EntryKind.BONUS, EntryKind.CREDIT)
-OUTGOING_KINDS = (EntryKind.USAGE,)
+# What `ledger.credit` may book.
+CREDIT_KINDS = (EntryKind.PAYMENT, EntryKind.BONUS, EntryKind.CREDIT)
+# What `ledger.claw_back` may book, and what `ledger.restore` then books against it.
+REVERSALS = {EntryKind.REFUND: EntryKind.REFUND_REVERSAL, EntryKind.DISPUTE: EntryKind.DISPUTE_REVERSAL}
+INCOMING_KINDS = (*CREDIT_KINDS, *REVERSALS.values())
+OUTGOING_KINDS = (EntryKind.USAGE, *REVERSALS, EntryKind.EXPIRY)
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
@@ -80,7 +155,7 @@ class Entry(models.Model):
     Written by `ledger` only.
     """
 
-    # No index of its own: both indexes below begin with it.
+    # No index of its own: the indexes below begin with it.
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="entries", db_index=False)
     kind = models.CharField(max_length=20, choices=EntryKind.choices)
     reference = models.CharField(max_length=REFERENCE_LENGTH)
@@ -109,7 +184,27 @@ class Entry(models.Model):
         ]
         indexes = [
             models.Index(fields=["wallet", "-id"], name="entry_book"),
-            models.Index(fields=["wallet", "kind", "-created_at"], name="entry_by_kind"),
+            # Where a period begins and ends. With kind and amount in it a month's sum need not visit the rows.
+            models.Index(fields=["wallet", "created_at"], include=["kind", "amount_micros"], name="entry_by_time"),
+            # What is rare in a long book, which would be looked for in all of it: payments among the usage, ...
+            models.Index(
+                fields=["wallet", "kind", "-created_at"], condition=~Q(kind=EntryKind.USAGE), name="entry_by_kind"
+            ),
+            # ... and what a key or a model cost.
+            models.Index(
+                F("wallet"),
+                KeyTextTransform("api_key_id", "details"),
+                F("id").desc(),
+                condition=Q(kind=EntryKind.USAGE),
+                name="entry_by_key",
+            ),
+            models.Index(
+                F("wallet"),
+                KeyTextTransform("model", "details"),
+                F("id").desc(),
+                condition=Q(kind=EntryKind.USAGE),
+                name="entry_by_model",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -137,10 +232,28 @@ class HoldQuerySet(models.QuerySet["Hold"]):
 class Hold(models.Model):
     """A promise: so much of the balance is set aside for work that is under way. Written by `ledger` only."""
 
-    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="holds")
+    # Neither is checked by the database once more: each hold is counted in a MonthlySpend of this wallet and of this
+    # key, whose foreign keys keep both (docs/decisions/0018).
+    wallet = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, related_name="holds", db_index=False, db_constraint=False
+    )
     reference = models.CharField(max_length=REFERENCE_LENGTH)
     amount_micros = models.BigIntegerField()
     state = models.CharField(max_length=10, choices=HoldState.choices, default=HoldState.OPEN)
+    # The key that asked, null for a person in a browser. Its monthly limit counts this hold.
+    api_key = models.ForeignKey(
+        ApiKey,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+    # The first day of the month (UTC) that this hold, and later its charge, counts for.
+    month = models.DateField()
+    # What was charged in the end, null unless settled.
+    charged_micros = models.BigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     closed_at = models.DateTimeField(null=True, blank=True)
 
@@ -156,6 +269,17 @@ class Hold(models.Model):
                 name="hold_has_closing_time_unless_open",
             ),
             models.CheckConstraint(condition=~Q(reference=""), name="hold_has_a_reference"),
+            models.CheckConstraint(
+                # Unknown is not false: a comparison with NULL alone would let NULL pass.
+                condition=Q(
+                    state=HoldState.SETTLED,
+                    charged_micros__isnull=False,
+                    charged_micros__gte=0,
+                    charged_micros__lte=F("amount_micros"),
+                )
+                | Q(state__in=[HoldState.OPEN.value, HoldState.RELEASED.value], charged_micros__isnull=True),
+                name="hold_is_charged_within_its_amount",
+            ),
         ]
         indexes = [
             # The sum over open holds and the search for stale ones, without the closed ones, which are nearly all.
@@ -168,3 +292,57 @@ class Hold(models.Model):
     @property
     def is_open(self) -> bool:
         return self.state == HoldState.OPEN
+
+
+class MonthlySpend(models.Model):
+    """What one month's holds come to, of a whole wallet or of one key: open ones whole, settled ones as charged.
+
+    Kept so that a limit is one UPDATE and never a sum. Written by `ledger` only, under the wallet's lock.
+    """
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="monthly_spends", db_index=False)
+    # Null: the row of the whole organization, keys and people together.
+    api_key = models.ForeignKey(
+        ApiKey, on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    # Its first day, in UTC.
+    month = models.DateField()
+    spent_micros = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["wallet", "month"], condition=Q(api_key__isnull=True), name="one_spend_per_wallet_and_month"
+            ),
+            models.UniqueConstraint(
+                fields=["wallet", "month", "api_key"],
+                condition=Q(api_key__isnull=False),
+                name="one_spend_per_key_and_month",
+            ),
+            models.CheckConstraint(condition=Q(spent_micros__gte=0), name="spend_is_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y-%m} of {self.api_key_id or self.wallet_id}: {self.spent_micros}"
+
+
+class Notice(models.Model):
+    """A mail that was sent to an organization's owners because of its money, once for each occasion.
+
+    Written by `notices` only.
+    """
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="notices", db_index=False)
+    # "low_balance", "expiry_30" ...
+    kind = models.CharField(max_length=40)
+    # What it is about, when kinds recur: the moment of expiry, the moment when the balance fell.
+    occasion_at = models.DateTimeField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["wallet", "kind", "occasion_at"], name="one_notice_per_occasion")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} to {self.wallet_id}"

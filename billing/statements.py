@@ -1,20 +1,21 @@
-"""What the money looks like: balance, book, holds, spending. Reads only, and makes no wallet for who has none."""
+"""What the money looks like now: balance, holds, spending. Reads only, and makes no wallet for who has none.
 
-import csv
-import io
+`book` reads the entries, `usage` sums the charges.
+"""
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Sum
+from django.utils import timezone
 
 from accounts.models import Organization
 from billing import money
 from billing.models import Entry, EntryKind, Hold, Wallet
+from billing.usage import book_of
 
 RECENT_TOPUPS_COUNT = 10
-CSV_COLUMNS = ("time_utc", "kind", "description", "reference", "amount_usd", "balance_after_usd")
-CSV_BATCH_COUNT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,16 @@ class Balance:
     recent_topups: tuple[TopUp, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A calendar month (UTC) so far."""
+
+    # Charged; what is only held is not in it.
+    spent_micros: int
+    # The most that may be spent and held in it; None: no limit.
+    limit_micros: int | None
+
+
 def balance(organization: Organization) -> Balance:
     """Return what the organization has, zeros if it never had any."""
     wallet = Wallet.objects.of(organization).first() or Wallet()
@@ -57,44 +68,34 @@ def balance(organization: Organization) -> Balance:
         held_micros=wallet.held_micros,
         available_micros=wallet.available_micros,
         held_cents=money.cents_up(wallet.held_micros),
-        is_expired=False,
-        expires_at=None,
+        is_expired=wallet.expired_at is not None,
+        expires_at=wallet.expires_at,
         recent_topups=tuple(_recent_topups(organization)),
     )
 
 
-def entries(organization: Organization, *, limit: int, before: int | None = None) -> list[Entry]:
-    """Return a page of the book, newest first; each entry carries the balance after it.
-
-    before: the id of the last entry of the page before.
-    """
-    page = Entry.objects.of(organization).newest_first()
-    if before is not None:
-        page = page.filter(id__lt=before)
-    return list(page[:limit])
-
-
-def open_holds(organization: Organization) -> list[Hold]:
+def open_holds(organization: Organization, *, limit: int | None = None) -> list[Hold]:
     """Return what is set aside now, oldest first."""
-    return list(Hold.objects.of(organization).open().order_by("created_at", "id"))
+    return list(Hold.objects.of(organization).open().order_by("created_at", "id")[:limit])
+
+
+def month(organization: Organization) -> Month:
+    """Return how this month stands."""
+    return Month(
+        spent_micros=spent_since(organization, start_of_month()),
+        limit_micros=Wallet.objects.of(organization).values_list("monthly_limit_micros", flat=True).first(),
+    )
+
+
+def start_of_month() -> datetime:
+    """Return the first moment of this month in UTC."""
+    return timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def spent_since(organization: Organization, moment: datetime) -> int:
     """Return how much was used since the moment, in micro-dollars, as a positive number."""
-    used = Entry.objects.of(organization).filter(kind=EntryKind.USAGE, created_at__gte=moment)
+    used = book_of(organization).filter(kind=EntryKind.USAGE, created_at__gte=moment)
     return -(used.aggregate(sum=Sum("amount_micros"))["sum"] or 0)
-
-
-def csv_lines(organization: Organization) -> Iterator[str]:
-    """Yield the book as CSV, oldest first, the heading before it: one text for each batch of lines.
-
-    Reads in batches by id, so that no cursor and no connection is needed between them.
-    """
-    yield _csv_text([CSV_COLUMNS])
-    last_id = 0
-    while batch := list(Entry.objects.of(organization).filter(id__gt=last_id).order_by("id")[:CSV_BATCH_COUNT]):
-        yield _csv_text([_csv_row(entry) for entry in batch])
-        last_id = batch[-1].pk
 
 
 def _recent_topups(organization: Organization) -> Iterator[TopUp]:
@@ -113,25 +114,3 @@ def _recent_topups(organization: Organization) -> Iterator[TopUp]:
             bonus_cents=money.cents_down(bonuses.get(payment.reference, 0)),
             created_at=payment.created_at,
         )
-
-
-def _csv_row(entry: Entry) -> tuple[str, ...]:
-    return (
-        f"{entry.created_at:%Y-%m-%d %H:%M:%S}",
-        entry.kind,
-        _harmless(entry.description),
-        _harmless(entry.reference),
-        money.dollars_text(entry.amount_micros, places=6),
-        money.dollars_text(entry.balance_after_micros, places=6),
-    )
-
-
-def _harmless(text: str) -> str:
-    """Keep a spreadsheet from running a description, which may hold a customer's file name, as a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
-def _csv_text(rows: list[tuple[str, ...]]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerows(rows)
-    return buffer.getvalue()

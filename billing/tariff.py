@@ -32,3 +32,11 @@ def price_of(model: str, duration_ms: int) -> int:
     Raises UnknownModel.
     """
     return pricing.transcription_price_micros(duration_ms=duration_ms, rate_micros_per_hour=rate_of(model))
+
+
+def price_table() -> list[dict[str, str | int]]:
+    """Return for each model what an hour and a minute cost, in micro-dollars: model, hour_micros, minute_micros."""
+    return [
+        {"model": model.capitalize(), "hour_micros": rate_of(model), "minute_micros": price_of(model, 60_000)}
+        for model in models()
+    ]

@@ -1,12 +1,26 @@
-"""Addresses under `/billing/`. `/v1/balance` is one of the native API's and routed there."""
+"""Addresses under `/billing/`. `/v1/balance` and `/v1/usage` are the native API's and routed there."""
 
 from django.urls import path
 
-from billing import api, pages
+from billing import api
+from billing.pages import home, ledger, payments, settings, usage
 
 app_name = "billing"
 urlpatterns = [
-    path("", pages.billing, name="billing"),
-    path("ledger.csv", pages.ledger_csv, name="ledger-csv"),
+    path("", home.billing, name="billing"),
+    path("ledger/", ledger.ledger, name="ledger"),
+    path("ledger.csv", ledger.ledger_csv, name="ledger-csv"),
+    path("usage/", usage.usage, name="usage"),
+    path("top-up/", payments.top_up, name="top-up"),
+    path("top-up/<uuid:topup_id>/success/", payments.success, name="top-up-success"),
+    path("top-up/<uuid:topup_id>/cancelled/", payments.cancelled, name="top-up-cancelled"),
+    path("payments/", payments.history, name="payments"),
+    path("payments/<uuid:topup_id>/refund/", payments.refund, name="refund"),
+    path("settings/", settings.settings, name="settings"),
+    path("settings/automatic/", settings.automatic, name="automatic"),
+    path("settings/automatic/off/", settings.automatic_off, name="automatic-off"),
+    path("settings/card/remove/", settings.remove_card, name="card-remove"),
+    path("settings/low-balance/", settings.low_balance, name="low-balance"),
+    path("settings/limit/", settings.limit, name="limit"),
     path("products", api.ProductsView.as_view(), name="products"),
 ]

@@ -53,6 +53,67 @@ def quarrel(organization: Any, worker: int) -> Counter[str]:
     return seen
 
 
+def nickel(organization: Any, worker: int) -> Counter[str]:
+    """Submit 25 recordings of five seconds, at 417 micro-dollars each."""
+    from accounts.errors import PaymentRequired
+    from billing import ledger
+
+    seen: Counter[str] = Counter()
+    for number in range(25):
+        try:
+            ledger.reserve(organization, amount_micros=417, reference=f"nickel:{worker}:{number}")
+            seen["admitted"] += 1
+        except PaymentRequired as error:
+            shortfall = error.data["required_micros"] - error.data["available_micros"]
+            seen[f"{error.http_status} {error.type}, {shortfall} missing"] += 1
+    return seen
+
+
+def capped(organization: Any, worker: int) -> Counter[str]:
+    """Ask 25 times with a key that may spend less than all of them want; settle some for less and give some back."""
+    from billing import ledger
+
+    key = organization.api_keys.get()
+    seen: Counter[str] = Counter()
+    for number in range(25):
+        try:
+            hold = ledger.reserve(organization, amount_micros=1_000, reference=f"capped:{worker}:{number}", api_key=key)
+        except ledger.SpendLimitReached as error:
+            seen[f"{error.http_status} {error.type}, {error.data['left_micros']} left"] += 1
+            continue
+        seen["admitted"] += 1
+        ledger.settle(hold, actual_micros=1_000)
+    return seen
+
+
+def expiry_race(organization: Any, worker: int) -> Counter[str]:
+    """Half of the workers take the balance for want of activity, at the moment when the others begin to use it."""
+    from accounts.errors import PaymentRequired
+    from billing import ledger
+    from billing.models import Wallet
+
+    wallet = Wallet.objects.get(organization=organization)
+    seen: Counter[str] = Counter()
+    if worker % 2:
+        seen["expired"] += ledger.expire(organization, inactive_since=wallet.last_activity_at) is not None
+        return seen
+    try:
+        ledger.reserve(organization, amount_micros=1_000, reference=f"race:{worker}")
+        seen["admitted"] += 1
+    except PaymentRequired:
+        seen["refused"] += 1
+    return seen
+
+
+SCENARIOS = {
+    "burst": burst,
+    "quarrel": quarrel,
+    "nickel": nickel,
+    "capped": capped,
+    "expiry_race": expiry_race,
+}
+
+
 def _work(scenario: str, organization_id: str, worker: int, start: Any, results: Any) -> None:
     from django.db import connection
 
@@ -61,7 +122,7 @@ def _work(scenario: str, organization_id: str, worker: int, start: Any, results:
     try:
         organization = Organization.objects.get(pk=organization_id)
         start.wait(timeout=LONGEST_SECONDS)
-        results.put(dict({"burst": burst, "quarrel": quarrel}[scenario](organization, worker)))
+        results.put(dict(SCENARIOS[scenario](organization, worker)))
     except BaseException as error:
         start.abort()
         results.put({f"error: {error!r}": 1})

@@ -1,11 +1,14 @@
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import pytest
 import time_machine
 from django.test import Client
 
-from accounts.models import Organization
+from accounts.models import ApiKey, Organization
 from billing import ledger, pricing
 from billing.models import EntryKind
+from tests.billing.charges import charge, charge_chat
 from tests.conftest import Api
 
 
@@ -13,7 +16,7 @@ def test_balance_is_the_seeds_and_then_ours(api: Api, organization: Organization
     available = ledger.wallet_of(organization).available_micros
     with time_machine.travel(datetime(2026, 4, 19, 18, 0, tzinfo=UTC), tick=False):
         ledger.credit(organization, amount_micros=50_000_000, kind=EntryKind.PAYMENT, reference="topup:1")
-    ledger.reserve(organization, amount_micros=available + 20_001, reference="job:1")
+        ledger.reserve(organization, amount_micros=available + 20_001, reference="job:1")
     response = api.get("/v1/balance")
     assert response.status_code == 200
     assert list(response.json().items()) == [
@@ -25,7 +28,7 @@ def test_balance_is_the_seeds_and_then_ours(api: Api, organization: Organization
         ("held_micros", available + 20_001),
         ("available_micros", 49_979_999),
         ("held_cents", available // 10_000 + 3),
-        ("expires_at", None),
+        ("expires_at", "2026-10-19 18:00:00"),
     ]
     assert response["X-RateLimit-Limit-Requests"]
 
@@ -54,3 +57,102 @@ def test_products_need_no_key_and_ask_no_database() -> None:
     assert response.status_code == 200
     assert response.json() == pricing.products_document()
     assert "X-RateLimit-Limit-Requests" not in response
+
+
+# --- Usage -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def november() -> Iterator[None]:
+    with time_machine.travel(datetime(2026, 11, 3, 9, 0, tzinfo=UTC), tick=False):
+        yield
+
+
+def test_usage_is_grouped_by_day_from_the_first_of_the_month_until_today(
+    november: None, api: Api, organization: Organization
+) -> None:
+    charge(organization, 29_542, at=datetime(2026, 11, 2, 9, tzinfo=UTC), duration_ms=709_500)
+    response = api.get("/v1/usage")
+    assert response.status_code == 200
+    nothing = {
+        "requests": 0,
+        "cost_micros": 0,
+        "cost_dollars": "0.000000",
+        "audio_seconds": 0.0,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+    }
+    something = nothing | {
+        "requests": 1,
+        "cost_micros": 29_542,
+        "cost_dollars": "0.029542",
+        "audio_seconds": 709.5,
+    }
+    assert response.json() == {
+        "from": "2026-11-01",
+        "to": "2026-11-03",
+        "group_by": "day",
+        "usage": [
+            {"day": "2026-11-01", **nothing},
+            {"day": "2026-11-02", **something},
+            {"day": "2026-11-03", **nothing},
+        ],
+        "total": something,
+    }
+
+
+def test_usage_by_model_and_by_key(november: None, api: Api, organization: Organization) -> None:
+    key = ApiKey.objects.of(organization).get()
+    charge(organization, 500, key=key)
+    charge_chat(organization, 70, prompt_tokens=12, completion_tokens=3)
+    by_model = api.get("/v1/usage", group_by="model").json()["usage"]
+    assert [(line["model"], line["cost_micros"], line["prompt_tokens"]) for line in by_model] == [
+        ("standard", 500, 0),
+        ("apex-latest", 70, 12),
+    ]
+    by_key = api.get("/v1/usage", group_by="key").json()["usage"]
+    assert [(line["key_id"], line["key_name"], line["key_prefix"], line["cost_micros"]) for line in by_key] == [
+        (str(key.pk), "test", key.prefix, 500),
+        (None, "In the browser", "", 70),
+    ]
+
+
+def test_usage_of_chosen_days(november: None, api: Api, organization: Organization) -> None:
+    charge(organization, 1, at=datetime(2026, 10, 30, 9, tzinfo=UTC))
+    charge(organization, 2, at=datetime(2026, 10, 31, 9, tzinfo=UTC))
+    body = api.get("/v1/usage", **{"from": "2026-10-31", "to": "2026-10-31"}).json()
+    assert body["total"]["cost_micros"] == 2
+    # `to` alone: from the first of its month.
+    assert api.get("/v1/usage", to="2026-10-31").json()["total"]["cost_micros"] == 3
+
+
+def test_usage_is_the_callers_own(november: None, stranger: Api, organization: Organization) -> None:
+    charge(organization, 500)
+    body = stranger.get("/v1/usage", group_by="key").json()
+    assert (body["usage"], body["total"]["requests"]) == ([], 0)
+
+
+def test_usage_needs_a_key(db: None) -> None:
+    assert Client().get("/v1/usage").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ({"from": "yesterday"}, "from"),
+        ({"to": "20261101"}, "to"),
+        ({"to": "2026-02-30"}, "to"),
+        ({"to": "9999-12-31"}, "to"),
+        ({"from": "0001-01-01"}, "from"),
+        ({"from": "2026-11-02", "to": "2026-11-01"}, "from"),
+        ({"from": "2024-01-01", "to": "2026-01-01"}, "from"),
+        ({"group_by": "person"}, "group_by"),
+        ({"since": "2026-11-01"}, "since"),
+    ],
+)
+def test_usage_refuses_what_it_cannot_answer(
+    november: None, api: Api, organization: Organization, query: dict[str, str], param: str
+) -> None:
+    response = api.get("/v1/usage", **query)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == param

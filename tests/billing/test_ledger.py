@@ -262,3 +262,22 @@ def test_verify_finds_what_was_written_behind_the_ledgers_back(acme: Organizatio
     assert [fault.split(" ")[0] for fault in faults] == ["Entry", "The", "Held"]
     assert "the entries sum to 105" in faults[1]
     assert "the open holds sum to 60" in faults[2]
+
+
+# --- require ---------------------------------------------------------------------------------------------------------
+
+
+def test_required_money_is_only_looked_at(acme: Organization) -> None:
+    fund(acme, 10)
+    ledger.require(acme, amount_micros=10)
+    ledger.reserve(acme, amount_micros=5, reference="job:1")
+    with pytest.raises(PaymentRequired) as caught:
+        ledger.require(acme, amount_micros=6)
+    assert (caught.value.data["required_micros"], caught.value.data["available_micros"]) == (6, 5)
+    assert money_of(acme) == (10, 5)
+
+
+def test_who_never_had_money_is_asked_for_it_and_gets_no_wallet(acme: Organization) -> None:
+    with pytest.raises(PaymentRequired):
+        ledger.require(acme, amount_micros=1)
+    assert not Wallet.objects.exists()

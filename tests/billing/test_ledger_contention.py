@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -13,8 +14,11 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.utils import timezone
 
+from accounts import api_keys
 from accounts.models import Organization
+from billing.models import Wallet
 from tests.billing.conftest import fund
 
 SCRIPT = Path(__file__).with_name("contention.py")
@@ -73,4 +77,43 @@ def test_quarrel_has_each_effect_once(acme: Organization, kind: str, tmp_path: P
     assert set(seen) <= {"charged", "released", "late"}
     assert (report["balance"], report["held"]) == (15_000 - 600 * seen.get("charged", 0), 0)
     assert report["entries"] == 15 + seen.get("charged", 0)
+    assert report["faults"] == []
+
+
+@KINDS
+@pytest.mark.django_db(transaction=True)
+def test_five_cents_admit_exactly_what_they_cover_of_200_submissions(
+    acme: Organization, kind: str, tmp_path: Path
+) -> None:
+    fund(acme, 50_000)
+    report = contend("nickel", kind=kind, organization=acme, folder=tmp_path)
+    # 119 times 417 micro-dollars are 49,623: 377 are left, 40 too few for one more.
+    assert report["seen"] == {"admitted": 119, "402 insufficient_balance, 40 missing": 81}
+    assert (report["balance"], report["held"]) == (50_000, 49_623)
+    assert report["faults"] == []
+
+
+@KINDS
+@pytest.mark.django_db(transaction=True)
+def test_limit_of_a_key_admits_exactly_what_it_covers_of_200(acme: Organization, kind: str, tmp_path: Path) -> None:
+    fund(acme, 1_000_000)
+    api_keys.issue(acme, name="capped", by=None, monthly_limit_micros=50_900)
+    report = contend("capped", kind=kind, organization=acme, folder=tmp_path)
+    assert report["seen"] == {"admitted": 50, "402 spend_limit_reached, 900 left": 150}
+    assert (report["balance"], report["held"]) == (950_000, 0)
+    assert report["faults"] == []
+
+
+@KINDS
+@pytest.mark.django_db(transaction=True)
+def test_balance_expires_or_is_used_and_never_both(acme: Organization, kind: str, tmp_path: Path) -> None:
+    fund(acme, 10_000)
+    Wallet.objects.of(acme).update(last_activity_at=timezone.now() - timedelta(days=365))
+    report = contend("expiry_race", kind=kind, organization=acme, folder=tmp_path)
+    won = {
+        (4, 0, 0): (10_000, 4_000),
+        (0, 4, 1): (0, 0),
+    }
+    seen = tuple(report["seen"].get(name, 0) for name in ("admitted", "refused", "expired"))
+    assert won[seen] == (report["balance"], report["held"])
     assert report["faults"] == []

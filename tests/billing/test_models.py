@@ -1,24 +1,78 @@
 """What the database itself refuses, whoever writes."""
 
+from datetime import date
+
 import pytest
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.utils import timezone
 
+from accounts import api_keys
 from accounts.models import Organization
 from billing import ledger
-from billing.models import Entry, EntryKind, Hold, HoldState, Wallet
+from billing.models import Entry, EntryKind, Freeze, Hold, HoldState, MonthlySpend, Notice, Wallet
 from tests.billing.conftest import fund
+
+MONTH = date(2026, 11, 1)
+SETTLED = {"state": HoldState.SETTLED, "closed_at": timezone.now}
 
 
 @pytest.mark.parametrize(
     ("constraint", "balance", "held"),
-    [("wallet_held_is_not_negative", 10, -1), ("wallet_held_is_within_balance", 10, 11)],
+    [("wallet_held_is_not_negative", 10, -1), ("wallet_is_overdrawn_only_while_frozen", 10, 11)],
 )
 def test_wallet_refuses(acme: Organization, constraint: str, balance: int, held: int) -> None:
     wallet = ledger.wallet_of(acme)
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
         Wallet.objects.filter(pk=wallet.pk).update(balance_micros=balance, held_micros=held)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "fields"),
+    [
+        ("wallet_limit_is_not_negative", {"monthly_limit_micros": -1}),
+        ("wallet_low_balance_is_positive", {"low_balance_micros": 0}),
+    ],
+)
+def test_wallet_refuses_settings(acme: Organization, constraint: str, fields: dict[str, object]) -> None:
+    wallet = ledger.wallet_of(acme)
+    with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
+        Wallet.objects.filter(pk=wallet.pk).update(**fields)
+
+
+def test_only_a_frozen_wallet_may_be_overdrawn(acme: Organization) -> None:
+    wallet = ledger.wallet_of(acme)
+    Wallet.objects.filter(pk=wallet.pk).update(balance_micros=-5, frozen_at=timezone.now())
+    with pytest.raises(IntegrityError, match="wallet_is_overdrawn_only_while_frozen"), transaction.atomic():
+        Wallet.objects.filter(pk=wallet.pk).update(frozen_at=None)
+
+
+def test_one_standing_freeze_per_reason(acme: Organization) -> None:
+    wallet = ledger.wallet_of(acme)
+    Freeze.objects.create(wallet=wallet, reason="operator", lifted_at=timezone.now())
+    Freeze.objects.create(wallet=wallet, reason="operator")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Freeze.objects.create(wallet=wallet, reason="operator")
+    with pytest.raises(IntegrityError, match="freeze_has_a_reason"), transaction.atomic():
+        Freeze.objects.create(wallet=wallet, reason="")
+
+
+def test_one_count_per_wallet_key_and_month(acme: Organization) -> None:
+    wallet = ledger.wallet_of(acme)
+    key, _ = api_keys.issue(acme, name="test", by=None)
+    for api_key in (None, key):
+        MonthlySpend.objects.create(wallet=wallet, api_key=api_key, month=MONTH)
+        with pytest.raises(IntegrityError), transaction.atomic():
+            MonthlySpend.objects.create(wallet=wallet, api_key=api_key, month=MONTH)
+    with pytest.raises(IntegrityError, match="spend_is_not_negative"), transaction.atomic():
+        MonthlySpend.objects.update(spent_micros=-1)
+
+
+def test_one_notice_per_occasion(acme: Organization) -> None:
+    fields = {"wallet": ledger.wallet_of(acme), "kind": "low_balance", "occasion_at": timezone.now()}
+    Notice.objects.create(**fields)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Notice.objects.create(**fields)
 
 
 @pytest.mark.parametrize(
@@ -49,16 +103,22 @@ def test_one_entry_per_kind_and_reference_over_all_organizations(acme: Organizat
     ("constraint", "fields"),
     [
         ("hold_amount_is_not_negative", {"amount_micros": -1}),
-        ("hold_has_closing_time_unless_open", {"state": HoldState.SETTLED}),
+        ("hold_has_closing_time_unless_open", {"state": HoldState.SETTLED, "charged_micros": 0}),
         ("hold_has_closing_time_unless_open", {"state": "lost"}),
         ("hold_has_closing_time_unless_open", {"closed_at": timezone.now}),
         ("hold_has_a_reference", {"reference": ""}),
+        ("hold_is_charged_within_its_amount", {"charged_micros": 1}),
+        ("hold_is_charged_within_its_amount", {**SETTLED, "charged_micros": None}),
+        ("hold_is_charged_within_its_amount", {**SETTLED, "charged_micros": 2}),
+        ("hold_is_charged_within_its_amount", {**SETTLED, "charged_micros": -1}),
     ],
 )
 def test_hold_refuses(acme: Organization, constraint: str, fields: dict[str, object]) -> None:
     fields = {name: value() if callable(value) and name == "closed_at" else value for name, value in fields.items()}
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
-        Hold.objects.create(wallet=ledger.wallet_of(acme), **{"reference": "job:1", "amount_micros": 1, **fields})
+        Hold.objects.create(
+            wallet=ledger.wallet_of(acme), **{"reference": "job:1", "amount_micros": 1, "month": MONTH, **fields}
+        )
 
 
 def test_organization_with_money_cannot_be_deleted(acme: Organization) -> None:

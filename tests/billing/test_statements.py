@@ -1,8 +1,5 @@
-import csv
-import io
 from datetime import UTC, datetime, timedelta
 
-import pytest
 import time_machine
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
@@ -65,16 +62,6 @@ def test_balance_takes_three_queries(acme: Organization, django_assert_num_queri
         statements.balance(acme)
 
 
-def test_entries_come_in_pages_newest_first(acme: Organization, rival: Organization) -> None:
-    for number in range(5):
-        fund(acme, 10 + number)
-    fund(rival, 1)
-    first = statements.entries(acme, limit=2)
-    second = statements.entries(acme, limit=10, before=first[-1].pk)
-    assert [entry.amount_micros for entry in first + second] == [14, 13, 12, 11, 10]
-    assert [entry.balance_after_micros for entry in first] == [60, 46]
-
-
 def test_open_holds_are_those_of_work_under_way(acme: Organization, rival: Organization) -> None:
     fund(acme, 100)
     fund(rival, 100)
@@ -93,34 +80,3 @@ def test_spent_since_counts_usage_only(acme: Organization) -> None:
         use(acme, 3, number=3)
     assert statements.spent_since(acme, NOON) == 8
     assert statements.spent_since(acme, timezone.now() + timedelta(days=1)) == 0
-
-
-def test_csv_is_the_whole_book_in_order(
-    acme: Organization, rival: Organization, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(statements, "CSV_BATCH_COUNT", 2)
-    with time_machine.travel(NOON, tick=False):
-        fund(acme, 1_000_000, reference="a")
-        fund(acme, 2_000_000, reference="b")
-        fund(rival, 9, reference="c")
-        use(acme, 29_542, number=1, description='=HYPERLINK("https://example.com"), "quoted"\nname.mp3')
-    texts = list(statements.csv_lines(acme))
-    assert len(texts) == 3
-    rows = list(csv.reader(io.StringIO("".join(texts), newline="")))
-    assert rows == [
-        ["time_utc", "kind", "description", "reference", "amount_usd", "balance_after_usd"],
-        ["2026-04-19 12:00:00", "credit", "", "a", "1.000000", "1.000000"],
-        ["2026-04-19 12:00:00", "credit", "", "b", "2.000000", "3.000000"],
-        [
-            "2026-04-19 12:00:00",
-            "usage",
-            '\'=HYPERLINK("https://example.com"), "quoted"\nname.mp3',
-            f"job:{acme.pk}:1",
-            "-0.029542",
-            "2.970458",
-        ],
-    ]
-
-
-def test_csv_of_an_empty_book_is_its_heading(acme: Organization) -> None:
-    assert list(statements.csv_lines(acme)) == ["time_utc,kind,description,reference,amount_usd,balance_after_usd\r\n"]

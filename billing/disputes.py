@@ -1,0 +1,103 @@
+"""Disputes: a payer objects at the bank, which takes the money, and perhaps returns it.
+
+When the money is withdrawn, the book loses the payment's part and its bonus's share, even if they are spent (the rest
+becomes a debt), and the wallet is frozen: who disputes must not go on spending meanwhile. When it is reinstated, all of
+that is undone. A dispute that is lost stays as it is until an operator lifts the freeze.
+"""
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.errors import VoxsiteError
+from billing import claw_backs, ledger, parking, stripe_facts, topups
+from billing.payments import Dispute, TopUp
+
+# Stripe's last words; an event that comes late does not unsay them.
+FINAL_STATUSES = ("won", "lost", "warning_closed")
+
+
+class DisputeUnknown(VoxsiteError):
+    """The end of a dispute came before its beginning: whoever sent it should send it again."""
+
+    default_message = "No money was withdrawn for this dispute yet."
+
+
+def follow(fact: stripe_facts.Dispute) -> None:
+    """Note how a dispute stands; no money moves by it. Raises TopUpUnknown if its payment was not credited yet."""
+    with transaction.atomic():
+        topup = _topup(fact)
+        if topup is not None:
+            _row(topup, fact)
+
+
+def withdraw(fact: stripe_facts.Dispute) -> None:
+    """Take back what the bank took, and freeze the wallet, once. Raises TopUpUnknown."""
+    with transaction.atomic():
+        topup = _topup(fact)
+        if topup is None:
+            return
+        if fact.currency.lower() != topup.currency:
+            parking.park(
+                subject="dispute",
+                stripe_id=fact.stripe_id,
+                reason="wrong_currency",
+                explanation=f"Disputed in {fact.currency}, paid in {topup.currency}.",
+                topup=topup,
+            )
+            return
+        dispute = _row(topup, fact)
+        if dispute.withdrawn_at is not None:
+            return
+        dispute.withdrawn_at = timezone.now()
+        dispute.save(update_fields=["withdrawn_at"])
+        claw_backs.take(topup, dispute)
+        if claw_backs.returned_cents(topup) > topup.amount_cents:
+            parking.park_too_much(topup, subject="dispute", stripe_id=fact.stripe_id)
+        # Also where nothing was left to take.
+        ledger.freeze(topup.organization, reason=dispute.reference)
+
+
+def reinstate(fact: stripe_facts.Dispute) -> None:
+    """Undo what `withdraw` did, once. Raises TopUpUnknown, and DisputeUnknown if nothing was withdrawn yet."""
+    with transaction.atomic():
+        topup = _topup(fact)
+        if topup is None:
+            return
+        dispute = _row(topup, fact)
+        if dispute.withdrawn_at is None:
+            raise DisputeUnknown
+        if dispute.reinstated_at is not None:
+            return
+        dispute.reinstated_at = timezone.now()
+        dispute.save(update_fields=["reinstated_at"])
+        claw_backs.restore(topup, dispute)
+        ledger.thaw(topup.organization, reason=dispute.reference)
+
+
+def _topup(fact: stripe_facts.Dispute) -> TopUp | None:
+    """Return the payment's top-up, locked, or None if it is parked and the dispute with it. Raises TopUpUnknown."""
+    try:
+        return topups.paid_with(fact.payment_intent_id)
+    except topups.TopUpUnknown:
+        if parking.park_of_parked(
+            payment_intent_id=fact.payment_intent_id, subject="dispute", stripe_id=fact.stripe_id
+        ):
+            return None
+        raise
+
+
+def _row(topup: TopUp, fact: stripe_facts.Dispute) -> Dispute:
+    """Return the dispute's row, brought up to date. Its amount is that of the first time we heard of it."""
+    dispute, is_new = Dispute.objects.get_or_create(
+        stripe_id=fact.stripe_id,
+        defaults={
+            "topup": topup,
+            "amount_cents": fact.amount_cents,
+            "status": fact.status,
+            "reason": fact.reason,
+        },
+    )
+    if not is_new and dispute.status != fact.status and dispute.status not in FINAL_STATUSES:
+        dispute.status = fact.status
+        dispute.save(update_fields=["status"])
+    return dispute

@@ -1,0 +1,85 @@
+"""What the clock has to do about money. Any number of clocks may run: every duty is a conditional write."""
+
+import logging
+from collections.abc import Callable
+
+from django.core.cache import cache
+from django.core.mail import mail_admins
+from django.utils import timezone
+
+from billing import automatic, expiry, ledger, low_balance, refunds, stripe_api, stripe_deliveries, topups
+
+logger = logging.getLogger(__name__)
+
+# UTC.
+CHECK_HOUR = 3
+REPORTED_FAULTS = 100
+
+
+def expire() -> None:
+    expiry.sweep(now=timezone.now())
+
+
+def tell_of_low_balances() -> None:
+    low_balance.sweep(now=timezone.now())
+
+
+def check_ledger_nightly() -> None:
+    """Check the ledger once a night, however many clocks there are and however often they start."""
+    now = timezone.now()
+    name = f"billing:checked:{now:%Y-%m-%d}"
+    if now.hour == CHECK_HOUR and cache.add(name, "begun", timeout=2 * 24 * 3600):
+        try:
+            check_ledger()
+        except Exception:
+            # Not looked, or not told: the next round does.
+            cache.delete(name)
+            raise
+
+
+def finish_payments() -> None:
+    """Ask Stripe about what its webhooks should have told us, and finish what was begun."""
+    if stripe_api.is_configured():
+        topups.sweep(now=timezone.now())
+        refunds.sweep(now=timezone.now())
+        automatic.forget_replaced_cards()
+
+
+def top_up_automatically() -> None:
+    if stripe_api.is_configured():
+        automatic.run(now=timezone.now())
+
+
+def tell_of_automatic_topups() -> None:
+    """Apart from the charges: a mail server that hangs must not keep money from those who wait for it."""
+    automatic.tell(now=timezone.now())
+
+
+def forget_deliveries() -> None:
+    stripe_deliveries.purge(now=timezone.now())
+
+
+def check_ledger() -> None:
+    """Compare all money with the book, and tell the operators what does not agree. It repairs nothing."""
+    count, first = 0, []
+    for fault in ledger.faults():
+        count += 1
+        if count <= REPORTED_FAULTS:
+            first.append(fault)
+    if not count:
+        return
+    report = "\n".join(first)
+    logger.error("The ledger has %s faults, the first of them:\n%s", count, report)
+    mail_admins(f"The ledger has {count} faults", f"manage.py check_ledger lists all of them.\n\n{report}\n")
+
+
+# Seconds between two rounds of each duty.
+DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
+    (15, top_up_automatically),
+    (60, tell_of_automatic_topups),
+    (60, finish_payments),
+    (60, tell_of_low_balances),
+    (3600, expire),
+    (600, check_ledger_nightly),
+    (6 * 3600, forget_deliveries),
+)

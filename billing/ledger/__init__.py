@@ -1,0 +1,72 @@
+"""The only writer of wallets, entries, holds, freezes and monthly counts.
+
+Every verb is atomic, may be called inside a wider transaction, and has an idempotency key: the `reference` of the
+business fact ("topup:<id>", "job:<id>"). Each changes one wallet and takes its locks in one order, wallet before what
+belongs to it, so verbs on one organization cannot block each other for good; a transaction that changes two
+organizations' wallets must itself take them in the order of their ids.
+
+The lock is PostgreSQL's `FOR NO KEY UPDATE`: a plain `FOR UPDATE` also waits for those who merely insert a row that
+points to the wallet, and two transactions that both did so before would wait for each other. SQLite has no row locks:
+`transaction_mode` IMMEDIATE (settings) lets one writer in at a time, which serves as well.
+
+entries     money comes and goes: credit, claw_back, restore, expire
+holds       money is promised: require, reserve, reserve_up_to, extend, settle, release
+wallets     the one row of each organization: freeze, thaw, its limit and its threshold
+gathered    many promises of one wallet at once: reserve_at_once, reserve_each, settle_each
+usual       the usual case of reserving and settling, at once: `single` on PostgreSQL, `quick` on SQLite
+counts      what a month's holds come to, for the limits
+audit       verify: compares all of it with the book
+"""
+
+from billing.ledger.audit import also_check, faults, verify
+from billing.ledger.entries import NothingToRestore, claw_back, credit, expire, restore
+from billing.ledger.errors import HoldReleased, HoldSettled, ReferenceReused, SpendLimitReached, WalletFrozen
+from billing.ledger.gathered import Charge, Refusal, Wanted, reserve_at_once, reserve_each, settle_each
+from billing.ledger.holds import extend, extend_as_far_as_possible, release, require, reserve, reserve_up_to, settle
+from billing.ledger.usual import NotAtOnce
+from billing.ledger.wallets import (
+    DEBT,
+    freeze,
+    has_freeze_beside_debt,
+    set_low_balance,
+    set_monthly_limit,
+    thaw,
+    wallet_of,
+)
+
+__all__ = [
+    "DEBT",
+    "Charge",
+    "HoldReleased",
+    "HoldSettled",
+    "NotAtOnce",
+    "NothingToRestore",
+    "ReferenceReused",
+    "Refusal",
+    "SpendLimitReached",
+    "WalletFrozen",
+    "Wanted",
+    "also_check",
+    "claw_back",
+    "credit",
+    "expire",
+    "extend",
+    "extend_as_far_as_possible",
+    "faults",
+    "freeze",
+    "has_freeze_beside_debt",
+    "release",
+    "require",
+    "reserve",
+    "reserve_at_once",
+    "reserve_each",
+    "reserve_up_to",
+    "restore",
+    "set_low_balance",
+    "set_monthly_limit",
+    "settle",
+    "settle_each",
+    "thaw",
+    "verify",
+    "wallet_of",
+]

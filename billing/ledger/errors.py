@@ -1,0 +1,101 @@
+"""Why the ledger refuses."""
+
+from datetime import date
+from typing import ClassVar
+
+from accounts.errors import Conflict, PaymentRequired
+from billing import money, months
+
+
+class ReferenceReused(Conflict):
+    """The reference was used before for something else: another amount or another organization."""
+
+    default_message = "This reference was used before for something else."
+
+
+class HoldReleased(Conflict):
+    """The hold was given back, so nothing can be charged against it."""
+
+    default_message = "The amount that was set aside has been given back."
+
+
+class HoldSettled(Conflict):
+    """The hold was charged, so it can neither be given back nor charged otherwise."""
+
+    default_message = "The amount that was set aside has been charged."
+
+
+class WalletFrozen(PaymentRequired):
+    """Nothing new is admitted: a payment is disputed, or one was taken back after it was spent."""
+
+    default_type: ClassVar[str] = "wallet_frozen"
+
+
+class SpendLimitReached(PaymentRequired):
+    """The money is there, but a monthly limit that the customer set does not allow it.
+
+    data: limit ("key" or "organization"), limit_micros, left_micros, left_cents, resets_at (first moment of the next
+    month, UTC), required_micros, required_cents.
+    """
+
+    default_type: ClassVar[str] = "spend_limit_reached"
+
+
+def shortfall(*, required_micros: int, available_micros: int) -> PaymentRequired:
+    """Return the refusal of a wallet that has too little."""
+    available_micros = max(0, available_micros)
+    return PaymentRequired(
+        f"This needs {money.display_text(required_micros)}, and {money.display_text(available_micros)} is available: "
+        f"{money.display_text(required_micros - available_micros)} is missing. Add funds and try again.",
+        required_cents=money.cents_up(required_micros),
+        available_cents=money.cents_down(available_micros),
+        required_micros=required_micros,
+        available_micros=available_micros,
+    )
+
+
+def frozen(*, required_micros: int, debt_micros: int, is_debt_alone: bool) -> WalletFrozen:
+    """Return the refusal of a frozen wallet.
+
+    debt_micros: what is missing to zero, 0 if nothing is. is_debt_alone: money ends the freeze, because it has no
+    other reason; nobody is asked for money that would not.
+    """
+    if not debt_micros:
+        message = "A payment of this organization is disputed, so its balance is frozen. Please contact support."
+    elif is_debt_alone:
+        message = (
+            f"A payment was taken back after it was spent: {money.display_text(debt_micros)} is owed. "
+            "Add funds to go on."
+        )
+    else:
+        message = (
+            f"A payment of this organization is disputed, and {money.display_text(debt_micros)} of it is owed. "
+            "The balance is frozen until the dispute is settled. Please contact support."
+        )
+    return WalletFrozen(
+        message,
+        required_cents=money.cents_up(required_micros),
+        available_cents=0,
+        required_micros=required_micros,
+        available_micros=0,
+        debt_micros=debt_micros,
+    )
+
+
+def limit_reached(
+    *, limit: str, limit_micros: int, left_micros: int, required_micros: int, month: date
+) -> SpendLimitReached:
+    """Return the refusal by a monthly limit. limit: "key" or "organization"; month: the first day of the month."""
+    resets_at = months.next_month(month)
+    whose = "API key's" if limit == "key" else "organization's"
+    return SpendLimitReached(
+        f"This needs {money.display_text(required_micros)}, and {money.display_text(left_micros)} is left of this "
+        f"{whose} monthly limit of {money.display_text(limit_micros)}. It starts anew on {resets_at:%Y-%m-%d} (UTC).",
+        limit=limit,
+        limit_micros=limit_micros,
+        left_micros=left_micros,
+        left_cents=money.cents_down(left_micros),
+        resets_at=f"{resets_at:%Y-%m-%d} 00:00:00",
+        required_cents=money.cents_up(required_micros),
+        required_micros=required_micros,
+    )

@@ -1,0 +1,58 @@
+"""Tells owners that little is left. That it is so is decided by the ledger, in the transaction that makes it so.
+
+Work sets money aside and gives most of it back, so a balance near the threshold falls below it and rises again with
+every request. Unless money came in between, owners hear of the same threshold once a day at most.
+"""
+
+import logging
+from datetime import datetime, timedelta
+
+from django.db.models import CharField, Exists, F, OuterRef, Q, Value
+from django.db.models.functions import Cast, Concat
+
+from billing import money, notices
+from billing.models import CREDIT_KINDS, Entry, Notice, Wallet
+
+logger = logging.getLogger(__name__)
+
+# The threshold is part of it: another one is another question.
+KIND = "low_balance:"
+QUIET_FOR = timedelta(days=1)
+BATCH_COUNT = 500
+
+
+def sweep(*, now: datetime) -> None:
+    """Mail the owners of every wallet that fell below its threshold since they were last told."""
+    came_since = Entry.objects.filter(
+        wallet=OuterRef("wallet"), kind__in=CREDIT_KINDS, created_at__gte=OuterRef("created_at")
+    )
+    told = Notice.objects.filter(wallet=OuterRef("pk"), kind=OuterRef("kind")).filter(
+        Q(occasion_at=OuterRef("low_since")) | Q(~Exists(came_since), created_at__gt=now - QUIET_FOR)
+    )
+    kind = Concat(Value(KIND), Cast(F("low_balance_micros"), CharField()), output_field=CharField())
+    low = Wallet.objects.filter(low_since__lte=now, low_balance_micros__isnull=False).annotate(kind=kind)
+    due = low.filter(~Exists(told)).select_related("organization")
+    last_id = 0
+    while batch := list(due.filter(pk__gt=last_id).order_by("pk")[:BATCH_COUNT]):
+        for wallet in batch:
+            try:
+                _tell(wallet)
+            except Exception:
+                logger.exception("The low balance of wallet %s was not told; it will be tried again.", wallet.pk)
+        last_id = batch[-1].pk
+
+
+def _tell(wallet: Wallet) -> None:
+    assert wallet.low_since is not None, "the query asks for it"
+    assert wallet.low_balance_micros is not None, "without a threshold nothing is low"
+    available = money.display_text(max(0, wallet.available_micros))
+    notices.send_once(
+        wallet,
+        kind=f"{KIND}{wallet.low_balance_micros}",
+        occasion_at=wallet.low_since,
+        subject=f"{available} is left of your balance",
+        text=(
+            f"{wallet.organization.name} has {available} to spend, less than the "
+            f"{money.display_text(wallet.low_balance_micros)} below which you wanted to be told."
+        ),
+    )

@@ -1,0 +1,49 @@
+"""The balance, what may be bought, and the sentences about money that must be read."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from accounts.access import membership_for
+from accounts.models import Role
+from accounts.page import page
+from billing import automatic, book, money, payments, statements, tariff
+from billing.forms import TopUpForm
+from billing.pages.ledger import entry_rows
+from billing.pages.notes import money_notes
+from billing.pages.payments import payment_rows, product_cards
+
+RECENT_ENTRIES = 8
+RECENT_PAYMENTS = 5
+# Ten thousand recordings in work are ten thousand holds.
+SHOWN_HOLDS = 20
+
+
+@page
+@require_safe
+def billing(request: HttpRequest) -> HttpResponse:
+    """Show what there is and what is held; to those who may pay also what may be bought, and the newest lines."""
+    membership = membership_for(request)
+    organization = membership.organization
+    holds = statements.open_holds(organization, limit=SHOWN_HOLDS + 1)
+    context: dict[str, Any] = {
+        "holds": holds[:SHOWN_HOLDS],
+        "has_more_holds": len(holds) > SHOWN_HOLDS,
+        "money_notes": money_notes(organization),
+        "month": statements.month(organization),
+        "prices": tariff.price_table(),
+        "signup_credit_micros": settings.SIGNUP_CREDIT_CENTS * money.MICROS_PER_CENT,
+    }
+    if membership.may(Role.ADMIN):
+        context |= {
+            "form": TopUpForm(),
+            "products": product_cards(),
+            "automatic": automatic.settings_of(organization),
+            "card": payments.SavedCard.objects.of(organization).first(),
+            "payments": payment_rows(organization, limit=RECENT_PAYMENTS),
+            "entries": entry_rows(organization, book.entries(organization, limit=RECENT_ENTRIES)),
+        }
+    return render(request, "billing/billing.html", context)

@@ -1,0 +1,94 @@
+"""The book for people: in pages, filtered, and as a file."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_safe
+
+from accounts import connections
+from accounts.access import require_role
+from accounts.models import Organization, Role
+from accounts.page import page
+from billing import book, usage
+from billing.forms import CursorForm, LedgerForm
+from billing.models import Entry, EntryKind
+
+PAGE_ROWS = 50
+KIND_SENTENCES = {
+    EntryKind.PAYMENT: "Money that you paid.",
+    EntryKind.BONUS: "What we gave on top of a payment. It is spent last.",
+    EntryKind.CREDIT: "Money that we gave, such as the one that everybody starts with.",
+    EntryKind.USAGE: "The price of work that succeeded. Work that failed or was canceled has no line.",
+    EntryKind.REFUND: "A payment, or a part of it, that went back to the card, and its share of the bonus.",
+    EntryKind.REFUND_REVERSAL: "A refund that the bank did not take: the same amount is yours again.",
+    EntryKind.DISPUTE: "A payment that the bank took back because somebody told it that it was not theirs.",
+    EntryKind.DISPUTE_REVERSAL: "A dispute that was decided for you: exactly what it took is yours again.",
+    EntryKind.EXPIRY: "What was left after six months without a top-up and without any work.",
+}
+
+
+@page
+@require_safe
+def ledger(request: HttpRequest) -> HttpResponse:
+    """Show the book, newest first, as the filter in the address has it."""
+    organization = require_role(request, Role.ADMIN).organization
+    form = LedgerForm(request.GET, organization=organization)
+    is_valid = form.is_valid()
+    cursor = CursorForm(request.GET)
+    before = cursor.cleaned_data["before"] if cursor.is_valid() else None
+    # A filter that cannot be understood shows nothing beside its error: never lines that were not asked for.
+    rows = book.entries(organization, limit=PAGE_ROWS + 1, before=before, only=form.filter) if is_valid else []
+    return render(
+        request,
+        "billing/ledger.html",
+        {
+            "form": form,
+            "query": urlencode(form.query) if is_valid else "",
+            "entries": entry_rows(organization, rows[:PAGE_ROWS]),
+            "next_cursor": rows[PAGE_ROWS - 1].pk if len(rows) > PAGE_ROWS else None,
+            "is_first_page": before is None,
+            "kinds": [{"label": kind.label, "text": KIND_SENTENCES[kind]} for kind in EntryKind],
+        },
+        status=200 if is_valid else 400,
+    )
+
+
+@page
+@require_GET
+def ledger_csv(request: HttpRequest) -> HttpResponseBase:
+    """Send the book, or what the filter in the address leaves of it, as a file."""
+    organization = require_role(request, Role.ADMIN).organization
+    form = LedgerForm(request.GET, organization=organization)
+    if not form.is_valid():
+        return ledger(request)
+    lines = _asynchronously(book.csv_lines(organization, only=form.filter))
+    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    part = "-part" if form.query else ""
+    name = f"voxsite-ledger{part}-{timezone.now():%Y-%m-%d}.csv"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def entry_rows(organization: Organization, entries: list[Entry]) -> list[dict[str, Any]]:
+    """Return each entry with the key that caused it, if it was one of the organization's."""
+    labels = usage.key_labels(organization)
+    return [{"row": entry, "key": labels.get(str(entry.details.get("api_key_id") or ""))} for entry in entries]
+
+
+def _next(texts: Iterator[str]) -> str | None:
+    try:
+        return next(texts, None)
+    finally:
+        # Between two texts nobody knows how long the reader takes: it must not keep a database connection.
+        connections.release()
+
+
+async def _asynchronously(texts: Iterator[str]) -> AsyncIterator[str]:
+    """Yield the same texts. Under ASGI Django would read a synchronous iterator into memory whole."""
+    while (text := await sync_to_async(_next)(texts)) is not None:
+        yield text

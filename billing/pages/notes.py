@@ -1,0 +1,137 @@
+"""What must be read about an organization's money before anything else, as sentences."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import Organization
+from billing import automatic, ledger, limits, money
+from billing.models import Wallet
+
+# When the first mail about it goes out as well.
+EXPIRY_IS_NEAR = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence, and what one may do about it. level: bad or warn."""
+
+    level: str
+    title: str
+    text: str
+    url: str = ""
+    action: str = ""
+
+
+def money_notes(organization: Organization) -> list[Note]:
+    """Return what is wrong or soon will be, the worst first; none if all is well."""
+    wallet = Wallet.objects.of(organization).first()
+    if wallet is None:
+        return []
+    found = [_frozen(wallet), _expired(wallet), _expires(wallet), _limit(organization), _automatic(organization)]
+    if not any(found):
+        found.append(_low(wallet))
+    return [note for note in found if note is not None]
+
+
+def _frozen(wallet: Wallet) -> Note | None:
+    if not wallet.is_frozen:
+        return None
+    if wallet.available_micros < 0:
+        debt = money.display_text(-wallet.available_micros)
+        if ledger.has_freeze_beside_debt(wallet):
+            return Note(
+                level="bad",
+                title="New work is stopped.",
+                text=f"A payment is disputed with the bank, or an operator stopped the balance, and {debt} that was "
+                "spent is missing. Work that is running goes on. A top-up alone does not end this: write to us.",
+            )
+        return Note(
+            level="bad",
+            title="New work is stopped.",
+            text=f"A payment went back to the card after part of it was spent, so {debt} is missing. "
+            "Work that is running goes on. Top up at least that much to go on with new work.",
+            url=_top_up(-wallet.available_micros),
+            action=f"Top up {debt} or more",
+        )
+    return Note(
+        level="bad",
+        title="New work is stopped.",
+        text="A payment is disputed with the bank, or an operator stopped the balance. Your money is still here. "
+        "It is free again when that is settled; write to us if you do not know why this is.",
+    )
+
+
+def _expired(wallet: Wallet) -> Note | None:
+    if wallet.expired_at is None:
+        return None
+    return Note(
+        level="bad",
+        title="Your balance expired.",
+        text=f"Nothing was bought or used for six months, so it was taken on {wallet.expired_at:%-d %B %Y}. "
+        "The ledger has the amount. Your transcripts and keys are still here.",
+        url=_top_up(),
+        action="Top up to go on",
+    )
+
+
+def _expires(wallet: Wallet) -> Note | None:
+    moment = wallet.expires_at
+    if moment is None or moment - timezone.now() > EXPIRY_IS_NEAR:
+        return None
+    return Note(
+        level="warn",
+        title=f"{money.display_text(wallet.available_micros)} expires on {moment:%-d %B %Y}.",
+        text="Balances are kept for six months after the last top-up or the last piece of work. "
+        "Either one before that day keeps all of it for six more months.",
+        url=_top_up(),
+        action="Top up",
+    )
+
+
+def _limit(organization: Organization) -> Note | None:
+    standing = limits.organization_standing(organization)
+    if standing is None or standing.limit_micros is None or standing.left_micros:
+        return None
+    return Note(
+        level="warn",
+        title="The monthly limit is reached.",
+        # Both: a limit may be set below what was spent already.
+        text=f"{money.display_text(standing.spent_micros)} is spent or held in this month, and the limit is "
+        f"{money.display_text(standing.limit_micros)}: no more is let through. "
+        f"The next month begins on {standing.resets_at:%-d %B} (UTC).",
+        url=reverse("billing:settings") + "#limit",
+        action="Change the limit",
+    )
+
+
+def _automatic(organization: Organization) -> Note | None:
+    wish = automatic.settings_of(organization)
+    if wish.is_on or not wish.turned_off_reason:
+        return None
+    return Note(
+        level="warn",
+        title="Automatic top-up is off.",
+        text=wish.turned_off_reason,
+        url=reverse("billing:settings") + "#automatic",
+        action="Set it up again",
+    )
+
+
+def _low(wallet: Wallet) -> Note | None:
+    if wallet.low_since is None or wallet.low_balance_micros is None:
+        return None
+    return Note(
+        level="warn",
+        title=f"Less than {money.display_text(wallet.low_balance_micros)} is left.",
+        text=f"{money.display_text(wallet.available_micros)} is free to spend.",
+        url=_top_up(),
+        action="Top up",
+    )
+
+
+def _top_up(missing_micros: int = 0) -> str:
+    address = reverse("billing:top-up")
+    return f"{address}?needed={money.cents_up(missing_micros)}" if missing_micros > 0 else address

@@ -1,0 +1,242 @@
+"""Paying: choose an amount, go to Stripe, come back, see what was paid, take the unspent part back."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.cache import cache
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+from redis.exceptions import RedisError
+
+from accounts.access import require_role
+from accounts.errors import Conflict, InvalidField, UpstreamFailed
+from accounts.gate import limits
+from accounts.models import Organization, Role
+from accounts.page import page
+from billing import claw_backs, money, pricing, refunds, returns, topups
+from billing.forms import NeededForm, PaymentCursorForm, RefundForm, TopUpForm
+from billing.models import Wallet
+from billing.payments import RefundState, TopUp
+
+PAGE_ROWS = 25
+# Less than the page waits before it loads itself again.
+SECONDS_BETWEEN_QUESTIONS = 4
+
+
+@page
+@require_http_methods(["GET", "HEAD", "POST"])
+def top_up(request: HttpRequest) -> HttpResponse:
+    """Show what may be bought; a POST leads to Stripe's pay page."""
+    organization = require_role(request, Role.ADMIN).organization
+    needed = NeededForm(request.GET)
+    needed_cents = needed.cleaned_data["needed"] if needed.is_valid() else None
+    form = TopUpForm(request.POST or None, initial={"amount": suggested(needed_cents)})
+    if request.method == "POST" and form.is_valid():
+        try:
+            # Each one is a session at Stripe.
+            limits.spend(organization, scope="topups")
+            checkout = topups.start_checkout(
+                organization,
+                amount_cents=form.amount_cents,
+                person=request.user,
+                save_card=form.cleaned_data["save_card"],
+                success_url=_address("billing:top-up-success"),
+                cancel_url=_address("billing:top-up-cancelled"),
+            )
+        except InvalidField as error:
+            form.add_error("custom", error.message)
+        except UpstreamFailed as error:
+            form.add_error(None, error.message)
+            return _show_top_up(request, form=form, needed_cents=needed_cents, status=error.http_status)
+        else:
+            return redirect(checkout.url)
+    return _show_top_up(request, form=form, needed_cents=needed_cents, status=400 if form.errors else 200)
+
+
+@page
+@require_safe
+def success(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
+    """Say what became of a payment, after asking Stripe: only what is booked is called paid."""
+    organization = require_role(request, Role.ADMIN).organization
+    topup = _confirmed(get_object_or_404(TopUp.objects.of(organization), pk=topup_id))
+    return render(request, "billing/success.html", {"topup": topup, **_amounts(topup)})
+
+
+@page
+@require_safe
+def cancelled(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
+    """Say that nothing was paid, unless it was: who goes back in the browser after paying comes here too."""
+    organization = require_role(request, Role.ADMIN).organization
+    topup = _confirmed(get_object_or_404(TopUp.objects.of(organization), pk=topup_id))
+    if topup.is_paid:
+        return redirect("billing:top-up-success", topup.pk)
+    return render(request, "billing/cancelled.html", {"topup": topup, **_amounts(topup)})
+
+
+@page
+@require_safe
+def history(request: HttpRequest) -> HttpResponse:
+    """List the payments, newest first."""
+    organization = require_role(request, Role.ADMIN).organization
+    cursor = PaymentCursorForm(request.GET)
+    before_id = cursor.cleaned_data["before"] if cursor.is_valid() else None
+    before = TopUp.objects.of(organization).filter(pk=before_id).first() if before_id else None
+    rows = payment_rows(organization, limit=PAGE_ROWS + 1, before=before)
+    return render(
+        request,
+        "billing/payments.html",
+        {
+            "payments": rows[:PAGE_ROWS],
+            "next_cursor": rows[PAGE_ROWS - 1]["topup"].pk if len(rows) > PAGE_ROWS else None,
+            "is_first_page": before is None,
+            "refund_days": settings.REFUND_DAYS,
+        },
+    )
+
+
+@page
+@require_http_methods(["GET", "HEAD", "POST"])
+def refund(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
+    """Say what a refund of the unspent part would do, and ask; a POST does it."""
+    organization = require_role(request, Role.ADMIN).organization
+    topup = get_object_or_404(TopUp.objects.of(organization), pk=topup_id)
+    offer = refunds.refundable(topup, now=timezone.now())
+    form = RefundForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            limits.spend(organization, scope="topups")
+            # The amount that was read: if some of it was spent meanwhile, we ask again instead of giving less.
+            made = refunds.request(
+                topup,
+                person=request.user,
+                amount_cents=form.cleaned_data["amount_cents"],
+                token=form.cleaned_data["token"],
+            )
+        except UpstreamFailed as error:
+            messages.warning(request, error.message)
+            return redirect("billing:payments")
+        except (Conflict, InvalidField) as error:
+            form.add_error(None, error.message)
+            topup.refresh_from_db()
+            offer = refunds.refundable(topup, now=timezone.now())
+        else:
+            if made.state == RefundState.FAILED:
+                # The same form sent again, after it was refused.
+                messages.warning(request, made.failure)
+                return redirect("billing:payments")
+            shown = money.display_text(made.amount_cents * money.MICROS_PER_CENT)
+            messages.success(request, f"{shown} goes back to the card that paid. Banks take 5 to 10 days to show it.")
+            return redirect("billing:payments")
+    wallet = Wallet.objects.of(organization).first() or Wallet()
+    context = {
+        "topup": topup,
+        "form": form,
+        "offer": offer,
+        "token": uuid.uuid4(),
+        "is_late": offer.until is not None and offer.until < timezone.now(),
+        "is_frozen": wallet.is_frozen,
+        "refund_days": settings.REFUND_DAYS,
+        **_amounts(topup),
+        **_consequences(topup, offer, wallet=wallet),
+    }
+    return render(request, "billing/refund.html", context, status=400 if form.errors else 200)
+
+
+def _confirmed(topup: TopUp) -> TopUp:
+    """Return the top-up as Stripe has it now, or as it had it a few seconds ago: who reloads does not ask again."""
+    return topup if not topup.is_open or _was_asked_about(topup) else topups.confirm(topup)
+
+
+def _was_asked_about(topup: TopUp) -> bool:
+    """Tell whether somebody asked in the last seconds, and remember that it is asked now."""
+    try:
+        return not cache.add(f"billing:asked-about:{topup.pk}", "asked", timeout=SECONDS_BETWEEN_QUESTIONS)
+    except RedisError:
+        # Rather a question too many than a payer who is not told that the money came.
+        return False
+
+
+def product_cards() -> list[dict[str, int]]:
+    """Return what is offered: what is paid and what it brings."""
+    return [
+        {
+            "amount_cents": amount_cents,
+            "amount_micros": amount_cents * money.MICROS_PER_CENT,
+            "bonus_micros": pricing.bonus_cents(amount_cents) * money.MICROS_PER_CENT,
+            "total_micros": (amount_cents + pricing.bonus_cents(amount_cents)) * money.MICROS_PER_CENT,
+        }
+        for amount_cents in pricing.PRODUCTS_CENTS
+    ]
+
+
+def payment_rows(organization: Organization, *, limit: int, before: TopUp | None = None) -> list[dict[str, Any]]:
+    """Return the newest payments with what came of them. before: the last one of the page before."""
+    found = TopUp.objects.of(organization).newest_first()
+    if before is not None:
+        found = found.filter(Q(created_at__lt=before.created_at) | Q(created_at=before.created_at, id__lt=before.pk))
+    now = timezone.now()
+    young = now - timedelta(days=settings.REFUND_DAYS)
+    return [
+        {
+            "topup": topup,
+            # Asks the book: only for those that are young enough.
+            "offer": refunds.refundable(topup, now=now) if topup.paid_at and topup.paid_at > young else None,
+            **_amounts(topup),
+        }
+        for topup in found.select_related("organization").prefetch_related("refunds", "disputes")[:limit]
+    ]
+
+
+def suggested(needed_cents: int | None) -> str:
+    """Return the product that is chosen at first: the smallest that covers what is needed, else the second."""
+    covering = (cents for cents in pricing.PRODUCTS_CENTS if needed_cents is not None and cents >= needed_cents)
+    return str(next(covering, pricing.PRODUCTS_CENTS[1]))
+
+
+def _show_top_up(request: HttpRequest, *, form: TopUpForm, needed_cents: int | None, status: int) -> HttpResponse:
+    context = {
+        "form": form,
+        "products": product_cards(),
+        "refund_days": settings.REFUND_DAYS,
+        "needed_micros": needed_cents * money.MICROS_PER_CENT if needed_cents else None,
+    }
+    return render(request, "billing/top_up.html", context, status=status)
+
+
+def _address(name: str) -> str:
+    """Return the whole address of a page about a top-up that has no id yet."""
+    nobody = uuid.UUID(int=0)
+    return f"{settings.SITE_URL}{reverse(name, args=[nobody])}".replace(str(nobody), topups.TOPUP_ID_PLACEHOLDER)
+
+
+def _amounts(topup: TopUp) -> dict[str, int]:
+    return {
+        "paid_micros": topup.amount_cents * money.MICROS_PER_CENT,
+        "bonus_micros": topup.bonus_cents * money.MICROS_PER_CENT,
+        "total_micros": (topup.amount_cents + topup.bonus_cents) * money.MICROS_PER_CENT,
+    }
+
+
+def _consequences(topup: TopUp, offer: refunds.Refundable, *, wallet: Wallet) -> dict[str, int]:
+    """Return what leaves the balance if the offer is taken, how much of that is bonus, and what stays."""
+    returned_cents = claw_backs.returned_cents(topup)
+    leaving_micros = returns.clawed_micros(
+        paid_cents=topup.amount_cents,
+        bonus_cents=topup.bonus_cents,
+        returned_cents=returned_cents + offer.amount_cents,
+    ) - claw_backs.taken_micros(topup)
+    offer_micros = offer.amount_cents * money.MICROS_PER_CENT
+    return {
+        "returned_micros": returned_cents * money.MICROS_PER_CENT,
+        "offer_micros": offer_micros,
+        "leaving_micros": leaving_micros,
+        "leaving_bonus_micros": leaving_micros - offer_micros,
+        "staying_micros": wallet.available_micros - leaving_micros,
+    }

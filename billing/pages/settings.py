@@ -1,0 +1,139 @@
+"""Automatic top-up, the saved card, the low-balance mail and the monthly limit."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.access import require_role
+from accounts.errors import Conflict, InvalidField, UpstreamFailed
+from accounts.models import Organization, Role
+from accounts.page import page
+from billing import automatic as automatic_topups
+from billing import ledger, limits, money
+from billing.forms import AutomaticForm, LimitForm, LowBalanceForm, cents_of, dollars_of
+from billing.models import Wallet
+from billing.payments import SavedCard
+
+
+@page
+@require_safe
+def settings(request: HttpRequest) -> HttpResponse:
+    return _show(request, organization=require_role(request, Role.ADMIN).organization)
+
+
+@page
+@require_POST
+def automatic(request: HttpRequest) -> HttpResponse:
+    """Turn automatic top-up on, or change it."""
+    organization = require_role(request, Role.ADMIN).organization
+    form = AutomaticForm(request.POST)
+    if form.is_valid():
+        try:
+            automatic_topups.turn_on(
+                organization,
+                person=request.user,
+                threshold_cents=cents_of(form.cleaned_data["threshold"]),
+                amount_cents=cents_of(form.cleaned_data["amount"]),
+                monthly_cap_cents=cents_of(form.cleaned_data["monthly_cap"]),
+            )
+        except InvalidField as error:
+            param = str(error.data.get("param", "")).removesuffix("_cents")
+            form.add_error(param if param in form.fields else None, error.message)
+        except Conflict as error:
+            form.add_error(None, error.message)
+        else:
+            return _done(request, "Automatic top-up is on.")
+    return _show(request, organization=organization, automatic_form=form, status=400)
+
+
+@page
+@require_POST
+def automatic_off(request: HttpRequest) -> HttpResponse:
+    automatic_topups.turn_off(require_role(request, Role.ADMIN).organization)
+    return _done(request, "Automatic top-up is off. Nothing is charged to the card unless you do it.")
+
+
+@page
+@require_POST
+def remove_card(request: HttpRequest) -> HttpResponse:
+    organization = require_role(request, Role.ADMIN).organization
+    try:
+        automatic_topups.remove_card(organization)
+    except UpstreamFailed as error:
+        messages.error(request, error.message)
+        return redirect("billing:settings")
+    return _done(request, "The card is removed, and automatic top-up is off.")
+
+
+@page
+@require_POST
+def low_balance(request: HttpRequest) -> HttpResponse:
+    """Set when owners are told by mail that little is left."""
+    organization = require_role(request, Role.ADMIN).organization
+    form = LowBalanceForm(request.POST)
+    if not form.is_valid():
+        return _show(request, organization=organization, low_form=form, status=400)
+    micros = form.micros
+    ledger.set_low_balance(organization, threshold_micros=micros)
+    return _done(
+        request,
+        "No mail is sent any more."
+        if micros is None
+        else f"Owners get a mail when less than {money.display_text(micros)} is free.",
+    )
+
+
+@page
+@require_POST
+def limit(request: HttpRequest) -> HttpResponse:
+    """Set the most that the organization may spend in a month."""
+    organization = require_role(request, Role.ADMIN).organization
+    form = LimitForm(request.POST)
+    if not form.is_valid():
+        return _show(request, organization=organization, limit_form=form, status=400)
+    micros = form.micros
+    ledger.set_monthly_limit(organization, limit_micros=micros)
+    return _done(
+        request,
+        "There is no monthly limit any more."
+        if micros is None
+        else f"At most {money.display_text(micros)} is spent in a month.",
+    )
+
+
+def _done(request: HttpRequest, sentence: str) -> HttpResponse:
+    messages.success(request, sentence)
+    return redirect("billing:settings")
+
+
+def _show(
+    request: HttpRequest,
+    *,
+    organization: Organization,
+    automatic_form: Form | None = None,
+    low_form: Form | None = None,
+    limit_form: Form | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    wallet = Wallet.objects.of(organization).first() or Wallet()
+    wish = automatic_topups.settings_of(organization)
+    context: dict[str, Any] = {
+        "automatic": wish,
+        "card": SavedCard.objects.of(organization).first(),
+        "standing": limits.organization_standing(organization),
+        "automatic_form": automatic_form
+        or AutomaticForm(
+            initial={
+                "threshold": dollars_of(wish.threshold_cents * money.MICROS_PER_CENT),
+                "amount": dollars_of(wish.amount_cents * money.MICROS_PER_CENT),
+                "monthly_cap": dollars_of(wish.monthly_cap_cents * money.MICROS_PER_CENT),
+            }
+        ),
+        "low_form": low_form or LowBalanceForm.showing(wallet.low_balance_micros),
+        "limit_form": limit_form or LimitForm.showing(wallet.monthly_limit_micros),
+    }
+    return render(request, "billing/settings.html", context, status=status)

@@ -1,0 +1,90 @@
+"""What a month cost, by day, model and key."""
+
+from datetime import date, timedelta
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.safestring import SafeString, mark_safe
+from django.views.decorators.http import require_safe
+
+from accounts.access import require_role
+from accounts.models import Role
+from accounts.page import page
+from billing import charts, money
+from billing import usage as charges
+from billing.forms import MonthForm
+
+
+@page
+@require_safe
+def usage(request: HttpRequest) -> HttpResponse:
+    """Show the charges of one month; for a month that cannot be understood no figures, never another's."""
+    organization = require_role(request, Role.ADMIN).organization
+    today = timezone.now().date()
+    form = MonthForm(request.GET)
+    if not form.is_valid():
+        return render(request, "billing/usage.html", {"form": form}, status=400)
+    first = min(form.cleaned_data["month"] or today, today).replace(day=1)
+    found = charges.usage(organization, since=first, until=last_day(first))
+    return render(
+        request,
+        "billing/usage.html",
+        {
+            "usage": found,
+            "first": first,
+            "before": (first - timedelta(days=1)).replace(day=1),
+            "after": last_day(first) + timedelta(days=1) if last_day(first) < today else None,
+            "is_running": first == today.replace(day=1),
+            "chart": day_chart(found),
+            "days": [
+                {"day": day, "amounts": amounts} for day, amounts in found.by_day.items() if amounts.charges_count
+            ],
+            "models": _shares(found.by_model, total=found.total),
+            "keys": _shares(found.by_key, total=found.total),
+        },
+    )
+
+
+def day_chart(found: charges.Usage) -> SafeString:
+    """Return the cost of each day as an SVG element."""
+    columns = [
+        charts.Column(label=f"{day:%-d}", name=f"{day:%-d %B}", value=amounts.cost_micros)
+        for day, amounts in found.by_day.items()
+    ]
+    svg = charts.columns_svg(
+        columns,
+        title=f"Cost per day, {found.since:%-d %B} to {found.until:%-d %B %Y}",
+        description=_day_text(found),
+        show=money.display_text,
+        prefix="days",
+    )
+    # charts escapes every text that it is given.
+    return mark_safe(svg)  # noqa: S308
+
+
+def last_day(first: date) -> date:
+    """Return the last day of the month that begins on this day."""
+    return (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+
+
+def _day_text(found: charges.Usage) -> str:
+    if not found.total.charges_count:
+        return "Nothing was charged."
+    day, most = max(found.by_day.items(), key=lambda item: item[1].cost_micros)
+    return (
+        f"{money.display_text(found.total.cost_micros)} in all. "
+        f"The day that cost most is {day:%-d %B} with {money.display_text(most.cost_micros)}."
+    )
+
+
+def _shares(groups: dict[Any, charges.Amounts], *, total: charges.Amounts) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "amounts": amounts,
+            "bar": mark_safe(charts.bar_svg(amounts.cost_micros, of=total.cost_micros)),  # noqa: S308
+        }
+        for name, amounts in groups.items()
+    ]

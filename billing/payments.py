@@ -1,0 +1,365 @@
+"""What moved between a customer's card and us: top-ups, refunds, disputes, saved cards, and what we could not place.
+
+Stripe's objects are kept by their ids as plain text: no foreign keys into dj-stripe's tables, which may be emptied and
+synchronised anew at any time. The money itself is in the book (`models.Entry`); these rows say why it moved.
+
+Whoever locks several rows of one organization takes them in this order, or two could wait for each other for good:
+
+1. the stored event (dj-stripe's, in the transaction of a webhook)
+2. the top-up
+3. what is about it: refunds, disputes, parked events, the saved card and the one it replaces
+4. the wallet, and then what the ledger locks below it (`ledger/__init__`)
+5. the settings of automatic top-up
+
+Two look like exceptions. `claw_backs.restore` writes other refunds and disputes after the wallet: nobody else can hold
+them without their top-up, which is locked. `automatic._begin` makes a top-up while it holds the settings: a new row,
+which nobody else can hold; that no open one stands in its way it has seen under that lock, so the insert waits for
+nobody. Expiry, limits and freezes lock the wallet alone; what the clocks note in passing (`checked_at`) is one
+statement of its own.
+"""
+
+import uuid
+from datetime import datetime
+from typing import ClassVar
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.models import Organization
+from billing import months, pricing
+
+# Stripe: "You can assume object IDs will never exceed 255 characters" (docs.stripe.com/upgrades, read 2026-11-20).
+STRIPE_ID_LENGTH = 255
+URL_LENGTH = 2048
+SENTENCE_LENGTH = 300
+
+
+class TopUpState(models.TextChoices):
+    """From the wish to the money. Only PAID is final for good: money that comes late is still credited."""
+
+    # The row is written, Stripe has not answered yet.
+    STARTING = "starting", "Starting"
+    # Stripe waits for the payer.
+    PENDING = "pending", "Waiting for payment"
+    # The payer is done, the bank is not.
+    PROCESSING = "processing", "On its way"
+    PAID = "paid", "Paid"
+    FAILED = "failed", "Failed"
+    EXPIRED = "expired", "Not paid"
+    # Money came, but not what was asked for: a person decides.
+    PARKED = "parked", "Being checked"
+
+
+OPEN_TOPUP_STATES = (TopUpState.STARTING, TopUpState.PENDING, TopUpState.PROCESSING)
+
+
+class Customer(models.Model):
+    """What Stripe calls an organization. Written by `stripe_calls`."""
+
+    organization = models.OneToOneField(Organization, on_delete=models.CASCADE, related_name="stripe_customer")
+    stripe_id = models.CharField(max_length=STRIPE_ID_LENGTH, unique=True)
+
+    def __str__(self) -> str:
+        return self.stripe_id
+
+
+class TopUpQuerySet(models.QuerySet["TopUp"]):
+    """Top-ups, reached through their organization."""
+
+    def of(self, organization: Organization) -> "TopUpQuerySet":
+        return self.filter(organization=organization)
+
+    def newest_first(self) -> "TopUpQuerySet":
+        return self.order_by("-created_at", "-id")
+
+    def open(self) -> "TopUpQuerySet":
+        return self.filter(state__in=OPEN_TOPUP_STATES)
+
+
+class TopUp(models.Model):
+    """One wish to pay, whatever became of it. Written by `topups` and `automatic`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="topups")
+    # Who asked for it; nobody, if the clock did.
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    amount_cents = models.PositiveIntegerField()
+    # Fixed when the price was shown: a change of the tiers does not change what was promised.
+    bonus_cents = models.PositiveIntegerField()
+    currency = models.CharField(max_length=3, default=pricing.CURRENCY)
+    state = models.CharField(max_length=10, choices=TopUpState.choices, default=TopUpState.STARTING)
+    is_automatic = models.BooleanField(default=False)
+    save_card = models.BooleanField(default=False)
+    # Why it failed, as a sentence for the payer.
+    failure = models.CharField(max_length=SENTENCE_LENGTH, blank=True)
+    checkout_session_id = models.CharField(max_length=STRIPE_ID_LENGTH, blank=True)
+    payment_intent_id = models.CharField(max_length=STRIPE_ID_LENGTH, blank=True)
+    # The saved card that an automatic one charges: asked again, Stripe must be asked the same.
+    payment_method_id = models.CharField(max_length=STRIPE_ID_LENGTH, blank=True)
+    receipt_url = models.CharField(max_length=URL_LENGTH, blank=True)
+    invoice_url = models.CharField(max_length=URL_LENGTH, blank=True)
+    invoice_pdf_url = models.CharField(max_length=URL_LENGTH, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    # When the clock asked Stripe last.
+    checked_at = models.DateTimeField(null=True, blank=True)
+    paid_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TopUpQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "top-up"
+        constraints = [
+            models.CheckConstraint(condition=Q(amount_cents__gt=0), name="topup_amount_is_positive"),
+            models.CheckConstraint(condition=Q(state__in=TopUpState.values), name="topup_state_is_known"),
+            models.CheckConstraint(
+                condition=Q(state=TopUpState.PAID, paid_at__isnull=False)
+                | (~Q(state=TopUpState.PAID) & Q(paid_at__isnull=True)),
+                name="topup_has_time_of_payment_if_paid",
+            ),
+            models.UniqueConstraint(
+                fields=["checkout_session_id"], condition=~Q(checkout_session_id=""), name="one_topup_per_checkout"
+            ),
+            models.UniqueConstraint(
+                fields=["payment_intent_id"], condition=~Q(payment_intent_id=""), name="one_topup_per_payment_intent"
+            ),
+            # However many clocks run.
+            models.UniqueConstraint(
+                fields=["organization"],
+                condition=Q(is_automatic=True, state__in=[state.value for state in OPEN_TOPUP_STATES]),
+                name="one_automatic_topup_at_a_time",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["organization", "-created_at"], name="topup_list"),
+            models.Index(
+                fields=["created_at"],
+                condition=Q(state__in=[state.value for state in OPEN_TOPUP_STATES]),
+                name="topup_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.state} top-up {self.pk} of {self.amount_cents} cents"
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN_TOPUP_STATES
+
+    @property
+    def is_paid(self) -> bool:
+        return self.state == TopUpState.PAID
+
+    @property
+    def reference(self) -> str:
+        """What its entries in the book are named after."""
+        return f"topup:{self.pk}"
+
+
+class RefundState(models.TextChoices):
+    """Requested: we set the money aside and have no answer from Stripe yet."""
+
+    REQUESTED = "requested", "Requested"
+    PENDING = "pending", "On its way"
+    SUCCEEDED = "succeeded", "Refunded"
+    FAILED = "failed", "Failed"
+
+
+class Refund(models.Model):
+    """Money that goes back to the card, by our wish or by one in Stripe's dashboard. Written by `refunds`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    topup = models.ForeignKey(TopUp, on_delete=models.PROTECT, related_name="refunds")
+    # Who asked for it here; nobody, if it was made in Stripe's dashboard.
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    # What its entries in the book are named after: "refund:<Stripe's id>", or with ours where the book came first.
+    reference = models.CharField(max_length=200, unique=True)
+    # Null until Stripe has named it.
+    stripe_id = models.CharField(max_length=STRIPE_ID_LENGTH, null=True, blank=True, unique=True)
+    amount_cents = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=RefundState.choices, default=RefundState.REQUESTED)
+    # What the book lost by it, bonus included, in how many entries; stays when it is given back.
+    clawed_micros = models.BigIntegerField(default=0)
+    takes_count = models.PositiveSmallIntegerField(default=0)
+    failure = models.CharField(max_length=SENTENCE_LENGTH, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    # When we asked Stripe last.
+    checked_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(amount_cents__gt=0), name="refund_amount_is_positive"),
+            models.CheckConstraint(condition=Q(clawed_micros__gte=0), name="refund_claw_back_is_not_negative"),
+            models.CheckConstraint(condition=Q(state__in=RefundState.values), name="refund_state_is_known"),
+        ]
+        indexes = [
+            models.Index(fields=["created_at"], condition=Q(state=RefundState.REQUESTED), name="refund_without_answer"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.state} refund {self.stripe_id or self.pk} of {self.amount_cents} cents"
+
+    @property
+    def has_our_money(self) -> bool:
+        return self.state != RefundState.FAILED
+
+
+class Dispute(models.Model):
+    """A payer told the bank that a payment was not theirs. Written by `disputes`."""
+
+    # Stripe's dp_... or du_....
+    stripe_id = models.CharField(max_length=STRIPE_ID_LENGTH, primary_key=True)
+    topup = models.ForeignKey(TopUp, on_delete=models.PROTECT, related_name="disputes")
+    amount_cents = models.PositiveIntegerField()
+    # Stripe's word: needs_response, under_review, won, lost ... and why the payer objects.
+    status = models.CharField(max_length=40, blank=True)
+    reason = models.CharField(max_length=100, blank=True)
+    # When the bank took the money, and when it came back; a dispute that is lost never has the second.
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+    reinstated_at = models.DateTimeField(null=True, blank=True)
+    # What the book lost by it, bonus and debt included, in how many entries; stays when it is given back.
+    clawed_micros = models.BigIntegerField(default=0)
+    takes_count = models.PositiveSmallIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(amount_cents__gt=0), name="dispute_amount_is_positive"),
+            models.CheckConstraint(condition=Q(clawed_micros__gte=0), name="dispute_claw_back_is_not_negative"),
+            models.CheckConstraint(
+                condition=Q(reinstated_at__isnull=True) | Q(withdrawn_at__isnull=False),
+                name="dispute_is_reinstated_only_after_withdrawal",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"dispute {self.stripe_id} of {self.amount_cents} cents"
+
+    @property
+    def has_our_money(self) -> bool:
+        return self.withdrawn_at is not None and self.reinstated_at is None
+
+    @property
+    def reference(self) -> str:
+        """What its entries in the book, and its freeze, are named after."""
+        return f"dispute:{self.stripe_id}"
+
+
+class SavedCardQuerySet(models.QuerySet["SavedCard"]):
+    """Cards, reached through their organization."""
+
+    def of(self, organization: Organization) -> "SavedCardQuerySet":
+        return self.filter(organization=organization)
+
+
+class SavedCard(models.Model):
+    """The card that a payer asked us to keep: Stripe has it, we have its name. Written by `topups` and `automatic`."""
+
+    organization = models.OneToOneField(Organization, on_delete=models.CASCADE, related_name="saved_card")
+    payment_method_id = models.CharField(max_length=STRIPE_ID_LENGTH)
+    brand = models.CharField(max_length=30, blank=True)
+    last4 = models.CharField(max_length=4, blank=True)
+    expires_month = models.PositiveSmallIntegerField(null=True, blank=True)
+    expires_year = models.PositiveSmallIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = SavedCardQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.brand} ending in {self.last4}"
+
+
+class ReplacedCard(models.Model):
+    """A card that another took the place of, until Stripe has forgotten it. Written by `topups` and `automatic`."""
+
+    payment_method_id = models.CharField(max_length=STRIPE_ID_LENGTH, unique=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.payment_method_id
+
+
+class AutomaticTopUp(models.Model):
+    """An organization's wish that the clock tops up for it. Written by `automatic`."""
+
+    organization = models.OneToOneField(Organization, on_delete=models.CASCADE, related_name="automatic_topup")
+    is_on = models.BooleanField(default=False)
+    threshold_cents = models.PositiveIntegerField(default=500)
+    amount_cents = models.PositiveIntegerField(default=5_000)
+    # Per calendar month in UTC.
+    monthly_cap_cents = models.PositiveIntegerField(default=20_000)
+    # In a row.
+    declines_count = models.PositiveSmallIntegerField(default=0)
+    retry_at = models.DateTimeField(null=True, blank=True)
+    # A sentence for people, if we turned it off.
+    turned_off_reason = models.CharField(max_length=SENTENCE_LENGTH, blank=True)
+    # Who turned it on.
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "automatic top-up"
+        constraints = [
+            models.CheckConstraint(condition=Q(amount_cents__gt=0), name="automatic_topup_amount_is_positive"),
+            models.CheckConstraint(
+                condition=Q(monthly_cap_cents__gte=models.F("amount_cents")), name="automatic_topup_fits_its_cap"
+            ),
+        ]
+        indexes = [models.Index(fields=["organization"], condition=Q(is_on=True), name="automatic_topup_on")]
+
+    def __str__(self) -> str:
+        return f"automatic top-up of {self.organization_id}: {'on' if self.is_on else 'off'}"
+
+    def is_due(self, *, now: datetime) -> bool:
+        return self.is_on and (self.retry_at is None or self.retry_at <= now)
+
+    @property
+    def is_waiting(self) -> bool:
+        """It is on, and yet charges nothing before `retry_at`. A time that has passed keeps it from nothing."""
+        return self.is_on and not self.is_due(now=timezone.now())
+
+    @property
+    def is_capped(self) -> bool:
+        """It waits for the next month's cap. The wait after a decline ends when a month begins by chance only."""
+        return self.is_waiting and self.retry_at is not None and self.retry_at == months.start_of_month(self.retry_at)
+
+
+class ParkedEvent(models.Model):
+    """Something that Stripe told us and that we would not act on: an operator reads the reason and decides.
+
+    Written by `parking`; told again, it stays one row.
+    """
+
+    # "checkout", "payment_intent", "refund", "dispute".
+    subject = models.CharField(max_length=40)
+    # Stripe's id of the subject.
+    stripe_id = models.CharField(max_length=STRIPE_ID_LENGTH)
+    # A slug: wrong_amount, wrong_currency, unknown_topup ....
+    reason = models.CharField(max_length=40)
+    explanation = models.CharField(max_length=SENTENCE_LENGTH)
+    topup = models.ForeignKey(TopUp, on_delete=models.PROTECT, null=True, blank=True, related_name="parked_events")
+    details = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
+    created_at = models.DateTimeField(default=timezone.now)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    resolved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["stripe_id", "reason"], name="parked_once_per_reason"),
+        ]
+        ordering: ClassVar[list[str]] = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.stripe_id}: {self.reason}"

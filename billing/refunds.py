@@ -1,0 +1,333 @@
+"""Refunds: asked for here by a customer or an operator, or made in Stripe's dashboard.
+
+A refund that is asked for here takes its money out of the book first, in one transaction that is refused if the money
+is not there; then Stripe is asked, with no transaction open. A job that reserves at the same moment therefore gets the
+money or does not, and never both. Whatever happens between the two, the row says that Stripe was not heard, and the
+clock finishes: Stripe's idempotency key and the row's id in the refund's metadata let it be made only once.
+"""
+
+import logging
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q, Sum
+from django.utils import timezone
+
+from accounts.errors import Conflict, InvalidField, UpstreamFailed
+from accounts.models import User
+from billing import claw_backs, ledger, money, parking, returns, stripe_api, stripe_calls, stripe_facts, topups
+from billing.models import CREDIT_KINDS, Entry, EntryKind, Wallet
+from billing.payments import SENTENCE_LENGTH, Refund, RefundState, TopUp, TopUpState
+
+logger = logging.getLogger(__name__)
+
+FIRST_LOOK_AFTER = timedelta(minutes=2)
+NEXT_LOOK_AFTER = timedelta(minutes=15)
+SWEEP_COUNT = 100
+
+REFUSED = "Our payment provider refused the refund. The money is back on your balance."
+NOTED = "The refund is noted. The payment service does not answer at the moment; the refund is made as soon as it does."
+FAILED_LATER = "The bank did not take the refund. The money is back on your balance."
+SPENT = "This money has been spent or is set aside for work that is under way."
+
+
+@dataclass(frozen=True, slots=True)
+class Refundable:
+    """How much of a top-up its payer may have back, and until when; None if it was never paid."""
+
+    amount_cents: int
+    until: datetime | None
+
+
+# --- Asking for one --------------------------------------------------------------------------------------------------
+
+
+def refundable(topup: TopUp, *, now: datetime | None = None) -> Refundable:
+    """Return what is unspent of a top-up, if it is young enough: the money that came first is spent first, and of one
+    top-up its bonus last. Nothing while a dispute or a debt freezes the wallet."""
+    now = now or timezone.now()
+    if topup.paid_at is None:
+        return Refundable(0, None)
+    until = topup.paid_at + timedelta(days=settings.REFUND_DAYS)
+    wallet = ledger.wallet_of(topup.organization)
+    if now > until or wallet.is_frozen:
+        return Refundable(0, until)
+    returned_cents = claw_backs.returned_cents(topup)
+    unspent_micros = returns.unspent_micros(
+        received_micros=(topup.amount_cents + topup.bonus_cents) * money.MICROS_PER_CENT,
+        clawed_micros=claw_backs.taken_micros(topup),
+        available_micros=wallet.available_micros,
+        later_micros=_later_micros(topup, wallet=wallet),
+    )
+    amount_cents = returns.refundable_cents(
+        paid_cents=topup.amount_cents,
+        bonus_cents=topup.bonus_cents,
+        returned_cents=returned_cents,
+        unspent_micros=unspent_micros,
+    )
+    return Refundable(amount_cents, until)
+
+
+def request(topup: TopUp, *, person: User, amount_cents: int | None = None, token: uuid.UUID | None = None) -> Refund:
+    """Give a customer the unspent part of a top-up back, or so much of it.
+
+    token: of the form that asked; asked again with the same, it is the same refund.
+    Raises Conflict if nothing can be given back, InvalidField if less than that can, UpstreamFailed if Stripe refuses
+    or does not answer. If it does not answer, the money stays set aside and the clock goes on asking.
+    Waits for the network: call it outside of transactions.
+    """
+    with transaction.atomic(durable=True):
+        topup = TopUp.objects.select_for_update(no_key=True).get(pk=topup.pk)
+        if token and (earlier := _earlier(topup, token=token)):
+            return earlier
+        most = refundable(topup)
+        if most.amount_cents == 0:
+            raise Conflict(_why_nothing(topup, until=most.until))
+        if amount_cents is None:
+            amount_cents = most.amount_cents
+        if not 0 < amount_cents <= most.amount_cents:
+            shown = money.display_text(most.amount_cents * money.MICROS_PER_CENT)
+            raise InvalidField("amount_cents", f"Up to {shown} of this payment can be refunded.")
+        refund = _set_aside(topup, person=person, amount_cents=amount_cents, token=token)
+    return _ask(refund)
+
+
+def start(topup: TopUp, *, person: User, amount_cents: int, token: uuid.UUID | None = None) -> Refund:
+    """Give back what an operator decides, however old the top-up is, as long as the balance bears it.
+
+    token: as for `request`.
+    Raises Conflict if the balance does not, InvalidField if more than what is left of the payment is asked for,
+    UpstreamFailed as `request` does. Waits for the network: call it outside of transactions.
+    """
+    with transaction.atomic(durable=True):
+        topup = TopUp.objects.select_for_update(no_key=True).get(pk=topup.pk)
+        if token and (earlier := _earlier(topup, token=token)):
+            return earlier
+        if not topup.is_paid:
+            raise Conflict("This top-up was not paid.")
+        if not 0 < amount_cents <= left_cents(topup):
+            left = money.display_text(left_cents(topup) * money.MICROS_PER_CENT)
+            raise InvalidField("amount_cents", f"{left} of this payment can be refunded.")
+        refund = _set_aside(topup, person=person, amount_cents=amount_cents, token=token)
+    return _ask(refund)
+
+
+def _earlier(topup: TopUp, *, token: uuid.UUID) -> Refund | None:
+    """Return the refund that was asked for with this token before. Raises Conflict if it was of another payment."""
+    earlier = Refund.objects.filter(pk=token).first()
+    if earlier is not None and earlier.topup_id != topup.pk:
+        raise Conflict("This form was sent for another payment. Open the page of the refund again.")
+    return earlier
+
+
+def left_cents(topup: TopUp) -> int:
+    """Return how much of a top-up has not gone back, spent or not; nothing of one that was not paid."""
+    return max(0, topup.amount_cents - claw_backs.returned_cents(topup)) if topup.is_paid else 0
+
+
+def sweep(*, now: datetime | None = None) -> int:
+    """Finish refunds that were begun and that Stripe has not been heard about. Returns how many were looked at.
+
+    Waits for the network, with no transaction open. Any number of clocks may do so at once.
+    """
+    now = now or timezone.now()
+    due = Refund.objects.filter(
+        Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_LOOK_AFTER),
+        state=RefundState.REQUESTED,
+        created_at__lte=now - FIRST_LOOK_AFTER,
+    )
+    looked_count = 0
+    for refund in due.select_related("topup").order_by(F("checked_at").asc(nulls_first=True), "created_at")[
+        :SWEEP_COUNT
+    ]:
+        Refund.objects.filter(pk=refund.pk).update(checked_at=now)
+        looked_count += 1
+        try:
+            # What was made in spite of a lost answer is found by its metadata, also when Stripe has forgotten the
+            # idempotency key (after 24 hours or more: docs.stripe.com/api/idempotent_requests, read 2026-11-20).
+            if not _find(refund):
+                _ask(refund)
+        except UpstreamFailed:
+            logger.warning("Stripe did not take refund %s.", refund.pk)
+            # The others have their turn in the next round, before this one: a silent Stripe must not be waited for
+            # as often as there are refunds.
+            break
+        except Exception:  # One that cannot be finished must not stop the others.
+            logger.exception("Refund %s could not be finished.", refund.pk)
+    return looked_count
+
+
+# --- What Stripe says ------------------------------------------------------------------------------------------------
+
+
+def record(fact: stripe_facts.Refund) -> Refund | None:
+    """Bring rows and book in step with a refund at Stripe, whoever made it; told again, or late, it changes nothing.
+
+    Returns the row, or None if the refund was parked. Raises TopUpUnknown if its payment has not been credited yet.
+    """
+    with transaction.atomic():
+        try:
+            topup = topups.paid_with(fact.payment_intent_id)
+        except topups.TopUpUnknown:
+            # What an operator does about a parked payment: sent again, it would be refused for three days.
+            if parking.park_of_parked(
+                payment_intent_id=fact.payment_intent_id, subject="refund", stripe_id=fact.stripe_id
+            ):
+                return None
+            raise
+        refund = _row(topup, fact)
+        if fault := _fault(topup, refund, fact):
+            reason, explanation = fault
+            parking.park(
+                subject="refund", stripe_id=fact.stripe_id, reason=reason, explanation=explanation, topup=topup
+            )
+            return None
+        if refund is None:
+            return _record_new(topup, fact)
+        if refund.stripe_id is None:
+            refund.stripe_id = fact.stripe_id
+            refund.save(update_fields=["stripe_id"])
+        if refund.state == RefundState.FAILED:
+            # For good: events of its earlier life may come after.
+            return refund
+        if fact.has_failed:
+            _give_back(refund, failure=FAILED_LATER)
+        elif fact.status == "succeeded" or refund.state == RefundState.REQUESTED:
+            refund.state = RefundState.SUCCEEDED if fact.status == "succeeded" else RefundState.PENDING
+            refund.ended_at = timezone.now() if fact.status == "succeeded" else None
+            refund.save(update_fields=["state", "ended_at"])
+    return refund
+
+
+def _record_new(topup: TopUp, fact: stripe_facts.Refund) -> Refund:
+    """Take over a refund that was made in Stripe's dashboard."""
+    refund = Refund(
+        topup=topup,
+        stripe_id=fact.stripe_id,
+        reference=f"refund:{fact.stripe_id}",
+        amount_cents=fact.amount_cents,
+        state=RefundState.SUCCEEDED if fact.status == "succeeded" else RefundState.PENDING,
+    )
+    if fact.has_failed:
+        # We hear of it when it is over: nothing was taken, so nothing is given back.
+        refund.state, refund.failure, refund.ended_at = RefundState.FAILED, FAILED_LATER, timezone.now()
+    refund.save(force_insert=True)
+    if refund.has_our_money:
+        claw_backs.take(topup, refund)
+        if claw_backs.returned_cents(topup) > topup.amount_cents:
+            parking.park_too_much(topup, subject="refund", stripe_id=fact.stripe_id)
+    return refund
+
+
+def _row(topup: TopUp, fact: stripe_facts.Refund) -> Refund | None:
+    known = topup.refunds.filter(stripe_id=fact.stripe_id).first()
+    if known is not None or not fact.refund_id:
+        return known
+    try:
+        # One that we gave up, and that Stripe made all the same, is as good as made in the dashboard.
+        return topup.refunds.filter(pk=uuid.UUID(fact.refund_id), stripe_id=None, state=RefundState.REQUESTED).first()
+    except ValueError:
+        return None
+
+
+def _fault(topup: TopUp, refund: Refund | None, fact: stripe_facts.Refund) -> tuple[str, str] | None:
+    if fact.currency.lower() != topup.currency:
+        return "wrong_currency", f"Refunded in {fact.currency}, paid in {topup.currency}."
+    if refund is not None and refund.amount_cents != fact.amount_cents:
+        return "wrong_amount", f"Refunded {fact.amount_cents} cents, known as {refund.amount_cents}."
+    return None
+
+
+# --- Asking Stripe ---------------------------------------------------------------------------------------------------
+
+
+def _set_aside(topup: TopUp, *, person: User, amount_cents: int, token: uuid.UUID | None) -> Refund:
+    """Take a refund's money out of the book. Inside the transaction that this refuses if the money is not there."""
+    refund = Refund(id=token or uuid.uuid4(), topup=topup, person=person, amount_cents=amount_cents)
+    refund.reference = f"refund:{refund.pk}"
+    refund.save(force_insert=True)
+    claw_backs.take(topup, refund)
+    # The ledger has the wallet locked since it took the money: nothing can come between.
+    wallet = Wallet.objects.of(topup.organization).get()
+    if wallet.available_micros < 0:
+        raise Conflict(SPENT)
+    return refund
+
+
+def _ask(refund: Refund) -> Refund:
+    """Ask Stripe for a refund that is set aside, and act on the answer."""
+    topup = refund.topup
+    try:
+        made = stripe_calls.create_refund(
+            payment_intent_id=topup.payment_intent_id, amount_cents=refund.amount_cents, refund_id=str(refund.pk)
+        )
+    except stripe_api.StripeFailed as error:
+        raise UpstreamFailed(NOTED) from error
+    except (stripe_api.StripeRefused, stripe_api.StripeMissing) as error:
+        # Refused, perhaps because an earlier call, whose answer was lost, has made it.
+        if not _find(refund):
+            _give_up(refund)
+            raise UpstreamFailed(REFUSED) from error
+    else:
+        record(stripe_facts.refund(made))
+    refund.refresh_from_db()
+    return refund
+
+
+def _find(refund: Refund) -> bool:
+    """Record the refund if Stripe has one with the row's id in its metadata."""
+    try:
+        made_refunds = stripe_calls.list_refunds(payment_intent_id=refund.topup.payment_intent_id)
+    except (stripe_api.StripeRefused, stripe_api.StripeMissing):
+        # It does not know the payment, so no refund of it either.
+        return False
+    for made in made_refunds:
+        fact = stripe_facts.refund(made)
+        if fact.refund_id == str(refund.pk):
+            record(fact)
+            return True
+    return False
+
+
+def _give_up(refund: Refund) -> None:
+    with transaction.atomic():
+        TopUp.objects.select_for_update(no_key=True).get(pk=refund.topup_id)
+        refund.refresh_from_db()
+        # A webhook may have been faster.
+        if refund.state == RefundState.REQUESTED:
+            _give_back(refund, failure=REFUSED)
+
+
+# --- Inside the lock -------------------------------------------------------------------------------------------------
+
+
+def _give_back(refund: Refund, *, failure: str) -> None:
+    refund.state = RefundState.FAILED
+    refund.failure = failure[:SENTENCE_LENGTH]
+    refund.ended_at = timezone.now()
+    refund.save(update_fields=["state", "failure", "ended_at"])
+    claw_backs.restore(refund.topup, refund)
+
+
+def _later_micros(topup: TopUp, *, wallet: Wallet) -> int:
+    """Return what came after a top-up, less what of that went back."""
+    posted = Entry.objects.filter(kind=EntryKind.PAYMENT, reference=topup.reference).first()
+    if posted is None:
+        return 0
+    came = wallet.entries.filter(kind__in=CREDIT_KINDS, id__gt=posted.pk).exclude(reference=topup.reference)
+    later_micros: int = came.aggregate(sum=Sum("amount_micros"))["sum"] or 0
+    later = TopUp.objects.of(topup.organization).filter(state=TopUpState.PAID, paid_at__gte=topup.paid_at)
+    return later_micros - claw_backs.taken_micros_of_all(later.exclude(pk=topup.pk))
+
+
+def _why_nothing(topup: TopUp, *, until: datetime | None) -> str:
+    if until is None:
+        return "This top-up was not paid."
+    if timezone.now() > until:
+        return f"Refunds are possible for {settings.REFUND_DAYS} days after the payment."
+    if ledger.wallet_of(topup.organization).is_frozen:
+        return "Refunds wait until the open dispute or debt of your organization is settled. Please write to us."
+    return SPENT

@@ -1,0 +1,456 @@
+"""What each address of Stripe's API answers: only those that this product asks, each as strict as Stripe is.
+
+Source of names, limits and words: docs.stripe.com/api, read 2026-11-20, and stripe-python 15.6.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from billing.sandbox import payments, shapes
+from billing.sandbox.payments import Impossible, page_url, tell, visible
+from billing.sandbox.store import Missing, State, Thing
+
+ACCOUNT_ID = "acct_sandbox"
+MOST_IN_A_PAGE = 100
+USUAL_IN_A_PAGE = 10
+
+# What may be said of an object after it was made.
+COMMON = {"metadata", "expand"}
+CUSTOMER = COMMON | {"address", "description", "email", "invoice_settings", "name", "phone", "preferred_locales"}
+SESSION = COMMON | {
+    "allow_promotion_codes",
+    "automatic_tax",
+    "billing_address_collection",
+    "cancel_url",
+    "client_reference_id",
+    "currency",
+    "custom_text",
+    "customer",
+    "customer_creation",
+    "customer_email",
+    "customer_update",
+    "expires_at",
+    "invoice_creation",
+    "line_items",
+    "locale",
+    "mode",
+    "payment_intent_data",
+    "payment_method_options",
+    "payment_method_types",
+    "saved_payment_method_options",
+    "submit_type",
+    "success_url",
+    "tax_id_collection",
+    "ui_mode",
+}
+INTENT = COMMON | {
+    "amount",
+    "automatic_payment_methods",
+    "confirm",
+    "currency",
+    "customer",
+    "description",
+    "error_on_requires_action",
+    "off_session",
+    "payment_method",
+    "payment_method_types",
+    "receipt_email",
+    "return_url",
+    "setup_future_usage",
+    "statement_descriptor_suffix",
+}
+INTENT_DATA = {
+    "description",
+    "metadata",
+    "receipt_email",
+    "setup_future_usage",
+    "statement_descriptor",
+    "statement_descriptor_suffix",
+}
+REFUND = COMMON | {"amount", "charge", "instructions_email", "payment_intent", "reason"}
+REFUND_REASONS = {"duplicate", "fraudulent", "requested_by_customer"}
+PAGE = {"created", "ending_before", "expand", "limit", "starting_after"}
+
+# Lists that are sent only when asked for, and of which the sandbox has nothing to tell.
+EMPTY_UNLESS_TOLD = {"discounts", "refunds", "sources", "subscriptions", "tax_ids"}
+
+KINDS = {
+    "balance_transactions": "balance_transaction",
+    "charges": "charge",
+    "checkout/sessions": "checkout.session",
+    "customers": "customer",
+    "disputes": "dispute",
+    "events": "event",
+    "invoices": "invoice",
+    "payment_intents": "payment_intent",
+    "payment_methods": "payment_method",
+    "refunds": "refund",
+}
+FILTERS = {
+    "balance_transactions": {"source", "type"},
+    "charges": {"customer", "payment_intent"},
+    "checkout/sessions": {"customer", "payment_intent", "status"},
+    "customers": {"email"},
+    "disputes": {"charge", "payment_intent"},
+    "events": {"type", "types"},
+    "invoices": {"customer", "status"},
+    "payment_intents": {"customer"},
+    "payment_methods": {"allow_redisplay", "customer", "type"},
+    "refunds": {"charge", "payment_intent"},
+}
+UPDATES = {
+    "charges": COMMON | {"description", "receipt_email"},
+    "checkout/sessions": COMMON,
+    "customers": CUSTOMER,
+    "payment_intents": COMMON | {"description", "receipt_email"},
+    "payment_methods": COMMON | {"allow_redisplay"},
+    "refunds": COMMON,
+}
+
+
+class Refusal(Exception):
+    """Stripe answers with an error; nothing has been changed."""
+
+    def __init__(
+        self, message: str, *, status: int = 400, kind: str = "invalid_request_error", code: str = "", param: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = {"type": kind, "message": message}
+        self.error |= {"code": code} if code else {}
+        self.error |= {"param": param} if param else {}
+
+
+def answer(state: State, method: str, path: str, params: Thing) -> tuple[int, Thing]:
+    """Return HTTP status and body. Raises Refusal."""
+    for wanted, pattern, handler in ROUTES:
+        match = re.fullmatch(pattern, path)
+        if wanted == method and match:
+            try:
+                done = handler(state, params, **match.groupdict())
+            except Missing as error:
+                raise Refusal(f"No such object: '{error}'", status=404, code="resource_missing", param="id") from error
+            except Impossible as error:
+                raise Refusal(str(error), code=error.code) from error
+            if isinstance(done, tuple):
+                return done
+            return 200, _expanded(state, done, params.get("expand") or [])
+    raise Refusal(f"Unrecognized request URL ({method}: {path}).", status=404)
+
+
+# --- Any object ------------------------------------------------------------------------------------------------------
+
+
+def _retrieve(state: State, params: Thing, *, kind: str, thing_id: str) -> Thing:
+    _only(params, {"expand"})
+    thing = state.get(thing_id, kind=KINDS[kind])
+    return payments.expire_if_late(state, thing) if kind == "checkout/sessions" else thing
+
+
+def _list(state: State, params: Thing, *, kind: str) -> Thing:
+    _only(params, PAGE | FILTERS[kind])
+    things = state.list(KINDS[kind])
+    for name in FILTERS[kind] & params.keys():
+        if name == "types":
+            things = [thing for thing in things if thing["type"] in params["types"]]
+        else:
+            things = [thing for thing in things if thing[name] == params[name]]
+    for word, number in (params.get("created") or {}).items():
+        things = [thing for thing in things if _is_in_time(thing["created"], word, _whole(number, "created"))]
+    if "starting_after" in params:
+        ids = [thing["id"] for thing in things]
+        if params["starting_after"] not in ids:
+            raise Missing(params["starting_after"])
+        things = things[ids.index(params["starting_after"]) + 1 :]
+    limit = _whole(params.get("limit", str(USUAL_IN_A_PAGE)), "limit")
+    if not 1 <= limit <= MOST_IN_A_PAGE:
+        raise Refusal(f"Limit must be between 1 and {MOST_IN_A_PAGE}", param="limit")
+    return shapes.page_of(things[:limit], url=f"/v1/{kind}", has_more=len(things) > limit)
+
+
+def _update(state: State, params: Thing, *, kind: str, thing_id: str) -> Thing:
+    if kind not in UPDATES:
+        raise Refusal(f"Unrecognized request URL (POST: /v1/{kind}/{thing_id}).", status=404)
+    _only(params, UPDATES[kind])
+    thing = state.get(thing_id, kind=KINDS[kind])
+    changed = {name: value for name, value in params.items() if name not in COMMON}
+    for name, value in changed.items():
+        thing[name] = {**thing[name], **value} if isinstance(value, dict) and isinstance(thing[name], dict) else value
+    # An empty value takes a key of the metadata away.
+    metadata = {**thing["metadata"], **_metadata(params)}
+    thing["metadata"] = {name: value for name, value in metadata.items() if value}
+    state.put(thing)
+    if kind == "customers":
+        tell(state, "customer.updated", thing)
+    return thing
+
+
+def _account(state: State, params: Thing) -> Thing:
+    return shapes.account(ACCOUNT_ID)
+
+
+# --- Customers and their cards ---------------------------------------------------------------------------------------
+
+
+def _create_customer(state: State, params: Thing) -> Thing:
+    _only(params, CUSTOMER)
+    fields = {name: value for name, value in params.items() if name not in COMMON | {"invoice_settings"}}
+    fields["metadata"] = _metadata(params)
+    customer = state.put(shapes.customer(state.new_id("cus"), now=state.now, fields=fields))
+    tell(state, "customer.created", customer)
+    return customer
+
+
+def _cards_of(state: State, params: Thing, *, customer_id: str) -> Thing:
+    state.get(customer_id, kind="customer")
+    return _list(state, {**params, "customer": customer_id}, kind="payment_methods")
+
+
+def _detach(state: State, params: Thing, *, thing_id: str) -> Thing:
+    _only(params, {"expand"})
+    method = state.get(thing_id, kind="payment_method")
+    if method["customer"] is None:
+        raise Refusal("The payment method you provided is not attached to a customer so detachment is impossible.")
+    previous, method["customer"] = {"customer": method["customer"]}, None
+    tell(state, "payment_method.detached", state.put(method), previous=previous)
+    return method
+
+
+# --- Checkout --------------------------------------------------------------------------------------------------------
+
+
+def _create_session(state: State, params: Thing) -> Thing:
+    _only(params, SESSION)
+    if params.get("mode") != "payment":
+        raise Refusal("The sandbox sells in mode 'payment' only.", param="mode")
+    if not params.get("success_url"):
+        raise Refusal("You must pass `success_url`.", code="parameter_missing", param="success_url")
+    if params.get("customer") and params.get("customer_email"):
+        raise Refusal("You may only specify one of these parameters: customer, customer_email.", param="customer")
+    if params.get("customer"):
+        state.get(params["customer"], kind="customer")
+    wishes = params.get("payment_intent_data") or {}
+    _only(wishes, INTENT_DATA, prefix="payment_intent_data")
+    items = _items(state, params.get("line_items"))
+    amount = _amount(sum(item["amount"] * item["quantity"] for item in items), items[0]["currency"])
+    expires_at = _whole(params.get("expires_at", str(state.now + shapes.SESSION_SECONDS)), "expires_at")
+    # A minute's grace for a caller whose clock is not ours.
+    if not shapes.SHORTEST_SESSION_SECONDS - 60 <= expires_at - state.now <= shapes.SESSION_SECONDS + 60:
+        raise Refusal(
+            "The `expires_at` timestamp must be 30 minutes to 24 hours from Checkout Session creation.",
+            param="expires_at",
+        )
+    taken = SESSION - COMMON - {"currency", "customer_update", "line_items", "mode", "payment_intent_data", "ui_mode"}
+    fields = {name: _typed(value) for name, value in params.items() if name in taken}
+    session_id = state.new_id("cs_test")
+    session = shapes.session(
+        session_id,
+        now=state.now,
+        amount=amount,
+        currency=items[0]["currency"],
+        url=page_url("pay", session_id),
+        fields=fields | {"expires_at": expires_at, "metadata": _metadata(params)},
+    )
+    if session["customer"]:
+        session["customer_creation"] = None
+    session["line_items"] = shapes.line_items(session_id, items)
+    session["_wishes"] = {
+        "description": wishes.get("description"),
+        "metadata": _metadata(wishes),
+        "receipt_email": wishes.get("receipt_email"),
+        "setup_future_usage": wishes.get("setup_future_usage"),
+    }
+    return state.put(session)
+
+
+def _items(state: State, given: Any) -> list[Thing]:
+    if not isinstance(given, list) or not given:
+        raise Refusal("You must pass `line_items`.", code="parameter_missing", param="line_items")
+    items = []
+    for number, line in enumerate(given):
+        price = line.get("price_data") or {}
+        at = f"line_items[{number}][price_data]"
+        if not price.get("currency") or "unit_amount" not in price:
+            raise Refusal(f"Missing required param: {at}.", code="parameter_missing", param=at)
+        items.append(
+            {
+                "id": state.new_id("li"),
+                "description": (price.get("product_data") or {}).get("name") or "",
+                "amount": _whole(price["unit_amount"], f"{at}[unit_amount]"),
+                "currency": price["currency"],
+                "quantity": _whole(line.get("quantity", "1"), f"line_items[{number}][quantity]"),
+            }
+        )
+    return items
+
+
+def _expire_session(state: State, params: Thing, *, thing_id: str) -> Thing:
+    _only(params, {"expand"})
+    return payments.expire_session(state, state.get(thing_id, kind="checkout.session"))
+
+
+# --- Payments without a page -----------------------------------------------------------------------------------------
+
+
+def _create_intent(state: State, params: Thing) -> Thing | tuple[int, Thing]:
+    _only(params, INTENT)
+    currency = params.get("currency") or ""
+    if not currency:
+        raise Refusal("Missing required param: currency.", code="parameter_missing", param="currency")
+    amount = _amount(_whole(params.get("amount", ""), "amount"), currency)
+    is_confirmed, is_off_session = _flag(params.get("confirm")), _flag(params.get("off_session"))
+    if is_off_session and not is_confirmed:
+        raise Refusal("You can only pass `off_session` when you confirm at once.", param="off_session")
+    method = state.get(params["payment_method"], kind="payment_method") if params.get("payment_method") else None
+    if params.get("customer"):
+        state.get(params["customer"], kind="customer")
+    if method and method["customer"] != params.get("customer"):
+        raise Refusal(
+            f"The PaymentMethod {method['id']} does not belong to the Customer of this payment.", param="payment_method"
+        )
+    if is_confirmed and method is None:
+        raise Refusal(
+            "You cannot confirm this PaymentIntent because it's missing a payment method.",
+            code="payment_intent_unexpected_state",
+        )
+    fields: Thing = {name: params[name] for name in ("customer", "description", "receipt_email") if name in params}
+    fields |= {"metadata": _metadata(params), "setup_future_usage": params.get("setup_future_usage")}
+    intent = shapes.payment_intent(state.new_id("pi"), now=state.now, amount=amount, currency=currency, fields=fields)
+    tell(state, "payment_intent.created", state.put(intent))
+    if not is_confirmed or method is None:
+        return intent
+    failure = payments.pay_intent(state, intent, method=method, is_off_session=is_off_session)
+    if failure is None:
+        return intent
+    # The failed payment stays, unlike with every other error.
+    return 402, {"error": {"type": "card_error", "doc_url": "https://stripe.com/docs/error-codes", **failure}}
+
+
+def _cancel_intent(state: State, params: Thing, *, thing_id: str) -> Thing:
+    _only(params, {"cancellation_reason", "expand"})
+    intent = state.get(thing_id, kind="payment_intent")
+    if intent["status"] in {"succeeded", "canceled", "processing"}:
+        raise Refusal(
+            f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}.",
+            code="payment_intent_unexpected_state",
+        )
+    intent |= {"status": "canceled", "canceled_at": state.now}
+    intent["cancellation_reason"] = params.get("cancellation_reason")
+    tell(state, "payment_intent.canceled", state.put(intent))
+    return intent
+
+
+# --- Refunds ---------------------------------------------------------------------------------------------------------
+
+
+def _create_refund(state: State, params: Thing) -> Thing:
+    _only(params, REFUND)
+    if params.get("reason") and params["reason"] not in REFUND_REASONS:
+        raise Refusal(f"Invalid reason: must be one of {', '.join(sorted(REFUND_REASONS))}", param="reason")
+    charge_id = params.get("charge")
+    if params.get("payment_intent"):
+        charge_id = state.get(params["payment_intent"], kind="payment_intent")["latest_charge"]
+    if not charge_id:
+        raise Refusal(
+            "One of the following params should be provided for this request: payment_intent or charge.",
+            code="parameter_missing",
+        )
+    amount = _whole(params["amount"], "amount") if "amount" in params else None
+    if amount is not None and amount < 1:
+        raise Refusal("Invalid positive integer", code="parameter_invalid_integer", param="amount")
+    fields = {"metadata": _metadata(params), "reason": params.get("reason")}
+    return payments.refund(state, state.get(charge_id, kind="charge"), amount=amount, fields=fields)
+
+
+# --- Reading parameters ----------------------------------------------------------------------------------------------
+
+
+def _only(params: Thing, known: set[str], *, prefix: str = "") -> None:
+    for name in params:
+        if name not in known:
+            shown = f"{prefix}[{name}]" if prefix else name
+            raise Refusal(f"Received unknown parameter: {shown}", code="parameter_unknown", param=shown)
+
+
+def _whole(text: Any, param: str) -> int:
+    try:
+        return int(text)
+    except (TypeError, ValueError) as error:
+        raise Refusal(f"Invalid integer: {text}", code="parameter_invalid_integer", param=param) from error
+
+
+def _amount(amount: int, currency: str) -> int:
+    if currency != "usd":
+        raise Refusal(f"The sandbox takes usd only, not {currency}.", param="currency")
+    if amount < shapes.MINIMUM_CENTS:
+        raise Refusal("The amount must be at least $0.50 usd.", code="amount_too_small", param="amount")
+    if amount > shapes.MAXIMUM_CENTS:
+        raise Refusal("Amount must be no more than $999,999.99", code="amount_too_large", param="amount")
+    return amount
+
+
+def _metadata(params: Thing) -> dict[str, str]:
+    """Return the metadata: at most 50 keys of 40 characters, values of 500 (docs.stripe.com/api/metadata)."""
+    metadata: dict[str, str] = params.get("metadata") or {}
+    if len(metadata) > 50 or any(len(name) > 40 or len(value) > 500 for name, value in metadata.items()):
+        raise Refusal(
+            "Metadata has at most 50 keys of up to 40 characters, with values of up to 500.", param="metadata"
+        )
+    return metadata
+
+
+def _flag(text: str | None) -> bool:
+    return text == "true"
+
+
+def _typed(value: Any) -> Any:
+    """Return true and false as such, all the way down."""
+    if isinstance(value, dict):
+        return {name: _typed(part) for name, part in value.items()}
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+def _is_in_time(created: int, word: str, number: int) -> bool:
+    return {"gt": created > number, "gte": created >= number, "lt": created < number, "lte": created <= number}[word]
+
+
+# --- Showing -------------------------------------------------------------------------------------------------------
+
+
+def _expanded(state: State, thing: Thing, paths: list[str]) -> Thing:
+    """Return what is shown of the object, with references replaced by what they point to."""
+    if thing["object"] == "list":
+        inner = [path.removeprefix("data.") for path in paths if path.startswith("data.")]
+        return {**thing, "data": [_expanded(state, part, inner) for part in thing["data"]]}
+    shown: Thing = dict(visible(thing))
+    for first in {path.partition(".")[0] for path in paths}:
+        rest = [path.partition(".")[2] for path in paths if path.startswith(f"{first}.")]
+        value = thing.get(first)
+        found = state.find(value) if isinstance(value, str) else value
+        if isinstance(found, dict) and "object" in found:
+            shown[first] = _expanded(state, found, rest)
+        elif first in EMPTY_UNLESS_TOLD:
+            shown[first] = shapes.page_of([], url="")
+        elif first not in thing:
+            raise Refusal(f"This property cannot be expanded ({first}).", param="expand")
+    return shown
+
+
+Handler = Callable[..., Thing | tuple[int, Thing]]
+_KIND = rf"(?P<kind>{'|'.join(KINDS)})"
+_ID = r"(?P<thing_id>[\w-]+)"
+ROUTES: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", r"/v1/account", _account),
+    ("POST", r"/v1/customers", _create_customer),
+    ("GET", r"/v1/customers/(?P<customer_id>\w+)/payment_methods", _cards_of),
+    ("POST", rf"/v1/payment_methods/{_ID}/detach", _detach),
+    ("POST", r"/v1/checkout/sessions", _create_session),
+    ("POST", rf"/v1/checkout/sessions/{_ID}/expire", _expire_session),
+    ("POST", r"/v1/payment_intents", _create_intent),
+    ("POST", rf"/v1/payment_intents/{_ID}/cancel", _cancel_intent),
+    ("POST", r"/v1/refunds", _create_refund),
+    ("GET", rf"/v1/{_KIND}", _list),
+    ("GET", rf"/v1/{_KIND}/{_ID}", _retrieve),
+    ("POST", rf"/v1/{_KIND}/{_ID}", _update),
+)

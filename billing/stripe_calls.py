@@ -1,0 +1,185 @@
+"""What we ask of Stripe: one function for each question, plain JSON objects back.
+
+All wait for the network and must be called outside of transactions. All raise NotConfigured, and
+`stripe_api.StripeFailed` when Stripe does not answer as it should; each says what else.
+"""
+
+import hashlib
+from typing import Any, cast
+
+from django.conf import settings
+
+from accounts import connections
+from accounts.models import Organization, Role
+from billing import stripe_api
+from billing.payments import Customer, TopUp
+from billing.stripe_facts import REFUND_KEY, TOPUP_KEY
+
+PRODUCT_NAME = "Voxsite credit"
+PAGE_COUNT = 100
+CLOCK_SKEW_SECONDS = 3600
+
+
+def create_checkout(topup: TopUp, *, success_url: str, cancel_url: str) -> dict[str, Any]:
+    """Return a new Checkout Session for a top-up, the same one when asked again."""
+    customer_id = customer_of(topup.organization)
+    metadata = {TOPUP_KEY: str(topup.pk)}
+    intent: dict[str, Any] = {"metadata": metadata, "description": PRODUCT_NAME}
+    if topup.save_card:
+        intent["setup_future_usage"] = "off_session"
+    connections.release()
+    with stripe_api.calling() as stripe:
+        session = stripe.v1.checkout.sessions.create(
+            # The types of stripe-python know neither our dictionaries nor "name": "auto".
+            params=cast(
+                "Any",
+                {
+                    "mode": "payment",
+                    "customer": customer_id,
+                    "client_reference_id": str(topup.pk),
+                    "metadata": metadata,
+                    "line_items": [
+                        {
+                            "quantity": 1,
+                            "price_data": {
+                                "currency": topup.currency,
+                                "unit_amount": topup.amount_cents,
+                                "product_data": {"name": PRODUCT_NAME},
+                            },
+                        }
+                    ],
+                    "payment_intent_data": intent,
+                    "invoice_creation": {"enabled": True, "invoice_data": {"metadata": metadata}},
+                    "tax_id_collection": {"enabled": True},
+                    # What Stripe asks for to collect a tax ID of a customer that exists.
+                    "customer_update": {"name": "auto", "address": "auto"},
+                    "success_url": success_url,
+                    "cancel_url": cancel_url,
+                },
+            ),
+            options={"idempotency_key": f"topup-{topup.pk}"},
+        )
+    return session.to_dict()
+
+
+def retrieve_checkout(session_id: str) -> dict[str, Any]:
+    """Return a Checkout Session with its charge and invoice. Raises StripeMissing."""
+    connections.release()
+    with stripe_api.calling() as stripe:
+        session = stripe.v1.checkout.sessions.retrieve(
+            session_id, params={"expand": ["payment_intent.latest_charge", "invoice"]}
+        )
+    return session.to_dict()
+
+
+def charge_card(topup: TopUp) -> dict[str, Any]:
+    """Charge the card of an automatic top-up while nobody is there. Returns the PaymentIntent, the same when repeated.
+
+    Raises CardDeclined, StripeRefused.
+    """
+    customer_id = customer_of(topup.organization)
+    connections.release()
+    with stripe_api.calling() as stripe:
+        intent = stripe.v1.payment_intents.create(
+            params={
+                "amount": topup.amount_cents,
+                "currency": topup.currency,
+                "customer": customer_id,
+                "payment_method": topup.payment_method_id,
+                "off_session": True,
+                "confirm": True,
+                "description": PRODUCT_NAME,
+                "metadata": {TOPUP_KEY: str(topup.pk)},
+                "expand": ["latest_charge"],
+            },
+            options={"idempotency_key": f"topup-{topup.pk}"},
+        )
+    return intent.to_dict()
+
+
+def find_charge_of_card(topup: TopUp) -> dict[str, Any] | None:
+    """Return the PaymentIntent that `charge_card` made for a top-up, or None if it made none."""
+    customer = Customer.objects.filter(organization=topup.organization).first()
+    if customer is None:
+        return None
+    earliest = topup.created_at.timestamp() - CLOCK_SKEW_SECONDS
+    connections.release()
+    with stripe_api.calling() as stripe:
+        page = stripe.v1.payment_intents.list(params={"customer": customer.stripe_id, "limit": PAGE_COUNT})
+        # Newest first.
+        for made in page.auto_paging_iter():
+            intent = made.to_dict()
+            if intent["created"] < earliest:
+                break
+            if (intent.get("metadata") or {}).get(TOPUP_KEY) == str(topup.pk):
+                return intent
+    return None
+
+
+def retrieve_payment_intent(payment_intent_id: str) -> dict[str, Any]:
+    """Return a PaymentIntent with its charge. Raises StripeMissing."""
+    connections.release()
+    with stripe_api.calling() as stripe:
+        intent = stripe.v1.payment_intents.retrieve(payment_intent_id, params={"expand": ["latest_charge"]})
+    return intent.to_dict()
+
+
+def create_refund(*, payment_intent_id: str, amount_cents: int, refund_id: str) -> dict[str, Any]:
+    """Return a new refund of a part of a payment, the same one when asked again. Raises StripeRefused.
+
+    refund_id: of our row.
+    """
+    connections.release()
+    with stripe_api.calling() as stripe:
+        refund = stripe.v1.refunds.create(
+            params={
+                "payment_intent": payment_intent_id,
+                "amount": amount_cents,
+                "reason": "requested_by_customer",
+                "metadata": {REFUND_KEY: refund_id},
+            },
+            options={"idempotency_key": f"refund-{refund_id}"},
+        )
+    return refund.to_dict()
+
+
+def list_refunds(*, payment_intent_id: str) -> list[dict[str, Any]]:
+    """Return all refunds of a payment, newest first."""
+    connections.release()
+    with stripe_api.calling() as stripe:
+        page = stripe.v1.refunds.list(params={"payment_intent": payment_intent_id, "limit": PAGE_COUNT})
+        return [refund.to_dict() for refund in page.auto_paging_iter()]
+
+
+def detach_card(payment_method_id: str) -> None:
+    """Have Stripe forget a card. One that it does not know any more is forgotten already."""
+    connections.release()
+    try:
+        with stripe_api.calling() as stripe:
+            stripe.v1.payment_methods.detach(payment_method_id)
+    except (stripe_api.StripeMissing, stripe_api.StripeRefused):
+        # "The payment method you provided is not attached to a customer": an earlier call did it.
+        return
+
+
+def customer_of(organization: Organization) -> str:
+    """Return Stripe's id of an organization, made on first need."""
+    known = Customer.objects.filter(organization=organization).first()
+    if known is not None:
+        return known.stripe_id
+    owner = organization.memberships.filter(role=Role.OWNER).order_by("created_at", "pk").first()
+    email = owner.user.email if owner else ""
+    # Part of the key: repeated with another name or address, the same key would be refused.
+    details = hashlib.sha256(f"{organization.name}\n{email}".encode()).hexdigest()[:8]
+    connections.release()
+    with stripe_api.calling() as stripe:
+        customer = stripe.v1.customers.create(
+            params={
+                "name": organization.name,
+                **({"email": email} if email else {}),
+                "metadata": {"organization_id": str(organization.pk), "site": settings.SITE_URL},
+            },
+            options={"idempotency_key": f"customer-{organization.pk}-{details}"},
+        )
+    # Two at once were given the same one by Stripe.
+    return Customer.objects.get_or_create(organization=organization, defaults={"stripe_id": customer.id})[0].stripe_id

@@ -1,0 +1,226 @@
+"""What Stripe's objects say, in our words. Pure: JSON objects in, frozen values out; asks nobody and decides nothing.
+
+Fields as in Stripe's API reference (docs.stripe.com/api: checkout/sessions, payment_intents, charges, refunds and
+disputes; read 2026-11-20). A reference to another object may be its id or, where the caller asked for it, the object.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Stripe's JSON: the boundary where anything may come.
+StripeObject = Mapping[str, Any]
+
+# Which row of ours an object belongs to; set on everything that we make at Stripe.
+TOPUP_KEY = "topup_id"
+REFUND_KEY = "refund_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """What the payer wants to keep; empty where Stripe has not said."""
+
+    receipt_url: str = ""
+    invoice_url: str = ""
+    invoice_pdf_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A payment method that Stripe keeps for us, with what may be shown of it."""
+
+    payment_method_id: str
+    brand: str
+    last4: str
+    expires_month: int | None
+    expires_year: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A payment for a top-up, as a Checkout Session or a PaymentIntent tells of it."""
+
+    # "checkout" or "payment_intent", and its id.
+    subject: str
+    stripe_id: str
+    # Our row's id as Stripe gave it back; "" if there is none.
+    topup_id: str
+    amount_cents: int
+    currency: str
+    is_paid: bool
+    # The payer is done, the bank is not.
+    is_processing: bool
+    # Nobody can pay it any more.
+    is_closed: bool
+    checkout_session_id: str
+    payment_intent_id: str
+    papers: Papers
+    card: Card | None
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """The papers and the card of a payment."""
+
+    topup_id: str
+    payment_intent_id: str
+    papers: Papers
+    card: Card | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """An invoice of a payment that was made."""
+
+    topup_id: str
+    papers: Papers
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Money on its way back to the payer, or back again to us."""
+
+    stripe_id: str
+    # Our row's id, "" if it was made in the dashboard.
+    refund_id: str
+    payment_intent_id: str
+    amount_cents: int
+    currency: str
+    # Stripe's: pending, requires_action, succeeded, failed, canceled.
+    status: str
+    failure: str
+
+    @property
+    def has_failed(self) -> bool:
+        return self.status in {"failed", "canceled"}
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A payer's objection at the bank."""
+
+    stripe_id: str
+    payment_intent_id: str
+    amount_cents: int
+    currency: str
+    # Stripe's: warning_needs_response, needs_response, under_review, won, lost ....
+    status: str
+    reason: str
+
+
+def payment_of_checkout(session: StripeObject) -> Payment:
+    """Read a Checkout Session."""
+    status, payment_status = session.get("status") or "", session.get("payment_status") or "unpaid"
+    intent = session.get("payment_intent")
+    charge = _object(_object(intent).get("latest_charge"))
+    return Payment(
+        subject="checkout",
+        stripe_id=session["id"],
+        topup_id=_metadata(session).get(TOPUP_KEY) or session.get("client_reference_id") or "",
+        amount_cents=session.get("amount_total") or 0,
+        currency=session.get("currency") or "",
+        is_paid=payment_status != "unpaid",
+        is_processing=payment_status == "unpaid" and status == "complete",
+        is_closed=status == "expired",
+        checkout_session_id=session["id"],
+        payment_intent_id=_id(intent),
+        papers=_papers(charge=charge, invoice=_object(session.get("invoice"))),
+        card=_card(charge),
+    )
+
+
+def payment_of_intent(intent: StripeObject) -> Payment:
+    """Read a PaymentIntent."""
+    status = intent.get("status") or ""
+    charge = _object(intent.get("latest_charge"))
+    return Payment(
+        subject="payment_intent",
+        stripe_id=intent["id"],
+        topup_id=_metadata(intent).get(TOPUP_KEY) or "",
+        amount_cents=(intent.get("amount_received") if status == "succeeded" else intent.get("amount")) or 0,
+        currency=intent.get("currency") or "",
+        is_paid=status == "succeeded",
+        is_processing=status == "processing",
+        is_closed=status == "canceled",
+        checkout_session_id="",
+        payment_intent_id=intent["id"],
+        papers=_papers(charge=charge, invoice={}),
+        card=_card(charge),
+    )
+
+
+def charge(charge: StripeObject) -> Charge:
+    """Read a Charge."""
+    return Charge(
+        topup_id=_metadata(charge).get(TOPUP_KEY) or "",
+        payment_intent_id=_id(charge.get("payment_intent")),
+        papers=_papers(charge=charge, invoice={}),
+        card=_card(charge),
+    )
+
+
+def invoice(invoice: StripeObject) -> Invoice:
+    """Read an Invoice."""
+    return Invoice(topup_id=_metadata(invoice).get(TOPUP_KEY) or "", papers=_papers(charge={}, invoice=invoice))
+
+
+def refund(refund: StripeObject) -> Refund:
+    """Read a Refund."""
+    return Refund(
+        stripe_id=refund["id"],
+        refund_id=_metadata(refund).get(REFUND_KEY) or "",
+        payment_intent_id=_id(refund.get("payment_intent")),
+        amount_cents=refund["amount"],
+        currency=refund.get("currency") or "",
+        status=refund.get("status") or "pending",
+        failure=refund.get("failure_reason") or "",
+    )
+
+
+def dispute(dispute: StripeObject) -> Dispute:
+    """Read a Dispute."""
+    return Dispute(
+        stripe_id=dispute["id"],
+        payment_intent_id=_id(dispute.get("payment_intent")),
+        amount_cents=dispute["amount"],
+        currency=dispute.get("currency") or "",
+        status=dispute.get("status") or "",
+        reason=dispute.get("reason") or "",
+    )
+
+
+def _metadata(thing: StripeObject) -> StripeObject:
+    return thing.get("metadata") or {}
+
+
+def _object(reference: object) -> StripeObject:
+    """Return the object itself where Stripe sent it, nothing where it sent its id."""
+    return reference if isinstance(reference, Mapping) else {}
+
+
+def _id(reference: object) -> str:
+    if isinstance(reference, Mapping):
+        return str(reference["id"])
+    return str(reference or "")
+
+
+def _papers(*, charge: StripeObject, invoice: StripeObject) -> Papers:
+    return Papers(
+        receipt_url=charge.get("receipt_url") or "",
+        invoice_url=invoice.get("hosted_invoice_url") or "",
+        invoice_pdf_url=invoice.get("invoice_pdf") or "",
+    )
+
+
+def _card(charge: StripeObject) -> Card | None:
+    shown = _object(_object(charge.get("payment_method_details")).get("card"))
+    payment_method_id = _id(charge.get("payment_method"))
+    if not payment_method_id or not shown:
+        return None
+    return Card(
+        payment_method_id=payment_method_id,
+        brand=shown.get("brand") or "",
+        last4=shown.get("last4") or "",
+        expires_month=shown.get("exp_month"),
+        expires_year=shown.get("exp_year"),
+    )

@@ -1,0 +1,67 @@
+"""Charges as transcription and the chat endpoint make them."""
+
+import itertools
+from contextlib import nullcontext
+from datetime import datetime
+
+import time_machine
+
+from accounts.models import ApiKey, Organization
+from billing import ledger
+from billing.models import Entry
+
+numbers = itertools.count(1)
+
+
+def charge(
+    organization: Organization,
+    micros: int,
+    *,
+    at: datetime | None = None,
+    key: ApiKey | None = None,
+    model: str = "standard",
+    duration_ms: int = 60_000,
+    description: str = "Transcription of a.mp3",
+) -> Entry:
+    """Charge a transcription."""
+    details = {"job_id": "1", "api_key_id": str(key.pk) if key else None, "model": model, "duration_ms": duration_ms}
+    return _charge(organization, micros, at=at, subject="job", key=key, description=description, details=details)
+
+
+def charge_chat(
+    organization: Organization,
+    micros: int,
+    *,
+    at: datetime | None = None,
+    key: ApiKey | None = None,
+    model: str = "apex-latest",
+    prompt_tokens: int = 0,
+    completion_tokens: int = 0,
+) -> Entry:
+    """Charge a completion."""
+    details = {
+        "api_key_id": str(key.pk) if key else None,
+        "model": model,
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+    }
+    return _charge(organization, micros, at=at, subject="chat", key=key, description="Chat completion", details=details)
+
+
+def _charge(
+    organization: Organization,
+    micros: int,
+    *,
+    at: datetime | None,
+    subject: str,
+    key: ApiKey | None,
+    description: str,
+    details: dict[str, object],
+) -> Entry:
+    with time_machine.travel(at, tick=False) if at else nullcontext():
+        hold = ledger.reserve(
+            organization, amount_micros=micros, reference=f"{subject}:test-{next(numbers)}", api_key=key
+        )
+        entry = ledger.settle(hold, actual_micros=micros, description=description, details=details)
+    assert entry is not None
+    return entry

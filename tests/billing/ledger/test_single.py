@@ -1,0 +1,62 @@
+"""The two statements on PostgreSQL: what the server keeps of them."""
+
+import pytest
+from django.db import connection
+
+from accounts import api_keys
+from accounts.models import Organization
+from billing import ledger
+from tests.billing.conftest import fund, money_of
+
+pytestmark = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="PostgreSQL only")
+
+
+def prepared() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+        return int(cursor.fetchone()[0])
+
+
+def refuse(organization: Organization) -> None:
+    key = api_keys.issue(organization, name="capped", by=None, monthly_limit_micros=1)[0]
+    for number in range(5):
+        with pytest.raises(ledger.SpendLimitReached):
+            ledger.reserve(organization, amount_micros=2, reference=f"job:{number}", api_key=key)
+
+
+def test_refusals_leave_nothing_prepared_at_the_server(acme: Organization) -> None:
+    """Else a customer who asks on beyond a limit would fill its memory."""
+    fund(acme, 1_000)
+    refuse(acme)
+    assert prepared() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_refusals_outside_a_transaction_leave_nothing_prepared_either(acme: Organization) -> None:
+    fund(acme, 1_000)
+    refuse(acme)
+    assert prepared() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_first_holds_of_a_month_let_the_connection_work_on(acme: Organization, rival: Organization) -> None:
+    """The fast way fails for each, where nothing is rolled back but the statement itself.
+
+    A client that still named what the server has forgotten would fail with every hold from then on.
+    """
+    other = Organization.objects.create(name="Other")
+    for organization in (acme, rival, other):
+        fund(organization, 1_000)
+        for number in range(2):
+            hold = ledger.reserve(organization, amount_micros=2, reference=f"job:{organization.pk}:{number}")
+            ledger.settle(hold, actual_micros=1)
+        assert money_of(organization) == (998, 0)
+
+
+def test_what_is_admitted_stays_prepared(acme: Organization) -> None:
+    """A reservation that was forgotten would be planned anew each time, which takes longer than the work."""
+    fund(acme, 1_000)
+    ledger.release(ledger.reserve(acme, amount_micros=0, reference="the month's row"))
+    for number in range(3):
+        ledger.settle(ledger.reserve(acme, amount_micros=2, reference=f"job:{number}"), actual_micros=2)
+    assert prepared() == 2

@@ -1,0 +1,171 @@
+"""Limits, low-balance mail, automatic top-up and the saved card."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from billing import automatic, ledger
+from billing.models import Wallet
+from billing.payments import AutomaticTopUp, SavedCard, TopUpState
+from tests.billing.charges import charge
+from tests.billing.stripe_objects import make_topup
+
+
+@pytest.fixture
+def browser(alice, organization, client_of):
+    return client_of(alice)
+
+
+@pytest.fixture
+def card(organization):
+    return SavedCard.objects.create(
+        organization=organization,
+        payment_method_id="pm_1",
+        brand="visa",
+        last4="4242",
+        expires_month=8,
+        expires_year=2029,
+    )
+
+
+def wallet_of(organization):
+    return Wallet.objects.of(organization).get()
+
+
+# --- Limits ----------------------------------------------------------------------------------------------------------
+
+
+def test_limit_is_set_shown_kept_and_lifted(browser, organization):
+    charge(organization, 250_000)
+    ledger.reserve(organization, amount_micros=50_000, reference="job:running")
+    response = browser.post("/billing/settings/limit/", {"monthly_limit": "0.75"}, follow=True)
+    page = response.content.decode()
+    assert wallet_of(organization).monthly_limit_micros == 750_000
+    assert "At most $0.75 is spent in a month." in page
+    assert "$0.30 is spent or held, $0.45 is left" in page
+    with pytest.raises(ledger.SpendLimitReached):
+        ledger.reserve(organization, amount_micros=450_001, reference="job:too-much")
+    browser.post("/billing/settings/limit/", {"monthly_limit": ""})
+    assert wallet_of(organization).monthly_limit_micros is None
+
+
+def test_limit_of_nothing_stops_all_spending(browser, organization):
+    browser.post("/billing/settings/limit/", {"monthly_limit": "0"})
+    with pytest.raises(ledger.SpendLimitReached):
+        ledger.reserve(organization, amount_micros=1, reference="job:1")
+
+
+@pytest.mark.parametrize("amount", ["-1", "x", "1.001", "1000001", "NaN", "Infinity"])
+def test_odd_limit_changes_nothing_and_is_explained_in_its_place(browser, organization, amount):
+    ledger.set_monthly_limit(organization, limit_micros=5_000_000)
+    response = browser.post("/billing/settings/limit/", {"monthly_limit": amount})
+    assert response.status_code == 400
+    assert 'id="id_monthly_limit_error"' in response.content.decode()
+    assert wallet_of(organization).monthly_limit_micros == 5_000_000
+
+
+def test_low_balance_mail_is_set_and_lifted(browser, organization):
+    browser.post("/billing/settings/low-balance/", {"threshold": "5"})
+    assert wallet_of(organization).low_balance_micros == 5_000_000
+    browser.post("/billing/settings/low-balance/", {"threshold": ""})
+    assert wallet_of(organization).low_balance_micros is None
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "x"])
+def test_odd_threshold_changes_nothing(browser, organization, amount):
+    assert browser.post("/billing/settings/low-balance/", {"threshold": amount}).status_code == 400
+    assert wallet_of(organization).low_balance_micros is None
+
+
+# --- Automatic top-up ------------------------------------------------------------------------------------------------
+
+WISH = {"threshold": "10", "amount": "50", "monthly_cap": "200"}
+
+
+def test_automatic_topup_is_turned_on_changed_and_off(browser, organization, card):
+    page = browser.post("/billing/settings/automatic/", WISH, follow=True).content.decode()
+    wish = automatic.settings_of(organization)
+    assert (wish.is_on, wish.threshold_cents, wish.amount_cents, wish.monthly_cap_cents) == (True, 1_000, 5_000, 20_000)
+    for text in ("When less than <strong>$10.00</strong>", "Visa ending in 4242", "08/2029"):
+        assert text in page
+    browser.post("/billing/settings/automatic/off/")
+    assert not automatic.settings_of(organization).is_on
+
+
+def test_reached_cap_is_not_called_a_declined_card(browser, organization, card, stripe_sandbox):
+    browser.post("/billing/settings/automatic/", {**WISH, "monthly_cap": "50"})
+    make_topup(
+        organization, 1_000, is_automatic=True, state=TopUpState.PAID, paid_at=timezone.now(), ended_at=timezone.now()
+    )
+    assert automatic.run() == 0
+    page = browser.get("/billing/settings/").content.decode()
+    assert "Another one would go over" in page
+    assert "declined" not in page
+
+
+def test_declined_card_is_told_until_it_is_tried_again(browser, organization, card):
+    browser.post("/billing/settings/automatic/", WISH)
+    wishes = AutomaticTopUp.objects.filter(organization=organization)
+    # Never the beginning of a month: that is what waiting for the next cap looks like.
+    now = timezone.now().replace(microsecond=1)
+    wishes.update(declines_count=1, retry_at=now + timedelta(hours=1))
+    page = browser.get("/billing/settings/").content.decode()
+    assert "The card was declined. We try again" in page
+    assert "Another one would" not in page
+    # Money that came in by hand made a second try needless.
+    wishes.update(retry_at=now - timedelta(days=3))
+    assert "try again" not in browser.get("/billing/settings/").content.decode()
+
+
+def test_automatic_topup_needs_a_card(browser, organization):
+    response = browser.post("/billing/settings/automatic/", WISH)
+    assert response.status_code == 400
+    assert "Save a card first" in response.content.decode()
+    assert not automatic.settings_of(organization).is_on
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"threshold": "0.50"}, "threshold"),
+        ({"threshold": "5000"}, "threshold"),
+        ({"amount": "4.99"}, "amount"),
+        ({"amount": "1000.01"}, "amount"),
+        ({"monthly_cap": "49.99"}, "monthly_cap"),
+        ({"monthly_cap": ""}, "monthly_cap"),
+        ({"monthly_cap": "999999"}, "monthly_cap"),
+    ],
+)
+def test_wish_without_sense_or_without_a_cap_is_refused_in_its_place(browser, organization, card, changes, field):
+    response = browser.post("/billing/settings/automatic/", {**WISH, **changes})
+    assert response.status_code == 400
+    assert f'id="id_{field}_error"' in response.content.decode()
+    assert not automatic.settings_of(organization).is_on
+
+
+def test_removed_card_is_forgotten_and_automatic_topup_ends(alice, browser, organization, stripe_sandbox):
+    from tests.billing.pages.test_payments import start
+
+    topup = start(browser, save_card="on")
+    stripe_sandbox.pay(topup.checkout_session_id, save_card=True)
+    stripe_sandbox.deliver()
+    browser.get(f"/billing/top-up/{topup.pk}/success/")
+    assert SavedCard.objects.of(organization).exists()
+    browser.post("/billing/settings/automatic/", WISH)
+    assert automatic.settings_of(organization).is_on
+    page = browser.post("/billing/settings/card/remove/", follow=True).content.decode()
+    assert "The card is removed" in page
+    assert not SavedCard.objects.of(organization).exists()
+    assert not automatic.settings_of(organization).is_on
+
+
+def test_strangers_settings_are_theirs(charlie, charlies, organization, client_of, card):
+    client = client_of(charlie)
+    client.post("/billing/settings/limit/", {"monthly_limit": "1"})
+    client.post("/billing/settings/automatic/", WISH)
+    client.post("/billing/settings/card/remove/")
+    assert wallet_of(organization).monthly_limit_micros is None
+    assert not automatic.settings_of(organization).is_on
+    assert SavedCard.objects.of(organization).exists()
+    assert "4242" not in client.get("/billing/settings/").content.decode()

@@ -1,0 +1,65 @@
+"""Many processes or threads that all hear of the same payment. Run by test_payments_contention, as contention.py is."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.billing import contention
+
+DELIVERIES = 50
+
+
+def deliveries(organization: Any, worker: int) -> Counter[str]:
+    """Deliver the same event, 50 times by all workers together."""
+    from billing.payments import TopUp
+    from tests.billing.stripe_objects import deliver, event_of, session_of
+
+    event = event_of("checkout.session.completed", session_of(TopUp.objects.get()), event_id="evt_once")
+    seen: Counter[str] = Counter()
+    for _ in range(worker, DELIVERIES, contention.WORKER_COUNT):
+        seen[str(deliver(event))] += 1
+    return seen
+
+
+def arrivals(organization: Any, worker: int) -> Counter[str]:
+    """Hear of the payment by the webhook, by other events about it, and by the success page, at once."""
+    from billing import stripe_facts, topups
+    from billing.payments import TopUp
+    from tests.billing.stripe_objects import deliver, event_of, intent_of, session_of
+
+    topup = TopUp.objects.get()
+    seen: Counter[str] = Counter()
+    for _ in range(3):
+        if worker % 3 == 0:
+            seen[str(deliver(event_of("checkout.session.completed", session_of(topup))))] += 1
+        elif worker % 3 == 1:
+            seen[str(deliver(event_of("payment_intent.succeeded", intent_of(topup))))] += 1
+        else:
+            fulfilled = topups.fulfil(stripe_facts.payment_of_checkout(session_of(topup)))
+            seen["paid" if fulfilled and fulfilled.is_paid else "not paid"] += 1
+    return seen
+
+
+def refund_or_job(organization: Any, worker: int) -> Counter[str]:
+    """Half of the workers ask for $50 of the payment back, the others reserve $50 for work."""
+    from accounts.errors import Conflict, InvalidField, PaymentRequired
+    from accounts.models import User
+    from billing import ledger, refunds
+    from billing.payments import TopUp
+
+    try:
+        if worker % 2:
+            refunds.request(TopUp.objects.get(), person=User.objects.get(), amount_cents=5_000)
+            return Counter(refunded=1)
+        ledger.reserve(organization, amount_micros=50_000_000, reference=f"job:{worker}")
+        return Counter(admitted=1)
+    except (Conflict, InvalidField, PaymentRequired):
+        return Counter(refused=1)
+
+
+if __name__ == "__main__":
+    contention.SCENARIOS.update(deliveries=deliveries, arrivals=arrivals, refund_or_job=refund_or_job)
+    contention.main(*sys.argv[1:])

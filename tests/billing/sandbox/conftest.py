@@ -1,0 +1,44 @@
+"""The ways in which the product calls Stripe."""
+
+from typing import Any
+
+import pytest
+
+from billing import stripe_api
+
+ITEM = {"price_data": {"currency": "usd", "unit_amount": 20000, "product_data": {"name": "Credit"}}, "quantity": 1}
+
+
+@pytest.fixture
+def checkout(stripe_sandbox):
+    """Make a Checkout Session for $200, with these parameters besides."""
+
+    def make(key: str = "", **changed: Any):
+        params = {
+            "mode": "payment",
+            "line_items": [ITEM],
+            "success_url": "http://localhost:8000/back/?session={CHECKOUT_SESSION_ID}",
+            "metadata": {"topup_id": "7"},
+            **changed,
+        }
+        with stripe_api.calling() as stripe:
+            return stripe.v1.checkout.sessions.create(
+                {name: value for name, value in params.items() if value is not None},
+                options={"idempotency_key": key} if key else {},
+            )
+
+    return make
+
+
+@pytest.fixture
+def customer(stripe_sandbox):
+    with stripe_api.calling() as stripe:
+        return stripe.v1.customers.create({"email": "alice@example.com", "metadata": {"organization": "1"}})
+
+
+@pytest.fixture
+def saved_card(stripe_sandbox, checkout, customer):
+    """A card that its owner lets us charge."""
+    session = checkout(customer=customer.id, payment_intent_data={"setup_future_usage": "off_session"})
+    stripe_sandbox.pay(session.id)
+    return stripe_sandbox.all("payment_method")[0]

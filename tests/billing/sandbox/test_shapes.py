@@ -1,0 +1,130 @@
+"""The sandbox's objects are Stripe's: held against stripe-python's types and against what dj-stripe makes of them."""
+
+import types
+import typing
+from urllib.parse import urlencode
+
+import djstripe.models
+import pytest
+import stripe
+from django.conf import settings
+from stripe._encode import _api_encode
+
+from billing.sandbox import form
+from billing.sandbox.transport import SandboxTransport
+from billing.webhook import own_endpoint
+
+CLASSES = {
+    "balance_transaction": stripe.BalanceTransaction,
+    "charge": stripe.Charge,
+    "checkout.session": stripe.checkout.Session,
+    "customer": stripe.Customer,
+    "dispute": stripe.Dispute,
+    "event": stripe.Event,
+    "invoice": stripe.Invoice,
+    "payment_intent": stripe.PaymentIntent,
+    "payment_method": stripe.PaymentMethod,
+    "refund": stripe.Refund,
+}
+API_KEY = settings.STRIPE_SECRET_KEY
+MIRRORED = {
+    "balance_transaction": djstripe.models.BalanceTransaction,
+    "charge": djstripe.models.Charge,
+    "checkout.session": djstripe.models.Session,
+    "customer": djstripe.models.Customer,
+    "dispute": djstripe.models.Dispute,
+    "invoice": djstripe.models.Invoice,
+    "payment_intent": djstripe.models.PaymentIntent,
+    "payment_method": djstripe.models.PaymentMethod,
+    "refund": djstripe.models.Refund,
+}
+
+
+@pytest.fixture
+def world(stripe_sandbox, checkout, customer):
+    """One of everything that can happen."""
+    stripe_sandbox.pay(checkout().id, "declined")
+    stripe_sandbox.pay(checkout().id, "later_paid")
+    session = checkout(
+        customer=customer.id,
+        payment_intent_data={"setup_future_usage": "off_session", "metadata": {"topup_id": "7"}},
+        invoice_creation={"enabled": True},
+        tax_id_collection={"enabled": True},
+        client_reference_id="7",
+    )
+    stripe_sandbox.pay(session.id)
+    intent = stripe_sandbox.get(session.id)["payment_intent"]
+    stripe_sandbox.fail_refund(stripe_sandbox.refund(intent, 500)["id"])
+    stripe_sandbox.refund(intent, 700)
+    stripe_sandbox.close_dispute(stripe_sandbox.dispute(intent)["id"], is_won=True)
+    return stripe_sandbox
+
+
+@pytest.fixture
+def seen_by_the_library(world, monkeypatch):
+    """dj-stripe and stripe-python's older interface call the sandbox too."""
+    monkeypatch.setattr(stripe, "default_http_client", SandboxTransport())
+    own_endpoint()
+    return world
+
+
+def fits(value, wanted) -> bool:
+    """Tell whether a JSON value may stand where stripe-python's type is: kinds only, not all the way down."""
+    if isinstance(wanted, str | typing.ForwardRef):
+        return isinstance(value, dict)
+    origin = typing.get_origin(wanted)
+    if origin in {typing.Union, types.UnionType}:
+        return any(fits(value, option) for option in typing.get_args(wanted))
+    if origin is typing.Literal:
+        return value in typing.get_args(wanted)
+    if origin is list:
+        return isinstance(value, list)
+    if origin is dict or (isinstance(wanted, type) and issubclass(wanted, stripe.StripeObject)):
+        return isinstance(value, dict)
+    if origin is not None or wanted is typing.Any:
+        return True
+    if wanted is type(None):
+        return value is None
+    if wanted is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, wanted)
+
+
+@pytest.mark.parametrize("kind", sorted(CLASSES))
+def test_every_field_is_one_of_stripes_and_none_is_missing(world, kind):
+    annotations = CLASSES[kind].__annotations__
+    things = world.all(kind)
+    assert things
+    for thing in things:
+        shown = {name: value for name, value in thing.items() if not name.startswith("_")}
+        assert shown.keys() <= annotations.keys()
+        for name, wanted in annotations.items():
+            if typing.get_origin(wanted) is typing.ClassVar:
+                continue
+            if name in shown:
+                assert fits(shown[name], wanted), (kind, name, shown[name], wanted)
+            else:
+                assert fits(None, wanted), f"{kind} lacks {name}"
+
+
+@pytest.mark.parametrize("kind", sorted(MIRRORED))
+def test_djstripe_takes_every_object(seen_by_the_library, kind):
+    for thing in seen_by_the_library.all(kind):
+        taken = CLASSES[kind].retrieve(thing["id"], api_key=API_KEY, stripe_version=settings.STRIPE_API_VERSION)
+        row = MIRRORED[kind].sync_from_stripe_data(taken, api_key=API_KEY)
+        assert row.id == thing["id"]
+
+
+def test_djstripe_takes_every_event(world):
+    own_endpoint()
+    events = world.all("event")
+    assert len({event["type"] for event in events}) > 15
+    for event in events:
+        djstripe.models.Event._create_from_stripe_object(event, api_key=API_KEY)
+    assert djstripe.models.Event.objects.count() == len(events)
+
+
+def test_form_encoding_of_the_library_is_read_back():
+    given = {"a": "1", "b": {"c": [{"d": "x y"}, {"d": "ü&="}]}, "e": ["f"], "g": ""}
+    assert form.decode(urlencode(list(_api_encode(given)))) == given
+    assert form.decode("expand[]=a&expand[]=b") == {"expand": ["a", "b"]}

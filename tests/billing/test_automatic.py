@@ -1,0 +1,450 @@
+"""Automatic top-up, with the clock, Stripe and the owner's bank in the test's hands."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.core import mail
+from django.db import IntegrityError, connection
+from django.utils import timezone
+
+from accounts.errors import Conflict, InvalidField, UpstreamFailed
+from accounts.models import Organization, User
+from billing import automatic, duties, ledger, topups
+from billing.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
+from tests.billing.conftest import fund, money_of
+from tests.billing.stripe_objects import intent_of, tell
+from tests.stripe import StripeSandbox
+
+ADDRESSES = {"success_url": "http://localhost:8000/{TOPUP_ID}/", "cancel_url": "http://localhost:8000/"}
+# The middle of a month: a test that lives a few days stays in it.
+NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def frozen() -> Any:
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+@pytest.fixture
+def owner(acme: Organization) -> User:
+    user = User.objects.create_user("owner@example.com")
+    acme.memberships.create(user=user, role="owner")
+    return user
+
+
+@pytest.fixture
+def card(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> str:
+    """A card that was saved with a top-up of $5, all of which is spent. Returns Stripe's name of it."""
+    topup = topups.start_checkout(acme, amount_cents=500, person=owner, save_card=True, **ADDRESSES).topup
+    stripe_sandbox.pay(topup.checkout_session_id)
+    stripe_sandbox.deliver()
+    ledger.settle(ledger.reserve(acme, amount_micros=5_000_000, reference="job:1"), actual_micros=5_000_000)
+    return SavedCard.objects.get().payment_method_id
+
+
+@pytest.fixture
+def wish(card: str, acme: Organization, owner: User) -> AutomaticTopUp:
+    return turn_on(acme, owner)
+
+
+def turn_on(organization: Organization, person: User, **changes: int) -> AutomaticTopUp:
+    amounts = {"threshold_cents": 500, "amount_cents": 20_000, "monthly_cap_cents": 50_000}
+    return automatic.turn_on(organization, person=person, **{**amounts, **changes})
+
+
+def states() -> list[str]:
+    return list(TopUp.objects.filter(is_automatic=True).order_by("created_at").values_list("state", flat=True))
+
+
+# --- Charging --------------------------------------------------------------------------------------------------------
+
+
+def test_low_balance_is_topped_up_once(stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization) -> None:
+    assert automatic.run() == 1
+    assert automatic.run() == 0
+    assert money_of(acme) == (210_000_000, 0)
+    topup = TopUp.objects.get(is_automatic=True)
+    assert (topup.state, topup.person, topup.amount_cents) == (TopUpState.PAID, None, 20_000)
+    assert topup.receipt_url
+    # The events say the same once more.
+    assert {status for _, status in stripe_sandbox.deliver(times=2)} == {200}
+    assert money_of(acme) == (210_000_000, 0)
+    intent = stripe_sandbox.get(topup.payment_intent_id)
+    assert intent["metadata"]["topup_id"] == str(topup.pk)
+
+
+def test_enough_money_is_left_alone(wish: AutomaticTopUp, acme: Organization) -> None:
+    fund(acme, 5_000_000)
+    assert automatic.run() == 0
+
+
+def test_money_that_is_held_is_not_there(wish: AutomaticTopUp, acme: Organization) -> None:
+    fund(acme, 5_000_000)
+    ledger.reserve(acme, amount_micros=1, reference="job:2")
+    assert automatic.run() == 1
+
+
+def test_frozen_wallet_is_not_topped_up(wish: AutomaticTopUp, acme: Organization) -> None:
+    ledger.freeze(acme, reason="dispute:1")
+    assert automatic.run() == 0
+
+
+def test_off_is_off(wish: AutomaticTopUp, acme: Organization) -> None:
+    automatic.turn_off(acme)
+    assert automatic.run() == 0
+
+
+def test_only_one_at_a_time(wish: AutomaticTopUp, acme: Organization) -> None:
+    topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
+    assert automatic.run() == 0
+    with pytest.raises(IntegrityError, match=r"one_automatic_topup_at_a_time|organization_id"):
+        topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
+
+
+def test_other_organizations_are_charged_though_one_fails(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization, rival: Organization, owner: User
+) -> None:
+    SavedCard.objects.create(organization=rival, payment_method_id="pm_of_nobody")
+    ledger.wallet_of(rival)
+    turn_on(rival, owner)
+    assert automatic.run() == 2
+    assert money_of(acme) == (210_000_000, 0)
+    assert money_of(rival) == (0, 0)
+
+
+# --- The cap ---------------------------------------------------------------------------------------------------------
+
+
+def test_cap_is_never_passed_and_told_once(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization
+) -> None:
+    for number in range(4):
+        automatic.run()
+        automatic.tell()
+        available = ledger.wallet_of(acme).available_micros
+        if available:
+            hold = ledger.reserve(acme, amount_micros=available, reference=f"spent:{number}")
+            ledger.settle(hold, actual_micros=available)
+    # Two of $200 are in the cap of $500, a third is not.
+    assert states() == [TopUpState.PAID] * 2
+    assert [message.subject for message in mail.outbox] == ["Automatic top-up of Acme has reached its monthly cap"]
+    assert mail.outbox[0].to == ["owner@example.com"]
+    # Not that $500 were charged: $400 were.
+    assert "another automatic top-up of $200.00 would go over its cap of $500.00 for this month" in mail.outbox[0].body
+    with time_machine.travel(datetime(2026, 11, 30, 23, 59, tzinfo=UTC), tick=False):
+        assert automatic.run() == 0
+    with time_machine.travel(datetime(2026, 12, 1, tzinfo=UTC), tick=False):
+        assert automatic.run() == 1
+
+
+def test_payment_that_comes_in_the_next_month_counts_for_its_cap(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization
+) -> None:
+    """Begun in November, paid by a slow bank in December: then only one of two fits into December's $500."""
+    with time_machine.travel(datetime(2026, 11, 30, 23, 59, tzinfo=UTC), tick=False):
+        topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
+        assert tell("payment_intent.processing", intent_of(topup, status="processing")) == 200
+    with time_machine.travel(datetime(2026, 12, 2, tzinfo=UTC), tick=False):
+        assert tell("payment_intent.succeeded", intent_of(topup)) == 200
+        for number in range(3):
+            available = ledger.wallet_of(acme).available_micros
+            hold = ledger.reserve(acme, amount_micros=available, reference=f"all:{number}")
+            ledger.settle(hold, actual_micros=available)
+            automatic.run()
+        paid = TopUp.objects.filter(is_automatic=True, paid_at__gte=datetime(2026, 12, 1, tzinfo=UTC))
+        assert sum(topup.amount_cents for topup in paid) == 40_000
+
+
+def test_failed_charges_do_not_count(stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, card: str) -> None:
+    AutomaticTopUp.objects.update(monthly_cap_cents=20_000)
+    stripe_sandbox.card_will(card, "declined")
+    automatic.run()
+    assert states() == [TopUpState.FAILED]
+    stripe_sandbox.card_will(card, "paid")
+    automatic.run(now=NOW + timedelta(hours=1))
+    # Made at one moment of the stopped clock, so in no order.
+    assert sorted(states()) == [TopUpState.FAILED, TopUpState.PAID]
+
+
+# --- Declines --------------------------------------------------------------------------------------------------------
+
+
+def test_declines_back_off_then_turn_off_and_are_told(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, card: str, acme: Organization
+) -> None:
+    stripe_sandbox.card_will(card, "declined")
+    moments = []
+    for hours in range(60):
+        now = NOW + timedelta(hours=hours)
+        with time_machine.travel(now, tick=False):
+            if automatic.run():
+                moments.append(hours)
+            automatic.tell()
+    assert moments == [0, 1, 25]
+    wish.refresh_from_db()
+    assert (wish.is_on, wish.turned_off_reason) == (False, automatic.THREE_DECLINES)
+    assert len(mail.outbox) == 3
+    assert "could not charge $200.00" in mail.outbox[0].body
+    assert "declined" in mail.outbox[0].body
+    assert "try again later" in mail.outbox[0].body
+    assert automatic.THREE_DECLINES in mail.outbox[2].body
+    assert money_of(acme) == (0, 0)
+    # The bank's events say so too; each decline has counted once.
+    stripe_sandbox.deliver(times=2)
+    wish.refresh_from_db()
+    assert wish.declines_count == 3
+
+
+def test_success_forgets_declines(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, card: str, acme: Organization
+) -> None:
+    stripe_sandbox.card_will(card, "declined")
+    automatic.run()
+    stripe_sandbox.card_will(card, "paid")
+    automatic.run(now=NOW + timedelta(hours=1))
+    wish.refresh_from_db()
+    assert (wish.declines_count, wish.retry_at) == (0, None)
+
+
+def test_bank_that_wants_the_owner_is_a_decline_with_a_way_out(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, card: str
+) -> None:
+    stripe_sandbox.card_will(card, "asks_owner")
+    automatic.run()
+    automatic.tell()
+    topup = TopUp.objects.get(is_automatic=True)
+    assert (topup.state, topup.failure) == (TopUpState.FAILED, automatic.NEEDS_PAYER)
+    wish.refresh_from_db()
+    assert wish.declines_count == 1
+    assert "confirm the payment" in mail.outbox[0].body
+    assert "/billing/" in mail.outbox[0].body
+
+
+def test_card_that_is_gone_is_a_decline(stripe_sandbox: StripeSandbox, wish: AutomaticTopUp) -> None:
+    SavedCard.objects.update(payment_method_id="pm_gone")
+    automatic.run()
+    assert TopUp.objects.get(is_automatic=True).failure == automatic.CARD_UNUSABLE
+
+
+def test_mail_that_fails_is_sent_later(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, card: str, settings: Any
+) -> None:
+    stripe_sandbox.card_will(card, "declined")
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    automatic.run()
+    automatic.tell()
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    automatic.run()
+    automatic.tell()
+    automatic.run()
+    automatic.tell()
+    assert len(mail.outbox) == 1
+
+
+def test_charging_waits_for_no_mail_server(stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, card: str) -> None:
+    stripe_sandbox.card_will(card, "declined")
+    duties.top_up_automatically()
+    assert states() == [TopUpState.FAILED]
+    assert mail.outbox == []
+    duties.tell_of_automatic_topups()
+    assert len(mail.outbox) == 1
+    # Each duty of the clock has a thread of its own.
+    assert {duties.top_up_automatically, duties.tell_of_automatic_topups} <= {duty for _, duty in duties.DUTIES}
+
+
+# --- A dead Stripe ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["refused", "error", "silence", "answer_lost"])
+def test_charge_whose_answer_was_lost_is_made_once(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization, how: str
+) -> None:
+    with stripe_sandbox.failing(how):
+        assert automatic.run() == 1
+        assert automatic.run(now=NOW + timedelta(hours=1)) == 0
+    assert states() == [TopUpState.STARTING]
+    # Meanwhile another card was saved: Stripe is asked the same as before.
+    SavedCard.objects.update(payment_method_id="pm_other")
+    automatic.run(now=NOW + timedelta(hours=2))
+    assert states() == [TopUpState.PAID]
+    assert money_of(acme) == (210_000_000, 0)
+    assert len(stripe_sandbox.all("charge")) == 2
+    stripe_sandbox.deliver(times=2)
+    assert money_of(acme) == (210_000_000, 0)
+
+
+def test_charge_that_nobody_heard_of_for_a_day_is_given_up(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization
+) -> None:
+    with stripe_sandbox.failing("refused"):
+        automatic.run()
+    with time_machine.travel(NOW + timedelta(hours=21), tick=False):
+        AutomaticTopUp.objects.update(is_on=False)
+        with stripe_sandbox.failing("refused"):
+            automatic.run()
+        # Until Stripe says so nobody knows.
+        assert states() == [TopUpState.STARTING]
+        automatic.run(now=timezone.now() + automatic.NEXT_LOOK_AFTER)
+    assert states() == [TopUpState.FAILED]
+    # Should it be made all the same, the event brings the money.
+    assert tell("payment_intent.succeeded", intent_of(TopUp.objects.get(is_automatic=True))) == 200
+    assert money_of(acme) == (210_000_000, 0)
+
+
+def test_charge_whose_answer_was_lost_for_a_day_is_not_made_again_as_another(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization
+) -> None:
+    with stripe_sandbox.failing("answer_lost"):
+        automatic.run()
+    # Stripe forgets idempotency keys after a day.
+    with stripe_sandbox.state() as state:
+        state.database.execute("DELETE FROM answers")
+    with time_machine.travel(NOW + timedelta(hours=25), tick=False):
+        for _ in range(2):
+            automatic.run()
+    assert states() == [TopUpState.PAID]
+    assert len(stripe_sandbox.all("charge")) == 2
+    assert money_of(acme) == (210_000_000, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_is_open_while_stripe_is_asked(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from billing.sandbox.transport import SandboxTransport
+
+    seen = []
+    request = SandboxTransport.request
+
+    def watch(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(connection.in_atomic_block)
+        return request(self, *args, **kwargs)
+
+    monkeypatch.setattr(SandboxTransport, "request", watch)
+    automatic.run()
+    assert seen == [False]
+
+
+# --- Slow banks ------------------------------------------------------------------------------------------------------
+
+
+def test_slow_charge_that_fails_in_the_end_is_a_decline(wish: AutomaticTopUp, acme: Organization) -> None:
+    topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
+    assert tell("payment_intent.processing", intent_of(topup, status="processing")) == 200
+    assert states() == [TopUpState.PROCESSING]
+    for _ in range(2):
+        assert tell("payment_intent.payment_failed", intent_of(topup, status="requires_payment_method")) == 200
+    assert states() == [TopUpState.FAILED]
+    wish.refresh_from_db()
+    assert wish.declines_count == 1
+
+
+def test_failed_attempt_at_a_checkout_is_not_its_end(acme: Organization, owner: User) -> None:
+    topup = topups.begin(acme, amount_cents=20_000, person=owner)
+    assert tell("payment_intent.payment_failed", intent_of(topup, status="requires_payment_method")) == 200
+    topup.refresh_from_db()
+    assert topup.is_open
+
+
+# --- Settings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"threshold_cents": 99}, "threshold_cents"),
+        ({"threshold_cents": 100_001}, "threshold_cents"),
+        ({"amount_cents": 499}, "amount_cents"),
+        ({"monthly_cap_cents": 19_999}, "monthly_cap_cents"),
+        ({"monthly_cap_cents": 10_000_001}, "monthly_cap_cents"),
+    ],
+)
+def test_amounts_out_of_bounds_are_refused(
+    card: str, acme: Organization, owner: User, changes: dict[str, int], param: str
+) -> None:
+    with pytest.raises(InvalidField) as caught:
+        turn_on(acme, owner, **changes)
+    assert caught.value.data["param"] == param
+    assert not automatic.settings_of(acme).is_on
+
+
+def test_no_card_no_automatic_topup(acme: Organization, owner: User) -> None:
+    with pytest.raises(Conflict, match="Save a card first"):
+        turn_on(acme, owner)
+
+
+def test_turning_on_again_forgets_declines(wish: AutomaticTopUp, acme: Organization, owner: User) -> None:
+    AutomaticTopUp.objects.update(is_on=False, declines_count=3, retry_at=timezone.now(), turned_off_reason="No.")
+    wish = turn_on(acme, owner)
+    assert (wish.is_on, wish.declines_count, wish.retry_at, wish.turned_off_reason) == (True, 0, None, "")
+
+
+def test_removed_card_is_forgotten_here_and_there(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, card: str, acme: Organization
+) -> None:
+    automatic.remove_card(acme)
+    automatic.remove_card(acme)
+    assert stripe_sandbox.get(card)["customer"] is None
+    assert not SavedCard.objects.exists()
+    wish.refresh_from_db()
+    assert (wish.is_on, wish.turned_off_reason) == (False, automatic.CARD_REMOVED)
+
+
+def test_card_that_stripe_could_not_forget_is_not_charged_any_more(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization
+) -> None:
+    with stripe_sandbox.failing("silence"), pytest.raises(UpstreamFailed):
+        automatic.remove_card(acme)
+    assert SavedCard.objects.exists()
+    assert automatic.run() == 0
+
+
+# --- Many ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other_wish(rival: Organization, owner: User) -> AutomaticTopUp:
+    """Another organization's, whose card Stripe does not know."""
+    SavedCard.objects.create(organization=rival, payment_method_id="pm_of_nobody")
+    ledger.wallet_of(rival)
+    return turn_on(rival, owner)
+
+
+def test_silent_stripe_is_waited_for_once_in_a_round(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, other_wish: AutomaticTopUp, acme: Organization
+) -> None:
+    with stripe_sandbox.failing("silence"):
+        assert automatic.run() == 1
+        # What is to be finished is asked about first, and nothing else is begun.
+        assert automatic.run(now=NOW + automatic.NEXT_LOOK_AFTER) == 0
+    later = NOW + 2 * automatic.NEXT_LOOK_AFTER
+    assert automatic.run(now=later) == 1
+    assert sorted(states()) == [TopUpState.FAILED, TopUpState.PAID]
+    assert money_of(acme) == (210_000_000, 0)
+
+
+def test_charge_under_way_takes_no_place_in_the_round(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, other_wish: AutomaticTopUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automatic, "ROUND_COUNT", 1)
+    first = min(wish, other_wish, key=lambda each: each.organization_id)
+    topups.begin(first.organization, amount_cents=20_000, person=None, is_automatic=True)
+    assert automatic.run() == 1
+
+
+def test_every_decline_is_told_however_many_there_are(
+    wish: AutomaticTopUp, acme: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automatic, "ROUND_COUNT", 1)
+    automatic.turn_off(acme)
+    for minutes in range(3):
+        topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
+        TopUp.objects.filter(pk=topup.pk).update(created_at=NOW - timedelta(minutes=minutes))
+        topups.end(topup, state=TopUpState.FAILED, failure=automatic.DECLINED)
+    for _ in range(4):
+        automatic.tell()
+    assert len(mail.outbox) == 3

@@ -1,0 +1,79 @@
+"""The same payment told eight times at once, by processes and by threads, on the database that is configured."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from accounts.models import Organization, User
+from billing import topups
+from tests.billing.stripe_objects import make_topup
+from tests.billing.test_ledger_contention import KINDS, _database
+from tests.stripe import StripeSandbox
+
+SCRIPT = Path(__file__).with_name("payments_contention.py")
+
+
+def contend(scenario: str, *, kind: str, organization: Organization, folder: Path) -> dict[str, Any]:
+    """Run the scenario on a database that the workers share, and return its report."""
+    done = subprocess.run(
+        [sys.executable, SCRIPT, scenario, kind, str(organization.pk)],
+        # The data folder holds the sandbox's file too.
+        env={**os.environ, **_database(folder), "VOXSITE_DATA_DIR": str(folder)},
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
+
+
+@KINDS
+@pytest.mark.django_db(transaction=True)
+def test_fifty_deliveries_at_once_are_one_credit(acme: Organization, kind: str, tmp_path: Path) -> None:
+    make_topup(acme)
+    report = contend("deliveries", kind=kind, organization=acme, folder=tmp_path)
+    assert report["seen"] == {"200": 50}
+    assert (report["balance"], report["entries"], report["faults"]) == (210_000_000, 2, [])
+
+
+@KINDS
+@pytest.mark.django_db(transaction=True)
+def test_webhooks_and_success_page_at_once_are_one_credit(acme: Organization, kind: str, tmp_path: Path) -> None:
+    make_topup(acme)
+    report = contend("arrivals", kind=kind, organization=acme, folder=tmp_path)
+    assert report["seen"] == {"200": 18, "paid": 6}
+    assert (report["balance"], report["entries"], report["faults"]) == (210_000_000, 2, [])
+
+
+@KINDS
+@pytest.mark.django_db(transaction=True)
+def test_refund_and_job_never_both_get_the_money(acme: Organization, kind: str, tmp_path: Path) -> None:
+    payer = User.objects.create_user("payer@example.com")
+    settings.STRIPE_SANDBOX_FILE, before = tmp_path / "stripe-sandbox.sqlite3", settings.STRIPE_SANDBOX_FILE
+    try:
+        sandbox = StripeSandbox(settings.STRIPE_SANDBOX_FILE)
+        topup = topups.start_checkout(
+            acme, amount_cents=20_000, person=payer, save_card=False, success_url="http://a/", cancel_url="http://a/"
+        ).topup
+        sandbox.pay(topup.checkout_session_id)
+        assert topups.confirm(topup).is_paid
+        report = contend("refund_or_job", kind=kind, organization=acme, folder=tmp_path)
+        refunded, admitted = (report["seen"].get(name, 0) for name in ("refunded", "admitted"))
+        assert refunded + admitted + report["seen"].get("refused", 0) == 8
+        assert (report["balance"], report["held"]) == (210_000_000 - refunded * 52_500_000, admitted * 50_000_000)
+        assert report["balance"] >= report["held"]
+        # No money is left over that somebody was refused.
+        assert report["balance"] - report["held"] < 52_500_000
+        assert len(sandbox.all("refund")) == refunded
+        assert report["faults"] == []
+    finally:
+        settings.STRIPE_SANDBOX_FILE = before

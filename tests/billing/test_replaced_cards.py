@@ -1,0 +1,84 @@
+"""Who saves another card does not leave the one before at Stripe, whatever Stripe does meanwhile."""
+
+import pytest
+
+from accounts.models import Organization, User
+from billing import automatic, duties, topups
+from billing.payments import ReplacedCard, SavedCard, TopUpState
+from tests.billing.stripe_objects import charge_of, make_topup, tell
+from tests.stripe import StripeSandbox
+
+ADDRESSES = {"success_url": "http://localhost:8000/{TOPUP_ID}/", "cancel_url": "http://localhost:8000/"}
+
+
+@pytest.fixture
+def owner(acme: Organization) -> User:
+    user = User.objects.create_user("owner@example.com")
+    acme.memberships.create(user=user, role="owner")
+    return user
+
+
+def save_card(stripe_sandbox: StripeSandbox, organization: Organization, person: User) -> str:
+    """Pay and have the card saved. Returns Stripe's name of it."""
+    topup = topups.start_checkout(organization, amount_cents=500, person=person, save_card=True, **ADDRESSES).topup
+    stripe_sandbox.pay(topup.checkout_session_id)
+    assert {status for _, status in stripe_sandbox.deliver(times=2)} == {200}
+    return SavedCard.objects.of(organization).get().payment_method_id
+
+
+def attached(stripe_sandbox: StripeSandbox) -> set[str]:
+    """Return the cards that Stripe keeps for somebody."""
+    return {method["id"] for method in stripe_sandbox.all("payment_method") if method["customer"]}
+
+
+@pytest.fixture
+def cards(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> list[str]:
+    """The card before and the one that took its place."""
+    return [save_card(stripe_sandbox, acme, owner) for _ in range(2)]
+
+
+def test_card_that_was_replaced_is_forgotten_by_stripe(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
+    before, now = cards
+    assert attached(stripe_sandbox) == {before, now}
+    duties.finish_payments()
+    assert attached(stripe_sandbox) == {now}
+    assert SavedCard.objects.get().payment_method_id == now
+    assert not ReplacedCard.objects.exists()
+
+
+def test_stripe_that_fails_delays_only_the_forgetting(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
+    before, now = cards
+    with stripe_sandbox.failing("silence"):
+        duties.finish_payments()
+    assert attached(stripe_sandbox) == {before, now}
+    assert SavedCard.objects.get().payment_method_id == now
+    assert automatic.forget_replaced_cards() == 1
+    assert attached(stripe_sandbox) == {now}
+
+
+def test_card_that_stripe_does_not_know_is_asked_about_once(stripe_sandbox: StripeSandbox) -> None:
+    ReplacedCard.objects.create(payment_method_id="pm_of_nobody")
+    assert [automatic.forget_replaced_cards() for _ in range(2)] == [1, 0]
+
+
+def test_card_of_a_charge_under_way_is_kept_until_it_ends(
+    stripe_sandbox: StripeSandbox, cards: list[str], acme: Organization
+) -> None:
+    topup = topups.begin(acme, amount_cents=500, person=None, is_automatic=True, payment_method_id=cards[0])
+    assert automatic.forget_replaced_cards() == 0
+    topups.end(topup, state=TopUpState.FAILED)
+    assert automatic.forget_replaced_cards() == 1
+
+
+def test_same_card_saved_again_is_no_other(acme: Organization) -> None:
+    for _ in range(2):
+        assert tell("charge.succeeded", charge_of(make_topup(acme, save_card=True))) == 200
+    assert SavedCard.objects.get().payment_method_id == "pm_1"
+    assert not ReplacedCard.objects.exists()
+
+
+def test_card_that_comes_back_is_kept(acme: Organization) -> None:
+    for name in ("pm_1", "pm_2", "pm_1"):
+        assert tell("charge.succeeded", charge_of(make_topup(acme, save_card=True), payment_method=name)) == 200
+    assert SavedCard.objects.get().payment_method_id == "pm_1"
+    assert [card.payment_method_id for card in ReplacedCard.objects.all()] == ["pm_2"]
