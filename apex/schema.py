@@ -1,0 +1,156 @@
+"""The chat endpoint in the OpenAPI document: its views are no DRF views, so it is written down here."""
+
+from typing import Any
+
+ERROR = {
+    "type": "object",
+    "properties": {
+        "error": {
+            "type": "object",
+            "properties": {
+                "message": {"type": "string"},
+                "code": {"type": "integer", "description": "The HTTP status."},
+                "type": {"type": "string", "description": "Stable; compare this."},
+                "param": {"type": "string", "nullable": True, "description": "The field that is wrong."},
+                "request_id": {"type": "string"},
+            },
+            "required": ["message", "code", "type", "param", "request_id"],
+        }
+    },
+    "required": ["error"],
+}
+USAGE = {
+    "type": "object",
+    "properties": {name: {"type": "integer"} for name in ("prompt_tokens", "completion_tokens", "total_tokens")},
+}
+MESSAGE = {
+    "type": "object",
+    "properties": {
+        "role": {"type": "string", "enum": ["system", "developer", "user", "assistant", "tool", "function"]},
+        "content": {"type": "string", "description": "A text, or a list of OpenAI's content parts."},
+    },
+    "required": ["role"],
+}
+REQUEST = {
+    "type": "object",
+    "properties": {
+        "model": {"type": "string", "description": "apex-latest, or another one of /v1/apex/models."},
+        "messages": {"type": "array", "items": MESSAGE, "minItems": 1},
+        "max_tokens": {
+            "type": "integer",
+            "minimum": 1,
+            "default": 4096,
+            "description": "Cut to what the balance pays for. max_completion_tokens is read too.",
+        },
+        "temperature": {"type": "number", "minimum": 0, "maximum": 2, "default": 0.7},
+        "stream": {"type": "boolean", "default": False, "description": "Answer with server-sent events."},
+        "stream_options": {
+            "type": "object",
+            "properties": {"include_usage": {"type": "boolean", "description": "State usage in a last chunk."}},
+        },
+    },
+    "required": ["model", "messages"],
+    "additionalProperties": True,
+    "description": "OpenAI's other fields (tools, response_format, stop, top_p, seed ...) are passed on as they are.",
+}
+CHOICE = {
+    "type": "object",
+    "properties": {"index": {"type": "integer"}, "message": MESSAGE, "finish_reason": {"type": "string"}},
+}
+COMPLETION = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "object": {"type": "string", "enum": ["chat.completion"]},
+        "created": {"type": "integer"},
+        "model": {"type": "string", "description": "The model that answered."},
+        "choices": {"type": "array", "items": CHOICE},
+        "usage": USAGE,
+    },
+}
+MODELS = {
+    "type": "object",
+    "properties": {
+        "object": {"type": "string", "enum": ["list"]},
+        "data": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string"},
+                    "object": {"type": "string", "enum": ["model"]},
+                    "created": {"type": "integer"},
+                    "owned_by": {"type": "string"},
+                    "max_completion_tokens": {"type": "integer"},
+                },
+            },
+        },
+    },
+}
+SECURITY: list[dict[str, list[str]]] = [{"ApiKeyHeader": []}, {"BearerKey": []}]
+MEANINGS = {
+    400: "The request is wrong, or the model's provider says so.",
+    401: "No API key, or none that works.",
+    402: "The balance or a monthly limit does not cover the least that this can cost.",
+    403: "The organization's owner has not verified an e-mail address.",
+    409: "The Idempotency-Key was used for another request, or the first one still runs.",
+    413: "The body is too large.",
+    429: "Too many requests in a minute or open at once, or the model is busy. Retry-After says when.",
+    502: "The model's provider failed. Nothing was charged.",
+    503: "The chat endpoint is not configured.",
+}
+
+
+def _errors(*statuses: int) -> dict[str, Any]:
+    return {
+        str(status): {"description": MEANINGS[status], "content": {"application/json": {"schema": ERROR}}}
+        for status in statuses
+    }
+
+
+# By address below the prefix and method.
+OPERATIONS: dict[str, dict[str, Any]] = {
+    "chat/completions": {
+        "post": {
+            "operationId": "create_chat_completion",
+            "summary": "Create a chat completion",
+            "description": "OpenAI's chat completions: point any OpenAI SDK at /v1/apex. Charged by the tokens that "
+            "the model used; a stream that its reader leaves is charged for what was produced.",
+            "tags": ["Chat"],
+            "parameters": [
+                {
+                    "name": "Idempotency-Key",
+                    "in": "header",
+                    "schema": {"type": "string"},
+                    "description": "At most 255 characters. The same request with the same key within 24 hours gets "
+                    "the stored answer.",
+                }
+            ],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": REQUEST}}},
+            "security": SECURITY,
+            "responses": {
+                "200": {
+                    "description": "The completion, or with `stream` a stream of chunks that ends with [DONE].",
+                    "content": {
+                        "application/json": {"schema": COMPLETION},
+                        "text/event-stream": {"schema": {"type": "string"}},
+                    },
+                },
+                **_errors(400, 401, 402, 403, 409, 413, 429, 502, 503),
+            },
+        }
+    },
+    "models": {
+        "get": {
+            "operationId": "list_chat_models",
+            "summary": "List chat models",
+            "description": "The names that `model` may have.",
+            "tags": ["Chat"],
+            "security": SECURITY,
+            "responses": {
+                "200": {"description": "All models.", "content": {"application/json": {"schema": MODELS}}},
+                **_errors(401, 403, 429),
+            },
+        }
+    },
+}

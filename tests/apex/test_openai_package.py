@@ -1,0 +1,108 @@
+"""The unmodified `openai` package, with nothing changed but its base URL and key."""
+
+import asyncio
+import html
+import subprocess
+import sys
+
+import openai
+import pytest
+import requests
+
+pytestmark = [pytest.mark.enable_socket, pytest.mark.timeout(120)]
+
+HELLO = [{"role": "user", "content": "normal 5"}]
+TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}}
+
+
+@pytest.fixture
+def client(site, key):
+    with openai.OpenAI(base_url=f"{site.address}/v1/apex", api_key=key, max_retries=0) as client:
+        yield client
+
+
+def test_whole_answer(client):
+    answer = client.chat.completions.create(model="apex-latest", messages=HELLO, max_tokens=100, temperature=0.3)
+    assert answer.choices[0].message.content == "word0 word1 word2 word3 word4"
+    assert answer.usage.total_tokens == 23
+
+
+def test_stream(client):
+    stream = client.chat.completions.create(
+        model="apex-latest", messages=HELLO, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices).split()[-1] == "word4"
+    assert chunks[-1].usage.completion_tokens == 5
+
+
+def test_tools(client):
+    answer = client.chat.completions.create(
+        model="apex-latest", messages=[{"role": "user", "content": "tools"}], tools=[TOOL]
+    )
+    assert answer.choices[0].finish_reason == "tool_calls"
+    assert answer.choices[0].message.tool_calls[0].function.name == "get_weather"
+
+
+def test_streamed_tools_through_its_helper(client):
+    messages = [{"role": "user", "content": "tools"}]
+    with client.chat.completions.stream(model="apex-latest", messages=messages, tools=[TOOL]) as stream:
+        final = stream.get_final_completion()
+    assert final.choices[0].message.tool_calls[0].function.arguments == '{"city": "Paris"}'
+
+
+def test_models(client):
+    assert [model.id for model in client.models.list()] == ["apex-latest"]
+
+
+def test_asynchronous(site, key):
+    async def act():
+        async with openai.AsyncOpenAI(base_url=f"{site.address}/v1/apex", api_key=key, max_retries=0) as client:
+            whole, stream = await asyncio.gather(
+                client.chat.completions.create(model="apex-latest", messages=HELLO),
+                client.chat.completions.create(model="apex-latest", messages=HELLO, stream=True),
+            )
+            text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
+            return whole.choices[0].message.content, text.strip()
+
+    whole, streamed = asyncio.run(act())
+    assert whole == streamed == "word0 word1 word2 word3 word4"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"model": "gpt-4"}, openai.BadRequestError),
+        ({"messages": [{"role": "user", "content": "status 429 9"}]}, openai.RateLimitError),
+        ({"messages": [{"role": "user", "content": "status 500"}]}, openai.InternalServerError),
+    ],
+)
+def test_errors_are_its_own_kinds(client, fields, error):
+    with pytest.raises(error) as caught:
+        client.chat.completions.create(**{"model": "apex-latest", "messages": HELLO, **fields})
+    assert caught.value.request_id
+    assert caught.value.body["message"]
+    client.chat.completions.create(model="apex-latest", messages=HELLO)
+
+
+def test_wrong_key_is_its_authentication_error(site):
+    client = openai.OpenAI(base_url=f"{site.address}/v1/apex", api_key="vxp_live_no", max_retries=0)
+    with client, pytest.raises(openai.AuthenticationError):
+        client.models.list()
+
+
+def test_error_inside_a_stream_is_raised(client):
+    stream = client.chat.completions.create(
+        model="apex-latest", messages=[{"role": "user", "content": "cut 3"}], stream=True
+    )
+    with pytest.raises(openai.APIError, match="in the middle"):
+        list(stream)
+
+
+def test_example_of_the_docs_runs_as_it_stands(site, key):
+    page = requests.get(f"{site.address}/docs/", timeout=30).text
+    code = html.unescape(page.split('aria-label="Chat in Python"><code>')[1].split("</code>")[0])
+    program = code.replace("YOUR_API_KEY", key).replace("Hello", "normal 3")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    assert done.stdout.split() == ["word0", "word1", "word2"]

@@ -1,0 +1,247 @@
+"""The playground: works, visitor, no money, bad input, hostile answers, two clicks, an upstream that is dead."""
+
+import json
+import uuid
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.test import AsyncClient, Client
+
+from apex import upstream
+from apex.models import Completion
+from billing import ledger, statements
+from billing.models import Entry, Wallet
+from tests.apex import scripted
+
+pytestmark = [pytest.mark.enable_socket, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("chat")]
+
+
+def fields(message="normal 5", **changed):
+    return {
+        "message": message,
+        "system": "",
+        "model": "apex-latest",
+        "temperature": "0.7",
+        "max_tokens": "100",
+        "token": str(uuid.uuid4()),
+    } | changed
+
+
+def page_of(response) -> str:
+    return response.content.decode()
+
+
+def spend_everything(organization) -> None:
+    free = statements.balance(organization).available_micros
+    ledger.reserve(organization, amount_micros=free, reference="job:everything")
+
+
+def nothing_was_charged() -> bool:
+    wallet = Wallet.objects.get()
+    return not Entry.objects.filter(kind="usage").exists() and wallet.held_micros == 0
+
+
+def streamed(client, sent) -> list[dict]:
+    """Return the events that the page's script gets."""
+
+    async def act():
+        browser = AsyncClient()
+        browser.cookies = client.cookies
+        response = await browser.post("/playground/stream/", sent)
+        if not response.streaming:
+            return response.status_code, response.content
+        try:
+            return response.status_code, b"".join([piece async for piece in response.streaming_content])
+        finally:
+            await upstream.close()
+
+    status, raw = async_to_sync(act)()
+    if status != 200:
+        return [{"status": status, **json.loads(raw)}]
+    lines = [line for line in raw.decode().splitlines() if line.startswith("data: {")]
+    return [json.loads(line.removeprefix("data: ")) for line in lines]
+
+
+# --- Who may -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["", "price/", "stream/"])
+def test_visitor_is_asked_to_sign_in(path, organization):
+    response = Client().post(f"/playground/{path}", fields())
+    assert response.status_code == 302
+    assert response.url.startswith("/accounts/login/")
+    assert nothing_was_charged()
+
+
+@pytest.mark.parametrize("path", ["", "price/", "stream/"])
+def test_another_site_cannot_make_a_browser_ask(path, alice):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice, backend="allauth.account.auth_backends.AuthenticationBackend")
+    assert client.post(f"/playground/{path}", fields()).status_code == 403
+
+
+def test_member_may_ask(bob, client_of):
+    assert client_of(bob).post("/playground/", fields()).status_code == 200
+
+
+# --- The form ----------------------------------------------------------------------------------------------------
+
+
+def test_price_stands_before_and_after(alice, client_of):
+    client = client_of(alice)
+    # An empty message is held with 24 tokens and an answer of 1,000: 457 micro-dollars, shown rounded up.
+    assert 'at most <span class="number">$0.0005</span>' in page_of(client.get("/playground/"))
+    # 8 bytes, 3 of the role; 18 tokens in, 5 out are 7.65 micro-dollars.
+    page = page_of(client.post("/playground/", fields()))
+    assert "word0 word1 word2 word3 word4" in page
+    assert "$0.000008" in page
+    assert '>18</span> tokens read, <span class="number">5</span> written' in page
+    assert Entry.objects.get(kind="usage").amount_micros == -8
+
+
+def test_price_of_what_is_typed_is_shown_and_charges_nothing(alice, client_of, chat):
+    client = client_of(alice)
+    long = fields("x" * 30_000, max_tokens="1000")
+    # (10,000 + 26) x 0.3 + 1,000 x 0.45, rounded up to a hundredth of a cent.
+    assert "$0.0035" in page_of(client.post("/playground/price/", long))
+    assert "$0.0035" in page_of(client.post("/playground/", {**long, "price": "1"}))
+    assert "Fill in the form" in page_of(client.post("/playground/price/", fields("")))
+    assert chat.bodies == []
+    assert nothing_was_charged()
+
+
+def test_what_is_chosen_reaches_the_model(alice, client_of, chat):
+    client_of(alice).post("/playground/", fields(system="Be brief.", temperature="0.2", max_tokens="33"))
+    (body,) = chat.bodies
+    assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "normal 5"}]
+    assert (body["temperature"], body["max_tokens"], body["model"]) == (0.2, 33, scripted.MODEL)
+    assert "tools" not in body
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"message": ""},
+        {"message": "x" * 60_001},
+        {"model": "gpt-9"},
+        {"temperature": "9"},
+        {"temperature": "nan"},
+        {"max_tokens": "0"},
+        {"max_tokens": "65537"},
+        {"token": "mine"},
+    ],
+)
+def test_bad_input_asks_nobody(alice, client_of, chat, changed):
+    client = client_of(alice)
+    assert client.post("/playground/", fields(**changed)).status_code == 400
+    (event,) = streamed(client, fields(**changed))
+    assert event["status"] == 400
+    assert event["error"]["message"]
+    assert chat.bodies == []
+    assert nothing_was_charged()
+
+
+def test_form_that_is_sent_twice_is_charged_once(alice, client_of, chat):
+    sent = fields()
+    pages = [page_of(client_of(alice).post("/playground/", sent)) for _ in range(2)]
+    assert all("word4" in page and "$0.000008" in page for page in pages)
+    assert len(chat.bodies) == 1
+    assert Entry.objects.filter(kind="usage").count() == 1
+
+
+def test_answer_is_text_whatever_it_says(alice, client_of):
+    page = page_of(client_of(alice).post("/playground/", fields("hostile")))
+    assert "&lt;script&gt;document.title" in page
+    assert "<script>document" not in page
+    assert "<img src=x" not in page
+    assert 'href="https://evil' not in page
+
+
+def test_odd_answer_is_shown_and_said_to_be_cut(alice, client_of):
+    page = page_of(client_of(alice).post("/playground/", fields("unstorable")))
+    assert "odd ? words" in page
+    assert "because of the most tokens" in page
+
+
+# --- What goes wrong ---------------------------------------------------------------------------------------------
+
+
+def test_empty_balance_names_the_remedy_to_who_may_pay(alice, bob, organization, client_of, chat):
+    spend_everything(organization)
+    response = client_of(alice).post("/playground/", fields())
+    assert response.status_code == 402
+    assert "/billing/top-up/?needed=" in page_of(response)
+    assert "/billing/top-up/?needed=" not in page_of(client_of(bob).post("/playground/", fields()))
+    (event,) = streamed(client_of(alice), fields())
+    assert event["error"]["remedy"]["url"].startswith("/billing/top-up/?needed=")
+    (event,) = streamed(client_of(bob), fields())
+    assert event["error"]["remedy"] is None
+    assert chat.bodies == []
+
+
+@pytest.mark.parametrize("message", ["status 500", "status 401", "not-json"])
+def test_dead_upstream_costs_nothing_and_tells_no_secret(alice, client_of, message):
+    response = client_of(alice).post("/playground/", fields(message))
+    assert response.status_code == 502
+    assert "Nothing was charged" in page_of(response)
+    assert scripted.SECRET not in page_of(response)
+    (event,) = streamed(client_of(alice), fields(message))
+    assert "Nothing was charged" in event["error"]["message"]
+    assert nothing_was_charged()
+
+
+def test_without_an_upstream_the_page_says_so_and_the_form_is_off(alice, client_of, settings):
+    settings.APEX_UPSTREAMS = []
+    client = client_of(alice)
+    page = page_of(client.get("/playground/"))
+    assert "No language model is connected" in page
+    assert '<fieldset class="playground" disabled>' in page
+    assert client.post("/playground/", fields()).status_code == 503
+    (event,) = streamed(client, fields())
+    assert event["error"]["message"] == "The chat endpoint is not configured."
+
+
+def test_limit_of_completions_counts_people_too(alice, client_of, few_completions, chat):
+    client = client_of(alice)
+    assert client.post("/playground/", fields()).status_code == 200
+    assert client.post("/playground/", fields()).status_code == 429
+    (event,) = streamed(client, fields())
+    assert event["status"] == 429
+    assert len(chat.bodies) == 1
+
+
+# --- The stream --------------------------------------------------------------------------------------------------
+
+
+def test_stream_gives_words_tokens_and_the_exact_cost(alice, client_of):
+    *chunks, end = streamed(client_of(alice), fields())
+    words = "".join(choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"])
+    assert words.split() == ["word0", "word1", "word2", "word3", "word4"]
+    assert chunks[-1]["usage"]["completion_tokens"] == 5
+    assert end == {"cost": "$0.000008"}
+    assert Entry.objects.get(kind="usage").amount_micros == -8
+    assert Completion.objects.get().is_stream
+
+
+def test_stream_that_breaks_says_so_and_what_it_cost(alice, client_of):
+    *_, error, end = streamed(client_of(alice), fields("cut 3"))
+    assert "middle of its answer" in error["error"]["message"]
+    charged = -Entry.objects.get(kind="usage").amount_micros
+    assert end == {"cost": f"$0.{charged:06d}"}
+    assert Wallet.objects.get().held_micros == 0
+
+
+# --- In the books ------------------------------------------------------------------------------------------------
+
+
+def test_completion_stands_in_ledger_and_usage(alice, client_of):
+    client = client_of(alice)
+    client.post("/playground/", fields())
+    ledger_page = page_of(client.get("/billing/ledger/"))
+    assert "Chat, apex-latest" in ledger_page
+    assert "18 + 5 tokens" in ledger_page
+    usage_page = page_of(client.get("/billing/usage/"))
+    assert "apex-latest" in usage_page
+    assert "23 tokens" in usage_page
+    assert "18 in, 5 out" in usage_page
+    assert "In the browser" in usage_page

@@ -1,0 +1,194 @@
+"""Completions of the site itself, in this process."""
+
+import asyncio
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from accounts.errors import InvalidField, NotConfigured, PaymentRequired, UpstreamFailed, VoxsiteError
+from accounts.models import Organization
+from apex import proxy, seats, upstream
+from apex.models import Completion
+from billing import ledger
+from billing.models import Entry, Wallet
+
+pytestmark = [pytest.mark.enable_socket, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def organization(chat, transactional_db):
+    organization = Organization.objects.create(name="Ours")
+    ledger.credit(organization, amount_micros=1000, kind="credit", reference="start")
+    return organization
+
+
+def body(content, **fields):
+    return {"messages": [{"role": "user", "content": content}], **fields}
+
+
+def test_answer_is_given_after_it_was_charged(organization):
+    done = proxy.complete_and_wait(organization, body=body("normal 5", max_tokens=100))
+    assert done.text == "word0 word1 word2 word3 word4"
+    assert done.charged_micros == 8
+    assert Wallet.objects.get().balance_micros == 992
+    assert Wallet.objects.get().held_micros == 0
+    assert Completion.objects.get().api_key is None
+    assert Entry.objects.get(kind="usage").details["model"] == "apex-latest"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"temperature": 9}, InvalidField),
+        ({"content": "status 401"}, UpstreamFailed),
+        ({"content": "normal " * 10_000}, PaymentRequired),
+    ],
+)
+def test_what_goes_wrong_is_raised_and_costs_nothing(organization, fields, error):
+    content = fields.pop("content", "normal 1")
+    with pytest.raises(error):
+        proxy.complete_and_wait(organization, body=body(content, **fields))
+    assert Wallet.objects.get().balance_micros == 1000
+    assert Wallet.objects.get().held_micros == 0
+
+
+def test_without_an_upstream_it_is_not_configured(organization, settings):
+    settings.APEX_UPSTREAMS = []
+    with pytest.raises(NotConfigured):
+        proxy.complete_and_wait(organization, body=body("normal 1", max_tokens=100))
+
+
+def test_price_is_known_before(organization):
+    most = proxy.most_micros(body("normal 5", max_tokens=100))
+    done = proxy.complete_and_wait(organization, body=body("normal 5", max_tokens=100))
+    assert done.charged_micros < most < 70
+    with pytest.raises(InvalidField):
+        proxy.most_micros(body("normal 5", max_tokens=0))
+
+
+def test_site_can_stream(organization):
+    async def act():
+        try:
+            relay = proxy.relay_for(organization, body=body("normal 3", stream=True))
+            head = await relay.head()
+            assert head.error is None
+            text = b"".join([piece async for piece in relay])
+            return text, await relay.charged_micros()
+        finally:
+            await upstream.close()
+
+    text, charged_micros = asyncio.run(act())
+    assert text.count(b"word") == 3
+    assert text.endswith(b"data: [DONE]\n\n")
+    assert charged_micros == 7
+
+
+def test_stream_that_nobody_reads_is_charged_all_the_same(organization):
+    async def act():
+        try:
+            relay = proxy.relay_for(organization, body=body("normal 3", stream=True))
+            await relay.head()
+            relay.close()
+            return await relay.charged_micros()
+        finally:
+            await upstream.close()
+
+    assert asyncio.run(act()) == 7
+
+
+@pytest.mark.parametrize(("content", "is_stream"), [("normal 5", False), ("normal 5", True), ("no-usage 5", True)])
+def test_process_that_is_told_to_stop_still_charges_what_was_just_answered(organization, content, is_stream):
+    async def act():
+        try:
+            relay = proxy.relay_for(organization, body=body(content, stream=is_stream))
+            await relay.head()
+            if is_stream:
+                assert (b"".join([piece async for piece in relay])).endswith(b"data: [DONE]\n\n")
+        finally:
+            await upstream.close()
+        # The end of the loop cancels what still runs, as the end of a server does.
+
+    asyncio.run(act())
+    assert Completion.objects.get().state == "charged"
+    assert Entry.objects.filter(kind="usage").count() == 1
+    assert Wallet.objects.get().held_micros == 0
+
+
+@pytest.mark.parametrize("content", ["slow 3 0.2", "status 500", "cut 2", "no-usage 3", "ever-deeper"])
+def test_place_is_free_again_however_it_ends(organization, content):
+    async def act():
+        try:
+            relay = proxy.relay_for(organization, body=body(content, stream=True, max_tokens=100))
+            await relay.head()
+            taken = seats.taken(organization.pk)
+            async for _ in relay:
+                pass
+            return taken, seats.taken(organization.pk)
+        finally:
+            await relay.charged_micros()
+            await upstream.close()
+
+    taken, left = asyncio.run(act())
+    assert left == 0
+    if content.startswith("slow"):
+        assert taken == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "fields"), [("normal 1", {"temperature": 9}), ("normal " * 10_000, {"max_tokens": 100})]
+)
+def test_what_was_never_admitted_keeps_no_place(organization, content, fields):
+    with pytest.raises(VoxsiteError):
+        proxy.complete_and_wait(organization, body=body(content, **fields))
+    assert seats.taken(organization.pk) == 0
+
+
+def test_fault_of_ours_in_the_middle_charges_what_came_and_holds_nothing(organization):
+    # Somewhere between what can be read and what can be written as JSON.
+    async def act():
+        try:
+            relay = proxy.relay_for(organization, body=body("ever-deeper", stream=True))
+            await relay.head()
+            text = b"".join([piece async for piece in relay])
+            return text, await relay.charged_micros()
+        finally:
+            await upstream.close()
+
+    text, charged_micros = asyncio.run(act())
+    assert b'"error"' in text.splitlines()[-2]
+    assert charged_micros > 0
+    assert Completion.objects.get().state == "charged"
+    assert Wallet.objects.get().held_micros == 0
+
+
+def test_same_key_brings_the_same_answer_and_is_charged_once(organization):
+    first, again = (
+        proxy.complete_and_wait(organization, body=body("normal 5"), idempotency_key="page:1") for _ in range(2)
+    )
+    assert again == first
+    assert first.charged_micros == 8
+    assert Entry.objects.filter(kind="usage").count() == 1
+    assert Completion.objects.count() == 1
+
+
+def test_key_of_what_failed_may_be_tried_again(organization):
+    with pytest.raises(UpstreamFailed):
+        proxy.complete_and_wait(organization, body=body("status 500"), idempotency_key="page:1")
+    assert proxy.complete_and_wait(organization, body=body("normal 5"), idempotency_key="page:1").charged_micros == 8
+
+
+def test_synchronous_view_cuts_no_stream_of_its_process(organization):
+    """It has a loop of its own: on the server's loop it would close the connections of all others at its end."""
+
+    async def act():
+        try:
+            relay = proxy.relay_for(organization, body=body("slow 8 0.1", stream=True, max_tokens=100))
+            await relay.head()
+            await sync_to_async(proxy.complete_and_wait)(organization, body=body("normal 1", max_tokens=100))
+            return b"".join([piece async for piece in relay])
+        finally:
+            await upstream.close()
+
+    text = asyncio.run(act())
+    assert text.count(b"word") == 8
+    assert text.endswith(b"data: [DONE]\n\n")

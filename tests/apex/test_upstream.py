@@ -1,0 +1,140 @@
+"""Asking several upstreams, without the rest of the site."""
+
+import asyncio
+
+import pytest
+
+from accounts.errors import VoxsiteError
+from apex import upstream
+from apex.errors import NoUpstream, UpstreamBroken, UpstreamBusy, UpstreamSilent
+from tests.apex import scripted
+
+pytestmark = pytest.mark.enable_socket
+
+
+@pytest.fixture(autouse=True)
+def two_upstreams(settings, upstream_server):
+    settings.APEX_FIRST_CHUNK_SECONDS = 1
+    settings.APEX_UPSTREAMS = [
+        {"name": "one", "base_url": f"{upstream_server.address}/first", "api_key": "k1", "model_names": {}},
+        {"name": "two", "base_url": f"{upstream_server.address}/second", "api_key": "", "model_names": {"m": "other"}},
+    ]
+    # Breakers live as long as the process.
+    upstream._made.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def upstream_server():
+    with scripted.running() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def forget(upstream_server):
+    upstream_server.forget()
+
+
+def ask(content, *, is_stream=True):
+    async def act():
+        try:
+            answer = await upstream.ask(
+                lambda model: {"model": model, "messages": [{"role": "user", "content": content}], "stream": is_stream},
+                model="m",
+                is_stream=is_stream,
+            )
+            try:
+                return answer.upstream, answer.chunk["model"], [event async for event in answer.events()]
+            finally:
+                answer.close()
+        finally:
+            await upstream.close()
+
+    return asyncio.run(act())
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize(
+    "scenario", ["status 401", "status 500", "status 429 1", "status 429", "not-json", "empty", "cut 0", "redirect"]
+)
+def test_next_upstream_answers_for_one_that_fails(upstream_server, scenario, is_stream):
+    if scenario in {"empty", "cut 0"} and not is_stream:
+        pytest.skip("a stream's own way to fail")
+    name, model, _ = ask(f"first-{scenario}", is_stream=is_stream)
+    assert (name, model) == ("two", "other")
+    assert upstream_server.paths == ["/first/chat/completions", "/second/chat/completions"]
+    assert upstream_server.headers[0]["Authorization"] == "Bearer k1"
+    assert "Authorization" not in upstream_server.headers[1]
+
+
+def test_upstream_that_is_silent_is_left_for_the_next():
+    assert ask("first-silent 9")[0] == "two"
+
+
+def test_upstream_that_is_not_there_is_left_for_the_next(settings):
+    from tests.product import free_port
+
+    settings.APEX_UPSTREAMS = [
+        {**settings.APEX_UPSTREAMS[0], "base_url": f"http://127.0.0.1:{free_port()}"},
+        settings.APEX_UPSTREAMS[1],
+    ]
+    assert ask("normal")[0] == "two"
+
+
+def test_fault_of_the_request_is_not_asked_twice(upstream_server):
+    with pytest.raises(VoxsiteError) as caught:
+        ask("first-refuse")
+    assert caught.value.http_status == 400
+    assert len(upstream_server.paths) == 1
+
+
+@pytest.mark.parametrize(
+    ("scenario", "error", "asked"),
+    [
+        ("status 500", UpstreamBroken, 4),
+        ("status 401", UpstreamBroken, 2),
+        ("status 429 30", UpstreamBusy, 2),
+        ("silent 9", UpstreamSilent, 2),
+    ],
+)
+def test_all_fail(upstream_server, scenario, error, asked):
+    with pytest.raises(error):
+        ask(scenario)
+    assert len(upstream_server.paths) == asked
+
+
+def test_failure_after_the_first_chunk_is_not_asked_elsewhere(upstream_server):
+    with pytest.raises(upstream.Failed):
+        ask("first-cut 2")
+    assert len(upstream_server.paths) == 1
+
+
+def test_none_is_configured(settings):
+    settings.APEX_UPSTREAMS = []
+    with pytest.raises(NoUpstream):
+        ask("normal")
+
+
+def test_resting_upstream_is_passed_over(upstream_server):
+    for _ in range(6):
+        ask("first-status 401")
+    assert upstream_server.paths.count("/first/chat/completions") == 5
+    assert upstream_server.paths.count("/second/chat/completions") == 6
+
+
+@pytest.mark.parametrize("scenario", ["status 400", "status 403"])
+def test_what_a_request_brings_about_closes_no_upstream_to_others(upstream_server, scenario):
+    for _ in range(6):
+        with pytest.raises(VoxsiteError):
+            ask(scenario)
+    assert ask("normal 1")[0] == "one"
+
+
+def test_one_request_counts_once_however_often_it_is_tried(upstream_server):
+    for _ in range(3):  # each tries both upstreams twice
+        with pytest.raises(UpstreamBroken):
+            ask("status 500")
+    assert ask("normal 1")[0] == "one"
+
+
+def test_key_is_not_shown(settings):
+    assert "k1" not in repr(upstream.upstreams())

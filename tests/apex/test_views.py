@@ -1,0 +1,540 @@
+"""The chat endpoint as a client meets it: a real web process before a real upstream that behaves as it is told."""
+
+import json
+import re
+import socket
+import time
+
+import psutil
+import pytest
+import requests
+
+from tests.apex import scripted
+
+pytestmark = [pytest.mark.enable_socket, pytest.mark.timeout(120)]
+
+# 18 prompt tokens and 5 of completion: 5.4 + 2.25 micro-dollars.
+NORMAL_MICROS = 8
+
+
+def chunks(response):
+    """Return the JSON of every event but the end mark."""
+    lines = [line[6:] for line in response.text.split("\n") if line.startswith("data: ")]
+    return [json.loads(line) for line in lines if line != "[DONE]"]
+
+
+def text_of(response):
+    return "".join(
+        chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks(response) if chunk.get("choices")
+    )
+
+
+def error_of(response):
+    error = response.json()["error"]
+    assert error["code"] == response.status_code
+    assert error["request_id"] == response.headers["X-Request-Id"]
+    assert "param" in error
+    return error
+
+
+def assert_charged_once(site, *, micros=None, **expected):
+    completion = site.newest()
+    assert completion["state"] == "charged", completion
+    assert site.charges_of(completion) == [completion["cost_micros"]]
+    assert site.held_micros() == 0
+    assert micros is None or completion["cost_micros"] == micros
+    assert {name: completion[name] for name in expected} == expected
+    return completion
+
+
+def assert_released(site, *, finish):
+    completion = site.newest()
+    assert (completion["state"], completion["finish"]) == ("released", finish)
+    assert site.charges_of(completion) == []
+    assert site.held_micros() == 0
+
+
+def count(site):
+    return site.rows("SELECT count(*) FROM apex_completion")[0][0]
+
+
+def test_whole_answer_is_the_upstream_s_and_is_charged(site, ask):
+    response = ask("normal 5")
+    assert response.status_code == 200
+    body = response.json()
+    assert body["object"] == "chat.completion"
+    assert body["model"] == scripted.MODEL
+    assert body["choices"][0]["message"] == {"role": "assistant", "content": "word0 word1 word2 word3 word4"}
+    assert body["usage"] == {"prompt_tokens": 18, "completion_tokens": 5, "total_tokens": 23}
+    assert_charged_once(site, micros=NORMAL_MICROS, source="upstream", finish="stop", completion_tokens=5)
+
+
+def test_answer_names_request_and_limits(ask):
+    response = ask(headers={"X-Request-Id": "my-request-1"})
+    assert response.headers["X-Request-Id"] == "my-request-1"
+    assert response.headers["x-ratelimit-limit-requests"] == "100000"
+    assert re.fullmatch(r"\d+", response.headers["x-ratelimit-remaining-requests"])
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_stream_comes_as_it_is_made_and_without_the_usage_that_nobody_asked_for(site, ask):
+    response = ask("normal 5", stream=True)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith("text/event-stream")
+    assert text_of(response) == "word0 word1 word2 word3 word4 "
+    assert response.text.endswith("data: [DONE]\n\n")
+    assert not any("usage" in chunk for chunk in chunks(response))
+    completion = assert_charged_once(site, micros=NORMAL_MICROS, source="upstream", finish="stop")
+    assert completion["first_token_ms"] <= completion["latency_ms"]
+
+
+def test_stream_has_the_usage_that_was_asked_for(ask):
+    last = chunks(ask("normal 5", stream=True, stream_options={"include_usage": True}))[-1]
+    assert last["choices"] == []
+    assert last["usage"]["completion_tokens"] == 5
+
+
+def test_usage_that_was_asked_for_and_never_came_is_what_is_charged(site, ask):
+    last = chunks(ask("no-usage 5", stream=True, stream_options={"include_usage": True}))[-1]
+    completion = assert_charged_once(site, source="counted")
+    assert last["usage"]["completion_tokens"] == completion["completion_tokens"] > 5
+    assert last["usage"]["prompt_tokens"] == completion["prompt_tokens"] > 0
+
+
+def test_first_word_does_not_wait_for_the_last(site, key):
+    body = {"model": "apex-latest", "messages": [{"role": "user", "content": "slow 5 0.3"}], "stream": True}
+    with requests.post(
+        f"{site.address}/v1/apex/chat/completions", headers={"X-API-Key": key}, json=body, stream=True, timeout=30
+    ) as response:
+        moments = [time.monotonic() for line in response.iter_lines() if b"word" in line]
+    assert len(moments) == 5
+    # The words left the upstream 0.3 s apart.
+    assert moments[-1] - moments[0] > 0.9
+
+
+def test_upstream_is_asked_with_its_own_key_and_nothing_of_the_client_s(upstream, ask, key):
+    ask("normal 1", user="ann", headers={"Cookie": "sessionid=1", "X-Secret": "2"})
+    (headers,) = upstream.headers
+    assert headers["Authorization"] == f"Bearer {scripted.SECRET}"
+    assert key not in json.dumps(headers)
+    assert "Cookie" not in headers
+    assert "X-Secret" not in headers
+    (body,) = upstream.bodies
+    assert body["model"] == scripted.MODEL
+    assert body["user"] == "ann"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_tools_and_unknown_fields_pass_both_ways(ask, upstream, stream):
+    tool = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
+    response = ask("tools", stream=stream, tools=[tool], tool_choice="auto", x_unknown=[1, None])
+    assert upstream.bodies[0]["tools"] == [tool]
+    assert upstream.bodies[0]["x_unknown"] == [1, None]
+    if stream:
+        calls = [chunk["choices"][0]["delta"].get("tool_calls") for chunk in chunks(response)]
+        assert "".join(call[0]["function"]["arguments"] for call in calls if call) == '{"city": "Paris"}'
+    else:
+        assert response.json()["choices"][0]["finish_reason"] == "tool_calls"
+        assert response.json()["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
+
+
+def test_answer_passes_to_the_last_unknown_field(ask):
+    body = ask("echo", response_format={"type": "json_object"}).json()
+    assert body["x_unknown"] == {"kept": [1, 2.5, None]}
+    assert json.loads(body["choices"][0]["message"]["content"])["response_format"] == {"type": "json_object"}
+
+
+def test_comments_pass_and_odd_ends_of_lines_do_no_harm(site, ask):
+    response = ask("crlf", stream=True)
+    assert text_of(response) == "word0 wörd1"
+    assert ": keep-alive" in response.text
+    assert_charged_once(site, source="upstream", completion_tokens=2)
+
+
+# --- What costs what -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_missing_usage_is_counted(site, ask, stream):
+    ask("no-usage 5", stream=stream)
+    assert_charged_once(site, source="counted", completion_tokens=10 if not stream else 11)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_nonsense_usage_is_counted(site, ask, stream):
+    ask("nonsense-usage 5", stream=stream)
+    assert_charged_once(site, source="counted")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_explicit_zero_costs_nothing(site, ask, stream):
+    assert ask("zero-usage 5", stream=stream).status_code == 200
+    assert_released(site, finish="stop")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_usage_beyond_the_possible_is_cut(site, ask, stream):
+    ask("mad-usage 5", stream=stream, max_tokens=100)
+    completion = assert_charged_once(site, source="cut", completion_tokens=100)
+    assert completion["prompt_tokens"] < 1000
+
+
+def test_small_balance_still_works_with_a_lower_limit(site, upstream):
+    # 22 tokens of prompt and a hundred of completion are 52 micro-dollars; a thousandth of a cent is ten.
+    key = site.new_key(owner="small@example.com", dollars="0.00005")
+    body = {"model": "apex-latest", "messages": [{"role": "user", "content": "normal 5"}]}
+    response = requests.post(
+        f"{site.address}/v1/apex/chat/completions", headers={"X-API-Key": key}, json=body, timeout=30
+    )
+    assert response.status_code == 200
+    assert 16 <= upstream.bodies[0]["max_tokens"] < 100
+    assert_charged_once(site, micros=NORMAL_MICROS)
+
+
+def test_empty_balance_is_told_the_shortfall(site, upstream):
+    key = site.new_key(owner="empty@example.com", dollars="0.00001")
+    before = count(site)
+    body = {"model": "apex-latest", "messages": [{"role": "user", "content": "normal 5"}]}
+    response = requests.post(
+        f"{site.address}/v1/apex/chat/completions", headers={"X-API-Key": key}, json=body, timeout=30
+    )
+    assert response.status_code == 402
+    error = error_of(response)
+    assert error["type"] == "insufficient_balance"
+    assert error["required_micros"] > error["available_micros"] == 10
+    assert count(site) == before
+    assert upstream.bodies == []
+
+
+# --- Refused before anything is held ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [({"model": "gpt-4"}, "model"), ({"messages": None}, "messages"), ({"temperature": 9}, "temperature")],
+)
+def test_wrong_field_is_named_and_nothing_is_held(site, ask, upstream, fields, param):
+    before = count(site)
+    response = ask(**fields)
+    assert response.status_code == 400
+    assert error_of(response)["param"] == param
+    assert count(site) == before
+    assert upstream.bodies == []
+
+
+def send(site, key, body, **headers):
+    return requests.post(
+        f"{site.address}/v1/apex/chat/completions",
+        data=body,
+        headers={"Content-Type": "application/json", **({"X-API-Key": key} if key else {}), **headers},
+        timeout=30,
+    )
+
+
+def test_broken_json_is_400(site, key):
+    assert error_of(send(site, key, b"{"))["type"] == "invalid_request"
+
+
+def test_other_content_type_is_400(site, key):
+    response = send(site, key, b"model=apex-latest", **{"Content-Type": "application/x-www-form-urlencoded"})
+    assert response.status_code == 400
+    assert error_of(response)["type"] == "unsupported_media_type"
+
+
+def test_20_megabytes_are_413(site, key):
+    before = count(site)
+    response = send(site, key, b"x" * 20_000_000)
+    assert response.status_code == 413
+    assert error_of(response)["type"] == "body_too_large"
+    assert count(site) == before
+
+
+def test_endless_body_is_413(site, key):
+    response = send(site, key, (b"x" * 65_536 for _ in range(200)))
+    assert response.status_code == 413
+
+
+def test_body_beyond_django_s_limit_of_forms_is_read(site, key, upstream):
+    body = {"model": "apex-latest", "messages": [{"role": "user", "content": "normal 1 " + "word " * 300_000}]}
+    assert send(site, key, json.dumps(body)).status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"model": "x"}'])
+def test_without_a_key_nothing_else_is_told(site, body):
+    response = send(site, "", body)
+    assert response.status_code == 401
+    assert error_of(response)["type"] == "missing_api_key"
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_wrong_key_is_401(site):
+    assert error_of(send(site, "vxp_live_wrong", b"{}"))["type"] == "invalid_api_key"
+
+
+def test_either_header_carries_the_key(site, key):
+    response = requests.get(f"{site.address}/v1/apex/models", headers={"Authorization": f"Bearer {key}"}, timeout=30)
+    assert response.status_code == 200
+    assert [model["id"] for model in response.json()["data"]] == ["apex-latest"]
+    assert "x-ratelimit-limit-requests" in response.headers
+    assert requests.get(f"{site.address}/v1/apex/models", timeout=30).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "chat/completions", 405), ("POST", "models", 405), ("GET", "nothing", 404), ("POST", "", 404)],
+)
+def test_other_addresses_and_methods_answer_in_the_same_shape(site, key, method, path, status):
+    response = requests.request(method, f"{site.address}/v1/apex/{path}", headers={"X-API-Key": key}, timeout=30)
+    assert response.status_code == status
+    error_of(response)
+
+
+def test_organization_with_all_places_taken_is_told_to_wait(site, upstream):
+    key, other = (site.new_key(owner=f"{name}@example.com", dollars="1") for name in ("crowded", "free"))
+
+    def post(key, content, **more):
+        body = {"model": "apex-latest", "messages": [{"role": "user", "content": content}], "max_tokens": 100}
+        url = f"{site.address}/v1/apex/chat/completions"
+        return requests.post(url, headers={"X-API-Key": key}, json={**body, **more}, timeout=30, stream=True)
+
+    # As many as APEX_MAX_OPEN (conftest.py).
+    streams = [post(key, "slow 15 0.1", stream=True) for _ in range(8)]
+    assert {stream.status_code for stream in streams} == {200}
+    before, held = count(site), site.held_micros()
+    response = post(key, "normal 1")
+    assert response.status_code == 429
+    assert response.headers["Retry-After"] == "1"
+    assert error_of(response)["type"] == "too_many_open"
+    assert (count(site), site.held_micros(), len(upstream.bodies)) == (before, held, 8)
+    assert post(other, "normal 1").status_code == 200
+    # Whoever knows that one has ended finds its place free, though nobody may have booked the end yet.
+    for stream in streams:
+        assert stream.text.endswith("data: [DONE]\n\n")
+        assert post(key, "normal 1").status_code == 200
+    while site.held_micros():
+        time.sleep(0.05)
+
+
+def test_unknown_host_is_refused(site, key):
+    assert send(site, key, b"{}", Host="evil.example").status_code == 400
+
+
+# --- Upstreams that fail before the first chunk ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("scenario", "status", "finish"),
+    [
+        ("status 401", 502, "upstream_failed"),
+        ("status 403", 502, "upstream_failed"),
+        ("status 404", 502, "upstream_failed"),
+        ("status 500", 502, "upstream_failed"),
+        ("redirect", 502, "upstream_failed"),
+        ("not-json", 502, "upstream_failed"),
+        ("refuse", 400, "refused_by_model"),
+    ],
+)
+def test_failure_before_the_first_chunk_is_an_error_and_costs_nothing(site, ask, scenario, status, finish, stream):
+    time.sleep(0.1)
+    response = ask(scenario, stream=stream)
+    assert response.status_code == status
+    error = error_of(response)
+    assert error["type"] == finish
+    assert scripted.SECRET not in response.text
+    assert "upstream.internal" not in response.text
+    assert_released(site, finish=finish)
+    ask("normal 1")  # closes the breaker
+
+
+def test_reason_of_a_refusal_is_passed_on_without_secrets(ask):
+    message = error_of(ask("refuse"))["message"]
+    assert message.startswith("This model's maximum context length is 128 tokens.")
+    assert "sk-" not in message
+
+
+def test_redirect_is_not_followed(ask, upstream):
+    ask("redirect")
+    ask("normal 1")
+    assert "/elsewhere/chat/completions" not in upstream.paths
+
+
+def test_busy_upstream_is_429_with_its_patience(site, ask):
+    response = ask("status 429 7")
+    assert response.status_code == 429
+    assert response.headers["Retry-After"] == "7"
+    assert error_of(response)["type"] == "upstream_busy"
+    assert_released(site, finish="upstream_busy")
+    ask("normal 1")
+
+
+def test_short_retry_after_is_waited_for(ask, upstream):
+    started = time.monotonic()
+    assert ask("status 429 1").status_code == 429
+    assert len(upstream.bodies) == 2
+    assert time.monotonic() - started >= 1
+    ask("normal 1")
+
+
+@pytest.mark.parametrize("scenario", ["empty", "silent 9"])
+def test_stream_without_a_first_chunk_is_502(site, ask, scenario):
+    response = ask(scenario, stream=True)
+    assert response.status_code == 502
+    assert error_of(response)["type"] == ("upstream_timeout" if scenario != "empty" else "upstream_failed")
+    assert site.newest()["state"] == "released"
+    ask("normal 1")
+
+
+def test_whole_answer_that_is_too_large_is_502(site, ask):
+    assert ask("huge").status_code == 502
+    assert site.newest()["state"] == "released"
+    ask("normal 1")
+
+
+def test_upstream_that_fails_again_and_again_is_left_alone(site, upstream, ask):
+    for _ in range(5):
+        ask("status 401")
+    asked = len(upstream.bodies)
+    assert ask("normal 1").status_code == 502
+    assert len(upstream.bodies) == asked
+    assert site.newest()["state"] == "released"
+    # Fifteen seconds later one may try.
+    time.sleep(15.5)
+    assert ask("normal 1").status_code == 200
+
+
+# --- Upstreams that fail in the middle -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", ["cut 3", "error-inside 3", "no-end 3", "stall 3", "huge"])
+def test_failure_in_the_middle_ends_the_stream_cleanly_and_charges_what_came(site, ask, scenario):
+    response = ask(scenario, stream=True)
+    assert response.status_code == 200
+    last = chunks(response)[-1]
+    assert last["error"]["code"] == 502
+    assert last["error"]["request_id"] == response.headers["X-Request-Id"]
+    assert "[DONE]" not in response.text
+    assert scripted.SECRET not in response.text
+    completion = assert_charged_once(
+        site, source="counted", finish="upstream_failed" if scenario != "stall 3" else "upstream_timeout"
+    )
+    assert completion["completion_tokens"] > 0
+
+
+def test_usage_that_was_stated_too_early_does_not_make_the_rest_free(site, ask):
+    ask("early-usage 30", stream=True)
+    completion = assert_charged_once(site, source="counted", finish="upstream_timeout", prompt_tokens=18)
+    assert completion["completion_tokens"] >= 30
+
+
+def test_stream_is_done_when_it_says_so_and_not_when_its_connection_ends(site, ask):
+    response = ask("linger", stream=True)
+    assert response.text.endswith("data: [DONE]\n\n")
+    assert_charged_once(site, source="upstream", finish="stop")
+
+
+def test_what_no_database_takes_is_charged_and_kept_all_the_same(site, ask):
+    headers = {"Idempotency-Key": "odd"}
+    assert text_of(ask("odd", stream=True, headers=headers)) == "word "
+    assert_charged_once(site, source="upstream")
+    again = ask("odd", stream=True, headers=headers)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert text_of(again) == "word "
+
+
+# --- Clients that leave ----------------------------------------------------------------------------------------------
+
+
+def leave_after(site, key, content, *, words):
+    """Read so many words of a stream and close the connection."""
+    body = {"model": "apex-latest", "messages": [{"role": "user", "content": content}], "stream": True}
+    with requests.post(
+        f"{site.address}/v1/apex/chat/completions", headers={"X-API-Key": key}, json=body, stream=True, timeout=30
+    ) as response:
+        for line in response.iter_lines(chunk_size=1):
+            words -= b"word" in line
+            if words <= 0:
+                return
+
+
+def test_stream_that_is_left_is_read_on_and_charged_as_the_upstream_states(site, key):
+    leave_after(site, key, "slow 10 0.05", words=2)
+    assert_charged_once(site, source="upstream", completion_tokens=10, finish="stop")
+
+
+def test_reading_on_ends_and_what_came_is_counted(site, key, upstream):
+    leave_after(site, key, "slow 1000 0.05", words=2)
+    completion = assert_charged_once(site, source="counted", finish="client_left")
+    produced = next(iter(upstream.produced.values()))
+    # "word12 " is two tokens or three for us; a second of reading on is about twenty words.
+    assert 10 <= produced.completion_tokens < 100
+    assert produced.completion_tokens <= completion["completion_tokens"] <= 4 * produced.completion_tokens
+
+
+def test_client_that_leaves_before_the_first_chunk_pays_only_for_what_comes(site, key):
+    body = {"model": "apex-latest", "messages": [{"role": "user", "content": "silent 60"}], "stream": True}
+    with pytest.raises(requests.ReadTimeout):
+        requests.post(
+            f"{site.address}/v1/apex/chat/completions", headers={"X-API-Key": key}, json=body, timeout=(5, 0.3)
+        )
+    time.sleep(0.2)
+    assert_released(site, finish="client_left")
+
+
+def test_whole_answer_whose_client_left_is_waited_for_and_charged(site, key):
+    body = {"model": "apex-latest", "messages": [{"role": "user", "content": "slow 10 0.15"}]}
+    with pytest.raises(requests.ReadTimeout):
+        requests.post(
+            f"{site.address}/v1/apex/chat/completions", headers={"X-API-Key": key}, json=body, timeout=(5, 0.3)
+        )
+    time.sleep(0.2)
+    assert_charged_once(site, source="upstream", completion_tokens=10)
+
+
+def test_client_that_takes_nothing_is_hung_up_on_and_pays_for_what_came(site, key):
+    before = count(site)
+    message = {"role": "user", "content": "flood 20"}
+    body = json.dumps({"model": "apex-latest", "messages": [message], "stream": True}).encode()
+    head = f"POST /v1/apex/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        connection.connect(("127.0.0.1", int(site.address.rpartition(":")[2])))
+        connection.sendall(head.encode() + body)
+        ours = connection.getsockname()[1]
+        server, deadline = psutil.Process(site.process.pid), time.monotonic() + 30
+        for is_held in (True, False):
+            while is_held != any(each.raddr and each.raddr.port == ours for each in server.net_connections()):
+                assert time.monotonic() < deadline, f"held: {not is_held}"
+                time.sleep(0.05)
+    assert_charged_once(site)
+    assert count(site) == before + 1
+
+
+# --- Idempotency-Key -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_same_key_and_body_get_the_kept_answer_and_one_charge(site, ask, upstream, stream):
+    headers = {"Idempotency-Key": f"once-{stream}"}
+    first = ask("normal 5", stream=stream, headers=headers)
+    site.newest()
+    before = count(site)
+    second = ask("normal 5", stream=stream, headers=headers)
+    assert second.text == first.text
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert "Idempotency-Replayed" not in first.headers
+    assert len(upstream.bodies) == 1
+    assert count(site) == before
+    other = ask("normal 6", stream=stream, headers=headers)
+    assert other.status_code == 409
+    assert error_of(other)["type"] == "idempotency_key_reused"
+
+
+def test_failed_request_frees_its_idempotency_key(site, ask):
+    headers = {"Idempotency-Key": "fails"}
+    assert ask("refuse", headers=headers).status_code == 400
+    site.newest()
+    assert ask("refuse", headers=headers).status_code == 400
+    assert "Idempotency-Replayed" not in ask("refuse", headers=headers).headers

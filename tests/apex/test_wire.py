@@ -1,0 +1,213 @@
+import json
+
+import pytest
+
+from accounts.errors import BadRequest, InvalidField, MissingField, RateLimited
+from apex import wire
+from apex.meter import Usage
+
+MODELS = {"apex-latest": 65_536, "small": 100}
+MESSAGES = [{"role": "user", "content": "Hello"}]
+
+
+def read(**fields):
+    body = {"model": "apex-latest", "messages": MESSAGES, **fields}
+    return wire.read_request(json.dumps(body).encode(), most_completion_tokens=MODELS)
+
+
+def test_seed_defaults_are_asked_for():
+    request = read()
+    assert (request.is_stream, request.completion_tokens, request.choice_count) == (False, 4096, 1)
+    assert request.upstream_body(model="up/stream", completion_tokens=4096) == {
+        "model": "up/stream",
+        "messages": MESSAGES,
+        "max_tokens": 4096,
+        "temperature": 0.7,
+        "stream": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b'"text"',
+        b"null",
+        b'{"temperature": NaN}',
+        b'{"a": Infinity}',
+        b'{"a": -1e999}',
+        b"[" * 100_000,
+    ],
+)
+def test_broken_json_is_refused(raw):
+    with pytest.raises(BadRequest):
+        wire.read_request(raw, most_completion_tokens=MODELS)
+
+
+@pytest.mark.parametrize("junk", [b"[]", b"{}"])
+def test_body_of_nothing_but_objects_is_refused_before_it_is_read(junk):
+    raw = (
+        b'{"model":"apex-latest","messages":[{"role":"user","content":"x"}],"x":[' + b",".join([junk] * 200_001) + b"]}"
+    )
+    with pytest.raises(BadRequest, match="too many"):
+        wire.read_request(raw, most_completion_tokens=MODELS)
+
+
+@pytest.mark.parametrize("field", ["model", "messages"])
+@pytest.mark.parametrize("has_null", [False, True])
+def test_missing_fields_are_named(field, has_null):
+    body = {"model": "apex-latest", "messages": MESSAGES, field: None}
+    if not has_null:
+        del body[field]
+    with pytest.raises(MissingField) as caught:
+        wire.read_request(json.dumps(body).encode(), most_completion_tokens=MODELS)
+    assert caught.value.data == {"param": field}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"model": "gpt-4"}, "model"),
+        ({"model": 5}, "model"),
+        ({"model": ["apex-latest"]}, "model"),
+        ({"messages": []}, "messages"),
+        ({"messages": "Hello"}, "messages"),
+        ({"messages": ["Hello"]}, "messages[0]"),
+        ({"messages": [*MESSAGES, {"role": "robot", "content": "x"}]}, "messages[1].role"),
+        ({"messages": [{"role": ["user"], "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({"temperature": 9}, "temperature"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"top_p": 1.1}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_tokens": "many"}, "max_tokens"),
+        ({"max_completion_tokens": False}, "max_completion_tokens"),
+        ({"n": 0}, "n"),
+        ({"n": 9}, "n"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream": 1}, "stream"),
+        ({"stream": True, "stream_options": []}, "stream_options"),
+        *(({name: ["x"]}, name) for name in wire.REFUSED),
+        *(({name: 10**6}, name) for name in wire.OTHER_NAMES),
+    ],
+)
+def test_wrong_fields_are_named(fields, param):
+    with pytest.raises(InvalidField) as caught:
+        read(**fields)
+    assert caught.value.data == {"param": param}
+
+
+def test_nulls_are_defaults():
+    request = read(temperature=None, max_tokens=None, n=None, stream=None, stream_options=None, provider=None)
+    body = request.upstream_body(model="m", completion_tokens=request.completion_tokens)
+    assert (body["temperature"], body["max_tokens"], body["stream"]) == (0.7, 4096, False)
+
+
+def test_unknown_fields_and_every_kind_of_message_pass_untouched():
+    messages = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}], "name": "ann"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "content": "5", "tool_call_id": "1"},
+    ]
+    fields = {"tools": [{"type": "function"}], "response_format": {"type": "json_object"}, "x_new": {"deep": [1, None]}}
+    body = read(messages=messages, **fields).upstream_body(model="m", completion_tokens=5)
+    assert body["messages"] == messages
+    assert {name: body[name] for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("max_new_tokens", "max_output_tokens", "max_length", "n_predict", "num_predict", "maxOutputTokens"),
+        *("best_of", "num_return_sequences", "candidate_count"),
+        *("generation_config", "additional_drop_params", "prediction"),
+    ],
+)
+def test_no_other_name_makes_a_model_write_more_than_is_held_for(name):
+    with pytest.raises(InvalidField):
+        read(**{name: 8})
+
+
+def test_other_name_of_the_limit_is_told_ours():
+    with pytest.raises(InvalidField, match="use 'max_tokens'"):
+        read(max_new_tokens=10, max_tokens=10)
+    with pytest.raises(InvalidField, match="use 'n'"):
+        read(num_return_sequences=2)
+
+
+def test_what_servers_know_and_costs_no_more_passes_untouched():
+    fields = {
+        "min_tokens": 5,
+        "ignore_eos": True,
+        "top_k": 40,
+        "min_p": 0.1,
+        "repetition_penalty": 1.1,
+        "use_beam_search": False,
+        "reasoning_effort": "low",
+        "reasoning": {"max_tokens": 100},
+        "chat_template_kwargs": {"enable_thinking": False},
+        "logprobs": True,
+        "top_logprobs": 5,
+        "seed": 7,
+        "max_new_tokens": None,
+    }
+    body = read(**fields).upstream_body(model="m", completion_tokens=5)
+    assert {name: body[name] for name in fields} == fields
+
+
+def test_limit_is_lowered_to_what_is_paid_for_under_the_name_that_was_used():
+    body = read(max_completion_tokens=900).upstream_body(model="m", completion_tokens=50)
+    assert body["max_completion_tokens"] == 50
+    assert "max_tokens" not in body
+    both = read(max_tokens=40, max_completion_tokens=900)
+    assert both.completion_tokens == 40
+    body = both.upstream_body(model="m", completion_tokens=40)
+    assert (body["max_tokens"], body["max_completion_tokens"]) == (40, 40)
+
+
+def test_limit_of_the_model_is_the_highest():
+    assert read(model="small", max_tokens=5000).completion_tokens == 100
+    assert read(model="small").completion_tokens == 100
+    assert read(max_tokens=10**30).completion_tokens == 65_536
+
+
+@pytest.mark.parametrize("options", [None, {}, {"include_usage": False}, {"include_usage": True, "x": 1}])
+def test_usage_is_always_asked_for_in_streams(options):
+    request = read(stream=True, stream_options=options)
+    assert request.wants_usage == bool(options and options.get("include_usage"))
+    body = request.upstream_body(model="m", completion_tokens=5)
+    assert body["stream_options"] == {**(options or {}), "include_usage": True}
+
+
+def test_usage_is_taken_out_of_a_chunk():
+    assert wire.without_usage({"choices": [], "usage": {"prompt_tokens": 1}}) is None
+    left = wire.without_usage({"id": "x", "choices": [{"delta": {"content": "a"}}], "usage": None})
+    assert left is not None
+    assert json.loads(left) == {"id": "x", "choices": [{"delta": {"content": "a"}}]}
+
+
+def test_usage_chunk_has_the_stream_s_names():
+    chunk = json.loads(wire.usage_chunk({"id": "x", "model": "m", "choices": [1], "more": 1}, Usage(2, 3)))
+    usage = {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
+    assert chunk == {"id": "x", "model": "m", "choices": [], "usage": usage}
+
+
+def test_errors_have_the_seed_s_message_and_code_in_openai_s_envelope():
+    shown = wire.show_error(MissingField("model"), request_id="req_1")["error"]
+    assert shown == {
+        "message": "The field 'model' is required.",
+        "code": 400,
+        "type": "missing_field",
+        "param": "model",
+        "request_id": "req_1",
+    }
+    assert wire.show_error(RateLimited(retry_after=3), request_id="")["error"]["param"] is None
