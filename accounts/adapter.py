@@ -17,6 +17,7 @@ from allauth.usersessions.models import UserSession
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.contrib import messages
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -61,10 +62,21 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             redirect("account_reset_password_from_key", uidb36=user_pk_to_url_str(user), key=token)
         )
 
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Return the address that the outermost of our proxies saw.
+
+        A request that passed fewer proxies than there are came past them: it counts as whoever connected to us.
+        """
+        try:
+            return str(super().get_client_ip(request))
+        except ImproperlyConfigured:
+            return str(request.META["REMOTE_ADDR"])
+
     def send_account_already_exists_mail(self, email: str) -> None:
         """Tell of the account, or mail the link again while the address is not proved.
 
         Not for an address that an account merely claims beside its own: the link would lead into a stranger's account.
+        A sign-up drops such claims before it comes here (see forms.SignupForm); this guards every other way.
         """
         address = EmailAddress.objects.filter(user__email__iexact=email, email__iexact=email, verified=False).first()
         if address is None or EmailAddress.objects.filter(user=address.user, verified=True).exists():

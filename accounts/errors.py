@@ -9,16 +9,18 @@ VoxsiteError
 │   └── UnsupportedMediaType unsupported_media_type
 ├── Unauthorized 401         missing_api_key, invalid_api_key
 ├── PaymentRequired 402      insufficient_balance   required_cents, available_cents, required_micros, available_micros
+│                            billing.stripe_api: card_declined (code, decline_code)
 ├── Forbidden 403            forbidden, email_not_verified
 ├── NotFound 404             not_found, job_not_found, result_not_found
 ├── MethodNotAllowed 405     method_not_allowed
 ├── RequestTimeout 408       request_timeout
 ├── Conflict 409             conflict, idempotency_key_reused, idempotency_key_in_use, job_has_ended;
-│                            billing.ledger: ReferenceReused, HoldReleased, HoldSettled
+│                            billing.ledger: ReferenceReused, HoldReleased, HoldSettled;
+│                            billing.stripe_api: payment_refused
 ├── TooLarge 413             body_too_large
 ├── RateLimited 429          rate_limited           retry_after
 ├── InternalError 500        internal_error
-├── UpstreamFailed 502       upstream_failed
+├── UpstreamFailed 502       upstream_failed; billing.stripe_api: payment_service_failed
 └── NotConfigured 503        not_configured
 
 `type` is public: programs compare it, so it is never renamed. `message` is for people and may change. `data` is sent

@@ -5,12 +5,40 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from allauth.account import forms as allauth_forms
+from allauth.account.models import EmailAddress
 from django import forms
 from django.utils import timezone
 
 from accounts.models import Invitation, Organization, Role
 
 MICROS_PER_DOLLAR = 1_000_000
+
+
+class SignupForm(allauth_forms.SignupForm):
+    """allauth's, in which an address that somebody merely claims is free."""
+
+    def validate_unique_email(self, value: str) -> str:
+        """Return the address. Drops claims: unproved addresses that accounts of other addresses have added.
+
+        The attack: add a stranger's address beside one's own, and its owner can never sign up. Whoever signs up has
+        proved no more, but then takes nothing from a claimant that adding it again does not give back.
+        """
+        EmailAddress.objects.filter(email=value, verified=False).exclude(user__email__iexact=value).delete()
+        return str(super().validate_unique_email(value))
+
+
+def limit_field() -> forms.DecimalField:
+    """Return the field of a key's monthly limit; empty is none."""
+    return forms.DecimalField(
+        label="Monthly limit in dollars",
+        required=False,
+        min_value=Decimal("0.01"),
+        max_value=Decimal("1000000"),
+        decimal_places=2,
+        help_text="The most that this key may spend in a calendar month (UTC). Empty: no limit of its own.",
+        widget=forms.NumberInput(attrs={"inputmode": "decimal", "placeholder": "No limit"}),
+    )
 
 
 class KeyForm(forms.Form):
@@ -27,15 +55,7 @@ class KeyForm(forms.Form):
         help_text="The key stops working at the end of this day (UTC).",
         widget=forms.DateInput(attrs={"type": "date"}),
     )
-    monthly_limit = forms.DecimalField(
-        label="Monthly limit in dollars",
-        required=False,
-        min_value=Decimal("0.01"),
-        max_value=Decimal("1000000"),
-        decimal_places=2,
-        help_text="Noted beside the key for now; spending does not stop at it yet.",
-        widget=forms.NumberInput(attrs={"inputmode": "decimal", "placeholder": "No limit"}),
-    )
+    monthly_limit = limit_field()
 
     def clean_expires_on(self) -> Any:
         last_day = self.cleaned_data["expires_on"]
@@ -51,8 +71,17 @@ class KeyForm(forms.Form):
 
     @property
     def monthly_limit_micros(self) -> int | None:
-        dollars = self.cleaned_data["monthly_limit"]
-        return int(dollars * MICROS_PER_DOLLAR) if dollars is not None else None
+        return _micros_of(self.cleaned_data["monthly_limit"])
+
+
+class KeyLimitForm(forms.Form):
+    """Another limit for a key that there is."""
+
+    monthly_limit = limit_field()
+
+    @property
+    def monthly_limit_micros(self) -> int | None:
+        return _micros_of(self.cleaned_data["monthly_limit"])
 
 
 class InviteForm(forms.Form):
@@ -94,3 +123,12 @@ class SwitchForm(forms.Form):
 def roles_up_to(highest: Role) -> list[Role]:
     """Return the roles that somebody with this role may give, lowest first."""
     return sorted((role for role in Role if role.rank <= highest.rank), key=lambda role: role.rank)
+
+
+def dollars_of(micros: int | None) -> str:
+    """Return what the field of a limit shows: "25.00", or nothing for no limit."""
+    return "" if micros is None else f"{Decimal(micros) / MICROS_PER_DOLLAR:.2f}"
+
+
+def _micros_of(dollars: Decimal | None) -> int | None:
+    return None if dollars is None else int(dollars * MICROS_PER_DOLLAR)

@@ -12,7 +12,16 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts import access, api_keys, organizations
 from accounts.errors import Conflict, Forbidden, InvalidField, UpstreamFailed, VoxsiteError
-from accounts.forms import InviteForm, KeyForm, OrganizationForm, RoleForm, SwitchForm, roles_up_to
+from accounts.forms import (
+    InviteForm,
+    KeyForm,
+    KeyLimitForm,
+    OrganizationForm,
+    RoleForm,
+    SwitchForm,
+    dollars_of,
+    roles_up_to,
+)
 from accounts.gate import limits
 from accounts.models import ApiKey, Invitation, Membership, Organization, Role
 from accounts.page import open_page, page
@@ -57,6 +66,27 @@ def revoke_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     return redirect("keys")
 
 
+@page
+@require_POST
+def limit_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
+    """Set the most that a key may spend in a month, or lift its limit."""
+    access.require_role(request, Role.ADMIN)
+    form = KeyLimitForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "The limit was not changed. " + " ".join(form.errors["monthly_limit"]))
+        return redirect("keys")
+    key = api_keys.set_monthly_limit(
+        access.organization_for(request), key_id=key_id, limit_micros=form.monthly_limit_micros
+    )
+    messages.success(
+        request,
+        f"“{key.name}” has no limit of its own now."
+        if key.monthly_limit_micros is None
+        else f"“{key.name}” may spend at most ${form.cleaned_data['monthly_limit']:,.2f} in a month.",
+    )
+    return redirect("keys")
+
+
 def _issue(request: HttpRequest, form: KeyForm) -> str | None:
     try:
         _, key = api_keys.issue(
@@ -79,7 +109,9 @@ def _issue(request: HttpRequest, form: KeyForm) -> str | None:
 def _keys_of(membership: Membership) -> list[dict[str, Any]]:
     now = timezone.now()
     rows = ApiKey.objects.of(membership.organization).select_related("created_by").order_by("-created_at")[:200]
-    shown = [{"row": row, "is_live": row.is_live(now=now)} for row in rows]
+    shown = [
+        {"row": row, "is_live": row.is_live(now=now), "limit": dollars_of(row.monthly_limit_micros)} for row in rows
+    ]
     return sorted(shown, key=lambda key: not key["is_live"])
 
 

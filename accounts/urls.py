@@ -7,6 +7,7 @@ from accounts import pages
 urlpatterns = [
     path("keys/", pages.keys, name="keys"),
     path("keys/<uuid:key_id>/revoke/", pages.revoke_key, name="key-revoke"),
+    path("keys/<uuid:key_id>/limit/", pages.limit_key, name="key-limit"),
     path("organization/", pages.organization, name="organization"),
     path("organization/new/", pages.new_organization, name="organization-new"),
     path("organization/switch/", pages.switch, name="organization-switch"),

@@ -18,8 +18,13 @@ from django.test import Client, TransactionTestCase
 from redis import Redis
 
 from accounts import api_keys, organizations
+from accounts.gate import limits
 from accounts.models import Membership, Organization, Role, User
+from apex import upstream
 from billing import triggers
+from tests.apex import scripted
+from tests.apex.scripted import ScriptedUpstream
+from tests.stripe import StripeSandbox
 
 FIXTURES = Path(__file__).parent / "fixtures"
 AUDIO = FIXTURES / "audio"
@@ -133,6 +138,40 @@ def api(organization: Organization) -> Api:
 def stranger(charlies: Organization) -> Api:
     _, key = api_keys.issue(charlies, name="test", by=None)
     return Api(key)
+
+
+@pytest.fixture
+def stripe_sandbox(db: None, tmp_path: Path, settings: Any) -> StripeSandbox:
+    """Stripe and the payer's bank: tests/stripe.py."""
+    settings.STRIPE_SANDBOX_FILE = tmp_path / "stripe.sqlite3"
+    return StripeSandbox(settings.STRIPE_SANDBOX_FILE)
+
+
+@pytest.fixture(scope="module")
+def chat_upstream() -> Iterator[ScriptedUpstream]:
+    """An LLM provider that does what it is told."""
+    with scripted.running() as running:
+        yield running
+
+
+@pytest.fixture
+def chat(chat_upstream: ScriptedUpstream, settings: Any) -> ScriptedUpstream:
+    """The site with a language model connected: the provider, which has not been asked yet."""
+    address = f"{chat_upstream.address}/first"
+    settings.APEX_UPSTREAMS = [{"name": "one", "base_url": address, "api_key": "", "model_names": {}}]
+    # Breakers live as long as the process.
+    upstream._made.cache_clear()
+    chat_upstream.forget()
+    return chat_upstream
+
+
+@pytest.fixture
+def few_completions(settings: Any) -> Iterator[None]:
+    """One completion an hour for everybody."""
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "completions": "1/hour"}
+    limits._limit.cache_clear()
+    yield
+    limits._limit.cache_clear()
 
 
 @pytest.fixture(scope="session")

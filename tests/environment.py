@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 from voxsite.serve import embedded_redis
 
 os.environ.setdefault("VOXSITE_ENV", "development")
+# Tests pay in the sandbox, whatever the shell that starts them is set up for.
+for name in ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"):
+    os.environ.pop(name, None)
 # Asyncio test helpers and Playwright run an event loop in the main thread, where Django would refuse the database.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 

@@ -1,8 +1,12 @@
-"""The whole product as script/server starts it, on embedded defaults and a fresh data folder, for tests that use it."""
+"""The whole product as script/server starts it, on a fresh data folder, for tests that use it.
+
+It runs on embedded defaults; who wants it on the PostgreSQL and Redis that the tests are given passes `given_services`.
+"""
 
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -10,8 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
 
+import psycopg
 import requests
+from psycopg import sql
+from redis import Redis
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 # What the tests' own world sets must not reach the product: it runs on embedded defaults, as on a fresh machine.
@@ -37,6 +47,16 @@ class Product:
         )
         return done.stdout
 
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return what the database says; ids as 32 hexadecimal digits on both."""
+        if url := self.environment.get("DATABASE_URL"):
+            with psycopg.connect(url) as database:
+                found = database.execute(query.replace("?", "%s"), values or None).fetchall()
+        else:
+            with sqlite3.connect(f"file:{self.folder}/voxsite.sqlite3?mode=ro", uri=True, timeout=30) as database:
+                found = database.execute(query, values).fetchall()
+        return [tuple(value.hex if isinstance(value, UUID) else value for value in row) for row in found]
+
     def new_key(self, *, owner: str = "ann@example.com", dollars: str = "20") -> str:
         """Return the API key of a new organization that has money."""
         printed = self.manage("create_organization", owner, "--owner", owner, "--credit-dollars", dollars)
@@ -46,9 +66,7 @@ class Product:
 @contextmanager
 def running(folder: Path, **switches: str) -> Iterator[Product]:
     """Start the product and end it. switches: environment variables beside the defaults of the tests."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if name not in SWITCHES} | {
         "PORT": str(port),
         "VOXSITE_ENV": "development",
@@ -71,6 +89,33 @@ def running(folder: Path, **switches: str) -> Iterator[Product]:
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(timeout=STOP_SECONDS)
+
+
+@contextmanager
+def given_services() -> Iterator[dict[str, str]]:
+    """Give the switches for a new PostgreSQL database and the Redis that the tests are given; none without them."""
+    url = os.environ.get("DATABASE_URL")
+    if not url:
+        yield {}
+        return
+    server, name = urlsplit(url), f"voxsite_product_{uuid4().hex[:12]}"
+    with psycopg.connect(server._replace(path="/postgres").geturl(), autocommit=True) as database:
+        database.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        # The product's queues and counts begin empty; the tests of this folder leave the Redis to it.
+        with Redis.from_url(os.environ["REDIS_URL"]) as client:
+            client.flushdb()
+        yield {"DATABASE_URL": server._replace(path=f"/{name}").geturl(), "REDIS_URL": os.environ["REDIS_URL"]}
+    finally:
+        with psycopg.connect(server._replace(path="/postgres").geturl(), autocommit=True) as database:
+            database.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def free_port() -> int:
+    """Return a port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _is_ready(address: str) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 
 from drf_spectacular.generators import SchemaGenerator
 
+from apex import schema as apex_schema
+
 METHODS = ("get", "post", "put", "patch", "delete")
 # Deeper objects are shown by the name of their kind.
 DEEPEST = 3
@@ -46,6 +48,12 @@ class Operation:
     body: tuple[Field, ...]
     answers: tuple[Answer, ...]
     examples: tuple[tuple[str, str], ...]
+
+
+def add_chat(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Add the chat endpoint, which drf-spectacular cannot find: a hook of its settings."""
+    result["paths"] |= {f"/v1/apex/{path}": methods for path, methods in apex_schema.OPERATIONS.items()}
+    return result
 
 
 @lru_cache(maxsize=1)
@@ -161,6 +169,7 @@ def _text(spec: dict[str, Any], inner: dict[str, Any]) -> str:
 
 # --- Examples --------------------------------------------------------------------------------------------------------
 
+SAMPLE_CHAT = {"model": "apex-latest", "messages": [{"role": "user", "content": "Hello"}]}
 SAMPLE_VALUES = {"file": "recording.mp3", "model": "standard", "language": "en"}
 
 
@@ -169,6 +178,8 @@ def _examples(
 ) -> tuple[tuple[str, str], ...]:
     """Return (language, code) for curl, Python and Node."""
     address = f"{site_url}{path}".replace("{", "JOB_ID{").replace("JOB_ID{job_id}", "JOB_ID")
+    if media_type == "application/json":
+        return _examples_in_json(address, key=key, sent=SAMPLE_CHAT)
     sent = (
         {field.path: SAMPLE_VALUES[field.path] for field in body if field.path in SAMPLE_VALUES} if media_type else {}
     )
@@ -177,6 +188,21 @@ def _examples(
         ("Python", _python(address, method, key=key, sent=sent)),
         ("Node", _node(address, method, key=key, sent=sent)),
     )
+
+
+def _examples_in_json(address: str, *, key: str, sent: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    body = json.dumps(sent)
+    curl = f'curl {address} \\\n  -H "X-API-Key: {key}" \\\n  -H "Content-Type: application/json" \\\n  -d \'{body}\''
+    python = (
+        f'import requests\n\nanswer = requests.post(\n    "{address}",\n    headers={{"X-API-Key": "{key}"}},\n'
+        f"    json={body},\n)\nanswer.raise_for_status()\nprint(answer.json())"
+    )
+    node = (
+        f'const answer = await fetch("{address}", {{\n  method: "POST",\n'
+        f'  headers: {{ "X-API-Key": "{key}", "Content-Type": "application/json" }},\n'
+        f"  body: JSON.stringify({body}),\n}});\nconsole.log(await answer.json());"
+    )
+    return ("curl", curl), ("Python", python), ("Node", node)
 
 
 def _curl(address: str, method: str, *, key: str, sent: dict[str, str]) -> str:

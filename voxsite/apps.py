@@ -5,6 +5,8 @@ class VoxsiteConfig(AppConfig):
     name = "voxsite"
 
     def ready(self) -> None:
-        from voxsite import checks
+        from transcription import answers
+        from voxsite import assistant, checks
 
         checks.register()
+        answers.plug(assistant.ApexAssistant())

@@ -1,8 +1,9 @@
-"""The ASGI application that uvicorn serves: Django behind the body guard."""
+"""The ASGI application that uvicorn serves: Django behind the body guard, and the chat endpoint beside it."""
 
 import json
 import os
 import shutil
+from http import HTTPStatus
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -19,13 +20,23 @@ from django.conf import settings  # noqa: E402
 from django.http import parse_cookie  # noqa: E402
 
 from accounts import connections  # noqa: E402
-from accounts.errors import NotConfigured, RequestTimeout, TooLarge, Unauthorized  # noqa: E402
-from accounts.gate import authentication  # noqa: E402
+from accounts.errors import (  # noqa: E402
+    NotConfigured,
+    RateLimited,
+    RequestTimeout,
+    TooLarge,
+    Unauthorized,
+    VoxsiteError,
+)
+from accounts.gate import authentication, limits  # noqa: E402
 from accounts.gate.native_errors import native_error  # noqa: E402
 from accounts.gate.request_ids import request_id_for  # noqa: E402
-from voxsite.body_guard import BodyGuard, Scope  # noqa: E402
+from apex import wire as apex_wire  # noqa: E402
+from voxsite.body_guard import OPEN_BYTES, BodyGuard, Objection, Receive, Scope, Send  # noqa: E402
+from voxsite.lean_lane import LeanLane  # noqa: E402
 
 SPARE_BYTES = 1024**3
+APEX_PREFIX = "/v1/apex/"
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -52,6 +63,38 @@ async def is_known(scope: Scope) -> bool:
     return await sync_to_async(ask, thread_sensitive=False)()
 
 
+async def object_to(scope: Scope) -> Objection | None:
+    """Return 429 for a large body of a key whose limit is spent: it would get that after sending all of it.
+
+    A large body is an upload. Nothing is counted here: the gate counts when it answers.
+    """
+
+    def ask() -> Objection | None:
+        try:
+            caller = authentication.authenticate(_headers(scope))
+            for limited in ("requests", "uploads"):
+                limits.refuse_if_spent(caller.organization, scope=limited)
+        except RateLimited as error:
+            return _objection(scope, error)
+        except VoxsiteError:
+            return None  # A person without a key, or one that the gate refuses in its own words.
+        finally:
+            connections.release()
+        return None
+
+    return await sync_to_async(ask, thread_sensitive=False)()
+
+
+def _objection(scope: Scope, error: RateLimited) -> Objection:
+    content_type, body = _shown(scope, error)
+    return Objection(
+        HTTPStatus(error.http_status),
+        content_type,
+        body,
+        headers=tuple((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
+    )
+
+
 def request_id(scope: Scope) -> str:
     """Return the id under which a refusal is logged and answered: the same for every call of one request."""
     if "voxsite.request_id" not in scope:
@@ -61,11 +104,15 @@ def request_id(scope: Scope) -> str:
 
 def refusal(scope: Scope, http_status: int, error_type: str, message: str) -> tuple[str, bytes]:
     """Return a refusal in the words of whoever is asked: JSON for programs, a plain sentence for browsers."""
-    if not scope["path"].startswith("/v1/"):
-        return "text/plain; charset=utf-8", message.encode()
     kinds = (Unauthorized, RequestTimeout, TooLarge, NotConfigured)
-    error = {kind.http_status: kind for kind in kinds}[http_status](message, error_type=error_type)
-    return "application/json", json.dumps(native_error(error, request_id=request_id(scope))).encode()
+    return _shown(scope, {kind.http_status: kind for kind in kinds}[http_status](message, error_type=error_type))
+
+
+def _shown(scope: Scope, error: VoxsiteError) -> tuple[str, bytes]:
+    if not scope["path"].startswith("/v1/"):
+        return "text/plain; charset=utf-8", error.message.encode()
+    show = apex_wire.show_error if scope["path"].startswith(APEX_PREFIX) else native_error
+    return "application/json", json.dumps(show(error, request_id=request_id(scope))).encode()
 
 
 def has_room(size: int) -> bool:
@@ -73,6 +120,26 @@ def has_room(size: int) -> bool:
     return shutil.disk_usage(settings.DATA_DIR).free > 2 * size + SPARE_BYTES
 
 
-application = BodyGuard(
-    django_application, is_known=is_known, refusal=refusal, request_id=request_id, has_room=has_room
+pages_and_jobs = BodyGuard(
+    django_application,
+    is_known=is_known,
+    refusal=refusal,
+    request_id=request_id,
+    has_room=has_room,
+    object_to=object_to,
 )
+chat = BodyGuard(
+    LeanLane(),
+    is_known=is_known,
+    refusal=refusal,
+    request_id=request_id,
+    max_bytes=settings.APEX_MAX_BODY_BYTES,
+    open_bytes=min(OPEN_BYTES, settings.APEX_MAX_BODY_BYTES),
+    unsized_bytes=settings.APEX_MAX_BODY_BYTES,
+)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request in its lane."""
+    is_chat = scope["type"] == "http" and scope["path"].startswith(APEX_PREFIX)
+    await (chat if is_chat else pages_and_jobs)(scope, receive, send)

@@ -2,7 +2,8 @@
 
 Under ASGI, Django (5.2, `ASGIHandler.read_body`, read in source) spools the whole body to a temporary file before any
 middleware or view runs: without this wrapper, an upload without a key, or one of 50 GB, is on disk before the first
-check. Knows no Django and no dialect: who is known and what a refusal looks like are asked through two callables.
+check. Knows no Django and no dialect: who is known, whose uploads are spent and what a refusal looks like are asked
+through callables.
 
 A refusal must also reach a client that is still sending. That needs a half-closed connection and is done one floor
 below, by `voxsite.serve.http_protocol`; with plain uvicorn, a client that does not read while it sends may see a reset.
@@ -23,6 +24,19 @@ IsKnown = Callable[[Scope], Awaitable[bool]]
 # (scope, http_status, error_type, message) -> (content type, body)
 Refusal = Callable[[Scope, int, str, str], tuple[str, bytes]]
 RequestId = Callable[[Scope], str]
+
+
+@dataclass(frozen=True)
+class Objection:
+    """A ready answer to a caller of ours whose large body would be read for nothing."""
+
+    http_status: HTTPStatus
+    content_type: str
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+Object = Callable[[Scope], Awaitable[Objection | None]]
 HasRoom = Callable[[int], bool]
 
 KIBIBYTE = 1024
@@ -57,6 +71,10 @@ _NO_ROOM = _Verdict(
 _IDLE = _Verdict(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "The request body did not arrive in time.")
 
 
+async def _no_objection(_: Scope) -> None:
+    return None
+
+
 class BodyGuard:
     """An ASGI application around another one."""
 
@@ -68,6 +86,7 @@ class BodyGuard:
         refusal: Refusal,
         request_id: RequestId | None = None,
         has_room: HasRoom = lambda _: True,
+        object_to: Object = _no_objection,
         max_bytes: int = MAX_BYTES,
         open_bytes: int = OPEN_BYTES,
         unsized_bytes: int = UNSIZED_BYTES,
@@ -79,12 +98,14 @@ class BodyGuard:
         refusal: (scope, HTTP status, error type, message for people) -> (content type, body), in the caller's dialect.
         request_id: the X-Request-Id of a refusal; left out without it.
         has_room: whether a large body of so many bytes can be kept.
+        object_to: asked after is_known, whether this caller would be refused once the body has come; it counts nothing.
         """
         self.app = app
         self.is_known = is_known
         self.refusal = refusal
         self.request_id = request_id
         self.has_room = has_room
+        self.object_to = object_to
         self.max_bytes = max_bytes
         self.open_bytes = open_bytes
         self.unsized_bytes = unsized_bytes
@@ -106,28 +127,31 @@ class BodyGuard:
         if body.verdict is not None and not body.is_response_started:
             await self._refuse(scope, send, body.verdict)
 
-    async def _verdict_on_announced(self, scope: Scope, announced: int | None) -> _Verdict | None:
+    async def _verdict_on_announced(self, scope: Scope, announced: int | None) -> _Verdict | Objection | None:
         if announced is None or announced <= self.open_bytes:
             return None
         if announced > self.max_bytes:
             return _too_large(f"The request body is larger than {_readable(self.max_bytes)}.")
         if not await self.is_known(scope):
             return _UNKNOWN
-        return None if self.has_room(announced) else _NO_ROOM
+        return await self.object_to(scope) or (None if self.has_room(announced) else _NO_ROOM)
 
-    async def verdict_on_received(self, scope: Scope, *, received: int, before: int) -> _Verdict | None:
+    async def verdict_on_received(self, scope: Scope, *, received: int, before: int) -> _Verdict | Objection | None:
         """Judge a body of unannounced size after `received` bytes; `before` is the count at the last judgement."""
         if received > self.unsized_bytes:
             limit = _readable(self.unsized_bytes)
             return _too_large(
                 f"A request body without Content-Length may have {limit} at most; send Content-Length for a larger one."
             )
-        if before <= self.open_bytes < received and not await self.is_known(scope):
-            return _UNKNOWN
+        if before <= self.open_bytes < received:
+            return await self.object_to(scope) if await self.is_known(scope) else _UNKNOWN
         return None
 
-    async def _refuse(self, scope: Scope, send: Send, verdict: _Verdict) -> None:
-        content_type, body = self.refusal(scope, verdict.http_status, verdict.error_type, verdict.message)
+    async def _refuse(self, scope: Scope, send: Send, verdict: _Verdict | Objection) -> None:
+        if isinstance(verdict, Objection):
+            content_type, body = verdict.content_type, verdict.body
+        else:
+            content_type, body = self.refusal(scope, verdict.http_status, verdict.error_type, verdict.message)
         headers = [
             (b"content-type", content_type.encode("latin-1")),
             (b"content-length", str(len(body)).encode()),
@@ -137,6 +161,8 @@ class BodyGuard:
         ]
         if self.request_id is not None:
             headers.append((b"x-request-id", self.request_id(scope).encode("latin-1")))
+        if isinstance(verdict, Objection):
+            headers.extend(verdict.headers)
         if verdict is _UNKNOWN:
             headers.append((b"www-authenticate", b"Bearer"))
         await send({"type": "http.response.start", "status": int(verdict.http_status), "headers": headers})
@@ -161,7 +187,7 @@ class _GuardedBody:
         self.received_bytes = 0
         self.is_complete = False
         self.is_response_started = False
-        self.verdict: _Verdict | None = None
+        self.verdict: _Verdict | Objection | None = None
 
     async def receive(self) -> Message:
         """Give the next part, or http.disconnect once the body is refused: every app drops what it has on that."""
@@ -193,7 +219,7 @@ class _GuardedBody:
         self.is_response_started = True
         await self.original_send(message)
 
-    def _give_up(self, verdict: _Verdict) -> Message:
+    def _give_up(self, verdict: _Verdict | Objection) -> Message:
         self.verdict = verdict
         return {"type": "http.disconnect"}
 

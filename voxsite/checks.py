@@ -7,7 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error
+from django.urls import NoReverseMatch, reverse
 
+from billing import stripe_api
 from transcription import recognition
 from transcription.speech import registry
 
@@ -17,6 +19,8 @@ def register() -> None:
     checks.register(engine_is_known)
     checks.register(whisper_models_are_there)
     checks.register(prices_are_known)
+    checks.register(payments_are_whole)
+    checks.register(sandbox_is_out_of_reach)
 
 
 def production_is_complete(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
@@ -86,3 +90,25 @@ def prices_are_known(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckM
         for model, price in settings.PRICES_PER_HOUR_MICROS.items()
         if not isinstance(price, int) or price <= 0
     ]
+
+
+def payments_are_whole(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """Report payments that are half set up: a key without the webhook's secret takes money and never credits it."""
+    if stripe_api.is_configured():
+        return []
+    if not settings.STRIPE_API_KEY and not settings.STRIPE_WEBHOOK_SECRET:
+        return [checks.Info("Payments are off: nobody can top up.", hint="Set STRIPE_SECRET_KEY.", id="voxsite.I003")]
+    missing = "STRIPE_WEBHOOK_SECRET" if settings.STRIPE_API_KEY else "STRIPE_SECRET_KEY"
+    return [Error("Payments are half set up.", hint=f"Set {missing}.", id="voxsite.E008")]
+
+
+def sandbox_is_out_of_reach(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """Report a payment sandbox where there must be none: whoever reached it would make money by pressing a button."""
+    if settings.DEVELOPMENT and settings.STRIPE_SANDBOX:
+        return []
+    try:
+        reverse("sandbox:control")
+    except NoReverseMatch:
+        if not settings.STRIPE_SANDBOX:
+            return []
+    return [Error("The payment sandbox is on.", hint="It belongs to VOXSITE_ENV=development.", id="voxsite.E009")]

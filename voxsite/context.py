@@ -7,7 +7,7 @@ from django.http import Http404, HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from accounts import access
-from accounts.models import Organization
+from accounts.models import Organization, Role
 from billing import statements
 from transcription import recognition
 
@@ -19,6 +19,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
     context: dict[str, Any] = {
         "site_url": settings.SITE_URL,
         "is_development": settings.DEVELOPMENT,
+        "is_sandbox": settings.STRIPE_SANDBOX,
         "fallback_note": FALLBACK_NOTE if recognition.is_fallback() else "",
     }
     if getattr(request, "user", None) is not None and request.user.is_authenticated:
@@ -29,6 +30,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
         organization = membership.organization
         context["membership"] = membership
         context["organization"] = organization
+        context["may_pay"] = membership.may(Role.ADMIN)
         balance: Any = SimpleLazyObject(lambda: statements.balance(organization))
         context["balance"] = balance
         context["purse_percent"] = SimpleLazyObject(lambda: free_percent(balance))

@@ -1,10 +1,12 @@
 """Readers of environment variables that fail loudly. Needs no settings, so that the supervisor can use it."""
 
 import hashlib
+import json
 import os
 import secrets
 import tempfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from django.core.exceptions import ImproperlyConfigured
@@ -38,6 +40,13 @@ def flag(name: str, *, default: bool = False) -> bool:
     raise ImproperlyConfigured(f"{name} must be on or off, not {value!r}.")
 
 
+def count(name: str) -> int:
+    """Return how many of something there are: a whole number, "on" for one, "off" or nothing for none."""
+    if text(name).isdecimal():
+        return integer(name, default=0)
+    return int(flag(name))
+
+
 def integer(name: str, *, default: int, minimum: int = 0) -> int:
     """Return a whole number of at least `minimum`."""
     value = text(name)
@@ -63,6 +72,17 @@ def choice(name: str, *, options: tuple[str, ...], default: str) -> str:
 def words(name: str, *, default: tuple[str, ...] = ()) -> list[str]:
     """Return a list that is separated by commas."""
     return [word.strip() for word in text(name).split(",") if word.strip()] or list(default)
+
+
+def json_value(name: str, *, default: Any) -> Any:
+    """Return a value that is written in JSON."""
+    value = text(name)
+    if not value:
+        return default
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be JSON: {error}.") from error
 
 
 def socket_path(data_dir: Path, name: str) -> Path:

@@ -11,8 +11,9 @@ from django.views.decorators.http import require_GET, require_safe
 from accounts.access import membership_for, organization_for
 from accounts.models import ApiKey, Role
 from accounts.page import open_page, page, show_missing
-from billing import money, statements
-from billing.pages import price_table, start_of_month
+from apex import catalogue
+from billing import money, statements, tariff
+from billing.pages.notes import money_notes
 from transcription.models import Job
 from voxsite import api_reference, kept_mail
 
@@ -26,13 +27,13 @@ PLACEHOLDER_KEY = "YOUR_API_KEY"
 @open_page
 @require_safe
 def landing(request: HttpRequest) -> HttpResponse:
-    return render(request, "site/landing.html", {"prices": price_table(), **_signup_credit()})
+    return render(request, "site/landing.html", {"prices": tariff.price_table(), **_signup_credit()})
 
 
 @open_page
 @require_safe
 def pricing(request: HttpRequest) -> HttpResponse:
-    return render(request, "site/pricing.html", {"prices": price_table(), **_signup_credit()})
+    return render(request, "site/pricing.html", {"prices": tariff.price_table(), **_signup_credit()})
 
 
 @open_page
@@ -42,7 +43,8 @@ def docs(request: HttpRequest) -> HttpResponse:
     key = _shown_key(request)
     context = {
         "operations": api_reference.operations(site_url=settings.SITE_URL, key=key),
-        "prices": price_table(),
+        "prices": tariff.price_table(),
+        "chat_models": list(catalogue.models().values()),
         "key": key,
     }
     return render(request, "site/docs.html", context)
@@ -104,7 +106,8 @@ def overview(request: HttpRequest) -> HttpResponse:
         {
             "jobs": jobs,
             "live": [job for job in jobs if not job.is_final],
-            "spent_micros": statements.spent_since(organization, start_of_month()),
+            "month": statements.month(organization),
+            "money_notes": money_notes(organization),
             "steps": [] if all(step["is_done"] for step in steps) else steps,
         },
     )

@@ -7,7 +7,7 @@ import dj_database_url
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from voxsite import engines, env
+from voxsite import engines, env, upstreams
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -73,9 +73,11 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_rq",
     "csp",
+    "djstripe",
     "accounts",
     "billing",
     "transcription",
+    "apex",
     "voxsite",
 ]
 
@@ -116,9 +118,16 @@ TEMPLATES = [
 # --- Database --------------------------------------------------------------------------------------------------------
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# "SQLite does not support indexes with non-key columns": it ignores them, and what it is for is small.
+SILENCED_SYSTEM_CHECKS = ["models.W040"]
 DATABASE_URL = env.text("DATABASE_URL")
 if DATABASE_URL:
     DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=0)}
+    if DATABASES["default"]["ENGINE"].endswith("postgresql"):
+        # Lets the ledger's two statements be planned once for each connection (billing/ledger/single.py); Django's own
+        # are never prepared. "off" is for a pooler before the server that gives a connection for a transaction only.
+        prepares = env.flag("VOXSITE_DATABASE_PREPARES", default=True)
+        DATABASES["default"].setdefault("OPTIONS", {})["prepare_threshold"] = 0 if prepares else None
     # Set by voxsite.asgi: under ASGI each request has a thread of its own, and a pool, not the number of threads,
     # bounds the connections. A forking worker must not inherit a pool.
     database_pool = env.integer("VOXSITE_DATABASE_POOL", default=0)
@@ -174,7 +183,7 @@ S3_BUCKET = env.text("S3_BUCKET")
 STORAGES = {
     "default": (
         {
-            "BACKEND": "storages.backends.s3.S3Storage",
+            "BACKEND": "voxsite.storage.RangedS3Storage",
             "OPTIONS": {
                 "bucket_name": S3_BUCKET,
                 "endpoint_url": env.text("S3_ENDPOINT_URL") or None,
@@ -228,6 +237,9 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+# Each unproved address is a mail to somebody who may be a stranger.
+ACCOUNT_MAX_EMAIL_ADDRESSES = 3
+ACCOUNT_FORMS = {"signup": "accounts.forms.SignupForm"}
 ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
 ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
 ACCOUNT_EMAIL_NOTIFICATIONS = True
@@ -251,6 +263,8 @@ INVITATION_DAYS = 7
 
 DEFAULT_FROM_EMAIL = env.text("VOXSITE_MAIL_FROM", default="Voxsite <hello@localhost>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
+# Who is told when the ledger does not agree with itself.
+ADMINS = [("Operator", address) for address in env.words("VOXSITE_ADMINS", default=())]
 EMAIL_FILE_PATH = str(DATA_DIR / "mail")
 EMAIL_HOST = env.text("SMTP_HOST")
 EMAIL_PORT = env.integer("SMTP_PORT", default=587)
@@ -263,8 +277,40 @@ if EMAIL_HOST or not DEVELOPMENT:
 else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 
+# --- Payments --------------------------------------------------------------------------------------------------------
+
+STRIPE_API_KEY = env.text("STRIPE_SECRET_KEY")
+STRIPE_WEBHOOK_SECRET = env.text("STRIPE_WEBHOOK_SECRET")
+# Without a key, development pays with a stand-in of our own (billing/sandbox), production takes no payments.
+STRIPE_SANDBOX = DEVELOPMENT and not STRIPE_API_KEY
+if STRIPE_SANDBOX:
+    STRIPE_API_KEY = f"sk_test_{'0' * 24}"
+    STRIPE_WEBHOOK_SECRET = f"whsec_{env.kept_secret(DATA_DIR / 'stripe-sandbox-secret')}"
+STRIPE_SANDBOX_FILE = DATA_DIR / "stripe-sandbox.sqlite3"
+# Tests carry its webhooks themselves.
+STRIPE_SANDBOX_COURIER = not TESTING
+STRIPE_LIVE_MODE = "_live_" in STRIPE_API_KEY
+# The one that dj-stripe 2.11 was made for. Webhook endpoints at Stripe must be set to it too (docs/operations.md).
+STRIPE_API_VERSION = "2026-05-27.dahlia"
+STRIPE_API_BASE = "https://api.stripe.com"
+STRIPE_CONNECT_SECONDS = 5
+STRIPE_READ_SECONDS = 12
+# dj-stripe's own name for a key. It never calls Stripe here (docs/decisions/0010), and keeps its key in the database:
+# a real one would lie in every backup, for nothing.
+STRIPE_SECRET_KEY = f"sk_{'live' if STRIPE_LIVE_MODE else 'test'}_{'0' * 24}"
+DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
+DJSTRIPE_SUBSCRIBER_MODEL = "accounts.Organization"
+if TESTING:
+    # 2 seconds instead of 45, with the same tables: tests/djstripe_migrations says how.
+    MIGRATION_MODULES = {"djstripe": "tests.djstripe_migrations"}
+
 # --- Security --------------------------------------------------------------------------------------------------------
 
+# How many proxies of ours a request comes through. Each appends the address that it sees to X-Forwarded-For, so the
+# client is so many from the right; what stands further left, the client may have written itself. Limits of sign-ins
+# and the list of sessions go by that (see accounts.adapter); uvicorn's own reading of the header is off.
+PROXY_COUNT = env.count("VOXSITE_BEHIND_PROXY")
+ALLAUTH_TRUSTED_PROXY_COUNT = PROXY_COUNT
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
@@ -279,7 +325,7 @@ if not DEVELOPMENT:
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
-    if env.flag("VOXSITE_BEHIND_PROXY"):
+    if PROXY_COUNT:
         # Only where a proxy sets this header on every request; else a client could claim a secure connection.
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CONTENT_SECURITY_POLICY = {
@@ -291,7 +337,8 @@ CONTENT_SECURITY_POLICY = {
         "media-src": [SELF],
         "font-src": [SELF],
         "connect-src": [SELF],
-        "form-action": [SELF],
+        # Chrome asks this of the redirect after a form too: the way to the page where one pays.
+        "form-action": [SELF, SITE_URL if STRIPE_SANDBOX else "https://checkout.stripe.com"],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
     }
@@ -317,7 +364,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Voxsite API",
-    "DESCRIPTION": "Audio transcription with speaker labels, from one prepaid balance.",
+    "DESCRIPTION": "Audio transcription with speaker labels and chat completions, from one prepaid balance.",
     "VERSION": "1.0.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVERS": [{"url": SITE_URL}],
@@ -329,13 +376,19 @@ SPECTACULAR_SETTINGS = {
     },
     "SECURITY": [{"ApiKeyHeader": []}, {"BearerKey": []}],
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "voxsite.api_reference.add_chat",
+    ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
 # Per organization; notation of the library `limits`.
 RATE_LIMITS = {
     "requests": env.text("VOXSITE_RATE_REQUESTS", default="1000/minute"),
     "uploads": env.text("VOXSITE_RATE_UPLOADS", default="60/minute"),
+    "completions": env.text("VOXSITE_RATE_COMPLETIONS", default="500/minute"),
     "invitations": "30/hour",
+    "topups": "60/hour",
 }
 MAX_LIVE_API_KEYS = env.integer("VOXSITE_MAX_API_KEYS", default=25, minimum=1)
 IDEMPOTENCY_HOURS = 24
@@ -346,6 +399,46 @@ MAX_UPLOAD_BYTES = 2 * 1024**3
 # Micro-dollars per hour of audio (CONTRACTS: "Prices").
 PRICES_PER_HOUR_MICROS = {"standard": 300_000, "premium": 600_000}
 SIGNUP_CREDIT_CENTS = env.integer("VOXSITE_SIGNUP_CREDIT_CENTS", default=100 if DEVELOPMENT else 0)
+# A balance expires after so many months without a top-up or a piece of work.
+# Two at least: the first mail about it goes out 30 days before, and who is active must get none.
+EXPIRY_MONTHS = env.integer("VOXSITE_EXPIRY_MONTHS", default=6, minimum=2)
+# What is held for longer than any work takes was forgotten: check_ledger reports it.
+LONGEST_HOLD_DAYS = env.integer("VOXSITE_LONGEST_HOLD_DAYS", default=7, minimum=1)
+# How long a customer may have the unspent part of a payment back.
+REFUND_DAYS = env.integer("VOXSITE_REFUND_DAYS", default=14)
+# How long the text of a webhook is kept. Longer than Stripe goes on sending one that failed, which is three days.
+STRIPE_DELIVERY_DAYS = env.integer("VOXSITE_STRIPE_DELIVERY_DAYS", default=90, minimum=7)
+
+# --- Chat completions ------------------------------------------------------------------------------------------------
+
+APEX_UPSTREAMS = upstreams.configured()
+# By the names that customers use; micro-dollars per million tokens (CONTRACTS: "apex").
+APEX_MODELS = env.json_value(
+    "APEX_MODELS",
+    default={
+        "apex-latest": {
+            "upstream": "deepseek/deepseek-v3.2",
+            "prompt_micros": 300_000,
+            "completion_micros": 450_000,
+            "max_completion_tokens": 65_536,
+        }
+    },
+)
+APEX_MAX_BODY_BYTES = 1024 * env.integer("APEX_MAX_BODY_KIB", default=4096, minimum=16)
+# Completions of one organization that one web process has open at once.
+APEX_MAX_OPEN = env.integer("APEX_MAX_OPEN", default=100, minimum=1)
+# How long an upstream may take: to connect, to its first chunk, between two chunks, in all.
+APEX_CONNECT_SECONDS = env.integer("APEX_CONNECT_SECONDS", default=5, minimum=1)
+APEX_FIRST_CHUNK_SECONDS = env.integer("APEX_FIRST_CHUNK_SECONDS", default=60, minimum=1)
+APEX_IDLE_SECONDS = env.integer("APEX_IDLE_SECONDS", default=60, minimum=1)
+APEX_TOTAL_SECONDS = env.integer("APEX_TOTAL_SECONDS", default=600, minimum=1)
+# How long a stream is read on after its client left, so that the upstream can still state what it used.
+APEX_DRAIN_SECONDS = env.integer("APEX_DRAIN_SECONDS", default=20)
+# A client that takes nothing for this long, while more waits for it, has left.
+APEX_CLIENT_STALL_SECONDS = env.integer("APEX_CLIENT_STALL_SECONDS", default=60, minimum=1)
+# A completion without a sign of life for this long belongs to a process that died.
+APEX_HEARTBEAT_SECONDS = 5
+APEX_SILENT_SECONDS = 30
 
 # --- Speech ----------------------------------------------------------------------------------------------------------
 
@@ -392,7 +485,10 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
-        **{name: {"level": "INFO"} for name in ("accounts", "billing", "transcription", "voxsite")},
+        **{name: {"level": "INFO"} for name in ("accounts", "apex", "billing", "transcription", "voxsite")},
+        # Django's own set-up mails ADMINS every answer of 500 or more, each probe of an unready site among them, and
+        # lets the answer wait for the mail server.
+        "django": {"handlers": [], "level": "INFO"},
         # Tells every few minutes that it cleans its registries.
         "rq.worker": {"level": "WARNING"},
     },

@@ -5,7 +5,8 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
-from billing.api import BalanceView
+from billing.api import BalanceView, UsageView
+from billing.webhook import StripeWebhookView
 from voxsite import health, pages
 
 # Operators sign in where everybody does, with its rate limits and second factor; the admin's own form has neither.
@@ -20,11 +21,15 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("", include("accounts.urls")),
     path("billing/", include("billing.urls")),
+    path("stripe/webhook", StripeWebhookView.as_view(), name="stripe-webhook"),
     path("transcripts/", include("transcription.urls")),
+    path("playground/", include("apex.page_urls")),
     path("admin/", admin.site.urls),
     path("health", health.HealthView.as_view(), name="health"),
     path("health/ready", health.ReadyView.as_view(), name="ready"),
     path("v1/balance", BalanceView.as_view(), name="v1-balance"),
+    path("v1/usage", UsageView.as_view(), name="v1-usage"),
+    path("v1/apex/", include("apex.urls")),
     path("v1/", include("transcription.dialects.native.urls")),
 ]
 
@@ -33,6 +38,9 @@ if settings.DEVELOPMENT:
         path("dev/mail/", pages.dev_mail, name="dev-mail"),
         path("dev/mail/<str:name>/", pages.dev_mail_message, name="dev-mail-message"),
     ]
+
+if settings.STRIPE_SANDBOX:
+    urlpatterns += [path("dev/stripe/", include("billing.sandbox.urls"))]
 
 handler404 = "voxsite.pages.not_found"
 handler500 = "voxsite.pages.server_error"

@@ -6,12 +6,14 @@ Only what succeeded is kept: after an error nothing was done, and the same key m
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.errors import Conflict, InvalidField
@@ -43,6 +45,71 @@ def fingerprint(path: str, *, data: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to do what a key names: its owner keeps an answer, or forgets the key."""
+
+    organization: Organization
+    key: str
+    # The moment names this try: one that was given up and taken over can neither keep nor forget an answer.
+    began_at: datetime
+
+    def keep(self, status: int, body: Any) -> None:
+        """Keep the answer. Raises Conflict when another try took over."""
+        if not self._ours().update(response_status=status, response_body=body):
+            raise _in_use()
+
+    def forget(self) -> None:
+        """Free the key, unless an answer is kept or another try took over."""
+        self._ours().delete()
+
+    def _ours(self) -> "QuerySet[IdempotencyRecord]":
+        return IdempotencyRecord.objects.filter(
+            organization=self.organization, key=self.key, created_at=self.began_at, response_status__isnull=True
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The answer that an earlier request with this key got."""
+
+    status: int
+    body: Any
+
+
+def claim(
+    organization: Organization,
+    *,
+    key: str,
+    request_fingerprint: str,
+    abandoned_after: timedelta = ABANDONED_AFTER,
+) -> Claim | Kept:
+    """Take the key for a request, or return what it brought before.
+
+    abandoned_after: the age at which a try without an answer is taken for dead.
+    Raises Conflict when the key was used for another request, or while the first one still runs.
+    """
+    if not key.isprintable() or len(key) > LONGEST_KEY:
+        raise InvalidField(HEADER, f"{HEADER} must be at most {LONGEST_KEY} printable characters.")
+    began_at = timezone.now()
+    try:
+        with transaction.atomic():
+            IdempotencyRecord.objects.create(
+                organization=organization, key=key, fingerprint=request_fingerprint, created_at=began_at
+            )
+    except IntegrityError:
+        kept = _replay(
+            organization,
+            key=key,
+            request_fingerprint=request_fingerprint,
+            now=began_at,
+            abandoned_after=abandoned_after,
+        )
+        if kept is not None:
+            return kept
+    return Claim(organization, key, began_at)
+
+
 def once(
     organization: Organization, *, key: str, request_fingerprint: str, act: Callable[[Keep], tuple[int, Any]]
 ) -> tuple[int, Any, bool]:
@@ -54,35 +121,22 @@ def once(
     Returns (status, body, was it replayed). Raises Conflict when the key was used for another request, or while the
     first one still runs.
     """
-    if not key.isprintable() or len(key) > LONGEST_KEY:
-        raise InvalidField(HEADER, f"{HEADER} must be at most {LONGEST_KEY} printable characters.")
-    began_at = timezone.now()
+    ours = claim(organization, key=key, request_fingerprint=request_fingerprint)
+    if isinstance(ours, Kept):
+        return ours.status, ours.body, True
     try:
-        with transaction.atomic():
-            IdempotencyRecord.objects.create(
-                organization=organization, key=key, fingerprint=request_fingerprint, created_at=began_at
-            )
-    except IntegrityError:
-        kept = _replay(organization, key=key, request_fingerprint=request_fingerprint, now=began_at)
-        if kept is not None:
-            return *kept, True
-    # The moment names this try: one that was given up and taken over can neither keep nor forget an answer.
-    ours = IdempotencyRecord.objects.filter(
-        organization=organization, key=key, created_at=began_at, response_status__isnull=True
-    )
-
-    def keep(status: int, body: Any) -> None:
-        if not ours.update(response_status=status, response_body=body):
-            raise _in_use()
-
-    try:
-        status, body = act(keep)
+        status, body = act(ours.keep)
     except BaseException:
-        ours.delete()
+        ours.forget()
         raise
     if status >= 300:
-        ours.delete()
+        ours.forget()
     return status, body, False
+
+
+def forget(organization: Organization, *, key: str) -> None:
+    """Forget the answer that is kept under a key: it lies elsewhere now."""
+    IdempotencyRecord.objects.filter(organization=organization, key=key, response_status__isnull=False).delete()
 
 
 def purge() -> int:
@@ -93,17 +147,19 @@ def purge() -> int:
     return deleted
 
 
-def _replay(organization: Organization, *, key: str, request_fingerprint: str, now: datetime) -> tuple[int, Any] | None:
-    """Return the kept (status, body), or None when an abandoned try is ours now. Raises Conflict."""
+def _replay(
+    organization: Organization, *, key: str, request_fingerprint: str, now: datetime, abandoned_after: timedelta
+) -> Kept | None:
+    """Return the kept answer, or None when an abandoned try is ours now. Raises Conflict."""
     record = IdempotencyRecord.objects.filter(organization=organization, key=key).first()
     if record is None:
         raise _in_use()
     if record.fingerprint != request_fingerprint:
         raise Conflict("This Idempotency-Key was used for another request.", error_type="idempotency_key_reused")
     if record.response_status is not None:
-        return record.response_status, record.response_body
+        return Kept(record.response_status, record.response_body)
     abandoned = IdempotencyRecord.objects.filter(
-        pk=record.pk, response_status__isnull=True, created_at__lt=now - ABANDONED_AFTER
+        pk=record.pk, response_status__isnull=True, created_at__lt=now - abandoned_after
     )
     if not abandoned.update(created_at=now):
         raise _in_use()

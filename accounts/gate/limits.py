@@ -6,7 +6,8 @@ DRF's own throttles read, count and write in three steps and so let a burst thro
 import logging
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from django.conf import settings
@@ -42,21 +43,65 @@ def spend(organization: Organization, *, scope: str) -> Allowance:
 
     Raises RateLimited when nothing is.
     """
+    (result,) = spend_together(organization, scopes=[scope], count=1)
+    if isinstance(result, RateLimited):
+        raise result
+    return result
+
+
+def spend_together(
+    organization: Organization, *, scopes: Sequence[str], count: int
+) -> Sequence[Allowance | RateLimited]:
+    """Count so many requests against each of the scopes; return for each request what the last scope leaves.
+
+    Together while all are admitted, which costs one question per scope for any number; else one by one.
+    """
+    keys = [(_limit(scope), scope, str(organization.pk)) for scope in scopes]
+    try:
+        limiter = _limiter()
+        for position, key in enumerate(keys):
+            if limiter.hit(*key, cost=count):
+                continue
+            if count == 1:
+                allowance = _left(limiter, key)
+                return [
+                    RateLimited(retry_after=max(1, allowance.reset_seconds), headers=allowance.headers()),
+                ]
+            # The scopes before this one have counted all of them.
+            rest = scopes[position:]
+            return [each for _ in range(count) for each in spend_together(organization, scopes=rest, count=1)]
+        last = _left(limiter, keys[-1])
+    except RedisError:
+        # Money is guarded by the database, not by this: better to serve without a limit than not at all.
+        logger.exception("Rate limits are not counted: Redis does not answer.")
+        amount = keys[-1][0].amount
+        return [Allowance(limit=amount, remaining=amount, reset_seconds=0)] * count
+    return [replace(last, remaining=last.remaining + later) for later in reversed(range(count))]
+
+
+def _left(limiter: SlidingWindowCounterRateLimiter, key: tuple[RateLimitItem, str, str]) -> Allowance:
+    stats = limiter.get_window_stats(*key)
+    return Allowance(
+        limit=key[0].amount,
+        remaining=max(0, stats.remaining),
+        reset_seconds=max(0, math.ceil(stats.reset_time - time.time())),
+    )
+
+
+def refuse_if_spent(organization: Organization, *, scope: str) -> None:
+    """Raise RateLimited if `spend` would, and count nothing: for a body that need not be read then."""
     item = _limit(scope)
     key = (scope, str(organization.pk))
     try:
         limiter = _limiter()
-        admitted = limiter.hit(item, *key)
+        if limiter.test(item, *key):
+            return
         stats = limiter.get_window_stats(item, *key)
     except RedisError:
-        # Money is guarded by the database, not by this: better to serve without a limit than not at all.
-        logger.exception("Rate limits are not counted: Redis does not answer.")
-        return Allowance(limit=item.amount, remaining=item.amount, reset_seconds=0)
+        return  # `spend` will say so in the log.
     reset_seconds = max(0, math.ceil(stats.reset_time - time.time()))
-    allowance = Allowance(limit=item.amount, remaining=max(0, stats.remaining), reset_seconds=reset_seconds)
-    if not admitted:
-        raise RateLimited(retry_after=max(1, reset_seconds), headers=allowance.headers())
-    return allowance
+    allowance = Allowance(limit=item.amount, remaining=0, reset_seconds=reset_seconds)
+    raise RateLimited(retry_after=max(1, reset_seconds), headers=allowance.headers())
 
 
 @lru_cache

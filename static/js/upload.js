@@ -112,7 +112,16 @@ function send(row) {
         say(`Queued. ${length(answer.length_ms)}, ${answer.price} held`, "sent");
       } else {
         say(answer?.message ?? reason(request.status), "failed");
-        row.element.querySelector("[data-billing]").hidden = !answer?.needs_money;
+        if (answer?.may_retry) {
+          row.state = "waiting";
+          row.element.querySelector("[data-remove]").hidden = false;
+        }
+        if (answer?.remedy) {
+          const way = row.element.querySelector("[data-remedy]");
+          way.href = answer.remedy.url;
+          way.textContent = answer.remedy.words;
+          way.hidden = false;
+        }
       }
       resolve();
     });

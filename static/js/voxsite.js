@@ -46,3 +46,18 @@ if (player) {
     });
   }
 }
+
+// A form whose work takes a while is sent once: <form data-once="what the button says meanwhile">.
+for (const form of document.querySelectorAll("form[data-once]")) {
+  const button = form.querySelector("button");
+  const word = button.textContent;
+  form.addEventListener("submit", () => {
+    button.disabled = true;
+    button.textContent = form.dataset.once;
+  });
+  // The browser's way back shows the page as it was left.
+  addEventListener("pageshow", () => {
+    button.disabled = false;
+    button.textContent = word;
+  });
+}

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import api_keys
-from accounts.adapter import MfaAdapter
+from accounts.adapter import AccountAdapter, MfaAdapter
 from accounts.models import Membership, Role, User
 
 ATTACKERS = {"email": "victim@example.com", "password1": "attackers own 42"}
@@ -125,11 +125,68 @@ def test_sign_up_with_a_proved_address_mails_that_there_is_an_account(alice):
     assert "confirm-email" not in mail.outbox[-1].body
 
 
-def test_sign_up_with_an_address_that_another_account_only_claims_mails_no_link_into_that_account(alice):
+def test_address_that_another_account_only_claims_is_free_to_sign_up_with(alice):
     EmailAddress.objects.create(user=alice, email="victim@example.com", verified=False)
-    Client().post("/accounts/signup/", VICTIMS)
+    victim = Client()
+    victim.post("/accounts/signup/", VICTIMS)
     assert mail.outbox[-1].to == ["victim@example.com"]
-    assert "confirm-email" not in mail.outbox[-1].body
+    victim.post(confirmation_path(), follow=True)
+    assert EmailAddress.objects.get(email="victim@example.com", verified=True).user != alice
+    assert may_sign_in("quiet river 42")
+    # The claim is gone: no mail to this address leads into the other account any more.
+    assert [address.email for address in EmailAddress.objects.filter(user=alice)] == [alice.email]
+
+
+def test_sign_up_takes_no_proved_and_no_own_address(alice, charlie):
+    EmailAddress.objects.create(user=alice, email="second@example.com", verified=True)
+    EmailAddress.objects.filter(user=charlie).update(verified=False)
+    for email in ("second@example.com", charlie.email):
+        Client().post("/accounts/signup/", {"email": email, "password1": "quiet river 42"})
+    assert {address.user for address in EmailAddress.objects.filter(email="second@example.com")} == {alice}
+    assert {address.user for address in EmailAddress.objects.filter(email=charlie.email)} == {charlie}
+
+
+def test_person_has_a_few_addresses_at_most(alice, client_of):
+    client = client_of(alice)
+    client.post("/accounts/reauthenticate/", {"password": "correct horse battery"})
+    for number in range(5):
+        client.post("/accounts/email/", {"action_add": "", "email": f"stranger{number}@example.com"})
+    assert EmailAddress.objects.filter(user=alice).count() == 3
+
+
+# --- Whence it comes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "address"),
+    [
+        (0, "6.6.6.6", "127.0.0.1"),
+        (1, "6.6.6.6, 10.1.1.1", "10.1.1.1"),
+        (2, "6.6.6.6, 10.1.1.1, 192.0.2.7", "10.1.1.1"),
+        (1, "", "127.0.0.1"),
+        (2, "6.6.6.6", "127.0.0.1"),
+    ],
+)
+def test_number_of_proxies_decides_which_address_counts(rf, settings, proxies, forwarded, address):
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = proxies
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    request = rf.get("/accounts/login/", headers=headers)
+    assert AccountAdapter(request).get_client_ip(request) == address
+
+
+def test_invented_addresses_do_not_lift_the_limit_of_sign_ins(alice, settings):
+    """The attack: another X-Forwarded-For with every guess."""
+    cache.clear()
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = 1
+
+    def guess(number):
+        headers = {"X-Forwarded-For": f"6.6.6.{number}, 192.0.2.7"}
+        form = {"login": f"person{number}@example.com", "password": "a guess"}
+        return Client().post("/accounts/login/", form, headers=headers)
+
+    answers = [guess(number) for number in range(12)]
+    assert b"Too many failed login attempts" in answers[-1].content
+    assert b"Too many failed login attempts" not in answers[0].content
 
 
 # --- Keys after a new password ---------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from accounts import api_keys
 from accounts.errors import Conflict, InvalidField, NotFound
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Organization
 
 
 def test_key_is_found_again(organization):
@@ -16,6 +16,21 @@ def test_key_is_found_again(organization):
     found = api_keys.find(key)
     assert found == row
     assert found.organization == organization
+
+
+def test_key_is_found_as_it_is_stored(organization):
+    """Past the ORM, on either database: every field of the key and of its organization, as the ORM reads them."""
+    later = timezone.now() + timedelta(days=1)
+    row, key = api_keys.issue(organization, name="CI", by=None, expires_at=later, monthly_limit_micros=7)
+    api_keys.find(key)
+    found = api_keys.find(key)
+    for one, stored in (
+        (found, ApiKey.objects.get(pk=row.pk)),
+        (found.organization, Organization.objects.get(pk=organization.pk)),
+    ):
+        for field in stored._meta.concrete_fields:
+            assert getattr(one, field.attname) == getattr(stored, field.attname), field
+            assert type(getattr(one, field.attname)) is type(getattr(stored, field.attname)), field
 
 
 def test_key_itself_is_nowhere_kept(organization):
@@ -108,3 +123,15 @@ def test_last_use_is_written_at_most_once_a_minute(organization):
     api_keys.find(key)
     row.refresh_from_db()
     assert row.last_used_at >= first
+
+
+def test_monthly_limit_is_changed_lifted_and_never_by_a_stranger(organization, charlies):
+    row, _ = api_keys.issue(organization, name="capped", by=None, monthly_limit_micros=5)
+    assert api_keys.set_monthly_limit(organization, key_id=row.pk, limit_micros=7).monthly_limit_micros == 7
+    with pytest.raises(InvalidField):
+        api_keys.set_monthly_limit(organization, key_id=row.pk, limit_micros=0)
+    with pytest.raises(NotFound):
+        api_keys.set_monthly_limit(charlies, key_id=row.pk, limit_micros=None)
+    row.refresh_from_db()
+    assert row.monthly_limit_micros == 7
+    assert api_keys.set_monthly_limit(organization, key_id=row.pk, limit_micros=None).monthly_limit_micros is None

@@ -44,6 +44,7 @@ def test_visitor_is_asked_to_sign_in(db, path):
     "path",
     [
         f"/keys/{uuid.UUID(int=7)}/revoke/",
+        f"/keys/{uuid.UUID(int=7)}/limit/",
         "/organization/switch/",
         "/organization/leave/",
         "/organization/invite/",
@@ -58,6 +59,35 @@ def test_acts_need_a_post_and_a_sign_in(db, alice, client_of, path):
 
 
 # --- Keys ------------------------------------------------------------------------------------------------------------
+
+
+def test_limit_of_a_key_is_changed_shown_and_lifted(alice, organization, key, client_of):
+    client = client_of(alice)
+    page = client.post(f"/keys/{key.pk}/limit/", {"monthly_limit": "12.5"}, follow=True).content.decode()
+    key.refresh_from_db()
+    assert key.monthly_limit_micros == 12_500_000
+    assert "may spend at most $12.50 in a month" in page
+    assert "of at most $12.50" in page
+    assert 'value="12.50"' in page
+    client.post(f"/keys/{key.pk}/limit/", {"monthly_limit": ""})
+    key.refresh_from_db()
+    assert key.monthly_limit_micros is None
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "much", "1.001", "NaN"])
+def test_odd_limit_of_a_key_changes_nothing_and_is_explained(alice, organization, key, client_of, limit):
+    api_keys.set_monthly_limit(organization, key_id=key.pk, limit_micros=5_000_000)
+    page = client_of(alice).post(f"/keys/{key.pk}/limit/", {"monthly_limit": limit}, follow=True).content.decode()
+    assert "The limit was not changed." in page
+    key.refresh_from_db()
+    assert key.monthly_limit_micros == 5_000_000
+
+
+def test_member_cannot_change_the_limit_of_a_key_nor_a_stranger(bob, charlie, organization, key, client_of):
+    assert client_of(bob).post(f"/keys/{key.pk}/limit/", {"monthly_limit": "1"}).status_code == 403
+    assert client_of(charlie).post(f"/keys/{key.pk}/limit/", {"monthly_limit": "1"}).status_code == 404
+    key.refresh_from_db()
+    assert key.monthly_limit_micros is None
 
 
 def test_new_key_is_shown_once_and_works(alice, organization, client_of):

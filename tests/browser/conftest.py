@@ -1,16 +1,20 @@
 """The whole product, and a Chromium that looks at it."""
 
+import itertools
 import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests import product
+from tests.apex import scripted
 
 CHROMIUM_SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
+PASSWORD = "quiet river 42 stones"
+numbers = itertools.count(1)
 
 
 @pytest.fixture(autouse=True)
@@ -20,8 +24,12 @@ def clean_redis() -> None:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a running product with a fresh data folder."""
-    with product.running(tmp_path_factory.mktemp("product")) as running:
+    """The address of a running product with a fresh data folder, and scripted language models behind it."""
+    folder = tmp_path_factory.mktemp("product")
+    with (
+        scripted.running() as models,
+        product.running(folder, APEX_UPSTREAM_BASE_URL=f"{models.address}/first") as running,
+    ):
         yield running.address
 
 
@@ -54,3 +62,36 @@ def open_window(chromium: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+def sign_up(page: Page, site: str) -> str:
+    """Make an account and confirm its address by the mail that development keeps; return the address."""
+    email = f"anna{next(numbers)}@example.com"
+    page.goto(f"{site}/")
+    page.get_by_role("link", name="Start free").first.click()
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Start free").click()
+    expect(page.get_by_role("heading", name="Check your mail")).to_be_visible()
+    page.get_by_role("link", name="Open the kept mail").click()
+    page.get_by_role("row", name=email).get_by_role("link").first.click()
+    page.get_by_role("link", name="accounts/confirm-email").click()
+    page.get_by_role("button", name="Yes, confirm it").click()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    return email
+
+
+@pytest.fixture(scope="session")
+def signed_in(chromium: Browser, site: str) -> dict:
+    """The cookies of somebody who made an account: sign-ups are few, because the product limits them by address."""
+    context = chromium.new_context(viewport=DESKTOP)
+    sign_up(context.new_page(), site)
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def person(open_window: Callable[..., Page], signed_in: dict) -> Page:
+    """A window in which somebody is signed in."""
+    return open_window(storage_state=signed_in)

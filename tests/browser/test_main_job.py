@@ -1,59 +1,22 @@
 """The main job in a real browser against the real product: from sign-up to the line in the ledger."""
 
-import itertools
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import DESKTOP, PHONE
+from tests.browser.conftest import DESKTOP, PASSWORD, PHONE, sign_up
 from tests.conftest import AUDIO, text_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
-PASSWORD = "quiet river 42 stones"
 TRANSCRIPTION_MS = 60_000
 KEY = re.compile(r"vxp_live_[0-9A-Za-z]{38}")
-numbers = itertools.count(1)
-
-
-def sign_up(page: Page, site: str) -> str:
-    """Make an account and confirm its address by the mail that development keeps; return the address."""
-    email = f"anna{next(numbers)}@example.com"
-    page.goto(f"{site}/")
-    page.get_by_role("link", name="Start free").first.click()
-    page.get_by_label("Email").fill(email)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Start free").click()
-    expect(page.get_by_role("heading", name="Check your mail")).to_be_visible()
-    page.get_by_role("link", name="Open the kept mail").click()
-    page.get_by_role("row", name=email).get_by_role("link").first.click()
-    page.get_by_role("link", name="accounts/confirm-email").click()
-    page.get_by_role("button", name="Yes, confirm it").click()
-    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-    return email
-
-
-@pytest.fixture(scope="session")
-def signed_in(chromium: Browser, site: str) -> dict:
-    """The cookies of somebody who made an account: sign-ups are few, because the product limits them by address."""
-    context = chromium.new_context(viewport=DESKTOP)
-    sign_up(context.new_page(), site)
-    state = context.storage_state()
-    context.close()
-    return state
-
-
-@pytest.fixture
-def person(open_window: Callable[..., Page], signed_in: dict) -> Page:
-    """A window in which somebody is signed in."""
-    return open_window(storage_state=signed_in)
 
 
 def test_from_sign_up_to_the_line_in_the_ledger(open_window, site):
@@ -167,6 +130,11 @@ PAGES = [
     "/transcripts/",
     "/transcripts/upload/",
     "/billing/",
+    "/billing/ledger/",
+    "/billing/usage/",
+    "/billing/payments/",
+    "/billing/top-up/",
+    "/billing/settings/",
     "/keys/",
     "/organization/",
     "/organization/new/",

@@ -9,7 +9,7 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_main_job import PASSWORD, sign_up
+from tests.browser.conftest import PASSWORD, sign_up
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 

@@ -1,3 +1,6 @@
+import pytest
+from django.core.checks import WARNING, run_checks
+
 from voxsite import checks
 
 
@@ -5,6 +8,12 @@ def ids(settings, **changed):
     for name, value in changed.items():
         setattr(settings, name, value)
     return {message.id for message in checks.production_is_complete(None)}
+
+
+@pytest.mark.django_db
+def test_no_command_begins_with_a_warning_on_either_database():
+    found = run_checks(databases=["default"])
+    assert [message for message in found if message.level >= WARNING and not message.is_silenced()] == []
 
 
 def test_development_may_use_every_embedded_part(settings):
@@ -48,3 +57,26 @@ def test_folder_without_a_model_is_pointed_out(settings, tmp_path):
     assert [message.id for message in checks.whisper_models_are_there(None)] == ["voxsite.I002"]
     (tmp_path / "model.bin").touch()
     assert checks.whisper_models_are_there(None) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "secret", "found"),
+    [
+        ("sk_live_1", "whsec_1", []),
+        ("", "", ["voxsite.I003"]),
+        ("sk_live_1", "", ["voxsite.E008"]),
+        ("", "whsec_1", ["voxsite.E008"]),
+    ],
+)
+def test_payments_are_set_up_whole_or_not_at_all(settings, key, secret, found):
+    settings.STRIPE_API_KEY, settings.STRIPE_WEBHOOK_SECRET = key, secret
+    assert [message.id for message in checks.payments_are_whole(None)] == found
+
+
+def test_sandbox_is_refused_outside_development(settings):
+    assert checks.sandbox_is_out_of_reach(None) == []
+    # The addresses are routed in this process, as they never are in production.
+    settings.STRIPE_SANDBOX = False
+    assert [message.id for message in checks.sandbox_is_out_of_reach(None)] == ["voxsite.E009"]
+    settings.STRIPE_SANDBOX, settings.DEVELOPMENT = True, False
+    assert [message.id for message in checks.sandbox_is_out_of_reach(None)] == ["voxsite.E009"]

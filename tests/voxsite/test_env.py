@@ -16,6 +16,12 @@ def test_readers_return_what_is_set(monkeypatch):
     assert env.words("V") == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(("value", "count"), [("", 0), ("off", 0), ("0", 0), ("on", 1), ("1", 1), ("2", 2)])
+def test_switch_may_be_a_number(monkeypatch, value, count):
+    monkeypatch.setenv("V", value)
+    assert env.count("V") == count
+
+
 def test_readers_return_the_default_for_nothing(monkeypatch):
     monkeypatch.setenv("V", "  ")
     assert env.integer("V", default=3) == 3

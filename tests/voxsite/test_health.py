@@ -32,6 +32,14 @@ def test_ready_names_the_part_that_fails(client, db, settings):
     assert response.json()["checks"] == {"database": "ok", "redis": "ok", "storage": "ok", "engine": "failed"}
 
 
+def test_unready_site_mails_nobody(client, db, settings, mailoutbox):
+    """A load balancer asks every few seconds."""
+    settings.ADMINS = [("Operator", "operator@example.com")]
+    settings.ENGINE_SOCKET = f"ipc://{settings.DATA_DIR}/nobody.sock"
+    assert client.get("/health/ready").status_code == 503
+    assert mailoutbox == []
+
+
 def test_ready_with_everything(client, db, engine):
     response = client.get("/health/ready")
     assert (response.status_code, response.json()["status"]) == (200, "ok")

@@ -5,9 +5,12 @@ import uuid
 import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 
 from accounts import api_keys, organizations
 from accounts.models import Membership, Role
+from billing.payments import TopUpState
+from tests.billing.stripe_objects import make_topup
 from tests.transcription.factories import make_job, make_transcript
 from transcription import jobs
 
@@ -36,6 +39,7 @@ def objects(organization, alice, bob):
         "job_id": job.pk,
         "format_name": "txt",
         "key_id": key.pk,
+        "topup_id": make_topup(organization, state=TopUpState.PAID, paid_at=timezone.now()).pk,
         "membership_id": Membership.objects.get(user=bob).pk,
         "invitation_id": organization.invitations.get().pk,
         "token": token,
@@ -87,6 +91,8 @@ def test_nothing_was_changed_by_the_walk(objects, organization, charlie, client_
         client_of(charlie).post(fill(path, values))
     assert organization.jobs.count() == 1
     assert organization.api_keys.get().revoked_at is None
+    assert organization.api_keys.get().monthly_limit_micros is None
+    assert not organization.topups.get().refunds.exists()
     assert organization.memberships.count() == 2
     assert organization.invitations.get().accepted_at is None
 

@@ -1,10 +1,14 @@
-"""The whole product, once for all tests of this folder."""
+"""The whole product: with PocketSphinx for a module's tests, and with the tiny Whisper once for all of this folder."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests import product
+from tests.fixtures import tiny_whisper
+
+# So that as many jobs are at work at once.
+WHISPER_WORKERS = 8
 
 
 @pytest.fixture(autouse=True)
@@ -15,4 +19,17 @@ def clean_redis() -> None:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[product.Product]:
     with product.running(tmp_path_factory.mktemp("product")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def whisper_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[product.Product]:
+    model = str(tiny_whisper.build(tmp_path_factory.mktemp("model")))
+    switches = {
+        "VOXSITE_ENGINE": "faster_whisper",
+        "VOXSITE_WHISPER_STANDARD": model,
+        "VOXSITE_WHISPER_PREMIUM": model,
+        "VOXSITE_WORKERS": str(WHISPER_WORKERS),
+    }
+    with product.running(tmp_path_factory.mktemp("product"), **switches) as running:
         yield running

@@ -35,7 +35,10 @@ def _prepare(here: surroundings.Surroundings) -> None:
     if not here.is_development:
         _manage("check", "--deploy", "--fail-level", "ERROR")
         _manage("collectstatic", "--noinput", "--verbosity", "0")
-    _manage("migrate", "--noinput", "--verbosity", "0")
+        _manage("migrate", "--noinput", "--verbosity", "0")
+    else:
+        # 45 seconds less on a new database (docs/decisions/0010); production takes the long way once.
+        _manage("migrate_quickly", "--verbosity", "0")
 
 
 def _manage(*arguments: str) -> None:

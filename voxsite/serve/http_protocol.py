@@ -6,21 +6,30 @@
   A client whose peer has half-closed gets "broken pipe" instead (Linux, `tcp_reset`), on which clients do read on:
   urllib3 and requests do so for that error only, curl and httpcore in any case.
 * The head of a request is limited in size and time; httptools limits neither.
+* A client that takes nothing of its answer is hung up on. A closed connection first sends what waits: without this,
+  whoever asks for megabytes and reads none has them kept for as long as its system acknowledges probes, so for ever.
 
 Relies on these names inside uvicorn 0.54: transport, cycle.more_body, flow, send_400_response; the tests would notice.
 """
 
 import asyncio
+import fcntl
+import sys
+import termios
 from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from voxsite import env
 
 # How much of a refused body is read, and how long the client has to read the answer before the connection is closed.
 LINGER_BYTES = 256 * 1024
 LINGER_SECONDS = 1.0
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30.0
+# Taking anything begins them anew, so a slow reader has all the time it needs (nginx's send_timeout does the same).
+STALL_SECONDS = env.integer("VOXSITE_WEB_STALL_SECONDS", default=60, minimum=1)
 
 
 class _LingeringTransport:
@@ -43,6 +52,7 @@ class _LingeringTransport:
             self._protocol.linger(self._transport)
         else:
             self._transport.close()
+            self._protocol.watch_reader(self._transport)
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -55,6 +65,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._is_in_head = True
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(_LingeringTransport(transport, self))  # type: ignore[arg-type]
@@ -63,6 +74,17 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
+        self._forget_reader()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.watch_reader(self.transport)
+
+    def resume_writing(self) -> None:
+        # A closing connection still has the last of it to send.
+        if not self.transport.is_closing():
+            self._forget_reader()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self._lingering is not None:
@@ -105,7 +127,29 @@ class HttpProtocol(HttpToolsProtocol):
         self._lingering = transport
         transport.write_eof()
         self.flow.resume_reading()
-        self._start_timer(LINGER_SECONDS, transport.close)
+        self._start_timer(LINGER_SECONDS, lambda: self._end_lingering(transport))
+
+    def watch_reader(self, transport: asyncio.Transport) -> None:
+        """Hang up once nothing is taken of what waits. Call it where nothing more is written before that."""
+        self._forget_reader()
+        if transport.get_write_buffer_size():
+            self._stall_timer = self.loop.call_later(STALL_SECONDS, self._hang_up, transport, _untaken_bytes(transport))
+
+    def _hang_up(self, transport: asyncio.Transport, untaken_bytes: int) -> None:
+        if _untaken_bytes(transport) < untaken_bytes:
+            self.watch_reader(transport)
+        else:
+            # close() would wait for what nobody takes.
+            transport.abort()
+
+    def _forget_reader(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    def _end_lingering(self, transport: asyncio.Transport) -> None:
+        transport.close()
+        self.watch_reader(transport)
 
     def _start_timer(self, seconds: float, then: Callable[[], None]) -> None:
         self._stop_timer()
@@ -115,3 +159,17 @@ class HttpProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _untaken_bytes(transport: asyncio.Transport) -> int:
+    """Return how much the client's system has not taken: of ours, and of what our system was given to send.
+
+    A system takes more from us only when a third of its own buffer is free, a megabyte and more. A client that reads 20
+    KB each second, a player of sound, would seem to take nothing for a minute.
+    """
+    waiting_bytes = transport.get_write_buffer_size()
+    if sys.platform != "linux":
+        return waiting_bytes
+    # tcp(7), SIOCOUTQ, which has this number and name in the headers of terminals.
+    unacknowledged = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    return waiting_bytes + int.from_bytes(unacknowledged, sys.byteorder)

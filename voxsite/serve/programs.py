@@ -56,9 +56,7 @@ def all_programs(environ: Mapping[str, str]) -> list[Program]:
 def _engines(environ: Mapping[str, str]) -> list[Program]:
     """Return one program per engine process, since each has a device and a socket of its own."""
     count = len(engines.devices())
-    # One heap that gives memory back: 115 MB stayed after ten minutes of audio instead of 229 (glibc, tiny model).
-    heap = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
-    threads = _threads(_engine_threads(count), environ) | {k: v for k, v in heap.items() if k not in environ}
+    threads = _threads(_engine_threads(count), environ)
     return [
         Program(
             "engine" if number == 1 else f"engine-{number}",

@@ -22,6 +22,8 @@ def main() -> None:
         ws="none",
         lifespan="off",
         server_header=False,
+        # uvicorn would believe addresses by who names them; how many proxies there are decides (settings, PROXY_COUNT).
+        proxy_headers=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         # The query of a signed upload address is a credential: in production, a proxy's log is the place for requests.
         access_log=here.is_development,

@@ -55,6 +55,18 @@ def cents(micros: int | None) -> str:
 
 
 @register.filter
+def cents_money(cents: int | None) -> str:
+    """Return an amount that is kept in cents as exact dollars: 20000 is $200.00."""
+    return NONE_YET if cents is None else amounts.display_text(cents * amounts.MICROS_PER_CENT)
+
+
+@register.filter
+def grouped(count: int) -> str:
+    """Return a count with its thousands apart: 1,234,567."""
+    return f"{count:,}"
+
+
+@register.filter
 def clock(ms: int | None) -> str:
     """Return a position or a length as 0:07 or 1:02:03."""
     if ms is None:

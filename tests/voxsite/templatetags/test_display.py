@@ -78,3 +78,13 @@ def test_browsers_have_names(user_agent, name):
 @pytest.mark.parametrize(("code", "name"), [("en", "English"), ("xx", "xx")])
 def test_languages_have_names(code, name):
     assert display.language_name(code) == name
+
+
+@pytest.mark.parametrize(("cents", "shown"), [(20_000, "$200.00"), (501, "$5.01"), (0, "$0.00"), (None, "\N{EN DASH}")])
+def test_amounts_that_are_kept_in_cents(cents, shown):
+    assert display.cents_money(cents) == shown
+
+
+@pytest.mark.parametrize(("count", "shown"), [(0, "0"), (999, "999"), (1_234_567, "1,234,567")])
+def test_counts_have_their_thousands_apart(count, shown):
+    assert display.grouped(count) == shown

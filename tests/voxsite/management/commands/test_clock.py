@@ -1,0 +1,93 @@
+"""The clock keeps all its duties, whatever one of them waits for."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import OperationalError
+
+from apex import completions
+from voxsite.management.commands import clock
+
+PATIENCE_SECONDS = 30
+
+
+@contextmanager
+def running(*duties: Callable[[], None]) -> Iterator[threading.Thread]:
+    """A clock with these duties, each as often as it can."""
+    stopped = threading.Event()
+    thread = threading.Thread(target=clock.run, args=([(0.0, duty) for duty in duties],), kwargs={"stopped": stopped})
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stopped.set()
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()
+
+
+def test_duty_that_waits_for_stripe_delays_no_other() -> None:
+    stripe_answers, begun, rounds = threading.Event(), threading.Event(), threading.Semaphore(0)
+
+    def silent() -> None:
+        begun.set()
+        stripe_answers.wait(PATIENCE_SECONDS)
+
+    def reconcile() -> None:
+        rounds.release()
+
+    with running(silent, reconcile):
+        assert begun.wait(PATIENCE_SECONDS)
+        # Three, because one may have come before.
+        assert all(rounds.acquire(timeout=PATIENCE_SECONDS / 5) for _ in range(3))
+        stripe_answers.set()
+
+
+def test_clock_ends_though_a_duty_does_not() -> None:
+    never, begun = threading.Event(), threading.Event()
+
+    def silent() -> None:
+        begun.set()
+        never.wait()
+
+    with running(silent):
+        assert begun.wait(PATIENCE_SECONDS)
+    never.set()
+
+
+def test_duty_that_fails_is_done_again(caplog: pytest.LogCaptureFixture) -> None:
+    rounds = threading.Semaphore(0)
+
+    def broken() -> None:
+        rounds.release()
+        raise RuntimeError("The database restarts.")
+
+    with running(broken):
+        assert all(rounds.acquire(timeout=PATIENCE_SECONDS) for _ in range(3))
+    assert {record.levelno for record in caplog.records} == {logging.ERROR}
+
+
+@pytest.mark.django_db
+def test_completions_are_not_swept_before_the_living_could_give_a_sign(monkeypatch, settings) -> None:
+    now, swept = [1000.0], []
+    monkeypatch.setattr(completions, "sweep", lambda: swept.append(now[0]))
+    sweep = clock.CompletionSweep(seconds=lambda: now[0])
+    for moment in (1000.0, 1000.0 + settings.APEX_SILENT_SECONDS - 1):
+        now[0] = moment
+        sweep()
+    assert swept == []
+    now[0] += 1
+    sweep()
+    assert len(swept) == 1
+
+    def away() -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(completions, "sweep", away)
+    with pytest.raises(OperationalError):
+        sweep()
+    monkeypatch.setattr(completions, "sweep", lambda: swept.append(now[0]))
+    sweep()
+    assert len(swept) == 1, "the database was away, and with it every sign of life"
