@@ -60,3 +60,27 @@ def test_what_is_admitted_stays_prepared(acme: Organization) -> None:
     for number in range(3):
         ledger.settle(ledger.reserve(acme, amount_micros=2, reference=f"job:{number}"), actual_micros=2)
     assert prepared() == 2
+
+
+def rows_read(table: str) -> int:
+    """How many rows of a table this transaction has fetched so far."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = %s", [table])
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.parametrize("actual_micros", [10, 4], ids=["whole", "part"])
+def test_a_charge_reads_no_rows_of_other_wallets(acme: Organization, actual_micros: int) -> None:
+    """Also where the server has no statistics of the month yet, as in the first minute of each."""
+    for number in range(30):
+        other = Organization.objects.create(name=f"Other {number}")
+        fund(other, 1_000)
+        ledger.reserve(other, amount_micros=1, reference=f"other:{number}")
+    fund(acme, 1_000)
+    key = api_keys.issue(acme, name="capped", by=None, monthly_limit_micros=1_000)[0]
+    ledger.release(ledger.reserve(acme, amount_micros=0, reference="the month's rows", api_key=key))
+    before = rows_read("billing_monthlyspend")
+    hold = ledger.reserve(acme, amount_micros=10, reference="job:1", api_key=key)
+    ledger.settle(hold, actual_micros=actual_micros)
+    # The month of the organization and that of the key, by either verb.
+    assert rows_read("billing_monthlyspend") - before <= 4
