@@ -49,8 +49,8 @@ def issue(
 ) -> tuple[ApiKey, str]:
     """Make a key. Returns the row and the key itself, which can never be shown again.
 
-    Raises InvalidField for an empty name, a past expiry or a limit that is not positive, Conflict when the
-    organization has as many live keys as it may.
+    Raises InvalidField for an empty name, a past expiry or a negative limit, Conflict when the organization has as
+    many live keys as it may.
     """
     name = name.strip()
     now = timezone.now()
@@ -58,8 +58,7 @@ def issue(
         raise InvalidField("name", "A key needs a name of 1 to 80 characters, on one line.")
     if expires_at is not None and expires_at <= now:
         raise InvalidField("expires_at", "The expiry must lie in the future.")
-    if monthly_limit_micros is not None and monthly_limit_micros <= 0:
-        raise InvalidField("monthly_limit", "The monthly limit must be more than zero.")
+    _check_limit(monthly_limit_micros)
     key = generate()
     with transaction.atomic():
         # The lock on the organization makes count and insert one step.
@@ -92,12 +91,13 @@ def find(key: str) -> ApiKey | None:
 
 
 def set_monthly_limit(organization: Organization, *, key_id: uuid.UUID | str, limit_micros: int | None) -> ApiKey:
-    """Set the most that a key may spend in a calendar month (UTC); None lifts the limit. `billing` enforces it.
+    """Set the most that a key may spend in a calendar month (UTC): 0 for nothing, None for no limit.
 
-    Raises NotFound for another organization's key, InvalidField for a limit that is not positive.
+    `billing` enforces it.
+
+    Raises NotFound for another organization's key, InvalidField for a negative limit.
     """
-    if limit_micros is not None and limit_micros <= 0:
-        raise InvalidField("monthly_limit", "The monthly limit must be more than zero.")
+    _check_limit(limit_micros)
     row = ApiKey.objects.of(organization).filter(pk=key_id).first()
     if row is None:
         raise NotFound("There is no such key.")
@@ -146,6 +146,11 @@ def _statement() -> tuple[str, list[str], dict[int, Any]]:
     sql, _ = compiler.as_sql()
     columns = [column for column, _, _ in compiler.select]
     return sql, [column.target.attname for column in columns], compiler.get_converters(columns)
+
+
+def _check_limit(micros: int | None) -> None:
+    if micros is not None and micros < 0:
+        raise InvalidField("monthly_limit", "The monthly limit cannot be less than zero.")
 
 
 def _hash(key: str) -> str:

@@ -29,14 +29,15 @@ class SignupForm(allauth_forms.SignupForm):
 
 
 def limit_field() -> forms.DecimalField:
-    """Return the field of a key's monthly limit; empty is none."""
+    """Return the field of a key's monthly limit; empty is none, 0 is nothing."""
     return forms.DecimalField(
         label="Monthly limit in dollars",
         required=False,
-        min_value=Decimal("0.01"),
+        min_value=Decimal(0),
         max_value=Decimal("1000000"),
         decimal_places=2,
-        help_text="The most that this key may spend in a calendar month (UTC). Empty: no limit of its own.",
+        help_text="The most that this key may spend in a calendar month (UTC). Empty: no limit of its own. "
+        "0: it may spend nothing.",
         widget=forms.NumberInput(attrs={"inputmode": "decimal", "placeholder": "No limit"}),
     )
 

@@ -166,8 +166,8 @@ class ApiKey(models.Model):
         indexes = [models.Index(fields=["organization", "-created_at"], name="api_key_list")]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(monthly_limit_micros__isnull=True) | models.Q(monthly_limit_micros__gt=0),
-                name="api_key_limit_is_positive",
+                condition=models.Q(monthly_limit_micros__isnull=True) | models.Q(monthly_limit_micros__gte=0),
+                name="api_key_limit_is_not_negative",
             ),
         ]
 

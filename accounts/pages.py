@@ -78,12 +78,13 @@ def limit_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     key = api_keys.set_monthly_limit(
         access.organization_for(request), key_id=key_id, limit_micros=form.monthly_limit_micros
     )
-    messages.success(
-        request,
-        f"“{key.name}” has no limit of its own now."
-        if key.monthly_limit_micros is None
-        else f"“{key.name}” may spend at most ${form.cleaned_data['monthly_limit']:,.2f} in a month.",
-    )
+    if key.monthly_limit_micros is None:
+        sentence = f"“{key.name}” has no limit of its own now."
+    elif key.monthly_limit_micros == 0:
+        sentence = f"“{key.name}” may spend nothing now: what costs money is refused, what is free still works."
+    else:
+        sentence = f"“{key.name}” may spend at most ${form.cleaned_data['monthly_limit']:,.2f} in a month."
+    messages.success(request, sentence)
     return redirect("keys")
 
 

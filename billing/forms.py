@@ -252,6 +252,6 @@ class LimitForm(OptionalAmountForm):
         label="Spend at most this in a month",
         required=False,
         min_value=Decimal(0),
-        help_text="In dollars, per calendar month in UTC, running work included. Empty: no limit.",
+        help_text="In dollars, per calendar month in UTC, running work included. Empty: no limit. 0: nothing is spent.",
         attrs={"placeholder": "No limit"},
     )

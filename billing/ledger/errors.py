@@ -87,10 +87,21 @@ def limit_reached(
 ) -> SpendLimitReached:
     """Return the refusal by a monthly limit. limit: "key" or "organization"; month: the first day of the month."""
     resets_at = months.next_month(month)
-    whose = "API key's" if limit == "key" else "organization's"
+    who = "API key" if limit == "key" else "organization"
+    if limit_micros == 0:
+        # Waiting for the next month would not help.
+        message = (
+            f"This needs {money.display_text(required_micros)}, and this {who} may spend nothing: its monthly limit is "
+            "$0.00."
+        )
+    else:
+        message = (
+            f"This needs {money.display_text(required_micros)}, and {money.display_text(left_micros)} is left of this "
+            f"{who}'s monthly limit of {money.display_text(limit_micros)}. It starts anew on {resets_at:%Y-%m-%d} "
+            "(UTC)."
+        )
     return SpendLimitReached(
-        f"This needs {money.display_text(required_micros)}, and {money.display_text(left_micros)} is left of this "
-        f"{whose} monthly limit of {money.display_text(limit_micros)}. It starts anew on {resets_at:%Y-%m-%d} (UTC).",
+        message,
         limit=limit,
         limit_micros=limit_micros,
         left_micros=left_micros,

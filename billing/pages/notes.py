@@ -95,6 +95,15 @@ def _limit(organization: Organization) -> Note | None:
     standing = limits.organization_standing(organization)
     if standing is None or standing.limit_micros is None or standing.left_micros:
         return None
+    if standing.limit_micros == 0:
+        # No month ends it.
+        return Note(
+            level="warn",
+            title="Spending is switched off.",
+            text="The monthly limit is $0.00: what costs money is refused until somebody raises it.",
+            url=reverse("billing:settings") + "#limit",
+            action="Change the limit",
+        )
     return Note(
         level="warn",
         title="The monthly limit is reached.",

@@ -97,12 +97,11 @@ def limit(request: HttpRequest) -> HttpResponse:
         return _show(request, organization=organization, limit_form=form, status=400)
     micros = form.micros
     ledger.set_monthly_limit(organization, limit_micros=micros)
-    return _done(
-        request,
-        "There is no monthly limit any more."
-        if micros is None
-        else f"At most {money.display_text(micros)} is spent in a month.",
-    )
+    if micros is None:
+        return _done(request, "There is no monthly limit any more.")
+    if micros == 0:
+        return _done(request, "Nothing is spent from now on: what costs money is refused, what is free still works.")
+    return _done(request, f"At most {money.display_text(micros)} is spent in a month.")
 
 
 def _done(request: HttpRequest, sentence: str) -> HttpResponse:

@@ -99,7 +99,6 @@ def test_live_keys_are_bounded(organization, settings):
         {"name": "  "},
         {"name": "x" * 81},
         {"name": "two\nlines"},
-        {"name": "server", "monthly_limit_micros": 0},
         {"name": "server", "monthly_limit_micros": -1},
         {"name": "server", "expires_at": timezone.now() - timedelta(seconds=1)},
     ],
@@ -129,9 +128,16 @@ def test_monthly_limit_is_changed_lifted_and_never_by_a_stranger(organization, c
     row, _ = api_keys.issue(organization, name="capped", by=None, monthly_limit_micros=5)
     assert api_keys.set_monthly_limit(organization, key_id=row.pk, limit_micros=7).monthly_limit_micros == 7
     with pytest.raises(InvalidField):
-        api_keys.set_monthly_limit(organization, key_id=row.pk, limit_micros=0)
+        api_keys.set_monthly_limit(organization, key_id=row.pk, limit_micros=-1)
     with pytest.raises(NotFound):
         api_keys.set_monthly_limit(charlies, key_id=row.pk, limit_micros=None)
     row.refresh_from_db()
     assert row.monthly_limit_micros == 7
+    assert api_keys.set_monthly_limit(organization, key_id=row.pk, limit_micros=0).monthly_limit_micros == 0
     assert api_keys.set_monthly_limit(organization, key_id=row.pk, limit_micros=None).monthly_limit_micros is None
+
+
+def test_key_may_be_made_that_spends_nothing(organization):
+    row, key = api_keys.issue(organization, name="reader", by=None, monthly_limit_micros=0)
+    assert api_keys.find(key) == row
+    assert row.monthly_limit_micros == 0

@@ -74,13 +74,23 @@ def test_limit_of_a_key_is_changed_shown_and_lifted(alice, organization, key, cl
     assert key.monthly_limit_micros is None
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "much", "1.001", "NaN"])
+@pytest.mark.parametrize("limit", ["-1", "-0.01", "much", "1.001", "NaN"])
 def test_odd_limit_of_a_key_changes_nothing_and_is_explained(alice, organization, key, client_of, limit):
     api_keys.set_monthly_limit(organization, key_id=key.pk, limit_micros=5_000_000)
     page = client_of(alice).post(f"/keys/{key.pk}/limit/", {"monthly_limit": limit}, follow=True).content.decode()
     assert "The limit was not changed." in page
     key.refresh_from_db()
     assert key.monthly_limit_micros == 5_000_000
+
+
+def test_key_with_a_limit_of_nothing_is_not_shown_as_one_without(alice, organization, key, client_of):
+    page = client_of(alice).post(f"/keys/{key.pk}/limit/", {"monthly_limit": "0"}, follow=True).content.decode()
+    key.refresh_from_db()
+    assert key.monthly_limit_micros == 0
+    assert "may spend nothing now: what costs money is refused, what is free still works" in page
+    assert re.search(r'<span class="soft small">\s*spends nothing\s*</span>', page)
+    assert 'value="0.00"' in page
+    assert 'min="0"' in page
 
 
 def test_member_cannot_change_the_limit_of_a_key_nor_a_stranger(bob, charlie, organization, key, client_of):
@@ -112,7 +122,7 @@ def test_new_key_is_shown_once_and_works(alice, organization, client_of):
         ({"name": "x" * 81}, "at most 80"),
         ({"name": "a", "expires_on": "2020-01-01"}, "today or a later day"),
         ({"name": "a", "expires_on": "tomorrow"}, "valid date"),
-        ({"name": "a", "monthly_limit": "0"}, "greater than or equal to 0.01"),
+        ({"name": "a", "monthly_limit": "-0.01"}, "greater than or equal to 0"),
         ({"name": "a", "monthly_limit": "much"}, "Enter a number"),
     ],
 )

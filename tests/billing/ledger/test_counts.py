@@ -140,6 +140,18 @@ def test_changed_limit_of_a_key_rules_at_once_whatever_the_caller_has_read(acme:
     reserve(acme, 900, key)
 
 
+def test_limit_of_nothing_lets_a_key_do_what_is_free_and_says_that_waiting_does_not_help(
+    acme: Organization, key: ApiKey
+) -> None:
+    api_keys.set_monthly_limit(acme, key_id=key.pk, limit_micros=0)
+    error = refused(acme, 1, key)
+    assert (error.data["limit"], error.data["limit_micros"], error.data["left_micros"]) == ("key", 0, 0)
+    assert "this API key may spend nothing: its monthly limit is $0.00" in error.message
+    assert "starts anew" not in error.message
+    assert reserve(acme, 0, key).is_open
+    assert reserve(acme, 1).is_open
+
+
 def test_negative_limit_is_refused(acme: Organization) -> None:
     with pytest.raises(InvalidField):
         ledger.set_monthly_limit(acme, limit_micros=-1)

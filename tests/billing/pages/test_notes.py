@@ -98,6 +98,15 @@ def test_limit_below_what_was_spent_is_not_called_what_was_spent(acme):
     assert "the limit is $1.00" in note.text
 
 
+def test_limit_of_nothing_is_not_said_to_end_with_the_month(acme):
+    fund(acme, 10_000_000)
+    ledger.set_monthly_limit(acme, limit_micros=0)
+    (note,) = money_notes(acme)
+    assert note.title == "Spending is switched off."
+    assert "month begins" not in note.text
+    assert note.url.endswith("/billing/settings/#limit")
+
+
 def test_automatic_topup_that_we_turned_off_is_said(acme):
     fund(acme, 10_000_000)
     AutomaticTopUp.objects.create(organization=acme, turned_off_reason=automatic.THREE_DECLINES)

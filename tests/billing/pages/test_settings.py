@@ -51,7 +51,9 @@ def test_limit_is_set_shown_kept_and_lifted(browser, organization):
 
 
 def test_limit_of_nothing_stops_all_spending(browser, organization):
-    browser.post("/billing/settings/limit/", {"monthly_limit": "0"})
+    page = browser.post("/billing/settings/limit/", {"monthly_limit": "0"}, follow=True).content.decode()
+    assert "Nothing is spent from now on: what costs money is refused, what is free still works." in page
+    assert "At most $0.00" not in page
     with pytest.raises(ledger.SpendLimitReached):
         ledger.reserve(organization, amount_micros=1, reference="job:1")
 
