@@ -42,7 +42,7 @@ def finish_payments() -> None:
     if stripe_api.is_configured():
         topups.sweep(now=timezone.now())
         refunds.sweep(now=timezone.now())
-        automatic.forget_replaced_cards()
+        automatic.forget_replaced_cards(now=timezone.now())
 
 
 def top_up_automatically() -> None:

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Mapping
 
+from django.utils import timezone
+
 from billing.payments import SENTENCE_LENGTH, ParkedEvent, TopUp
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,11 @@ def park(
     if is_new:
         logger.error("Parked %s %s (%s): %s", subject, stripe_id, reason, explanation)
     return parked
+
+
+def resolve(*, stripe_id: str, reason: str) -> None:
+    """Note that what was parked for this reason has ended well by itself: no operator need look."""
+    ParkedEvent.objects.filter(stripe_id=stripe_id, reason=reason, resolved_at=None).update(resolved_at=timezone.now())
 
 
 def park_of_parked(*, payment_intent_id: str, subject: str, stripe_id: str) -> bool:

@@ -278,10 +278,15 @@ class SavedCard(models.Model):
 
 
 class ReplacedCard(models.Model):
-    """A card that another took the place of, until Stripe has forgotten it. Written by `topups` and `automatic`."""
+    """A card that another took the place of, or that was removed, until Stripe has forgotten it.
+
+    Written by `topups` and `automatic`.
+    """
 
     payment_method_id = models.CharField(max_length=STRIPE_ID_LENGTH, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
+    # When Stripe refused to forget it last.
+    refused_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.payment_method_id
@@ -340,7 +345,7 @@ class ParkedEvent(models.Model):
     Written by `parking`; told again, it stays one row.
     """
 
-    # "checkout", "payment_intent", "refund", "dispute".
+    # "checkout", "payment_intent", "refund", "dispute", "payment_method".
     subject = models.CharField(max_length=40)
     # Stripe's id of the subject.
     stripe_id = models.CharField(max_length=STRIPE_ID_LENGTH)

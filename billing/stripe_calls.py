@@ -152,14 +152,26 @@ def list_refunds(*, payment_intent_id: str) -> list[dict[str, Any]]:
 
 
 def detach_card(payment_method_id: str) -> None:
-    """Have Stripe forget a card. One that it does not know any more is forgotten already."""
+    """Have Stripe forget a card. One that it does not know, or keeps for nobody, any more is forgotten already.
+
+    Raises StripeRefused if Stripe keeps the card all the same.
+    """
     connections.release()
     try:
         with stripe_api.calling() as stripe:
             stripe.v1.payment_methods.detach(payment_method_id)
-    except (stripe_api.StripeMissing, stripe_api.StripeRefused):
-        # "The payment method you provided is not attached to a customer": an earlier call did it.
+    except stripe_api.StripeMissing:
         return
+    except stripe_api.StripeRefused:
+        # "The payment method you provided is not attached to a customer": an earlier call did it. Stripe has no code
+        # for that, and its sentences change; the card itself says so for certain.
+        if _is_attached(payment_method_id):
+            raise
+
+
+def _is_attached(payment_method_id: str) -> bool:
+    with stripe_api.calling() as stripe:
+        return stripe.v1.payment_methods.retrieve(payment_method_id).customer is not None
 
 
 def customer_of(organization: Organization) -> str:

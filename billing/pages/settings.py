@@ -18,6 +18,8 @@ from billing.forms import AutomaticForm, LimitForm, LowBalanceForm, cents_of, do
 from billing.models import Wallet
 from billing.payments import SavedCard
 
+NOT_YET_FORGOTTEN = "We do not charge it any more, but Stripe has not deleted it yet; we ask again until it has."
+
 
 @page
 @require_safe
@@ -62,11 +64,12 @@ def automatic_off(request: HttpRequest) -> HttpResponse:
 def remove_card(request: HttpRequest) -> HttpResponse:
     organization = require_role(request, Role.ADMIN).organization
     try:
-        automatic_topups.remove_card(organization)
+        is_forgotten = automatic_topups.remove_card(organization)
     except UpstreamFailed as error:
         messages.error(request, error.message)
         return redirect("billing:settings")
-    return _done(request, "The card is removed, and automatic top-up is off.")
+    sentence = "The card is removed, and automatic top-up is off."
+    return _done(request, sentence if is_forgotten else f"{sentence} {NOT_YET_FORGOTTEN}")
 
 
 @page

@@ -1,10 +1,18 @@
 """Who saves another card does not leave the one before at Stripe, whatever Stripe does meanwhile."""
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
 import pytest
+from django.utils import timezone
 
 from accounts.models import Organization, User
-from billing import automatic, duties, topups
-from billing.payments import ReplacedCard, SavedCard, TopUpState
+from billing import automatic, duties, stripe_calls, topups
+from billing.payments import ParkedEvent, ReplacedCard, SavedCard, TopUpState
+from billing.sandbox.transport import SandboxTransport
 from tests.billing.stripe_objects import charge_of, make_topup, tell
 from tests.stripe import StripeSandbox
 
@@ -59,6 +67,71 @@ def test_stripe_that_fails_delays_only_the_forgetting(stripe_sandbox: StripeSand
 def test_card_that_stripe_does_not_know_is_asked_about_once(stripe_sandbox: StripeSandbox) -> None:
     ReplacedCard.objects.create(payment_method_id="pm_of_nobody")
     assert [automatic.forget_replaced_cards() for _ in range(2)] == [1, 0]
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Let Stripe refuse to detach cards that are attached, as it does for reasons of its own."""
+    request = SandboxTransport.request
+    refusal = {"error": {"type": "invalid_request_error", "code": "payment_method_in_use", "message": "Not now."}}
+
+    def refuse(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        return (
+            (json.dumps(refusal), 400, {}) if url.endswith("/detach") else request(self, method, url, *args, **kwargs)
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SandboxTransport, "request", refuse)
+        yield
+
+
+def test_card_that_stripe_will_not_forget_is_asked_about_again_and_shown_to_an_operator(
+    stripe_sandbox: StripeSandbox, cards: list[str]
+) -> None:
+    before, now = cards
+    with refusing():
+        assert automatic.forget_replaced_cards() == 0
+        assert attached(stripe_sandbox) == {before, now}
+        parked = ParkedEvent.objects.get()
+        assert (parked.subject, parked.stripe_id, parked.resolved_at) == ("payment_method", before, None)
+        assert "payment_method_in_use" in parked.explanation
+        # Not every minute, and not a row each time.
+        assert automatic.forget_replaced_cards() == 0
+        automatic.forget_replaced_cards(now=timezone.now() + timedelta(hours=2))
+    assert automatic.forget_replaced_cards() == 0
+    assert automatic.forget_replaced_cards(now=timezone.now() + timedelta(hours=4)) == 1
+    assert attached(stripe_sandbox) == {now}
+    # Nobody has to look after what ended well.
+    parked = ParkedEvent.objects.get()
+    assert parked.resolved_at is not None
+
+
+def test_card_that_stripe_will_not_forget_keeps_no_other_waiting(
+    stripe_sandbox: StripeSandbox, cards: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automatic, "ROUND_COUNT", 1)
+    with refusing():
+        automatic.forget_replaced_cards()
+    ReplacedCard.objects.create(payment_method_id="pm_of_nobody")
+    assert automatic.forget_replaced_cards(now=timezone.now() + timedelta(hours=2)) == 1
+    assert [card.payment_method_id for card in ReplacedCard.objects.all()] == [cards[0]]
+
+
+def test_card_that_was_forgotten_already_is_no_refusal(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
+    stripe_calls.detach_card(cards[0])
+    assert automatic.forget_replaced_cards() == 1
+    assert not ParkedEvent.objects.exists()
+
+
+def test_removed_card_that_stripe_will_not_forget_is_gone_here_and_asked_about_again(
+    stripe_sandbox: StripeSandbox, cards: list[str], acme: Organization
+) -> None:
+    with refusing():
+        assert automatic.remove_card(acme) is False
+    assert not SavedCard.objects.exists()
+    assert ReplacedCard.objects.filter(payment_method_id=cards[1]).exists()
+    assert automatic.forget_replaced_cards() == 2
+    assert attached(stripe_sandbox) == set()
 
 
 def test_card_of_a_charge_under_way_is_kept_until_it_ends(

@@ -162,6 +162,19 @@ def test_removed_card_is_forgotten_and_automatic_topup_ends(alice, browser, orga
     assert not automatic.settings_of(organization).is_on
 
 
+def test_card_that_stripe_keeps_for_now_is_gone_here_and_the_page_says_so(browser, organization, stripe_sandbox):
+    from tests.billing.pages.test_payments import start
+    from tests.billing.test_replaced_cards import refusing
+
+    topup = start(browser, save_card="on")
+    stripe_sandbox.pay(topup.checkout_session_id, save_card=True)
+    stripe_sandbox.deliver()
+    with refusing():
+        page = browser.post("/billing/settings/card/remove/", follow=True).content.decode()
+    assert "Stripe has not deleted it yet; we ask again until it has." in page
+    assert not SavedCard.objects.of(organization).exists()
+
+
 def test_strangers_settings_are_theirs(charlie, charlies, organization, client_of, card):
     client = client_of(charlie)
     client.post("/billing/settings/limit/", {"monthly_limit": "1"})
