@@ -311,7 +311,7 @@ def tell(*, now: datetime | None = None) -> None:
     A duty of its own: `run` must not wait for a mail server.
     """
     now = now or timezone.now()
-    told = Notice.objects.filter(
+    told = Notice.objects.standing(now=now).filter(
         wallet__organization=OuterRef("organization"), kind=DECLINED_NOTICE, occasion_at=OuterRef("created_at")
     )
     declined = TopUp.objects.filter(
@@ -329,7 +329,7 @@ def tell(*, now: datetime | None = None) -> None:
             text=f"We could not charge {amount} to the saved card of {topup.organization.name}.\n\n"
             f"{topup.failure} {after} You can top up yourself, with this card or another, on the billing page.",
         )
-    told = Notice.objects.filter(
+    told = Notice.objects.standing(now=now).filter(
         wallet__organization=OuterRef("organization"), kind=CAPPED_NOTICE, occasion_at=months.start_of_month(now)
     )
     capped = AutomaticTopUp.objects.filter(~Exists(told), is_on=True, retry_at=_next_month(now))

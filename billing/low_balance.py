@@ -26,8 +26,10 @@ def sweep(*, now: datetime) -> None:
     came_since = Entry.objects.filter(
         wallet=OuterRef("wallet"), kind__in=CREDIT_KINDS, created_at__gte=OuterRef("created_at")
     )
-    told = Notice.objects.filter(wallet=OuterRef("pk"), kind=OuterRef("kind")).filter(
-        Q(occasion_at=OuterRef("low_since")) | Q(~Exists(came_since), created_at__gt=now - QUIET_FOR)
+    told = (
+        Notice.objects.standing(now=now)
+        .filter(wallet=OuterRef("pk"), kind=OuterRef("kind"))
+        .filter(Q(occasion_at=OuterRef("low_since")) | Q(~Exists(came_since), created_at__gt=now - QUIET_FOR))
     )
     kind = Concat(Value(KIND), Cast(F("low_balance_micros"), CharField()), output_field=CharField())
     low = Wallet.objects.filter(low_since__lte=now, low_balance_micros__isnull=False).annotate(kind=kind)

@@ -326,8 +326,16 @@ class MonthlySpend(models.Model):
         return f"{self.month:%Y-%m} of {self.api_key_id or self.wallet_id}: {self.spent_micros}"
 
 
+class NoticeQuerySet(models.QuerySet["Notice"]):
+    """Notices, as those ask who look for somebody to tell."""
+
+    def standing(self, *, now: datetime) -> "NoticeQuerySet":
+        """Return those that were sent, or are being sent. The others were claimed by a process that died."""
+        return self.filter(Q(retake_at__isnull=True) | Q(retake_at__gt=now))
+
+
 class Notice(models.Model):
-    """A mail that was sent to an organization's owners because of its money, once for each occasion.
+    """A mail that is sent to an organization's owners because of its money, once for each occasion.
 
     Written by `notices` only.
     """
@@ -338,6 +346,10 @@ class Notice(models.Model):
     # What it is about, when kinds recur: the moment of expiry, the moment when the balance fell.
     occasion_at = models.DateTimeField()
     created_at = models.DateTimeField(default=timezone.now)
+    # When another may claim it, should it not be sent by then. Null: it was sent.
+    retake_at = models.DateTimeField(null=True, blank=True)
+
+    objects = NoticeQuerySet.as_manager()
 
     class Meta:
         constraints = [

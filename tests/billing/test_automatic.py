@@ -11,10 +11,11 @@ from django.utils import timezone
 
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.models import Organization, User
-from billing import automatic, duties, ledger, topups
+from billing import automatic, duties, ledger, notices, topups
 from billing.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
 from tests.billing.conftest import fund, money_of
 from tests.billing.stripe_objects import intent_of, tell
+from tests.billing.test_notices import ProcessEnded
 from tests.stripe import StripeSandbox
 
 ADDRESSES = {"success_url": "http://localhost:8000/{TOPUP_ID}/", "cancel_url": "http://localhost:8000/"}
@@ -242,6 +243,23 @@ def test_mail_that_fails_is_sent_later(
     automatic.tell()
     automatic.run()
     automatic.tell()
+    assert len(mail.outbox) == 1
+
+
+def test_mail_of_a_clock_that_died_is_sent_by_the_next(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, card: str, settings: Any
+) -> None:
+    stripe_sandbox.card_will(card, "declined")
+    automatic.run()
+    settings.EMAIL_BACKEND = "tests.billing.test_notices.DeadlyMailServer"
+    with pytest.raises(ProcessEnded):
+        automatic.tell()
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    automatic.tell()
+    assert mail.outbox == []
+    with time_machine.travel(NOW + notices.CLAIMED_FOR, tick=False):
+        for _ in range(2):
+            automatic.tell()
     assert len(mail.outbox) == 1
 
 

@@ -3,16 +3,22 @@
 import socketserver
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.core import mail
+from django.core.mail.backends import locmem
+from django.core.mail.backends.base import BaseEmailBackend
+from django.utils import timezone
 
 from accounts.models import Organization, Role, User
-from billing import ledger, notices
+from billing import ledger, low_balance, notices
 from billing.models import Notice
+from tests.billing.conftest import fund
 
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 
@@ -47,6 +53,84 @@ def test_failure_of_any_kind_is_tried_again(acme: Organization, settings: Any) -
     settings.EMAIL_BACKEND = working
     assert [send(acme), send(acme)] == [True, False]
     assert len(mail.outbox) == 1
+
+
+class ProcessEnded(BaseException):
+    """What no code of ours catches: as if the machine went."""
+
+
+class DeadlyMailServer(BaseEmailBackend):
+    """Whoever reaches it dies before the mail is taken."""
+
+    def send_messages(self, email_messages: object) -> int:
+        raise ProcessEnded
+
+
+class TakingMailServer(locmem.EmailBackend):
+    """Whoever reaches it dies after the mail was taken."""
+
+    def send_messages(self, messages: Any) -> int:
+        super().send_messages(messages)
+        raise ProcessEnded
+
+
+def die_while_sending(organization: Organization, settings: Any, *, backend: str = "DeadlyMailServer") -> None:
+    working = settings.EMAIL_BACKEND
+    settings.EMAIL_BACKEND = f"{__name__}.{backend}"
+    with pytest.raises(ProcessEnded):
+        send(organization)
+    settings.EMAIL_BACKEND = working
+
+
+def test_mail_of_a_process_that_died_is_sent_by_another_after_some_minutes(acme: Organization, settings: Any) -> None:
+    with time_machine.travel(NOW, tick=False):
+        die_while_sending(acme, settings)
+        # It might live.
+        assert send(acme) is False
+    with time_machine.travel(NOW + notices.CLAIMED_FOR, tick=False):
+        assert [send(acme), send(acme)] == [True, False]
+    with time_machine.travel(NOW + timedelta(days=30), tick=False):
+        assert send(acme) is False
+    assert len(mail.outbox) == 1
+
+
+def test_process_that_dies_after_the_mail_makes_a_second_one_but_no_third(acme: Organization, settings: Any) -> None:
+    with time_machine.travel(NOW, tick=False):
+        die_while_sending(acme, settings, backend="TakingMailServer")
+    with time_machine.travel(NOW + timedelta(days=1), tick=False):
+        assert [send(acme), send(acme)] == [True, False]
+    assert len(mail.outbox) == 2
+
+
+def test_mail_that_fails_late_does_not_take_the_claim_of_another(acme: Organization, settings: Any) -> None:
+    """One hangs at the mail server for longer than its claim lasts; another claims; then the first one fails."""
+    with time_machine.travel(NOW, tick=False):
+        die_while_sending(acme, settings)
+    ours = Notice.objects.get()
+    Notice.objects.update(retake_at=NOW + timedelta(hours=1))
+    notices._give_up(ours)
+    assert Notice.objects.get().retake_at == NOW + timedelta(hours=1)
+
+
+def test_those_who_ask_who_is_to_be_told_see_a_dead_claim_as_none(acme: Organization, settings: Any) -> None:
+    """Sweeps leave out who was told; a claim that nobody will finish must not count."""
+    wallet = ledger.wallet_of(acme)
+    fund(acme, 5_000_000)
+    ledger.set_low_balance(acme, threshold_micros=4_000_000)
+    ledger.reserve(acme, amount_micros=2_000_000, reference="job:1")
+    now = timezone.now() + timedelta(seconds=1)
+    working = settings.EMAIL_BACKEND
+    settings.EMAIL_BACKEND = f"{__name__}.DeadlyMailServer"
+    with pytest.raises(ProcessEnded):
+        low_balance.sweep(now=now)
+    settings.EMAIL_BACKEND = working
+    low_balance.sweep(now=now)
+    assert mail.outbox == []
+    with time_machine.travel(now + notices.CLAIMED_FOR, tick=False):
+        for _ in range(2):
+            low_balance.sweep(now=timezone.now())
+    assert len(mail.outbox) == 1
+    assert Notice.objects.get(wallet=wallet).retake_at is None
 
 
 class RudeMailServer(socketserver.StreamRequestHandler):
