@@ -7,6 +7,7 @@ owners and tried again later, then turned off. The top-up that it makes goes thr
 import logging
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, Sum
 from django.utils import timezone
@@ -32,6 +33,7 @@ TELL_FOR = timedelta(days=2)
 ROUND_COUNT = 100
 DECLINED_NOTICE = "automatic_topup_declined"
 CAPPED_NOTICE = "automatic_topup_capped"
+LATE_NOTICE = "automatic_topup_late"
 NOT_FORGOTTEN = "card_not_forgotten"
 
 DECLINED = "Your bank declined the card."
@@ -306,7 +308,7 @@ def _decline(topup: TopUp, *, failure: str, now: datetime) -> None:
 
 
 def tell(*, now: datetime | None = None) -> None:
-    """Mail owners about declines and reached caps; `notices` sends each once, and again where the mail failed.
+    """Mail owners about declines, reached caps and charges that came after all; `notices` sends each once.
 
     A duty of its own: `run` must not wait for a mail server.
     """
@@ -344,6 +346,41 @@ def tell(*, now: datetime | None = None) -> None:
             subject=f"Automatic top-up of {wish.organization.name} has reached its monthly cap",
             text=f"The balance of {wish.organization.name} is low, and another automatic top-up of {amount} would go "
             f"over its cap of {cap} for this month. You can raise the cap or top up yourself on the billing page.",
+        )
+    _tell_of_late_charges(now=now)
+
+
+def _tell_of_late_charges(*, now: datetime) -> None:
+    """Mail owners about a charge that was given up, or told of as failed, and that was paid all the same.
+
+    The cap counts it from then on; another that was made in its place may have filled it already.
+    """
+    of_topup = Notice.objects.standing(now=now).filter(
+        wallet__organization=OuterRef("organization"), occasion_at=OuterRef("created_at")
+    )
+    late = TopUp.objects.filter(
+        Exists(of_topup.filter(kind=DECLINED_NOTICE)) | Q(paid_at__gte=F("created_at") + CHARGE_AGAIN_UNTIL),
+        ~Exists(of_topup.filter(kind=LATE_NOTICE)),
+        is_automatic=True,
+        paid_at__gte=now - TELL_FOR,
+    )
+    for topup in late.select_related("organization").order_by("paid_at")[:ROUND_COUNT]:
+        cap_cents = settings_of(topup.organization).monthly_cap_cents
+        sum_cents = _this_month_cents(topup.organization, now=now)
+        amount, cap, total = (
+            money.display_text(cents * money.MICROS_PER_CENT) for cents in (topup.amount_cents, cap_cents, sum_cents)
+        )
+        is_over = sum_cents > cap_cents
+        standing = f"more than the cap of {cap}, so no more are made in it" if is_over else f"and the cap is {cap}"
+        notices.send_once(
+            ledger.wallet_of(topup.organization),
+            kind=LATE_NOTICE,
+            occasion_at=topup.created_at,
+            subject=f"Automatic top-up of {topup.organization.name} was charged after all",
+            text=f"{amount} was charged to the saved card of {topup.organization.name} and is on the balance now. The "
+            f"charge was begun on {topup.created_at:%Y-%m-%d}, and we learned only now that it went through.\n\n"
+            f"Automatic top-ups of this month now come to {total}, {standing}. What is not spent of it can go back to "
+            f"the card within {settings.REFUND_DAYS} days: see Payments on the billing page.",
         )
 
 

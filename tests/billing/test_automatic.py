@@ -329,6 +329,95 @@ def test_charge_whose_answer_was_lost_for_a_day_is_not_made_again_as_another(
     assert money_of(acme) == (210_000_000, 0)
 
 
+def given_up(stripe_sandbox: StripeSandbox) -> TopUp:
+    """Return the charge of a day ago that Stripe, asked at last, knew nothing of; its owners were told."""
+    with stripe_sandbox.failing("refused"):
+        automatic.run(now=NOW)
+    with time_machine.travel(NOW + timedelta(hours=21), tick=False):
+        AutomaticTopUp.objects.update(is_on=False)
+        automatic.run()
+        automatic.tell()
+        AutomaticTopUp.objects.update(is_on=True)
+    topup = TopUp.objects.get(is_automatic=True, state=TopUpState.FAILED)
+    assert topup.failure == automatic.NO_ANSWER
+    return topup
+
+
+def spend_all(organization: Organization, *, reference: str) -> None:
+    available = ledger.wallet_of(organization).available_micros
+    ledger.settle(ledger.reserve(organization, amount_micros=available, reference=reference), actual_micros=available)
+
+
+def test_charge_that_was_given_up_and_paid_all_the_same_is_credited_counted_and_told(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization
+) -> None:
+    """One fits into the cap. The first is given up, so a second is made; then the first is paid."""
+    AutomaticTopUp.objects.update(monthly_cap_cents=20_000)
+    first = given_up(stripe_sandbox)
+    with time_machine.travel(NOW + timedelta(hours=22), tick=False):
+        automatic.run()
+        assert money_of(acme) == (210_000_000, 0)
+        assert tell("payment_intent.succeeded", intent_of(first)) == 200
+        assert money_of(acme) == (420_000_000, 0)
+        first.refresh_from_db()
+        assert first.state == TopUpState.PAID
+        mail.outbox.clear()
+        for _ in range(2):
+            automatic.tell()
+    (letter,) = mail.outbox
+    assert letter.to == ["owner@example.com"]
+    assert letter.subject == "Automatic top-up of Acme was charged after all"
+    assert "$200.00 was charged to the saved card" in letter.body
+    assert "Automatic top-ups of this month now come to $400.00, more than the cap of $200.00" in letter.body
+    with time_machine.travel(NOW + timedelta(days=3), tick=False):
+        spend_all(acme, reference="all")
+        assert automatic.run() == 0
+        automatic.tell()
+        assert [message.subject for message in mail.outbox[1:]] == [
+            "Automatic top-up of Acme has reached its monthly cap"
+        ]
+
+
+def test_late_charge_counts_for_the_cap_that_it_leaves_room_in(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization
+) -> None:
+    """Two of $200 fit into $500: the one that was given up, paid late, is one of them."""
+    first = given_up(stripe_sandbox)
+    with time_machine.travel(NOW + timedelta(hours=22), tick=False):
+        assert tell("payment_intent.succeeded", intent_of(first)) == 200
+        automatic.tell()
+    assert "now come to $200.00, and the cap is $500.00" in mail.outbox[-1].body
+    with time_machine.travel(NOW + timedelta(days=3), tick=False):
+        for number in range(3):
+            spend_all(acme, reference=f"all:{number}")
+            automatic.run()
+        assert sorted(states()) == [TopUpState.PAID] * 2
+
+
+def test_charge_that_its_owners_were_told_had_failed_is_told_when_it_is_paid(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, card: str, acme: Organization
+) -> None:
+    stripe_sandbox.card_will(card, "declined")
+    automatic.run()
+    automatic.tell()
+    topup = TopUp.objects.get(is_automatic=True)
+    # An operator has Stripe try it again in its dashboard.
+    assert tell("payment_intent.succeeded", intent_of(topup, id=topup.payment_intent_id or "pi_again")) == 200
+    automatic.tell()
+    assert [message.subject for message in mail.outbox] == [
+        "Automatic top-up of Acme did not work",
+        "Automatic top-up of Acme was charged after all",
+    ]
+
+
+def test_charge_that_is_paid_in_time_is_told_to_nobody(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization
+) -> None:
+    automatic.run()
+    automatic.tell()
+    assert mail.outbox == []
+
+
 @pytest.mark.django_db(transaction=True)
 def test_no_transaction_is_open_while_stripe_is_asked(
     stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, monkeypatch: pytest.MonkeyPatch
