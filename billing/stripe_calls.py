@@ -72,6 +72,18 @@ def retrieve_checkout(session_id: str) -> dict[str, Any]:
     return session.to_dict()
 
 
+def expire_checkout(session_id: str) -> dict[str, Any]:
+    """Close a Checkout Session, so that nobody can pay it any more. Returns it.
+
+    Raises StripeRefused unless it is open ("can be expired when it is in one of these statuses: open",
+    checkout/sessions/expire), StripeMissing. No idempotency key: under one, Stripe would repeat a refusal for a day.
+    """
+    connections.release()
+    with stripe_api.calling() as stripe:
+        session = stripe.v1.checkout.sessions.expire(session_id)
+    return session.to_dict()
+
+
 def charge_card(topup: TopUp) -> dict[str, Any]:
     """Charge the card of an automatic top-up while nobody is there. Returns the PaymentIntent, the same when repeated.
 

@@ -56,6 +56,8 @@ class Payment:
     payment_intent_id: str
     papers: Papers
     card: Card | None
+    # Where the payer pays it, while they can.
+    page_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,8 @@ def payment_of_checkout(session: StripeObject) -> Payment:
         payment_intent_id=_id(intent),
         papers=_papers(charge=charge, invoice=_object(session.get("invoice"))),
         card=_card(charge),
+        # "This value is only present when the session is active" (checkout/sessions/object).
+        page_url=session.get("url") or "",
     )
 
 

@@ -196,7 +196,7 @@ def confirm(topup: TopUp) -> TopUp:
     if not topup.is_open or not topup.checkout_session_id:
         return topup
     try:
-        _look(topup)
+        look(topup)
     except UpstreamFailed:
         logger.warning("Stripe did not say how top-up %s stands.", topup.pk)
     topup.refresh_from_db()
@@ -222,7 +222,7 @@ def sweep(*, now: datetime | None = None) -> int:
         looked_count += 1
         try:
             if topup.checkout_session_id:
-                _look(topup)
+                look(topup)
             elif topup.created_at <= now - STARTING_ENDS_AFTER:
                 # Its address was never given to anybody: the session's id is written before.
                 end(topup, state=TopUpState.FAILED, failure=INTERRUPTED)
@@ -234,17 +234,22 @@ def sweep(*, now: datetime | None = None) -> int:
     return looked_count
 
 
-def _look(topup: TopUp) -> None:
+def look(topup: TopUp) -> str:
+    """Ask Stripe how a checkout stands and act on it. Returns the address of its page while it can be paid there.
+
+    Raises UpstreamFailed. Waits for the network.
+    """
     try:
         session = stripe_calls.retrieve_checkout(topup.checkout_session_id)
     except stripe_api.StripeMissing:
         end(topup, state=TopUpState.FAILED, failure=NOT_PAID)
-        return
+        return ""
     payment = stripe_facts.payment_of_checkout(session)
     if payment.is_paid or payment.is_processing:
         fulfil(payment)
     elif payment.is_closed:
         expire(payment)
+    return payment.page_url
 
 
 # --- Finding ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from redis.exceptions import RedisError
 
 from accounts.access import require_role
@@ -20,10 +20,10 @@ from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.gate import limits
 from accounts.models import Organization, Role
 from accounts.page import page
-from billing import claw_backs, money, pricing, refunds, returns, topups
+from billing import checkouts, claw_backs, money, pricing, refunds, returns, topups
 from billing.forms import NeededForm, PaymentCursorForm, RefundForm, TopUpForm
 from billing.models import Wallet
-from billing.payments import RefundState, TopUp
+from billing.payments import RefundState, TopUp, TopUpState
 
 PAGE_ROWS = 25
 # Less than the page waits before it loads itself again.
@@ -78,6 +78,41 @@ def cancelled(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
     if topup.is_paid:
         return redirect("billing:top-up-success", topup.pk)
     return render(request, "billing/cancelled.html", {"topup": topup, **_amounts(topup)})
+
+
+@page
+@require_safe
+def pay(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
+    """Lead back to Stripe's page, if it can still be paid there, else to what became of the payment."""
+    topup = _unfinished(request, topup_id)
+    try:
+        url = checkouts.page_of(topup)
+    except UpstreamFailed as error:
+        messages.error(request, error.message)
+        return redirect("billing:payments")
+    return redirect(url) if url else redirect("billing:top-up-success", topup.pk)
+
+
+@page
+@require_POST
+def cancel(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
+    """Close Stripe's page, so that nothing can be paid there any more; what was paid just now is shown as paid."""
+    topup = _unfinished(request, topup_id)
+    try:
+        topup = checkouts.cancel(topup)
+    except UpstreamFailed as error:
+        messages.error(request, error.message)
+        return redirect("billing:payments")
+    shown = money.display_text(topup.amount_cents * money.MICROS_PER_CENT)
+    if topup.state in {TopUpState.EXPIRED, TopUpState.FAILED}:
+        messages.success(request, f"The payment of {shown} is cancelled. Nothing was charged.")
+    elif topup.state == TopUpState.PENDING:
+        messages.warning(
+            request, f"Stripe is busy with the payment of {shown}, so it is not cancelled. Look again soon."
+        )
+    else:
+        return redirect("billing:top-up-success", topup.pk)
+    return redirect("billing:payments")
 
 
 @page
@@ -147,6 +182,15 @@ def refund(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
         **_consequences(topup, offer, wallet=wallet),
     }
     return render(request, "billing/refund.html", context, status=400 if form.errors else 200)
+
+
+def _unfinished(request: HttpRequest, topup_id: uuid.UUID) -> TopUp:
+    """Return a top-up about which Stripe is to be asked."""
+    organization = require_role(request, Role.ADMIN).organization
+    topup = get_object_or_404(TopUp.objects.of(organization), pk=topup_id)
+    if topup.is_open:
+        limits.spend(organization, scope="topups")
+    return topup
 
 
 def _confirmed(topup: TopUp) -> TopUp:

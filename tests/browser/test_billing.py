@@ -66,6 +66,22 @@ def test_declined_card_costs_nothing(person, site):
     assert balance(person, site) == before
 
 
+def test_payer_who_left_goes_on_or_cancels(person, site):
+    before = balance(person, site)
+    choose(person, site, "Pay $50.00")
+    person.get_by_role("link", name="Go back without paying").click()
+    person.goto(f"{site}/billing/payments/")
+    row = person.locator(".payments tbody tr").first
+    expect(row).to_contain_text("Not paid yet")
+    row.get_by_role("link", name="Go on paying $50.00").click()
+    expect(person.get_by_role("button", name="The card is declined")).to_be_visible()
+    person.get_by_role("link", name="Go back without paying").click()
+    person.get_by_role("button", name="Cancel this payment").click()
+    expect(person.get_by_text("The payment of $50.00 is cancelled. Nothing was charged.")).to_be_visible()
+    expect(row).to_contain_text("You cancelled the payment.")
+    assert balance(person, site) == before
+
+
 def test_slow_bank_is_waited_for_and_shown_when_it_says_yes(person, site):
     before = balance(person, site)
     choose(person, site, "Pay $10.00")

@@ -313,6 +313,84 @@ def test_odd_cursor_is_harmless(browser, organization, before):
     assert browser.get("/billing/payments/", {"before": before}).status_code == 200
 
 
+# --- Going on and cancelling -----------------------------------------------------------------------------------------
+
+
+def test_payment_that_was_left_is_offered_to_go_on_or_to_cancel(browser, organization, stripe_sandbox):
+    topup = start(browser)
+    for address in ("/billing/payments/", "/billing/"):
+        page = browser.get(address).content.decode()
+        assert "Not paid yet" in page
+        assert f"/billing/top-up/{topup.pk}/pay/" in page
+        assert f"/billing/top-up/{topup.pk}/cancelled/" in page
+    page = browser.get(f"/billing/top-up/{topup.pk}/cancelled/").content.decode()
+    assert f"/billing/top-up/{topup.pk}/pay/" in page
+    assert f'action="/billing/top-up/{topup.pk}/cancel/"' in page
+
+
+def test_going_on_leads_to_the_page_that_stripe_still_has_open(browser, organization, stripe_sandbox):
+    topup = start(browser)
+    response = browser.get(f"/billing/top-up/{topup.pk}/pay/")
+    assert (response.status_code, response.url) == (302, stripe_sandbox.get(topup.checkout_session_id)["url"])
+
+
+@pytest.mark.parametrize(("outcome", "says"), [("paid", "$200.00 paid, $210.00 added"), ("later_paid", "on its way")])
+def test_going_on_with_what_is_paid_shows_what_became_of_it(browser, organization, stripe_sandbox, outcome, says):
+    topup = start(browser)
+    stripe_sandbox.pay(topup.checkout_session_id, outcome)
+    assert says in browser.get(f"/billing/top-up/{topup.pk}/pay/", follow=True).content.decode()
+
+
+def test_going_on_with_what_is_over_offers_to_start_anew(browser, organization, stripe_sandbox):
+    topup = start(browser)
+    stripe_sandbox.expire(topup.checkout_session_id)
+    page = browser.get(f"/billing/top-up/{topup.pk}/pay/", follow=True).content.decode()
+    assert "The payment was not made" in page
+    assert 'href="/billing/top-up/"' in page
+
+
+def test_cancelling_ends_the_payment_here_and_at_stripe(browser, organization, stripe_sandbox):
+    topup = start(browser)
+    page = browser.post(f"/billing/top-up/{topup.pk}/cancel/", follow=True).content.decode()
+    assert "The payment of $200.00 is cancelled. Nothing was charged." in page
+    assert stripe_sandbox.get(topup.checkout_session_id)["status"] == "expired"
+    assert "Not paid yet" not in page
+    assert f"/billing/top-up/{topup.pk}/pay/" not in page
+
+
+def test_cancelling_what_was_just_paid_shows_that_it_is_paid(browser, organization, stripe_sandbox):
+    before = balance_of(organization)
+    topup = start(browser)
+    stripe_sandbox.pay(topup.checkout_session_id)
+    page = browser.post(f"/billing/top-up/{topup.pk}/cancel/", follow=True).content.decode()
+    assert "$200.00 paid, $210.00 added" in page
+    assert "is cancelled" not in page
+    assert balance_of(organization) - before == 210_000_000
+
+
+@pytest.mark.parametrize(("method", "address"), [("post", "cancel"), ("get", "pay")])
+def test_dead_stripe_is_said_and_the_payment_stays_as_it_is(browser, organization, stripe_sandbox, method, address):
+    topup = start(browser)
+    with stripe_sandbox.failing("refused"):
+        page = getattr(browser, method)(f"/billing/top-up/{topup.pk}/{address}/", follow=True).content.decode()
+    assert "does not answer at the moment" in page
+    assert "Not paid yet" in page
+
+
+def test_cancelling_is_never_done_by_a_link(browser, organization, stripe_sandbox):
+    topup = start(browser)
+    assert browser.get(f"/billing/top-up/{topup.pk}/cancel/").status_code == 405
+    assert stripe_sandbox.get(topup.checkout_session_id)["status"] == "open"
+
+
+def test_strangers_and_members_neither_pay_nor_cancel(browser, bob, charlie, client_of, stripe_sandbox):
+    topup = start(browser)
+    for person, status in ((bob, 403), (charlie, 404)):
+        assert client_of(person).post(f"/billing/top-up/{topup.pk}/cancel/").status_code == status
+        assert client_of(person).get(f"/billing/top-up/{topup.pk}/pay/").status_code == status
+    assert stripe_sandbox.get(topup.checkout_session_id)["status"] == "open"
+
+
 # --- Refunds ---------------------------------------------------------------------------------------------------------
 
 
