@@ -56,7 +56,9 @@ def tell_of_automatic_topups() -> None:
 
 
 def forget_deliveries() -> None:
-    stripe_deliveries.purge(now=timezone.now())
+    now = timezone.now()
+    stripe_deliveries.purge(now=now)
+    stripe_deliveries.purge_events(now=now)
 
 
 def check_ledger() -> None:

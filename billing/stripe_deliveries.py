@@ -1,17 +1,21 @@
-"""What Stripe's webhooks brought, letter by letter (dj-stripe's "webhook event triggers"): kept for some months.
+"""What Stripe's webhooks brought: the letters (dj-stripe's "webhook event triggers") and the events in them.
 
-The events themselves stay: they are what makes a second delivery of one do nothing.
+Both are kept for some months. An event that is stored is not acted on again, so it outlives Stripe's own memory of it;
+were it sent once more after all, our rows know what was credited and what went back.
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from djstripe.models import Event, WebhookEventTrigger
 
 from billing.payments import ParkedEvent
 
 BATCH_COUNT = 1000
+# "List events, going back up to 30 days" (docs.stripe.com/api/events, read 2026-11-20): older ones nobody can resend.
+STRIPE_KNOWS_EVENTS_FOR = timedelta(days=30)
 
 
 def purge(*, now: datetime) -> int:
@@ -23,15 +27,38 @@ def purge(*, now: datetime) -> int:
     # Of what was refused at the door nothing is kept but the reason (`webhook`): no body, and nothing to look into.
     refused, done = Q(body=""), Q(processed=True)
     if parked_ids := _parked_ids():
-        done &= ~Q(event__in=Event.objects.filter(data__object__id__in=parked_ids))
+        done &= ~Q(event__in=_events_about(parked_ids))
     old = WebhookEventTrigger.objects.filter(
         refused | done, created__lt=now - timedelta(days=settings.STRIPE_DELIVERY_DAYS)
     )
+    return _delete(old)
+
+
+def purge_events(*, now: datetime) -> int:
+    """Delete old events of which no delivery is kept any more (`purge`). Returns how many.
+
+    What is about something that is parked and not resolved stays, and what Stripe may still send again.
+    """
+    kept_for = max(timedelta(days=settings.STRIPE_DELIVERY_DAYS), STRIPE_KNOWS_EVENTS_FOR)
+    # Deliveries name their event by Stripe's id (DJSTRIPE_FOREIGN_KEY_TO_FIELD).
+    delivered = WebhookEventTrigger.objects.filter(event=OuterRef("id"))
+    old = Event.objects.filter(~Exists(delivered), djstripe_created__lt=now - kept_for)
+    if parked_ids := _parked_ids():
+        old = old.exclude(id__in=_events_about(parked_ids))
+    return _delete(old)
+
+
+def _delete(rows: QuerySet[Any]) -> int:
     count = 0
     # Not in one piece: the first time it may be years of them.
-    while ids := list(old.order_by("pk").values_list("pk", flat=True)[:BATCH_COUNT]):
-        count += WebhookEventTrigger.objects.filter(pk__in=ids).delete()[0]
+    while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH_COUNT]):
+        count += rows.model.objects.filter(pk__in=ids).delete()[0]
     return count
+
+
+def _events_about(stripe_ids: list[str]) -> QuerySet[Any]:
+    events: QuerySet[Any] = Event.objects.filter(data__object__id__in=stripe_ids)
+    return events.values("id")
 
 
 def _parked_ids() -> list[str]:

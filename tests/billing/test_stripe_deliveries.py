@@ -1,4 +1,4 @@
-"""Deliveries of Stripe's webhooks are forgotten after some months, but not what somebody may still want to read."""
+"""Stripe's deliveries and events are forgotten after some months, but not what somebody may still want to read."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,7 +10,17 @@ from djstripe.models import Event, WebhookEventTrigger
 from accounts.models import Organization
 from billing import duties, stripe_deliveries
 from billing.payments import ParkedEvent
-from tests.billing.stripe_objects import intent_of, make_topup, refund_of, session_of, tell
+from tests.billing.conftest import money_of
+from tests.billing.stripe_objects import (
+    deliver,
+    dispute_of,
+    event_of,
+    intent_of,
+    make_topup,
+    refund_of,
+    session_of,
+    tell,
+)
 from tests.stripe import StripeSandbox
 
 Grow = Callable[[int], None]
@@ -19,7 +29,9 @@ Grow = Callable[[int], None]
 @pytest.fixture
 def grow_old() -> Grow:
     def grow_old(days: int) -> None:
-        WebhookEventTrigger.objects.update(created=timezone.now() - timedelta(days=days))
+        past = timezone.now() - timedelta(days=days)
+        WebhookEventTrigger.objects.update(created=past)
+        Event.objects.update(djstripe_created=past)
 
     return grow_old
 
@@ -84,6 +96,87 @@ def test_many_go_in_batches(acme: Organization, grow_old: Grow, monkeypatch: pyt
     assert purge() == 5
 
 
+def purge_all() -> tuple[int, int]:
+    """Return how many deliveries and how many events went."""
+    return purge(), stripe_deliveries.purge_events(now=timezone.now())
+
+
+def test_events_go_with_their_last_delivery(acme: Organization, grow_old: Grow) -> None:
+    first, second = make_topup(acme), make_topup(acme)
+    assert tell("checkout.session.completed", session_of(first)) == 200
+    grow_old(89)
+    assert purge_all() == (0, 0)
+    event = event_of("checkout.session.completed", session_of(second))
+    assert deliver(event) == 200
+    grow_old(91)
+    # Delivered again only now: that delivery is young, and shows its event.
+    assert deliver(event) == 200
+    assert purge_all() == (2, 1)
+    assert Event.objects.get().id == event["id"]
+    grow_old(91)
+    assert purge_all() == (1, 1)
+
+
+def test_event_stays_for_as_long_as_stripe_may_send_it_again_whatever_the_setting(
+    acme: Organization, grow_old: Grow, settings
+) -> None:
+    settings.STRIPE_DELIVERY_DAYS = 1
+    assert tell("checkout.session.completed", session_of(make_topup(acme))) == 200
+    grow_old(29)
+    assert purge_all() == (1, 0)
+    grow_old(31)
+    assert purge_all() == (0, 1)
+
+
+def test_event_about_what_is_parked_stays_until_it_is_resolved(acme: Organization, grow_old: Grow) -> None:
+    topup = make_topup(acme)
+    assert tell("checkout.session.completed", session_of(topup, amount_total=1)) == 200
+    # Its delivery is gone, its payment is parked.
+    WebhookEventTrigger.objects.all().delete()
+    # About nothing that has an id: compared with the ids of what is parked it must not count as unknown.
+    assert tell("checkout.session.completed", session_of(make_topup(acme))) == 200
+    assert tell("balance.available", {"object": "balance"}) == 200
+    grow_old(1_000)
+    assert purge_all() == (2, 2)
+    ParkedEvent.objects.update(resolved_at=timezone.now())
+    assert purge_all() == (0, 1)
+
+
+def test_delivery_that_waits_to_be_processed_keeps_its_event(acme: Organization, grow_old: Grow) -> None:
+    assert tell("checkout.session.completed", session_of(make_topup(acme))) == 200
+    WebhookEventTrigger.objects.update(processed=False)
+    grow_old(1_000)
+    assert purge_all() == (0, 0)
+
+
+def test_events_go_in_batches(acme: Organization, grow_old: Grow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stripe_deliveries, "BATCH_COUNT", 2)
+    for _ in range(5):
+        tell("checkout.session.completed", session_of(make_topup(acme)))
+    grow_old(91)
+    assert purge_all() == (5, 5)
+
+
+def test_event_that_comes_again_after_it_was_forgotten_moves_no_money(
+    stripe_sandbox: StripeSandbox, acme: Organization, grow_old: Grow
+) -> None:
+    """Nothing but our own rows may stand between a payment and a second credit."""
+    topup = make_topup(acme)
+    events = [
+        event_of("checkout.session.completed", session_of(topup)),
+        event_of("payment_intent.succeeded", intent_of(topup)),
+        event_of("refund.created", refund_of(topup, 5_000)),
+        event_of("charge.dispute.funds_withdrawn", dispute_of(topup, 1_000)),
+        event_of("charge.dispute.funds_reinstated", dispute_of(topup, 1_000, status="won")),
+    ]
+    assert [deliver(event) for event in events] == [200] * 5
+    before = money_of(acme)
+    grow_old(91)
+    assert purge_all() == (5, 5)
+    assert [deliver(event) for event in reversed(events)] == [200] * 5
+    assert money_of(acme) == before
+
+
 def test_clock_does_it(acme: Organization, grow_old: Grow) -> None:
     tell("checkout.session.completed", session_of(make_topup(acme)))
     grow_old(91)
@@ -91,3 +184,4 @@ def test_clock_does_it(acme: Organization, grow_old: Grow) -> None:
         if duty is duties.forget_deliveries:
             duty()
     assert not WebhookEventTrigger.objects.exists()
+    assert not Event.objects.exists()
