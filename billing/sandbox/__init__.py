@@ -4,6 +4,7 @@
     answers     what each address of Stripe's API answers
     payments    what happens to payments: paid, declined, refunded, disputed
     shapes      Stripe's objects as JSON; pure
+    parameters  what is sent, read as strictly as Stripe does; pure
     form        Stripe's form encoding; pure
     store       the state, in a file of the data folder: web and clock share it, and it outlives both
     courier     signs webhooks for the site's real endpoint: twice, late or out of order if asked to

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from billing.sandbox import payments, shapes
+from billing.sandbox.parameters import COMMON, Refusal, flag, metadata_of, only, payable, typed, whole
 from billing.sandbox.payments import Impossible, page_url, tell, visible
 from billing.sandbox.store import Missing, State, Thing
 
@@ -15,8 +16,6 @@ ACCOUNT_ID = "acct_sandbox"
 MOST_IN_A_PAGE = 100
 USUAL_IN_A_PAGE = 10
 
-# What may be said of an object after it was made.
-COMMON = {"metadata", "expand"}
 CUSTOMER = COMMON | {"address", "description", "email", "invoice_settings", "name", "phone", "preferred_locales"}
 SESSION = COMMON | {
     "allow_promotion_codes",
@@ -109,19 +108,6 @@ UPDATES = {
 }
 
 
-class Refusal(Exception):
-    """Stripe answers with an error; nothing has been changed."""
-
-    def __init__(
-        self, message: str, *, status: int = 400, kind: str = "invalid_request_error", code: str = "", param: str = ""
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error = {"type": kind, "message": message}
-        self.error |= {"code": code} if code else {}
-        self.error |= {"param": param} if param else {}
-
-
 def answer(state: State, method: str, path: str, params: Thing) -> tuple[int, Thing]:
     """Return HTTP status and body. Raises Refusal."""
     for wanted, pattern, handler in ROUTES:
@@ -143,13 +129,13 @@ def answer(state: State, method: str, path: str, params: Thing) -> tuple[int, Th
 
 
 def _retrieve(state: State, params: Thing, *, kind: str, thing_id: str) -> Thing:
-    _only(params, {"expand"})
+    only(params, {"expand"})
     thing = state.get(thing_id, kind=KINDS[kind])
     return payments.expire_if_late(state, thing) if kind == "checkout/sessions" else thing
 
 
 def _list(state: State, params: Thing, *, kind: str) -> Thing:
-    _only(params, PAGE | FILTERS[kind])
+    only(params, PAGE | FILTERS[kind])
     things = state.list(KINDS[kind])
     for name in FILTERS[kind] & params.keys():
         if name == "types":
@@ -157,28 +143,32 @@ def _list(state: State, params: Thing, *, kind: str) -> Thing:
         else:
             things = [thing for thing in things if thing[name] == params[name]]
     for word, number in (params.get("created") or {}).items():
-        things = [thing for thing in things if _is_in_time(thing["created"], word, _whole(number, "created"))]
+        things = [thing for thing in things if _is_in_time(thing["created"], word, whole(number, "created"))]
     if "starting_after" in params:
         ids = [thing["id"] for thing in things]
         if params["starting_after"] not in ids:
             raise Missing(params["starting_after"])
         things = things[ids.index(params["starting_after"]) + 1 :]
-    limit = _whole(params.get("limit", str(USUAL_IN_A_PAGE)), "limit")
+    limit = whole(params.get("limit", str(USUAL_IN_A_PAGE)), "limit")
     if not 1 <= limit <= MOST_IN_A_PAGE:
         raise Refusal(f"Limit must be between 1 and {MOST_IN_A_PAGE}", param="limit")
     return shapes.page_of(things[:limit], url=f"/v1/{kind}", has_more=len(things) > limit)
 
 
+def _is_in_time(created: int, word: str, number: int) -> bool:
+    return {"gt": created > number, "gte": created >= number, "lt": created < number, "lte": created <= number}[word]
+
+
 def _update(state: State, params: Thing, *, kind: str, thing_id: str) -> Thing:
     if kind not in UPDATES:
         raise Refusal(f"Unrecognized request URL (POST: /v1/{kind}/{thing_id}).", status=404)
-    _only(params, UPDATES[kind])
+    only(params, UPDATES[kind])
     thing = state.get(thing_id, kind=KINDS[kind])
     changed = {name: value for name, value in params.items() if name not in COMMON}
     for name, value in changed.items():
         thing[name] = {**thing[name], **value} if isinstance(value, dict) and isinstance(thing[name], dict) else value
     # An empty value takes a key of the metadata away.
-    metadata = {**thing["metadata"], **_metadata(params)}
+    metadata = {**thing["metadata"], **metadata_of(params)}
     thing["metadata"] = {name: value for name, value in metadata.items() if value}
     state.put(thing)
     if kind == "customers":
@@ -194,9 +184,9 @@ def _account(state: State, params: Thing) -> Thing:
 
 
 def _create_customer(state: State, params: Thing) -> Thing:
-    _only(params, CUSTOMER)
+    only(params, CUSTOMER)
     fields = {name: value for name, value in params.items() if name not in COMMON | {"invoice_settings"}}
-    fields["metadata"] = _metadata(params)
+    fields["metadata"] = metadata_of(params)
     customer = state.put(shapes.customer(state.new_id("cus"), now=state.now, fields=fields))
     tell(state, "customer.created", customer)
     return customer
@@ -208,7 +198,7 @@ def _cards_of(state: State, params: Thing, *, customer_id: str) -> Thing:
 
 
 def _detach(state: State, params: Thing, *, thing_id: str) -> Thing:
-    _only(params, {"expand"})
+    only(params, {"expand"})
     method = state.get(thing_id, kind="payment_method")
     if method["customer"] is None:
         raise Refusal("The payment method you provided is not attached to a customer so detachment is impossible.")
@@ -221,7 +211,7 @@ def _detach(state: State, params: Thing, *, thing_id: str) -> Thing:
 
 
 def _create_session(state: State, params: Thing) -> Thing:
-    _only(params, SESSION)
+    only(params, SESSION)
     if params.get("mode") != "payment":
         raise Refusal("The sandbox sells in mode 'payment' only.", param="mode")
     if not params.get("success_url"):
@@ -231,10 +221,10 @@ def _create_session(state: State, params: Thing) -> Thing:
     if params.get("customer"):
         state.get(params["customer"], kind="customer")
     wishes = params.get("payment_intent_data") or {}
-    _only(wishes, INTENT_DATA, prefix="payment_intent_data")
+    only(wishes, INTENT_DATA, prefix="payment_intent_data")
     items = _items(state, params.get("line_items"))
-    amount = _amount(sum(item["amount"] * item["quantity"] for item in items), items[0]["currency"])
-    expires_at = _whole(params.get("expires_at", str(state.now + shapes.SESSION_SECONDS)), "expires_at")
+    amount = payable(sum(item["amount"] * item["quantity"] for item in items), items[0]["currency"])
+    expires_at = whole(params.get("expires_at", str(state.now + shapes.SESSION_SECONDS)), "expires_at")
     # A minute's grace for a caller whose clock is not ours.
     if not shapes.SHORTEST_SESSION_SECONDS - 60 <= expires_at - state.now <= shapes.SESSION_SECONDS + 60:
         raise Refusal(
@@ -242,7 +232,7 @@ def _create_session(state: State, params: Thing) -> Thing:
             param="expires_at",
         )
     taken = SESSION - COMMON - {"currency", "customer_update", "line_items", "mode", "payment_intent_data", "ui_mode"}
-    fields = {name: _typed(value) for name, value in params.items() if name in taken}
+    fields = {name: typed(value) for name, value in params.items() if name in taken}
     session_id = state.new_id("cs_test")
     session = shapes.session(
         session_id,
@@ -250,14 +240,14 @@ def _create_session(state: State, params: Thing) -> Thing:
         amount=amount,
         currency=items[0]["currency"],
         url=page_url("pay", session_id),
-        fields=fields | {"expires_at": expires_at, "metadata": _metadata(params)},
+        fields=fields | {"expires_at": expires_at, "metadata": metadata_of(params)},
     )
     if session["customer"]:
         session["customer_creation"] = None
     session["line_items"] = shapes.line_items(session_id, items)
     session["_wishes"] = {
         "description": wishes.get("description"),
-        "metadata": _metadata(wishes),
+        "metadata": metadata_of(wishes),
         "receipt_email": wishes.get("receipt_email"),
         "setup_future_usage": wishes.get("setup_future_usage"),
     }
@@ -277,16 +267,16 @@ def _items(state: State, given: Any) -> list[Thing]:
             {
                 "id": state.new_id("li"),
                 "description": (price.get("product_data") or {}).get("name") or "",
-                "amount": _whole(price["unit_amount"], f"{at}[unit_amount]"),
+                "amount": whole(price["unit_amount"], f"{at}[unit_amount]"),
                 "currency": price["currency"],
-                "quantity": _whole(line.get("quantity", "1"), f"line_items[{number}][quantity]"),
+                "quantity": whole(line.get("quantity", "1"), f"line_items[{number}][quantity]"),
             }
         )
     return items
 
 
 def _expire_session(state: State, params: Thing, *, thing_id: str) -> Thing:
-    _only(params, {"expand"})
+    only(params, {"expand"})
     return payments.expire_session(state, state.get(thing_id, kind="checkout.session"))
 
 
@@ -294,12 +284,12 @@ def _expire_session(state: State, params: Thing, *, thing_id: str) -> Thing:
 
 
 def _create_intent(state: State, params: Thing) -> Thing | tuple[int, Thing]:
-    _only(params, INTENT)
+    only(params, INTENT)
     currency = params.get("currency") or ""
     if not currency:
         raise Refusal("Missing required param: currency.", code="parameter_missing", param="currency")
-    amount = _amount(_whole(params.get("amount", ""), "amount"), currency)
-    is_confirmed, is_off_session = _flag(params.get("confirm")), _flag(params.get("off_session"))
+    amount = payable(whole(params.get("amount", ""), "amount"), currency)
+    is_confirmed, is_off_session = flag(params.get("confirm")), flag(params.get("off_session"))
     if is_off_session and not is_confirmed:
         raise Refusal("You can only pass `off_session` when you confirm at once.", param="off_session")
     method = state.get(params["payment_method"], kind="payment_method") if params.get("payment_method") else None
@@ -315,7 +305,7 @@ def _create_intent(state: State, params: Thing) -> Thing | tuple[int, Thing]:
             code="payment_intent_unexpected_state",
         )
     fields: Thing = {name: params[name] for name in ("customer", "description", "receipt_email") if name in params}
-    fields |= {"metadata": _metadata(params), "setup_future_usage": params.get("setup_future_usage")}
+    fields |= {"metadata": metadata_of(params), "setup_future_usage": params.get("setup_future_usage")}
     intent = shapes.payment_intent(state.new_id("pi"), now=state.now, amount=amount, currency=currency, fields=fields)
     tell(state, "payment_intent.created", state.put(intent))
     if not is_confirmed or method is None:
@@ -328,7 +318,7 @@ def _create_intent(state: State, params: Thing) -> Thing | tuple[int, Thing]:
 
 
 def _cancel_intent(state: State, params: Thing, *, thing_id: str) -> Thing:
-    _only(params, {"cancellation_reason", "expand"})
+    only(params, {"cancellation_reason", "expand"})
     intent = state.get(thing_id, kind="payment_intent")
     if intent["status"] in {"succeeded", "canceled", "processing"}:
         raise Refusal(
@@ -345,7 +335,7 @@ def _cancel_intent(state: State, params: Thing, *, thing_id: str) -> Thing:
 
 
 def _create_refund(state: State, params: Thing) -> Thing:
-    _only(params, REFUND)
+    only(params, REFUND)
     if params.get("reason") and params["reason"] not in REFUND_REASONS:
         raise Refusal(f"Invalid reason: must be one of {', '.join(sorted(REFUND_REASONS))}", param="reason")
     charge_id = params.get("charge")
@@ -356,63 +346,11 @@ def _create_refund(state: State, params: Thing) -> Thing:
             "One of the following params should be provided for this request: payment_intent or charge.",
             code="parameter_missing",
         )
-    amount = _whole(params["amount"], "amount") if "amount" in params else None
+    amount = whole(params["amount"], "amount") if "amount" in params else None
     if amount is not None and amount < 1:
         raise Refusal("Invalid positive integer", code="parameter_invalid_integer", param="amount")
-    fields = {"metadata": _metadata(params), "reason": params.get("reason")}
+    fields = {"metadata": metadata_of(params), "reason": params.get("reason")}
     return payments.refund(state, state.get(charge_id, kind="charge"), amount=amount, fields=fields)
-
-
-# --- Reading parameters ----------------------------------------------------------------------------------------------
-
-
-def _only(params: Thing, known: set[str], *, prefix: str = "") -> None:
-    for name in params:
-        if name not in known:
-            shown = f"{prefix}[{name}]" if prefix else name
-            raise Refusal(f"Received unknown parameter: {shown}", code="parameter_unknown", param=shown)
-
-
-def _whole(text: Any, param: str) -> int:
-    try:
-        return int(text)
-    except (TypeError, ValueError) as error:
-        raise Refusal(f"Invalid integer: {text}", code="parameter_invalid_integer", param=param) from error
-
-
-def _amount(amount: int, currency: str) -> int:
-    if currency != "usd":
-        raise Refusal(f"The sandbox takes usd only, not {currency}.", param="currency")
-    if amount < shapes.MINIMUM_CENTS:
-        raise Refusal("The amount must be at least $0.50 usd.", code="amount_too_small", param="amount")
-    if amount > shapes.MAXIMUM_CENTS:
-        raise Refusal("Amount must be no more than $999,999.99", code="amount_too_large", param="amount")
-    return amount
-
-
-def _metadata(params: Thing) -> dict[str, str]:
-    """Return the metadata: at most 50 keys of 40 characters, values of 500 (docs.stripe.com/api/metadata)."""
-    metadata: dict[str, str] = params.get("metadata") or {}
-    if len(metadata) > 50 or any(len(name) > 40 or len(value) > 500 for name, value in metadata.items()):
-        raise Refusal(
-            "Metadata has at most 50 keys of up to 40 characters, with values of up to 500.", param="metadata"
-        )
-    return metadata
-
-
-def _flag(text: str | None) -> bool:
-    return text == "true"
-
-
-def _typed(value: Any) -> Any:
-    """Return true and false as such, all the way down."""
-    if isinstance(value, dict):
-        return {name: _typed(part) for name, part in value.items()}
-    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
-
-
-def _is_in_time(created: int, word: str, number: int) -> bool:
-    return {"gt": created > number, "gte": created >= number, "lt": created < number, "lte": created <= number}[word]
 
 
 # --- Showing -------------------------------------------------------------------------------------------------------

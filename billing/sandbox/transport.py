@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import stripe
 from django.conf import settings
 
-from billing.sandbox import answers, form, rounds
+from billing.sandbox import answers, form, parameters, rounds
 from billing.sandbox.store import State, Store
 
 LONGEST_KEY = 255
@@ -70,7 +70,7 @@ def _answered(store: Store, method: str, url: str, headers: dict[str, str], post
             if key:
                 state.keep_answer(key, fingerprint=fingerprint, status=status, body=text)
             return text, status, {"Request-Id": request_id}
-    except answers.Refusal as refusal:
+    except parameters.Refusal as refusal:
         # As at Stripe, nothing is kept under the key of a request that was never begun.
         return _as_answer(refusal.status, {"error": refusal.error}, request_id)
 
@@ -78,12 +78,14 @@ def _answered(store: Store, method: str, url: str, headers: dict[str, str], post
 def _earlier(state: State, key: str, fingerprint: str) -> Answer | None:
     """Return the answer that was given under this key (docs.stripe.com/api/idempotent_requests, read 2026-11-20)."""
     if len(key) > LONGEST_KEY:
-        raise answers.Refusal(f"Idempotency keys are at most {LONGEST_KEY} characters long.", param="idempotency_key")
+        raise parameters.Refusal(
+            f"Idempotency keys are at most {LONGEST_KEY} characters long.", param="idempotency_key"
+        )
     kept = state.answer(key) if key else None
     if kept is None:
         return None
     if kept[0] != fingerprint:
-        raise answers.Refusal(
+        raise parameters.Refusal(
             "Keys for idempotent requests can only be used with the same parameters they were first used with. "
             f"Try using a key other than '{key}' if you meant to execute a different request.",
             kind="idempotency_error",
