@@ -14,7 +14,7 @@ from typing import Any
 
 from django.test import Client
 
-from billing.sandbox import courier, payments
+from billing.sandbox import courier, invoices, payments
 from billing.sandbox.payments import Outcome
 from billing.sandbox.store import State, Store
 
@@ -91,6 +91,11 @@ class StripeSandbox:
         """Won: funds_reinstated and closed. Lost: closed."""
         with self.store.change() as state:
             return payments.close_dispute(state, dispute_id, is_won=is_won)
+
+    def pay_invoice(self, invoice_id: str) -> dict[str, Any]:
+        """Pay an open invoice on its own page."""
+        with self.store.change() as state:
+            return invoices.pay_on_its_page(state, invoice_id)
 
     # --- What the site is told ---
 

@@ -3,6 +3,7 @@
     transport   stripe-python's HTTP seam: requests come in here instead of going out
     answers     what each address of Stripe's API answers
     payments    what happens to payments: paid, declined, refunded, disputed
+    invoices    invoices that no Checkout makes
     shapes      Stripe's objects as JSON; pure
     parameters  what is sent, read as strictly as Stripe does; pure
     form        Stripe's form encoding; pure

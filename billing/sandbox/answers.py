@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from billing.sandbox import payments, shapes
+from billing.sandbox import invoices, payments, shapes
 from billing.sandbox.parameters import COMMON, Refusal, flag, metadata_of, only, payable, typed, whole
 from billing.sandbox.payments import Impossible, page_url, tell, visible
 from billing.sandbox.store import Missing, State, Thing
@@ -387,6 +387,11 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", rf"/v1/checkout/sessions/{_ID}/expire", _expire_session),
     ("POST", r"/v1/payment_intents", _create_intent),
     ("POST", rf"/v1/payment_intents/{_ID}/cancel", _cancel_intent),
+    ("POST", r"/v1/invoices", invoices.create),
+    ("POST", rf"/v1/invoices/{_ID}/add_lines", invoices.add_lines),
+    ("POST", rf"/v1/invoices/{_ID}/finalize", invoices.finalize),
+    ("POST", rf"/v1/invoices/{_ID}/attach_payment", invoices.attach_payment),
+    ("POST", rf"/v1/invoices/{_ID}/void", invoices.void),
     ("POST", r"/v1/refunds", _create_refund),
     ("GET", rf"/v1/{_KIND}", _list),
     ("GET", rf"/v1/{_KIND}/{_ID}", _retrieve),

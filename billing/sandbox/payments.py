@@ -43,6 +43,10 @@ FAILURES = {
 }
 
 
+# What is sent only when asked for.
+HIDDEN = {"checkout.session": "line_items", "invoice": "payments"}
+
+
 class Impossible(Exception):
     """The object is not in a state where this can happen to it. The text says why; code: Stripe's word, or empty."""
 
@@ -80,11 +84,16 @@ def pay_session(state: State, session_id: str, *, outcome: Outcome, save_card: b
         _fail(state, intent, method=method, failure=FAILURES[outcome])
         return state.put(session)
     session["customer_details"] = _customer_details(state, session, tax_id=tax_id)
+    if session["customer_details"]["tax_ids"] and session["customer"]:
+        # Stripe keeps it with the customer, and shows it on every invoice from then on.
+        customer = state.get(session["customer"])
+        customer["_tax_ids"] = session["customer_details"]["tax_ids"]
+        state.put(customer)
     session["status"], session["url"] = "complete", None
     if outcome == Outcome.PAID:
         if method["customer"]:
             tell(state, "payment_method.attached", method)
-        _succeed(state, intent, method=method)
+        succeed(state, intent, method=method)
         return _complete(state, session, event_kind="checkout.session.completed")
     intent |= {"status": "processing", "payment_method": method["id"]}
     intent["payment_method_types"] = ["us_bank_account"]
@@ -102,7 +111,7 @@ def settle_session(state: State, session_id: str, *, is_paid: bool) -> Thing:
         raise Impossible("No bank has this payment in hand.")
     method = state.get(intent["payment_method"])
     if is_paid:
-        _succeed(state, intent, method=method)
+        succeed(state, intent, method=method)
         return _complete(state, session, event_kind="checkout.session.async_payment_succeeded")
     failure = {
         "code": "payment_intent_payment_attempt_failed",
@@ -195,24 +204,54 @@ def _intent_of(state: State, session: Thing) -> Thing:
 
 
 def _make_invoice(state: State, session: Thing) -> Thing:
+    """Return the invoice of a Checkout that was paid."""
     wishes = (session["invoice_creation"] or {}).get("invoice_data") or {}
-    invoice_id = state.new_id("in")
+    invoice_id, amount = state.new_id("in"), session["amount_total"]
     fields = {
         "metadata": wishes.get("metadata") or {},
         "description": wishes.get("description"),
         "footer": wishes.get("footer"),
         "customer_tax_ids": session["customer_details"]["tax_ids"],
+        "amount_due": amount,
+        "amount_paid": amount,
+        "subtotal": amount,
+        "total": amount,
+        "attempted": True,
+        "ending_balance": 0,
+        "status": "paid",
+        "status_transitions": {
+            "finalized_at": state.now,
+            "marked_uncollectible_at": None,
+            "paid_at": state.now,
+            "voided_at": None,
+        },
+        **papers_of(invoice_id),
     }
-    return state.put(
-        shapes.invoice(
-            invoice_id,
+    customer = state.find(session["customer"] or "")
+    made = shapes.invoice(invoice_id, now=state.now, currency=session["currency"], customer=customer, fields=fields)
+    made["lines"]["data"] = [
+        shapes.invoice_line(
+            state.new_id("il"),
             now=state.now,
-            session=session,
-            customer=state.find(session["customer"] or ""),
-            url=page_url("paper", invoice_id),
-            fields=fields,
+            invoice=made,
+            amount=item["amount_total"],
+            description=item["description"],
         )
-    )
+        for item in session["line_items"]["data"]
+    ]
+    intent = state.get(session["payment_intent"])
+    made["payments"]["data"] = [
+        shapes.invoice_payment(
+            state.new_id("inpay"), now=state.now, invoice=made, intent=intent, amount=amount, is_default=True
+        )
+    ]
+    return state.put(made)
+
+
+def papers_of(invoice_id: str) -> Thing:
+    """Return what an invoice gets when it is no draft any more."""
+    url = page_url("paper", invoice_id)
+    return {"hosted_invoice_url": url, "invoice_pdf": url, "number": f"SANDBOX-{invoice_id[-6:].upper()}"}
 
 
 # --- Payments without a page -----------------------------------------------------------------------------------------
@@ -225,7 +264,7 @@ def pay_intent(state: State, intent: Thing, *, method: Thing, is_off_session: bo
     """
     outcome = Outcome(state.knob(f"card:{method['id']}") or Outcome.PAID)
     if outcome == Outcome.PAID:
-        _succeed(state, intent, method=method)
+        succeed(state, intent, method=method)
         return None
     if outcome == Outcome.ASKS_OWNER and not is_off_session:
         intent |= {"status": "requires_action", "payment_method": method["id"]}
@@ -243,7 +282,7 @@ def card_will(state: State, method_id: str, *, outcome: Outcome) -> None:
     state.turn(f"card:{method_id}", outcome)
 
 
-def _succeed(state: State, intent: Thing, *, method: Thing) -> None:
+def succeed(state: State, intent: Thing, *, method: Thing) -> None:
     charge_id = state.new_id("ch")
     intent |= {
         "status": "succeeded",
@@ -396,8 +435,8 @@ def _set_refunded(state: State, charge: Thing, *, by: int) -> None:
 def visible(thing: Any) -> Any:
     """Return the object without what Stripe would not show: our notes, and what is sent only when asked for."""
     if isinstance(thing, dict):
-        hidden = {"line_items"} if thing.get("object") == "checkout.session" else set()
-        return {name: value for name, value in thing.items() if name not in hidden and not name.startswith("_")}
+        hidden = HIDDEN.get(thing.get("object", ""), "")
+        return {name: value for name, value in thing.items() if name != hidden and not name.startswith("_")}
     return thing
 
 

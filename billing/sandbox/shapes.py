@@ -359,20 +359,19 @@ def balance_transaction(
     }
 
 
-def invoice(invoice_id: str, *, now: int, session: Thing, customer: Thing | None, url: str, fields: Thing) -> Thing:
-    """The invoice of a Checkout that was paid."""
-    amount = session["amount_total"]
+def invoice(invoice_id: str, *, now: int, currency: str, customer: Thing | None, fields: Thing) -> Thing:
+    """An invoice as it begins: a draft without lines."""
     return {
         "id": invoice_id,
         "object": "invoice",
-        "amount_due": amount,
+        "amount_due": 0,
         "amount_overpaid": 0,
-        "amount_paid": amount,
+        "amount_paid": 0,
         "amount_remaining": 0,
         "amount_shipping": 0,
         "application": None,
         "attempt_count": 0,
-        "attempted": True,
+        "attempted": False,
         "auto_advance": False,
         "automatic_tax": {
             "disabled_reason": None,
@@ -384,7 +383,7 @@ def invoice(invoice_id: str, *, now: int, session: Thing, customer: Thing | None
         "billing_reason": "manual",
         "collection_method": "charge_automatically",
         "created": now,
-        "currency": session["currency"],
+        "currency": currency,
         "custom_fields": None,
         "customer": customer["id"] if customer else None,
         "customer_email": (customer or {}).get("email"),
@@ -397,35 +396,82 @@ def invoice(invoice_id: str, *, now: int, session: Thing, customer: Thing | None
         "description": None,
         "discounts": [],
         "due_date": None,
-        "ending_balance": 0,
+        "ending_balance": None,
         "footer": None,
-        "hosted_invoice_url": url,
-        "invoice_pdf": url,
+        "hosted_invoice_url": None,
+        "invoice_pdf": None,
         "issuer": {"type": "self"},
         "latest_revision": None,
         "lines": page_of([], url=f"/v1/invoices/{invoice_id}/lines"),
         "livemode": False,
         "metadata": {},
-        "number": f"SANDBOX-{invoice_id[-6:].upper()}",
+        "number": None,
         "on_behalf_of": None,
         "payment_settings": {"default_mandate": None, "payment_method_options": None, "payment_method_types": None},
+        "payments": page_of([], url="/v1/invoice_payments"),
         "period_end": now,
         "period_start": now,
         "post_payment_credit_notes_amount": 0,
         "pre_payment_credit_notes_amount": 0,
         "receipt_number": None,
         "starting_balance": 0,
-        "status": "paid",
+        "status": "draft",
         "status_transitions": {
-            "finalized_at": now,
+            "finalized_at": None,
             "marked_uncollectible_at": None,
-            "paid_at": now,
+            "paid_at": None,
             "voided_at": None,
         },
-        "subtotal": amount,
+        "subtotal": 0,
         "test_clock": None,
-        "total": amount,
+        "total": 0,
         **fields,
+    }
+
+
+def invoice_line(line_id: str, *, now: int, invoice: Thing, amount: int, description: str) -> Thing:
+    return {
+        "id": line_id,
+        "object": "line_item",
+        "amount": amount,
+        "currency": invoice["currency"],
+        "description": description,
+        "discount_amounts": [],
+        "discountable": True,
+        "discounts": [],
+        "invoice": invoice["id"],
+        "livemode": False,
+        "metadata": {},
+        "parent": None,
+        "period": {"end": now, "start": now},
+        "pretax_credit_amounts": [],
+        "pricing": None,
+        "quantity": 1,
+        "quantity_decimal": "1",
+        "subscription": None,
+        "subtotal": amount,
+        "taxes": [],
+    }
+
+
+def invoice_payment(
+    payment_id: str, *, now: int, invoice: Thing, intent: Thing, amount: int, is_default: bool
+) -> Thing:
+    """What an invoice is paid with, or may be. is_default: the one that Stripe makes with every invoice."""
+    is_paid = intent["status"] == "succeeded"
+    return {
+        "id": payment_id,
+        "object": "invoice_payment",
+        "amount_paid": amount if is_paid else None,
+        "amount_requested": amount,
+        "created": now,
+        "currency": invoice["currency"],
+        "invoice": invoice["id"],
+        "is_default": is_default,
+        "livemode": False,
+        "payment": {"payment_intent": intent["id"], "type": "payment_intent"},
+        "status": "paid" if is_paid else "open",
+        "status_transitions": {"canceled_at": None, "paid_at": now if is_paid else None},
     }
 
 

@@ -10,6 +10,7 @@ import stripe
 from django.conf import settings
 from stripe._encode import _api_encode
 
+from billing import stripe_api
 from billing.sandbox import form
 from billing.sandbox.transport import SandboxTransport
 from billing.webhook import own_endpoint
@@ -57,6 +58,15 @@ def world(stripe_sandbox, checkout, customer):
     stripe_sandbox.fail_refund(stripe_sandbox.refund(intent, 500)["id"])
     stripe_sandbox.refund(intent, 700)
     stripe_sandbox.close_dispute(stripe_sandbox.dispute(intent)["id"], is_won=True)
+    other = checkout(customer=customer.id)
+    stripe_sandbox.pay(other.id)
+    intent = stripe_sandbox.get(other.id)["payment_intent"]
+    with stripe_api.calling() as client:
+        invoices = client.v1.invoices
+        invoice = invoices.create({"customer": customer.id})
+        invoices.add_lines(invoice.id, {"lines": [{"amount": 20_000, "description": "Credit"}]})
+        invoices.finalize_invoice(invoice.id)
+        invoices.attach_payment(invoice.id, {"payment_intent": intent})
     return stripe_sandbox
 
 
@@ -92,8 +102,19 @@ def fits(value, wanted) -> bool:
 
 @pytest.mark.parametrize("kind", sorted(CLASSES))
 def test_every_field_is_one_of_stripes_and_none_is_missing(world, kind):
-    annotations = CLASSES[kind].__annotations__
-    things = world.all(kind)
+    holds_to(CLASSES[kind], world.all(kind))
+
+
+@pytest.mark.parametrize(("part", "wanted"), [("lines", stripe.InvoiceLineItem), ("payments", stripe.InvoicePayment)])
+def test_every_field_of_what_an_invoice_holds_is_one_of_stripes(world, part, wanted):
+    parts = [each for invoice in world.all("invoice") for each in invoice[part]["data"]]
+    assert len(parts) == {"lines": 2, "payments": 3}[part]
+    holds_to(wanted, [{**each, "quantity_decimal": None} if part == "lines" else each for each in parts])
+
+
+def holds_to(wanted_class, things):
+    """Check each of the objects against stripe-python's class."""
+    kind, annotations = wanted_class.__name__, wanted_class.__annotations__
     assert things
     for thing in things:
         shown = {name: value for name, value in thing.items() if not name.startswith("_")}

@@ -1,0 +1,208 @@
+"""Invoices that no Checkout makes: a draft, its lines, finalized, paid with a payment that was made elsewhere.
+
+Source: docs.stripe.com/api/invoices (create, add_lines, finalize, attach_payment, void) and
+docs.stripe.com/invoicing/partial-payments, read 2026-11-20. Nothing is ever collected here by itself: the sandbox
+refuses what would have Stripe do so (`auto_advance`).
+"""
+
+from typing import Any
+
+from billing.sandbox import payments, shapes
+from billing.sandbox.parameters import COMMON, Refusal, flag, metadata_of, only, payable, whole
+from billing.sandbox.payments import Impossible, tell
+from billing.sandbox.store import State, Thing
+
+INVOICE = COMMON | {
+    "auto_advance",
+    "collection_method",
+    "currency",
+    "customer",
+    "description",
+    "discounts",
+    "footer",
+    "pending_invoice_items_behavior",
+}
+LINE = {"amount", "description", "discountable", "metadata"}
+
+
+def create(state: State, params: Thing) -> Thing:
+    """Return a new draft without lines."""
+    only(params, INVOICE)
+    if not params.get("customer"):
+        raise Refusal("You must pass `customer`.", code="parameter_missing", param="customer")
+    if params.get("collection_method", "charge_automatically") != "charge_automatically":
+        raise Refusal("The sandbox sends no invoices.", param="collection_method")
+    if params.get("pending_invoice_items_behavior", "exclude") != "exclude":
+        raise Refusal("The sandbox has no pending invoice items.", param="pending_invoice_items_behavior")
+    _must_not_collect(params)
+    if params.get("discounts"):
+        raise Refusal("The sandbox has no discounts.", param="discounts")
+    customer = state.get(params["customer"], kind="customer")
+    fields: Thing = {name: params[name] for name in ("description", "footer") if name in params}
+    fields |= {"metadata": metadata_of(params), "starting_balance": customer["balance"]}
+    currency = params.get("currency", "usd")
+    made = shapes.invoice(state.new_id("in"), now=state.now, currency=currency, customer=customer, fields=fields)
+    tell(state, "invoice.created", state.put(made))
+    return made
+
+
+def add_lines(state: State, params: Thing, *, thing_id: str) -> Thing:
+    """Return a draft with more lines."""
+    only(params, {"expand", "lines"})
+    invoice = _in_state(state, thing_id, "draft", "This invoice is no longer editable")
+    lines: Any = params.get("lines")
+    if not isinstance(lines, list) or not lines:
+        raise Refusal("You must pass `lines`.", code="parameter_missing", param="lines")
+    for number, line in enumerate(lines):
+        only(line, LINE, prefix=f"lines[{number}]")
+        amount = payable(whole(line.get("amount"), f"lines[{number}][amount]"), invoice["currency"])
+        description = line.get("description") or ""
+        invoice["lines"]["data"].append(
+            shapes.invoice_line(
+                state.new_id("il"), now=state.now, invoice=invoice, amount=amount, description=description
+            )
+        )
+    total = sum(line["amount"] for line in invoice["lines"]["data"])
+    invoice |= dict.fromkeys(("amount_due", "amount_remaining", "subtotal", "total"), total)
+    tell(state, "invoice.updated", state.put(invoice))
+    return invoice
+
+
+def finalize(state: State, params: Thing, *, thing_id: str) -> Thing:
+    """Return the invoice, open from now on: no longer editable, to be paid by whoever knows its page."""
+    only(params, {"auto_advance", "expand"})
+    _must_not_collect(params)
+    invoice = _in_state(state, thing_id, "draft", "This invoice is already finalized")
+    customer = state.get(invoice["customer"])
+    # What the customer has with us at Stripe counts first, for them or against them.
+    balance = customer["balance"]
+    invoice["amount_due"] = invoice["amount_remaining"] = max(0, invoice["total"] + balance)
+    invoice["starting_balance"] = balance
+    invoice["ending_balance"] = customer["balance"] = min(0, invoice["total"] + balance)
+    state.put(customer)
+    invoice["customer_tax_ids"] = customer.get("_tax_ids", [])
+    invoice |= {"status": "open", **payments.papers_of(thing_id)}
+    invoice["status_transitions"]["finalized_at"] = state.now
+    tell(state, "invoice.finalized", state.put(invoice))
+    if invoice["amount_due"] == 0:
+        return _paid(state, invoice)
+    _add_payment(state, invoice, _default_intent(state, invoice), amount=invoice["amount_due"], is_default=True)
+    return invoice
+
+
+def attach_payment(state: State, params: Thing, *, thing_id: str) -> Thing:
+    """Return the invoice, with a payment that succeeded credited to it."""
+    only(params, {"expand", "payment_intent"})
+    invoice = _in_state(state, thing_id, "open", "Payments can only be attached to an open invoice")
+    if not params.get("payment_intent"):
+        raise Refusal("You must pass `payment_intent`.", code="parameter_missing", param="payment_intent")
+    intent = state.get(params["payment_intent"], kind="payment_intent")
+    for name in ("customer", "currency"):
+        if intent[name] != invoice[name]:
+            raise Refusal(f"The PaymentIntent must have the same {name} as the invoice.", param="payment_intent")
+    if intent["status"] != "succeeded":
+        raise Refusal("The sandbox attaches payments that have succeeded.", param="payment_intent")
+    if any(_pays(other, intent) for other in state.list("invoice")):
+        raise Refusal("The PaymentIntent is already attached to an invoice.", param="payment_intent")
+    if intent["amount_received"] > invoice["amount_remaining"]:
+        raise Refusal("The PaymentIntent's amount is greater than what remains.", param="payment_intent")
+    _add_payment(state, invoice, intent, amount=intent["amount_received"], is_default=False)
+    return _credit(state, invoice, amount=intent["amount_received"])
+
+
+def void(state: State, params: Thing, *, thing_id: str) -> Thing:
+    """Return the invoice, which nobody can pay any more."""
+    only(params, {"expand"})
+    invoice = _in_state(state, thing_id, "open", "Only an open invoice can be voided")
+    if any(payment["status"] == "paid" for payment in invoice["payments"]["data"]):
+        raise Impossible("You can't void an invoice that has paid payments.")
+    customer = state.get(invoice["customer"])
+    customer["balance"] = invoice["starting_balance"]
+    state.put(customer)
+    _cancel_default(state, invoice)
+    invoice |= {"status": "void", "amount_remaining": 0}
+    invoice["status_transitions"]["voided_at"] = state.now
+    tell(state, "invoice.voided", state.put(invoice))
+    return invoice
+
+
+def pay_on_its_page(state: State, invoice_id: str) -> Thing:
+    """Let somebody who knows the page of an open invoice pay it with another card. Raises Impossible."""
+    invoice = _in_state(state, invoice_id, "open", "Only an open invoice can be paid")
+    default = next(payment for payment in invoice["payments"]["data"] if payment["is_default"])
+    intent = state.get(default["payment"]["payment_intent"])
+    method = state.put(
+        shapes.payment_method(
+            state.new_id("pm"), now=state.now, customer_id=None, is_card=True, redisplay="unspecified"
+        )
+    )
+    payments.succeed(state, intent, method=method)
+    default |= {"status": "paid", "amount_paid": intent["amount"]}
+    default["status_transitions"]["paid_at"] = state.now
+    return _credit(state, invoice, amount=intent["amount"])
+
+
+# --- Small parts -----------------------------------------------------------------------------------------------------
+
+
+def _in_state(state: State, invoice_id: str, status: str, message: str) -> Thing:
+    invoice = state.get(invoice_id, kind="invoice")
+    if invoice["status"] != status:
+        raise Impossible(f"{message} (it is {invoice['status']}).")
+    return invoice
+
+
+def _must_not_collect(params: Thing) -> None:
+    # With it Stripe would charge the customer's card, and again after each decline.
+    if flag(params.get("auto_advance")):
+        raise Refusal("The sandbox never collects by itself.", param="auto_advance")
+
+
+def _default_intent(state: State, invoice: Thing) -> Thing:
+    """Return the payment that Stripe makes with every invoice; it carries none of the invoice's metadata."""
+    fields = {"customer": invoice["customer"], "description": "Payment for Invoice"}
+    intent = shapes.payment_intent(
+        state.new_id("pi"), now=state.now, amount=invoice["amount_due"], currency=invoice["currency"], fields=fields
+    )
+    tell(state, "payment_intent.created", state.put(intent))
+    return intent
+
+
+def _add_payment(state: State, invoice: Thing, intent: Thing, *, amount: int, is_default: bool) -> None:
+    made = shapes.invoice_payment(
+        state.new_id("inpay"), now=state.now, invoice=invoice, intent=intent, amount=amount, is_default=is_default
+    )
+    invoice["payments"]["data"].append(made)
+    state.put(invoice)
+    if made["status"] == "paid":
+        tell(state, "invoice_payment.paid", made)
+
+
+def _pays(invoice: Thing, intent: Thing) -> bool:
+    return any(payment["payment"]["payment_intent"] == intent["id"] for payment in invoice["payments"]["data"])
+
+
+def _credit(state: State, invoice: Thing, *, amount: int) -> Thing:
+    invoice["amount_paid"] += amount
+    invoice["amount_remaining"] -= amount
+    if invoice["amount_remaining"] == 0:
+        _cancel_default(state, invoice)
+        return _paid(state, invoice)
+    return state.put(invoice)
+
+
+def _paid(state: State, invoice: Thing) -> Thing:
+    invoice |= {"status": "paid", "attempted": True}
+    invoice["status_transitions"]["paid_at"] = state.now
+    tell(state, "invoice.paid", state.put(invoice))
+    return invoice
+
+
+def _cancel_default(state: State, invoice: Thing) -> None:
+    for payment in invoice["payments"]["data"]:
+        if payment["status"] == "open":
+            payment["status"] = "canceled"
+            payment["status_transitions"]["canceled_at"] = state.now
+            intent = state.get(payment["payment"]["payment_intent"])
+            intent |= {"status": "canceled", "canceled_at": state.now, "cancellation_reason": "automatic"}
+            tell(state, "payment_intent.canceled", state.put(intent))
