@@ -243,6 +243,10 @@ class LowBalanceForm(OptionalAmountForm):
         attrs={"placeholder": "No mail"},
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # AutomaticForm, on the same page, has a threshold too: the labels of both would lead to the same field.
+        super().__init__(*args, **{"auto_id": "id_low_%s", **kwargs})
+
 
 class LimitForm(OptionalAmountForm):
     """The most that may be spent in a month."""

@@ -1,5 +1,6 @@
 """Limits, low-balance mail, automatic top-up and the saved card."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -118,6 +119,13 @@ def test_declined_card_is_told_until_it_is_tried_again(browser, organization, ca
     # Money that came in by hand made a second try needless.
     wishes.update(retry_at=now - timedelta(days=3))
     assert "try again" not in browser.get("/billing/settings/").content.decode()
+
+
+def test_each_label_leads_to_its_own_field(browser, organization, card):
+    page = browser.get("/billing/settings/").content.decode()
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'<label for="([^"]+)"', page)) <= set(ids)
 
 
 def test_automatic_topup_needs_a_card(browser, organization):
