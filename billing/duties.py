@@ -7,7 +7,7 @@ from django.core.cache import cache
 from django.core.mail import mail_admins
 from django.utils import timezone
 
-from billing import automatic, expiry, ledger, low_balance, refunds, stripe_api, stripe_deliveries, topups
+from billing import automatic, expiry, invoices, ledger, low_balance, refunds, stripe_api, stripe_deliveries, topups
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,12 @@ def top_up_automatically() -> None:
         automatic.run(now=timezone.now())
 
 
+def invoice_automatic_topups() -> None:
+    """Apart from the charges, which must not wait for papers."""
+    if stripe_api.is_configured():
+        invoices.make_due(now=timezone.now())
+
+
 def tell_of_automatic_topups() -> None:
     """Apart from the charges: a mail server that hangs must not keep money from those who wait for it."""
     automatic.tell(now=timezone.now())
@@ -78,6 +84,7 @@ def check_ledger() -> None:
 # Seconds between two rounds of each duty.
 DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (15, top_up_automatically),
+    (15, invoice_automatic_topups),
     (60, tell_of_automatic_topups),
     (60, finish_payments),
     (60, tell_of_low_balances),

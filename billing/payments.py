@@ -14,8 +14,8 @@ Whoever locks several rows of one organization takes them in this order, or two 
 Two look like exceptions. `claw_backs.restore` writes other refunds and disputes after the wallet: nobody else can hold
 them without their top-up, which is locked. `automatic._begin` makes a top-up while it holds the settings: a new row,
 which nobody else can hold; that no open one stands in its way it has seen under that lock, so the insert waits for
-nobody. Expiry, limits and freezes lock the wallet alone; what the clocks note in passing (`checked_at`) is one
-statement of its own.
+nobody. Expiry, limits and freezes lock the wallet alone; what the clocks note in passing (`checked_at`, and all of
+`invoices`) is one statement of its own.
 """
 
 import uuid
@@ -78,9 +78,13 @@ class TopUpQuerySet(models.QuerySet["TopUp"]):
     def open(self) -> "TopUpQuerySet":
         return self.filter(state__in=OPEN_TOPUP_STATES)
 
+    def without_invoice(self, *, now: datetime) -> "TopUpQuerySet":
+        """Those whose invoice is to be made now, the longest waiting first."""
+        return self.filter(invoice_due_at__lte=now).order_by("invoice_due_at")
+
 
 class TopUp(models.Model):
-    """One wish to pay, whatever became of it. Written by `topups` and `automatic`."""
+    """One wish to pay, whatever became of it. Written by `topups`, `automatic` and `invoices`."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="topups")
@@ -104,6 +108,9 @@ class TopUp(models.Model):
     receipt_url = models.CharField(max_length=URL_LENGTH, blank=True)
     invoice_url = models.CharField(max_length=URL_LENGTH, blank=True)
     invoice_pdf_url = models.CharField(max_length=URL_LENGTH, blank=True)
+    # The invoice that the clock makes for an automatic one, and when it next goes on with it; null: nothing to do.
+    invoice_id = models.CharField(max_length=STRIPE_ID_LENGTH, blank=True)
+    invoice_due_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     # When the clock asked Stripe last.
     checked_at = models.DateTimeField(null=True, blank=True)
@@ -121,6 +128,10 @@ class TopUp(models.Model):
                 condition=Q(state=TopUpState.PAID, paid_at__isnull=False)
                 | (~Q(state=TopUpState.PAID) & Q(paid_at__isnull=True)),
                 name="topup_has_time_of_payment_if_paid",
+            ),
+            models.CheckConstraint(
+                condition=Q(invoice_due_at__isnull=True) | Q(state=TopUpState.PAID, is_automatic=True),
+                name="only_paid_automatic_topup_awaits_invoice",
             ),
             models.UniqueConstraint(
                 fields=["checkout_session_id"], condition=~Q(checkout_session_id=""), name="one_topup_per_checkout"
@@ -141,6 +152,9 @@ class TopUp(models.Model):
                 fields=["created_at"],
                 condition=Q(state__in=[state.value for state in OPEN_TOPUP_STATES]),
                 name="topup_open",
+            ),
+            models.Index(
+                fields=["invoice_due_at"], condition=Q(invoice_due_at__isnull=False), name="topup_without_invoice"
             ),
         ]
 
@@ -345,7 +359,7 @@ class ParkedEvent(models.Model):
     Written by `parking`; told again, it stays one row.
     """
 
-    # "checkout", "payment_intent", "refund", "dispute", "payment_method".
+    # "checkout", "payment_intent", "invoice", "refund", "dispute", "payment_method".
     subject = models.CharField(max_length=40)
     # Stripe's id of the subject.
     stripe_id = models.CharField(max_length=STRIPE_ID_LENGTH)

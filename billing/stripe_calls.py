@@ -136,6 +136,103 @@ def retrieve_payment_intent(payment_intent_id: str) -> dict[str, Any]:
     return intent.to_dict()
 
 
+def create_invoice(topup: TopUp) -> dict[str, Any]:
+    """Return a new invoice for a top-up, a draft without lines; the same one when asked again. Raises StripeRefused."""
+    customer_id = customer_of(topup.organization)
+    connections.release()
+    with stripe_api.calling() as stripe:
+        invoice = stripe.v1.invoices.create(
+            params={
+                "customer": customer_id,
+                "currency": topup.currency,
+                "metadata": {TOPUP_KEY: str(topup.pk)},
+                # Stripe must never collect it: it is paid already.
+                "collection_method": "charge_automatically",
+                "auto_advance": False,
+                # Nothing on it but what was paid.
+                "pending_invoice_items_behavior": "exclude",
+                "discounts": "",
+            },
+            options={"idempotency_key": f"topup-{topup.pk}-invoice"},
+        )
+    return invoice.to_dict()
+
+
+def find_invoice(topup: TopUp) -> str:
+    """Return Stripe's id of the invoice that `create_invoice` made for a top-up, or nothing if it made none."""
+    customer = Customer.objects.filter(organization=topup.organization).first()
+    if customer is None:
+        return ""
+    earliest = int(topup.created_at.timestamp()) - CLOCK_SKEW_SECONDS
+    connections.release()
+    with stripe_api.calling() as stripe:
+        page = stripe.v1.invoices.list(
+            params={"customer": customer.stripe_id, "created": {"gte": earliest}, "limit": PAGE_COUNT}
+        )
+        for made in page.auto_paging_iter():
+            invoice = made.to_dict()
+            if (invoice.get("metadata") or {}).get(TOPUP_KEY) == str(topup.pk):
+                return str(invoice["id"])
+    return ""
+
+
+def retrieve_invoice(invoice_id: str) -> dict[str, Any]:
+    """Return an invoice with its payments. Raises StripeMissing."""
+    connections.release()
+    with stripe_api.calling() as stripe:
+        invoice = stripe.v1.invoices.retrieve(invoice_id, params={"expand": ["payments"]})
+    return invoice.to_dict()
+
+
+def add_invoice_line(topup: TopUp) -> dict[str, Any]:
+    """Return the invoice of a top-up with the one line that it has, once however often asked. Raises StripeRefused."""
+    connections.release()
+    with stripe_api.calling() as stripe:
+        invoice = stripe.v1.invoices.add_lines(
+            topup.invoice_id,
+            params={"lines": [{"amount": topup.amount_cents, "description": PRODUCT_NAME}], "expand": ["payments"]},
+            options={"idempotency_key": f"topup-{topup.pk}-invoice-line"},
+        )
+    return invoice.to_dict()
+
+
+def finalize_invoice(topup: TopUp) -> dict[str, Any]:
+    """Return the invoice of a top-up, numbered and open: not paid yet, and not collected by Stripe.
+
+    Raises StripeRefused.
+    """
+    connections.release()
+    with stripe_api.calling() as stripe:
+        invoice = stripe.v1.invoices.finalize_invoice(
+            topup.invoice_id,
+            params={"auto_advance": False, "expand": ["payments"]},
+            options={"idempotency_key": f"topup-{topup.pk}-invoice-finalize"},
+        )
+    return invoice.to_dict()
+
+
+def pay_invoice_with_charge(topup: TopUp) -> dict[str, Any]:
+    """Return the invoice of a top-up, paid with the payment that it is about: nothing is charged.
+
+    Raises StripeRefused.
+    """
+    connections.release()
+    with stripe_api.calling() as stripe:
+        invoice = stripe.v1.invoices.attach_payment(
+            topup.invoice_id,
+            params={"payment_intent": topup.payment_intent_id, "expand": ["payments"]},
+            options={"idempotency_key": f"topup-{topup.pk}-invoice-pay"},
+        )
+    return invoice.to_dict()
+
+
+def void_invoice(topup: TopUp) -> None:
+    """See to it that nobody can pay the invoice of a top-up. Raises StripeRefused."""
+    connections.release()
+    with stripe_api.calling() as stripe:
+        stripe.v1.invoices.void_invoice(topup.invoice_id, options={"idempotency_key": f"topup-{topup.pk}-invoice-void"})
+
+
 def create_refund(*, payment_intent_id: str, amount_cents: int, refund_id: str) -> dict[str, Any]:
     """Return a new refund of a part of a payment, the same one when asked again. Raises StripeRefused.
 

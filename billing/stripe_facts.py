@@ -1,7 +1,8 @@
 """What Stripe's objects say, in our words. Pure: JSON objects in, frozen values out; asks nobody and decides nothing.
 
-Fields as in Stripe's API reference (docs.stripe.com/api: checkout/sessions, payment_intents, charges, refunds and
-disputes; read 2026-11-20). A reference to another object may be its id or, where the caller asked for it, the object.
+Fields as in Stripe's API reference (docs.stripe.com/api: checkout/sessions, payment_intents, charges, invoices,
+refunds and disputes; read 2026-11-20). A reference to another object may be its id or, where the caller asked for it,
+the object.
 """
 
 from collections.abc import Mapping
@@ -72,10 +73,25 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """An invoice of a payment that was made."""
+    """An invoice, and what it was paid with."""
 
+    stripe_id: str
     topup_id: str
+    # Stripe's: draft, open, paid, void, uncollectible.
+    status: str
+    currency: str
+    has_lines: bool
+    total_cents: int
+    # What the customer has with Stripe besides (below zero: to their good), which counts when it is finalized.
+    balance_cents: int
+    remaining_cents: int
+    # PaymentIntents, and what each paid of it; told only where the caller asked for it.
+    paid_with_cents: Mapping[str, int]
     papers: Papers
+
+    @property
+    def is_paid(self) -> bool:
+        return self.status == "paid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +181,22 @@ def charge(charge: StripeObject) -> Charge:
 
 def invoice(invoice: StripeObject) -> Invoice:
     """Read an Invoice."""
-    return Invoice(topup_id=_metadata(invoice).get(TOPUP_KEY) or "", papers=_papers(charge={}, invoice=invoice))
+    return Invoice(
+        stripe_id=invoice["id"],
+        topup_id=_metadata(invoice).get(TOPUP_KEY) or "",
+        status=invoice.get("status") or "",
+        currency=invoice.get("currency") or "",
+        has_lines=bool(_object(invoice.get("lines")).get("data")),
+        total_cents=invoice.get("total") or 0,
+        balance_cents=invoice.get("starting_balance") or 0,
+        remaining_cents=invoice.get("amount_remaining") or 0,
+        paid_with_cents={
+            _id(_object(payment.get("payment")).get("payment_intent")): payment.get("amount_paid") or 0
+            for payment in _object(invoice.get("payments")).get("data") or []
+            if payment.get("status") == "paid"
+        },
+        papers=_papers(charge={}, invoice=invoice),
+    )
 
 
 def refund(refund: StripeObject) -> Refund:

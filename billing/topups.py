@@ -178,7 +178,10 @@ def keep_charge(charge: stripe_facts.Charge) -> None:
 
 
 def keep_invoice(invoice: stripe_facts.Invoice) -> None:
-    """Keep the addresses of a payment's invoice. An invoice that is not ours is ignored."""
+    """Keep the addresses of a payment's invoice once it is paid. An invoice that is not ours is ignored."""
+    # The page of one that is still open asks for money, a second time.
+    if not invoice.is_paid:
+        return
     with transaction.atomic():
         topup = _locked(invoice.topup_id)
         if topup is not None:
@@ -334,7 +337,10 @@ def _credit(topup: TopUp) -> None:
     topup.state = TopUpState.PAID
     topup.failure = ""
     topup.paid_at = topup.ended_at = timezone.now()
-    topup.save(update_fields=["state", "failure", "paid_at", "ended_at"])
+    if topup.is_automatic:
+        # A checkout's is made by Stripe.
+        topup.invoice_due_at = topup.paid_at
+    topup.save(update_fields=["state", "failure", "paid_at", "ended_at", "invoice_due_at"])
     if topup.is_automatic:
         AutomaticTopUp.objects.filter(organization=topup.organization).update(declines_count=0, retry_at=None)
 

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0012_replaced_card"),
+        ("billing", "0013_invoices_of_automatic_topups"),
     ]
 
     operations = [

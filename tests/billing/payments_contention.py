@@ -60,6 +60,20 @@ def refund_or_job(organization: Any, worker: int) -> Counter[str]:
         return Counter(refused=1)
 
 
+def clocks(organization: Any, worker: int) -> Counter[str]:
+    """Make the invoice that is due: half of the workers as clocks do, the others as clocks whose claim has run out."""
+    from billing import invoices
+    from billing.payments import ParkedEvent, TopUp
+
+    automatic = TopUp.objects.filter(is_automatic=True)
+    if worker % 2:
+        invoices.make_due()
+        return Counter(clock=1)
+    invoices._make(automatic.get())
+    done = automatic.filter(invoice_due_at=None).exclude(invoice_id="").exclude(invoice_url="")
+    return Counter(linked=done.count(), parked=ParkedEvent.objects.count())
+
+
 if __name__ == "__main__":
-    contention.SCENARIOS.update(deliveries=deliveries, arrivals=arrivals, refund_or_job=refund_or_job)
+    contention.SCENARIOS.update(deliveries=deliveries, arrivals=arrivals, refund_or_job=refund_or_job, clocks=clocks)
     contention.main(*sys.argv[1:])

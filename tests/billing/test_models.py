@@ -1,6 +1,7 @@
 """What the database itself refuses, whoever writes."""
 
-from datetime import date
+from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -11,9 +12,12 @@ from accounts import api_keys
 from accounts.models import Organization
 from billing import ledger
 from billing.models import Entry, EntryKind, Freeze, Hold, HoldState, MonthlySpend, Notice, Wallet
+from billing.payments import TopUp, TopUpState
 from tests.billing.conftest import fund
+from tests.billing.stripe_objects import make_topup
 
 MONTH = date(2026, 11, 1)
+NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
 SETTLED = {"state": HoldState.SETTLED, "closed_at": timezone.now}
 
 
@@ -137,3 +141,12 @@ def test_rows_are_reached_through_the_organization(acme: Organization, rival: Or
     assert Wallet.objects.of(acme).get().available_micros == 7
     assert not Entry.objects.of(rival).exists()
     assert not Hold.objects.of(rival).exists()
+
+
+@pytest.mark.parametrize(
+    "fields", [{"state": TopUpState.PENDING}, {"state": TopUpState.PAID, "paid_at": NOW, "is_automatic": False}]
+)
+def test_only_a_paid_automatic_topup_waits_for_an_invoice(acme: Organization, fields: dict[str, Any]) -> None:
+    topup = make_topup(acme, **{"is_automatic": True, **fields})
+    with pytest.raises(IntegrityError, match="only_paid_automatic_topup_awaits_invoice"), transaction.atomic():
+        TopUp.objects.filter(pk=topup.pk).update(invoice_due_at=NOW)

@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 
 from accounts.models import Organization, User
-from billing import topups
+from billing import automatic, topups
 from tests.billing.stripe_objects import make_topup
 from tests.billing.test_ledger_contention import KINDS, _database
 from tests.stripe import StripeSandbox
@@ -75,5 +75,32 @@ def test_refund_and_job_never_both_get_the_money(acme: Organization, kind: str, 
         assert report["balance"] - report["held"] < 52_500_000
         assert len(sandbox.all("refund")) == refunded
         assert report["faults"] == []
+    finally:
+        settings.STRIPE_SANDBOX_FILE = before
+
+
+@KINDS
+@pytest.mark.django_db(transaction=True)
+def test_clocks_at_once_make_one_invoice(acme: Organization, kind: str, tmp_path: Path) -> None:
+    payer = User.objects.create_user("payer@example.com")
+    settings.STRIPE_SANDBOX_FILE, before = tmp_path / "stripe-sandbox.sqlite3", settings.STRIPE_SANDBOX_FILE
+    try:
+        sandbox = StripeSandbox(settings.STRIPE_SANDBOX_FILE)
+        checkout = topups.start_checkout(
+            acme, amount_cents=500, person=payer, save_card=True, success_url="http://a/", cancel_url="http://a/"
+        ).topup
+        sandbox.pay(checkout.checkout_session_id)
+        sandbox.deliver()
+        automatic.turn_on(acme, person=payer, threshold_cents=1_000, amount_cents=20_000, monthly_cap_cents=20_000)
+        assert automatic.run() == 1
+        report = contend("clocks", kind=kind, organization=acme, folder=tmp_path)
+        assert report["seen"] == {"clock": 4, "linked": 4, "parked": 0}
+        # One of the checkout, one of the automatic top-up.
+        made = [invoice for invoice in sandbox.all("invoice") if invoice["total"] == 20_000]
+        assert [(invoice["status"], invoice["amount_paid"], len(invoice["lines"]["data"])) for invoice in made] == [
+            ("paid", 20_000, 1)
+        ]
+        assert len(sandbox.all("charge")) == 2
+        assert (report["balance"], report["faults"]) == (215_000_000, [])
     finally:
         settings.STRIPE_SANDBOX_FILE = before

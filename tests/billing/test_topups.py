@@ -217,6 +217,7 @@ def test_receipt_and_invoice_are_kept_in_whichever_order_they_come(acme: Organiz
     invoice = {
         "id": "in_1",
         "metadata": {"topup_id": str(topup.pk)},
+        "status": "paid",
         "hosted_invoice_url": "https://invoice.stripe.com/1",
         "invoice_pdf": "https://invoice.stripe.com/1/pdf",
     }
@@ -229,6 +230,21 @@ def test_receipt_and_invoice_are_kept_in_whichever_order_they_come(acme: Organiz
         "https://invoice.stripe.com/1",
         "https://invoice.stripe.com/1/pdf",
     )
+
+
+def test_page_of_an_open_invoice_is_never_shown(acme: Organization) -> None:
+    """There one could pay a second time what is paid already."""
+    topup = make_topup(acme)
+    invoice = {
+        "id": "in_1",
+        "metadata": {"topup_id": str(topup.pk)},
+        "status": "open",
+        "hosted_invoice_url": "https://invoice.stripe.com/1",
+        "invoice_pdf": "https://invoice.stripe.com/1/pdf",
+    }
+    assert tell("invoice.finalized", invoice) == 200
+    topup.refresh_from_db()
+    assert (topup.invoice_url, topup.invoice_pdf_url) == ("", "")
 
 
 def test_card_is_kept_only_if_the_payer_asked(acme: Organization) -> None:

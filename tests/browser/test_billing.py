@@ -3,18 +3,20 @@
 import csv
 import io
 import re
+import time
 from decimal import Decimal
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PHONE
+from tests.browser.conftest import PHONE, sign_up
 from tests.conftest import AUDIO
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
 # A slow bank answers after some seconds, and the page asks every five.
 BANK_MS = 30_000
+CLOCK_SECONDS = 90
 MICROS = 1_000_000
 
 
@@ -54,6 +56,35 @@ def test_buy_200_and_see_210(person, site):
     ledger = person.locator(".book")
     expect(ledger.get_by_role("row").nth(1)).to_contain_text("+$10.00")
     expect(ledger.get_by_role("row").nth(2)).to_contain_text("+$200.00")
+
+
+def test_automatic_topup_ends_with_an_invoice(open_window, site):
+    page = open_window()
+    sign_up(page, site)
+    page.goto(f"{site}/billing/top-up/")
+    page.get_by_label("Pay $10.00").check()
+    page.get_by_label("Save the card").check()
+    page.get_by_role("button", name="Continue to payment").click()
+    page.get_by_role("button", name="Pay $10.00").click()
+    expect(page.get_by_role("heading", name="$10.00 paid")).to_be_visible()
+    page.goto(f"{site}/billing/settings/")
+    page.get_by_label("When less than this is free", exact=True).fill("50")
+    page.get_by_label("Top up by").fill("200")
+    page.get_by_label("But never more in a month than").fill("200")
+    page.get_by_role("button", name="Turn on").click()
+    expect(page.get_by_text("Never more than $200.00 in a month.")).to_be_visible()
+    row = page.locator(".payments tbody tr", has_text="automatic")
+    # The clock charges within a quarter of a minute, and makes the invoice within another.
+    deadline = time.monotonic() + CLOCK_SECONDS
+    while not row.get_by_role("link", name="Invoice").is_visible():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(1_000)
+        page.goto(f"{site}/billing/payments/")
+    expect(row).to_contain_text("$210.00 with $10.00 bonus")
+    row.get_by_role("link", name="Invoice").click()
+    expect(page.get_by_role("heading", name="Invoice SANDBOX-")).to_be_visible()
+    for fact in ("Voxsite credit$200.00", "Paid$200.00"):
+        expect(page.locator(".facts")).to_contain_text(fact)
 
 
 def test_declined_card_costs_nothing(person, site):

@@ -3,6 +3,7 @@
 import re
 import uuid
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
@@ -11,7 +12,7 @@ from django.utils import timezone
 from redis import Redis
 
 from accounts.gate import limits
-from billing import ledger
+from billing import automatic, duties, ledger
 from billing.models import EntryKind, Wallet
 from billing.payments import Refund, TopUp, TopUpState
 from tests.billing.stripe_objects import make_topup
@@ -265,6 +266,33 @@ def test_history_has_state_papers_and_the_reason_of_failures(browser, organizati
     for text in (topup.receipt_url, topup.invoice_url, "$10.00 bonus", "Your bank declined the payment.", "not paid"):
         assert text in page
     assert "$333.00" not in page
+
+
+def test_history_links_the_invoice_of_an_automatic_topup(browser, alice, organization, charlies, stripe_sandbox):
+    pay(browser, stripe_sandbox, save_card="on")
+    stripe_sandbox.deliver()
+    available = ledger.wallet_of(organization).available_micros
+    ledger.settle(ledger.reserve(organization, amount_micros=available, reference="job:1"), actual_micros=available)
+    automatic.turn_on(organization, person=alice, threshold_cents=500, amount_cents=30_000, monthly_cap_cents=50_000)
+    duties.top_up_automatically()
+    topup = TopUp.objects.get(is_automatic=True)
+    assert papers_in_history(browser, topup) == ["Receipt", "Refund"]
+    duties.invoice_automatic_topups()
+    topup.refresh_from_db()
+    assert papers_in_history(browser, topup) == ["Receipt", "Invoice", "PDF", "Refund"]
+    assert f'href="{topup.invoice_url}"' in browser.get("/billing/payments/").content.decode()
+    assert f'href="{topup.invoice_url}"' in browser.get(f"/billing/top-up/{topup.pk}/success/").content.decode()
+    # The paper itself, as Stripe would show it.
+    paper = browser.get(urlsplit(topup.invoice_url).path).content.decode()
+    assert "$300.00" in paper
+    assert "Still to pay" not in paper
+
+
+def papers_in_history(browser, topup):
+    """Return what the row of a top-up links to, in order."""
+    rows = browser.get("/billing/payments/").content.decode().split("<tr>")
+    [row] = [row for row in rows if topup.receipt_url in row]
+    return re.findall(r"<a [^>]*>(\w+)", row)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,526 @@
+"""Invoices of automatic top-ups: one for each, paid with the charge that was made, whatever goes wrong on the way."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import stripe
+import time_machine
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import Organization, User
+from billing import automatic, duties, invoices, ledger, reconciliation, refunds, stripe_calls, stripe_facts, topups
+from billing.payments import AutomaticTopUp, Customer, ParkedEvent, SavedCard, TopUp, TopUpState
+from billing.sandbox.transport import SandboxTransport
+from tests.billing.conftest import money_of
+from tests.billing.stripe_objects import intent_of, make_topup, tell
+from tests.stripe import StripeSandbox
+
+ADDRESSES = {"success_url": "http://localhost:8000/{TOPUP_ID}/", "cancel_url": "http://localhost:8000/"}
+NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
+# create, add_lines, finalize, attach_payment.
+CALLS = 4
+
+
+@pytest.fixture(autouse=True)
+def frozen() -> Any:
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+@pytest.fixture
+def owner(acme: Organization) -> User:
+    user = User.objects.create_user("owner@example.com")
+    acme.memberships.create(user=user, role="owner")
+    return user
+
+
+@pytest.fixture
+def paid(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> TopUp:
+    """An automatic top-up of $200 that was just charged and credited, after a checkout of $5 that saved the card."""
+    checkout = topups.start_checkout(acme, amount_cents=500, person=owner, save_card=True, **ADDRESSES).topup
+    stripe_sandbox.pay(checkout.checkout_session_id)
+    stripe_sandbox.deliver()
+    ledger.settle(ledger.reserve(acme, amount_micros=5_000_000, reference="job:1"), actual_micros=5_000_000)
+    automatic.turn_on(acme, person=owner, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=50_000)
+    assert automatic.run() == 1
+    return TopUp.objects.get(is_automatic=True)
+
+
+def later(times: int = 1) -> datetime:
+    return NOW + times * invoices.NEXT_TRY_AFTER
+
+
+def own_invoices(sandbox: StripeSandbox, topup: TopUp) -> list[dict[str, Any]]:
+    return [each for each in sandbox.all("invoice") if each["metadata"] == {"topup_id": str(topup.pk)}]
+
+
+def is_settled(sandbox: StripeSandbox, topup: TopUp) -> None:
+    """Check that there is one invoice, paid with the one charge of the top-up and linked, and the money as it was."""
+    topup.refresh_from_db()
+    [invoice] = own_invoices(sandbox, topup)
+    assert (invoice["status"], invoice["total"], invoice["amount_paid"], invoice["amount_remaining"]) == (
+        "paid",
+        20_000,
+        20_000,
+        0,
+    )
+    paid_with = [each["payment"] for each in invoice["payments"]["data"] if each["status"] == "paid"]
+    assert paid_with == [{"payment_intent": topup.payment_intent_id, "type": "payment_intent"}]
+    assert [(line["amount"], line["description"]) for line in invoice["lines"]["data"]] == [(20_000, "Voxsite credit")]
+    assert (topup.invoice_id, topup.invoice_due_at) == (invoice["id"], None)
+    assert (topup.invoice_url, topup.invoice_pdf_url) == (invoice["hosted_invoice_url"], invoice["invoice_pdf"])
+    assert topup.invoice_url
+    is_charged_once(sandbox, topup)
+
+
+def is_charged_once(sandbox: StripeSandbox, topup: TopUp) -> None:
+    assert sum(charge["status"] == "succeeded" for charge in sandbox.all("charge")) == 2
+    assert money_of(topup.organization) == (210_000_000, 0)
+    assert list(reconciliation.faults()) == []
+
+
+def is_given_up(sandbox: StripeSandbox, topup: TopUp, reason: str) -> None:
+    """Check that an operator is told, once, that the payer lost nothing, and that nobody is asked for money."""
+    for _ in range(2):
+        invoices.make_due(now=later(2))
+    topup.refresh_from_db()
+    assert topup.invoice_due_at is None
+    parked = ParkedEvent.objects.get()
+    assert (parked.subject, parked.reason, parked.topup) == ("invoice", "no_invoice", topup)
+    assert reason in parked.explanation
+    assert not [each for each in sandbox.all("invoice") if each["status"] == "open"]
+    assert money_of(topup.organization) == (210_000_000, 0)
+
+
+# --- What is made ----------------------------------------------------------------------------------------------------
+
+
+def test_automatic_topup_gets_a_paid_invoice(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
+    assert invoices.make_due() == 1
+    is_settled(stripe_sandbox, paid)
+    [invoice] = own_invoices(stripe_sandbox, paid)
+    assert invoice["customer"] == Customer.objects.get().stripe_id
+    assert invoices.make_due(now=later()) == 0
+
+
+def test_clock_makes_invoices_apart_from_charges(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
+    duties.invoice_automatic_topups()
+    is_settled(stripe_sandbox, paid)
+    assert {duties.top_up_automatically, duties.invoice_automatic_topups} <= {duty for _, duty in duties.DUTIES}
+
+
+def test_stripe_never_collects_it(stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    request = SandboxTransport.request
+
+    def watch(self: Any, method: str, url: str, headers: Any, post_data: Any = None, **kwargs: Any) -> Any:
+        asked.append((url.rpartition("/")[2], post_data or ""))
+        return request(self, method, url, headers, post_data, **kwargs)
+
+    monkeypatch.setattr(SandboxTransport, "request", watch)
+    invoices.make_due()
+    assert [name for name, _ in asked] == ["invoices", "add_lines", "finalize", "attach_payment"]
+    for name, data in asked:
+        assert ("auto_advance=False" in data or "auto_advance=false" in data) == (name in {"invoices", "finalize"})
+
+
+def test_events_say_the_same_in_any_order(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
+    invoices.make_due()
+    # Among them that the payment which Stripe makes with each invoice was cancelled: no decline of ours.
+    kinds = {kind for kind, _ in stripe_sandbox.deliver(times=2, order="shuffled", seed=1)}
+    assert {"invoice.paid", "payment_intent.canceled"} <= kinds
+    is_settled(stripe_sandbox, paid)
+    wish = AutomaticTopUp.objects.get()
+    assert (wish.is_on, wish.declines_count) == (True, 0)
+    assert not ParkedEvent.objects.exists()
+
+
+def test_charge_that_a_webhook_told_of_gets_one_too(stripe_sandbox: StripeSandbox, acme: Organization) -> None:
+    topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
+    assert topup.invoice_due_at is None
+    for _ in range(2):
+        assert tell("payment_intent.succeeded", intent_of(topup)) == 200
+    topup.refresh_from_db()
+    assert topup.invoice_due_at == topup.paid_at
+
+
+def test_tax_number_of_an_earlier_checkout_is_on_it(
+    stripe_sandbox: StripeSandbox, acme: Organization, owner: User
+) -> None:
+    from billing.sandbox import payments
+
+    checkout = topups.start_checkout(acme, amount_cents=500, person=owner, save_card=True, **ADDRESSES).topup
+    with stripe_sandbox.state() as state:
+        payments.pay_session(state, checkout.checkout_session_id, outcome=payments.Outcome.PAID, tax_id="DE123456789")
+    stripe_sandbox.deliver()
+    ledger.settle(ledger.reserve(acme, amount_micros=5_000_000, reference="job:1"), actual_micros=5_000_000)
+    automatic.turn_on(acme, person=owner, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=50_000)
+    automatic.run()
+    invoices.make_due()
+    [invoice] = own_invoices(stripe_sandbox, TopUp.objects.get(is_automatic=True))
+    assert invoice["customer_tax_ids"] == [{"type": "eu_vat", "value": "DE123456789"}]
+
+
+def test_no_invoice_for_what_was_not_paid(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> None:
+    topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
+    topups.end(topup, state=TopUpState.FAILED, failure=automatic.DECLINED)
+    assert invoices.make_due(now=later()) == 0
+
+
+def test_checkout_gets_no_second_invoice(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> None:
+    checkout = topups.start_checkout(acme, amount_cents=500, person=owner, save_card=False, **ADDRESSES).topup
+    stripe_sandbox.pay(checkout.checkout_session_id)
+    stripe_sandbox.deliver()
+    assert invoices.make_due(now=later()) == 0
+    assert len(stripe_sandbox.all("invoice")) == 1
+
+
+def test_topup_from_before_there_were_invoices_gets_none(stripe_sandbox: StripeSandbox, acme: Organization) -> None:
+    make_topup(acme, is_automatic=True, state=TopUpState.PAID, paid_at=NOW - timedelta(days=90))
+    assert invoices.make_due(now=later()) == 0
+
+
+# --- A dead Stripe, and dead processes -------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+def go_wrong(patched: pytest.MonkeyPatch, number: int, error: BaseException, *, is_done: bool, times: int = 1) -> None:
+    """Let something go wrong at a certain request, before or after Stripe has done what it asks for."""
+    count = 0
+    request = SandboxTransport.request
+
+    def fail(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal count
+        count += 1
+        if not number <= count < number + times:
+            return request(self, *args, **kwargs)
+        if is_done:
+            request(self, *args, **kwargs)
+        raise error
+
+    patched.setattr(SandboxTransport, "request", fail)
+
+
+@pytest.mark.parametrize("forgets", [False, True], ids=["soon after", "when Stripe has forgotten the keys"])
+@pytest.mark.parametrize("is_done", [False, True], ids=["not done", "done"])
+@pytest.mark.parametrize("number", range(1, CALLS + 1))
+def test_process_that_dies_at_any_call_is_followed_by_one_that_goes_on(
+    stripe_sandbox: StripeSandbox,
+    paid: TopUp,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    is_done: bool,
+    forgets: bool,
+) -> None:
+    with monkeypatch.context() as patched:
+        go_wrong(patched, number, Killed(), is_done=is_done)
+        with pytest.raises(Killed):
+            invoices.make_due()
+    # What had happened by then is told, and asks nobody for money.
+    stripe_sandbox.deliver(times=2)
+    paid.refresh_from_db()
+    assert bool(paid.invoice_url) == (number == CALLS and is_done)
+    is_charged_once(stripe_sandbox, paid)
+    if forgets:
+        with stripe_sandbox.state() as state:
+            state.database.execute("DELETE FROM answers")
+    # The dead one's claim holds for a while.
+    assert invoices.make_due(now=NOW + timedelta(minutes=1)) == 0
+    assert invoices.make_due(now=later(100 if forgets else 1)) == 1
+    is_settled(stripe_sandbox, paid)
+    stripe_sandbox.deliver(times=2, order="reversed")
+    is_settled(stripe_sandbox, paid)
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["not done", "done"])
+@pytest.mark.parametrize("number", range(1, CALLS + 1))
+def test_silence_at_any_call_delays_the_invoice_and_nothing_else(
+    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch, number: int, is_done: bool
+) -> None:
+    with monkeypatch.context() as patched:
+        silence = stripe.APIConnectionError("No answer.", should_retry=True)
+        # The client asks twice.
+        go_wrong(patched, number, silence, is_done=is_done, times=2)
+        assert invoices.make_due() == 1
+    assert automatic.run(now=later()) == 0
+    is_charged_once(stripe_sandbox, paid)
+    assert invoices.make_due(now=later()) == 1
+    is_settled(stripe_sandbox, paid)
+
+
+@pytest.mark.parametrize("how", ["refused", "error", "silence", "answer_lost"])
+def test_stripe_that_is_down_for_a_week_delays_it_for_a_week(
+    stripe_sandbox: StripeSandbox, paid: TopUp, how: str
+) -> None:
+    with stripe_sandbox.failing(how):
+        for hours in range(0, 7 * 24, 42):
+            assert invoices.make_due(now=NOW + timedelta(hours=hours)) == 1
+    with stripe_sandbox.state() as state:
+        state.database.execute("DELETE FROM answers")
+    assert invoices.make_due(now=NOW + timedelta(days=7)) == 1
+    is_settled(stripe_sandbox, paid)
+
+
+def test_silent_stripe_is_waited_for_once_in_a_round(
+    stripe_sandbox: StripeSandbox, paid: TopUp, rival: Organization
+) -> None:
+    other = make_topup(rival, is_automatic=True, state=TopUpState.PAID, paid_at=NOW, invoice_due_at=NOW)
+    with stripe_sandbox.failing("silence"):
+        assert invoices.make_due() == 1
+    waiting = {paid.pk, other.pk} - set(TopUp.objects.filter(invoice_due_at__gt=NOW).values_list("pk", flat=True))
+    assert len(waiting) == 1
+
+
+def test_two_clocks_make_one_invoice(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
+    stale = TopUp.objects.get(pk=paid.pk)
+    invoices.make_due()
+    # One that took so long that its claim ran out meets what the other has done, whatever it believes.
+    invoices._make(stale)
+    is_settled(stripe_sandbox, paid)
+
+
+def test_round_takes_only_what_no_other_took(
+    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = invoices._make
+    seen = []
+
+    def watch(topup: TopUp) -> None:
+        seen.append(invoices.make_due())
+        make(topup)
+
+    monkeypatch.setattr(invoices, "_make", watch)
+    assert invoices.make_due() == 1
+    assert seen == [0]
+    is_settled(stripe_sandbox, paid)
+
+
+def test_claim_counts_from_when_it_is_made(
+    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a slow Stripe the last of a long round is taken long after the round began."""
+    with time_machine.travel(NOW + timedelta(hours=1), tick=False), monkeypatch.context() as patched:
+        go_wrong(patched, 1, Killed(), is_done=True)
+        with pytest.raises(Killed):
+            invoices.make_due(now=NOW)
+    paid.refresh_from_db()
+    assert paid.invoice_due_at == NOW + timedelta(hours=1) + invoices.NEXT_TRY_AFTER
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_is_open_while_stripe_is_asked(
+    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    request = SandboxTransport.request
+
+    def watch(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(connection.in_atomic_block)
+        return request(self, *args, **kwargs)
+
+    monkeypatch.setattr(SandboxTransport, "request", watch)
+    invoices.make_due()
+    assert seen == [False] * CALLS
+
+
+# --- What does not fit -----------------------------------------------------------------------------------------------
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    with monkeypatch.context() as patched:
+        go_wrong(patched, number, Killed(), is_done=True)
+        with pytest.raises(Killed):
+            invoices.make_due()
+
+
+@pytest.mark.parametrize("balance", [-20_000, -1, 1, 20_000])
+@pytest.mark.parametrize("number", [0, 2])
+def test_balance_at_stripe_is_not_touched(
+    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch, balance: int, number: int
+) -> None:
+    """To the customer's good it would be used up, and the rest of the payment credited to them; else they would owe."""
+    if number:
+        stop_after(monkeypatch, number)
+    with stripe_sandbox.state() as state:
+        state.put({**state.get(Customer.objects.get().stripe_id), "balance": balance})
+        for invoice in state.list("invoice", status="draft"):
+            state.put({**invoice, "starting_balance": balance})
+    assert invoices.make_due(now=later()) == 1
+    is_given_up(stripe_sandbox, paid, f"balance of {balance} cents")
+    assert stripe_sandbox.get(Customer.objects.get().stripe_id)["balance"] == balance
+
+
+@pytest.mark.parametrize("balance", [-20_000, -19_990, 1])
+def test_balance_that_came_in_the_last_moment_is_given_back(
+    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch, balance: int
+) -> None:
+    stop_after(monkeypatch, 2)
+    with stripe_sandbox.state() as state:
+        # The draft was looked at before.
+        state.put({**state.get(Customer.objects.get().stripe_id), "balance": balance})
+    monkeypatch.setattr(stripe_calls, "retrieve_invoice", lambda invoice_id: stripe_sandbox.get(invoice_id))
+    invoices.make_due(now=later())
+    is_given_up(stripe_sandbox, paid, "balance of")
+    if balance != -20_000:
+        assert stripe_sandbox.get(Customer.objects.get().stripe_id)["balance"] == balance
+
+
+def test_invoice_that_somebody_else_paid_is_shown_to_an_operator(
+    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(monkeypatch, 3)
+    paid.refresh_from_db()
+    stripe_sandbox.pay_invoice(paid.invoice_id)
+    invoices.make_due(now=later())
+    is_given_up(stripe_sandbox, paid, "not with this payment alone")
+    stripe_sandbox.deliver(times=2)
+    # The second payment is Stripe's and the operator's business: nothing is credited for it by itself.
+    assert money_of(paid.organization) == (210_000_000, 0)
+
+
+def test_invoice_of_another_amount_is_not_finalized(
+    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For example because somebody added to the draft in Stripe's dashboard."""
+    stop_after(monkeypatch, 2)
+    with stripe_sandbox.state() as state:
+        [draft] = state.list("invoice", status="draft")
+        state.put({**draft, "total": 20_100, "amount_due": 20_100, "amount_remaining": 20_100})
+    invoices.make_due(now=later())
+    is_given_up(stripe_sandbox, paid, "20100 cents")
+    assert own_invoices(stripe_sandbox, paid)[0]["status"] == "draft"
+
+
+def test_payment_that_stripe_will_not_attach_leaves_no_open_invoice(
+    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(monkeypatch, 3)
+    with stripe_sandbox.state() as state:
+        state.put({**state.get(paid.payment_intent_id), "customer": "cus_other"})
+    invoices.make_due(now=later())
+    is_given_up(stripe_sandbox, paid, "refused the next step")
+    assert own_invoices(stripe_sandbox, paid)[0]["status"] == "void"
+
+
+def test_process_that_dies_while_it_voids_is_followed_by_one_that_does(
+    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(monkeypatch, 3)
+    with stripe_sandbox.state() as state:
+        state.put({**state.get(paid.payment_intent_id), "customer": "cus_other"})
+    with monkeypatch.context() as patched:
+        # It looks, is refused, looks again, voids.
+        go_wrong(patched, 4, Killed(), is_done=True)
+        with pytest.raises(Killed):
+            invoices.make_due(now=later())
+    assert invoices.make_due(now=later(2)) == 1
+    is_given_up(stripe_sandbox, paid, "It is void.")
+
+
+def test_draft_that_an_operator_deleted_is_not_made_again(
+    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(monkeypatch, 2)
+    with stripe_sandbox.state() as state:
+        state.database.execute("DELETE FROM things WHERE kind = 'invoice' AND body LIKE '%\"draft\"%'")
+    invoices.make_due(now=later())
+    is_given_up(stripe_sandbox, paid, "does not know it any more")
+    assert own_invoices(stripe_sandbox, paid) == []
+
+
+def test_invoice_that_an_operator_voided_is_not_made_again(
+    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(monkeypatch, 3)
+    paid.refresh_from_db()
+    stripe_calls.void_invoice(paid)
+    invoices.make_due(now=later())
+    is_given_up(stripe_sandbox, paid, "It is void.")
+    assert len(own_invoices(stripe_sandbox, paid)) == 1
+
+
+def test_invoice_that_an_operator_made_by_hand_is_linked(stripe_sandbox: StripeSandbox, acme: Organization) -> None:
+    """As docs/operations.md says, also for top-ups from before there were invoices."""
+    topup = make_topup(acme, is_automatic=True, state=TopUpState.PAID, paid_at=NOW - timedelta(days=90))
+    invoice = {"id": "in_1", "metadata": {"topup_id": str(topup.pk)}, "status": "paid"}
+    assert tell("invoice.paid", {**invoice, "hosted_invoice_url": "https://invoice.stripe.com/1"}) == 200
+    topup.refresh_from_db()
+    assert topup.invoice_url == "https://invoice.stripe.com/1"
+
+
+def test_customer_that_was_deleted_at_stripe_is_an_operators_business(
+    stripe_sandbox: StripeSandbox, paid: TopUp
+) -> None:
+    with stripe_sandbox.state() as state:
+        state.database.execute("DELETE FROM things WHERE kind = 'customer'")
+    invoices.make_due()
+    is_given_up(stripe_sandbox, paid, "")
+
+
+def test_one_that_fails_does_not_stop_the_others_and_stays_open_to_nobody(
+    stripe_sandbox: StripeSandbox, paid: TopUp, rival: Organization
+) -> None:
+    early = NOW - timedelta(hours=1)
+    other = topups.begin(rival, amount_cents=20_000, person=None, is_automatic=True)
+    # A payment that Stripe does not know: it answers that there is none.
+    topups.fulfil(stripe_facts.payment_of_intent(intent_of(other)))
+    TopUp.objects.filter(pk=other.pk).update(paid_at=early, invoice_due_at=early)
+    assert invoices.make_due() == 2
+    is_settled(stripe_sandbox, paid)
+    assert ParkedEvent.objects.get().topup == other
+    assert [each["status"] for each in own_invoices(stripe_sandbox, other)] == ["void"]
+    assert money_of(rival) == (210_000_000, 0)
+
+
+def test_invoice_of_another_customer_is_never_taken_for_ours(
+    stripe_sandbox: StripeSandbox, paid: TopUp, rival: Organization
+) -> None:
+    """A stranger's invoice that names our top-up must not be paid with our payment, or shown to us."""
+    with stripe_sandbox.failing("refused"):
+        invoices.make_due()
+    strange = stripe_calls.create_invoice(TopUp(pk=paid.pk, organization=rival, amount_cents=20_000))
+    with stripe_sandbox.state() as state:
+        # Not what our keys are for: made by somebody else.
+        state.database.execute("DELETE FROM answers")
+    assert invoices.make_due(now=later()) == 1
+    paid.refresh_from_db()
+    assert paid.invoice_id not in {"", strange["id"]}
+    customer = Customer.objects.get(organization=paid.organization)
+    assert stripe_sandbox.get(paid.invoice_id)["customer"] == customer.stripe_id
+    assert stripe_sandbox.get(strange["id"])["status"] == "draft"
+
+
+# --- Refunds ---------------------------------------------------------------------------------------------------------
+
+
+def test_refund_before_the_invoice_changes_neither(stripe_sandbox: StripeSandbox, paid: TopUp, owner: User) -> None:
+    refunds.request(paid, person=owner)
+    stripe_sandbox.deliver(times=2)
+    invoices.make_due()
+    paid.refresh_from_db()
+    assert paid.invoice_url
+    assert own_invoices(stripe_sandbox, paid)[0]["status"] == "paid"
+    assert money_of(paid.organization) == (0, 0)
+
+
+def test_refund_after_the_invoice_is_made_as_ever(stripe_sandbox: StripeSandbox, paid: TopUp, owner: User) -> None:
+    invoices.make_due()
+    refund = refunds.request(paid, person=owner)
+    stripe_sandbox.deliver(times=2, order="shuffled", seed=3)
+    refund.refresh_from_db()
+    assert refund.state == "succeeded"
+    assert money_of(paid.organization) == (0, 0)
+    assert invoices.make_due(now=later()) == 0
+    assert list(reconciliation.faults()) == []
+
+
+def test_card_that_is_removed_meanwhile_changes_nothing(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
+    automatic.remove_card(paid.organization)
+    assert not SavedCard.objects.exists()
+    invoices.make_due(now=timezone.now())
+    is_settled(stripe_sandbox, paid)
