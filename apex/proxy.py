@@ -304,9 +304,10 @@ class Relay:
             self._first_token_ms = self._elapsed_ms()
             if not request.is_stream:
                 self._meter.feed(answer.chunk)
+                whole = wire.without_costs(answer.raw, answer.chunk)
                 if self._kept is not None:
-                    self._kept += answer.raw
-                self._tell(Head(answer=answer.raw, allowance=allowance))
+                    self._kept += whole
+                self._tell(Head(answer=whole, allowance=allowance))
                 return
             self._pass_on(answer.raw, answer.chunk, request)
             self._tell(Head(allowance=allowance))
@@ -330,7 +331,7 @@ class Relay:
             if stripped is None:
                 return
             payload = stripped
-        self._give(sse.show(payload))
+        self._give(sse.show(wire.without_costs(payload, chunk) if request.wants_usage else payload))
 
     async def _state_usage(self, chunk: dict[str, Any], request: wire.ChatRequest, *, ticket: Ticket) -> None:
         """Give the usage that was asked for and never came, as we count it."""

@@ -22,6 +22,8 @@ MOST_CHOICES = 8
 # Reading a body holds up all other streams, and what it holds up by is its objects: four megabytes of empty lists took
 # two seconds. As a text, so many brackets are more than any model reads.
 MOST_BRACKETS = 200_000
+# In the usage of OpenRouter (docs, "Usage Accounting", read 2026-11-20); the first in that of LiteLLM too.
+UPSTREAM_COSTS = frozenset({"cost", "cost_details", "is_byok"})
 # Routers of many models (OpenRouter's API reference, read 2026-11-20) take these to choose another model, provider or
 # tool than the one that is priced here: at its price, the request would buy something dearer. So would those after
 # them that LiteLLM's proxy takes (its documentation of completion(), read 2026-11-20); `extra_body` replaces any field
@@ -184,6 +186,15 @@ def without_usage(chunk: dict[str, Any]) -> bytes | None:
     if not chunk.get("choices"):
         return None
     return json.dumps({name: value for name, value in chunk.items() if name != "usage"}).encode()
+
+
+def without_costs(payload: bytes, chunk: Mapping[str, Any]) -> bytes:
+    """Return what an upstream gave, without what it charges the operator: not what the customer pays."""
+    usage = chunk.get("usage")
+    if not isinstance(usage, dict) or usage.keys().isdisjoint(UPSTREAM_COSTS):
+        return payload
+    told = {name: value for name, value in usage.items() if name not in UPSTREAM_COSTS}
+    return json.dumps({**chunk, "usage": told}).encode()
 
 
 def usage_chunk(chunk: Mapping[str, Any], usage: Usage) -> bytes:

@@ -387,6 +387,9 @@ SCENARIOS: dict[str, Scenario] = {
     "mad-usage": lambda exchange: normal(
         exchange, usage={"prompt_tokens": 10**9, "completion_tokens": 10**9, "total_tokens": 2 * 10**9}
     ),
+    "priced-usage": lambda exchange: normal(
+        exchange, usage={**exchange.usage(), "cost": 0.00012, "cost_details": {"upstream": 1}, "is_byok": False}
+    ),
     "nonsense-usage": lambda exchange: normal(exchange, usage={"prompt_tokens": -4, "completion_tokens": "many"}),
 }
 

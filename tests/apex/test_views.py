@@ -95,6 +95,12 @@ def test_stream_has_the_usage_that_was_asked_for(ask):
     assert last["usage"]["completion_tokens"] == 5
 
 
+def test_nothing_is_told_of_what_the_upstream_charges_us(ask):
+    whole = ask("priced-usage 5").json()["usage"]
+    last = chunks(ask("priced-usage 5", stream=True, stream_options={"include_usage": True}))[-1]["usage"]
+    assert set(whole) == set(last) == {"prompt_tokens", "completion_tokens", "total_tokens"}
+
+
 def test_usage_that_was_asked_for_and_never_came_is_what_is_charged(site, ask):
     last = chunks(ask("no-usage 5", stream=True, stream_options={"include_usage": True}))[-1]
     completion = assert_charged_once(site, source="counted")
