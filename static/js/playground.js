@@ -9,8 +9,11 @@
   let usage = null;
   let isCut = false;
 
-  // The price follows what is typed.
+  // The price follows what is typed, also what was typed before the scripts came or is put back on the way back.
   part("price").hidden = true;
+  window.addEventListener("pageshow", () => {
+    if (form.elements.message.value) form.dispatchEvent(new Event("input", { bubbles: true }));
+  });
 
   const grouped = (count) => count.toLocaleString("en-US");
 

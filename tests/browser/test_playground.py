@@ -1,5 +1,7 @@
 """The playground and the questions about a transcript in a real browser, with scripted language models."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -30,6 +32,18 @@ def test_answer_is_shown_while_it_is_written(person, site):
     # 18 x 0.3 + 30 x 0.45 = 18.9.
     expect(answer).to_contain_text("It cost $0.000019: 18 tokens read, 30 written.")
     expect(person.get_by_role("button", name="Stop")).to_be_hidden()
+
+
+def test_what_is_typed_before_the_scripts_come_has_its_price(person, site):
+    """Or what a browser puts back into the form on the way back."""
+    held = []
+    person.route(re.compile(r"htmx.*\.js"), lambda route: held.append(route))
+    person.goto(f"{site}/playground/", wait_until="commit")
+    person.get_by_label("Message").fill("x" * 59_900)
+    assert held, "the scripts had come"
+    for route in held:
+        route.continue_()
+    expect(person.locator("#price")).to_have_text("at most $0.0065")
 
 
 def test_answer_can_be_stopped_and_another_asked_for(person, site):
