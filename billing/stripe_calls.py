@@ -279,8 +279,12 @@ def detach_card(payment_method_id: str) -> None:
 
 
 def _is_attached(payment_method_id: str) -> bool:
-    with stripe_api.calling() as stripe:
-        return stripe.v1.payment_methods.retrieve(payment_method_id).customer is not None
+    try:
+        with stripe_api.calling() as stripe:
+            return stripe.v1.payment_methods.retrieve(payment_method_id).customer is not None
+    except stripe_api.StripeMissing:
+        # Gone between the two questions, or known to the first address alone.
+        return False
 
 
 def customer_of(organization: Organization) -> str:

@@ -123,6 +123,19 @@ def test_card_that_was_forgotten_already_is_no_refusal(stripe_sandbox: StripeSan
     assert not ParkedEvent.objects.exists()
 
 
+def test_card_that_is_gone_when_stripe_is_asked_whether_it_keeps_it_is_forgotten(
+    stripe_sandbox: StripeSandbox, cards: list[str], acme: Organization
+) -> None:
+    """Whoever deletes the customer in Stripe's dashboard meanwhile; no other card may wait for this one for good."""
+    ReplacedCard.objects.create(payment_method_id="pm_of_nobody")
+    with refusing():
+        assert automatic.forget_replaced_cards() == 1
+        assert [card.payment_method_id for card in ReplacedCard.objects.all()] == [cards[0]]
+        SavedCard.objects.update(payment_method_id="pm_of_nobody")
+        assert automatic.remove_card(acme) is True
+    assert not SavedCard.objects.exists()
+
+
 def test_removed_card_that_stripe_will_not_forget_is_gone_here_and_asked_about_again(
     stripe_sandbox: StripeSandbox, cards: list[str], acme: Organization
 ) -> None:
