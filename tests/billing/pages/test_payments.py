@@ -244,6 +244,13 @@ def test_who_paid_and_goes_back_is_not_told_that_they_did_not(browser, organizat
     assert response.url == f"/billing/top-up/{topup.pk}/success/"
 
 
+def test_who_paid_something_else_and_goes_back_is_not_told_that_nothing_was_charged(browser, organization):
+    topup = make_topup(organization, state=TopUpState.PARKED)
+    page = browser.get(f"/billing/top-up/{topup.pk}/cancelled/", follow=True).content.decode()
+    assert "by hand" in page
+    assert "Nothing was charged" not in page
+
+
 @pytest.mark.parametrize("page", ["success", "cancelled"])
 def test_strangers_topup_looks_like_none(browser, charlies, stripe_sandbox, page):
     topup = make_topup(charlies)
