@@ -324,9 +324,25 @@ def test_charge_whose_answer_was_lost_for_a_day_is_not_made_again_as_another(
     with time_machine.travel(NOW + timedelta(hours=25), tick=False):
         for _ in range(2):
             automatic.run()
+        automatic.tell()
     assert states() == [TopUpState.PAID]
     assert len(stripe_sandbox.all("charge")) == 2
     assert money_of(acme) == (210_000_000, 0)
+    # Nobody was told that it had failed; it comes a day late all the same.
+    assert [message.subject for message in mail.outbox] == ["Automatic top-up of Acme was charged after all"]
+
+
+def test_charges_that_were_told_of_take_no_others_turn(
+    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automatic, "ROUND_COUNT", 1)
+    for days in (1, 2):
+        topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
+        TopUp.objects.filter(pk=topup.pk).update(created_at=NOW - timedelta(days=days))
+        assert tell("payment_intent.succeeded", intent_of(topup)) == 200
+    for expected in (1, 2, 2):
+        automatic.tell()
+        assert len(mail.outbox) == expected
 
 
 def given_up(stripe_sandbox: StripeSandbox) -> TopUp:

@@ -418,6 +418,21 @@ def test_cancelling_is_never_done_by_a_link(browser, organization, stripe_sandbo
     assert stripe_sandbox.get(topup.checkout_session_id)["status"] == "open"
 
 
+def test_going_on_and_cancelling_count_as_questions_to_stripe(browser, organization, stripe_sandbox, settings, request):
+    topup = start(browser)
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "topups": "2/hour"}
+    limits._limit.cache_clear()
+    request.addfinalizer(limits._limit.cache_clear)
+    statuses = [browser.get(f"/billing/top-up/{topup.pk}/pay/").status_code for _ in range(3)]
+    assert statuses == [302, 302, 429]
+    assert browser.post(f"/billing/top-up/{topup.pk}/cancel/").status_code == 429
+    assert stripe_sandbox.get(topup.checkout_session_id)["status"] == "open"
+    # What is over asks Stripe nothing.
+    stripe_sandbox.expire(topup.checkout_session_id)
+    stripe_sandbox.deliver()
+    assert browser.get(f"/billing/top-up/{topup.pk}/pay/").status_code == 302
+
+
 def test_strangers_and_members_neither_pay_nor_cancel(browser, bob, charlie, client_of, stripe_sandbox):
     topup = start(browser)
     for person, status in ((bob, 403), (charlie, 404)):
