@@ -28,6 +28,8 @@ from billing.payments import RefundState, TopUp, TopUpState
 PAGE_ROWS = 25
 # Less than the page waits before it loads itself again.
 SECONDS_BETWEEN_QUESTIONS = 4
+# Not the error's own sentence: they may have paid before, so nobody can say that nothing was charged.
+SILENT = "Stripe does not answer at the moment. If you did pay, do not pay again; otherwise try again in a minute."
 
 
 @page
@@ -87,8 +89,8 @@ def pay(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
     topup = _unfinished(request, topup_id)
     try:
         url = checkouts.page_of(topup)
-    except UpstreamFailed as error:
-        messages.error(request, error.message)
+    except UpstreamFailed:
+        messages.error(request, SILENT)
         return redirect("billing:payments")
     return redirect(url) if url else redirect("billing:top-up-success", topup.pk)
 
@@ -100,8 +102,8 @@ def cancel(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
     topup = _unfinished(request, topup_id)
     try:
         topup = checkouts.cancel(topup)
-    except UpstreamFailed as error:
-        messages.error(request, error.message)
+    except UpstreamFailed:
+        messages.error(request, SILENT)
         return redirect("billing:payments")
     shown = money.display_text(topup.amount_cents * money.MICROS_PER_CENT)
     if topup.state in {TopUpState.EXPIRED, TopUpState.FAILED}:

@@ -244,6 +244,15 @@ def test_who_paid_and_goes_back_is_not_told_that_they_did_not(browser, organizat
     assert response.url == f"/billing/top-up/{topup.pk}/success/"
 
 
+def test_who_paid_and_goes_back_while_stripe_is_silent_is_not_told_that_nothing_was_charged(browser, stripe_sandbox):
+    topup = start(browser)
+    stripe_sandbox.pay(topup.checkout_session_id)
+    with stripe_sandbox.failing("refused"):
+        page = browser.get(f"/billing/top-up/{topup.pk}/cancelled/").content.decode()
+    assert "Nothing was charged" not in page
+    assert "If you did pay the $200.00, do not pay again" in page
+
+
 def test_who_paid_something_else_and_goes_back_is_not_told_that_nothing_was_charged(browser, organization):
     topup = make_topup(organization, state=TopUpState.PARKED)
     page = browser.get(f"/billing/top-up/{topup.pk}/cancelled/", follow=True).content.decode()
@@ -410,6 +419,9 @@ def test_dead_stripe_is_said_and_the_payment_stays_as_it_is(browser, organizatio
         page = getattr(browser, method)(f"/billing/top-up/{topup.pk}/{address}/", follow=True).content.decode()
     assert "does not answer at the moment" in page
     assert "Not paid yet" in page
+    # It may have been paid.
+    assert "Nothing was charged" not in page
+    assert "If you did pay, do not pay again" in page
 
 
 def test_cancelling_is_never_done_by_a_link(browser, organization, stripe_sandbox):
