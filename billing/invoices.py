@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 # Longer than all questions of one try take with a Stripe that answers each in the last moment.
 NEXT_TRY_AFTER = timedelta(minutes=15)
 ROUND_COUNT = 100
+# Stripe may take a step and show what comes of it later. After so long since the payment nothing will.
+GIVE_UP_AFTER = timedelta(days=1)
 # A line, its number, its payment, and the look at the end; as many again if another process is at it.
 MOST_STEPS = 8
 
@@ -59,14 +61,17 @@ def _make(topup: TopUp) -> None:
             if invoice.is_paid:
                 _keep(topup, invoice)
                 return
+            before, refusal = invoice, ""
             try:
                 invoice = _after_next_step(topup, invoice)
-            except (stripe_api.StripeRefused, stripe_api.StripeMissing) as error:
-                before, invoice = invoice, _as_it_is(topup)
-                # Otherwise it was refused because it is done already. What is missing may be the payment.
-                if (before.status, before.has_lines) == (invoice.status, invoice.has_lines):
-                    _give_up(topup, invoice, reason=_refusal(error))
-                    return
+            except (stripe_api.StripeRefused, stripe_api.StripeMissing, stripe_api.CardDeclined) as error:
+                # Perhaps because it is done already. What is missing may be the payment.
+                invoice, refusal = _as_it_is(topup), _refusal(error)
+            if (before.status, before.has_lines) != (invoice.status, invoice.has_lines):
+                continue
+            if refusal or _is_old(topup):
+                _give_up(topup, invoice, reason=refusal or "Stripe takes the next step, and nothing comes of it.")
+            return
     except stripe_api.StripeMissing:
         # Somebody deleted the draft.
         _give_up(topup, None, reason="Stripe does not know it any more.")
@@ -147,6 +152,13 @@ def _give_up(topup: TopUp, invoice: stripe_facts.Invoice | None, *, reason: str)
     TopUp.objects.filter(pk=topup.pk).update(invoice_due_at=None)
 
 
-def _refusal(error: stripe_api.StripeRefused | stripe_api.StripeMissing) -> str:
-    code = error.stripe_code if isinstance(error, stripe_api.StripeRefused) else "missing"
+def _is_old(topup: TopUp) -> bool:
+    return topup.paid_at is not None and topup.paid_at <= timezone.now() - GIVE_UP_AFTER
+
+
+def _refusal(error: stripe_api.StripeRefused | stripe_api.StripeMissing | stripe_api.CardDeclined) -> str:
+    if isinstance(error, stripe_api.StripeMissing):
+        code = "missing"
+    else:
+        code = error.code if isinstance(error, stripe_api.CardDeclined) else error.stripe_code
     return f"Stripe refused the next step ({code or 'it gave no code'})."

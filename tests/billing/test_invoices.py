@@ -1,5 +1,6 @@
 """Invoices of automatic top-ups: one for each, paid with the charge that was made, whatever goes wrong on the way."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -336,6 +337,45 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
         go_wrong(patched, number, Killed(), is_done=True)
         with pytest.raises(Killed):
             invoices.make_due()
+
+
+def attaching_answers(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[str]:
+    """Let Stripe answer so where the payment is to be attached, and do nothing. Returns the addresses, as they come."""
+    asked: list[str] = []
+    request = SandboxTransport.request
+
+    def instead(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        if not url.endswith("/attach_payment"):
+            return request(self, method, url, *args, **kwargs)
+        asked.append(url)
+        return answer()
+
+    monkeypatch.setattr(SandboxTransport, "request", instead)
+    return asked
+
+
+def test_step_that_brings_nothing_is_not_taken_for_ever(
+    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An open invoice whose page takes money must not stay behind, nor Stripe be asked again and again."""
+    asked = attaching_answers(monkeypatch, lambda: (json.dumps(own_invoices(stripe_sandbox, paid)[0]), 200, {}))
+    for times in range(3):
+        assert invoices.make_due(now=later(times)) == 1
+    # Once in each try: what comes of it may come later.
+    assert len(asked) == 3
+    assert not ParkedEvent.objects.exists()
+    with time_machine.travel(NOW + timedelta(days=1), tick=False):
+        assert invoices.make_due() == 1
+    is_given_up(stripe_sandbox, paid, "nothing comes of it")
+
+
+def test_payment_that_is_called_declined_is_a_refusal(
+    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declined = {"error": {"type": "card_error", "code": "card_declined", "message": "Declined."}}
+    attaching_answers(monkeypatch, lambda: (json.dumps(declined), 402, {}))
+    assert invoices.make_due() == 1
+    is_given_up(stripe_sandbox, paid, "refused the next step (card_declined)")
 
 
 @pytest.mark.parametrize("balance", [-20_000, -1, 1, 20_000])
