@@ -109,7 +109,8 @@ class TopUp(models.Model):
     invoice_url = models.CharField(max_length=URL_LENGTH, blank=True)
     invoice_pdf_url = models.CharField(max_length=URL_LENGTH, blank=True)
     # The invoice that the clock makes for an automatic one, and when it next goes on with it; null: nothing to do.
-    invoice_id = models.CharField(max_length=STRIPE_ID_LENGTH, blank=True)
+    # The database's default is for processes of the version before, which know no such column.
+    invoice_id = models.CharField(max_length=STRIPE_ID_LENGTH, blank=True, default="", db_default="")
     invoice_due_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     # When the clock asked Stripe last.
