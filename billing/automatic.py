@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.models import Organization, User
-from billing import ledger, money, months, notices, parking, stripe_api, stripe_calls, stripe_facts, topups
+from billing import ledger, money, months, notices, stripe_api, stripe_calls, stripe_facts, topups
 from billing.models import Notice
-from billing.payments import OPEN_TOPUP_STATES, AutomaticTopUp, ReplacedCard, SavedCard, TopUp, TopUpState
+from billing.payments import OPEN_TOPUP_STATES, AutomaticTopUp, SavedCard, TopUp, TopUpState
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,6 @@ LARGEST_CAP_CENTS = 10_000_000
 # How long to wait after the first and second decline in a row; after the third it is turned off.
 WAITS_AFTER_DECLINE = (timedelta(hours=1), timedelta(days=1))
 NEXT_LOOK_AFTER = timedelta(minutes=2)
-FORGET_AGAIN_AFTER = timedelta(hours=1)
 # Stripe keeps idempotency keys for 24 hours at least: later, the same call could charge a second time.
 CHARGE_AGAIN_UNTIL = timedelta(hours=20)
 TELL_FOR = timedelta(days=2)
@@ -34,7 +33,6 @@ ROUND_COUNT = 100
 DECLINED_NOTICE = "automatic_topup_declined"
 CAPPED_NOTICE = "automatic_topup_capped"
 LATE_NOTICE = "automatic_topup_late"
-NOT_FORGOTTEN = "card_not_forgotten"
 
 DECLINED = "Your bank declined the card."
 NEEDS_PAYER = "Your bank wants you to confirm the payment."
@@ -90,30 +88,6 @@ def turn_off(organization: Organization, *, reason: str = "") -> None:
     )
 
 
-def remove_card(organization: Organization) -> bool:
-    """Forget the saved card, at Stripe first, and turn automatic top-up off.
-
-    Returns False if Stripe refuses to forget it yet: it is gone here, and the clock asks Stripe again.
-    Raises UpstreamFailed if Stripe does not answer: the card is then still saved, and not charged by itself any more.
-    Waits for the network: call it outside of transactions.
-    """
-    turn_off(organization, reason=CARD_REMOVED)
-    card = SavedCard.objects.of(organization).first()
-    if card is None:
-        return True
-    try:
-        stripe_calls.detach_card(card.payment_method_id)
-        is_forgotten = True
-    except stripe_api.StripeRefused:
-        is_forgotten = False
-    with transaction.atomic():
-        # Another card may have been saved meanwhile.
-        count, _ = SavedCard.objects.filter(pk=card.pk, payment_method_id=card.payment_method_id).delete()
-        if count and not is_forgotten:
-            ReplacedCard.objects.get_or_create(payment_method_id=card.payment_method_id)
-    return is_forgotten
-
-
 # --- The clock -------------------------------------------------------------------------------------------------------
 
 
@@ -132,42 +106,6 @@ def run(*, now: datetime | None = None) -> int:
                 if not _try(topup, now=now):
                     break
     return begun_count
-
-
-def forget_replaced_cards(*, now: datetime | None = None) -> int:
-    """Have Stripe forget the cards that others took the place of. Returns how many it forgot.
-
-    One that it refuses to forget is parked for an operator, and asked about again every hour.
-    Waits for the network, with no transaction open. Any number of clocks may do so at once.
-    """
-    now = now or timezone.now()
-    # A charge under way may have to be asked for again with the same card.
-    charged = TopUp.objects.open().filter(is_automatic=True, payment_method_id=OuterRef("payment_method_id"))
-    due = ReplacedCard.objects.filter(
-        ~Exists(charged), Q(refused_at__isnull=True) | Q(refused_at__lte=now - FORGET_AGAIN_AFTER)
-    )
-    forgotten_count = 0
-    for card in due.order_by(F("refused_at").asc(nulls_first=True), "created_at")[:ROUND_COUNT]:
-        try:
-            stripe_calls.detach_card(card.payment_method_id)
-        except UpstreamFailed:
-            # The next round tries again. Whoever saved the new card has had it since.
-            logger.warning("Stripe did not forget a card that was replaced.")
-            break
-        except stripe_api.StripeRefused as error:
-            ReplacedCard.objects.filter(pk=card.pk).update(refused_at=now)
-            parking.park(
-                subject="payment_method",
-                stripe_id=card.payment_method_id,
-                reason=NOT_FORGOTTEN,
-                explanation=f"Nobody uses this card here any more, and Stripe refuses to detach it "
-                f"({error.stripe_code or 'no code'}). It is asked again every hour.",
-            )
-            continue
-        card.delete()
-        parking.resolve(stripe_id=card.payment_method_id, reason=NOT_FORGOTTEN)
-        forgotten_count += 1
-    return forgotten_count
 
 
 def note_failure(payment: stripe_facts.Payment) -> None:

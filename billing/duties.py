@@ -7,7 +7,18 @@ from django.core.cache import cache
 from django.core.mail import mail_admins
 from django.utils import timezone
 
-from billing import automatic, expiry, invoices, ledger, low_balance, refunds, stripe_api, stripe_deliveries, topups
+from billing import (
+    automatic,
+    cards,
+    expiry,
+    invoices,
+    ledger,
+    low_balance,
+    refunds,
+    stripe_api,
+    stripe_deliveries,
+    topups,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +53,7 @@ def finish_payments() -> None:
     if stripe_api.is_configured():
         topups.sweep(now=timezone.now())
         refunds.sweep(now=timezone.now())
-        automatic.forget_replaced_cards(now=timezone.now())
+        cards.forget_replaced(now=timezone.now())
 
 
 def top_up_automatically() -> None:

@@ -276,7 +276,7 @@ class SavedCardQuerySet(models.QuerySet["SavedCard"]):
 
 
 class SavedCard(models.Model):
-    """The card that a payer asked us to keep: Stripe has it, we have its name. Written by `topups` and `automatic`."""
+    """The card that a payer asked us to keep: Stripe has it, we have its name. Written by `topups` and `cards`."""
 
     organization = models.OneToOneField(Organization, on_delete=models.CASCADE, related_name="saved_card")
     payment_method_id = models.CharField(max_length=STRIPE_ID_LENGTH)
@@ -295,7 +295,7 @@ class SavedCard(models.Model):
 class ReplacedCard(models.Model):
     """A card that another took the place of, or that was removed, until Stripe has forgotten it.
 
-    Written by `topups` and `automatic`.
+    Written by `topups` and `cards`.
     """
 
     payment_method_id = models.CharField(max_length=STRIPE_ID_LENGTH, unique=True)

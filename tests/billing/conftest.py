@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounts.models import Organization
+from accounts.models import Organization, Role, User
 from billing import ledger
 from billing.models import EntryKind, Wallet
 
@@ -16,6 +16,13 @@ def acme(db: None) -> Organization:
 @pytest.fixture
 def rival(db: None) -> Organization:
     return Organization.objects.create(name="Rival")
+
+
+@pytest.fixture
+def owner(acme: Organization) -> User:
+    user = User.objects.create_user("owner@example.com")
+    acme.memberships.create(user=user, role=Role.OWNER)
+    return user
 
 
 def fund(organization: Organization, amount_micros: int, reference: str = "") -> Wallet:

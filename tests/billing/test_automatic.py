@@ -11,14 +11,14 @@ from django.utils import timezone
 
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.models import Organization, User
-from billing import automatic, duties, ledger, notices, topups
+from billing import automatic, cards, duties, ledger, notices, topups
 from billing.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
 from tests.billing.conftest import fund, money_of
+from tests.billing.paying import pay
 from tests.billing.stripe_objects import intent_of, tell
 from tests.billing.test_notices import ProcessEnded
 from tests.stripe import StripeSandbox
 
-ADDRESSES = {"success_url": "http://localhost:8000/{TOPUP_ID}/", "cancel_url": "http://localhost:8000/"}
 # The middle of a month: a test that lives a few days stays in it.
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
 
@@ -30,18 +30,9 @@ def frozen() -> Any:
 
 
 @pytest.fixture
-def owner(acme: Organization) -> User:
-    user = User.objects.create_user("owner@example.com")
-    acme.memberships.create(user=user, role="owner")
-    return user
-
-
-@pytest.fixture
 def card(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> str:
     """A card that was saved with a top-up of $5, all of which is spent. Returns Stripe's name of it."""
-    topup = topups.start_checkout(acme, amount_cents=500, person=owner, save_card=True, **ADDRESSES).topup
-    stripe_sandbox.pay(topup.checkout_session_id)
-    stripe_sandbox.deliver()
+    pay(stripe_sandbox, acme, owner, 500, save_card=True)
     ledger.settle(ledger.reserve(acme, amount_micros=5_000_000, reference="job:1"), actual_micros=5_000_000)
     return SavedCard.objects.get().payment_method_id
 
@@ -509,8 +500,8 @@ def test_turning_on_again_forgets_declines(wish: AutomaticTopUp, acme: Organizat
 def test_removed_card_is_forgotten_here_and_there(
     stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, card: str, acme: Organization
 ) -> None:
-    automatic.remove_card(acme)
-    automatic.remove_card(acme)
+    cards.remove(acme)
+    cards.remove(acme)
     assert stripe_sandbox.get(card)["customer"] is None
     assert not SavedCard.objects.exists()
     wish.refresh_from_db()
@@ -521,7 +512,7 @@ def test_card_that_stripe_could_not_forget_is_not_charged_any_more(
     stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization
 ) -> None:
     with stripe_sandbox.failing("silence"), pytest.raises(UpstreamFailed):
-        automatic.remove_card(acme)
+        cards.remove(acme)
     assert SavedCard.objects.exists()
     assert automatic.run() == 0
 

@@ -11,14 +11,25 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import Organization, User
-from billing import automatic, duties, invoices, ledger, reconciliation, refunds, stripe_calls, stripe_facts, topups
+from billing import (
+    automatic,
+    cards,
+    duties,
+    invoices,
+    ledger,
+    reconciliation,
+    refunds,
+    stripe_calls,
+    stripe_facts,
+    topups,
+)
 from billing.payments import AutomaticTopUp, Customer, ParkedEvent, SavedCard, TopUp, TopUpState
 from billing.sandbox.transport import SandboxTransport
 from tests.billing.conftest import money_of
+from tests.billing.paying import ADDRESSES, pay
 from tests.billing.stripe_objects import intent_of, make_topup, tell
 from tests.stripe import StripeSandbox
 
-ADDRESSES = {"success_url": "http://localhost:8000/{TOPUP_ID}/", "cancel_url": "http://localhost:8000/"}
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
 # create, add_lines, finalize, attach_payment.
 CALLS = 4
@@ -31,18 +42,9 @@ def frozen() -> Any:
 
 
 @pytest.fixture
-def owner(acme: Organization) -> User:
-    user = User.objects.create_user("owner@example.com")
-    acme.memberships.create(user=user, role="owner")
-    return user
-
-
-@pytest.fixture
 def paid(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> TopUp:
     """An automatic top-up of $200 that was just charged and credited, after a checkout of $5 that saved the card."""
-    checkout = topups.start_checkout(acme, amount_cents=500, person=owner, save_card=True, **ADDRESSES).topup
-    stripe_sandbox.pay(checkout.checkout_session_id)
-    stripe_sandbox.deliver()
+    pay(stripe_sandbox, acme, owner, 500, save_card=True)
     ledger.settle(ledger.reserve(acme, amount_micros=5_000_000, reference="job:1"), actual_micros=5_000_000)
     automatic.turn_on(acme, person=owner, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=50_000)
     assert automatic.run() == 1
@@ -560,7 +562,7 @@ def test_refund_after_the_invoice_is_made_as_ever(stripe_sandbox: StripeSandbox,
 
 
 def test_card_that_is_removed_meanwhile_changes_nothing(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
-    automatic.remove_card(paid.organization)
+    cards.remove(paid.organization)
     assert not SavedCard.objects.exists()
     invoices.make_due(now=timezone.now())
     is_settled(stripe_sandbox, paid)

@@ -16,9 +16,8 @@ from billing import ledger, refunds, topups
 from billing.models import Entry, EntryKind, Wallet
 from billing.payments import Refund, RefundState, TopUp
 from tests.billing.conftest import fund, money_of
+from tests.billing.paying import pay
 from tests.stripe import StripeSandbox
-
-ADDRESSES = {"success_url": "http://localhost:8000/{TOPUP_ID}/", "cancel_url": "http://localhost:8000/"}
 
 
 @pytest.fixture
@@ -26,15 +25,6 @@ def payer(acme: Organization) -> User:
     user = User.objects.create_user("payer@example.com")
     acme.memberships.create(user=user, role="owner")
     return user
-
-
-def pay(sandbox: StripeSandbox, organization: Organization, person: User, amount_cents: int = 20_000) -> TopUp:
-    topup = topups.start_checkout(
-        organization, amount_cents=amount_cents, person=person, save_card=False, **ADDRESSES
-    ).topup
-    sandbox.pay(topup.checkout_session_id)
-    sandbox.deliver()
-    return TopUp.objects.get(pk=topup.pk)
 
 
 @pytest.fixture

@@ -10,27 +10,18 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import Organization, User
-from billing import automatic, duties, stripe_calls, topups
+from billing import cards as saved_cards
+from billing import duties, stripe_calls, topups
 from billing.payments import ParkedEvent, ReplacedCard, SavedCard, TopUpState
 from billing.sandbox.transport import SandboxTransport
+from tests.billing.paying import pay
 from tests.billing.stripe_objects import charge_of, make_topup, tell
 from tests.stripe import StripeSandbox
-
-ADDRESSES = {"success_url": "http://localhost:8000/{TOPUP_ID}/", "cancel_url": "http://localhost:8000/"}
-
-
-@pytest.fixture
-def owner(acme: Organization) -> User:
-    user = User.objects.create_user("owner@example.com")
-    acme.memberships.create(user=user, role="owner")
-    return user
 
 
 def save_card(stripe_sandbox: StripeSandbox, organization: Organization, person: User) -> str:
     """Pay and have the card saved. Returns Stripe's name of it."""
-    topup = topups.start_checkout(organization, amount_cents=500, person=person, save_card=True, **ADDRESSES).topup
-    stripe_sandbox.pay(topup.checkout_session_id)
-    assert {status for _, status in stripe_sandbox.deliver(times=2)} == {200}
+    pay(stripe_sandbox, organization, person, 500, save_card=True, times=2)
     return SavedCard.objects.of(organization).get().payment_method_id
 
 
@@ -60,13 +51,13 @@ def test_stripe_that_fails_delays_only_the_forgetting(stripe_sandbox: StripeSand
         duties.finish_payments()
     assert attached(stripe_sandbox) == {before, now}
     assert SavedCard.objects.get().payment_method_id == now
-    assert automatic.forget_replaced_cards() == 1
+    assert saved_cards.forget_replaced() == 1
     assert attached(stripe_sandbox) == {now}
 
 
 def test_card_that_stripe_does_not_know_is_asked_about_once(stripe_sandbox: StripeSandbox) -> None:
     ReplacedCard.objects.create(payment_method_id="pm_of_nobody")
-    assert [automatic.forget_replaced_cards() for _ in range(2)] == [1, 0]
+    assert [saved_cards.forget_replaced() for _ in range(2)] == [1, 0]
 
 
 @contextmanager
@@ -90,16 +81,16 @@ def test_card_that_stripe_will_not_forget_is_asked_about_again_and_shown_to_an_o
 ) -> None:
     before, now = cards
     with refusing():
-        assert automatic.forget_replaced_cards() == 0
+        assert saved_cards.forget_replaced() == 0
         assert attached(stripe_sandbox) == {before, now}
         parked = ParkedEvent.objects.get()
         assert (parked.subject, parked.stripe_id, parked.resolved_at) == ("payment_method", before, None)
         assert "payment_method_in_use" in parked.explanation
         # Not every minute, and not a row each time.
-        assert automatic.forget_replaced_cards() == 0
-        automatic.forget_replaced_cards(now=timezone.now() + timedelta(hours=2))
-    assert automatic.forget_replaced_cards() == 0
-    assert automatic.forget_replaced_cards(now=timezone.now() + timedelta(hours=4)) == 1
+        assert saved_cards.forget_replaced() == 0
+        saved_cards.forget_replaced(now=timezone.now() + timedelta(hours=2))
+    assert saved_cards.forget_replaced() == 0
+    assert saved_cards.forget_replaced(now=timezone.now() + timedelta(hours=4)) == 1
     assert attached(stripe_sandbox) == {now}
     # Nobody has to look after what ended well.
     parked = ParkedEvent.objects.get()
@@ -109,17 +100,17 @@ def test_card_that_stripe_will_not_forget_is_asked_about_again_and_shown_to_an_o
 def test_card_that_stripe_will_not_forget_keeps_no_other_waiting(
     stripe_sandbox: StripeSandbox, cards: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(automatic, "ROUND_COUNT", 1)
+    monkeypatch.setattr(saved_cards, "ROUND_COUNT", 1)
     with refusing():
-        automatic.forget_replaced_cards()
+        saved_cards.forget_replaced()
     ReplacedCard.objects.create(payment_method_id="pm_of_nobody")
-    assert automatic.forget_replaced_cards(now=timezone.now() + timedelta(hours=2)) == 1
+    assert saved_cards.forget_replaced(now=timezone.now() + timedelta(hours=2)) == 1
     assert [card.payment_method_id for card in ReplacedCard.objects.all()] == [cards[0]]
 
 
 def test_card_that_was_forgotten_already_is_no_refusal(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
     stripe_calls.detach_card(cards[0])
-    assert automatic.forget_replaced_cards() == 1
+    assert saved_cards.forget_replaced() == 1
     assert not ParkedEvent.objects.exists()
 
 
@@ -129,10 +120,10 @@ def test_card_that_is_gone_when_stripe_is_asked_whether_it_keeps_it_is_forgotten
     """Whoever deletes the customer in Stripe's dashboard meanwhile; no other card may wait for this one for good."""
     ReplacedCard.objects.create(payment_method_id="pm_of_nobody")
     with refusing():
-        assert automatic.forget_replaced_cards() == 1
+        assert saved_cards.forget_replaced() == 1
         assert [card.payment_method_id for card in ReplacedCard.objects.all()] == [cards[0]]
         SavedCard.objects.update(payment_method_id="pm_of_nobody")
-        assert automatic.remove_card(acme) is True
+        assert saved_cards.remove(acme) is True
     assert not SavedCard.objects.exists()
 
 
@@ -140,10 +131,10 @@ def test_removed_card_that_stripe_will_not_forget_is_gone_here_and_asked_about_a
     stripe_sandbox: StripeSandbox, cards: list[str], acme: Organization
 ) -> None:
     with refusing():
-        assert automatic.remove_card(acme) is False
+        assert saved_cards.remove(acme) is False
     assert not SavedCard.objects.exists()
     assert ReplacedCard.objects.filter(payment_method_id=cards[1]).exists()
-    assert automatic.forget_replaced_cards() == 2
+    assert saved_cards.forget_replaced() == 2
     assert attached(stripe_sandbox) == set()
 
 
@@ -151,9 +142,9 @@ def test_card_of_a_charge_under_way_is_kept_until_it_ends(
     stripe_sandbox: StripeSandbox, cards: list[str], acme: Organization
 ) -> None:
     topup = topups.begin(acme, amount_cents=500, person=None, is_automatic=True, payment_method_id=cards[0])
-    assert automatic.forget_replaced_cards() == 0
+    assert saved_cards.forget_replaced() == 0
     topups.end(topup, state=TopUpState.FAILED)
-    assert automatic.forget_replaced_cards() == 1
+    assert saved_cards.forget_replaced() == 1
 
 
 def test_same_card_saved_again_is_no_other(acme: Organization) -> None:
