@@ -1,10 +1,14 @@
 """Organizations without a cent."""
 
+from typing import Any
+
 import pytest
+from django.db import connection
 
 from accounts.models import Organization, Role, User
 from billing import ledger
 from billing.models import EntryKind, Wallet
+from billing.sandbox.transport import SandboxTransport
 
 
 @pytest.fixture
@@ -23,6 +27,20 @@ def owner(acme: Organization) -> User:
     user = User.objects.create_user("owner@example.com")
     acme.memberships.create(user=user, role=Role.OWNER)
     return user
+
+
+@pytest.fixture
+def asked_in_transaction(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each question to the sandbox from here on: whether a transaction was open. Ask for it last."""
+    seen: list[bool] = []
+    request = SandboxTransport.request
+
+    def watch(self: SandboxTransport, *args: Any, **kwargs: Any) -> Any:
+        seen.append(connection.in_atomic_block)
+        return request(self, *args, **kwargs)
+
+    monkeypatch.setattr(SandboxTransport, "request", watch)
+    return seen
 
 
 def fund(organization: Organization, amount_micros: int, reference: str = "") -> Wallet:
