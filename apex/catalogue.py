@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from apex.errors import UnknownModel
-from apex.meter import Rates
+from apex.usage_meter import Rates
 from billing import money
 
 # The fields of an entry of settings.APEX_MODELS.

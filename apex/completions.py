@@ -20,10 +20,10 @@ from django.utils import timezone
 from accounts.errors import Conflict, VoxsiteError
 from accounts.gate import authentication, idempotency, limits
 from accounts.models import ApiKey, Organization
-from apex import rows
+from apex import completion_sql
 from apex.errors import NoUpstream, TooManyOpen
 from apex.models import Completion, CompletionQuerySet, State, reference_of
-from apex.orders import Begun, Kept, Order, Outcome, Ticket
+from apex.types import Begun, Kept, Order, Outcome, Ticket
 from billing import ledger
 from billing.models import Entry, Hold
 
@@ -73,7 +73,7 @@ def begin(orders: Sequence[Order]) -> list[Begun]:
                 one = Begun(error=error)
             begun.append(replace(one, allowance=look.allowance))
         pairs = zip(orders, begun, strict=True)
-        rows.write_begun([(one.ticket, order.is_stream) for order, one in pairs if one.ticket is not None])
+        completion_sql.write_begun([(one.ticket, order.is_stream) for order, one in pairs if one.ticket is not None])
     return begun
 
 
@@ -89,7 +89,7 @@ def begin_for(organization: Organization, *, order: Order, api_key: ApiKey | Non
     with transaction.atomic():
         begun = _begin_one(order, organization=organization, api_key=api_key)
         if begun.ticket is not None:
-            rows.write_begun([(begun.ticket, order.is_stream)])
+            completion_sql.write_begun([(begun.ticket, order.is_stream)])
     return begun
 
 
@@ -101,7 +101,7 @@ def end(outcomes: Sequence[Outcome]) -> list[int]:
     with transaction.atomic():
         settled = ledger.settle_each([_charge_of(outcome) for outcome in outcomes])
         charges = [_charged(outcome, each) for outcome, each in zip(outcomes, settled, strict=True)]
-        rows.write_ends(outcomes, charges)
+        completion_sql.write_ends(outcomes, charges)
     return [charged_micros or 0 for charged_micros in charges]
 
 
@@ -150,7 +150,7 @@ def _begin_at_once(
             _ticket(order, wish, hold, organization=organization, api_key=api_key)
             for order, wish, hold in zip(orders, wishes, holds, strict=True)
         ]
-        rows.write_begun([(ticket, order.is_stream) for order, ticket in zip(orders, tickets, strict=True)])
+        completion_sql.write_begun([(ticket, order.is_stream) for order, ticket in zip(orders, tickets, strict=True)])
     return [Begun(ticket=ticket, allowance=look.allowance) for ticket, look in zip(tickets, looks, strict=True)]
 
 

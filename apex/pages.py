@@ -18,10 +18,9 @@ from accounts.errors import BadRequest, Conflict, VoxsiteError
 from accounts.gate import limits
 from accounts.models import Organization, Role
 from accounts.page import page
-from apex import catalogue, proxy, sse
+from apex import catalogue, service, sse
 from apex.forms import USUAL_MAX_TOKENS, ChatForm
-from billing import money
-from billing.pages import remedies
+from billing import money, next_step
 
 # Prices before the act are rounded up to a hundredth of a cent.
 MICROS_SHOWN = 100
@@ -43,7 +42,7 @@ def playground(request: HttpRequest) -> HttpResponse:
             context["error"], status = error, error.http_status
     context |= {
         "form": form,
-        "is_configured": proxy.is_configured(),
+        "is_configured": service.is_configured(),
         "models": list(catalogue.models().values()),
         "most_micros": _most_micros(form),
         # What was refused, or answered, may be asked again: that is another wish.
@@ -82,12 +81,12 @@ def stream(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-def _complete(organization: Organization, form: ChatForm) -> proxy.Completed:
+def _complete(organization: Organization, form: ChatForm) -> service.Completed:
     limits.spend(organization, scope="completions")
     # The model may take minutes.
     connections.release()
     try:
-        return proxy.complete_and_wait(
+        return service.complete_and_wait(
             organization, body=form.body, idempotency_key=f"playground:{form.cleaned_data['token']}"
         )
     except Conflict as error:
@@ -96,7 +95,7 @@ def _complete(organization: Organization, form: ChatForm) -> proxy.Completed:
 
 async def _events(organization: Organization, body: dict[str, Any], *, may_pay: bool) -> AsyncIterator[bytes]:
     """Yield the stream. It begins to cost when it is first read, and a reader who leaves ends it."""
-    relay = proxy.relay_for(organization, body={**body, "stream": True, "stream_options": {"include_usage": True}})
+    relay = service.relay_for(organization, body={**body, "stream": True, "stream_options": {"include_usage": True}})
     try:
         head = await relay.head()
         if head.error is not None:
@@ -117,7 +116,7 @@ def _event(content: dict[str, Any]) -> bytes:
 
 def _shown(error: VoxsiteError, *, may_pay: bool) -> dict[str, Any]:
     """Return an error as the page's script shows it."""
-    way = remedies.remedy(error) if may_pay else None
+    way = next_step.remedy(error) if may_pay else None
     return {"message": error.message, "remedy": {"url": way.url, "words": way.words} if way else None}
 
 
@@ -130,6 +129,6 @@ def _most_micros(form: ChatForm) -> int | None:
     else:
         return None
     try:
-        return -(-proxy.most_micros(body) // MICROS_SHOWN) * MICROS_SHOWN
+        return -(-service.most_micros(body) // MICROS_SHOWN) * MICROS_SHOWN
     except BadRequest:
         return None

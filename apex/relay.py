@@ -17,12 +17,12 @@ from django.conf import settings
 
 from accounts.errors import InternalError, VoxsiteError
 from accounts.gate.limits import Allowance
-from apex import completions, counting, meter, signs, sse, upstream, wire
-from apex.channel import Channel
-from apex.desk import Desk
+from apex import completions, heartbeat, sse, tokenizer, upstream, usage_meter, wire
+from apex.batcher import Desk
 from apex.errors import StreamBroke, UpstreamSilent
-from apex.meter import Ceiling, Measure, Meter
-from apex.orders import Begun, Kept, Order, Outcome, Ticket
+from apex.stream_buffer import Channel
+from apex.types import Begun, Kept, Order, Outcome, Ticket
+from apex.usage_meter import Ceiling, Measure, Meter
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class Relay:
             self._tell_without_ticket(begun)
             return begun.kept.charged_micros if begun.kept is not None else 0
         assert self._request is not None, "an order without its request is never admitted"
-        with signs.of(begun.ticket.completion_id):
+        with heartbeat.of(begun.ticket.completion_id):
             return await _end(await self._outcome(begun.ticket, self._request, begun.allowance))
 
     async def _outcome(self, ticket: Ticket, request: wire.ChatRequest, allowance: Allowance | None) -> Outcome:
@@ -229,8 +229,8 @@ class Relay:
 
         def measure() -> Measure:
             return self._meter.measure(
-                prompt=lambda: meter.count_prompt_tokens(request.body, count=counting.count),
-                count=counting.count,
+                prompt=lambda: usage_meter.count_prompt_tokens(request.body, count=tokenizer.count),
+                count=tokenizer.count,
                 most=most,
             )
 

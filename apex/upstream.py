@@ -19,7 +19,7 @@ from django.conf import settings
 
 from accounts.errors import VoxsiteError
 from apex import sse
-from apex.breaker import Breaker
+from apex.circuit_breaker import Breaker
 from apex.errors import NoUpstream, UpstreamBroken, UpstreamBusy, UpstreamRefused, UpstreamSilent
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from accounts.gate import authentication, idempotency
 from accounts.gate.limits import Allowance
 from accounts.gate.request_ids import HEADER as REQUEST_ID_HEADER
 from accounts.gate.request_ids import request_id_for
-from apex import catalogue, proxy, wire
+from apex import catalogue, service, wire
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def face(*methods: str) -> Callable[[View], Shown]:
 async def chat_completions(request: HttpRequest) -> HttpResponseBase:
     """Answer a chat request, whole or as a stream."""
     raw, fault = _body(request)
-    relay = await proxy.relay(
+    relay = await service.relay(
         raw,
         fault=fault,
         request_id=request_id(request),
@@ -102,7 +102,7 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
 @face("GET")
 async def models(request: HttpRequest) -> HttpResponseBase:
     """List the models that can be asked for."""
-    allowance = await proxy.look(key=authentication.key_in(request.headers))
+    allowance = await service.look(key=authentication.key_in(request.headers))
     shown = wire.show_models({name: model.max_completion_tokens for name, model in catalogue.models().items()})
     response = HttpResponse(json.dumps(shown), content_type="application/json")
     _show_allowance(response, allowance)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from accounts.errors import BadRequest, InvalidField, MissingField, VoxsiteError
-from apex.meter import Usage
+from apex.usage_meter import Usage
 
 DEFAULT_MAX_TOKENS = 4096
 DEFAULT_TEMPERATURE = 0.7

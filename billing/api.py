@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.errors import InvalidField, UnknownField
-from accounts.gate.native_errors import NativeGateView, error_responses
+from accounts.gate.native import NativeGateView, error_responses
 from accounts.gate.times import show_time
 from billing import money, pricing, statements, usage
 

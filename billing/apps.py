@@ -15,9 +15,9 @@ class BillingConfig(AppConfig):
 
 
 def _organization_was_verified(organization: Any, **_: object) -> None:
-    from billing import signup
+    from billing import signup_credit
 
-    signup.welcome(organization)
+    signup_credit.welcome(organization)
 
 
 def _connect_payments() -> None:

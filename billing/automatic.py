@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.models import Organization, User
-from billing import ledger, money, months, notices, stripe_api, stripe_calls, stripe_facts, topups
+from billing import ledger, money, months, notices, stripe_api, stripe_calls, stripe_mapping, topups
 from billing.models import Notice
 from billing.payments import OPEN_TOPUP_STATES, AutomaticTopUp, SavedCard, TopUp, TopUpState
 
@@ -108,7 +108,7 @@ def run(*, now: datetime | None = None) -> int:
     return begun_count
 
 
-def note_failure(payment: stripe_facts.Payment) -> None:
+def note_failure(payment: stripe_mapping.Payment) -> None:
     """Note that a charge of ours, which looked good at first, was declined. Other payments may still be tried again."""
     topup = topups.find(payment.topup_id)
     if topup is not None and topup.is_automatic:
@@ -214,7 +214,7 @@ def _charge(topup: TopUp, *, now: datetime) -> None:
         # For example a card that was removed at Stripe: it will be refused again.
         _decline(topup, failure=CARD_UNUSABLE, now=now)
         return
-    payment = stripe_facts.payment_of_intent(intent)
+    payment = stripe_mapping.payment_of_intent(intent)
     TopUp.objects.filter(pk=topup.pk, payment_intent_id="").update(payment_intent_id=payment.payment_intent_id)
     if payment.is_paid or payment.is_processing:
         topups.fulfil(payment)

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.errors import UpstreamFailed
 from accounts.models import Organization
-from billing import automatic, parking, stripe_api, stripe_calls
+from billing import automatic, stripe_api, stripe_calls, unmatched_events
 from billing.payments import ReplacedCard, SavedCard, TopUp
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def forget_replaced(*, now: datetime | None = None) -> int:
             break
         except stripe_api.StripeRefused as error:
             ReplacedCard.objects.filter(pk=card.pk).update(refused_at=now)
-            parking.park(
+            unmatched_events.park(
                 subject="payment_method",
                 stripe_id=card.payment_method_id,
                 reason=NOT_FORGOTTEN,
@@ -77,6 +77,6 @@ def forget_replaced(*, now: datetime | None = None) -> int:
             )
             continue
         card.delete()
-        parking.resolve(stripe_id=card.payment_method_id, reason=NOT_FORGOTTEN)
+        unmatched_events.resolve(stripe_id=card.payment_method_id, reason=NOT_FORGOTTEN)
         forgotten_count += 1
     return forgotten_count

@@ -10,7 +10,7 @@ The caller has locked the top-up: two that return parts of one payment go one af
 
 from django.db.models import QuerySet, Sum
 
-from billing import ledger, returns
+from billing import ledger, refund_math
 from billing.models import EntryKind, Wallet
 from billing.payments import Dispute, Refund, RefundState, TopUp
 
@@ -38,7 +38,7 @@ def taken_micros_of_all(topups: QuerySet[TopUp]) -> int:
 
 def take(topup: TopUp, returned: Refund | Dispute) -> None:
     """Take from the book what is missing, if anything is. returned: a live refund or dispute, saved."""
-    missing_micros = returns.clawed_micros(
+    missing_micros = refund_math.clawed_micros(
         paid_cents=topup.amount_cents, bonus_cents=topup.bonus_cents, returned_cents=returned_cents(topup)
     ) - taken_micros(topup)
     if missing_micros <= 0:

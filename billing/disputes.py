@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.errors import VoxsiteError
-from billing import claw_backs, ledger, parking, stripe_facts, topups
+from billing import claw_backs, ledger, stripe_mapping, topups, unmatched_events
 from billing.payments import Dispute, TopUp
 
 # Stripe's last words; an event that comes late does not unsay them.
@@ -22,7 +22,7 @@ class DisputeUnknown(VoxsiteError):
     default_message = "No money was withdrawn for this dispute yet."
 
 
-def follow(fact: stripe_facts.Dispute) -> None:
+def follow(fact: stripe_mapping.Dispute) -> None:
     """Note how a dispute stands; no money moves by it. Raises TopUpUnknown if its payment was not credited yet."""
     with transaction.atomic():
         topup = _topup(fact)
@@ -30,14 +30,14 @@ def follow(fact: stripe_facts.Dispute) -> None:
             _row(topup, fact)
 
 
-def withdraw(fact: stripe_facts.Dispute) -> None:
+def withdraw(fact: stripe_mapping.Dispute) -> None:
     """Take back what the bank took, and freeze the wallet, once. Raises TopUpUnknown."""
     with transaction.atomic():
         topup = _topup(fact)
         if topup is None:
             return
         if fact.currency.lower() != topup.currency:
-            parking.park(
+            unmatched_events.park(
                 subject="dispute",
                 stripe_id=fact.stripe_id,
                 reason="wrong_currency",
@@ -52,12 +52,12 @@ def withdraw(fact: stripe_facts.Dispute) -> None:
         dispute.save(update_fields=["withdrawn_at"])
         claw_backs.take(topup, dispute)
         if claw_backs.returned_cents(topup) > topup.amount_cents:
-            parking.park_too_much(topup, subject="dispute", stripe_id=fact.stripe_id)
+            unmatched_events.park_too_much(topup, subject="dispute", stripe_id=fact.stripe_id)
         # Also where nothing was left to take.
         ledger.freeze(topup.organization, reason=dispute.reference)
 
 
-def reinstate(fact: stripe_facts.Dispute) -> None:
+def reinstate(fact: stripe_mapping.Dispute) -> None:
     """Undo what `withdraw` did, once. Raises TopUpUnknown, and DisputeUnknown if nothing was withdrawn yet."""
     with transaction.atomic():
         topup = _topup(fact)
@@ -74,19 +74,19 @@ def reinstate(fact: stripe_facts.Dispute) -> None:
         ledger.thaw(topup.organization, reason=dispute.reference)
 
 
-def _topup(fact: stripe_facts.Dispute) -> TopUp | None:
+def _topup(fact: stripe_mapping.Dispute) -> TopUp | None:
     """Return the payment's top-up, locked, or None if it is parked and the dispute with it. Raises TopUpUnknown."""
     try:
         return topups.paid_with(fact.payment_intent_id)
     except topups.TopUpUnknown:
-        if parking.park_of_parked(
+        if unmatched_events.park_of_parked(
             payment_intent_id=fact.payment_intent_id, subject="dispute", stripe_id=fact.stripe_id
         ):
             return None
         raise
 
 
-def _row(topup: TopUp, fact: stripe_facts.Dispute) -> Dispute:
+def _row(topup: TopUp, fact: stripe_mapping.Dispute) -> Dispute:
     """Return the dispute's row, brought up to date. Its amount is that of the first time we heard of it."""
     dispute, is_new = Dispute.objects.get_or_create(
         stripe_id=fact.stripe_id,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from django import forms
 
 from accounts.models import ApiKey, Organization
-from billing import book, money, pricing
+from billing import ledger_reader, money, pricing
 from billing.models import EntryKind
 from billing.usage import FIRST_DAY, LAST_DAY
 
@@ -84,7 +84,7 @@ class LedgerForm(forms.Form):
         super().__init__(*args, **kwargs)
         # Of this organization only: another's key is an unknown choice, like one that never was.
         keys = ApiKey.objects.of(organization).order_by("name", "created_at")
-        models = book.models(organization)
+        models = ledger_reader.models(organization)
         self.fields["kind"].choices = [("", "All kinds"), *EntryKind.choices]
         self.fields["key"].choices = [
             ("", "All keys"),
@@ -102,9 +102,9 @@ class LedgerForm(forms.Form):
         return cleaned
 
     @property
-    def filter(self) -> book.Filter:
+    def filter(self) -> ledger_reader.Filter:
         chosen = self.cleaned_data
-        return book.Filter(
+        return ledger_reader.Filter(
             kind=EntryKind(chosen["kind"]) if chosen["kind"] else None,
             since=chosen["since"],
             until=chosen["until"],

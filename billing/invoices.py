@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from accounts.errors import UpstreamFailed
-from billing import parking, stripe_api, stripe_calls, stripe_facts
+from billing import stripe_api, stripe_calls, stripe_mapping, unmatched_events
 from billing.payments import TopUp
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def _make(topup: TopUp) -> None:
         _give_up(topup, None, reason=_refusal(error))
 
 
-def _begun(topup: TopUp) -> stripe_facts.Invoice:
+def _begun(topup: TopUp) -> stripe_mapping.Invoice:
     """Return the invoice of a top-up, made if there is none yet."""
     if topup.invoice_id:
         return _as_it_is(topup)
@@ -90,13 +90,13 @@ def _begun(topup: TopUp) -> stripe_facts.Invoice:
     if topup.invoice_id:
         invoice = _as_it_is(topup)
     else:
-        invoice = stripe_facts.invoice(stripe_calls.create_invoice(topup))
+        invoice = stripe_mapping.invoice(stripe_calls.create_invoice(topup))
         topup.invoice_id = invoice.stripe_id
     topup.save(update_fields=["invoice_id"])
     return invoice
 
 
-def _fault(topup: TopUp, invoice: stripe_facts.Invoice) -> str:
+def _fault(topup: TopUp, invoice: stripe_mapping.Invoice) -> str:
     """Return why this invoice cannot become the one of this payment; nothing if it can, or is."""
     if invoice.currency != topup.currency:
         return f"It is in {invoice.currency}, the payment in {topup.currency}."
@@ -117,32 +117,32 @@ def _fault(topup: TopUp, invoice: stripe_facts.Invoice) -> str:
     return ""
 
 
-def _after_next_step(topup: TopUp, invoice: stripe_facts.Invoice) -> stripe_facts.Invoice:
+def _after_next_step(topup: TopUp, invoice: stripe_mapping.Invoice) -> stripe_mapping.Invoice:
     if invoice.status == "open":
-        return stripe_facts.invoice(stripe_calls.pay_invoice_with_charge(topup))
+        return stripe_mapping.invoice(stripe_calls.pay_invoice_with_charge(topup))
     if invoice.has_lines:
-        return stripe_facts.invoice(stripe_calls.finalize_invoice(topup))
-    return stripe_facts.invoice(stripe_calls.add_invoice_line(topup))
+        return stripe_mapping.invoice(stripe_calls.finalize_invoice(topup))
+    return stripe_mapping.invoice(stripe_calls.add_invoice_line(topup))
 
 
-def _as_it_is(topup: TopUp) -> stripe_facts.Invoice:
-    return stripe_facts.invoice(stripe_calls.retrieve_invoice(topup.invoice_id))
+def _as_it_is(topup: TopUp) -> stripe_mapping.Invoice:
+    return stripe_mapping.invoice(stripe_calls.retrieve_invoice(topup.invoice_id))
 
 
-def _keep(topup: TopUp, invoice: stripe_facts.Invoice) -> None:
+def _keep(topup: TopUp, invoice: stripe_mapping.Invoice) -> None:
     TopUp.objects.filter(pk=topup.pk).update(
         invoice_url=invoice.papers.invoice_url, invoice_pdf_url=invoice.papers.invoice_pdf_url, invoice_due_at=None
     )
 
 
-def _give_up(topup: TopUp, invoice: stripe_facts.Invoice | None, *, reason: str) -> None:
+def _give_up(topup: TopUp, invoice: stripe_mapping.Invoice | None, *, reason: str) -> None:
     """Leave it to an operator. What is open is voided first, so that nobody pays it."""
     if invoice is not None and invoice.status == "open":
         try:
             stripe_calls.void_invoice(topup)
         except stripe_api.StripeRefused:
             reason += " It is still open, and could not be voided."
-    parking.park(
+    unmatched_events.park(
         subject="invoice",
         stripe_id=topup.invoice_id or topup.payment_intent_id,
         reason="no_invoice",

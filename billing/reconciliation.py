@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from django.db import transaction
 from django.db.models import Q, Sum
 
-from billing import claw_backs, money, returns
+from billing import claw_backs, money, refund_math
 from billing.models import Entry, EntryKind
 from billing.payments import Dispute, Refund, TopUp, TopUpState
 
@@ -62,7 +62,7 @@ def _wrong_claw_backs(topup: TopUp) -> Iterator[str]:
 
 
 def _claw_back_faults(topup: TopUp) -> Iterator[str]:
-    wanted_micros = returns.clawed_micros(
+    wanted_micros = refund_math.clawed_micros(
         paid_cents=topup.amount_cents,
         bonus_cents=topup.bonus_cents,
         returned_cents=claw_backs.returned_cents(topup),

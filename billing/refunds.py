@@ -18,7 +18,17 @@ from django.utils import timezone
 
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.models import User
-from billing import claw_backs, ledger, money, parking, returns, stripe_api, stripe_calls, stripe_facts, topups
+from billing import (
+    claw_backs,
+    ledger,
+    money,
+    refund_math,
+    stripe_api,
+    stripe_calls,
+    stripe_mapping,
+    topups,
+    unmatched_events,
+)
 from billing.models import CREDIT_KINDS, Entry, EntryKind, Wallet
 from billing.payments import SENTENCE_LENGTH, Refund, RefundState, TopUp, TopUpState
 
@@ -56,13 +66,13 @@ def refundable(topup: TopUp, *, now: datetime | None = None) -> Refundable:
     if now > until or wallet.is_frozen:
         return Refundable(0, until)
     returned_cents = claw_backs.returned_cents(topup)
-    unspent_micros = returns.unspent_micros(
+    unspent_micros = refund_math.unspent_micros(
         received_micros=(topup.amount_cents + topup.bonus_cents) * money.MICROS_PER_CENT,
         clawed_micros=claw_backs.taken_micros(topup),
         available_micros=wallet.available_micros,
         later_micros=_later_micros(topup, wallet=wallet),
     )
-    amount_cents = returns.refundable_cents(
+    amount_cents = refund_math.refundable_cents(
         paid_cents=topup.amount_cents,
         bonus_cents=topup.bonus_cents,
         returned_cents=returned_cents,
@@ -163,7 +173,7 @@ def sweep(*, now: datetime | None = None) -> int:
 # --- What Stripe says ------------------------------------------------------------------------------------------------
 
 
-def record(fact: stripe_facts.Refund) -> Refund | None:
+def record(fact: stripe_mapping.Refund) -> Refund | None:
     """Bring rows and book in step with a refund at Stripe, whoever made it; told again, or late, it changes nothing.
 
     Returns the row, or None if the refund was parked. Raises TopUpUnknown if its payment has not been credited yet.
@@ -173,7 +183,7 @@ def record(fact: stripe_facts.Refund) -> Refund | None:
             topup = topups.paid_with(fact.payment_intent_id)
         except topups.TopUpUnknown:
             # What an operator does about a parked payment: sent again, it would be refused for three days.
-            if parking.park_of_parked(
+            if unmatched_events.park_of_parked(
                 payment_intent_id=fact.payment_intent_id, subject="refund", stripe_id=fact.stripe_id
             ):
                 return None
@@ -181,7 +191,7 @@ def record(fact: stripe_facts.Refund) -> Refund | None:
         refund = _row(topup, fact)
         if fault := _fault(topup, refund, fact):
             reason, explanation = fault
-            parking.park(
+            unmatched_events.park(
                 subject="refund", stripe_id=fact.stripe_id, reason=reason, explanation=explanation, topup=topup
             )
             return None
@@ -202,7 +212,7 @@ def record(fact: stripe_facts.Refund) -> Refund | None:
     return refund
 
 
-def _record_new(topup: TopUp, fact: stripe_facts.Refund) -> Refund:
+def _record_new(topup: TopUp, fact: stripe_mapping.Refund) -> Refund:
     """Take over a refund that was made in Stripe's dashboard."""
     refund = Refund(
         topup=topup,
@@ -218,11 +228,11 @@ def _record_new(topup: TopUp, fact: stripe_facts.Refund) -> Refund:
     if refund.has_our_money:
         claw_backs.take(topup, refund)
         if claw_backs.returned_cents(topup) > topup.amount_cents:
-            parking.park_too_much(topup, subject="refund", stripe_id=fact.stripe_id)
+            unmatched_events.park_too_much(topup, subject="refund", stripe_id=fact.stripe_id)
     return refund
 
 
-def _row(topup: TopUp, fact: stripe_facts.Refund) -> Refund | None:
+def _row(topup: TopUp, fact: stripe_mapping.Refund) -> Refund | None:
     known = topup.refunds.filter(stripe_id=fact.stripe_id).first()
     if known is not None or not fact.refund_id:
         return known
@@ -233,7 +243,7 @@ def _row(topup: TopUp, fact: stripe_facts.Refund) -> Refund | None:
         return None
 
 
-def _fault(topup: TopUp, refund: Refund | None, fact: stripe_facts.Refund) -> tuple[str, str] | None:
+def _fault(topup: TopUp, refund: Refund | None, fact: stripe_mapping.Refund) -> tuple[str, str] | None:
     if fact.currency.lower() != topup.currency:
         return "wrong_currency", f"Refunded in {fact.currency}, paid in {topup.currency}."
     if refund is not None and refund.amount_cents != fact.amount_cents:
@@ -272,7 +282,7 @@ def _ask(refund: Refund) -> Refund:
             _give_up(refund)
             raise UpstreamFailed(REFUSED) from error
     else:
-        record(stripe_facts.refund(made))
+        record(stripe_mapping.refund(made))
     refund.refresh_from_db()
     return refund
 
@@ -285,7 +295,7 @@ def _find(refund: Refund) -> bool:
         # It does not know the payment, so no refund of it either.
         return False
     for made in made_refunds:
-        fact = stripe_facts.refund(made)
+        fact = stripe_mapping.refund(made)
         if fact.refund_id == str(refund.pk):
             record(fact)
             return True

@@ -13,7 +13,7 @@ from accounts import connections
 from accounts.models import Organization, Role
 from billing import stripe_api
 from billing.payments import Customer, TopUp
-from billing.stripe_facts import REFUND_KEY, TOPUP_KEY
+from billing.stripe_mapping import REFUND_KEY, TOPUP_KEY
 
 PRODUCT_NAME = "Voxsite credit"
 PAGE_COUNT = 100

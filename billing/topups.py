@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts.errors import InvalidField, UpstreamFailed, VoxsiteError
 from accounts.models import Organization, User
-from billing import ledger, money, parking, pricing, stripe_api, stripe_calls, stripe_facts
+from billing import ledger, money, pricing, stripe_api, stripe_calls, stripe_mapping, unmatched_events
 from billing.models import EntryKind
 from billing.payments import SENTENCE_LENGTH, AutomaticTopUp, ReplacedCard, SavedCard, TopUp, TopUpState
 
@@ -116,7 +116,7 @@ def begin(
 # --- Fulfilling ------------------------------------------------------------------------------------------------------
 
 
-def fulfil(payment: stripe_facts.Payment) -> TopUp | None:
+def fulfil(payment: stripe_mapping.Payment) -> TopUp | None:
     """Credit a payment and its bonus, once. Returns the row as it is now, or None if the payment is nobody's.
 
     Does nothing about what is not paid, except to note that it is on its way. What is paid but does not fit its row
@@ -147,13 +147,13 @@ def fulfil(payment: stripe_facts.Payment) -> TopUp | None:
     return topup
 
 
-def fail(payment: stripe_facts.Payment, *, failure: str = BANK_DECLINED) -> None:
+def fail(payment: stripe_mapping.Payment, *, failure: str = BANK_DECLINED) -> None:
     """End the top-up of a payment that the bank refused in the end; one that ended before stays as it is."""
     if topup := find(payment.topup_id):
         end(topup, state=TopUpState.FAILED, failure=failure)
 
 
-def expire(payment: stripe_facts.Payment) -> None:
+def expire(payment: stripe_mapping.Payment) -> None:
     """End the top-up of a checkout that nobody paid in time; one that ended before stays as it is."""
     if topup := find(payment.topup_id):
         end(topup, state=TopUpState.EXPIRED, failure=NOT_PAID)
@@ -169,7 +169,7 @@ def end(topup: TopUp, *, state: TopUpState, failure: str = "") -> TopUp:
     return locked
 
 
-def keep_charge(charge: stripe_facts.Charge) -> None:
+def keep_charge(charge: stripe_mapping.Charge) -> None:
     """Keep the receipt of a payment, and the card if the payer asked for it. A charge that is not ours is ignored."""
     with transaction.atomic():
         topup = _locked(charge.topup_id)
@@ -177,7 +177,7 @@ def keep_charge(charge: stripe_facts.Charge) -> None:
             _keep_papers(topup, charge.papers, card=charge.card)
 
 
-def keep_invoice(invoice: stripe_facts.Invoice) -> None:
+def keep_invoice(invoice: stripe_mapping.Invoice) -> None:
     """Keep the addresses of a payment's invoice once it is paid. An invoice that is not ours is ignored."""
     # The page of one that is still open asks for money, a second time.
     if not invoice.is_paid:
@@ -247,7 +247,7 @@ def look(topup: TopUp) -> str:
     except stripe_api.StripeMissing:
         end(topup, state=TopUpState.FAILED, failure=NOT_PAID)
         return ""
-    payment = stripe_facts.payment_of_checkout(session)
+    payment = stripe_mapping.payment_of_checkout(session)
     if payment.is_paid or payment.is_processing:
         fulfil(payment)
     elif payment.is_closed:
@@ -287,7 +287,7 @@ def _locked(topup_id: str) -> TopUp | None:
 # --- Inside the lock -------------------------------------------------------------------------------------------------
 
 
-def _fault(topup: TopUp, payment: stripe_facts.Payment) -> tuple[str, str] | None:
+def _fault(topup: TopUp, payment: stripe_mapping.Payment) -> tuple[str, str] | None:
     """Return (reason, explanation) if the payment is not the one that the row asks for."""
     if payment.currency.lower() != topup.currency:
         return "wrong_currency", f"Paid in {payment.currency or 'no currency'}, asked for {topup.currency}."
@@ -302,8 +302,8 @@ def _fault(topup: TopUp, payment: stripe_facts.Payment) -> tuple[str, str] | Non
     return None
 
 
-def _park(payment: stripe_facts.Payment, *, reason: str, explanation: str, topup: TopUp | None = None) -> None:
-    parking.park(
+def _park(payment: stripe_mapping.Payment, *, reason: str, explanation: str, topup: TopUp | None = None) -> None:
+    unmatched_events.park(
         subject=payment.subject,
         stripe_id=payment.stripe_id,
         reason=reason,
@@ -352,13 +352,13 @@ def _end(topup: TopUp, *, state: TopUpState, failure: str = "") -> None:
     topup.save(update_fields=["state", "failure", "ended_at"])
 
 
-def _keep_names(topup: TopUp, payment: stripe_facts.Payment) -> None:
+def _keep_names(topup: TopUp, payment: stripe_mapping.Payment) -> None:
     topup.checkout_session_id = topup.checkout_session_id or payment.checkout_session_id
     topup.payment_intent_id = topup.payment_intent_id or payment.payment_intent_id
     topup.save(update_fields=["checkout_session_id", "payment_intent_id"])
 
 
-def _keep_papers(topup: TopUp, papers: stripe_facts.Papers, *, card: stripe_facts.Card | None) -> None:
+def _keep_papers(topup: TopUp, papers: stripe_mapping.Papers, *, card: stripe_mapping.Card | None) -> None:
     topup.receipt_url = papers.receipt_url or topup.receipt_url
     topup.invoice_url = papers.invoice_url or topup.invoice_url
     topup.invoice_pdf_url = papers.invoice_pdf_url or topup.invoice_pdf_url
@@ -370,7 +370,7 @@ def _keep_papers(topup: TopUp, papers: stripe_facts.Papers, *, card: stripe_fact
         topup.save(update_fields=["save_card"])
 
 
-def _save_card(organization: Organization, card: stripe_facts.Card) -> None:
+def _save_card(organization: Organization, card: stripe_mapping.Card) -> None:
     """Keep a card in the place of the one before, which the clock then has Stripe forget: here nobody may ask it."""
     before = SavedCard.objects.select_for_update().filter(organization=organization).first()
     SavedCard.objects.update_or_create(

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from billing import api
-from billing.pages import home, ledger, payments, settings, usage
+from billing.pages import home, ledger, settings, top_ups, usage
 
 app_name = "billing"
 urlpatterns = [
@@ -11,13 +11,13 @@ urlpatterns = [
     path("ledger/", ledger.ledger, name="ledger"),
     path("ledger.csv", ledger.ledger_csv, name="ledger-csv"),
     path("usage/", usage.usage, name="usage"),
-    path("top-up/", payments.top_up, name="top-up"),
-    path("top-up/<uuid:topup_id>/success/", payments.success, name="top-up-success"),
-    path("top-up/<uuid:topup_id>/cancelled/", payments.cancelled, name="top-up-cancelled"),
-    path("top-up/<uuid:topup_id>/pay/", payments.pay, name="top-up-pay"),
-    path("top-up/<uuid:topup_id>/cancel/", payments.cancel, name="top-up-cancel"),
-    path("payments/", payments.history, name="payments"),
-    path("payments/<uuid:topup_id>/refund/", payments.refund, name="refund"),
+    path("top-up/", top_ups.top_up, name="top-up"),
+    path("top-up/<uuid:topup_id>/success/", top_ups.success, name="top-up-success"),
+    path("top-up/<uuid:topup_id>/cancelled/", top_ups.cancelled, name="top-up-cancelled"),
+    path("top-up/<uuid:topup_id>/pay/", top_ups.pay, name="top-up-pay"),
+    path("top-up/<uuid:topup_id>/cancel/", top_ups.cancel, name="top-up-cancel"),
+    path("payments/", top_ups.history, name="payments"),
+    path("payments/<uuid:topup_id>/refund/", top_ups.refund, name="refund"),
     path("settings/", settings.settings, name="settings"),
     path("settings/automatic/", settings.automatic, name="automatic"),
     path("settings/automatic/off/", settings.automatic_off, name="automatic-off"),

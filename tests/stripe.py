@@ -14,8 +14,8 @@ from typing import Any
 
 from django.test import Client
 
-from billing.sandbox import courier, invoices, payments
-from billing.sandbox.payments import Outcome
+from billing.sandbox import invoices, payment_actions, webhook_sender
+from billing.sandbox.payment_actions import Outcome
 from billing.sandbox.store import State, Store
 
 
@@ -47,27 +47,27 @@ class StripeSandbox:
     def pay(self, session_id: str, outcome: str = "paid", *, save_card: bool = False) -> dict[str, Any]:
         """Let the payer act: "paid", "declined" (stays open), "later_paid" or "later_failed" (then `settle`)."""
         with self.store.change() as state:
-            return payments.pay_session(state, session_id, outcome=Outcome(outcome), save_card=save_card)
+            return payment_actions.pay_session(state, session_id, outcome=Outcome(outcome), save_card=save_card)
 
     def settle(self, session_id: str, *, is_paid: bool = True) -> dict[str, Any]:
         """Let the slow bank answer."""
         with self.store.change() as state:
-            return payments.settle_session(state, session_id, is_paid=is_paid)
+            return payment_actions.settle_session(state, session_id, is_paid=is_paid)
 
     def expire(self, session_id: str) -> dict[str, Any]:
         with self.store.change() as state:
-            return payments.expire_session(state, state.get(session_id))
+            return payment_actions.expire_session(state, state.get(session_id))
 
     def card_will(self, payment_method_id: str, outcome: str) -> None:
         """Choose what a saved card does: "paid", "declined" or "asks_owner"."""
         with self.store.change() as state:
-            payments.card_will(state, payment_method_id, outcome=Outcome(outcome))
+            payment_actions.card_will(state, payment_method_id, outcome=Outcome(outcome))
 
     def refund(self, payment_intent_id: str, amount: int | None = None) -> dict[str, Any]:
         """Refund from Stripe's dashboard: not asked for by the product."""
         with self.store.change() as state:
             charge = state.get(state.get(payment_intent_id)["latest_charge"])
-            return payments.refund(state, charge, amount=amount, fields={})
+            return payment_actions.refund(state, charge, amount=amount, fields={})
 
     def refunds_are_slow(self) -> None:
         """Let refunds begin as "pending"; then `finish_refund` or `fail_refund`."""
@@ -75,22 +75,22 @@ class StripeSandbox:
 
     def finish_refund(self, refund_id: str) -> dict[str, Any]:
         with self.store.change() as state:
-            return payments.finish_refund(state, refund_id)
+            return payment_actions.finish_refund(state, refund_id)
 
     def fail_refund(self, refund_id: str) -> dict[str, Any]:
         with self.store.change() as state:
-            return payments.fail_refund(state, refund_id)
+            return payment_actions.fail_refund(state, refund_id)
 
     def dispute(self, payment_intent_id: str, amount: int | None = None, *, is_inquiry: bool = False) -> dict[str, Any]:
         """Open a dispute: charge.dispute.created and, unless it is an inquiry, funds_withdrawn."""
         with self.store.change() as state:
             charge_id = state.get(payment_intent_id)["latest_charge"]
-            return payments.open_dispute(state, charge_id, amount=amount, is_inquiry=is_inquiry)
+            return payment_actions.open_dispute(state, charge_id, amount=amount, is_inquiry=is_inquiry)
 
     def close_dispute(self, dispute_id: str, *, is_won: bool) -> dict[str, Any]:
         """Won: funds_reinstated and closed. Lost: closed."""
         with self.store.change() as state:
-            return payments.close_dispute(state, dispute_id, is_won=is_won)
+            return payment_actions.close_dispute(state, dispute_id, is_won=is_won)
 
     def pay_invoice(self, invoice_id: str) -> dict[str, Any]:
         """Pay an open invoice on its own page."""
@@ -102,7 +102,7 @@ class StripeSandbox:
     def waiting(self) -> list[dict[str, Any]]:
         """Return the events that were not delivered yet, in the order in which they happened."""
         with self.store.change() as state:
-            return [delivery.event for delivery in courier.waiting(state, until=float("inf"))]
+            return [delivery.event for delivery in webhook_sender.waiting(state, until=float("inf"))]
 
     def deliver(
         self, *, only: str = "", drop: str = "", times: int = 1, order: str = "", seed: int = 0
@@ -113,7 +113,7 @@ class StripeSandbox:
         often each comes. order: "" (as it happened), "reversed" or "shuffled" (by the seed).
         """
         with self.store.change() as state:
-            deliveries = courier.waiting(state, until=float("inf"))
+            deliveries = webhook_sender.waiting(state, until=float("inf"))
         deliveries = [delivery for delivery in deliveries if delivery.event["type"].startswith(only)] * times
         if order == "reversed":
             deliveries.reverse()
@@ -124,14 +124,14 @@ class StripeSandbox:
             is_dropped = bool(drop) and delivery.event["type"].startswith(drop)
             status = 200 if is_dropped else self.post(delivery.event)
             with self.store.change() as state:
-                courier.mark(state, delivery, status=status)
+                webhook_sender.mark(state, delivery, status=status)
             if not is_dropped:
                 answers.append((delivery.event["type"], status))
         return answers
 
     def post(self, event: dict[str, Any], *, secret: str = "", signed_at: float | None = None) -> int:
         """Send an event to the endpoint, perhaps wrongly signed or long ago; return the HTTP status."""
-        body, headers = courier.signed(event, now=signed_at, secret=secret)
+        body, headers = webhook_sender.signed(event, now=signed_at, secret=secret)
         response = self.client.post("/stripe/webhook", body, content_type="application/json", headers=headers)
         return response.status_code
 

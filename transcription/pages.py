@@ -20,8 +20,7 @@ from accounts.errors import Conflict, NotFound, VoxsiteError
 from accounts.gate import limits
 from accounts.models import Organization, Role, User
 from accounts.page import page
-from billing import money, statements, tariff
-from billing.pages import remedies
+from billing import money, next_step, statements, tariff
 from transcription import answers, jobs
 from transcription import media as recordings
 from transcription.forms import AskForm, UploadForm
@@ -108,7 +107,7 @@ def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, may_pay: bool) -
         return JsonResponse({"message": message, "may_retry": True}, status=400)
     outcome = outcomes[0]
     if outcome.job is None:
-        way = remedies.remedy(outcome.error)
+        way = next_step.remedy(outcome.error)
         return JsonResponse(
             {
                 "message": outcome.error.message,

@@ -11,12 +11,12 @@ from django.conf import settings
 
 from billing import tariff
 from transcription.speech import registry
+from transcription.speech.capabilities import Offer
 from transcription.speech.diarizers import service
 from transcription.speech.diarizers.base import Diarizer
 from transcription.speech.engines import protocol, remote, whisper_languages
-from transcription.speech.engines.exchange import Exchange
+from transcription.speech.engines.client import Exchange
 from transcription.speech.engines.remote import RemoteEngine
-from transcription.speech.offers import Offer
 
 # The recogniser that works on a fresh machine, without any download. English only.
 FALLBACK_ENGINE = "pocketsphinx"

@@ -29,11 +29,11 @@ from accounts.errors import (  # noqa: E402
     VoxsiteError,
 )
 from accounts.gate import authentication, limits  # noqa: E402
-from accounts.gate.native_errors import native_error  # noqa: E402
+from accounts.gate.native import native_error  # noqa: E402
 from accounts.gate.request_ids import request_id_for  # noqa: E402
 from apex import wire as apex_wire  # noqa: E402
+from voxsite.async_only_handler import LeanLane  # noqa: E402
 from voxsite.body_guard import OPEN_BYTES, BodyGuard, Objection, Receive, Scope, Send  # noqa: E402
-from voxsite.lean_lane import LeanLane  # noqa: E402
 
 SPARE_BYTES = 1024**3
 APEX_PREFIX = "/v1/apex/"

@@ -13,19 +13,19 @@ class ApexAssistant:
     """
 
     def is_ready(self) -> bool:
-        from apex import proxy
+        from apex import service
 
-        return proxy.is_configured()
+        return service.is_configured()
 
     def most_micros(self, body: dict[str, Any]) -> int:
-        from apex import proxy
+        from apex import service
 
-        return proxy.most_micros(body)
+        return service.most_micros(body)
 
     def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
-        from apex import proxy
+        from apex import service
 
-        done = proxy.complete_and_wait(organization, body=body, idempotency_key=idempotency_key)
+        done = service.complete_and_wait(organization, body=body, idempotency_key=idempotency_key)
         usage = done.usage
         return Reply(
             text=done.text,

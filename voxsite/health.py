@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import connections
-from accounts.gate.native_errors import NativeGateView
+from accounts.gate.native import NativeGateView
 from transcription.speech.engines import remote
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from accounts.models import ApiKey, Role
 from accounts.page import open_page, page, show_missing
 from apex import catalogue
 from billing import money, statements, tariff
-from billing.pages.notes import money_notes
+from billing.pages.banners import money_notes
 from transcription.models import Job
-from voxsite import api_reference, kept_mail
+from voxsite import api_reference, mail_folder
 
 RECENT_JOBS = 5
 PLACEHOLDER_KEY = "YOUR_API_KEY"
@@ -118,12 +118,12 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def dev_mail(request: HttpRequest) -> HttpResponse:
-    return render(request, "site/mail_list.html", {"mails": kept_mail.newest()})
+    return render(request, "site/mail_list.html", {"mails": mail_folder.newest()})
 
 
 @require_safe
 def dev_mail_message(request: HttpRequest, name: str) -> HttpResponse:
-    mails = kept_mail.of_file(name)
+    mails = mail_folder.of_file(name)
     if not mails:
         raise Http404
     return render(request, "site/mail.html", {"mails": mails})

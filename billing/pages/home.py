@@ -10,11 +10,11 @@ from django.views.decorators.http import require_safe
 from accounts.access import membership_for
 from accounts.models import Role
 from accounts.page import page
-from billing import automatic, book, money, payments, statements, tariff
+from billing import automatic, ledger_reader, money, payments, statements, tariff
 from billing.forms import TopUpForm
+from billing.pages.banners import money_notes
 from billing.pages.ledger import entry_rows
-from billing.pages.notes import money_notes
-from billing.pages.payments import payment_rows, product_cards
+from billing.pages.top_ups import payment_rows, product_cards
 
 RECENT_ENTRIES = 8
 RECENT_PAYMENTS = 5
@@ -44,6 +44,6 @@ def billing(request: HttpRequest) -> HttpResponse:
             "automatic": automatic.settings_of(organization),
             "card": payments.SavedCard.objects.of(organization).first(),
             "payments": payment_rows(organization, limit=RECENT_PAYMENTS),
-            "entries": entry_rows(organization, book.entries(organization, limit=RECENT_ENTRIES)),
+            "entries": entry_rows(organization, ledger_reader.entries(organization, limit=RECENT_ENTRIES)),
         }
     return render(request, "billing/billing.html", context)

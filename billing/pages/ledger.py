@@ -14,7 +14,7 @@ from accounts import connections
 from accounts.access import require_role
 from accounts.models import Organization, Role
 from accounts.page import page
-from billing import book, usage
+from billing import ledger_reader, usage
 from billing.forms import CursorForm, LedgerForm
 from billing.models import Entry, EntryKind
 
@@ -42,7 +42,7 @@ def ledger(request: HttpRequest) -> HttpResponse:
     cursor = CursorForm(request.GET)
     before = cursor.cleaned_data["before"] if cursor.is_valid() else None
     # A filter that cannot be understood shows nothing beside its error: never lines that were not asked for.
-    rows = book.entries(organization, limit=PAGE_ROWS + 1, before=before, only=form.filter) if is_valid else []
+    rows = ledger_reader.entries(organization, limit=PAGE_ROWS + 1, before=before, only=form.filter) if is_valid else []
     return render(
         request,
         "billing/ledger.html",
@@ -66,7 +66,7 @@ def ledger_csv(request: HttpRequest) -> HttpResponseBase:
     form = LedgerForm(request.GET, organization=organization)
     if not form.is_valid():
         return ledger(request)
-    lines = _asynchronously(book.csv_lines(organization, only=form.filter))
+    lines = _asynchronously(ledger_reader.csv_lines(organization, only=form.filter))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     part = "-part" if form.query else ""
     name = f"voxsite-ledger{part}-{timezone.now():%Y-%m-%d}.csv"

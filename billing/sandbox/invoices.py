@@ -7,9 +7,9 @@ refuses what would have Stripe do so (`auto_advance`).
 
 from typing import Any
 
-from billing.sandbox import payments, shapes
+from billing.sandbox import payment_actions, shapes
 from billing.sandbox.parameters import COMMON, Refusal, flag, metadata_of, only, payable, whole
-from billing.sandbox.payments import Impossible, tell
+from billing.sandbox.payment_actions import Impossible, tell
 from billing.sandbox.store import State, Thing
 
 INVOICE = COMMON | {
@@ -81,7 +81,7 @@ def finalize(state: State, params: Thing, *, thing_id: str) -> Thing:
     invoice["ending_balance"] = customer["balance"] = min(0, invoice["total"] + balance)
     state.put(customer)
     invoice["customer_tax_ids"] = customer.get("_tax_ids", [])
-    invoice |= {"status": "open", **payments.papers_of(thing_id)}
+    invoice |= {"status": "open", **payment_actions.papers_of(thing_id)}
     invoice["status_transitions"]["finalized_at"] = state.now
     tell(state, "invoice.finalized", state.put(invoice))
     if invoice["amount_due"] == 0:
@@ -136,7 +136,7 @@ def pay_on_its_page(state: State, invoice_id: str) -> Thing:
             state.new_id("pm"), now=state.now, customer_id=None, is_card=True, redisplay="unspecified"
         )
     )
-    payments.succeed(state, intent, method=method)
+    payment_actions.succeed(state, intent, method=method)
     default |= {"status": "paid", "amount_paid": intent["amount"]}
     default["status_transitions"]["paid_at"] = state.now
     return _credit(state, invoice, amount=intent["amount"])

@@ -11,8 +11,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.page import open_page
-from billing.sandbox import courier, payments, rounds, transport
-from billing.sandbox.payments import Impossible, Outcome
+from billing.sandbox import background_thread, payment_actions, transport, webhook_sender
+from billing.sandbox.payment_actions import Impossible, Outcome
 from billing.sandbox.store import Missing, State, Store, Thing
 
 SHOWN = 20
@@ -29,7 +29,7 @@ def sandbox_page(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRes
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not (settings.DEVELOPMENT and settings.STRIPE_SANDBOX):
             raise Http404
-        rounds.wake()
+        background_thread.wake()
         try:
             return view(request, *args, **kwargs)
         except Missing as error:
@@ -47,22 +47,22 @@ def pay(request: HttpRequest, session_id: str) -> HttpResponse:
     """Show the amount and the buttons; afterwards send the payer to where the product wants them."""
     note = ""
     with _store().change() as state:
-        session = payments.expire_if_late(state, state.get(session_id, kind="checkout.session"))
+        session = payment_actions.expire_if_late(state, state.get(session_id, kind="checkout.session"))
         if request.method == "POST" and session["status"] == "open":
             outcome = _choice(request.POST.get("outcome", ""), PAY_OUTCOMES)
             is_saved = "save_card" in request.POST
             tax_id = request.POST.get("tax_id", "")[:40]
-            session = payments.pay_session(state, session_id, outcome=outcome, save_card=is_saved, tax_id=tax_id)
+            session = payment_actions.pay_session(state, session_id, outcome=outcome, save_card=is_saved, tax_id=tax_id)
             note = DECLINED_NOTE if outcome == Outcome.DECLINED else ""
     if request.method == "POST" and session["status"] == "complete":
-        rounds.wake()
+        background_thread.wake()
         return redirect(session["success_url"].replace("{CHECKOUT_SESSION_ID}", session_id))
     context = {
         "session": session,
         "lines": session["line_items"]["data"],
         "note": note,
         "saves_always": bool(session["_wishes"]["setup_future_usage"]),
-        "may_save": payments.offers_to_save(session),
+        "may_save": payment_actions.offers_to_save(session),
         "asks_tax_id": (session["tax_id_collection"] or {}).get("enabled", False),
     }
     return render(request, "sandbox/pay.html", context)
@@ -97,7 +97,7 @@ def control(request: HttpRequest) -> HttpResponse:
             ],
             "deliveries": _deliveries(state),
             "knobs": {name: state.knob(name) for name in (*SWITCHES, "late", "order", "failure")},
-            "orders": courier.ORDERS,
+            "orders": webhook_sender.ORDERS,
             "failures": ("", *transport.FAILURES),
             "card_outcomes": (Outcome.PAID, Outcome.DECLINED, Outcome.ASKS_OWNER),
         }
@@ -112,26 +112,26 @@ def turn_knobs(request: HttpRequest) -> HttpResponse:
         for name in SWITCHES:
             state.turn(name, "on" if name in request.POST else "")
         state.turn("late", late if late.isdecimal() else "")
-        state.turn("order", _choice(request.POST.get("order", ""), courier.ORDERS))
+        state.turn("order", _choice(request.POST.get("order", ""), webhook_sender.ORDERS))
         state.turn("failure", _choice(request.POST.get("failure", ""), ("", *transport.FAILURES)))
     return redirect("sandbox:control")
 
 
 ACTS: dict[str, Callable[[State, str], Any]] = {
-    "refund": lambda state, charge_id: payments.refund(
+    "refund": lambda state, charge_id: payment_actions.refund(
         state, state.get(charge_id, kind="charge"), amount=None, fields={}
     ),
-    "finish-refund": payments.finish_refund,
-    "fail-refund": payments.fail_refund,
-    "dispute": payments.open_dispute,
-    "inquire": lambda state, charge_id: payments.open_dispute(state, charge_id, is_inquiry=True),
-    "win": lambda state, dispute_id: payments.close_dispute(state, dispute_id, is_won=True),
-    "lose": lambda state, dispute_id: payments.close_dispute(state, dispute_id, is_won=False),
-    "bank-pays": lambda state, session_id: payments.settle_session(state, session_id, is_paid=True),
-    "bank-refuses": lambda state, session_id: payments.settle_session(state, session_id, is_paid=False),
+    "finish-refund": payment_actions.finish_refund,
+    "fail-refund": payment_actions.fail_refund,
+    "dispute": payment_actions.open_dispute,
+    "inquire": lambda state, charge_id: payment_actions.open_dispute(state, charge_id, is_inquiry=True),
+    "win": lambda state, dispute_id: payment_actions.close_dispute(state, dispute_id, is_won=True),
+    "lose": lambda state, dispute_id: payment_actions.close_dispute(state, dispute_id, is_won=False),
+    "bank-pays": lambda state, session_id: payment_actions.settle_session(state, session_id, is_paid=True),
+    "bank-refuses": lambda state, session_id: payment_actions.settle_session(state, session_id, is_paid=False),
     **{
         f"card-{outcome}": (
-            lambda state, method_id, outcome=outcome: payments.card_will(state, method_id, outcome=outcome)
+            lambda state, method_id, outcome=outcome: payment_actions.card_will(state, method_id, outcome=outcome)
         )
         for outcome in (Outcome.PAID, Outcome.DECLINED, Outcome.ASKS_OWNER)
     },
@@ -149,7 +149,7 @@ def do(request: HttpRequest, thing_id: str, act: str) -> HttpResponse:
             ACTS[act](state, thing_id)
     except Impossible as error:
         messages.error(request, str(error))
-    rounds.wake()
+    background_thread.wake()
     return redirect("sandbox:control")
 
 

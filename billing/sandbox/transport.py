@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import stripe
 from django.conf import settings
 
-from billing.sandbox import answers, form, parameters, rounds
+from billing.sandbox import background_thread, form_encoding, parameters, routes
 from billing.sandbox.store import State, Store
 
 LONGEST_KEY = 255
@@ -43,7 +43,7 @@ class SandboxTransport(stripe.HTTPClient):
         if failure == ERROR:
             return _as_answer(500, {"error": {"type": "api_error", "message": "An unknown error occurred"}}, "req_none")
         answer = _answered(store, method, url, dict(headers or {}), post_data)
-        rounds.wake()
+        background_thread.wake()
         if failure == ANSWER_LOST:
             raise _no_answer(failure)
         return answer
@@ -54,7 +54,7 @@ class SandboxTransport(stripe.HTTPClient):
 
 def _answered(store: Store, method: str, url: str, headers: dict[str, str], post_data: Any) -> Answer:
     parts = urlsplit(url)
-    params = form.decode(parts.query) | form.decode(post_data or "")
+    params = form_encoding.decode(parts.query) | form_encoding.decode(post_data or "")
     key = headers.get("Idempotency-Key", "") if method.upper() == "POST" else ""
     fingerprint = hashlib.sha256(json.dumps([parts.path, params], sort_keys=True).encode()).hexdigest()
     try:
@@ -65,7 +65,7 @@ def _answered(store: Store, method: str, url: str, headers: dict[str, str], post
             earlier = _earlier(state, key, fingerprint)
             if earlier:
                 return earlier
-            status, body = answers.answer(state, method.upper(), parts.path, params)
+            status, body = routes.answer(state, method.upper(), parts.path, params)
             text = json.dumps(body)
             if key:
                 state.keep_answer(key, fingerprint=fingerprint, status=status, body=text)

@@ -10,9 +10,9 @@ from django.utils import timezone
 from accounts import api_keys
 from accounts.errors import BadRequest, NotConfigured, PaymentRequired, RateLimited
 from apex import catalogue, completions
-from apex.meter import Measure, Source, Usage
 from apex.models import Completion, State
-from apex.orders import Kept, Order, Outcome
+from apex.types import Kept, Order, Outcome
+from apex.usage_meter import Measure, Source, Usage
 from billing import ledger
 from billing.models import Entry, Hold, HoldState, Wallet
 

@@ -4,7 +4,7 @@ import pytest
 
 from accounts.errors import BadRequest, InvalidField, MissingField, RateLimited
 from apex import wire
-from apex.meter import Usage
+from apex.usage_meter import Usage
 
 MODELS = {"apex-latest": 65_536, "small": 100}
 MESSAGES = [{"role": "user", "content": "Hello"}]

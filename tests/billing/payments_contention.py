@@ -26,7 +26,7 @@ def deliveries(organization: Any, worker: int) -> Counter[str]:
 
 def arrivals(organization: Any, worker: int) -> Counter[str]:
     """Hear of the payment by the webhook, by other events about it, and by the success page, at once."""
-    from billing import stripe_facts, topups
+    from billing import stripe_mapping, topups
     from billing.payments import TopUp
     from tests.billing.stripe_objects import deliver, event_of, intent_of, session_of
 
@@ -38,7 +38,7 @@ def arrivals(organization: Any, worker: int) -> Counter[str]:
         elif worker % 3 == 1:
             seen[str(deliver(event_of("payment_intent.succeeded", intent_of(topup))))] += 1
         else:
-            fulfilled = topups.fulfil(stripe_facts.payment_of_checkout(session_of(topup)))
+            fulfilled = topups.fulfil(stripe_mapping.payment_of_checkout(session_of(topup)))
             seen["paid" if fulfilled and fulfilled.is_paid else "not paid"] += 1
     return seen
 

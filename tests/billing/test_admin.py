@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Organization, User
-from billing import ledger, parking, stripe_facts, topups
+from billing import ledger, stripe_mapping, topups, unmatched_events
 from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
 from billing.payments import AutomaticTopUp, Customer, Dispute, ParkedEvent, Refund, RefundState, TopUp
 from tests.billing.conftest import fund, money_of
@@ -22,7 +22,7 @@ MODELS = [Wallet, Entry, Hold, Freeze, TopUp, Refund, Dispute, ParkedEvent, Auto
 @pytest.fixture
 def paid(acme: Organization) -> TopUp:
     """$200, which brought $10."""
-    topup = topups.fulfil(stripe_facts.payment_of_checkout(session_of(make_topup(acme))))
+    topup = topups.fulfil(stripe_mapping.payment_of_checkout(session_of(make_topup(acme))))
     assert topup is not None
     return topup
 
@@ -32,7 +32,9 @@ def one_of_each(paid: TopUp, acme: Organization) -> None:
     ledger.reserve(acme, amount_micros=1, reference="job:1")
     tell("refund.created", refund_of(paid, 100))
     tell("charge.dispute.funds_withdrawn", dispute_of(paid, 100))
-    parking.park(subject="checkout", stripe_id="cs_1", reason="wrong_amount", explanation="Paid 1, asked for 2.")
+    unmatched_events.park(
+        subject="checkout", stripe_id="cs_1", reason="wrong_amount", explanation="Paid 1, asked for 2."
+    )
     AutomaticTopUp.objects.create(organization=acme)
     Customer.objects.create(organization=acme, stripe_id="cus_1")
 
@@ -211,7 +213,9 @@ def test_operator_lifts_the_freeze_of_a_lost_dispute_but_no_debt(
 
 
 def test_parked_event_is_seen_with_its_reason_and_marked_as_resolved(operator: Callable[..., Client], db: None) -> None:
-    parked = parking.park(subject="checkout", stripe_id="cs_1", reason="wrong_amount", explanation="Paid 1, not 2.")
+    parked = unmatched_events.park(
+        subject="checkout", stripe_id="cs_1", reason="wrong_amount", explanation="Paid 1, not 2."
+    )
     client = operator("view_parkedevent", "change_parkedevent")
     address = page("parkedevent_changelist")
     assert "Paid 1, not 2." in client.get(address).content.decode()
@@ -223,7 +227,9 @@ def test_parked_event_is_seen_with_its_reason_and_marked_as_resolved(operator: C
 
 
 def test_parked_event_is_not_resolved_without_permission(operator: Callable[..., Client], db: None) -> None:
-    parked = parking.park(subject="checkout", stripe_id="cs_1", reason="wrong_amount", explanation="Paid 1, not 2.")
+    parked = unmatched_events.park(
+        subject="checkout", stripe_id="cs_1", reason="wrong_amount", explanation="Paid 1, not 2."
+    )
     operator("view_parkedevent").post(
         page("parkedevent_changelist"), {"action": "resolve", "_selected_action": [parked.pk]}
     )

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.models import Organization, User
-from billing import automatic, cards, duties, ledger, notices, topups
+from billing import automatic, cards, ledger, notices, periodic, topups
 from billing.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
 from tests.billing.conftest import fund, money_of
 from tests.billing.paying import pay
@@ -256,13 +256,13 @@ def test_mail_of_a_clock_that_died_is_sent_by_the_next(
 
 def test_charging_waits_for_no_mail_server(stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, card: str) -> None:
     stripe_sandbox.card_will(card, "declined")
-    duties.top_up_automatically()
+    periodic.top_up_automatically()
     assert states() == [TopUpState.FAILED]
     assert mail.outbox == []
-    duties.tell_of_automatic_topups()
+    periodic.tell_of_automatic_topups()
     assert len(mail.outbox) == 1
     # Each duty of the clock has a thread of its own.
-    assert {duties.top_up_automatically, duties.tell_of_automatic_topups} <= {duty for _, duty in duties.DUTIES}
+    assert {periodic.top_up_automatically, periodic.tell_of_automatic_topups} <= {duty for _, duty in periodic.DUTIES}
 
 
 # --- A dead Stripe ---------------------------------------------------------------------------------------------------

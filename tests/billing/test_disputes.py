@@ -2,7 +2,7 @@ import pytest
 
 from accounts.errors import PaymentRequired
 from accounts.models import Organization
-from billing import ledger, stripe_facts, topups
+from billing import ledger, stripe_mapping, topups
 from billing.models import Entry, EntryKind, Wallet
 from billing.payments import Dispute, ParkedEvent, TopUp
 from tests.billing.conftest import fund, money_of
@@ -15,7 +15,7 @@ REINSTATED = "charge.dispute.funds_reinstated"
 @pytest.fixture
 def paid(acme: Organization) -> TopUp:
     """$200, which brought $10."""
-    topup = topups.fulfil(stripe_facts.payment_of_checkout(session_of(make_topup(acme))))
+    topup = topups.fulfil(stripe_mapping.payment_of_checkout(session_of(make_topup(acme))))
     assert topup is not None
     return topup
 
@@ -84,7 +84,7 @@ def test_lost_dispute_stays(paid: TopUp, acme: Organization) -> None:
 
 
 def test_two_disputes_freeze_until_both_are_reinstated(paid: TopUp, acme: Organization) -> None:
-    other = topups.fulfil(stripe_facts.payment_of_checkout(session_of(make_topup(acme, 1_000))))
+    other = topups.fulfil(stripe_mapping.payment_of_checkout(session_of(make_topup(acme, 1_000))))
     assert other is not None
     tell(WITHDRAWN, dispute_of(paid, 20_000))
     tell(WITHDRAWN, dispute_of(other, 1_000, stripe_id="dp_2"))

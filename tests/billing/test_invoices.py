@@ -13,13 +13,13 @@ from accounts.models import Organization, User
 from billing import (
     automatic,
     cards,
-    duties,
     invoices,
     ledger,
+    periodic,
     reconciliation,
     refunds,
     stripe_calls,
-    stripe_facts,
+    stripe_mapping,
     topups,
 )
 from billing.payments import AutomaticTopUp, Customer, ParkedEvent, SavedCard, TopUp, TopUpState
@@ -108,9 +108,9 @@ def test_automatic_topup_gets_a_paid_invoice(stripe_sandbox: StripeSandbox, paid
 
 
 def test_clock_makes_invoices_apart_from_charges(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
-    duties.invoice_automatic_topups()
+    periodic.invoice_automatic_topups()
     is_settled(stripe_sandbox, paid)
-    assert {duties.top_up_automatically, duties.invoice_automatic_topups} <= {duty for _, duty in duties.DUTIES}
+    assert {periodic.top_up_automatically, periodic.invoice_automatic_topups} <= {duty for _, duty in periodic.DUTIES}
 
 
 def test_stripe_never_collects_it(stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,11 +151,13 @@ def test_charge_that_a_webhook_told_of_gets_one_too(stripe_sandbox: StripeSandbo
 def test_tax_number_of_an_earlier_checkout_is_on_it(
     stripe_sandbox: StripeSandbox, acme: Organization, owner: User
 ) -> None:
-    from billing.sandbox import payments
+    from billing.sandbox import payment_actions
 
     checkout = topups.start_checkout(acme, amount_cents=500, person=owner, save_card=True, **ADDRESSES).topup
     with stripe_sandbox.state() as state:
-        payments.pay_session(state, checkout.checkout_session_id, outcome=payments.Outcome.PAID, tax_id="DE123456789")
+        payment_actions.pay_session(
+            state, checkout.checkout_session_id, outcome=payment_actions.Outcome.PAID, tax_id="DE123456789"
+        )
     stripe_sandbox.deliver()
     ledger.settle(ledger.reserve(acme, amount_micros=5_000_000, reference="job:1"), actual_micros=5_000_000)
     automatic.turn_on(acme, person=owner, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=50_000)
@@ -501,7 +503,7 @@ def test_one_that_fails_does_not_stop_the_others_and_stays_open_to_nobody(
     early = NOW - timedelta(hours=1)
     other = topups.begin(rival, amount_cents=20_000, person=None, is_automatic=True)
     # A payment that Stripe does not know: it answers that there is none.
-    topups.fulfil(stripe_facts.payment_of_intent(intent_of(other)))
+    topups.fulfil(stripe_mapping.payment_of_intent(intent_of(other)))
     TopUp.objects.filter(pk=other.pk).update(paid_at=early, invoice_due_at=early)
     assert invoices.make_due() == 2
     is_settled(stripe_sandbox, paid)

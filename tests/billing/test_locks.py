@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.errors import PaymentRequired
 from accounts.models import Organization, User
-from billing import automatic, ledger, refunds, stripe_facts, topups
+from billing import automatic, ledger, refunds, stripe_mapping, topups
 from billing.models import EntryKind
 from billing.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
 from tests.billing.conftest import fund, money_of
@@ -108,7 +108,7 @@ def test_charge_that_is_credited_and_another_that_begins_do_not_wait_for_each_ot
     topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
     other = Other(lambda: begin_another(wish))
     with meeting(other, at='UPDATE "billing_automatictopup"'):
-        topups.fulfil(stripe_facts.payment_of_intent(intent_of(topup)))
+        topups.fulfil(stripe_mapping.payment_of_intent(intent_of(topup)))
     assert other.end() is None
     assert list(TopUp.objects.values_list("state", flat=True)) == [TopUpState.PAID]
     assert ledger.wallet_of(acme).balance_micros == 210_000_000
@@ -120,7 +120,7 @@ def test_charge_that_is_declined_and_another_that_begins_do_not_wait_for_each_ot
     topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
     other = Other(lambda: begin_another(wish))
     with meeting(other, at='SELECT "billing_automatictopup"'):
-        automatic.note_failure(stripe_facts.payment_of_intent(intent_of(topup, status="requires_payment_method")))
+        automatic.note_failure(stripe_mapping.payment_of_intent(intent_of(topup, status="requires_payment_method")))
     assert other.end() is None
     assert list(TopUp.objects.values_list("state", flat=True)) == [TopUpState.FAILED]
     wish.refresh_from_db()
@@ -129,14 +129,14 @@ def test_charge_that_is_declined_and_another_that_begins_do_not_wait_for_each_ot
 
 def test_work_is_not_admitted_on_money_that_a_refund_is_about_to_take(acme: Organization) -> None:
     """$200 and $10 of bonus expired, then $210 came: all of it is free, so nothing expired need be given back."""
-    topup = topups.fulfil(stripe_facts.payment_of_checkout(session_of(make_topup(acme))))
+    topup = topups.fulfil(stripe_mapping.payment_of_checkout(session_of(make_topup(acme))))
     assert topup is not None
     wallet = ledger.wallet_of(acme)
     assert ledger.expire(acme, inactive_since=wallet.last_activity_at) is not None
     fund(acme, 210_000_000, reference="later")
     other = Other(lambda: ledger.reserve(acme, amount_micros=210_000_000, reference="job:1"))
     with meeting(other, at='SELECT "billing_entry"'):
-        refunds.record(stripe_facts.refund(refund_of(topup, 20_000)))
+        refunds.record(stripe_mapping.refund(refund_of(topup, 20_000)))
     with pytest.raises(PaymentRequired):
         other.end()
     assert money_of(acme) == (0, 0)

@@ -18,7 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from accounts.errors import Conflict, PaymentRequired
 from accounts.models import Organization, User
-from billing import disputes, ledger, money, reconciliation, refunds, returns, stripe_facts, topups
+from billing import disputes, ledger, money, reconciliation, refund_math, refunds, stripe_mapping, topups
 from billing.models import Entry, EntryKind, Hold, Wallet
 from billing.payments import Refund, TopUp, TopUpState
 from tests.billing.stripe_objects import dispute_of, intent_of, make_topup, refund_of, session_of
@@ -82,9 +82,9 @@ class PaymentsMachine(RuleBasedStateMachine):
     @rule(target=news, payment=payments, way=st.sampled_from(["session", "intent"]))
     def payment_is_told(self, payment: Payment, way: str) -> News:
         fact = (
-            stripe_facts.payment_of_checkout(session_of(payment.topup))
+            stripe_mapping.payment_of_checkout(session_of(payment.topup))
             if way == "session"
-            else stripe_facts.payment_of_intent(intent_of(payment.topup))
+            else stripe_mapping.payment_of_intent(intent_of(payment.topup))
         )
 
         def happened() -> None:
@@ -97,10 +97,10 @@ class PaymentsMachine(RuleBasedStateMachine):
         if bad in {"amount", "currency"}:
             # Parked, and credits nothing; a row that was not paid yet waits for an operator, or for the right payment.
             change = {"amount_total": 1} if bad == "amount" else {"currency": "eur"}
-            topups.fulfil(stripe_facts.payment_of_checkout(session_of(payment.topup, **change)))
+            topups.fulfil(stripe_mapping.payment_of_checkout(session_of(payment.topup, **change)))
             payment.is_parked = True
             return
-        fact = stripe_facts.payment_of_checkout(session_of(payment.topup, payment_status="unpaid"))
+        fact = stripe_mapping.payment_of_checkout(session_of(payment.topup, payment_status="unpaid"))
         {"expire": topups.expire, "fail": topups.fail, "unpaid": topups.fulfil}[bad](fact)
 
     # --- Money that goes back ----------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ class PaymentsMachine(RuleBasedStateMachine):
     def dispute(self, payment: Payment, share: int) -> News:
         """Of any part, also of what was refunded: banks know nothing of our refunds."""
         name, cents = f"dp_{next(numbers)}", max(1, payment.topup.amount_cents * share // 100)
-        fact = stripe_facts.dispute(dispute_of(payment.topup, cents, stripe_id=name))
+        fact = stripe_mapping.dispute(dispute_of(payment.topup, cents, stripe_id=name))
 
         def withdrawn() -> None:
             if name not in payment.ended:
@@ -255,7 +255,7 @@ class PaymentsMachine(RuleBasedStateMachine):
         lost = 0
         for payment in self.all_payments:
             mine = self._lost(payment)
-            wanted = returns.clawed_micros(
+            wanted = refund_math.clawed_micros(
                 paid_cents=payment.topup.amount_cents,
                 bonus_cents=payment.topup.bonus_cents,
                 returned_cents=sum(payment.told.values()),
@@ -304,7 +304,7 @@ class PaymentsMachine(RuleBasedStateMachine):
     def _refund_event(
         self, payment: Payment, stripe_id: str, cents: int, *, status: str, known_as: str = "", **changes: Any
     ) -> News:
-        fact = stripe_facts.refund(refund_of(payment.topup, cents, stripe_id=stripe_id, status=status, **changes))
+        fact = stripe_mapping.refund(refund_of(payment.topup, cents, stripe_id=stripe_id, status=status, **changes))
 
         name = known_as or stripe_id
 

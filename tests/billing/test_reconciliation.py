@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from accounts.models import Organization
-from billing import ledger, reconciliation, stripe_facts, topups
+from billing import ledger, reconciliation, stripe_mapping, topups
 from billing.models import EntryKind
 from billing.payments import Dispute, Refund, RefundState, TopUp, TopUpState
 from tests.billing.stripe_objects import dispute_of, make_topup, refund_of, session_of, tell
@@ -15,7 +15,7 @@ from tests.billing.stripe_objects import dispute_of, make_topup, refund_of, sess
 @pytest.fixture
 def paid(acme: Organization) -> TopUp:
     """$200, which brought $10."""
-    topup = topups.fulfil(stripe_facts.payment_of_checkout(session_of(make_topup(acme))))
+    topup = topups.fulfil(stripe_mapping.payment_of_checkout(session_of(make_topup(acme))))
     assert topup is not None
     make_topup(acme)
     tell("refund.created", refund_of(topup, 5_000))
@@ -82,7 +82,7 @@ def test_payment_that_comes_while_the_book_is_read_is_no_fault(acme: Organizatio
     def pay_before_the_book_is_read(execute: Any, sql: str, *args: Any) -> Any:
         if not is_paid and 'FROM "billing_entry"' in sql:
             is_paid.append(True)
-            topups.fulfil(stripe_facts.payment_of_checkout(session_of(topup)))
+            topups.fulfil(stripe_mapping.payment_of_checkout(session_of(topup)))
         return execute(sql, *args)
 
     with connection.execute_wrapper(pay_before_the_book_is_read):

@@ -3,7 +3,7 @@
 import pytest
 
 from accounts.models import Organization
-from billing import ledger, stripe_facts, topups
+from billing import ledger, stripe_mapping, topups
 from billing.models import Entry, EntryKind, Wallet
 from billing.payments import ParkedEvent, Refund, RefundState, TopUp
 from tests.billing.conftest import money_of
@@ -13,7 +13,7 @@ from tests.billing.stripe_objects import deliver, event_of, make_topup, refund_o
 @pytest.fixture
 def paid(acme: Organization) -> TopUp:
     """$200, which brought $10."""
-    topup = topups.fulfil(stripe_facts.payment_of_checkout(session_of(make_topup(acme))))
+    topup = topups.fulfil(stripe_mapping.payment_of_checkout(session_of(make_topup(acme))))
     assert topup is not None
     return topup
 
@@ -38,7 +38,7 @@ def test_refund_is_booked_once_whatever_tells_of_it(paid: TopUp, acme: Organizat
 
 def test_small_refunds_take_together_what_one_large_does(acme: Organization) -> None:
     topup = make_topup(acme, 20_001)
-    topups.fulfil(stripe_facts.payment_of_checkout(session_of(topup)))
+    topups.fulfil(stripe_mapping.payment_of_checkout(session_of(topup)))
     for number in range(3):
         assert tell("refund.created", refund_of(topup, 6_667, stripe_id=f"re_{number}")) == 200
     assert money_of(acme) == (0, 0)
@@ -88,7 +88,7 @@ def test_refund_of_spent_money_leaves_a_debt_that_the_next_payment_pays(paid: To
     assert tell("refund.created", refund_of(paid, 20_000)) == 200
     wallet = Wallet.objects.get()
     assert (wallet.balance_micros, wallet.is_frozen) == (-200_000_000, True)
-    topups.fulfil(stripe_facts.payment_of_checkout(session_of(make_topup(acme, 50_000))))
+    topups.fulfil(stripe_mapping.payment_of_checkout(session_of(make_topup(acme, 50_000))))
     wallet.refresh_from_db()
     assert (wallet.balance_micros, wallet.is_frozen) == (350_000_000, False)
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import Organization, User
 from billing import cards as saved_cards
-from billing import duties, stripe_calls, topups
+from billing import periodic, stripe_calls, topups
 from billing.payments import ParkedEvent, ReplacedCard, SavedCard, TopUpState
 from billing.sandbox.transport import SandboxTransport
 from tests.billing.paying import pay
@@ -39,7 +39,7 @@ def cards(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> lis
 def test_card_that_was_replaced_is_forgotten_by_stripe(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
     before, now = cards
     assert attached(stripe_sandbox) == {before, now}
-    duties.finish_payments()
+    periodic.finish_payments()
     assert attached(stripe_sandbox) == {now}
     assert SavedCard.objects.get().payment_method_id == now
     assert not ReplacedCard.objects.exists()
@@ -48,7 +48,7 @@ def test_card_that_was_replaced_is_forgotten_by_stripe(stripe_sandbox: StripeSan
 def test_stripe_that_fails_delays_only_the_forgetting(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
     before, now = cards
     with stripe_sandbox.failing("silence"):
-        duties.finish_payments()
+        periodic.finish_payments()
     assert attached(stripe_sandbox) == {before, now}
     assert SavedCard.objects.get().payment_method_id == now
     assert saved_cards.forget_replaced() == 1

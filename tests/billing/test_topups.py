@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from accounts.models import Organization
-from billing import ledger, stripe_facts, topups
+from billing import ledger, stripe_mapping, topups
 from billing.models import Entry, EntryKind
 from billing.payments import ParkedEvent, SavedCard, TopUp, TopUpState
 from tests.billing.conftest import money_of
@@ -13,7 +13,7 @@ from tests.billing.stripe_objects import charge_of, deliver, event_of, intent_of
 
 
 def fulfil(topup: TopUp, **changes: Any) -> TopUp | None:
-    return topups.fulfil(stripe_facts.payment_of_checkout(session_of(topup, **changes)))
+    return topups.fulfil(stripe_mapping.payment_of_checkout(session_of(topup, **changes)))
 
 
 def state_of(topup: TopUp) -> str:
@@ -53,7 +53,7 @@ def test_told_again_in_other_words_it_is_credited_once(acme: Organization) -> No
     topup = make_topup(acme)
     for _ in range(2):
         fulfil(topup)
-        topups.fulfil(stripe_facts.payment_of_intent(intent_of(topup)))
+        topups.fulfil(stripe_mapping.payment_of_intent(intent_of(topup)))
     assert money_of(acme) == (210_000_000, 0)
     assert not ParkedEvent.objects.exists()
 

@@ -12,7 +12,7 @@ from djstripe.models import Account, Event, WebhookEndpoint, WebhookEventTrigger
 from djstripe.signals import WEBHOOK_SIGNALS
 
 from billing import webhook
-from billing.sandbox import courier, shapes
+from billing.sandbox import shapes, webhook_sender
 
 OTHER_SECRET = "whsec_another"
 
@@ -77,13 +77,13 @@ def test_header_that_is_no_signature_is_refused(stripe_sandbox, header):
 
 
 def test_bytes_that_are_no_text_are_refused(stripe_sandbox, event):
-    _, headers = courier.signed(event)
+    _, headers = webhook_sender.signed(event)
     response = Client().post("/stripe/webhook", b"\xff\xfe", content_type="application/json", headers=headers)
     assert response.status_code == 400
 
 
 def test_changed_body_is_refused(stripe_sandbox, event, heard):
-    body, headers = courier.signed(event)
+    body, headers = webhook_sender.signed(event)
     changed = body.replace("cus_1", "cus_2")
     response = Client().post("/stripe/webhook", changed, content_type="application/json", headers=headers)
     assert (response.status_code, heard) == (400, [])
@@ -91,7 +91,7 @@ def test_changed_body_is_refused(stripe_sandbox, event, heard):
 
 def test_debug_does_not_let_the_caller_choose_the_secret(stripe_sandbox, event, heard, settings):
     settings.DEBUG = True
-    body, headers = courier.signed(event, secret=OTHER_SECRET)
+    body, headers = webhook_sender.signed(event, secret=OTHER_SECRET)
     headers["X-Djstripe-Webhook-Secret"] = OTHER_SECRET
     response = Client().post("/stripe/webhook", body, content_type="application/json", headers=headers)
     assert (response.status_code, heard) == (400, [])
@@ -100,7 +100,7 @@ def test_debug_does_not_let_the_caller_choose_the_secret(stripe_sandbox, event, 
 def test_djstripes_own_address_is_not_there(stripe_sandbox, event):
     """It would take the secret of a header while DEBUG is on, and stores what strangers send."""
     webhook.own_endpoint()
-    body, headers = courier.signed(event)
+    body, headers = webhook_sender.signed(event)
     for address in (f"/stripe/webhook/{webhook.ENDPOINT_UUID}/", f"/stripe/webhook/{webhook.ENDPOINT_UUID}"):
         response = Client().post(address, body, content_type="application/json", headers=headers)
         assert response.status_code == 404

@@ -14,7 +14,7 @@ from transcription.speech import audio, cutting
 from transcription.speech.diarizers import service
 from transcription.speech.diarizers.service import RemoteDiarizer
 from transcription.speech.engines import remote
-from transcription.speech.engines.exchange import Exchange
+from transcription.speech.engines.client import Exchange
 from transcription.speech.options import TranscriptionOptions
 
 pytestmark = [pytest.mark.gpu, pytest.mark.enable_socket, pytest.mark.filterwarnings("ignore")]

@@ -9,9 +9,9 @@ import pytest
 
 from tests.fixtures import recordings
 from transcription.speech import audio, cutting, speakers
+from transcription.speech.diarizers.full_recording import WholeDiarizer
 from transcription.speech.diarizers.pyannote import NAME, PyannoteDiarizer, PyannotePipeline
 from transcription.speech.diarizers.service import RemoteDiarizer, pyannote
-from transcription.speech.diarizers.whole import WholeDiarizer
 from transcription.speech.errors import EngineUnavailable, Stopped
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Word

@@ -7,7 +7,7 @@ from django.test import Client
 
 from accounts.gate import idempotency
 from accounts.models import IdempotencyRecord
-from apex import completions, proxy
+from apex import completions, service
 from billing import ledger, statements
 from billing.models import Entry, Wallet
 from tests.apex import scripted
@@ -138,7 +138,7 @@ def test_form_that_is_sent_twice_is_charged_once(job, alice, client_of, chat):
 def test_wish_that_is_being_answered_is_not_asked_again(job, alice, client_of, chat):
     sent = wish()
     body = answers._body(answers.SUMMARY, text=answers.readable(jobs.transcript_of(job))[0])
-    asked = completions.fingerprint(proxy._raw({**body, "stream": False}))
+    asked = completions.fingerprint(service._raw({**body, "stream": False}))
     idempotency.claim(job.organization, key=f"transcript:{job.pk}:{sent['token']}", request_fingerprint=asked)
     response = client_of(alice).post(f"/transcripts/{job.pk}/ask/", sent)
     assert response.status_code == 409

@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import AsyncClient, Client
 
-from billing import book, ledger, statements
+from billing import ledger, ledger_reader, statements
 from tests.conftest import AUDIO
 from tests.transcription.factories import make_job, make_transcript
 from transcription import jobs
@@ -364,7 +364,7 @@ def test_delete_removes_the_transcript_and_keeps_the_ledger(bob, organization, j
     response = client_of(bob).post(f"/transcripts/{job.pk}/delete/", follow=True)
     assert response.redirect_chain[-1][0] == "/transcripts/"
     assert not Job.objects.exists()
-    assert len(book.entries(organization, limit=10)) == 2
+    assert len(ledger_reader.entries(organization, limit=10)) == 2
     assert client_of(bob).get(f"/transcripts/{job.pk}/").status_code == 404
 
 

@@ -14,7 +14,7 @@ import aiohttp
 import psutil
 import pytest
 
-from apex.meter import Rates
+from apex.usage_meter import Rates
 from tests import product
 from tests.apex import scripted
 

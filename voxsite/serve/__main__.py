@@ -5,25 +5,25 @@ import subprocess
 import sys
 import time
 
-from voxsite.serve import lifetime, programs, supervision, surroundings
+from voxsite.serve import config, lifetime, programs, supervision
 
 
 def main() -> int:
     """Run the server until it is told to end; return the exit status."""
     started_at = time.time()
     try:
-        here = surroundings.read()
-        surroundings.require_port(here)
-        surroundings.require_data_dir(here)
-        os.chdir(surroundings.PROJECT_DIR)
-        with surroundings.sole_server_of(here.data_dir):
-            os.environ.update(surroundings.environment_for_children(here))
+        here = config.read()
+        config.require_port(here)
+        config.require_data_dir(here)
+        os.chdir(config.PROJECT_DIR)
+        with config.sole_server_of(here.data_dir):
+            os.environ.update(config.environment_for_children(here))
             os.environ["VOXSITE_SUPERVISOR_PID"] = str(os.getpid())
             os.environ["VOXSITE_STARTED_AT"] = str(started_at)
             lifetime.adopt_orphans()
             _prepare(here)
             _serve(here)
-    except surroundings.StartError as error:
+    except config.StartError as error:
         print(f"script/server: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:
@@ -31,7 +31,7 @@ def main() -> int:
     return 0
 
 
-def _prepare(here: surroundings.Surroundings) -> None:
+def _prepare(here: config.Surroundings) -> None:
     if not here.is_development:
         _manage("check", "--deploy", "--fail-level", "ERROR")
         _manage("collectstatic", "--noinput", "--verbosity", "0")
@@ -49,10 +49,10 @@ def _manage(*arguments: str) -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise surroundings.StartError(f"`manage.py {arguments[0]}` failed; its own words are above.")
+        raise config.StartError(f"`manage.py {arguments[0]}` failed; its own words are above.")
 
 
-def _serve(here: surroundings.Surroundings) -> None:
+def _serve(here: config.Surroundings) -> None:
     try:
         supervision.run(programs.all_programs(os.environ), config_path=here.data_dir / "supervisor.conf")
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from voxsite import env
-from voxsite.serve import embedded_redis, is_healthy, surroundings
+from voxsite.serve import config, embedded_redis, is_healthy
 
 WAIT_SECONDS = 60.0
 
@@ -35,7 +35,7 @@ def _chosen_engine(data_dir: Path) -> str:
 
 def main() -> None:
     """Wait for the page and print."""
-    here = surroundings.read()
+    here = config.read()
     deadline = time.monotonic() + WAIT_SECONDS
     while not (answers := is_healthy.page_answers(here)) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -4,13 +4,13 @@ import http.client
 import sys
 
 from voxsite import env
-from voxsite.serve import surroundings
+from voxsite.serve import config
 
 ANSWER_SECONDS = 4.0
 LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - who listens everywhere is asked here
 
 
-def page_answers(here: surroundings.Surroundings) -> bool:
+def page_answers(here: config.Surroundings) -> bool:
     """Return whether the health page answers with success."""
     # Django refuses names that it is not told of, and in production it knows no "localhost".
     name = env.words("VOXSITE_HOSTS", default=("localhost",))[0].removeprefix(".").replace("*", "localhost")
@@ -25,4 +25,4 @@ def page_answers(here: surroundings.Surroundings) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(not page_answers(surroundings.read()))
+    sys.exit(not page_answers(config.read()))

@@ -3,7 +3,7 @@
 import uvicorn
 
 from voxsite import env
-from voxsite.serve import surroundings
+from voxsite.serve import config
 from voxsite.serve.http_protocol import HttpProtocol
 
 # An open page or stream is not waited for longer than this when the process is told to end.
@@ -12,7 +12,7 @@ GRACE_SECONDS = env.integer("VOXSITE_WEB_GRACE_SECONDS", default=3)
 
 def main() -> None:
     """Serve until told to end."""
-    here = surroundings.read()
+    here = config.read()
     uvicorn.run(
         "voxsite.asgi:application",
         host=here.host,

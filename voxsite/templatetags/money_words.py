@@ -7,17 +7,16 @@ from django.utils import timezone
 
 from accounts.errors import VoxsiteError
 from accounts.models import ApiKey, Organization
-from billing import months
+from billing import months, next_step
 from billing.models import MonthlySpend
-from billing.pages import remedies
 
 register = template.Library()
 
 
 @register.simple_tag
-def remedy(error: VoxsiteError | None) -> remedies.Remedy | None:
+def remedy(error: VoxsiteError | None) -> next_step.Remedy | None:
     """Return where one may go who was refused for want of money."""
-    return remedies.remedy(error) if error is not None else None
+    return next_step.remedy(error) if error is not None else None
 
 
 @register.simple_tag

@@ -11,7 +11,7 @@ from django.conf import settings
 from stripe._encode import _api_encode
 
 from billing import stripe_api
-from billing.sandbox import form
+from billing.sandbox import form_encoding
 from billing.sandbox.transport import SandboxTransport
 from billing.webhook import own_endpoint
 
@@ -147,5 +147,5 @@ def test_djstripe_takes_every_event(world):
 
 def test_form_encoding_of_the_library_is_read_back():
     given = {"a": "1", "b": {"c": [{"d": "x y"}, {"d": "ü&="}]}, "e": ["f"], "g": ""}
-    assert form.decode(urlencode(list(_api_encode(given)))) == given
-    assert form.decode("expand[]=a&expand[]=b") == {"expand": ["a", "b"]}
+    assert form_encoding.decode(urlencode(list(_api_encode(given)))) == given
+    assert form_encoding.decode("expand[]=a&expand[]=b") == {"expand": ["a", "b"]}

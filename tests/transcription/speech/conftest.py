@@ -41,7 +41,7 @@ class EngineProcess:
 
     def __init__(self, address: str, *words: str) -> None:
         self.address = address
-        self._command = [sys.executable, "-m", "transcription.speech.engines.host", *words[:1], address, *words[1:]]
+        self._command = [sys.executable, "-m", "transcription.speech.engines.server", *words[:1], address, *words[1:]]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> EngineProcess:

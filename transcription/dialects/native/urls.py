@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from accounts.gate.native_errors import NativeUnknownAddress
+from accounts.gate.native import NativeUnknownAddress
 from transcription.dialects.native import views
 
 urlpatterns = [

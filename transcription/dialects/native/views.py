@@ -10,9 +10,9 @@ from rest_framework.response import Response
 
 from accounts.errors import InvalidField
 from accounts.gate import idempotency
-from accounts.gate.native_errors import NativeGateView, error_responses
+from accounts.gate.native import NativeGateView, error_responses
 from transcription import jobs, recognition
-from transcription.dialects import base, watching
+from transcription.dialects import event_stream, steps
 from transcription.dialects.native import schema, wire
 from transcription.models import Job
 from transcription.speech import formats
@@ -36,10 +36,10 @@ class TranscribeView(NativeGateView):
     )
     def post(self, request: Request) -> Response:
         def act(keep: idempotency.Keep) -> Response:
-            base.refuse_unknown(request.data, known=wire.FIELDS)
-            upload = base.one_file(request.FILES)
+            steps.refuse_unknown(request.data, known=wire.FIELDS)
+            upload = steps.one_file(request.FILES)
             model, options = wire.read_options(wire.read_fields(request.POST.lists()), offers=recognition.offers())
-            job = base.submit_upload(
+            job = steps.submit_upload(
                 self.caller,
                 upload=upload,
                 model=model,
@@ -119,7 +119,7 @@ class JobView(NativeGateView):
         responses={200: schema.JobDetail, **error_responses(401, 403, 404, 429)},
     )
     def get(self, request: Request, job_id: str) -> Response:
-        return Response(wire.show_job(base.find_job(self.caller, job_id)))
+        return Response(wire.show_job(steps.find_job(self.caller, job_id)))
 
     @extend_schema(
         operation_id="delete_job",
@@ -129,7 +129,7 @@ class JobView(NativeGateView):
     )
     def delete(self, request: Request, job_id: str) -> Response:
         """Remove the job, its recording and its result; a running one is canceled first. The ledger stays."""
-        job = base.find_job(self.caller, job_id)
+        job = steps.find_job(self.caller, job_id)
         jobs.delete(job)
         return Response({"id": job_id, "deleted": True})
 
@@ -146,7 +146,7 @@ class CancelView(NativeGateView):
     )
     def post(self, request: Request, job_id: str) -> Response:
         """Stop a job that waits or runs. Nothing is charged, and what was held is free again."""
-        return Response(wire.show_job(jobs.cancel(base.find_job(self.caller, job_id))))
+        return Response(wire.show_job(jobs.cancel(steps.find_job(self.caller, job_id))))
 
 
 class EventsView(NativeGateView):
@@ -163,9 +163,9 @@ class EventsView(NativeGateView):
 
         A second `started` means that the work began anew: forget the segments before it.
         """
-        job = base.find_job(self.caller, job_id)
+        job = steps.find_job(self.caller, job_id)
         return StreamingHttpResponse(
-            watching.stream(job.pk, show=wire.show_event, show_job=wire.show_job),
+            event_stream.stream(job.pk, show=wire.show_event, show_job=wire.show_job),
             content_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )
@@ -190,7 +190,7 @@ class ResultView(NativeGateView):
         },
     )
     def get(self, request: Request, job_id: str) -> HttpResponse:
-        job = base.find_job(self.caller, job_id)
+        job = steps.find_job(self.caller, job_id)
         wanted = request.query_params.get("format", "") or "json"
         if wanted not in formats.FORMATS:
             raise InvalidField("format", f"There is no such format. Formats: {', '.join(formats.FORMATS)}.")

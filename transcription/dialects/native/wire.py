@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from accounts.errors import InvalidField
 from accounts.gate.times import show_time
+from transcription.speech.capabilities import Offer
 from transcription.speech.errors import OptionError
 from transcription.speech.formats import json as json_format
-from transcription.speech.offers import Offer
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Transcript
 

@@ -11,10 +11,10 @@ from django.core.management.base import BaseCommand, CommandError
 from transcription import recognition
 from transcription.speech import registry
 from transcription.speech.diarizers import service as diarizing
-from transcription.speech.engines import host
+from transcription.speech.engines import server
+from transcription.speech.engines.model_cache import Shelf
 from transcription.speech.engines.recogniser import Recogniser
 from transcription.speech.engines.service import OneAtATime
-from transcription.speech.engines.shelf import Shelf
 from transcription.speech.errors import EngineUnavailable, SpeechError
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         try:
             device = settings.ENGINE_DEVICES[number - 1]
             recogniser = Recogniser(shelf_of(name, device=device), max_batch=settings.ENGINE_BATCH)
-            host.serve(recogniser, *services(device=device), address=settings.ENGINE_SOCKETS[number - 1])
+            server.serve(recogniser, *services(device=device), address=settings.ENGINE_SOCKETS[number - 1])
         except SpeechError as error:
             raise CommandError(error.message) from error
 

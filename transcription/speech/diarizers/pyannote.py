@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transcription.speech.diarizers import spool
-from transcription.speech.diarizers.whole import WholeDiarizer
+from transcription.speech.diarizers.full_recording import WholeDiarizer
 from transcription.speech.errors import EngineFailed, EngineUnavailable, Stopped
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Turn

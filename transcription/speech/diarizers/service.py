@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from transcription.speech.diarizers.full_recording import WholeDiarizer
 from transcription.speech.diarizers.pyannote import PyannotePipeline
-from transcription.speech.diarizers.whole import WholeDiarizer
 from transcription.speech.errors import EngineFailed
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Turn

@@ -12,8 +12,8 @@ from typing import Any
 from transcription.speech.engines import protocol
 from transcription.speech.engines.base import BatchEngine, Recognition
 from transcription.speech.engines.batching import ClipQueue, WaitingClip
+from transcription.speech.engines.model_cache import Shelf
 from transcription.speech.engines.service import BUSY, Answer, Request
-from transcription.speech.engines.shelf import Shelf
 from transcription.speech.errors import EngineFailed, EngineUnavailable, OptionError, SpeechError
 from transcription.speech.options import TranscriptionOptions
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from transcription.speech import errors
 from transcription.speech.engines import language, protocol
 from transcription.speech.engines.base import Recognition, check_language
-from transcription.speech.engines.exchange import STEP_SECONDS, Exchange, health
+from transcription.speech.engines.client import STEP_SECONDS, Exchange, health
 from transcription.speech.options import TranscriptionOptions
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from accounts import connections
 from accounts.gate import idempotency
 from apex import completions
 from apex.models import Completion
-from billing import duties
+from billing import periodic
 from transcription import jobs, media
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (5, CompletionSweep()),
     (3600, purge),
     (6 * 3600, sweep),
-    *duties.DUTIES,
+    *periodic.DUTIES,
 )
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from accounts.errors import InvalidField
 from transcription.dialects.native import wire
 from transcription.models import Status
-from transcription.speech.offers import Offer
+from transcription.speech.capabilities import Offer
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Segment, Transcript, Word
 

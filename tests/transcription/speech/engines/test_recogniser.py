@@ -10,9 +10,9 @@ import pytest
 
 from transcription.speech.engines import protocol
 from transcription.speech.engines.base import Recognition
+from transcription.speech.engines.model_cache import Shelf
 from transcription.speech.engines.recogniser import Recogniser, is_broken_device, is_out_of_memory
 from transcription.speech.engines.service import BUSY, OneAtATime, Request
-from transcription.speech.engines.shelf import Shelf
 from transcription.speech.errors import EngineUnavailable, OptionError, Stopped
 from transcription.speech.transcript import Word
 

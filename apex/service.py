@@ -13,10 +13,10 @@ from django.conf import settings
 from accounts.errors import VoxsiteError
 from accounts.gate.limits import Allowance
 from accounts.models import ApiKey, Organization
-from apex import catalogue, completions, meter, upstream, wire
-from apex.desk import Desk
-from apex.orders import Begun, Order
+from apex import catalogue, completions, upstream, usage_meter, wire
+from apex.batcher import Desk
 from apex.relay import Relay
+from apex.types import Begun, Order
 
 # Larger requests are read in a thread: every stream of this process would wait for one of megabytes.
 LARGEST_READ_AT_ONCE = 64 * 1024
@@ -33,9 +33,9 @@ class Completed:
     charged_micros: int
 
     @property
-    def usage(self) -> meter.Usage | None:
+    def usage(self) -> usage_meter.Usage | None:
         """The tokens that it took, None if the upstream did not state them."""
-        return meter.read_usage(self.answer.get("usage"))
+        return usage_meter.read_usage(self.answer.get("usage"))
 
     @property
     def text(self) -> str:
@@ -149,8 +149,8 @@ def _read(raw: bytes, *, key: str, idempotency_key: str = "") -> tuple[Order, wi
     order = Order(
         key=key,
         model=catalogue.find(request.model),
-        prompt_tokens=meter.held_prompt_tokens(request.body),
-        most_prompt_tokens=meter.most_prompt_tokens(request.body, body_bytes=len(raw)),
+        prompt_tokens=usage_meter.held_prompt_tokens(request.body),
+        most_prompt_tokens=usage_meter.most_prompt_tokens(request.body, body_bytes=len(raw)),
         completion_tokens=request.completion_tokens,
         choice_count=request.choice_count,
         is_stream=request.is_stream,

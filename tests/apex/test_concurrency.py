@@ -1,7 +1,7 @@
 import threading
 
-from apex import seats
-from apex.seats import Seat
+from apex import concurrency
+from apex.concurrency import Seat
 
 
 def test_no_more_than_there_are_and_each_organization_has_its_own():
@@ -10,19 +10,19 @@ def test_no_more_than_there_are_and_each_organization_has_its_own():
     assert Seat().take("theirs", most=2)
     taken[0].leave()
     assert taken[2].take("ours", most=2)
-    assert seats.taken("ours") == 2
+    assert concurrency.taken("ours") == 2
 
 
 def test_seat_is_taken_once_and_left_once_however_often_it_is_said():
     one, other = Seat(), Seat()
     assert all(one.take("twice", most=1) for _ in range(3))
-    assert seats.taken("twice") == 1
+    assert concurrency.taken("twice") == 1
     one.leave()
     assert other.take("twice", most=1)
     one.leave()
-    assert seats.taken("twice") == 1
+    assert concurrency.taken("twice") == 1
     other.leave()
-    assert seats.taken("twice") == 0
+    assert concurrency.taken("twice") == 0
 
 
 def test_whoever_has_left_takes_none():
@@ -30,7 +30,7 @@ def test_whoever_has_left_takes_none():
     seat = Seat()
     seat.leave()
     assert not seat.take("late", most=1)
-    assert seats.taken("late") == 0
+    assert concurrency.taken("late") == 0
 
 
 def test_threads_take_no_more_than_there_are():

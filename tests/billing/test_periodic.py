@@ -7,14 +7,14 @@ from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
 
 from accounts.models import Organization
-from billing import duties
+from billing import periodic
 from billing.models import Wallet
 from tests.billing.conftest import fund
 from voxsite.management.commands import clock
 
 
 def test_clock_does_the_duties_of_billing() -> None:
-    assert set(duties.DUTIES) <= set(clock.DUTIES)
+    assert set(periodic.DUTIES) <= set(clock.DUTIES)
 
 
 def test_fault_is_told_to_the_operators_and_not_repaired(
@@ -22,10 +22,10 @@ def test_fault_is_told_to_the_operators_and_not_repaired(
 ) -> None:
     settings.ADMINS = [("Operator", "operator@example.com")]
     fund(acme, 5)
-    duties.check_ledger()
+    periodic.check_ledger()
     assert (mail.outbox, caplog.records) == ([], [])
     Wallet.objects.of(acme).update(balance_micros=6)
-    duties.check_ledger()
+    periodic.check_ledger()
     assert mail.outbox[0].to == ["operator@example.com"]
     assert "The balance is 6; the entries sum to 5." in mail.outbox[0].body
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
@@ -37,10 +37,10 @@ def test_ledger_is_checked_once_a_night(acme: Organization, caplog: pytest.LogCa
     Wallet.objects.of(acme).update(balance_micros=6)
     for hour, checks in ((2, 0), (3, 1), (3, 1), (4, 1)):
         with time_machine.travel(datetime(2026, 11, 20, hour, 10, tzinfo=UTC), tick=False):
-            duties.check_ledger_nightly()
+            periodic.check_ledger_nightly()
         assert len(caplog.records) == checks
     with time_machine.travel(datetime(2026, 11, 21, 3, 10, tzinfo=UTC), tick=False):
-        duties.check_ledger_nightly()
+        periodic.check_ledger_nightly()
     assert len(caplog.records) == 2
 
 
@@ -53,10 +53,10 @@ def test_check_that_could_not_be_told_is_made_again(
     with time_machine.travel(datetime(2026, 11, 20, 3, 10, tzinfo=UTC), tick=False):
         settings.EMAIL_BACKEND = "tests.billing.test_duties.DeadMailServer"
         with pytest.raises(ConnectionRefusedError):
-            duties.check_ledger_nightly()
+            periodic.check_ledger_nightly()
         settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
         for _ in range(2):
-            duties.check_ledger_nightly()
+            periodic.check_ledger_nightly()
     assert len(mail.outbox) == 1
 
 

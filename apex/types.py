@@ -7,8 +7,8 @@ from accounts.errors import VoxsiteError
 from accounts.gate import idempotency, limits
 from accounts.models import ApiKey, Organization
 from apex.catalogue import Model
-from apex.meter import Measure
-from apex.seats import Seat
+from apex.concurrency import Seat
+from apex.usage_meter import Measure
 from billing.models import Hold
 
 

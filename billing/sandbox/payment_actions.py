@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
-from billing.sandbox import courier, shapes
+from billing.sandbox import shapes, webhook_sender
 from billing.sandbox.store import State, Thing
 
 # A slow bank, quick enough for somebody who watches.
@@ -455,4 +455,4 @@ def tell(state: State, kind: str, thing: Thing, *, previous: Thing | None = None
         previous=previous,
     )
     made["request"] = {"id": state.request_id, "idempotency_key": state.idempotency_key}
-    courier.take(state, state.put(made))
+    webhook_sender.take(state, state.put(made))

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import requests
 from django.conf import settings
 
-from billing.sandbox import courier, payments
+from billing.sandbox import payment_actions, webhook_sender
 from billing.sandbox.store import Store
 
 logger = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ class _Rounds:
             self.is_asked = False
             try:
                 with store.change() as state:
-                    payments.carry_out_plans(state)
-                left = courier.carry(store, post=_post)
+                    payment_actions.carry_out_plans(state)
+                left = webhook_sender.carry(store, post=_post)
             except Exception:
                 logger.exception("The sandbox's courier failed; it will try again.")
                 left = 1
@@ -64,7 +64,7 @@ def _post(body: str, headers: dict[str, str]) -> int:
     headers = {**headers, "Host": urlsplit(settings.SITE_URL).netloc}
     try:
         answer = requests.post(
-            url, data=body.encode(), headers=headers, timeout=courier.PATIENCE_SECONDS, allow_redirects=False
+            url, data=body.encode(), headers=headers, timeout=webhook_sender.PATIENCE_SECONDS, allow_redirects=False
         )
     except requests.RequestException as error:
         logger.warning("The sandbox could not reach %s: %s", url, type(error).__name__)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import money, pricing, returns
+from billing import money, pricing, refund_math
 
 PAID_CENTS = st.integers(min_value=500, max_value=100_000)
 
@@ -19,18 +19,20 @@ PAID_CENTS = st.integers(min_value=500, max_value=100_000)
     ],
 )
 def test_bonus_goes_in_the_same_share(returned_cents: int, clawed_micros: int) -> None:
-    assert returns.clawed_micros(paid_cents=20_000, bonus_cents=1_000, returned_cents=returned_cents) == clawed_micros
+    assert (
+        refund_math.clawed_micros(paid_cents=20_000, bonus_cents=1_000, returned_cents=returned_cents) == clawed_micros
+    )
 
 
 def test_share_is_rounded_up_to_a_micro_dollar() -> None:
     # 1,000 cents of bonus on 20,001 paid: one cent takes 499.975 micro-dollars of it.
-    assert returns.clawed_micros(paid_cents=20_001, bonus_cents=1_000, returned_cents=1) == 10_500
+    assert refund_math.clawed_micros(paid_cents=20_001, bonus_cents=1_000, returned_cents=1) == 10_500
 
 
 @pytest.mark.parametrize(("paid", "bonus", "returned"), [(0, 0, 0), (-1, 0, 0), (1, -1, 0), (1, 0, -1)])
 def test_no_such_payment(paid: int, bonus: int, returned: int) -> None:
     with pytest.raises(ValueError, match="No such payment"):
-        returns.clawed_micros(paid_cents=paid, bonus_cents=bonus, returned_cents=returned)
+        refund_math.clawed_micros(paid_cents=paid, bonus_cents=bonus, returned_cents=returned)
 
 
 @given(paid_cents=PAID_CENTS, data=st.data())
@@ -42,7 +44,7 @@ def test_many_small_returns_take_what_one_large_does_and_never_more_than_was_giv
     second = data.draw(st.integers(min_value=first, max_value=paid_cents))
 
     def clawed(cents: int) -> int:
-        return returns.clawed_micros(paid_cents=paid_cents, bonus_cents=bonus_cents, returned_cents=cents)
+        return refund_math.clawed_micros(paid_cents=paid_cents, bonus_cents=bonus_cents, returned_cents=cents)
 
     assert clawed(0) == 0
     assert clawed(first) >= first * money.MICROS_PER_CENT
@@ -65,13 +67,15 @@ def test_many_small_returns_take_what_one_large_does_and_never_more_than_was_giv
 )
 def test_older_money_is_spent_first(available: int, later: int, unspent: int) -> None:
     assert (
-        returns.unspent_micros(received_micros=210, clawed_micros=0, available_micros=available, later_micros=later)
+        refund_math.unspent_micros(received_micros=210, clawed_micros=0, available_micros=available, later_micros=later)
         == unspent
     )
 
 
 def test_what_went_back_is_not_left() -> None:
-    assert returns.unspent_micros(received_micros=210, clawed_micros=105, available_micros=500, later_micros=0) == 105
+    assert (
+        refund_math.unspent_micros(received_micros=210, clawed_micros=105, available_micros=500, later_micros=0) == 105
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +103,7 @@ def test_the_paid_part_that_is_unspent_may_go_back(
     returned_cents: int, unspent_micros: int, refundable_cents: int
 ) -> None:
     assert (
-        returns.refundable_cents(
+        refund_math.refundable_cents(
             paid_cents=20_000, bonus_cents=1_000, returned_cents=returned_cents, unspent_micros=unspent_micros
         )
         == refundable_cents
@@ -112,11 +116,11 @@ def test_what_may_go_back_never_takes_more_than_is_left(paid_cents: int, data: s
     returned_cents = data.draw(st.integers(min_value=0, max_value=paid_cents))
 
     def clawed(cents: int) -> int:
-        return returns.clawed_micros(paid_cents=paid_cents, bonus_cents=bonus_cents, returned_cents=cents)
+        return refund_math.clawed_micros(paid_cents=paid_cents, bonus_cents=bonus_cents, returned_cents=cents)
 
     left_micros = (paid_cents + bonus_cents) * money.MICROS_PER_CENT - clawed(returned_cents)
     unspent_micros = data.draw(st.integers(min_value=0, max_value=left_micros))
-    refundable_cents = returns.refundable_cents(
+    refundable_cents = refund_math.refundable_cents(
         paid_cents=paid_cents, bonus_cents=bonus_cents, returned_cents=returned_cents, unspent_micros=unspent_micros
     )
     assert 0 <= refundable_cents <= paid_cents - returned_cents

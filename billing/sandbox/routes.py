@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from billing.sandbox import invoices, payments, shapes
+from billing.sandbox import invoices, payment_actions, shapes
 from billing.sandbox.parameters import COMMON, Refusal, flag, metadata_of, only, payable, typed, whole
-from billing.sandbox.payments import Impossible, page_url, tell, visible
+from billing.sandbox.payment_actions import Impossible, page_url, tell, visible
 from billing.sandbox.store import Missing, State, Thing
 
 ACCOUNT_ID = "acct_sandbox"
@@ -131,7 +131,7 @@ def answer(state: State, method: str, path: str, params: Thing) -> tuple[int, Th
 def _retrieve(state: State, params: Thing, *, kind: str, thing_id: str) -> Thing:
     only(params, {"expand"})
     thing = state.get(thing_id, kind=KINDS[kind])
-    return payments.expire_if_late(state, thing) if kind == "checkout/sessions" else thing
+    return payment_actions.expire_if_late(state, thing) if kind == "checkout/sessions" else thing
 
 
 def _list(state: State, params: Thing, *, kind: str) -> Thing:
@@ -277,7 +277,7 @@ def _items(state: State, given: Any) -> list[Thing]:
 
 def _expire_session(state: State, params: Thing, *, thing_id: str) -> Thing:
     only(params, {"expand"})
-    return payments.expire_session(state, state.get(thing_id, kind="checkout.session"))
+    return payment_actions.expire_session(state, state.get(thing_id, kind="checkout.session"))
 
 
 # --- Payments without a page -----------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ def _create_intent(state: State, params: Thing) -> Thing | tuple[int, Thing]:
     tell(state, "payment_intent.created", state.put(intent))
     if not is_confirmed or method is None:
         return intent
-    failure = payments.pay_intent(state, intent, method=method, is_off_session=is_off_session)
+    failure = payment_actions.pay_intent(state, intent, method=method, is_off_session=is_off_session)
     if failure is None:
         return intent
     # The failed payment stays, unlike with every other error.
@@ -350,7 +350,7 @@ def _create_refund(state: State, params: Thing) -> Thing:
     if amount is not None and amount < 1:
         raise Refusal("Invalid positive integer", code="parameter_invalid_integer", param="amount")
     fields = {"metadata": metadata_of(params), "reason": params.get("reason")}
-    return payments.refund(state, state.get(charge_id, kind="charge"), amount=amount, fields=fields)
+    return payment_actions.refund(state, state.get(charge_id, kind="charge"), amount=amount, fields=fields)
 
 
 # --- Showing -------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.gate import limits
 from accounts.models import Organization, Role
 from accounts.page import page
-from billing import checkouts, claw_backs, money, pricing, refunds, returns, topups
+from billing import checkouts, claw_backs, money, pricing, refund_math, refunds, topups
 from billing.forms import NeededForm, PaymentCursorForm, RefundForm, TopUpForm
 from billing.models import Wallet
 from billing.payments import RefundState, TopUp, TopUpState
@@ -273,7 +273,7 @@ def _amounts(topup: TopUp) -> dict[str, int]:
 def _consequences(topup: TopUp, offer: refunds.Refundable, *, wallet: Wallet) -> dict[str, int]:
     """Return what leaves the balance if the offer is taken, how much of that is bonus, and what stays."""
     returned_cents = claw_backs.returned_cents(topup)
-    leaving_micros = returns.clawed_micros(
+    leaving_micros = refund_math.clawed_micros(
         paid_cents=topup.amount_cents,
         bonus_cents=topup.bonus_cents,
         returned_cents=returned_cents + offer.amount_cents,

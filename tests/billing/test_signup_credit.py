@@ -3,7 +3,7 @@ from pytest_django import Settings
 
 from accounts import organizations
 from accounts.models import User
-from billing import signup
+from billing import signup_credit
 from billing.models import Entry, EntryKind, Wallet
 from tests.billing.conftest import money_of
 
@@ -22,7 +22,7 @@ def test_persons_first_organization_gets_the_credit_once(ann: User) -> None:
     first = organizations.create(name="First", owner=ann)
     assert organizations.verify(first)
     assert not organizations.verify(first)
-    signup.welcome(first)
+    signup_credit.welcome(first)
     assert money_of(first) == (1_000_000, 0)
     entry = Entry.objects.of(first).get()
     assert (entry.kind, entry.reference) == (EntryKind.CREDIT, f"signup:{ann.pk}")

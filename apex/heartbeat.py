@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 
 from apex import completions
-from apex.desk import Desk
+from apex.batcher import Desk
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import pytest
 from tests.fixtures import recordings
 from transcription.speech import audio, cutting
 from transcription.speech.diarizers import spool
-from transcription.speech.diarizers.whole import WholeDiarizer
+from transcription.speech.diarizers.full_recording import WholeDiarizer
 from transcription.speech.errors import EngineFailed, EngineUnavailable
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Turn

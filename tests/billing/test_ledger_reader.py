@@ -9,8 +9,8 @@ import time_machine
 
 from accounts import api_keys
 from accounts.models import Organization
-from billing import book, ledger, money
-from billing.book import Filter
+from billing import ledger, ledger_reader, money
+from billing.ledger_reader import Filter
 from billing.models import EntryKind, Wallet
 from tests.billing.charges import charge, charge_chat
 from tests.billing.conftest import fund
@@ -18,13 +18,13 @@ from tests.billing.conftest import fund
 NOON = datetime(2026, 4, 19, 12, 0, tzinfo=UTC)
 
 
-def rows_of(organization: Organization, only: Filter = book.ALL) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO("".join(book.csv_lines(organization, only=only)), newline="")))
+def rows_of(organization: Organization, only: Filter = ledger_reader.ALL) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO("".join(ledger_reader.csv_lines(organization, only=only)), newline="")))
 
 
 def amounts(organization: Organization, only: Filter) -> list[int]:
     """Return what is found, newest first; page and file must agree."""
-    found = [entry.amount_micros for entry in book.entries(organization, limit=100, only=only)]
+    found = [entry.amount_micros for entry in ledger_reader.entries(organization, limit=100, only=only)]
     assert [int(row["amount_micros"]) for row in reversed(rows_of(organization, only))] == found
     return found
 
@@ -33,8 +33,8 @@ def amounts(organization: Organization, only: Filter) -> list[int]:
 
 
 def test_who_never_had_money_has_an_empty_book_and_gets_no_wallet(acme: Organization) -> None:
-    assert book.entries(acme, limit=10, only=Filter(since=date(2026, 1, 1), until=date(2026, 1, 2))) == []
-    assert book.models(acme) == []
+    assert ledger_reader.entries(acme, limit=10, only=Filter(since=date(2026, 1, 1), until=date(2026, 1, 2))) == []
+    assert ledger_reader.models(acme) == []
     assert not Wallet.objects.exists()
 
 
@@ -42,8 +42,8 @@ def test_entries_come_in_pages_newest_first(acme: Organization, rival: Organizat
     for number in range(5):
         fund(acme, 10 + number)
     fund(rival, 1)
-    first = book.entries(acme, limit=2)
-    second = book.entries(acme, limit=10, before=first[-1].pk)
+    first = ledger_reader.entries(acme, limit=2)
+    second = ledger_reader.entries(acme, limit=10, before=first[-1].pk)
     assert [entry.amount_micros for entry in first + second] == [14, 13, 12, 11, 10]
     assert [entry.balance_after_micros for entry in first] == [60, 46]
 
@@ -53,8 +53,8 @@ def test_filtered_pages_follow_each_other_without_gap(acme: Organization) -> Non
     for number in range(6):
         charge(acme, 1 + number, model="xy"[number % 2])
     only = Filter(model="x")
-    first = book.entries(acme, limit=2, only=only)
-    second = book.entries(acme, limit=2, before=first[-1].pk, only=only)
+    first = ledger_reader.entries(acme, limit=2, only=only)
+    second = ledger_reader.entries(acme, limit=2, before=first[-1].pk, only=only)
     assert [entry.amount_micros for entry in first + second] == [-5, -3, -1]
 
 
@@ -126,7 +126,7 @@ def test_models_are_those_that_were_charged_sorted_and_own(acme: Organization, r
         charge(acme, 1, model=model)
     charge(rival, 1, model="theirs")
     ledger.settle(ledger.reserve(acme, amount_micros=3, reference="job:bare"), actual_micros=3)
-    assert book.models(acme) == ["apex-latest", "premium", "standard"]
+    assert ledger_reader.models(acme) == ["apex-latest", "premium", "standard"]
 
 
 # --- CSV -------------------------------------------------------------------------------------------------------------
@@ -135,18 +135,18 @@ def test_models_are_those_that_were_charged_sorted_and_own(acme: Organization, r
 def test_csv_is_the_whole_book_in_order(
     acme: Organization, rival: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(book, "CSV_BATCH_COUNT", 2)
+    monkeypatch.setattr(ledger_reader, "CSV_BATCH_COUNT", 2)
     key, _ = api_keys.issue(acme, name="nightly", by=None)
     with time_machine.travel(NOON, tick=False):
         fund(acme, 1_000_000, reference="a")
         fund(acme, 2_000_000, reference="b")
         fund(rival, 9, reference="c")
     entry = charge(acme, 29_542, at=NOON, key=key, description='"quoted", and\nmore.mp3')
-    texts = list(book.csv_lines(acme))
+    texts = list(ledger_reader.csv_lines(acme))
     assert len(texts) == 3
     rows = list(csv.reader(io.StringIO("".join(texts), newline="")))
     assert rows == [
-        list(book.CSV_COLUMNS),
+        list(ledger_reader.CSV_COLUMNS),
         ["2026-04-19 12:00:00", "credit", "", "a", "", "", "1.000000", "1000000", "1.000000", "1000000"],
         ["2026-04-19 12:00:00", "credit", "", "b", "", "", "2.000000", "2000000", "3.000000", "3000000"],
         [
@@ -165,7 +165,7 @@ def test_csv_is_the_whole_book_in_order(
 
 
 def test_csv_of_an_empty_book_is_its_heading(acme: Organization) -> None:
-    assert list(book.csv_lines(acme)) == [",".join(book.CSV_COLUMNS) + "\r\n"]
+    assert list(ledger_reader.csv_lines(acme)) == [",".join(ledger_reader.CSV_COLUMNS) + "\r\n"]
 
 
 def test_amounts_of_the_file_sum_to_the_balance_in_dollars_and_in_micros(acme: Organization) -> None:
@@ -219,4 +219,4 @@ def test_name_of_a_key_is_no_formula_either(acme: Organization) -> None:
 
 @pytest.mark.parametrize("plain", ["meeting - 3 of 4 = all.mp3", "a@b.mp3", "1+1.wav", "Übung; zweiter Teil.mp3"])
 def test_plain_names_stay_as_they_are(plain: str) -> None:
-    assert book.harmless(plain) == plain
+    assert ledger_reader.harmless(plain) == plain

@@ -15,7 +15,7 @@ import zmq
 from tests.fixtures import recordings, tiny_whisper
 from tests.transcription.speech.conftest import EngineProcess, running
 from transcription.speech import audio, errors
-from transcription.speech.engines import exchange, host, protocol, remote
+from transcription.speech.engines import client, protocol, remote, server
 from transcription.speech.options import TranscriptionOptions
 
 OPTIONS = TranscriptionOptions()
@@ -185,11 +185,11 @@ def test_silent_client_is_taken_for_gone(clip, monkeypatch):
         def drop(self, ids):
             dropped.extend(ids)
 
-    monkeypatch.setattr(host, "VANISHED_SECONDS", 0.1)
-    served = host._Host(Recogniser(), (), address="ipc:///nowhere")
-    for number, client in enumerate((b"a", b"b")):
-        served._requests[str(number)] = host.Request(str(number), "recognise", client, {})
-        served._heard_at[client] = time.monotonic()
+    monkeypatch.setattr(server, "VANISHED_SECONDS", 0.1)
+    served = server._Host(Recogniser(), (), address="ipc:///nowhere")
+    for number, identity in enumerate((b"a", b"b")):
+        served._requests[str(number)] = server.Request(str(number), "recognise", identity, {})
+        served._heard_at[identity] = time.monotonic()
     time.sleep(0.15)
     served._heard_at[b"b"] = time.monotonic()
     served._sweep()
@@ -219,7 +219,7 @@ def test_second_process_does_not_take_the_socket(sphinx_process, address):
 
 def test_other_process_takes_over_from_a_dead_one(new_whisper_process, whisper_process, address, spoken, monkeypatch):
     """Nobody starts the dead one again."""
-    monkeypatch.setattr(exchange, "FAILOVER_SECONDS", 0.5)
+    monkeypatch.setattr(client, "FAILOVER_SECONDS", 0.5)
     monkeypatch.setattr(remote.RemoteEngine, "_put_the_least_busy_first", lambda self: None)
     clips = [clip for _, clip in spoken] * 3
     with new_whisper_process() as first:
@@ -302,7 +302,7 @@ def small_server(address, monkeypatch):
 
 
 def test_full_queue_asks_to_come_again(small_server, clip, monkeypatch):
-    monkeypatch.setattr(exchange, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(client, "BUSY_SECONDS", 0.05)
     asked = []
 
     def answer(message, frames):
@@ -360,13 +360,13 @@ def test_clips_are_taken_only_a_few_ahead(small_server, clip):
 
 def test_one_question_of_any_kind(whisper_process, spoken, address):
     message = {"kind": "recognise", "options": OPTIONS.to_dict()}
-    answer = exchange.ask([whisper_process.address], message, [protocol.pack_clip(spoken[0][1])], timeout_seconds=30)
+    answer = client.ask([whisper_process.address], message, [protocol.pack_clip(spoken[0][1])], timeout_seconds=30)
     assert [word[0] for word in answer["recognition"][2]] == spoken[0][0].split()
     bad = {**message, "options": {"task": "sing"}}
     with pytest.raises(errors.OptionError):
-        exchange.ask([whisper_process.address], bad, [b"1234"], timeout_seconds=30)
+        client.ask([whisper_process.address], bad, [b"1234"], timeout_seconds=30)
     with pytest.raises(errors.EngineUnavailable):
-        exchange.ask([address], message, timeout_seconds=0.2)
+        client.ask([address], message, timeout_seconds=0.2)
 
 
 def test_unusable_addresses_are_refused():
@@ -375,7 +375,7 @@ def test_unusable_addresses_are_refused():
     with pytest.raises(errors.EngineUnavailable):
         remote.RemoteEngine("ipc:///" + "x" * 120)
     with pytest.raises(errors.EngineUnavailable):
-        host.serve(None, address="tcp://127.0.0.1:5555")
+        server.serve(None, address="tcp://127.0.0.1:5555")
 
 
 def test_longest_path_works(tmp_path_factory, clip):

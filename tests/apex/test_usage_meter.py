@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apex import counting, meter
-from apex.meter import Ceiling, Measure, Meter, Rates, Source, Usage
+from apex import tokenizer, usage_meter
+from apex.usage_meter import Ceiling, Measure, Meter, Rates, Source, Usage
 
 RATES = Rates(prompt_micros=300_000, completion_micros=450_000)
 MOST = Ceiling(prompt_tokens=1000, completion_tokens=100)
@@ -99,7 +99,7 @@ def test_everything_that_a_model_writes_is_counted():
 
 
 def most(body):
-    return meter.most_prompt_tokens(body, body_bytes=len(json.dumps(body, ensure_ascii=False).encode()))
+    return usage_meter.most_prompt_tokens(body, body_bytes=len(json.dumps(body, ensure_ascii=False).encode()))
 
 
 def test_hold_is_a_little_more_than_the_tokens_of_common_texts():
@@ -109,16 +109,16 @@ def test_hold_is_a_little_more_than_the_tokens_of_common_texts():
         "    return self.find(request, name=name)\n" * 30,
     ):
         body = {"messages": [{"role": "user", "content": text}]}
-        tokens = meter.count_prompt_tokens(body, count=counting.count)
-        assert tokens <= meter.held_prompt_tokens(body) <= 3 * tokens
+        tokens = usage_meter.count_prompt_tokens(body, count=tokenizer.count)
+        assert tokens <= usage_meter.held_prompt_tokens(body) <= 3 * tokens
         assert tokens <= most(body)
 
 
 def test_attachments_are_not_measured_by_their_bytes():
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 300_000}}
     body = {"messages": [{"role": "user", "content": [picture]}]}
-    assert meter.held_prompt_tokens(body) < 2_000
-    assert meter.count_prompt_tokens(body, count=lambda _: 1) < 2_000
+    assert usage_meter.held_prompt_tokens(body) < 2_000
+    assert usage_meter.count_prompt_tokens(body, count=lambda _: 1) < 2_000
 
 
 @pytest.mark.parametrize(
@@ -132,22 +132,22 @@ def test_attachments_are_not_measured_by_their_bytes():
 )
 def test_text_is_no_attachment_however_it_begins(message):
     body = {"messages": [message]}
-    assert meter.held_prompt_tokens(body) > 100_000
-    assert meter.count_prompt_tokens(body, count=lambda text: len(text.split())) >= 100_000
+    assert usage_meter.held_prompt_tokens(body) > 100_000
+    assert usage_meter.count_prompt_tokens(body, count=lambda text: len(text.split())) >= 100_000
     assert most(body) > 100_000
 
 
 def test_schema_of_a_tool_can_be_made_of_brackets():
     parameters = {"enum": [[[]]] * 50_000}
     body = {**BODY, "tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}]}
-    assert meter.held_prompt_tokens(body) > 50_000
-    assert meter.count_prompt_tokens(body, count=len) > 200_000
+    assert usage_meter.held_prompt_tokens(body) > 50_000
+    assert usage_meter.count_prompt_tokens(body, count=len) > 200_000
     assert most(body) > 200_000
 
 
 def test_fields_that_only_some_server_reads_are_held_and_can_be_charged():
     body = {**BODY, "documents": [{"text": "words " * 10_000}]}
-    assert meter.held_prompt_tokens(body) > 15_000
+    assert usage_meter.held_prompt_tokens(body) > 15_000
     assert most(body) > 60_000
 
 
@@ -162,8 +162,8 @@ def test_fields_that_only_some_server_reads_are_held_and_can_be_charged():
 )
 def test_attachment_costs_its_tokens_however_short_its_address_is(part):
     body = {"messages": [{"role": "user", "content": [part]}]}
-    assert meter.held_prompt_tokens(body) > 1_500
-    assert meter.count_prompt_tokens(body, count=lambda _: 1) > 1_500
+    assert usage_meter.held_prompt_tokens(body) > 1_500
+    assert usage_meter.count_prompt_tokens(body, count=lambda _: 1) > 1_500
     assert most(body) > 20_000
 
 
@@ -193,12 +193,12 @@ def test_reason_that_no_database_takes_is_none(reason):
 
 def test_tools_are_part_of_the_prompt():
     tool = {"type": "function", "function": {"name": "f", "description": "words " * 300, "parameters": {"maximum": 5}}}
-    assert meter.held_prompt_tokens({**BODY, "tools": [tool]}) > meter.held_prompt_tokens(BODY) + 500
-    counted = meter.count_prompt_tokens({**BODY, "tools": [tool]}, count=counting.count)
-    assert counted > meter.count_prompt_tokens(BODY, count=counting.count) + 300
+    assert usage_meter.held_prompt_tokens({**BODY, "tools": [tool]}) > usage_meter.held_prompt_tokens(BODY) + 500
+    counted = usage_meter.count_prompt_tokens({**BODY, "tools": [tool]}, count=tokenizer.count)
+    assert counted > usage_meter.count_prompt_tokens(BODY, count=tokenizer.count) + 300
 
 
 def test_tokenizer_takes_half_a_surrogate_pair():
-    assert counting.count("\ud83d") >= 1
-    assert counting.count("") == 0
-    assert counting.count("Hello! How can I help you today?") == 9
+    assert tokenizer.count("\ud83d") >= 1
+    assert tokenizer.count("") == 0
+    assert tokenizer.count("Hello! How can I help you today?") == 9

@@ -3,7 +3,7 @@
 import pytest
 
 from billing import stripe_api
-from billing.sandbox.payments import Impossible
+from billing.sandbox.payment_actions import Impossible
 
 
 def told(stripe_sandbox):

@@ -8,7 +8,7 @@ from django.utils import timezone
 from djstripe.models import Event, WebhookEventTrigger
 
 from accounts.models import Organization
-from billing import duties, stripe_deliveries
+from billing import periodic, stripe_retention
 from billing.payments import ParkedEvent
 from tests.billing.conftest import money_of
 from tests.billing.stripe_objects import (
@@ -37,7 +37,7 @@ def grow_old() -> Grow:
 
 
 def purge() -> int:
-    return stripe_deliveries.purge(now=timezone.now())
+    return stripe_retention.purge(now=timezone.now())
 
 
 def test_deliveries_go_after_90_days_and_events_stay(acme: Organization, grow_old: Grow) -> None:
@@ -88,7 +88,7 @@ def test_refusals_go_too(stripe_sandbox: StripeSandbox, grow_old: Grow) -> None:
 
 
 def test_many_go_in_batches(acme: Organization, grow_old: Grow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stripe_deliveries, "BATCH_COUNT", 2)
+    monkeypatch.setattr(stripe_retention, "BATCH_COUNT", 2)
     topup = make_topup(acme)
     for _ in range(5):
         tell("checkout.session.completed", session_of(topup))
@@ -98,7 +98,7 @@ def test_many_go_in_batches(acme: Organization, grow_old: Grow, monkeypatch: pyt
 
 def purge_all() -> tuple[int, int]:
     """Return how many deliveries and how many events went."""
-    return purge(), stripe_deliveries.purge_events(now=timezone.now())
+    return purge(), stripe_retention.purge_events(now=timezone.now())
 
 
 def test_events_go_with_their_last_delivery(acme: Organization, grow_old: Grow) -> None:
@@ -150,7 +150,7 @@ def test_delivery_that_waits_to_be_processed_keeps_its_event(acme: Organization,
 
 
 def test_events_go_in_batches(acme: Organization, grow_old: Grow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stripe_deliveries, "BATCH_COUNT", 2)
+    monkeypatch.setattr(stripe_retention, "BATCH_COUNT", 2)
     for _ in range(5):
         tell("checkout.session.completed", session_of(make_topup(acme)))
     grow_old(91)
@@ -180,8 +180,8 @@ def test_event_that_comes_again_after_it_was_forgotten_moves_no_money(
 def test_clock_does_it(acme: Organization, grow_old: Grow) -> None:
     tell("checkout.session.completed", session_of(make_topup(acme)))
     grow_old(91)
-    for _, duty in duties.DUTIES:
-        if duty is duties.forget_deliveries:
+    for _, duty in periodic.DUTIES:
+        if duty is periodic.forget_deliveries:
             duty()
     assert not WebhookEventTrigger.objects.exists()
     assert not Event.objects.exists()

@@ -1,6 +1,6 @@
 """The engine process: loads models once and serves the workers of this machine.
 
-`python -m transcription.speech.engines.host NAME ipc:///path/to/engine.sock`, or `serve(...)`. The main thread talks
+`python -m transcription.speech.engines.server NAME ipc:///path/to/engine.sock`, or `serve(...)`. The main thread talks
 and never computes; services (`service.Service`) load and compute in threads of their own, one service for each kind
 of request. Nothing is forked, since a process that has loaded CTranslate2 hangs after a fork. The socket is reachable
 by its owner only: what comes in is trusted to be our own workers, yet bounded.
@@ -25,9 +25,9 @@ import zmq
 
 from transcription.speech import registry
 from transcription.speech.engines import protocol
+from transcription.speech.engines.model_cache import Shelf
 from transcription.speech.engines.recogniser import Recogniser
 from transcription.speech.engines.service import Request, Service
-from transcription.speech.engines.shelf import Shelf
 from transcription.speech.errors import EngineFailed, EngineUnavailable, SpeechError
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import pytest
 from accounts.errors import Conflict, PaymentRequired
 from billing import ledger
 from billing.models import EntryKind
-from billing.pages.remedies import remedy
+from billing.next_step import remedy
 from tests.billing.charges import charge
 from tests.billing.conftest import fund
 

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apex.models import Completion, State
-from apex.orders import Outcome, Ticket
+from apex.types import Outcome, Ticket
 
 BEGIN = """
 INSERT INTO apex_completion (id, organization_id, api_key_id, hold_id, state, model, upstream, is_stream, source,

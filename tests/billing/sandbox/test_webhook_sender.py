@@ -7,7 +7,7 @@ import pytest
 import stripe
 from django.conf import settings
 
-from billing.sandbox import courier
+from billing.sandbox import webhook_sender
 from billing.sandbox.store import Store
 
 
@@ -23,7 +23,7 @@ def happen(store):
     def make(*ids):
         with store.change() as state:
             for event_id in ids:
-                courier.take(state, state.put({"id": event_id, "object": "event", "type": "thing.happened"}))
+                webhook_sender.take(state, state.put({"id": event_id, "object": "event", "type": "thing.happened"}))
         return list(ids)
 
     return make
@@ -56,9 +56,9 @@ def let_time_pass(store):
 
 def test_events_come_once_in_their_order_and_signed(store, happen):
     ids, site = happen("evt_1", "evt_2", "evt_3"), Site()
-    assert courier.carry(store, post=site) == 0
+    assert webhook_sender.carry(store, post=site) == 0
     assert site.came == ids
-    courier.carry(store, post=site)
+    webhook_sender.carry(store, post=site)
     assert site.came == ids
 
 
@@ -66,7 +66,7 @@ def test_twice_if_asked_to(store, happen):
     turn(store, duplicate="on")
     happen("evt_1")
     site = Site()
-    courier.carry(store, post=site)
+    webhook_sender.carry(store, post=site)
     assert site.came == ["evt_1", "evt_1"]
 
 
@@ -74,10 +74,10 @@ def test_late_if_asked_to(store, happen):
     turn(store, late="60")
     happen("evt_1")
     site = Site()
-    assert courier.carry(store, post=site) == 1
+    assert webhook_sender.carry(store, post=site) == 1
     assert site.came == []
     let_time_pass(store)
-    assert courier.carry(store, post=site) == 0
+    assert webhook_sender.carry(store, post=site) == 0
     assert site.came == ["evt_1"]
 
 
@@ -85,9 +85,9 @@ def test_backwards_if_asked_to(store, happen):
     turn(store, order="reversed")
     ids, site = happen("evt_1", "evt_2", "evt_3"), Site()
     # The first waits for those that come after it.
-    assert courier.carry(store, post=site) == 3
+    assert webhook_sender.carry(store, post=site) == 3
     let_time_pass(store)
-    courier.carry(store, post=site)
+    webhook_sender.carry(store, post=site)
     assert site.came == ids[::-1]
 
 
@@ -95,21 +95,21 @@ def test_backwards_if_asked_to(store, happen):
 def test_what_was_not_taken_comes_again_later(store, happen, refusal):
     happen("evt_1")
     site = Site(refusal)
-    assert courier.carry(store, post=site) == 1
-    assert courier.carry(store, post=site) == 1
+    assert webhook_sender.carry(store, post=site) == 1
+    assert webhook_sender.carry(store, post=site) == 1
     assert site.came == ["evt_1"]
     let_time_pass(store)
-    assert courier.carry(store, post=site) == 0
+    assert webhook_sender.carry(store, post=site) == 0
     assert site.came == ["evt_1", "evt_1"]
 
 
 def test_hopeless_event_is_given_up(store, happen):
     happen("evt_1")
-    site = Site(*[500] * (courier.ATTEMPTS + 5))
-    for _ in range(courier.ATTEMPTS + 5):
-        courier.carry(store, post=site)
+    site = Site(*[500] * (webhook_sender.ATTEMPTS + 5))
+    for _ in range(webhook_sender.ATTEMPTS + 5):
+        webhook_sender.carry(store, post=site)
         let_time_pass(store)
-    assert len(site.came) == courier.ATTEMPTS
+    assert len(site.came) == webhook_sender.ATTEMPTS
 
 
 def test_two_processes_do_not_carry_the_same(store, happen):
@@ -119,15 +119,15 @@ def test_two_processes_do_not_carry_the_same(store, happen):
     def meanwhile(body, headers):
         came.append("first")
         # Another process looks while this one still waits for the answer.
-        courier.carry(store, post=lambda *_: came.append("second") or 200)
+        webhook_sender.carry(store, post=lambda *_: came.append("second") or 200)
         return 200
 
-    courier.carry(store, post=meanwhile)
+    webhook_sender.carry(store, post=meanwhile)
     assert came == ["first"]
 
 
 def test_signature_of_long_ago_is_as_old_as_it_says():
-    body, headers = courier.signed({"id": "evt_1"}, now=time.time() - 301)
+    body, headers = webhook_sender.signed({"id": "evt_1"}, now=time.time() - 301)
     with pytest.raises(stripe.SignatureVerificationError):
         stripe.WebhookSignature.verify_header(body, headers["Stripe-Signature"], settings.STRIPE_WEBHOOK_SECRET, 300)
 

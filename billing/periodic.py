@@ -16,7 +16,7 @@ from billing import (
     low_balance,
     refunds,
     stripe_api,
-    stripe_deliveries,
+    stripe_retention,
     topups,
 )
 
@@ -74,8 +74,8 @@ def tell_of_automatic_topups() -> None:
 
 def forget_deliveries() -> None:
     now = timezone.now()
-    stripe_deliveries.purge(now=now)
-    stripe_deliveries.purge_events(now=now)
+    stripe_retention.purge(now=now)
+    stripe_retention.purge_events(now=now)
 
 
 def check_ledger() -> None:

@@ -1,6 +1,6 @@
 import asyncio
 
-from apex.channel import Channel
+from apex.stream_buffer import Channel
 
 
 def test_pieces_come_in_order_and_what_waits_comes_together():

@@ -7,7 +7,7 @@ from asgiref.sync import sync_to_async
 
 from accounts.errors import InvalidField, NotConfigured, PaymentRequired, UpstreamFailed, VoxsiteError
 from accounts.models import Organization
-from apex import proxy, seats, upstream
+from apex import concurrency, service, upstream
 from apex.models import Completion
 from billing import ledger
 from billing.models import Entry, Wallet
@@ -27,7 +27,7 @@ def body(content, **fields):
 
 
 def test_answer_is_given_after_it_was_charged(organization):
-    done = proxy.complete_and_wait(organization, body=body("normal 5", max_tokens=100))
+    done = service.complete_and_wait(organization, body=body("normal 5", max_tokens=100))
     assert done.text == "word0 word1 word2 word3 word4"
     assert done.charged_micros == 8
     assert Wallet.objects.get().balance_micros == 992
@@ -47,7 +47,7 @@ def test_answer_is_given_after_it_was_charged(organization):
 def test_what_goes_wrong_is_raised_and_costs_nothing(organization, fields, error):
     content = fields.pop("content", "normal 1")
     with pytest.raises(error):
-        proxy.complete_and_wait(organization, body=body(content, **fields))
+        service.complete_and_wait(organization, body=body(content, **fields))
     assert Wallet.objects.get().balance_micros == 1000
     assert Wallet.objects.get().held_micros == 0
 
@@ -55,21 +55,21 @@ def test_what_goes_wrong_is_raised_and_costs_nothing(organization, fields, error
 def test_without_an_upstream_it_is_not_configured(organization, settings):
     settings.APEX_UPSTREAMS = []
     with pytest.raises(NotConfigured):
-        proxy.complete_and_wait(organization, body=body("normal 1", max_tokens=100))
+        service.complete_and_wait(organization, body=body("normal 1", max_tokens=100))
 
 
 def test_price_is_known_before(organization):
-    most = proxy.most_micros(body("normal 5", max_tokens=100))
-    done = proxy.complete_and_wait(organization, body=body("normal 5", max_tokens=100))
+    most = service.most_micros(body("normal 5", max_tokens=100))
+    done = service.complete_and_wait(organization, body=body("normal 5", max_tokens=100))
     assert done.charged_micros < most < 70
     with pytest.raises(InvalidField):
-        proxy.most_micros(body("normal 5", max_tokens=0))
+        service.most_micros(body("normal 5", max_tokens=0))
 
 
 def test_site_can_stream(organization):
     async def act():
         try:
-            relay = proxy.relay_for(organization, body=body("normal 3", stream=True))
+            relay = service.relay_for(organization, body=body("normal 3", stream=True))
             head = await relay.head()
             assert head.error is None
             text = b"".join([piece async for piece in relay])
@@ -86,7 +86,7 @@ def test_site_can_stream(organization):
 def test_stream_that_nobody_reads_is_charged_all_the_same(organization):
     async def act():
         try:
-            relay = proxy.relay_for(organization, body=body("normal 3", stream=True))
+            relay = service.relay_for(organization, body=body("normal 3", stream=True))
             await relay.head()
             relay.close()
             return await relay.charged_micros()
@@ -100,7 +100,7 @@ def test_stream_that_nobody_reads_is_charged_all_the_same(organization):
 def test_process_that_is_told_to_stop_still_charges_what_was_just_answered(organization, content, is_stream):
     async def act():
         try:
-            relay = proxy.relay_for(organization, body=body(content, stream=is_stream))
+            relay = service.relay_for(organization, body=body(content, stream=is_stream))
             await relay.head()
             if is_stream:
                 assert (b"".join([piece async for piece in relay])).endswith(b"data: [DONE]\n\n")
@@ -118,12 +118,12 @@ def test_process_that_is_told_to_stop_still_charges_what_was_just_answered(organ
 def test_place_is_free_again_however_it_ends(organization, content):
     async def act():
         try:
-            relay = proxy.relay_for(organization, body=body(content, stream=True, max_tokens=100))
+            relay = service.relay_for(organization, body=body(content, stream=True, max_tokens=100))
             await relay.head()
-            taken = seats.taken(organization.pk)
+            taken = concurrency.taken(organization.pk)
             async for _ in relay:
                 pass
-            return taken, seats.taken(organization.pk)
+            return taken, concurrency.taken(organization.pk)
         finally:
             await relay.charged_micros()
             await upstream.close()
@@ -139,15 +139,15 @@ def test_place_is_free_again_however_it_ends(organization, content):
 )
 def test_what_was_never_admitted_keeps_no_place(organization, content, fields):
     with pytest.raises(VoxsiteError):
-        proxy.complete_and_wait(organization, body=body(content, **fields))
-    assert seats.taken(organization.pk) == 0
+        service.complete_and_wait(organization, body=body(content, **fields))
+    assert concurrency.taken(organization.pk) == 0
 
 
 def test_fault_of_ours_in_the_middle_charges_what_came_and_holds_nothing(organization):
     # Somewhere between what can be read and what can be written as JSON.
     async def act():
         try:
-            relay = proxy.relay_for(organization, body=body("ever-deeper", stream=True))
+            relay = service.relay_for(organization, body=body("ever-deeper", stream=True))
             await relay.head()
             text = b"".join([piece async for piece in relay])
             return text, await relay.charged_micros()
@@ -163,7 +163,7 @@ def test_fault_of_ours_in_the_middle_charges_what_came_and_holds_nothing(organiz
 
 def test_same_key_brings_the_same_answer_and_is_charged_once(organization):
     first, again = (
-        proxy.complete_and_wait(organization, body=body("normal 5"), idempotency_key="page:1") for _ in range(2)
+        service.complete_and_wait(organization, body=body("normal 5"), idempotency_key="page:1") for _ in range(2)
     )
     assert again == first
     assert first.charged_micros == 8
@@ -173,8 +173,8 @@ def test_same_key_brings_the_same_answer_and_is_charged_once(organization):
 
 def test_key_of_what_failed_may_be_tried_again(organization):
     with pytest.raises(UpstreamFailed):
-        proxy.complete_and_wait(organization, body=body("status 500"), idempotency_key="page:1")
-    assert proxy.complete_and_wait(organization, body=body("normal 5"), idempotency_key="page:1").charged_micros == 8
+        service.complete_and_wait(organization, body=body("status 500"), idempotency_key="page:1")
+    assert service.complete_and_wait(organization, body=body("normal 5"), idempotency_key="page:1").charged_micros == 8
 
 
 def test_synchronous_view_cuts_no_stream_of_its_process(organization):
@@ -182,9 +182,9 @@ def test_synchronous_view_cuts_no_stream_of_its_process(organization):
 
     async def act():
         try:
-            relay = proxy.relay_for(organization, body=body("slow 8 0.1", stream=True, max_tokens=100))
+            relay = service.relay_for(organization, body=body("slow 8 0.1", stream=True, max_tokens=100))
             await relay.head()
-            await sync_to_async(proxy.complete_and_wait)(organization, body=body("normal 1", max_tokens=100))
+            await sync_to_async(service.complete_and_wait)(organization, body=body("normal 1", max_tokens=100))
             return b"".join([piece async for piece in relay])
         finally:
             await upstream.close()

@@ -1,4 +1,4 @@
-from apex.breaker import Breaker
+from apex.circuit_breaker import Breaker
 
 
 def test_rests_after_failures_in_a_row_and_lets_one_try():

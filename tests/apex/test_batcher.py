@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from apex.desk import LARGEST_GATHERING, Desk
+from apex.batcher import LARGEST_GATHERING, Desk
 
 
 class Work:
