@@ -20,7 +20,7 @@ from django.utils import timezone
 from accounts.errors import Conflict, VoxsiteError
 from billing import ledger, money, refunds
 from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
-from billing.payments import AutomaticTopUp, Customer, Dispute, ParkedEvent, Refund, TopUp
+from billing.models.payments import AutomaticTopUp, Customer, Dispute, ParkedEvent, Refund, TopUp
 
 # As a float it would be a little more than a cent.
 SMALLEST_AMOUNT = Decimal("0.01")

@@ -16,7 +16,7 @@ from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.models import Organization, User
 from billing import ledger, money, months, notices, stripe_api, stripe_calls, stripe_mapping, topups
 from billing.models import Notice
-from billing.payments import OPEN_TOPUP_STATES, AutomaticTopUp, SavedCard, TopUp, TopUpState
+from billing.models.payments import OPEN_TOPUP_STATES, AutomaticTopUp, SavedCard, TopUp, TopUpState
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.errors import UpstreamFailed
 from accounts.models import Organization
 from billing import automatic, stripe_api, stripe_calls, unmatched_events
-from billing.payments import ReplacedCard, SavedCard, TopUp
+from billing.models.payments import ReplacedCard, SavedCard, TopUp
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ the moment in which it was to be closed cannot be closed, and what was paid is c
 """
 
 from billing import stripe_api, stripe_calls, topups
-from billing.payments import TopUp, TopUpState
+from billing.models.payments import TopUp, TopUpState
 
 CANCELLED = "You cancelled the payment. Nothing was charged."
 

@@ -12,7 +12,7 @@ from django.db.models import QuerySet, Sum
 
 from billing import ledger, refund_math
 from billing.models import EntryKind, Wallet
-from billing.payments import Dispute, Refund, RefundState, TopUp
+from billing.models.payments import Dispute, Refund, RefundState, TopUp
 
 # Of the references of expired money that is given back, before the reference of what it is given back for.
 EXPIRED_PREFIX = "expired:"

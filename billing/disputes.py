@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.errors import VoxsiteError
 from billing import claw_backs, ledger, stripe_mapping, topups, unmatched_events
-from billing.payments import Dispute, TopUp
+from billing.models.payments import Dispute, TopUp
 
 # Stripe's last words; an event that comes late does not unsay them.
 FINAL_STATUSES = ("won", "lost", "warning_closed")

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.errors import UpstreamFailed
 from billing import stripe_api, stripe_calls, stripe_mapping, unmatched_events
-from billing.payments import TopUp
+from billing.models.payments import TopUp
 
 logger = logging.getLogger(__name__)
 

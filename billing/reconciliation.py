@@ -11,7 +11,7 @@ from django.db.models import Q, Sum
 
 from billing import claw_backs, money, refund_math
 from billing.models import Entry, EntryKind
-from billing.payments import Dispute, Refund, TopUp, TopUpState
+from billing.models.payments import Dispute, Refund, TopUp, TopUpState
 
 BATCH_COUNT = 500
 

@@ -30,7 +30,7 @@ from billing import (
     unmatched_events,
 )
 from billing.models import CREDIT_KINDS, Entry, EntryKind, Wallet
-from billing.payments import SENTENCE_LENGTH, Refund, RefundState, TopUp, TopUpState
+from billing.models.payments import SENTENCE_LENGTH, Refund, RefundState, TopUp, TopUpState
 
 logger = logging.getLogger(__name__)
 

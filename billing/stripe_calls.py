@@ -12,7 +12,7 @@ from django.conf import settings
 from accounts import connections
 from accounts.models import Organization, Role
 from billing import stripe_api
-from billing.payments import Customer, TopUp
+from billing.models.payments import Customer, TopUp
 from billing.stripe_mapping import REFUND_KEY, TOPUP_KEY
 
 PRODUCT_NAME = "Voxsite credit"

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from djstripe.models import Event, WebhookEventTrigger
 
-from billing.payments import ParkedEvent
+from billing.models.payments import ParkedEvent
 
 BATCH_COUNT = 1000
 # "List events, going back up to 30 days" (docs.stripe.com/api/events, read 2026-11-20): older ones nobody can resend.

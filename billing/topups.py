@@ -18,7 +18,7 @@ from accounts.errors import InvalidField, UpstreamFailed, VoxsiteError
 from accounts.models import Organization, User
 from billing import ledger, money, pricing, stripe_api, stripe_calls, stripe_mapping, unmatched_events
 from billing.models import EntryKind
-from billing.payments import SENTENCE_LENGTH, AutomaticTopUp, ReplacedCard, SavedCard, TopUp, TopUpState
+from billing.models.payments import SENTENCE_LENGTH, AutomaticTopUp, ReplacedCard, SavedCard, TopUp, TopUpState
 
 logger = logging.getLogger(__name__)
 

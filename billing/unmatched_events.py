@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from django.utils import timezone
 
-from billing.payments import SENTENCE_LENGTH, ParkedEvent, TopUp
+from billing.models.payments import SENTENCE_LENGTH, ParkedEvent, TopUp
 
 logger = logging.getLogger(__name__)
 

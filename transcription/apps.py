@@ -6,6 +6,6 @@ class TranscriptionConfig(AppConfig):
 
     def ready(self) -> None:
         from billing import ledger
-        from transcription import audit
+        from transcription.jobs import audit
 
         ledger.also_check(audit.orphaned_holds)

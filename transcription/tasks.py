@@ -2,7 +2,7 @@
 
 import uuid
 
-from transcription import work
+from transcription.jobs import work
 
 
 def run_item(item_id: str) -> None:

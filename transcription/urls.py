@@ -2,17 +2,17 @@
 
 from django.urls import path
 
-from transcription import pages, playback
+from transcription.pages import playback, transcripts
 
 urlpatterns = [
-    path("", pages.transcripts, name="transcripts"),
-    path("upload/", pages.upload, name="upload"),
-    path("live/", pages.live, name="transcripts-live"),
-    path("<uuid:job_id>/", pages.transcript, name="transcript"),
-    path("<uuid:job_id>/progress/", pages.progress, name="transcript-progress"),
-    path("<uuid:job_id>/ask/", pages.ask, name="transcript-ask"),
-    path("<uuid:job_id>/cancel/", pages.cancel, name="transcript-cancel"),
-    path("<uuid:job_id>/delete/", pages.delete, name="transcript-delete"),
-    path("<uuid:job_id>/download/<slug:format_name>/", pages.download, name="transcript-download"),
+    path("", transcripts.transcripts, name="transcripts"),
+    path("upload/", transcripts.upload, name="upload"),
+    path("live/", transcripts.live, name="transcripts-live"),
+    path("<uuid:job_id>/", transcripts.transcript, name="transcript"),
+    path("<uuid:job_id>/progress/", transcripts.progress, name="transcript-progress"),
+    path("<uuid:job_id>/ask/", transcripts.ask, name="transcript-ask"),
+    path("<uuid:job_id>/cancel/", transcripts.cancel, name="transcript-cancel"),
+    path("<uuid:job_id>/delete/", transcripts.delete, name="transcript-delete"),
+    path("<uuid:job_id>/download/<slug:format_name>/", transcripts.download, name="transcript-download"),
     path("<uuid:job_id>/audio/", playback.audio, name="transcript-audio"),
 ]

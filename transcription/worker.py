@@ -17,7 +17,7 @@ LIBRARIES = (
     "numpy",
     "onnxruntime",
     "zmq",
-    "transcription.work",
+    "transcription.jobs.work",
     "transcription.speech.decode",
     "transcription.speech.diarizers.clustering",
     "transcription.speech.diarizers.voices",

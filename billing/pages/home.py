@@ -10,8 +10,9 @@ from django.views.decorators.http import require_safe
 from accounts.access import membership_for
 from accounts.models import Role
 from accounts.page import page
-from billing import automatic, ledger_reader, money, payments, statements, tariff
+from billing import automatic, ledger_reader, money, statements, tariff
 from billing.forms import TopUpForm
+from billing.models import payments
 from billing.pages.banners import money_notes
 from billing.pages.ledger import entry_rows
 from billing.pages.top_ups import payment_rows, product_cards

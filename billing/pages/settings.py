@@ -16,7 +16,7 @@ from billing import automatic as automatic_topups
 from billing import cards, ledger, limits, money
 from billing.forms import AutomaticForm, LimitForm, LowBalanceForm, cents_of, dollars_of
 from billing.models import Wallet
-from billing.payments import SavedCard
+from billing.models.payments import SavedCard
 
 NOT_YET_FORGOTTEN = "We do not charge it any more, but Stripe has not deleted it yet; we ask again until it has."
 

@@ -23,7 +23,7 @@ from accounts.page import page
 from billing import checkouts, claw_backs, money, pricing, refund_math, refunds, topups
 from billing.forms import NeededForm, PaymentCursorForm, RefundForm, TopUpForm
 from billing.models import Wallet
-from billing.payments import RefundState, TopUp, TopUpState
+from billing.models.payments import RefundState, TopUp, TopUpState
 
 PAGE_ROWS = 25
 # Less than the page waits before it loads itself again.

@@ -2,7 +2,7 @@
 
 from accounts.models import Organization, User
 from billing import topups
-from billing.payments import TopUp
+from billing.models.payments import TopUp
 from tests.stripe import StripeSandbox
 
 ADDRESSES = {"success_url": "http://localhost:8000/{TOPUP_ID}/", "cancel_url": "http://localhost:8000/"}

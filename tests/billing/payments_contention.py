@@ -14,7 +14,7 @@ DELIVERIES = 50
 
 def deliveries(organization: Any, worker: int) -> Counter[str]:
     """Deliver the same event, 50 times by all workers together."""
-    from billing.payments import TopUp
+    from billing.models.payments import TopUp
     from tests.billing.stripe_objects import deliver, event_of, session_of
 
     event = event_of("checkout.session.completed", session_of(TopUp.objects.get()), event_id="evt_once")
@@ -27,7 +27,7 @@ def deliveries(organization: Any, worker: int) -> Counter[str]:
 def arrivals(organization: Any, worker: int) -> Counter[str]:
     """Hear of the payment by the webhook, by other events about it, and by the success page, at once."""
     from billing import stripe_mapping, topups
-    from billing.payments import TopUp
+    from billing.models.payments import TopUp
     from tests.billing.stripe_objects import deliver, event_of, intent_of, session_of
 
     topup = TopUp.objects.get()
@@ -48,7 +48,7 @@ def refund_or_job(organization: Any, worker: int) -> Counter[str]:
     from accounts.errors import Conflict, InvalidField, PaymentRequired
     from accounts.models import User
     from billing import ledger, refunds
-    from billing.payments import TopUp
+    from billing.models.payments import TopUp
 
     try:
         if worker % 2:
@@ -63,7 +63,7 @@ def refund_or_job(organization: Any, worker: int) -> Counter[str]:
 def clocks(organization: Any, worker: int) -> Counter[str]:
     """Make the invoice that is due: half of the workers as clocks do, the others as clocks whose claim has run out."""
     from billing import invoices
-    from billing.payments import ParkedEvent, TopUp
+    from billing.models.payments import ParkedEvent, TopUp
 
     automatic = TopUp.objects.filter(is_automatic=True)
     if worker % 2:

@@ -11,7 +11,7 @@ from django.test import Client
 
 from accounts.models import Organization
 from billing import pricing
-from billing.payments import TopUp, TopUpState
+from billing.models.payments import TopUp, TopUpState
 
 numbers = itertools.count(1)
 

@@ -11,7 +11,7 @@ from django.urls import reverse
 from accounts.models import Organization, User
 from billing import ledger, stripe_mapping, topups, unmatched_events
 from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
-from billing.payments import AutomaticTopUp, Customer, Dispute, ParkedEvent, Refund, RefundState, TopUp
+from billing.models.payments import AutomaticTopUp, Customer, Dispute, ParkedEvent, Refund, RefundState, TopUp
 from tests.billing.conftest import fund, money_of
 from tests.billing.stripe_objects import dispute_of, make_topup, refund_of, session_of, tell
 from tests.stripe import StripeSandbox

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.models import Organization, User
 from billing import automatic, cards, ledger, notices, periodic, topups
-from billing.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
+from billing.models.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
 from tests.billing.conftest import fund, money_of
 from tests.billing.paying import pay
 from tests.billing.stripe_objects import intent_of, tell

@@ -13,7 +13,7 @@ from accounts.errors import InvalidField, NotConfigured, UpstreamFailed
 from accounts.models import Organization, User
 from billing import checkouts, stripe_api, stripe_calls, topups
 from billing.models import Entry
-from billing.payments import Customer, SavedCard, TopUp, TopUpState
+from billing.models.payments import Customer, SavedCard, TopUp, TopUpState
 from billing.sandbox.payment_actions import Impossible
 from tests.billing.conftest import money_of
 from tests.billing.stripe_objects import intent_of, tell

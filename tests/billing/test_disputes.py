@@ -4,7 +4,7 @@ from accounts.errors import PaymentRequired
 from accounts.models import Organization
 from billing import ledger, stripe_mapping, topups
 from billing.models import Entry, EntryKind, Wallet
-from billing.payments import Dispute, ParkedEvent, TopUp
+from billing.models.payments import Dispute, ParkedEvent, TopUp
 from tests.billing.conftest import fund, money_of
 from tests.billing.stripe_objects import deliver, dispute_of, event_of, make_topup, refund_of, session_of, tell
 

@@ -22,7 +22,7 @@ from billing import (
     stripe_mapping,
     topups,
 )
-from billing.payments import AutomaticTopUp, Customer, ParkedEvent, SavedCard, TopUp, TopUpState
+from billing.models.payments import AutomaticTopUp, Customer, ParkedEvent, SavedCard, TopUp, TopUpState
 from billing.sandbox.transport import SandboxTransport
 from tests.billing.conftest import money_of
 from tests.billing.paying import ADDRESSES, pay

@@ -13,7 +13,7 @@ from accounts.errors import PaymentRequired
 from accounts.models import Organization, User
 from billing import automatic, ledger, refunds, stripe_mapping, topups
 from billing.models import EntryKind
-from billing.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
+from billing.models.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
 from tests.billing.conftest import fund, money_of
 from tests.billing.stripe_objects import intent_of, make_topup, refund_of, session_of
 

@@ -3,7 +3,7 @@
 from django.db import connection
 
 from accounts.models import Organization
-from billing.payments import TopUp
+from billing.models.payments import TopUp
 from tests.billing.stripe_objects import make_topup
 
 

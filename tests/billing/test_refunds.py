@@ -5,7 +5,7 @@ import pytest
 from accounts.models import Organization
 from billing import ledger, stripe_mapping, topups
 from billing.models import Entry, EntryKind, Wallet
-from billing.payments import ParkedEvent, Refund, RefundState, TopUp
+from billing.models.payments import ParkedEvent, Refund, RefundState, TopUp
 from tests.billing.conftest import money_of
 from tests.billing.stripe_objects import deliver, event_of, make_topup, refund_of, session_of, tell
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import Organization, User
 from billing import cards as saved_cards
 from billing import periodic, stripe_calls, topups
-from billing.payments import ParkedEvent, ReplacedCard, SavedCard, TopUpState
+from billing.models.payments import ParkedEvent, ReplacedCard, SavedCard, TopUpState
 from billing.sandbox.transport import SandboxTransport
 from tests.billing.paying import pay
 from tests.billing.stripe_objects import charge_of, make_topup, tell

@@ -9,7 +9,7 @@ from djstripe.models import Event, WebhookEventTrigger
 
 from accounts.models import Organization
 from billing import periodic, stripe_retention
-from billing.payments import ParkedEvent
+from billing.models.payments import ParkedEvent
 from tests.billing.conftest import money_of
 from tests.billing.stripe_objects import (
     deliver,

@@ -7,7 +7,7 @@ import pytest
 from accounts.models import Organization
 from billing import ledger, stripe_mapping, topups
 from billing.models import Entry, EntryKind
-from billing.payments import ParkedEvent, SavedCard, TopUp, TopUpState
+from billing.models.payments import ParkedEvent, SavedCard, TopUp, TopUpState
 from tests.billing.conftest import money_of
 from tests.billing.stripe_objects import charge_of, deliver, event_of, intent_of, make_topup, session_of, tell
 

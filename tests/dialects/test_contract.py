@@ -12,8 +12,9 @@ from billing import statements
 from billing.models import Hold, Wallet
 from tests.conftest import AUDIO, text_of
 from tests.dialects.faces import FACES, SENTENCE
-from transcription import media, work
+from transcription.jobs import work
 from transcription.models import Job, JobItem, Media
+from transcription.recordings import storage
 from transcription.speech import pipeline
 from transcription.speech.errors import EngineFailed
 
@@ -200,7 +201,7 @@ def test_crash_of_a_view_is_logged_and_tells_nothing(face, client, key, monkeypa
     def crash(*_, **__):
         raise RuntimeError("a secret in a traceback")
 
-    monkeypatch.setattr(media, "accept", crash)
+    monkeypatch.setattr(storage, "accept", crash)
     response = face.submit(client, key=key, content=CONTENT)
     assert face.failure(response).status == 500
     assert b"secret" not in response.content

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts import api_keys, organizations
 from accounts.models import Membership, Role
-from billing.payments import TopUpState
+from billing.models.payments import TopUpState
 from tests.billing.stripe_objects import make_topup
 from tests.transcription.factories import make_job, make_transcript
 from transcription import jobs

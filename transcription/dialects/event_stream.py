@@ -7,7 +7,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from accounts import connections
-from transcription import events
+from transcription.jobs import events
 from transcription.models import Job
 
 # A comment now and then tells proxies that the connection lives (WHATWG HTML, server-sent events, "authoring notes").

@@ -8,7 +8,7 @@ from django.core.files.uploadedfile import UploadedFile
 
 from accounts.errors import InvalidField, MissingField, NotFound, UnknownField
 from accounts.gate.authentication import Caller
-from transcription import jobs, media
+from transcription import jobs, recordings
 from transcription.models import Job
 from transcription.speech.options import TranscriptionOptions
 
@@ -27,7 +27,7 @@ def submit_upload(
     within: called with the job inside the transaction that makes it.
     """
     jobs.require_funds(caller.organization, model=model)
-    with media.accepted(caller.organization, upload=upload) as recording:
+    with recordings.accepted(caller.organization, upload=upload) as recording:
         return jobs.submit(
             caller.organization,
             media=recording,

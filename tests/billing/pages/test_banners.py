@@ -7,8 +7,8 @@ import time_machine
 
 from billing import automatic, ledger
 from billing.models import EntryKind, Wallet
+from billing.models.payments import AutomaticTopUp
 from billing.pages.banners import money_notes
-from billing.payments import AutomaticTopUp
 from tests.billing.charges import charge
 from tests.billing.conftest import fund
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from billing import automatic, ledger
 from billing.models import Wallet
-from billing.payments import AutomaticTopUp, SavedCard, TopUpState
+from billing.models.payments import AutomaticTopUp, SavedCard, TopUpState
 from tests.billing.charges import charge
 from tests.billing.stripe_objects import make_topup
 

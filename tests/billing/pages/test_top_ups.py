@@ -14,7 +14,7 @@ from redis import Redis
 from accounts.gate import limits
 from billing import automatic, ledger, periodic
 from billing.models import EntryKind, Wallet
-from billing.payments import Refund, TopUp, TopUpState
+from billing.models.payments import Refund, TopUp, TopUpState
 from tests.billing.stripe_objects import make_topup
 
 pytestmark = pytest.mark.django_db

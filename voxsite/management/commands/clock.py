@@ -22,7 +22,7 @@ from accounts.gate import idempotency
 from apex import completions
 from apex.models import Completion
 from billing import periodic
-from transcription import jobs, media
+from transcription import jobs, recordings
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +60,12 @@ class CompletionSweep:
 
 def purge() -> None:
     idempotency.purge()
-    for path in media.stray_files(older_than_seconds=STRAY_FILE_SECONDS, now=time.time()):
+    for path in recordings.stray_files(older_than_seconds=STRAY_FILE_SECONDS, now=time.time()):
         Path(path).unlink(missing_ok=True)
 
 
 def sweep() -> None:
-    media.sweep(now=timezone.now())
+    recordings.sweep(now=timezone.now())
 
 
 # Seconds between two rounds of each duty.

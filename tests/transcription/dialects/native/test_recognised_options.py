@@ -5,7 +5,7 @@ import pytest
 from billing import statements
 from billing.models import Entry
 from tests.fixtures import tiny_whisper
-from transcription import work
+from transcription.jobs import work
 from transcription.models import Job, JobItem, Media
 
 pytestmark = pytest.mark.usefixtures("whisper_here")

@@ -10,7 +10,8 @@ from billing.models import Wallet
 from tests.conftest import AUDIO, text_of
 from tests.fixtures import hostile
 from tests.transcription.factories import make_job, make_transcript
-from transcription import events, jobs, work
+from transcription import jobs
+from transcription.jobs import events, work
 from transcription.models import Job, JobItem, Media
 
 

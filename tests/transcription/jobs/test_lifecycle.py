@@ -12,6 +12,7 @@ from billing import ledger, statements
 from billing.models import Entry, EntryKind, Hold, Wallet
 from tests.transcription.factories import make_job, make_media, make_transcript
 from transcription import jobs
+from transcription.jobs import lifecycle
 from transcription.models import Job, JobItem, Media, Status
 from transcription.speech.options import TranscriptionOptions
 
@@ -245,7 +246,7 @@ def test_price_that_changes_meanwhile_is_for_the_next_job(organization, job, set
 
 def test_result_survives_a_commit_of_unknown_outcome(job, monkeypatch):
     item = claim(job)
-    original = jobs._locked
+    original = lifecycle.lock_job
 
     @contextmanager
     def break_after_commit(job_id):
@@ -254,7 +255,7 @@ def test_result_survives_a_commit_of_unknown_outcome(job, monkeypatch):
         raise OperationalError("the connection broke after COMMIT was sent")
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "_locked", break_after_commit)
+        patch.setattr(lifecycle, "lock_job", break_after_commit)
         with pytest.raises(OperationalError):
             jobs.finish_item(item, transcript=make_transcript("kept"))
     job.refresh_from_db()

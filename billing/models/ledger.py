@@ -1,4 +1,4 @@
-"""Wallets, the book of entries, and holds. Only `ledger` writes them."""
+"""Wallets, the ledger's entries, and holds. Only `ledger` writes them."""
 
 from datetime import datetime
 
@@ -10,10 +10,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.utils import timezone
 
 from accounts.models import ApiKey, Organization
-from billing import months, payments
-
-# Django looks for models here only.
-TopUp, Refund, Dispute = payments.TopUp, payments.Refund, payments.Dispute
+from billing import months
 
 # "topup:<id>", "job:<uuid>", "signup:<uuid>": the business fact that an effect belongs to.
 REFERENCE_LENGTH = 200
@@ -324,37 +321,3 @@ class MonthlySpend(models.Model):
 
     def __str__(self) -> str:
         return f"{self.month:%Y-%m} of {self.api_key_id or self.wallet_id}: {self.spent_micros}"
-
-
-class NoticeQuerySet(models.QuerySet["Notice"]):
-    """Notices, as those ask who look for somebody to tell."""
-
-    def standing(self, *, now: datetime) -> "NoticeQuerySet":
-        """Return those that were sent, or are being sent. The others were claimed by a process that died."""
-        return self.filter(Q(retake_at__isnull=True) | Q(retake_at__gt=now))
-
-
-class Notice(models.Model):
-    """A mail that is sent to an organization's owners because of its money, once for each occasion.
-
-    Written by `notices` only.
-    """
-
-    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="notices", db_index=False)
-    # "low_balance", "expiry_30" ...
-    kind = models.CharField(max_length=40)
-    # What it is about, when kinds recur: the moment of expiry, the moment when the balance fell.
-    occasion_at = models.DateTimeField()
-    created_at = models.DateTimeField(default=timezone.now)
-    # When another may claim it, should it not be sent by then. Null: it was sent.
-    retake_at = models.DateTimeField(null=True, blank=True)
-
-    objects = NoticeQuerySet.as_manager()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["wallet", "kind", "occasion_at"], name="one_notice_per_occasion")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.kind} to {self.wallet_id}"

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from accounts.access import organization_for
 from accounts.errors import NotFound
 from accounts.page import page
-from transcription import media
+from transcription import recordings
 from transcription.models import Job, Media
 
 # An answer to a Range request is held in memory, so it is short; players ask for the next part by themselves.
@@ -51,7 +51,7 @@ def _answer(request: HttpRequest, recording: Media) -> HttpResponseBase:
     response: HttpResponseBase
     if asked is None or asked.group(1) == asked.group(2) == "":
         # The first part before the answer begins: a missing file is 404 and not a broken stream.
-        start = media.read_part(recording, first_byte=0, count=PART_BYTES)
+        start = recordings.read_part(recording, first_byte=0, count=PART_BYTES)
         response = StreamingHttpResponse(_parts(recording, start=start), content_type=content_type)
         response["Content-Length"] = str(size)
     else:
@@ -60,7 +60,7 @@ def _answer(request: HttpRequest, recording: Media) -> HttpResponseBase:
             response = HttpResponse(status=416)
             response["Content-Range"] = f"bytes */{size}"
             return response
-        part = media.read_part(recording, first_byte=first, count=min(last - first + 1, PART_BYTES))
+        part = recordings.read_part(recording, first_byte=first, count=min(last - first + 1, PART_BYTES))
         response = HttpResponse(part, status=206, content_type=content_type)
         response["Content-Range"] = f"bytes {first}-{first + len(part) - 1}/{size}"
     response["Accept-Ranges"] = "bytes"
@@ -85,4 +85,4 @@ async def _parts(recording: Media, *, start: bytes) -> AsyncIterator[bytes]:
     while part:
         yield part
         sent += len(part)
-        part = await sync_to_async(media.read_part)(recording, first_byte=sent, count=PART_BYTES)
+        part = await sync_to_async(recordings.read_part)(recording, first_byte=sent, count=PART_BYTES)

@@ -4,7 +4,8 @@ import uuid
 
 from accounts.models import Organization
 from billing import ledger
-from transcription import audit, jobs
+from transcription import jobs
+from transcription.jobs import audit
 from transcription.models import Job
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from billing import statements
 from tests.transcription.factories import make_job, make_transcript
-from transcription import events, jobs, work
+from transcription import jobs
+from transcription.jobs import events, work
 from transcription.models import Status
 from transcription.speech import pipeline
 from transcription.speech.errors import EngineUnavailable, NotAudio

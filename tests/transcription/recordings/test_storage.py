@@ -9,8 +9,9 @@ from django.utils import timezone
 from accounts.errors import BadMedia, PaymentRequired, TooLarge
 from tests.conftest import AUDIO
 from tests.transcription.factories import make_job, make_media, make_transcript
-from transcription import jobs, media
+from transcription import jobs, recordings
 from transcription.models import Job, Media
+from transcription.recordings import names
 
 
 def upload(name="sentence-slt.wav", content=None):
@@ -41,12 +42,12 @@ def own_storage(tmp_path, settings):
 
 
 def test_accepted_recording_is_probed_and_stored(organization):
-    recording = media.accept(organization, upload=upload())
+    recording = recordings.accept(organization, upload=upload())
     assert recording.duration_ms > 1000
     assert recording.container == "wav"
     assert len(recording.sha256) == 64
     assert stored_files() == [str(recording.id)]
-    with media.local_path(recording) as path:
+    with recordings.local_path(recording) as path:
         assert path.read_bytes() == (AUDIO / "sentence-slt.wav").read_bytes()
 
 
@@ -55,15 +56,15 @@ def test_large_upload_is_moved_and_not_copied(organization, tmp_path):
     with TemporaryUploadedFile("sentence-slt.wav", "audio/wav", len(content), None) as spooled:
         spooled.write(content)
         spooled.seek(0)
-        recording = media.accept(organization, upload=spooled)
-    with media.local_path(recording) as path:
+        recording = recordings.accept(organization, upload=spooled)
+    with recordings.local_path(recording) as path:
         assert path.read_bytes() == content
     assert [entry.name for entry in tmp_path.iterdir()] == ["media"]
 
 
 def test_refused_upload_leaves_nothing(organization, tmp_path):
     with pytest.raises(BadMedia) as caught:
-        media.accept(organization, upload=upload("song.mp3", b"This is not music. " * 200))
+        recordings.accept(organization, upload=upload("song.mp3", b"This is not music. " * 200))
     assert caught.value.type == "not_audio"
     assert not Media.objects.exists()
     assert stored_files() == []
@@ -72,18 +73,18 @@ def test_refused_upload_leaves_nothing(organization, tmp_path):
 
 def test_empty_upload_is_refused(organization):
     with pytest.raises(BadMedia) as caught:
-        media.accept(organization, upload=upload(content=b""))
+        recordings.accept(organization, upload=upload(content=b""))
     assert caught.value.type == "empty_audio"
 
 
 def test_too_large_upload_is_refused(organization, settings):
     settings.MAX_UPLOAD_BYTES = 100
     with pytest.raises(TooLarge):
-        media.accept(organization, upload=upload())
+        recordings.accept(organization, upload=upload())
 
 
 def test_failure_after_acceptance_leaves_nothing(organization):
-    with pytest.raises(RuntimeError), media.accepted(organization, upload=upload()):
+    with pytest.raises(RuntimeError), recordings.accepted(organization, upload=upload()):
         raise RuntimeError
     assert not Media.objects.exists()
     assert stored_files() == []
@@ -107,12 +108,12 @@ def test_failure_after_acceptance_leaves_nothing(organization):
     ],
 )
 def test_file_names_are_made_safe_to_show(sent, shown):
-    assert media.display_name(sent) == shown
+    assert recordings.display_name(sent) == shown
 
 
 def test_long_file_name_keeps_its_extension():
-    name = media.display_name("x" * 500 + ".mp3")
-    assert len(name) <= media.LONGEST_NAME
+    name = recordings.display_name("x" * 500 + ".mp3")
+    assert len(name) <= names.MAX_NAME_LENGTH
     assert name.endswith(".mp3")
 
 
@@ -124,8 +125,8 @@ def test_sweep_removes_what_no_row_and_no_job_knows(organization):
     used = job.items.get()
     default_storage.save(f"media/{organization.pk}/stray", ContentFile(b"x"))
     default_storage.save(f"results/{organization.pk}/{job.pk}/stray.json", ContentFile(b"{}"))
-    assert media.sweep(now=now) == 0
-    assert media.sweep(now=now + timedelta(hours=7)) == 3
+    assert recordings.sweep(now=now) == 0
+    assert recordings.sweep(now=now + timedelta(hours=7)) == 3
     assert not Media.objects.filter(pk=orphan.pk).exists()
     assert stored_files() == [str(used.media_id)]
     assert default_storage.exists(used.result_key)
@@ -140,13 +141,13 @@ def test_storage_that_cannot_delete_hides_no_refusal(organization, monkeypatch):
         raise Denied
 
     monkeypatch.setattr(FileSystemStorage, "delete", deny)
-    with pytest.raises(PaymentRequired), media.accepted(organization, upload=upload()):
+    with pytest.raises(PaymentRequired), recordings.accepted(organization, upload=upload()):
         raise PaymentRequired("No money.")
     assert not Media.objects.exists()
 
 
 def test_recordings_are_private_on_disk(organization):
-    recording = media.accept(organization, upload=upload())
-    with media.local_path(recording) as path:
+    recording = recordings.accept(organization, upload=upload())
+    with recordings.local_path(recording) as path:
         assert path.stat().st_mode & 0o077 == 0
         assert path.parent.stat().st_mode & 0o077 == 0

@@ -7,7 +7,8 @@ from django.utils import timezone
 from redis import Redis
 
 from tests.transcription.factories import make_job
-from transcription import jobs, queue
+from transcription import jobs
+from transcription.jobs import queue
 from transcription.models import JobItem
 
 

@@ -6,11 +6,9 @@ import os
 import shutil
 import tempfile
 import threading
-import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,8 @@ from django.core.files.uploadedfile import UploadedFile
 from accounts import connections
 from accounts.errors import BadMedia, TooLarge
 from accounts.models import Organization
-from transcription.models import JobItem, Media
+from transcription.models import Media
+from transcription.recordings.names import display_name
 from transcription.speech import probing
 from transcription.speech.errors import AudioError
 
@@ -31,10 +30,6 @@ logger = logging.getLogger(__name__)
 COPY_BYTES = 1024 * 1024
 # A crafted file can keep a core busy until the probe's limits end it: more at once than cores would starve the pages.
 _probes = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
-LONGEST_NAME = 200
-# Longer than the time between a file and its row, or a row and its job.
-STRAY_AFTER = timedelta(hours=6)
-SWEEP_BATCH = 1000
 
 
 @contextmanager
@@ -141,25 +136,6 @@ def read_part(recording: Media, *, first_byte: int, count: int) -> bytes:
     return part
 
 
-def display_name(name: str) -> str:
-    """Return a file name that is safe to show: its last part, in NFC, without control and direction characters.
-
-    Directions (U+202E and friends) can make `exe.3pm` read as `mp3.exe`; slashes of both kinds are path parts.
-    """
-    last = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
-    # Cc control, Cf format (bidi, zero width), Cs surrogates, Co private use, Cn unassigned, Zl/Zp line breaks.
-    kept = "".join(
-        " " if unicodedata.category(char) in {"Zl", "Zp"} else char
-        for char in last
-        if unicodedata.category(char)[0] != "C"
-    )
-    cleaned = " ".join(kept.split()).strip(". ")
-    if len(cleaned) > LONGEST_NAME:
-        stem, dot, extension = cleaned.rpartition(".")
-        cleaned = f"{stem[: LONGEST_NAME - 12]}{dot}{extension[:11]}" if dot else cleaned[:LONGEST_NAME]
-    return cleaned or "recording"
-
-
 @contextmanager
 def _on_disk(upload: "UploadedFile[Any]") -> Iterator[Path]:
     """Give the upload as a file: large ones are one already, small ones Django keeps in memory."""
@@ -182,37 +158,3 @@ def _store(storage_key: str, *, upload: "UploadedFile[Any]", path: Path) -> None
         with path.open("rb") as file:
             stored_key = default_storage.save(storage_key, File(file))
     assert stored_key == storage_key, "the key holds a fresh UUID, so storage had no reason to choose another"
-
-
-def sweep(*, now: datetime) -> int:
-    """Remove recordings that no job came of, and files that no row knows: a process was killed between the two.
-
-    Returns how many. Only folders are searched for files; object storage has rules of its own for that.
-    """
-    before = now - STRAY_AFTER
-    strays = list(Media.objects.filter(items__isnull=True, created_at__lt=before)[:SWEEP_BATCH])
-    for recording in strays:
-        discard(recording)
-    return len(strays) + sum(_sweep_folder(top, before=before) for top in ("media", "results"))
-
-
-def _sweep_folder(top: str, *, before: datetime) -> int:
-    try:
-        folder = Path(default_storage.path(top))
-    except NotImplementedError:
-        return 0
-    old = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mtime < before.timestamp()]
-    removed = 0
-    for path in old:
-        key = path.relative_to(folder.parent).as_posix()
-        known = Media.objects.filter(storage_key=key) if top == "media" else JobItem.objects.filter(result_key=key)
-        if not known.exists():
-            remove_file(key)
-            removed += 1
-    return removed
-
-
-def stray_files(*, older_than_seconds: float, now: float) -> list[Path]:
-    """Return spooled uploads that a killed process left behind."""
-    folder = Path(settings.FILE_UPLOAD_TEMP_DIR)
-    return [entry for entry in folder.iterdir() if entry.is_file() and now - entry.stat().st_mtime > older_than_seconds]

@@ -6,7 +6,8 @@ from django.core.files.storage import InMemoryStorage, default_storage
 from django.test import AsyncClient
 
 from tests.transcription.factories import make_media
-from transcription import jobs, playback
+from transcription import jobs
+from transcription.pages import playback
 from transcription.speech.options import TranscriptionOptions
 
 CONTENT = bytes(range(256)) * 20_000

@@ -1,4 +1,4 @@
-"""Media, jobs with their items, and answers about them. `media`, `jobs` and `answers` write them; nobody else does."""
+"""Jobs and their items. Only the package `jobs` writes them."""
 
 import uuid
 
@@ -7,44 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.models import ApiKey, Organization
-
-
-class MediaQuerySet(models.QuerySet["Media"]):
-    """Media, reached through their organization."""
-
-    def of(self, organization: Organization) -> "MediaQuerySet":
-        return self.filter(organization=organization, deleted_at__isnull=True)
-
-
-class Media(models.Model):
-    """One accepted recording: probed, stored, belonging to one organization. The bytes lie in storage, not here."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="media")
-    # As the customer named it, cleaned for display; never used as a path.
-    name = models.CharField(max_length=255)
-    storage_key = models.CharField(max_length=200, unique=True)
-    size_bytes = models.BigIntegerField()
-    sha256 = models.CharField(max_length=64)
-    duration_ms = models.BigIntegerField()
-    # As the probe counted them; those of a recording that is transcribed channel by channel are billed each.
-    channels = models.PositiveSmallIntegerField(default=1)
-    container = models.CharField(max_length=40)
-    codec = models.CharField(max_length=40)
-    created_at = models.DateTimeField(default=timezone.now)
-    deleted_at = models.DateTimeField(null=True, blank=True)
-
-    objects = MediaQuerySet.as_manager()
-
-    class Meta:
-        indexes = [models.Index(fields=["organization", "-created_at"], name="media_list")]
-        constraints = [
-            models.CheckConstraint(condition=models.Q(duration_ms__gt=0), name="media_has_duration"),
-            models.CheckConstraint(condition=models.Q(channels__gt=0), name="media_has_a_channel"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.id})"
+from transcription.models.recordings import Media
 
 
 class Status(models.TextChoices):
@@ -180,37 +143,3 @@ class JobItem(models.Model):
 
     def __str__(self) -> str:
         return f"item {self.position} of {self.job_id}"
-
-
-class Answer(models.Model):
-    """What a language model said of a job's transcript: a summary, or the answer to a question. Gone with its job.
-
-    Written by `answers` only, after it was charged.
-    """
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="answers", db_index=False)
-    # The wish that it fulfils: a form that is sent twice carries the same one.
-    token = models.UUIDField()
-    # Empty for a summary.
-    question = models.TextField(blank=True)
-    text = models.TextField(blank=True)
-    # It had more to say than it was allowed.
-    is_cut = models.BooleanField(default=False)
-    # Where in the recording the model stopped reading, null if it read all.
-    read_until_ms = models.BigIntegerField(null=True)
-    charged_micros = models.BigIntegerField()
-    # Read and written together, null if that was not stated.
-    tokens = models.PositiveIntegerField(null=True)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering = ["created_at"]
-        constraints = [
-            models.UniqueConstraint(fields=["job", "token"], name="one_answer_per_wish"),
-            models.CheckConstraint(condition=models.Q(charged_micros__gte=0), name="answer_costs_nothing_or_more"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.question[:40] or 'Summary'} ({self.id})"

@@ -12,7 +12,7 @@ from accounts import api_keys
 from accounts.models import Organization
 from billing import ledger
 from billing.models import Entry, EntryKind, Freeze, Hold, HoldState, MonthlySpend, Notice, Wallet
-from billing.payments import TopUp, TopUpState
+from billing.models.payments import TopUp, TopUpState
 from tests.billing.conftest import fund
 from tests.billing.stripe_objects import make_topup
 

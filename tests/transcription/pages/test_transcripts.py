@@ -14,7 +14,7 @@ from tests.conftest import AUDIO
 from tests.transcription.factories import make_job, make_transcript
 from transcription import jobs
 from transcription.models import Job, Media, Status
-from transcription.pages import turns_of
+from transcription.pages.transcripts import turns_of
 from transcription.speech.transcript import Segment, Transcript
 
 JSON = {"Accept": "application/json"}

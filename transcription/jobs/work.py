@@ -10,7 +10,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from accounts import connections
-from transcription import events, jobs, media, queue, recognition
+from transcription import recognition, recordings
+from transcription.jobs import charging, events, lifecycle, queue
 from transcription.models import JobItem
 from transcription.speech import pipeline
 from transcription.speech.errors import AudioError, AudioTooLong, OptionError, SpeechError
@@ -28,7 +29,7 @@ SECONDS_AT_LEAST = 900.0
 
 def run_item(item_id: uuid.UUID) -> None:
     """Transcribe one item, if it still waits to be. Ends quietly when another worker has it or it was canceled."""
-    item = jobs.claim(item_id)
+    item = lifecycle.claim(item_id)
     if item is None:
         return
     events.publish(item.job_id, "started", attempt=item.attempt)
@@ -36,7 +37,7 @@ def run_item(item_id: uuid.UUID) -> None:
     heart.start()
     try:
         _run(item, heart=heart)
-    except jobs.Superseded:
+    except lifecycle.Superseded:
         logger.info("Item %s: attempt %s was taken away.", item.pk, item.attempt)
     finally:
         heart.stop()
@@ -67,7 +68,7 @@ def _run(item: JobItem, *, heart: "Heart") -> None:
 
     try:
         with (
-            media.local_path(item.media) as path,
+            recordings.local_path(item.media) as path,
             recognition.engine(
                 model=item.job.model,
                 job_id=str(item.job_id),
@@ -86,21 +87,23 @@ def _run(item: JobItem, *, heart: "Heart") -> None:
                 on_segments=on_segments,
             )
     except AudioTooLong:
-        jobs.fail_item(item, error_type="length_mismatch", message=LENGTH_MISMATCH, may_retry=False)
+        lifecycle.fail_item(item, error_type="length_mismatch", message=LENGTH_MISMATCH, may_retry=False)
     except (AudioError, OptionError) as error:
         # The sender's fault: trying again would find the same.
-        jobs.fail_item(item, error_type=error.type, message=error.message, may_retry=False)
+        lifecycle.fail_item(item, error_type=error.type, message=error.message, may_retry=False)
     except SpeechError as error:
         logger.exception("Item %s: attempt %s failed.", item.pk, item.attempt)
-        jobs.fail_item(item, error_type=error.type, message=error.message, may_retry=True)
-    except jobs.Superseded:
+        lifecycle.fail_item(item, error_type=error.type, message=error.message, may_retry=True)
+    except lifecycle.Superseded:
         raise
     except Exception:
         # Whatever it was, the customer must see an end and the operator a traceback. The text stays in the log.
         logger.exception("Item %s: attempt %s crashed.", item.pk, item.attempt)
-        jobs.fail_item(item, error_type="internal_error", message="Something went wrong on our side.", may_retry=True)
+        lifecycle.fail_item(
+            item, error_type="internal_error", message="Something went wrong on our side.", may_retry=True
+        )
     else:
-        jobs.finish_item(item, transcript=transcript)
+        lifecycle.finish_item(item, transcript=transcript)
 
 
 def _tolerance_ms(duration_ms: int) -> int:
@@ -125,7 +128,7 @@ class Heart(threading.Thread):
         super().__init__(name=f"heart of {item.pk}", daemon=True)
         self.item = item
         self.progress = 0
-        tracks = jobs.track_count(item.media, options=TranscriptionOptions.from_dict(item.job.options))
+        tracks = charging.track_count(item.media, options=TranscriptionOptions.from_dict(item.job.options))
         self.deadline = time.monotonic() + _most_seconds(item.media.duration_ms * tracks)
         self._stopped = threading.Event()
         self._superseded = threading.Event()
@@ -147,8 +150,8 @@ class Heart(threading.Thread):
 
     def _beat(self) -> None:
         try:
-            jobs.touch(self.item, progress=self.progress)
-        except jobs.Superseded:
+            lifecycle.touch(self.item, progress=self.progress)
+        except lifecycle.Superseded:
             self._superseded.set()
             self._stopped.set()
         except DatabaseError:
@@ -159,13 +162,13 @@ class Heart(threading.Thread):
     def _end_work(self) -> None:
         """End the attempt and this process: RQ's own time-out is a signal, which native code does not hear."""
         logger.error("Item %s: attempt %s took too long.", self.item.pk, self.item.attempt)
-        jobs.fail_item(self.item, error_type="timed_out", message="The work took too long.", may_retry=True)
+        lifecycle.fail_item(self.item, error_type="timed_out", message="The work took too long.", may_retry=True)
         end_process()
 
     def check(self) -> None:
         """Raise Superseded if the item was taken away."""
         if self._superseded.is_set():
-            raise jobs.Superseded
+            raise lifecycle.Superseded
 
     def stop(self) -> None:
         self._stopped.set()

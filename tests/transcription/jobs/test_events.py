@@ -3,7 +3,7 @@ import uuid
 
 import pytest
 
-from transcription import events
+from transcription.jobs import events
 from voxsite.serve import embedded_redis
 
 

@@ -21,10 +21,9 @@ from accounts.gate import limits
 from accounts.models import Organization, Role, User
 from accounts.page import page
 from billing import money, next_step, statements, tariff
-from transcription import answers, jobs
-from transcription import media as recordings
-from transcription.forms import AskForm, UploadForm
+from transcription import answers, jobs, recordings
 from transcription.models import Job, JobQuerySet, Status
+from transcription.pages.forms import AskForm, UploadForm
 from transcription.speech.formats import FORMATS
 from transcription.speech.transcript import Transcript, join_words, speaker_label
 

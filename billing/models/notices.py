@@ -1,0 +1,43 @@
+"""Mails to an organization's owners about its money. Only `notices` writes them."""
+
+from datetime import datetime
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from billing.models.ledger import Wallet
+
+
+class NoticeQuerySet(models.QuerySet["Notice"]):
+    """Notices, as those ask who look for somebody to tell."""
+
+    def standing(self, *, now: datetime) -> "NoticeQuerySet":
+        """Return those that were sent, or are being sent. The others were claimed by a process that died."""
+        return self.filter(Q(retake_at__isnull=True) | Q(retake_at__gt=now))
+
+
+class Notice(models.Model):
+    """A mail that is sent to an organization's owners because of its money, once for each occasion.
+
+    Written by `notices` only.
+    """
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="notices", db_index=False)
+    # "low_balance", "expiry_30" ...
+    kind = models.CharField(max_length=40)
+    # What it is about, when kinds recur: the moment of expiry, the moment when the balance fell.
+    occasion_at = models.DateTimeField()
+    created_at = models.DateTimeField(default=timezone.now)
+    # When another may claim it, should it not be sent by then. Null: it was sent.
+    retake_at = models.DateTimeField(null=True, blank=True)
+
+    objects = NoticeQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["wallet", "kind", "occasion_at"], name="one_notice_per_occasion")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} to {self.wallet_id}"

@@ -1,0 +1,59 @@
+"""Gives back work that nobody does any more: the database is the truth, and Redis and workers may be lost."""
+
+import logging
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from transcription.jobs import charging, queue
+from transcription.jobs.lifecycle import lock_job, owned_by_attempt
+from transcription.models import JobItem, Status
+
+logger = logging.getLogger(__name__)
+
+# Rows that one round of the clock looks at; the rest waits for the next round, a few seconds later.
+RECONCILE_BATCH = 500
+
+
+def reconcile(*, now: datetime) -> int:
+    """Give work back that nobody does. Returns how many items were queued again or failed.
+
+    Processing without a sign of life: its worker is dead, or frozen and fenced out. Queued for long: Redis may have
+    lost it (a restart, or a worker that died between taking it from the list and claiming it here).
+    """
+    silent_since = now - timedelta(seconds=settings.SILENT_WORKER_SECONDS)
+    waiting_since = now - timedelta(seconds=settings.LOST_IN_QUEUE_SECONDS)
+    unfinished = JobItem.objects.select_related("job").order_by("touched_at")
+    changed = 0
+    for item in unfinished.filter(status=Status.PROCESSING, touched_at__lt=silent_since)[:RECONCILE_BATCH]:
+        try:
+            changed += _take_back(item, silent_since=silent_since)
+        except Exception:  # One broken row must not keep all others waiting.
+            logger.exception("Item %s could not be taken back.", item.pk)
+    for item in unfinished.filter(status=Status.QUEUED, touched_at__lt=waiting_since)[:RECONCILE_BATCH]:
+        # Moving the mark makes the next round look at others first.
+        JobItem.objects.filter(pk=item.pk, status=Status.QUEUED).update(touched_at=now)
+        changed += queue.enqueue_if_lost(item, job=item.job)
+    return changed
+
+
+def _take_back(item: JobItem, *, silent_since: datetime) -> int:
+    logger.warning("Item %s: no sign of life in attempt %s.", item.pk, item.attempt)
+    with lock_job(item.job_id) as job:
+        silent = owned_by_attempt(item).filter(touched_at__lt=silent_since)
+        if item.attempt < settings.JOB_ATTEMPTS:
+            if not silent.update(status=Status.QUEUED, progress=0, touched_at=timezone.now()):
+                return 0
+            transaction.on_commit(lambda: queue.enqueue(item, job=item.job))
+            return 1
+        failed = silent.update(
+            status=Status.FAILED,
+            error_type="worker_lost",
+            error_message="The work stopped several times without a reason that we know.",
+            finished_at=timezone.now(),
+        )
+        if failed:
+            charging.finish_job(job)
+        return int(failed)

@@ -1,0 +1,26 @@
+"""Recordings: accept an upload, probe it, store it, fetch it for work, delete it, sweep what was left behind."""
+
+from transcription.recordings.names import display_name
+from transcription.recordings.storage import (
+    accept,
+    accepted,
+    discard,
+    local_path,
+    read_part,
+    remove_file,
+    remove_files,
+)
+from transcription.recordings.sweeping import stray_files, sweep
+
+__all__ = [
+    "accept",
+    "accepted",
+    "discard",
+    "display_name",
+    "local_path",
+    "read_part",
+    "remove_file",
+    "remove_files",
+    "stray_files",
+    "sweep",
+]
