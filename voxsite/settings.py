@@ -164,8 +164,10 @@ CACHES = {
         "KEY_PREFIX": "voxsite",
     }
 }
+# A task may take this long before RQ ends it. The worker's own deadline comes earlier.
+RQ_TASK_SECONDS = 24 * 3600
 RQ_QUEUES = {
-    name: {"URL": REDIS_URL_WITH_TIME_OUTS, "DEFAULT_TIMEOUT": 24 * 3600, "DEFAULT_RESULT_TTL": 0}
+    name: {"URL": REDIS_URL_WITH_TIME_OUTS, "DEFAULT_TIMEOUT": RQ_TASK_SECONDS, "DEFAULT_RESULT_TTL": 0}
     for name in ("interactive", "standard", "bulk")
 }
 # `transcription.jobs` waits for the commit itself, where it also says what happens when Redis does not answer.

@@ -2,14 +2,11 @@
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from django.conf import settings
@@ -20,6 +17,7 @@ from accounts import api_keys
 from accounts.models import Organization
 from billing.models import Wallet
 from tests.billing.conftest import fund
+from tests.shared_database import shared_database
 
 SCRIPT = Path(__file__).with_name("contention.py")
 KINDS = pytest.mark.parametrize("kind", ["processes", "threads"])
@@ -29,7 +27,7 @@ def contend(scenario: str, *, kind: str, organization: Organization, folder: Pat
     """Run the scenario on a database that the workers share, and return its report."""
     done = subprocess.run(
         [sys.executable, SCRIPT, scenario, kind, str(organization.pk)],
-        env={**os.environ, **_database(folder)},
+        env={**os.environ, **shared_database(folder)},
         cwd=settings.BASE_DIR,
         capture_output=True,
         text=True,
@@ -40,22 +38,6 @@ def contend(scenario: str, *, kind: str, organization: Organization, folder: Pat
     report: dict[str, Any] = json.loads(done.stdout)
     print(connection.vendor, kind, scenario, report)
     return report
-
-
-def _database(folder: Path) -> dict[str, str]:
-    """Return the environment in which other processes see what this test has written."""
-    if connection.vendor == "postgresql":
-        parts = urlsplit(settings.DATABASE_URL)
-        name = connection.settings_dict["NAME"]
-        return {"DATABASE_URL": urlunsplit(parts._replace(path=f"/{name}"))}
-    # The test's own database may live in memory, where nobody else can see it: the workers get a copy in a file.
-    connection.ensure_connection()
-    with closing(sqlite3.connect(folder / "voxsite.sqlite3")) as copy:
-        connection.connection.backup(copy)
-        # Of eight first connections that all switch to WAL at once, one in 40 rounds failed with "database is locked":
-        # the time-out does not cover the switch. A real server does it alone, when it migrates.
-        copy.execute("PRAGMA journal_mode=WAL")
-    return {"DATABASE_URL": "", "VOXSITE_DATA_DIR": str(folder)}
 
 
 @KINDS

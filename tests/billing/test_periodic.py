@@ -51,7 +51,7 @@ def test_check_that_could_not_be_told_is_made_again(
     fund(acme, 5)
     Wallet.objects.of(acme).update(balance_micros=6)
     with time_machine.travel(datetime(2026, 11, 20, 3, 10, tzinfo=UTC), tick=False):
-        settings.EMAIL_BACKEND = "tests.billing.test_duties.DeadMailServer"
+        settings.EMAIL_BACKEND = "tests.billing.test_periodic.DeadMailServer"
         with pytest.raises(ConnectionRefusedError):
             periodic.check_ledger_nightly()
         settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"

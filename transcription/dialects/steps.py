@@ -20,11 +20,11 @@ def submit_upload(
     model: str,
     options: TranscriptionOptions,
     dialect: str,
-    within: Callable[[Job], None],
+    in_transaction: Callable[[Job], None],
 ) -> Job:
     """Order the transcription of an upload. When anything goes wrong nothing of it stays: no file, no job, no hold.
 
-    within: called with the job inside the transaction that makes it.
+    in_transaction: called with the job inside the transaction that makes it.
     """
     jobs.require_funds(caller.organization, model=model)
     with recordings.accepted(caller.organization, upload=upload) as recording:
@@ -35,7 +35,7 @@ def submit_upload(
             options=options,
             dialect=dialect,
             api_key=caller.api_key,
-            within=within,
+            in_transaction=in_transaction,
         )
 
 

@@ -9,10 +9,11 @@ from transcription.jobs.lifecycle import (
     fail_item,
     finish_item,
     submit,
+    submit_batch,
     touch,
 )
 from transcription.jobs.reconciliation import reconcile
-from transcription.jobs.results import transcript_of
+from transcription.jobs.results import transcript_of, transcript_of_item
 
 __all__ = [
     "Superseded",
@@ -24,7 +25,9 @@ __all__ = [
     "reconcile",
     "require_funds",
     "submit",
+    "submit_batch",
     "touch",
     "track_count",
     "transcript_of",
+    "transcript_of_item",
 ]

@@ -1,14 +1,21 @@
-"""What a job costs: admission before it, one charge at its end. The ledger decides; this module only computes."""
+"""What a job costs: a look at the funds before it, one hold when it is submitted, one charge at its end.
+
+The ledger decides what a wallet can bear. This module computes, and writes the row of the job that ends.
+"""
+
+from collections.abc import Sequence
 
 from django.db import transaction
+from django.db.models import Count, Max, Sum
 from django.utils import timezone
 
+from accounts.errors import InvalidField
 from accounts.models import Organization
 from billing import ledger, pricing, tariff
 from billing.models import Hold
 from transcription.jobs import events
-from transcription.models import FINAL_STATUSES, Job, Media, Status
-from transcription.speech.options import TranscriptionOptions
+from transcription.models import Job, JobItem, Media, Status
+from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
 from transcription.speech.transcript import Transcript
 
 # Decoders add or trim a few milliseconds at the edges. Within this, the length that was quoted is billed.
@@ -25,63 +32,98 @@ def track_count(media: Media, *, options: TranscriptionOptions) -> int:
     return media.channels if options.channels == "split" else 1
 
 
+def quote_micros(recordings: Sequence[Media], *, options: TranscriptionOptions, rate_micros: int) -> int:
+    """Return the price of recordings in micro-dollars, each rounded by itself, at a rate per hour.
+
+    Raises InvalidField for a recording with more channels than can be transcribed apart.
+    """
+    total_micros = 0
+    for media in recordings:
+        if options.channels == "split" and media.channels > MAX_SPLIT_CHANNELS:
+            raise InvalidField(
+                "channels",
+                f"The recording has {media.channels} channels, and at most {MAX_SPLIT_CHANNELS} can be "
+                "transcribed apart.",
+            )
+        total_micros += _price_micros(media, duration_ms=media.duration_ms, options=options, rate_micros=rate_micros)
+    return total_micros
+
+
 def billed_ms(recording: Media, *, transcript: Transcript) -> int:
+    """Return the length that is billed, in milliseconds: as probed, unless the decoder found a different length."""
     is_as_probed = abs(transcript.duration_ms - recording.duration_ms) <= PROBE_TOLERANCE_MS
     return recording.duration_ms if is_as_probed else transcript.duration_ms
 
 
-def _description(job: Job, *, channels: int) -> str:
-    """Return the line of the statement. A customer must see why a recording cost twice its length."""
-    apart = f" ({channels} channels)" if channels > 1 else ""
-    return f"Transcription of {job.name}"[: 200 - len(apart)] + apart
+def item_cost_micros(item: JobItem, *, duration_ms: int) -> int:
+    """Return an item's part of the price, in micro-dollars, for the length that is billed.
+
+    At the rate that was quoted: a price that changed meanwhile is for the next job.
+    """
+    return _price_micros(
+        item.media,
+        duration_ms=duration_ms,
+        options=TranscriptionOptions.from_dict(item.job.options),
+        rate_micros=item.job.rate_micros,
+    )
 
 
-def finish_job(job: Job | None) -> None:
-    """End the job if all its items have ended: settle or release its promise. The caller holds its row."""
-    assert job is not None, "an item that was just changed has a job"
-    items = list(job.items.select_related("media"))
-    if job.is_final or any(item.status not in FINAL_STATUSES for item in items):
-        return
-    completed = [item for item in items if item.status == Status.COMPLETED]
+def finish_job(job: Job) -> None:
+    """End a job whose last item has ended: settle its hold, or release it when nothing completed.
+
+    The caller holds the row of the job and has counted `items_left` down to 0. The database adds the items up, so the
+    work in this process does not grow with their number.
+    """
+    assert job.items_left == 0, "a job ends with its last item"
+    completed = job.items.filter(status=Status.COMPLETED).aggregate(
+        count=Count("pk"),
+        duration_ms=Sum("duration_ms"),
+        cost_micros=Sum("cost_micros"),
+        channels=Max("media__channels"),
+    )
     hold = Hold.objects.get(reference=job.hold_reference)
-    if completed:
-        job.status = Status.COMPLETED if len(completed) == len(items) else Status.COMPLETED_WITH_ERRORS
+    if completed["count"]:
+        job.status = Status.COMPLETED if completed["count"] == job.item_count else Status.COMPLETED_WITH_ERRORS
         job.progress = 100
-        job.duration_ms = sum(item.duration_ms or 0 for item in completed)
+        job.duration_ms = completed["duration_ms"]
         options = TranscriptionOptions.from_dict(job.options)
-        tracks = {item.pk: track_count(item.media, options=options) for item in completed}
-        # At the quoted rate: a price that changed meanwhile is for the next job.
-        price_micros = sum(
-            tracks[item.pk]
-            * pricing.transcription_price_micros(
-                duration_ms=item.duration_ms or 0, rate_micros_per_hour=job.rate_micros
-            )
-            for item in completed
-        )
-        # The file may be a little longer than probed. What the wallet can bear of that is charged, the rest is ours.
-        hold = ledger.extend_as_far_as_possible(hold, to_micros=price_micros)
+        channels = completed["channels"] if options.channels == "split" else 1
+        # A file may be a little longer than probed. The wallet pays what it can of that, and Voxsite bears the rest.
+        hold = ledger.extend_as_far_as_possible(hold, to_micros=completed["cost_micros"])
         entry = ledger.settle(
             hold,
-            actual_micros=price_micros,
-            description=_description(job, channels=max(tracks.values())),
+            actual_micros=completed["cost_micros"],
+            description=_description(job, channels=channels),
             details={
                 "job_id": str(job.pk),
                 "api_key_id": str(job.api_key_id) if job.api_key_id else None,
                 "model": job.model,
                 "duration_ms": job.duration_ms,
                 # Channels that were transcribed apart, each at the price of the recording.
-                "channels": max(tracks.values()),
+                "channels": channels,
             },
         )
         job.cost_micros = -entry.amount_micros if entry else 0
     else:
-        job.status = Status.CANCELED if all(item.status == Status.CANCELED for item in items) else Status.FAILED
+        job.status = Status.FAILED if job.items_failed else Status.CANCELED
         ledger.release(hold)
-    first_error = next((item for item in items if item.status == Status.FAILED), None)
-    if first_error is not None:
-        job.error_type, job.error_message = first_error.error_type, first_error.error_message
+    if job.items_failed:
+        first_failed = job.items.filter(status=Status.FAILED).order_by("position")[0]
+        job.error_type, job.error_message = first_failed.error_type, first_failed.error_message
     job.finished_at = timezone.now()
     job.save(
         update_fields=["status", "progress", "duration_ms", "cost_micros", "error_type", "error_message", "finished_at"]
     )
     transaction.on_commit(lambda: events.publish(job.pk, events.END))
+
+
+def _price_micros(media: Media, *, duration_ms: int, options: TranscriptionOptions, rate_micros: int) -> int:
+    return track_count(media, options=options) * pricing.transcription_price_micros(
+        duration_ms=duration_ms, rate_micros_per_hour=rate_micros
+    )
+
+
+def _description(job: Job, *, channels: int) -> str:
+    """Return the line of the statement. A customer must see why a recording cost twice its length."""
+    apart = f" ({channels} channels)" if channels > 1 else ""
+    return f"Transcription of {job.name}"[: 200 - len(apart)] + apart

@@ -1,4 +1,4 @@
-"""The life of a job: submit, claim, touch, finish, fail, cancel, delete, reconcile.
+"""The life of a job: submit, claim, touch, finish, fail, cancel, delete.
 
 The database is the truth and the queue a hint: a row is queued before Redis hears of it, and the clock enqueues again
 what Redis lost. A worker claims an item by a conditional UPDATE that counts `attempt` up, and every later write names
@@ -9,7 +9,7 @@ import json
 import logging
 import secrets
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,20 +17,24 @@ from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Case, Exists, F, OuterRef, When
 from django.utils import timezone
 
 from accounts import connections
-from accounts.errors import Conflict, InvalidField
+from accounts.errors import Conflict
 from accounts.models import ApiKey, Organization, User
-from billing import ledger, pricing, tariff
+from billing import ledger, tariff
 from transcription import recordings
 from transcription.jobs import charging, events, queue
-from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Status
-from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
+from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Priority, Status
+from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Transcript
 
 logger = logging.getLogger(__name__)
+
+# Rows of one INSERT, and of one DELETE by key: SQLite takes 32,766 values in a statement.
+INSERT_BATCH_SIZE = 500
+DELETE_BATCH_SIZE = 500
 
 
 class Superseded(Exception):
@@ -44,44 +48,76 @@ def submit(
     model: str,
     options: TranscriptionOptions,
     dialect: str,
+    priority: Priority = Priority.STANDARD,
     api_key: ApiKey | None = None,
     created_by: User | None = None,
-    within: Callable[[Job], None] | None = None,
+    in_transaction: Callable[[Job], None] | None = None,
 ) -> Job:
-    """Order the transcription of one recording, and promise its price.
+    """Request the transcription of one recording, and hold its price.
 
-    within: called with the job inside the transaction that makes it; what it raises undoes the job.
+    in_transaction: called with the job inside the transaction that makes it; what it raises undoes the job.
     Raises PaymentRequired when the balance, or a monthly limit, does not cover the probed length, and InvalidField for
     more channels than can be transcribed apart; then there is no job.
     """
-    rate_micros = tariff.rate_of(model)
-    if options.channels == "split" and media.channels > MAX_SPLIT_CHANNELS:
-        raise InvalidField(
-            "channels",
-            f"The recording has {media.channels} channels, and at most {MAX_SPLIT_CHANNELS} can be transcribed apart.",
-        )
-    price_micros = charging.track_count(media, options=options) * pricing.transcription_price_micros(
-        duration_ms=media.duration_ms, rate_micros_per_hour=rate_micros
+    return submit_batch(
+        organization,
+        recordings=[media],
+        name=media.name,
+        model=model,
+        options=options,
+        dialect=dialect,
+        priority=priority,
+        api_key=api_key,
+        created_by=created_by,
+        in_transaction=in_transaction,
     )
+
+
+def submit_batch(
+    organization: Organization,
+    *,
+    recordings: Sequence[Media],
+    name: str,
+    model: str,
+    options: TranscriptionOptions,
+    dialect: str,
+    priority: Priority = Priority.BULK,
+    api_key: ApiKey | None = None,
+    created_by: User | None = None,
+    in_transaction: Callable[[Job], None] | None = None,
+) -> Job:
+    """Request the transcription of recordings as one job, an item each, and hold the price of all.
+
+    recordings: one or more. name: what lists and statements show. Otherwise as `submit`.
+    """
+    assert recordings, "a job has an item"
+    rate_micros = tariff.rate_of(model)
+    price_micros = charging.quote_micros(recordings, options=options, rate_micros=rate_micros)
     job = Job(
         organization=organization,
         api_key=api_key,
         created_by=created_by,
         dialect=dialect,
         model=model,
-        name=media.name,
+        name=name,
         options=options.to_dict(),
-        duration_ms=media.duration_ms,
+        priority=priority,
+        item_count=len(recordings),
+        items_left=len(recordings),
+        duration_ms=sum(media.duration_ms for media in recordings),
         rate_micros=rate_micros,
         quoted_micros=price_micros,
     )
     with transaction.atomic():
         ledger.reserve(organization, amount_micros=price_micros, reference=job.hold_reference, api_key=api_key)
         job.save(force_insert=True)
-        item = JobItem.objects.create(job=job, media=media)
-        if within is not None:
-            within(job)
-        transaction.on_commit(lambda: queue.enqueue(item, job=job))
+        items = JobItem.objects.bulk_create(
+            [JobItem(job=job, position=position, media=media) for position, media in enumerate(recordings)],
+            batch_size=INSERT_BATCH_SIZE,
+        )
+        if in_transaction is not None:
+            in_transaction(job)
+        transaction.on_commit(lambda: queue.enqueue(items, job=job))
     return job
 
 
@@ -102,24 +138,26 @@ def claim(item_id: uuid.UUID) -> JobItem | None:
 
 
 def touch(item: JobItem, *, progress: int | None = None) -> None:
-    """Write a sign of life, and how far the work is (0 to 99). Raises Superseded when the item is not ours any more."""
+    """Write a heartbeat, and how far the work is (0 to 99). Raises Superseded when the attempt lost the item."""
     fields: dict[str, Any] = {"touched_at": timezone.now()}
     if progress is not None:
         fields["progress"] = progress
     if not owned_by_attempt(item).update(**fields):
         raise Superseded
-    if progress is not None and item.job.items.count() == 1:
+    if progress is not None and item.job.item_count == 1:
         Job.objects.filter(pk=item.job_id, status=Status.PROCESSING).update(progress=progress)
 
 
 def finish_item(item: JobItem, *, transcript: Transcript) -> bool:
     """Store the result, charge for it, and end the job if this was its last item.
 
-    Returns False when the item was not ours any more; then nothing is kept and nothing charged.
+    Returns False when this attempt had lost the item; then nothing is kept and nothing charged.
     """
     # A name that no other finish can have, not even a second one of this attempt: whoever loses removes its own file.
     key = f"results/{item.job.organization_id}/{item.job_id}/{item.pk}-{item.attempt}-{secrets.token_hex(4)}.json"
     document = json.dumps(transcript.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
+    duration_ms = charging.billed_ms(item.media, transcript=transcript)
+    cost_micros = charging.item_cost_micros(item, duration_ms=duration_ms)
     # Outside the transaction: storage may be slow.
     default_storage.save(key, ContentFile(document))
     try:
@@ -128,13 +166,14 @@ def finish_item(item: JobItem, *, transcript: Transcript) -> bool:
                 status=Status.COMPLETED,
                 progress=100,
                 result_key=key,
-                duration_ms=charging.billed_ms(item.media, transcript=transcript),
+                duration_ms=duration_ms,
+                cost_micros=cost_micros,
                 language=transcript.language or "",
                 engine=transcript.engine,
                 finished_at=timezone.now(),
             )
             if finished:
-                charging.finish_job(job)
+                count_ended(job)
     except BaseException:
         # A connection that breaks during COMMIT leaves open whether it took effect. Only a row tells; without an
         # answer the file stays, and the clock's sweep finds it if it is a stray.
@@ -159,7 +198,7 @@ def fail_item(item: JobItem, *, error_type: str, message: str, may_retry: bool) 
         if owned_by_attempt(item).update(
             status=Status.FAILED, error_type=error_type, error_message=message[:500], finished_at=timezone.now()
         ):
-            charging.finish_job(job)
+            count_ended(job, failed=1)
 
 
 def cancel(job: Job) -> Job:
@@ -167,8 +206,10 @@ def cancel(job: Job) -> Job:
     with lock_job(job.pk) as locked:
         if locked is None or locked.is_final:
             raise Conflict("The job has ended already.", error_type="job_has_ended")
-        locked.items.exclude(status__in=FINAL_STATUSES).update(status=Status.CANCELED, finished_at=timezone.now())
-        charging.finish_job(locked)
+        canceled = locked.items.exclude(status__in=FINAL_STATUSES).update(
+            status=Status.CANCELED, finished_at=timezone.now()
+        )
+        count_ended(locked, ended=canceled)
         transaction.on_commit(lambda: events.ask_to_stop(job.pk))
     job.refresh_from_db()
     return job
@@ -183,26 +224,49 @@ def delete(job: Job) -> None:
     with lock_job(job.pk) as locked:
         if locked is None:
             return  # Somebody else deleted it.
-        items = list(job.items.select_related("media"))
-        keys = [item.result_key for item in items if item.result_key]
+        keys = [key for key in job.items.values_list("result_key", flat=True) if key]
+        # Recordings that no other job needs: found by one query, whatever the number of items.
+        others = JobItem.objects.filter(media=OuterRef("pk")).exclude(job=job)
+        unneeded = list(Media.objects.filter(items__job=job).exclude(Exists(others)).distinct())
         locked.delete()
-        for recording in {item.media for item in items}:
-            if not recording.items.exists():
-                keys.append(recording.storage_key)
-                recording.delete()
+        for first in range(0, len(unneeded), DELETE_BATCH_SIZE):
+            batch = unneeded[first : first + DELETE_BATCH_SIZE]
+            Media.objects.filter(pk__in=[media.pk for media in batch]).delete()
+            keys.extend(media.storage_key for media in batch)
         transaction.on_commit(lambda: recordings.remove_files(keys))
 
 
+def count_ended(job: Job | None, *, ended: int = 1, failed: int = 0) -> None:
+    """Count items that have just ended, and end the job with its last one.
+
+    job: its row is held by the caller's transaction, in which the items were changed.
+    """
+    assert job is not None, "an item that was just changed has a job"
+    counted = Job.objects.filter(pk=job.pk, items_left__gte=ended).update(
+        items_left=F("items_left") - ended,
+        items_failed=F("items_failed") + failed,
+        # Of a single recording the worker tells how far it is.
+        progress=Case(
+            When(item_count=1, then=F("progress")),
+            default=(F("item_count") - F("items_left") + ended) * 100 / F("item_count"),
+        ),
+    )
+    assert counted, "no more items end than a job has"
+    job.refresh_from_db(fields=["items_left", "items_failed", "progress"])
+    if job.items_left == 0:
+        charging.finish_job(job)
+
+
 def owned_by_attempt(item: JobItem) -> Any:
-    """Return the item as a query that is empty when this attempt does not own it."""
+    """Return the item as a query that is empty when its attempt has lost it."""
     return JobItem.objects.filter(pk=item.pk, attempt=item.attempt, status=Status.PROCESSING)
 
 
 @contextmanager
 def lock_job(job_id: uuid.UUID) -> Iterator[Job | None]:
-    """A transaction that holds the job's row, or has None for one that was deleted.
+    """Open a transaction that holds the job's row. Yields None for a job that was deleted.
 
-    Everybody takes the job first, then its items, then the wallet: two orders would deadlock on PostgreSQL.
+    Every caller locks the job first, then its items, then the wallet: two orders would deadlock on PostgreSQL.
     """
     with transaction.atomic():
         yield Job.objects.select_for_update().filter(pk=job_id).first()

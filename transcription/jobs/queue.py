@@ -1,39 +1,32 @@
 """Redis hears of work here. Losing everything in it costs time only: the clock asks the database and enqueues again."""
 
 import logging
+from collections.abc import Sequence
 
 import django_rq
 from django.conf import settings
 from redis.exceptions import RedisError
 from rq.exceptions import NoSuchJobError
 from rq.job import Job as RqJob
+from rq.queue import EnqueueData, Queue
 
-from transcription.models import Job, JobItem
+from transcription.models import Job, JobItem, Priority
 
 logger = logging.getLogger(__name__)
 
-INTERACTIVE, STANDARD, BULK = "interactive", "standard", "bulk"
 TASK = "transcription.tasks.run_item"
+# Tasks of a batch that one round trip to Redis carries.
+ENQUEUE_BATCH_SIZE = 500
 
 
-def queue_name(job: Job) -> str:
-    """Return the queue that a job belongs to: somebody watches a page, so pages go before programs."""
-    return INTERACTIVE if job.dialect == "pages" else STANDARD
-
-
-def enqueue(item: JobItem, *, job: Job) -> bool:
-    """Tell the workers of an item. Returns False when Redis does not answer; the clock will tell them later."""
+def enqueue(items: Sequence[JobItem], *, job: Job) -> bool:
+    """Tell the workers of a job's items. Returns False when Redis does not answer; the clock tells them later."""
     try:
-        django_rq.get_queue(queue_name(job)).enqueue_call(
-            TASK,
-            args=(str(item.pk),),
-            job_id=task_id(item),
-            timeout=settings.RQ_QUEUES[STANDARD]["DEFAULT_TIMEOUT"],
-            result_ttl=0,
-            failure_ttl=0,
-        )
+        waiting = django_rq.get_queue(job.priority)
+        for first in range(0, len(items), ENQUEUE_BATCH_SIZE):
+            waiting.enqueue_many([_task(item) for item in items[first : first + ENQUEUE_BATCH_SIZE]])
     except RedisError:
-        logger.exception("Item %s is not enqueued: Redis does not answer.", item.pk)
+        logger.exception("Items of job %s are not enqueued: Redis does not answer.", job.pk)
         return False
     return True
 
@@ -41,14 +34,19 @@ def enqueue(item: JobItem, *, job: Job) -> bool:
 def enqueue_if_lost(item: JobItem, *, job: Job) -> bool:
     """Tell the workers of an item again unless it still waits in its queue. Returns whether they were told."""
     try:
-        waiting = django_rq.get_queue(queue_name(job))
+        waiting = django_rq.get_queue(job.priority)
         if waiting.get_job_position(task_id(item)) is not None:
             return False
         _forget(item)
     except RedisError:
         logger.exception("Item %s is not looked for: Redis does not answer.", item.pk)
         return False
-    return enqueue(item, job=job)
+    return enqueue([item], job=job)
+
+
+def waiting_task_ids(priority: str) -> list[str]:
+    """Return RQ's ids of the tasks that wait in a queue, the next one first. Raises RedisError."""
+    return list(django_rq.get_queue(priority).job_ids)
 
 
 def task_id(item: JobItem) -> str:
@@ -56,8 +54,19 @@ def task_id(item: JobItem) -> str:
     return f"item-{item.pk}-{item.attempt}"
 
 
+def _task(item: JobItem) -> EnqueueData:
+    return Queue.prepare_data(
+        TASK,
+        args=(str(item.pk),),
+        job_id=task_id(item),
+        timeout=settings.RQ_TASK_SECONDS,
+        result_ttl=0,
+        failure_ttl=0,
+    )
+
+
 def _forget(item: JobItem) -> None:
     try:
-        RqJob.fetch(task_id(item), connection=django_rq.get_connection(STANDARD)).delete()
+        RqJob.fetch(task_id(item), connection=django_rq.get_connection(Priority.STANDARD)).delete()
     except NoSuchJobError:
         return

@@ -7,8 +7,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from transcription.jobs import charging, queue
-from transcription.jobs.lifecycle import lock_job, owned_by_attempt
+from transcription.jobs import queue
+from transcription.jobs.lifecycle import count_ended, lock_job, owned_by_attempt
 from transcription.models import JobItem, Status
 
 logger = logging.getLogger(__name__)
@@ -18,10 +18,11 @@ RECONCILE_BATCH = 500
 
 
 def reconcile(*, now: datetime) -> int:
-    """Give work back that nobody does. Returns how many items were queued again or failed.
+    """Give back work that no worker does. Returns how many items were queued again or failed.
 
-    Processing without a sign of life: its worker is dead, or frozen and fenced out. Queued for long: Redis may have
-    lost it (a restart, or a worker that died between taking it from the list and claiming it here).
+    An item that is processing without a heartbeat has a dead worker, or a frozen one that its attempt fences out. An
+    item that is queued for long may be lost in Redis: by a restart, or by a worker that died between taking the task
+    and claiming the item.
     """
     silent_since = now - timedelta(seconds=settings.SILENT_WORKER_SECONDS)
     waiting_since = now - timedelta(seconds=settings.LOST_IN_QUEUE_SECONDS)
@@ -40,13 +41,13 @@ def reconcile(*, now: datetime) -> int:
 
 
 def _take_back(item: JobItem, *, silent_since: datetime) -> int:
-    logger.warning("Item %s: no sign of life in attempt %s.", item.pk, item.attempt)
+    logger.warning("Item %s: no heartbeat in attempt %s.", item.pk, item.attempt)
     with lock_job(item.job_id) as job:
         silent = owned_by_attempt(item).filter(touched_at__lt=silent_since)
         if item.attempt < settings.JOB_ATTEMPTS:
             if not silent.update(status=Status.QUEUED, progress=0, touched_at=timezone.now()):
                 return 0
-            transaction.on_commit(lambda: queue.enqueue(item, job=item.job))
+            transaction.on_commit(lambda: queue.enqueue([item], job=item.job))
             return 1
         failed = silent.update(
             status=Status.FAILED,
@@ -55,5 +56,5 @@ def _take_back(item: JobItem, *, silent_since: datetime) -> int:
             finished_at=timezone.now(),
         )
         if failed:
-            charging.finish_job(job)
+            count_ended(job, failed=1)
         return int(failed)

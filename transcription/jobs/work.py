@@ -11,7 +11,7 @@ from django.db import DatabaseError, connection
 
 from accounts import connections
 from transcription import recognition, recordings
-from transcription.jobs import charging, events, lifecycle, queue
+from transcription.jobs import charging, events, lifecycle
 from transcription.models import JobItem
 from transcription.speech import pipeline
 from transcription.speech.errors import AudioError, AudioTooLong, OptionError, SpeechError
@@ -72,7 +72,7 @@ def _run(item: JobItem, *, heart: "Heart") -> None:
             recognition.engine(
                 model=item.job.model,
                 job_id=str(item.job_id),
-                priority=queue.queue_name(item.job),
+                priority=item.job.priority,
                 should_stop=should_stop,
             ) as engine,
             recognition.diarizer(job_id=str(item.job_id), should_stop=should_stop) as diarizer,

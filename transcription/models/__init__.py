@@ -1,7 +1,7 @@
 """All of transcription's models."""
 
 from transcription.models.answers import Answer
-from transcription.models.jobs import FINAL_STATUSES, Job, JobItem, JobQuerySet, Status
+from transcription.models.jobs import FINAL_STATUSES, Job, JobItem, JobQuerySet, Priority, Status
 from transcription.models.recordings import Media, MediaQuerySet
 
-__all__ = ["FINAL_STATUSES", "Answer", "Job", "JobItem", "JobQuerySet", "Media", "MediaQuerySet", "Status"]
+__all__ = ["FINAL_STATUSES", "Answer", "Job", "JobItem", "JobQuerySet", "Media", "MediaQuerySet", "Priority", "Status"]

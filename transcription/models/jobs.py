@@ -26,6 +26,16 @@ class Status(models.TextChoices):
 FINAL_STATUSES = (Status.COMPLETED, Status.COMPLETED_WITH_ERRORS, Status.FAILED, Status.CANCELED)
 
 
+class Priority(models.TextChoices):
+    """Which queue the items of a job wait in. Workers empty the queues in this order."""
+
+    # Somebody watches a page or waits for the answer.
+    INTERACTIVE = "interactive", "Interactive"
+    STANDARD = "standard", "Standard"
+    # Thousands of recordings at once, which must not hold up single ones.
+    BULK = "bulk", "Bulk"
+
+
 class JobQuerySet(models.QuerySet["Job"]):
     """Jobs, reached through their organization."""
 
@@ -37,7 +47,11 @@ class JobQuerySet(models.QuerySet["Job"]):
 
 
 class Job(models.Model):
-    """One order: to transcribe one or more media with the same options, at one price, promised by one hold."""
+    """A request to transcribe one or more recordings with the same options. One hold promises the price of all.
+
+    The counters of items change by UPDATE in the transaction that ends an item, so that the end of a job needs no look
+    at all its items: a batch of 10,000 ends in linear work.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="jobs")
@@ -47,11 +61,15 @@ class Job(models.Model):
     )
     # The face that it came through, whose words the answers and webhooks use; "pages" for the dashboard.
     dialect = models.CharField(max_length=20)
-    kind = models.CharField(max_length=20, default="transcribe")
     model = models.CharField(max_length=60)
     name = models.CharField(max_length=255)
     options = models.JSONField()
     status = models.CharField(max_length=24, choices=Status.choices, default=Status.QUEUED)
+    priority = models.CharField(max_length=12, choices=Priority.choices, default=Priority.STANDARD)
+    item_count = models.PositiveIntegerField(default=1)
+    # Items that have not ended yet, and those that failed.
+    items_left = models.PositiveIntegerField(default=1)
+    items_failed = models.PositiveIntegerField(default=0)
     # 0 to 100.
     progress = models.PositiveSmallIntegerField(default=0)
     duration_ms = models.BigIntegerField()
@@ -75,6 +93,14 @@ class Job(models.Model):
         constraints = [
             models.CheckConstraint(condition=models.Q(status__in=Status.values), name="job_status_is_known"),
             models.CheckConstraint(condition=models.Q(progress__lte=100), name="job_progress_is_a_percentage"),
+            models.CheckConstraint(
+                condition=models.Q(items_left__lte=models.F("item_count") - models.F("items_failed")),
+                name="job_items_add_up",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(items_left=0) | ~models.Q(status__in=[str(status) for status in FINAL_STATUSES]),
+                name="final_job_has_no_items_left",
+            ),
             models.CheckConstraint(
                 condition=models.Q(cost_micros__isnull=True) | ~models.Q(status__in=["failed", "canceled"]),
                 name="failed_job_costs_nothing",
@@ -113,10 +139,12 @@ class JobItem(models.Model):
     status = models.CharField(max_length=24, choices=Status.choices, default=Status.QUEUED)
     # How often it was claimed. Claims count up; a write with an older number is a ghost's and changes nothing.
     attempt = models.PositiveSmallIntegerField(default=0)
-    # Last sign of life of the worker that owns it, or the moment it was queued.
+    # Last heartbeat of the worker that owns it, or the moment it was queued.
     touched_at = models.DateTimeField(default=timezone.now)
     progress = models.PositiveSmallIntegerField(default=0)
     duration_ms = models.BigIntegerField(null=True, blank=True)
+    # The item's part of the job's price, once it has completed. Charged with the job, as one entry.
+    cost_micros = models.BigIntegerField(null=True, blank=True)
     language = models.CharField(max_length=16, blank=True)
     engine = models.CharField(max_length=60, blank=True)
     result_key = models.CharField(max_length=200, blank=True)
@@ -130,6 +158,10 @@ class JobItem(models.Model):
             models.UniqueConstraint(fields=["job", "position"], name="one_item_per_position"),
             models.CheckConstraint(
                 condition=~models.Q(status="completed") | ~models.Q(result_key=""), name="completed_item_has_result"
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status="completed") | models.Q(cost_micros__isnull=False),
+                name="completed_item_has_a_cost",
             ),
         ]
         indexes = [

@@ -12,7 +12,7 @@ class MediaQuerySet(models.QuerySet["Media"]):
     """Media, reached through their organization."""
 
     def of(self, organization: Organization) -> "MediaQuerySet":
-        return self.filter(organization=organization, deleted_at__isnull=True)
+        return self.filter(organization=organization)
 
 
 class Media(models.Model):
@@ -31,7 +31,6 @@ class Media(models.Model):
     container = models.CharField(max_length=40)
     codec = models.CharField(max_length=40)
     created_at = models.DateTimeField(default=timezone.now)
-    deleted_at = models.DateTimeField(null=True, blank=True)
 
     objects = MediaQuerySet.as_manager()
 

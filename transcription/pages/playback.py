@@ -36,8 +36,11 @@ OTHER_TYPE = "application/octet-stream"
 def audio(request: HttpRequest, job_id: uuid.UUID) -> HttpResponseBase:
     """Return the recording, or the part that the Range header names."""
     job = Job.objects.of(organization_for(request)).filter(pk=job_id).first()
-    item = job.items.select_related("media").first() if job else None
-    if item is None or item.media.deleted_at is not None:
+    position = request.GET.get("item", "1")
+    if job is None or not (position.isascii() and position.isdecimal() and len(position) <= 6):
+        raise NotFound("The recording is not kept any more.")
+    item = job.items.select_related("media").filter(position=int(position) - 1).first()
+    if item is None:
         raise NotFound("The recording is not kept any more.")
     try:
         return _answer(request, item.media)

@@ -21,11 +21,10 @@ from accounts.gate import limits
 from accounts.models import Organization, Role, User
 from accounts.page import page
 from billing import money, next_step, statements, tariff
-from transcription import answers, jobs, recordings
-from transcription.models import Job, JobQuerySet, Status
+from transcription import answers, jobs, reading, recordings
+from transcription.models import Job, JobItem, JobQuerySet, Priority, Status
 from transcription.pages.forms import AskForm, UploadForm
 from transcription.speech.formats import FORMATS
-from transcription.speech.transcript import Transcript, join_words, speaker_label
 
 PAGE_ROWS = 25
 FILTERS = {
@@ -92,6 +91,7 @@ def _submit(request: HttpRequest, *, file: UploadedFile, form: UploadForm) -> Ou
                 model=form.cleaned_data["model"],
                 options=form.options,
                 dialect="pages",
+                priority=Priority.INTERACTIVE,
                 created_by=request.user,
             )
     except VoxsiteError as error:
@@ -221,23 +221,26 @@ def ask(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
 def _show_transcript(
     request: HttpRequest, job: Job, *, form: AskForm | None = None, error: VoxsiteError | None = None, status: int = 200
 ) -> HttpResponse:
-    item = job.items.select_related("media").first()
+    item = _item(request, job)
     context: dict[str, Any] = {"job": job, "item": item, "downloads": DOWNLOADS}
-    if job.is_completed:
+    if item is None:
+        context.update(_items_page(request, job))
+    elif item.status == Status.COMPLETED:
         try:
-            result = jobs.transcript_of(job)
+            result = jobs.transcript_of_item(item)
         except NotFound as error:
             context["missing"] = error.message
         else:
             context.update(
                 result=result,
-                turns=turns_of(result),
-                speakers=speakers_of(result),
-                answers=job.answers.all(),
-                offer=answers.offer(result),
+                turns=reading.turns_of(result),
+                speakers=reading.speakers_of(result),
+                # Questions are asked about a whole job, so only where that is one transcript.
+                answers=job.answers.all() if job.item_count == 1 else (),
+                offer=answers.offer(result) if job.item_count == 1 else None,
                 ask_form=form or AskForm(),
                 ask_error=error,
-                # Two wishes, each of its own: what was refused may be tried again.
+                # One token per form: a refused request may be sent again.
                 tokens={"summarise": uuid.uuid4(), "ask": uuid.uuid4()},
             )
     return render(request, "transcription/transcript.html", context, status=status)
@@ -260,9 +263,12 @@ def download(request: HttpRequest, job_id: uuid.UUID, format_name: str) -> HttpR
     if format_name not in FORMATS:
         raise Http404
     chosen = FORMATS[format_name]
-    response = HttpResponse(chosen.render(jobs.transcript_of(job)), content_type=chosen.content_type)
-    # The customer's own file name, as an attachment: a transcript is never run as a page of ours.
-    name = f"{PurePath(job.name).stem or 'transcript'}.{chosen.extension.lstrip('.')}"
+    item = _item(request, job)
+    if item is None:
+        raise Http404
+    response = HttpResponse(chosen.render(jobs.transcript_of_item(item)), content_type=chosen.content_type)
+    # The customer's own file name, as an attachment: a browser must never run a transcript as a page of this site.
+    name = f"{PurePath(item.media.name).stem or 'transcript'}.{chosen.extension.lstrip('.')}"
     response["Content-Disposition"] = content_disposition_header(True, name)
     return response
 
@@ -296,35 +302,29 @@ def _job(request: HttpRequest, job_id: uuid.UUID) -> Job:
     return job
 
 
-# --- Reading view ----------------------------------------------------------------------------------------------------
+def _item(request: HttpRequest, job: Job) -> JobItem | None:
+    """Return the item that the address names by its position, counted from 1, or a job's only item.
+
+    None for a job of several items when the address names none. Raises Http404 for a position that there is not.
+    """
+    position = request.GET.get("item", "")
+    if not position:
+        return job.items.select_related("media").get() if job.item_count == 1 else None
+    if not (position.isascii() and position.isdecimal() and len(position) <= 6):
+        raise Http404
+    item = job.items.select_related("media").filter(position=int(position) - 1).first()
+    if item is None:
+        raise Http404
+    return item
 
 
-def speakers_of(result: Transcript) -> list[dict[str, Any]]:
-    """Return who speaks, in order of first appearance: position from 0 (for the colour), name, milliseconds spoken."""
-    return [
-        {"position": position, "name": speaker_label(speaker), "ms": ms}
-        for position, (speaker, ms) in enumerate(result.speakers)
-    ]
-
-
-def turns_of(result: Transcript) -> list[dict[str, Any]]:
-    """Return the text as it is read: one paragraph for as long as the same person speaks."""
-    positions = {speaker: position for position, (speaker, _) in enumerate(result.speakers)}
-    turns: list[dict[str, Any]] = []
-    for segment in result.segments:
-        text = segment.text.strip()
-        if not text:
-            continue
-        if turns and segment.speaker is not None and segment.speaker == turns[-1]["speaker"]:
-            turns[-1]["text"] = join_words([turns[-1]["text"], text], language=result.written_in)
-            continue
-        turns.append(
-            {
-                "start_ms": segment.start_ms,
-                "text": text,
-                "speaker": segment.speaker,
-                "position": positions.get(segment.speaker or ""),
-                "name": speaker_label(segment.speaker) if segment.speaker else "",
-            }
-        )
-    return turns
+def _items_page(request: HttpRequest, job: Job) -> dict[str, Any]:
+    """Return one page of a batch's items, from the position after which the address asks."""
+    after = request.GET.get("after", "")
+    first = int(after) if after.isascii() and after.isdecimal() and len(after) <= 6 else 0
+    rows = list(job.items.select_related("media").filter(position__gte=first)[: PAGE_ROWS + 1])
+    return {
+        "items": rows[:PAGE_ROWS],
+        "next_first": rows[PAGE_ROWS].position if len(rows) > PAGE_ROWS else None,
+        "is_first_page": first == 0,
+    }

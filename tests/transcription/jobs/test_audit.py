@@ -13,7 +13,7 @@ def test_hold_of_a_running_job_is_right_and_of_an_ended_one_is_not(api, organiza
     api.transcribe()
     job = Job.objects.get()
     assert list(audit.orphaned_holds()) == []
-    Job.objects.filter(pk=job.pk).update(status="failed", finished_at=job.created_at)
+    Job.objects.filter(pk=job.pk).update(status="failed", items_left=0, items_failed=1, finished_at=job.created_at)
     assert [sentence.split(", but ")[1] for sentence in audit.orphaned_holds()] == [
         f"job:{job.pk} has ended or does not exist."
     ]

@@ -9,7 +9,7 @@ from redis import Redis
 from tests.transcription.factories import make_job
 from transcription import jobs
 from transcription.jobs import queue
-from transcription.models import JobItem
+from transcription.models import JobItem, Priority
 
 
 def waiting():
@@ -71,8 +71,8 @@ def test_silent_redis_loses_nothing(organization, settings, django_capture_on_co
     assert waiting() == [queue.task_id(job.items.get())]
 
 
-def test_page_jobs_go_before_programs(organization):
-    job = make_job(organization)
-    assert queue.queue_name(job) == "standard"
-    job.dialect = "pages"
-    assert queue.queue_name(job) == "interactive"
+def test_job_waits_in_the_queue_of_its_priority(organization, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        job = make_job(organization, priority=Priority.INTERACTIVE)
+    assert queue.waiting_task_ids("standard") == []
+    assert queue.waiting_task_ids("interactive") == [queue.task_id(job.items.get())]

@@ -33,7 +33,7 @@ class CountingStorage(InMemoryStorage):
 def storage(settings):
     settings.STORAGES = {
         **settings.STORAGES,
-        "default": {"BACKEND": "tests.transcription.test_playback.CountingStorage"},
+        "default": {"BACKEND": "tests.transcription.pages.test_playback.CountingStorage"},
     }
     return default_storage
 

@@ -14,8 +14,6 @@ from tests.conftest import AUDIO
 from tests.transcription.factories import make_job, make_transcript
 from transcription import jobs
 from transcription.models import Job, Media, Status
-from transcription.pages.transcripts import turns_of
-from transcription.speech.transcript import Segment, Transcript
 
 JSON = {"Accept": "application/json"}
 
@@ -371,29 +369,6 @@ def test_delete_removes_the_transcript_and_keeps_the_ledger(bob, organization, j
 @pytest.mark.parametrize("path", ["not-a-uuid/", f"{uuid.UUID(int=7)}/"])
 def test_unknown_transcript_is_not_found(alice, organization, client_of, path):
     assert client_of(alice).get(f"/transcripts/{path}").status_code == 404
-
-
-def test_neighbouring_segments_of_one_speaker_are_one_paragraph():
-    def segment(start_ms, text, speaker):
-        return Segment(start_ms=start_ms, end_ms=start_ms + 500, text=text, speaker=speaker)
-
-    transcript = Transcript(
-        language="en",
-        language_probability=None,
-        duration_ms=3000,
-        segments=(
-            segment(0, "one", "S1"),
-            segment(600, "two", "S1"),
-            segment(1200, " ", "S2"),
-            segment(1800, "three", "S2"),
-        ),
-        engine="test",
-    )
-    turns = turns_of(transcript)
-    assert [(turn["name"], turn["text"], turn["position"]) for turn in turns] == [
-        ("Speaker 1", "one two", 0),
-        ("Speaker 2", "three", 1),
-    ]
 
 
 # --- Playback ----------------------------------------------------------------------------------------------------

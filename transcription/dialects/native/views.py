@@ -45,7 +45,7 @@ class TranscribeView(NativeGateView):
                 model=model,
                 options=options,
                 dialect=DIALECT,
-                within=lambda job: keep(201, wire.show_created(job)),
+                in_transaction=lambda job: keep(201, wire.show_created(job)),
             )
             return Response(wire.show_created(job), status=201)
 

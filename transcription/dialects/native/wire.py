@@ -57,7 +57,6 @@ class JobLike(Protocol):
 
     id: Any
     status: str
-    kind: str
     model: str
     options: dict[str, Any]
     progress: int
@@ -171,7 +170,7 @@ def show_job_line(job: JobLike) -> dict[str, Any]:
     return {
         "id": str(job.id),
         "status": STATUS_WORDS[job.status],
-        "type": job.kind,
+        "type": "transcribe",
         "model": job.model,
         "duration_seconds": _seconds(job.duration_ms),
         "cost_cents": None if cost_micros is None else (cost_micros + 5_000) // 10_000,

@@ -1,0 +1,247 @@
+"""Jobs of many items: one hold, one charge, work that grows with the items and not with their square."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import connection
+from django.db.models.signals import post_init
+
+from accounts.errors import Conflict, InvalidField, PaymentRequired
+from billing import ledger, statements
+from billing.models import Entry, EntryKind, Hold
+from tests.shared_database import shared_database
+from tests.transcription.factories import make_media, make_transcript
+from transcription import jobs
+from transcription.jobs import queue
+from transcription.models import Job, JobItem, Media, Priority, Status
+from transcription.speech.options import TranscriptionOptions
+
+# 10 s at 300,000 micro-dollars an hour.
+TEN_SECONDS_MICROS = 833
+
+
+def make_batch(organization, count, **options):
+    return jobs.submit_batch(
+        organization,
+        recordings=[make_media(organization) for _ in range(count)],
+        name=f"{count} calls",
+        model="standard",
+        options=TranscriptionOptions(**options),
+        dialect="native",
+    )
+
+
+def finish(item, text="hello"):
+    claimed = jobs.claim(item.pk)
+    assert jobs.finish_item(claimed, transcript=make_transcript(text))
+
+
+def fail(item):
+    jobs.fail_item(jobs.claim(item.pk), error_type="not_audio", message="No audio.", may_retry=False)
+
+
+def usage(organization):
+    return list(Entry.objects.filter(wallet__organization=organization, kind=EntryKind.USAGE))
+
+
+def assert_books_are_true(organization):
+    assert ledger.verify(ledger.wallet_of(organization)) == []
+
+
+@contextmanager
+def counted_work():
+    """Count the queries, and the rows of jobs, items and recordings that become objects of this process."""
+    counts = {"queries": 0, "rows": 0}
+
+    def count_row(sender, **_):
+        counts["rows"] += sender in {Job, JobItem, Media}
+
+    def count_query(execute, *args):
+        counts["queries"] += 1
+        return execute(*args)
+
+    post_init.connect(count_row)
+    try:
+        with connection.execute_wrapper(count_query):
+            yield counts
+    finally:
+        post_init.disconnect(count_row)
+
+
+def test_batch_is_one_hold_and_one_charge(organization):
+    job = make_batch(organization, 3)
+    assert (job.item_count, job.items_left, job.duration_ms) == (3, 3, 30_000)
+    assert statements.balance(organization).held_micros == 3 * TEN_SECONDS_MICROS
+    for item in job.items.all():
+        finish(item)
+    job.refresh_from_db()
+    assert (job.status, job.items_left, job.cost_micros) == (Status.COMPLETED, 0, 3 * TEN_SECONDS_MICROS)
+    (entry,) = usage(organization)
+    assert entry.amount_micros == -3 * TEN_SECONDS_MICROS
+    assert statements.balance(organization).held_micros == 0
+    assert_books_are_true(organization)
+
+
+def test_batch_that_is_not_covered_leaves_no_row(organization):
+    with pytest.raises(PaymentRequired):
+        make_batch(organization, 1 + 1_000_000 // TEN_SECONDS_MICROS)
+    assert not Job.objects.exists()
+    assert not JobItem.objects.exists()
+    assert not Hold.objects.exists()
+
+
+def test_one_recording_with_too_many_channels_refuses_the_batch(organization):
+    media = [make_media(organization), make_media(organization)]
+    media[1].channels = 99
+    with pytest.raises(InvalidField):
+        jobs.submit_batch(
+            organization,
+            recordings=media,
+            name="two",
+            model="standard",
+            options=TranscriptionOptions(channels="split"),
+            dialect="native",
+        )
+
+
+def test_only_items_that_succeeded_are_charged(organization):
+    job = make_batch(organization, 3)
+    first, second, third = job.items.all()
+    finish(first)
+    fail(second)
+    job.refresh_from_db()
+    assert (job.status, job.items_left, job.items_failed, job.progress) == (Status.PROCESSING, 1, 1, 66)
+    finish(third)
+    job.refresh_from_db()
+    assert (job.status, job.cost_micros) == (Status.COMPLETED_WITH_ERRORS, 2 * TEN_SECONDS_MICROS)
+    assert (job.error_type, job.duration_ms) == ("not_audio", 20_000)
+    assert_books_are_true(organization)
+
+
+def test_batch_without_any_success_costs_nothing(organization):
+    job = make_batch(organization, 2)
+    for item in job.items.all():
+        fail(item)
+    job.refresh_from_db()
+    assert (job.status, job.cost_micros, job.items_failed) == (Status.FAILED, None, 2)
+    assert usage(organization) == []
+    assert statements.balance(organization).held_micros == 0
+
+
+def test_cancel_charges_what_had_completed(organization):
+    job = make_batch(organization, 3)
+    first, second, _ = job.items.all()
+    finish(first)
+    jobs.claim(second.pk)
+    jobs.cancel(job)
+    assert (job.status, job.items_left, job.cost_micros) == (Status.COMPLETED_WITH_ERRORS, 0, TEN_SECONDS_MICROS)
+    assert_books_are_true(organization)
+
+
+def test_ghost_of_an_ended_item_counts_nothing(organization):
+    job = make_batch(organization, 2)
+    ghost = jobs.claim(job.items.first().pk)
+    jobs.cancel(job)
+    assert not jobs.finish_item(ghost, transcript=make_transcript())
+    job.refresh_from_db()
+    assert (job.items_left, job.status) == (0, Status.CANCELED)
+
+
+def test_each_item_has_its_own_result(organization):
+    job = make_batch(organization, 2)
+    first, second = job.items.all()
+    finish(first, "one")
+    finish(second, "two")
+    job.refresh_from_db()
+    assert [jobs.transcript_of_item(item).text for item in job.items.all()] == ["one", "two"]
+    with pytest.raises(Conflict, match="2 recordings"):
+        jobs.transcript_of(job)
+
+
+def test_end_of_a_batch_is_linear_work(organization):
+    """Ten times the items are ten times the work: each end reads the same few rows, however many items there are."""
+    work = {}
+    for count in (5, 50):
+        job = make_batch(organization, count)
+        items = [jobs.claim(item.pk) for item in job.items.all()]
+        with counted_work() as counts:
+            for item in items:
+                jobs.finish_item(item, transcript=make_transcript())
+        work[count] = counts
+        job.refresh_from_db()
+        assert job.status == Status.COMPLETED
+    for kind in ("queries", "rows"):
+        per_item = {count: counts[kind] / count for count, counts in work.items()}
+        assert per_item[50] <= per_item[5], work
+
+
+def test_delete_asks_once_for_all_recordings(organization):
+    work = {}
+    for count in (5, 50):
+        job = make_batch(organization, count)
+        for item in job.items.all():
+            finish(item)
+        job.refresh_from_db()
+        with counted_work() as counts:
+            jobs.delete(job)
+        work[count] = counts["queries"]
+    assert work[50] == work[5]
+    assert not Media.objects.exists()
+
+
+def test_delete_keeps_recordings_that_another_job_needs(organization, django_capture_on_commit_callbacks):
+    shared, own = make_media(organization), make_media(organization)
+    job, _other = (
+        jobs.submit_batch(
+            organization,
+            recordings=recordings,
+            name="calls",
+            model="standard",
+            options=TranscriptionOptions(),
+            dialect="native",
+        )
+        for recordings in ([shared, own], [shared])
+    )
+    with django_capture_on_commit_callbacks(execute=True):
+        jobs.delete(job)
+    assert list(Media.objects.all()) == [shared]
+    assert default_storage.exists(shared.storage_key)
+    assert not default_storage.exists(own.storage_key)
+
+
+def test_batch_waits_behind_single_recordings(organization, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        job = make_batch(organization, 3)
+    assert job.priority == Priority.BULK
+    assert queue.waiting_task_ids("bulk") == [queue.task_id(item) for item in job.items.all()]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_items_that_finish_at_the_same_moment_end_the_job_once(organization, tmp_path):
+    job = make_batch(organization, 8)
+    items = [jobs.claim(item.pk) for item in job.items.all()]
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("finish_together.py"), *(str(item.pk) for item in items)],
+        env={**os.environ, **shared_database(tmp_path)},
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "finished": 8,
+        "status": "completed",
+        "items_left": 0,
+        "cost_micros": 8 * TEN_SECONDS_MICROS,
+        "entries": 1,
+        "faults": [],
+    }
