@@ -2,9 +2,14 @@
 
 import uuid
 
-from transcription.jobs import work
+from transcription.jobs import verification, work
 
 
 def run_item(item_id: str) -> None:
     """Transcribe one item."""
     work.run_item(uuid.UUID(item_id))
+
+
+def verify_item(item_id: str) -> None:
+    """Find out what recording an item's upload is."""
+    verification.verify_item(uuid.UUID(item_id))

@@ -394,6 +394,10 @@ RATE_LIMITS = {
 }
 MAX_LIVE_API_KEYS = env.integer("VOXSITE_MAX_API_KEYS", default=25, minimum=1)
 IDEMPOTENCY_HOURS = 24
+# A file that is announced first and then sent to a signed address.
+MAX_SIGNED_UPLOAD_BYTES = 10 * 1000**3
+# How long the bytes of an announced file are waited for.
+UPLOAD_LIFETIME_HOURS = 24
 MAX_UPLOAD_BYTES = 2 * 1024**3
 
 # --- Money -----------------------------------------------------------------------------------------------------------

@@ -8,35 +8,28 @@ from django.core.files.uploadedfile import UploadedFile
 
 from accounts.errors import InvalidField, MissingField, NotFound, UnknownField
 from accounts.gate.authentication import Caller
-from transcription import jobs, recordings
 from transcription.models import Job
 from transcription.speech.options import TranscriptionOptions
+from transcription.submissions import Submission
 
 
-def submit_upload(
+def submission_of(
     caller: Caller,
     *,
-    upload: "UploadedFile[Any]",
     model: str,
     options: TranscriptionOptions,
     dialect: str,
     in_transaction: Callable[[Job], None],
-) -> Job:
-    """Order the transcription of an upload. When anything goes wrong nothing of it stays: no file, no job, no hold.
-
-    in_transaction: called with the job inside the transaction that makes it.
-    """
-    jobs.require_funds(caller.organization, model=model)
-    with recordings.accepted(caller.organization, upload=upload) as recording:
-        return jobs.submit(
-            caller.organization,
-            media=recording,
-            model=model,
-            options=options,
-            dialect=dialect,
-            api_key=caller.api_key,
-            in_transaction=in_transaction,
-        )
+) -> Submission:
+    """Return what the caller asks for, to be given to a verb of `submissions`."""
+    return Submission(
+        organization=caller.organization,
+        model=model,
+        options=options,
+        dialect=dialect,
+        api_key=caller.api_key,
+        in_transaction=in_transaction,
+    )
 
 
 def find_job(caller: Caller, job_id: str) -> Job:

@@ -10,24 +10,30 @@ from transcription.jobs.lifecycle import (
     finish_item,
     submit,
     submit_batch,
+    submit_uploads,
     touch,
 )
-from transcription.jobs.reconciliation import reconcile
+from transcription.jobs.reconciliation import fail_expired_uploads, reconcile
 from transcription.jobs.results import transcript_of, transcript_of_item
+from transcription.jobs.verification import bytes_have_come, verify_item
 
 __all__ = [
     "Superseded",
+    "bytes_have_come",
     "cancel",
     "claim",
     "delete",
+    "fail_expired_uploads",
     "fail_item",
     "finish_item",
     "reconcile",
     "require_funds",
     "submit",
     "submit_batch",
+    "submit_uploads",
     "touch",
     "track_count",
     "transcript_of",
     "transcript_of_item",
+    "verify_item",
 ]

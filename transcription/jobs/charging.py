@@ -61,7 +61,7 @@ def item_cost_micros(item: JobItem, *, duration_ms: int) -> int:
     At the rate that was quoted: a price that changed meanwhile is for the next job.
     """
     return _price_micros(
-        item.media,
+        item.recording,
         duration_ms=duration_ms,
         options=TranscriptionOptions.from_dict(item.job.options),
         rate_micros=item.job.rate_micros,
@@ -81,8 +81,11 @@ def finish_job(job: Job) -> None:
         cost_micros=Sum("cost_micros"),
         channels=Max("media__channels"),
     )
-    hold = Hold.objects.get(reference=job.hold_reference)
-    if completed["count"]:
+    if job.quoted_micros is None:
+        # It ended before its recordings were known, so it has no hold.
+        job.status = Status.FAILED if job.items_failed else Status.CANCELED
+    elif completed["count"]:
+        hold = Hold.objects.get(reference=job.hold_reference)
         job.status = Status.COMPLETED if completed["count"] == job.item_count else Status.COMPLETED_WITH_ERRORS
         job.progress = 100
         job.duration_ms = completed["duration_ms"]
@@ -106,7 +109,7 @@ def finish_job(job: Job) -> None:
         job.cost_micros = -entry.amount_micros if entry else 0
     else:
         job.status = Status.FAILED if job.items_failed else Status.CANCELED
-        ledger.release(hold)
+        ledger.release(Hold.objects.get(reference=job.hold_reference))
     if job.items_failed:
         first_failed = job.items.filter(status=Status.FAILED).order_by("position")[0]
         job.error_type, job.error_message = first_failed.error_type, first_failed.error_message

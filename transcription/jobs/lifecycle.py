@@ -26,7 +26,7 @@ from accounts.models import ApiKey, Organization, User
 from billing import ledger, tariff
 from transcription import recordings
 from transcription.jobs import charging, events, queue
-from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Priority, Status
+from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Priority, Status, Upload
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Transcript
 
@@ -121,6 +121,56 @@ def submit_batch(
     return job
 
 
+def submit_uploads(
+    organization: Organization,
+    *,
+    uploads: Sequence[Upload],
+    name: str,
+    model: str,
+    options: TranscriptionOptions,
+    dialect: str,
+    priority: Priority = Priority.STANDARD,
+    api_key: ApiKey | None = None,
+    created_by: User | None = None,
+    in_transaction: Callable[[Job], None] | None = None,
+) -> Job:
+    """Request the transcription of files whose bytes may still come, an item each.
+
+    The job is priced and held when all its recordings are known (see `verification`). Until then nothing is promised:
+    a door calls `require_funds` first. Otherwise as `submit_batch`.
+    """
+    assert uploads, "a job has an item"
+    assert all(upload.organization_id == organization.pk for upload in uploads), "uploads are reached by organization"
+    job = Job(
+        organization=organization,
+        api_key=api_key,
+        created_by=created_by,
+        dialect=dialect,
+        model=model,
+        name=name,
+        options=options.to_dict(),
+        priority=priority,
+        status=Status.UPLOADING,
+        item_count=len(uploads),
+        items_left=len(uploads),
+        items_unverified=len(uploads),
+        duration_ms=0,
+        rate_micros=tariff.rate_of(model),
+    )
+    with transaction.atomic():
+        job.save(force_insert=True)
+        JobItem.objects.bulk_create(
+            [
+                JobItem(job=job, position=position, upload=upload, status=Status.UPLOADING)
+                for position, upload in enumerate(uploads)
+            ],
+            batch_size=INSERT_BATCH_SIZE,
+        )
+        if in_transaction is not None:
+            in_transaction(job)
+    return job
+
+
 def claim(item_id: uuid.UUID) -> JobItem | None:
     """Take a queued item for this worker. Returns None when there is nothing to do: done, canceled, or another's."""
     now = timezone.now()
@@ -156,7 +206,7 @@ def finish_item(item: JobItem, *, transcript: Transcript) -> bool:
     # A name that no other finish can have, not even a second one of this attempt: whoever loses removes its own file.
     key = f"results/{item.job.organization_id}/{item.job_id}/{item.pk}-{item.attempt}-{secrets.token_hex(4)}.json"
     document = json.dumps(transcript.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
-    duration_ms = charging.billed_ms(item.media, transcript=transcript)
+    duration_ms = charging.billed_ms(item.recording, transcript=transcript)
     cost_micros = charging.item_cost_micros(item, duration_ms=duration_ms)
     # Outside the transaction: storage may be slow.
     default_storage.save(key, ContentFile(document))
@@ -228,7 +278,14 @@ def delete(job: Job) -> None:
         # Recordings that no other job needs: found by one query, whatever the number of items.
         others = JobItem.objects.filter(media=OuterRef("pk")).exclude(job=job)
         unneeded = list(Media.objects.filter(items__job=job).exclude(Exists(others)).distinct())
+        others = JobItem.objects.filter(upload=OuterRef("pk")).exclude(job=job)
+        # Uploads that became recordings go with them.
+        unused = Upload.objects.filter(items__job=job, media__isnull=True).exclude(Exists(others)).distinct()
+        unused_keys = dict(unused.values_list("pk", "storage_key"))
         locked.delete()
+        keys.extend(unused_keys.values())
+        for first in range(0, len(unused_keys), DELETE_BATCH_SIZE):
+            Upload.objects.filter(pk__in=list(unused_keys)[first : first + DELETE_BATCH_SIZE]).delete()
         for first in range(0, len(unneeded), DELETE_BATCH_SIZE):
             batch = unneeded[first : first + DELETE_BATCH_SIZE]
             Media.objects.filter(pk__in=[media.pk for media in batch]).delete()

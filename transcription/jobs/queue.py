@@ -14,13 +14,17 @@ from transcription.models import Job, JobItem, Priority
 
 logger = logging.getLogger(__name__)
 
-TASK = "transcription.tasks.run_item"
+RUN_TASK = "transcription.tasks.run_item"
+VERIFY_TASK = "transcription.tasks.verify_item"
 # Tasks of a batch that one round trip to Redis carries.
 ENQUEUE_BATCH_SIZE = 500
 
 
 def enqueue(items: Sequence[JobItem], *, job: Job) -> bool:
-    """Tell the workers of a job's items. Returns False when Redis does not answer; the clock tells them later."""
+    """Tell the workers of a job's items: to verify those without a recording, and to transcribe the others.
+
+    Returns False when Redis does not answer; the clock tells the workers later.
+    """
     try:
         waiting = django_rq.get_queue(job.priority)
         for first in range(0, len(items), ENQUEUE_BATCH_SIZE):
@@ -50,13 +54,13 @@ def waiting_task_ids(priority: str) -> list[str]:
 
 
 def task_id(item: JobItem) -> str:
-    """Return RQ's id of an item's next attempt, always the same: telling twice is telling once."""
-    return f"item-{item.pk}-{item.attempt}"
+    """Return RQ's id of an item's next task, always the same: telling twice is telling once."""
+    return f"item-{item.pk}-{item.attempt}" if item.media_id else f"verify-{item.pk}"
 
 
 def _task(item: JobItem) -> EnqueueData:
     return Queue.prepare_data(
-        TASK,
+        RUN_TASK if item.media_id else VERIFY_TASK,
         args=(str(item.pk),),
         job_id=task_id(item),
         timeout=settings.RQ_TASK_SECONDS,

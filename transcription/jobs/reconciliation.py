@@ -5,11 +5,14 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from transcription.jobs import queue
+from accounts.errors import Conflict
+from transcription.jobs import queue, verification
 from transcription.jobs.lifecycle import count_ended, lock_job, owned_by_attempt
-from transcription.models import JobItem, Status
+from transcription.models import JobItem, Status, UploadState
+from transcription.recordings import uploads
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +36,20 @@ def reconcile(*, now: datetime) -> int:
             changed += _take_back(item, silent_since=silent_since)
         except Exception:  # One broken row must not keep all others waiting.
             logger.exception("Item %s could not be taken back.", item.pk)
-    for item in unfinished.filter(status=Status.QUEUED, touched_at__lt=waiting_since)[:RECONCILE_BATCH]:
+    lost = Q(status=Status.QUEUED) | Q(status=Status.VERIFYING, media__isnull=True)
+    for item in unfinished.filter(lost, touched_at__lt=waiting_since)[:RECONCILE_BATCH]:
         # Moving the mark makes the next round look at others first.
-        JobItem.objects.filter(pk=item.pk, status=Status.QUEUED).update(touched_at=now)
+        JobItem.objects.filter(pk=item.pk, status=item.status).update(touched_at=now)
         changed += queue.enqueue_if_lost(item, job=item.job)
     return changed
+
+
+def fail_expired_uploads(*, now: datetime) -> int:
+    """End uploads whose bytes did not come in time, and the items that wait for them. Returns how many items."""
+    uploads.expire(now=now)
+    error = Conflict("The bytes of the recording did not come in time.", error_type="upload_expired")
+    waiting = JobItem.objects.filter(status=Status.UPLOADING, upload__state=UploadState.EXPIRED)
+    return sum(verification.fail_unverified(item, error=error) for item in waiting[:RECONCILE_BATCH])
 
 
 def _take_back(item: JobItem, *, silent_since: datetime) -> int:

@@ -45,13 +45,13 @@ def run_item(item_id: uuid.UUID) -> None:
 
 def _run(item: JobItem, *, heart: "Heart") -> None:
     options = TranscriptionOptions.from_dict(item.job.options)
-    max_duration_ms = min(settings.MAX_AUDIO_MS, item.media.duration_ms + _tolerance_ms(item.media.duration_ms))
+    max_duration_ms = min(settings.MAX_AUDIO_MS, item.recording.duration_ms + _tolerance_ms(item.recording.duration_ms))
     # An idle connection may be cut during hours of work (a restart, a firewall); what comes after opens a new one.
     connections.release()
 
     def on_progress(decoded_ms: int) -> None:
         heart.check()
-        progress = min(99, decoded_ms * 100 // max(1, item.media.duration_ms))
+        progress = min(99, decoded_ms * 100 // max(1, item.recording.duration_ms))
         if progress != heart.progress:
             heart.progress = progress
             events.publish(item.job_id, "progress", progress=progress)
@@ -68,7 +68,7 @@ def _run(item: JobItem, *, heart: "Heart") -> None:
 
     try:
         with (
-            recordings.local_path(item.media) as path,
+            recordings.local_path(item.recording) as path,
             recognition.engine(
                 model=item.job.model,
                 job_id=str(item.job_id),
@@ -128,8 +128,8 @@ class Heart(threading.Thread):
         super().__init__(name=f"heart of {item.pk}", daemon=True)
         self.item = item
         self.progress = 0
-        tracks = charging.track_count(item.media, options=TranscriptionOptions.from_dict(item.job.options))
-        self.deadline = time.monotonic() + _most_seconds(item.media.duration_ms * tracks)
+        tracks = charging.track_count(item.recording, options=TranscriptionOptions.from_dict(item.job.options))
+        self.deadline = time.monotonic() + _most_seconds(item.recording.duration_ms * tracks)
         self._stopped = threading.Event()
         self._superseded = threading.Event()
 

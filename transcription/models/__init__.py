@@ -2,6 +2,18 @@
 
 from transcription.models.answers import Answer
 from transcription.models.jobs import FINAL_STATUSES, Job, JobItem, JobQuerySet, Priority, Status
-from transcription.models.recordings import Media, MediaQuerySet
+from transcription.models.recordings import Media, MediaQuerySet, Upload, UploadState
 
-__all__ = ["FINAL_STATUSES", "Answer", "Job", "JobItem", "JobQuerySet", "Media", "MediaQuerySet", "Priority", "Status"]
+__all__ = [
+    "FINAL_STATUSES",
+    "Answer",
+    "Job",
+    "JobItem",
+    "JobQuerySet",
+    "Media",
+    "MediaQuerySet",
+    "Priority",
+    "Status",
+    "Upload",
+    "UploadState",
+]

@@ -7,11 +7,11 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.models import ApiKey, Organization
-from transcription.models.recordings import Media
+from transcription.models.recordings import Media, Upload
 
 
 class Status(models.TextChoices):
-    """States of a job, and of an item (which uses queued, processing, completed, failed, canceled)."""
+    """States of a job, and of an item (which is never completed_with_errors)."""
 
     UPLOADING = "uploading", "Uploading"
     VERIFYING = "verifying", "Verifying"
@@ -70,12 +70,15 @@ class Job(models.Model):
     # Items that have not ended yet, and those that failed.
     items_left = models.PositiveIntegerField(default=1)
     items_failed = models.PositiveIntegerField(default=0)
+    # Items whose recording is not known yet. The job is priced and held once there are none.
+    items_unverified = models.PositiveIntegerField(default=0)
     # 0 to 100.
     progress = models.PositiveSmallIntegerField(default=0)
     duration_ms = models.BigIntegerField()
     # The price that was quoted, per hour; what that promised at submission; what was charged, null until something was.
     rate_micros = models.BigIntegerField()
-    quoted_micros = models.BigIntegerField()
+    # Null while the job has no hold: its recordings are not known yet.
+    quoted_micros = models.BigIntegerField(null=True, blank=True)
     cost_micros = models.BigIntegerField(null=True, blank=True)
     error_type = models.CharField(max_length=60, blank=True)
     error_message = models.CharField(max_length=500, blank=True)
@@ -96,6 +99,11 @@ class Job(models.Model):
             models.CheckConstraint(
                 condition=models.Q(items_left__lte=models.F("item_count") - models.F("items_failed")),
                 name="job_items_add_up",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(quoted_micros__isnull=False)
+                | models.Q(status__in=["uploading", "verifying", "failed", "canceled"]),
+                name="job_is_priced_before_it_is_queued",
             ),
             models.CheckConstraint(
                 condition=models.Q(items_left=0) | ~models.Q(status__in=[str(status) for status in FINAL_STATUSES]),
@@ -135,7 +143,9 @@ class JobItem(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="items")
     position = models.PositiveIntegerField(default=0)
-    media = models.ForeignKey(Media, on_delete=models.PROTECT, related_name="items")
+    # Null until the upload below has come and was probed.
+    media = models.ForeignKey(Media, on_delete=models.PROTECT, null=True, blank=True, related_name="items")
+    upload = models.ForeignKey(Upload, on_delete=models.SET_NULL, null=True, blank=True, related_name="items")
     status = models.CharField(max_length=24, choices=Status.choices, default=Status.QUEUED)
     # How often it was claimed. Claims count up; a write with an older number is a ghost's and changes nothing.
     attempt = models.PositiveSmallIntegerField(default=0)
@@ -160,6 +170,11 @@ class JobItem(models.Model):
                 condition=~models.Q(status="completed") | ~models.Q(result_key=""), name="completed_item_has_result"
             ),
             models.CheckConstraint(
+                condition=models.Q(media__isnull=False)
+                | models.Q(status__in=["uploading", "verifying", "failed", "canceled"]),
+                name="item_has_media_before_it_is_queued",
+            ),
+            models.CheckConstraint(
                 condition=~models.Q(status="completed") | models.Q(cost_micros__isnull=False),
                 name="completed_item_has_a_cost",
             ),
@@ -168,10 +183,21 @@ class JobItem(models.Model):
             # The clock asks every few seconds for work that nobody does.
             models.Index(
                 fields=["touched_at"],
-                condition=models.Q(status__in=["queued", "processing"]),
+                condition=models.Q(status__in=["uploading", "verifying", "queued", "processing"]),
                 name="unfinished_items_by_age",
             )
         ]
 
     def __str__(self) -> str:
         return f"item {self.position} of {self.job_id}"
+
+    @property
+    def recording(self) -> Media:
+        """The recording of an item that was queued at least. The constraint item_has_media_before_it_is_queued."""
+        assert self.media is not None, "a queued item has a recording"
+        return self.media
+
+    @property
+    def name(self) -> str:
+        """What the customer calls the file, whether it has come or not."""
+        return self.media.name if self.media else self.upload.name if self.upload else ""

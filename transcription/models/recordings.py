@@ -5,7 +5,7 @@ import uuid
 from django.db import models
 from django.utils import timezone
 
-from accounts.models import Organization
+from accounts.models import ApiKey, Organization
 
 
 class MediaQuerySet(models.QuerySet["Media"]):
@@ -43,3 +43,76 @@ class Media(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.id})"
+
+
+class UploadState(models.TextChoices):
+    """From the announcement of a file to a recording."""
+
+    # Announced; the bytes have not come.
+    WAITING = "waiting", "Waiting for its bytes"
+    # All bytes lie in storage, not probed yet.
+    RECEIVED = "received", "Received"
+    # Probed: there is a Media.
+    ACCEPTED = "accepted", "Accepted"
+    # Probed: the file is no recording.
+    REFUSED = "refused", "Refused"
+    # The bytes did not come in time.
+    EXPIRED = "expired", "Expired"
+
+
+class UploadQuerySet(models.QuerySet["Upload"]):
+    """Uploads, reached through their organization."""
+
+    def of(self, organization: Organization) -> "UploadQuerySet":
+        return self.filter(organization=organization)
+
+
+class Upload(models.Model):
+    """A file that was announced before its bytes came. It becomes a Media once it has come and was probed.
+
+    What the customer declared is not trusted: the size is compared when the bytes have come, and the content type is
+    only kept. Written by `recordings.uploads` only.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="uploads")
+    api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    # As the customer named it, cleaned for display; never used as a path.
+    name = models.CharField(max_length=255)
+    declared_bytes = models.BigIntegerField()
+    declared_type = models.CharField(max_length=100, blank=True)
+    state = models.CharField(max_length=12, choices=UploadState.choices, default=UploadState.WAITING)
+    # Where the bytes lie, and stay when they become a Media.
+    storage_key = models.CharField(max_length=200, unique=True)
+    # A list of {"number", "bytes", "etag"} for an upload in parts, in the order of their numbers.
+    parts = models.JSONField(default=list, blank=True)
+    media = models.OneToOneField(Media, on_delete=models.CASCADE, null=True, blank=True, related_name="upload")
+    error_type = models.CharField(max_length=60, blank=True)
+    error_message = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+
+    objects = UploadQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["organization", "-created_at"], name="upload_list"),
+            # The clock asks for those that did not come in time.
+            models.Index(fields=["expires_at"], condition=models.Q(state="waiting"), name="waiting_uploads_by_expiry"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(state__in=UploadState.values), name="upload_state_is_known"),
+            models.CheckConstraint(condition=models.Q(declared_bytes__gt=0), name="upload_declares_bytes"),
+            models.CheckConstraint(
+                condition=models.Q(state="accepted", media__isnull=False)
+                | (~models.Q(state="accepted") & models.Q(media__isnull=True)),
+                name="accepted_upload_has_media",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.id})"
+
+    @property
+    def has_its_bytes(self) -> bool:
+        return self.state in {UploadState.RECEIVED, UploadState.ACCEPTED, UploadState.REFUSED}

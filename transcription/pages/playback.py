@@ -43,7 +43,7 @@ def audio(request: HttpRequest, job_id: uuid.UUID) -> HttpResponseBase:
     if item is None:
         raise NotFound("The recording is not kept any more.")
     try:
-        return _answer(request, item.media)
+        return _answer(request, item.recording)
     except FileNotFoundError as error:
         raise NotFound("The recording is not kept any more.") from error
 

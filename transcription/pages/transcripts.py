@@ -21,10 +21,11 @@ from accounts.gate import limits
 from accounts.models import Organization, Role, User
 from accounts.page import page
 from billing import money, next_step, statements, tariff
-from transcription import answers, jobs, reading, recordings
+from transcription import answers, jobs, reading, recordings, submissions
 from transcription.models import Job, JobItem, JobQuerySet, Priority, Status
 from transcription.pages.forms import AskForm, UploadForm
 from transcription.speech.formats import FORMATS
+from transcription.submissions import Submission
 
 PAGE_ROWS = 25
 FILTERS = {
@@ -83,17 +84,15 @@ def _submit(request: HttpRequest, *, file: UploadedFile, form: UploadForm) -> Ou
     name = recordings.display_name(file.name or "")
     try:
         limits.spend(organization, scope="uploads")
-        jobs.require_funds(organization, model=form.cleaned_data["model"])
-        with recordings.accepted(organization, upload=file) as recording:
-            job = jobs.submit(
-                organization,
-                media=recording,
-                model=form.cleaned_data["model"],
-                options=form.options,
-                dialect="pages",
-                priority=Priority.INTERACTIVE,
-                created_by=request.user,
-            )
+        submission = Submission(
+            organization=organization,
+            model=form.cleaned_data["model"],
+            options=form.options,
+            dialect="pages",
+            priority=Priority.INTERACTIVE,
+            created_by=request.user,
+        )
+        job = submissions.submit_file(submission, upload=file)
     except VoxsiteError as error:
         return Outcome(name=name, error=error)
     return Outcome(name=name, job=job)
@@ -268,7 +267,7 @@ def download(request: HttpRequest, job_id: uuid.UUID, format_name: str) -> HttpR
         raise Http404
     response = HttpResponse(chosen.render(jobs.transcript_of_item(item)), content_type=chosen.content_type)
     # The customer's own file name, as an attachment: a browser must never run a transcript as a page of this site.
-    name = f"{PurePath(item.media.name).stem or 'transcript'}.{chosen.extension.lstrip('.')}"
+    name = f"{PurePath(item.name).stem or 'transcript'}.{chosen.extension.lstrip('.')}"
     response["Content-Disposition"] = content_disposition_header(True, name)
     return response
 

@@ -1,9 +1,10 @@
 """Recordings: accept an upload, probe it, store it, fetch it for work, delete it, sweep what was left behind."""
 
+from transcription.recordings.form_uploads import accept, accepted
 from transcription.recordings.names import display_name
 from transcription.recordings.storage import (
-    accept,
-    accepted,
+    accept_file,
+    accept_stored,
     discard,
     local_path,
     read_part,
@@ -14,6 +15,8 @@ from transcription.recordings.sweeping import stray_files, sweep
 
 __all__ = [
     "accept",
+    "accept_file",
+    "accept_stored",
     "accepted",
     "discard",
     "display_name",

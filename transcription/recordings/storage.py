@@ -1,4 +1,4 @@
-"""Recordings: accept an upload, probe it, store it, fetch it for work, delete it."""
+"""Stored files: probe and store one, fetch it for work, read a part, delete it."""
 
 import hashlib
 import logging
@@ -10,12 +10,12 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
-from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
 
 from accounts import connections
 from accounts.errors import BadMedia, TooLarge
@@ -32,57 +32,68 @@ COPY_BYTES = 1024 * 1024
 _probes = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
 
 
-@contextmanager
-def accepted(organization: Organization, *, upload: "UploadedFile[Any]") -> Iterator[Media]:
-    """Accept an upload for as long as nothing goes wrong inside: an exception leaves no trace of it."""
-    recording = accept(organization, upload=upload)
-    try:
-        yield recording
-    except BaseException:
-        discard(recording)
-        raise
+def accept_file(organization: Organization, *, path: Path, name: str, may_move: bool = False) -> Media:
+    """Probe a file of this machine and store it.
 
-
-def accept(organization: Organization, *, upload: "UploadedFile[Any]") -> Media:
-    """Probe and store an upload.
-
-    Raises BadMedia (with the slug of what is wrong) or TooLarge, and then nothing is left behind. The probe runs in a
-    child process with limits: what customers send is parsed by native code.
+    name: what the customer calls it. may_move: the file may be moved into storage and so vanish.
+    Raises BadMedia (with the slug of the fault) or TooLarge, and then storage holds nothing of it. The probe runs in a
+    child process with limits, because native code parses what customers send.
     """
-    size_bytes = upload.size or 0
-    if size_bytes == 0:
-        raise BadMedia("The file is empty.", error_type="empty_audio", param="file")
+    size_bytes = path.stat().st_size
     if size_bytes > settings.MAX_UPLOAD_BYTES:
         raise TooLarge(f"The file is larger than {settings.MAX_UPLOAD_BYTES // 1024**3} GiB.", param="file")
-    # Probing and storing may take a minute, and a connection held for that long is one that others wait for.
+    # Probing and storing may take a minute. A connection held for that long is one that others wait for.
     connections.release()
-    with _on_disk(upload) as path:
-        try:
-            with _probes:
-                found = probing.probe_in_child(path, max_duration_ms=settings.MAX_AUDIO_MS)
-        except AudioError as error:
-            raise BadMedia(error.message, error_type=error.type, param="file") from error
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        media_id = uuid.uuid4()
-        storage_key = f"media/{organization.pk}/{media_id}"
-        _store(storage_key, upload=upload, path=path)
+    found, sha256 = _probe(path, size_bytes=size_bytes)
+    media_id = uuid.uuid4()
+    storage_key = new_key(organization, media_id)
+    store_file(storage_key, path=path, may_move=may_move)
     try:
-        return Media.objects.create(
-            id=media_id,
+        return _create(
+            media_id,
             organization=organization,
-            name=display_name(upload.name or ""),
+            name=name,
             storage_key=storage_key,
             size_bytes=size_bytes,
+            found=found,
             sha256=sha256,
-            duration_ms=found.duration_ms,
-            channels=found.channels,
-            container=found.format[:40],
-            codec=found.codec[:40],
         )
     except BaseException:
         default_storage.delete(storage_key)
         raise
+
+
+def accept_stored(organization: Organization, *, storage_key: str, name: str) -> Media:
+    """Probe a file that lies in storage already. Its bytes stay where they are.
+
+    Raises BadMedia with the slug of the fault, FileNotFoundError, and IntegrityError when the key has a Media; the
+    bytes are left to the caller.
+    """
+    connections.release()
+    with path_of(storage_key) as path:
+        size_bytes = path.stat().st_size
+        found, sha256 = _probe(path, size_bytes=size_bytes)
+    return _create(
+        uuid.uuid4(),
+        organization=organization,
+        name=name,
+        storage_key=storage_key,
+        size_bytes=size_bytes,
+        found=found,
+        sha256=sha256,
+    )
+
+
+def new_key(organization: Organization, file_id: uuid.UUID) -> str:
+    """Return the storage key of a new file. Its UUID makes it the only one of its name."""
+    return f"media/{organization.pk}/{file_id}"
+
+
+def store_file(storage_key: str, *, path: Path, may_move: bool) -> None:
+    """Store the bytes under exactly this key. A file on the storage's own volume is moved if it may be."""
+    with path.open("rb") as file:
+        stored_key = default_storage.save(storage_key, _MovableFile(file, path) if may_move else File(file))
+    assert stored_key == storage_key, "the key holds a fresh UUID, so storage had no reason to choose another"
 
 
 def discard(recording: Media) -> None:
@@ -107,14 +118,21 @@ def remove_files(storage_keys: Iterable[str]) -> None:
 
 @contextmanager
 def local_path(recording: Media) -> Iterator[Path]:
-    """Give the recording as a file on this machine for as long as the block runs."""
+    """Give the recording as a file on this machine for as long as the block runs. Raises FileNotFoundError."""
+    with path_of(recording.storage_key) as path:
+        yield path
+
+
+@contextmanager
+def path_of(storage_key: str) -> Iterator[Path]:
+    """Give a stored file as a file on this machine for as long as the block runs. Raises FileNotFoundError."""
     try:
-        yield Path(default_storage.path(recording.storage_key))
+        yield Path(default_storage.path(storage_key))
         return
     except NotImplementedError:
         pass  # Object storage has no paths: fetch a copy.
     with tempfile.NamedTemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR, prefix="work-") as copy:
-        with default_storage.open(recording.storage_key, "rb") as stored:
+        with default_storage.open(storage_key, "rb") as stored:
             shutil.copyfileobj(stored, copy, COPY_BYTES)
         copy.flush()
         yield Path(copy.name)
@@ -136,25 +154,50 @@ def read_part(recording: Media, *, first_byte: int, count: int) -> bytes:
     return part
 
 
-@contextmanager
-def _on_disk(upload: "UploadedFile[Any]") -> Iterator[Path]:
-    """Give the upload as a file: large ones are one already, small ones Django keeps in memory."""
-    if hasattr(upload, "temporary_file_path"):
-        yield Path(upload.temporary_file_path())
-        return
-    with tempfile.NamedTemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR, prefix="upload-") as file:
-        upload.seek(0)
-        shutil.copyfileobj(upload, file, COPY_BYTES)
-        file.flush()
-        yield Path(file.name)
+class _MovableFile(File):  # type: ignore[type-arg]
+    """A file that Django's folder storage may move instead of copying it: it looks for `temporary_file_path`."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        super().__init__(file)
+        self._path = path
+
+    def temporary_file_path(self) -> str:
+        return str(self._path)
 
 
-def _store(storage_key: str, *, upload: "UploadedFile[Any]", path: Path) -> None:
-    """Store the bytes under exactly this key. A spooled upload on the same volume is moved, not copied."""
-    if hasattr(upload, "temporary_file_path"):
-        upload.seek(0)
-        stored_key = default_storage.save(storage_key, upload)
-    else:
-        with path.open("rb") as file:
-            stored_key = default_storage.save(storage_key, File(file))
-    assert stored_key == storage_key, "the key holds a fresh UUID, so storage had no reason to choose another"
+def _probe(path: Path, *, size_bytes: int) -> tuple[probing.AudioProbe, str]:
+    """Return what the file is, and its SHA-256 in hexadecimal. Raises BadMedia."""
+    if size_bytes == 0:
+        raise BadMedia("The file is empty.", error_type="empty_audio", param="file")
+    try:
+        with _probes:
+            found = probing.probe_in_child(path, max_duration_ms=settings.MAX_AUDIO_MS)
+    except AudioError as error:
+        raise BadMedia(error.message, error_type=error.type, param="file") from error
+    with path.open("rb") as file:
+        return found, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _create(
+    media_id: uuid.UUID,
+    *,
+    organization: Organization,
+    name: str,
+    storage_key: str,
+    size_bytes: int,
+    found: probing.AudioProbe,
+    sha256: str,
+) -> Media:
+    with transaction.atomic():
+        return Media.objects.create(
+            id=media_id,
+            organization=organization,
+            name=display_name(name),
+            storage_key=storage_key,
+            size_bytes=size_bytes,
+            sha256=sha256,
+            duration_ms=found.duration_ms,
+            channels=found.channels,
+            container=found.format[:40],
+            codec=found.codec[:40],
+        )

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.files.storage import default_storage
+from django.db.models import Q
 
-from transcription.models import JobItem, Media
+from transcription.models import JobItem, Media, Upload, UploadState
 from transcription.recordings.storage import discard, remove_file
 
 # Longer than the time between a file and its row, or a row and its job.
@@ -20,7 +21,9 @@ def sweep(*, now: datetime) -> int:
     Returns how many. Only folders are searched for files; object storage has rules of its own for that.
     """
     before = now - STRAY_AFTER
-    strays = list(Media.objects.filter(items__isnull=True, created_at__lt=before)[:SWEEP_BATCH])
+    # An upload may be used by a later job for as long as it lives.
+    waiting = Q(upload__isnull=False, upload__expires_at__gte=now)
+    strays = list(Media.objects.filter(items__isnull=True, created_at__lt=before).exclude(waiting)[:SWEEP_BATCH])
     for recording in strays:
         discard(recording)
     return len(strays) + sum(_sweep_folder(top, before=before) for top in ("media", "results"))
@@ -35,11 +38,20 @@ def _sweep_folder(top: str, *, before: datetime) -> int:
     removed = 0
     for path in old:
         key = path.relative_to(folder.parent).as_posix()
-        known = Media.objects.filter(storage_key=key) if top == "media" else JobItem.objects.filter(result_key=key)
-        if not known.exists():
+        if not _is_known(top, key):
             remove_file(key)
             removed += 1
     return removed
+
+
+def _is_known(top: str, key: str) -> bool:
+    if top == "results":
+        return JobItem.objects.filter(result_key=key).exists()
+    ended = (UploadState.REFUSED, UploadState.EXPIRED)
+    return (
+        Media.objects.filter(storage_key=key).exists()
+        or Upload.objects.filter(storage_key=key).exclude(state__in=ended).exists()
+    )
 
 
 def stray_files(*, older_than_seconds: float, now: float) -> list[Path]:

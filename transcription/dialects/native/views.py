@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from accounts.errors import InvalidField
 from accounts.gate import idempotency
 from accounts.gate.native import NativeGateView, error_responses
-from transcription import jobs, recognition
+from transcription import jobs, recognition, submissions
 from transcription.dialects import event_stream, steps
 from transcription.dialects.native import schema, wire
 from transcription.models import Job
@@ -39,14 +39,14 @@ class TranscribeView(NativeGateView):
             steps.refuse_unknown(request.data, known=wire.FIELDS)
             upload = steps.one_file(request.FILES)
             model, options = wire.read_options(wire.read_fields(request.POST.lists()), offers=recognition.offers())
-            job = steps.submit_upload(
+            submission = steps.submission_of(
                 self.caller,
-                upload=upload,
                 model=model,
                 options=options,
                 dialect=DIALECT,
                 in_transaction=lambda job: keep(201, wire.show_created(job)),
             )
+            job = submissions.submit_file(submission, upload=upload)
             return Response(wire.show_created(job), status=201)
 
         return self.once(act)

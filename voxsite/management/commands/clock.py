@@ -68,10 +68,15 @@ def sweep() -> None:
     recordings.sweep(now=timezone.now())
 
 
+def expire_uploads() -> None:
+    jobs.fail_expired_uploads(now=timezone.now())
+
+
 # Seconds between two rounds of each duty.
 DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (5, reconcile),
     (5, CompletionSweep()),
+    (60, expire_uploads),
     (3600, purge),
     (6 * 3600, sweep),
     *periodic.DUTIES,

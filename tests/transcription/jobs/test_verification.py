@@ -1,0 +1,233 @@
+"""Jobs whose recordings come later: nothing is held until they are known, and nothing runs that is not held."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from accounts.errors import PaymentRequired
+from billing import ledger, statements
+from billing.models import Hold
+from tests.fixtures import recordings as samples
+from tests.transcription.factories import make_transcript
+from transcription import jobs, submissions
+from transcription.jobs import queue
+from transcription.models import Job, JobItem, Media, Status, Upload
+from transcription.recordings import uploads
+from transcription.speech.options import TranscriptionOptions
+from transcription.submissions import Submission
+
+SENTENCE = samples.named("sentence-slt.wav")
+
+
+def begin(organization, *, name="call.wav", path=SENTENCE.path):
+    return uploads.begin(organization, name=name, declared_bytes=path.stat().st_size)
+
+
+def submission(organization, **options):
+    return Submission(
+        organization=organization, model="standard", options=TranscriptionOptions(**options), dialect="native"
+    )
+
+
+def receive(upload, *, path=SENTENCE.path):
+    uploads.receive(upload, path=path)
+    jobs.bytes_have_come(upload)
+
+
+def verify(job):
+    for item in job.items.all():
+        jobs.verify_item(item.pk)
+    job.refresh_from_db()
+
+
+def held(organization):
+    return statements.balance(organization).held_micros
+
+
+@pytest.fixture
+def no_recording(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"Not a recording. " * 100)
+    return path
+
+
+def test_job_is_priced_and_held_when_its_recording_is_known(organization):
+    upload = begin(organization)
+    job = submissions.submit_upload(submission(organization), upload=upload)
+    assert (job.status, job.quoted_micros, held(organization)) == (Status.UPLOADING, None, 0)
+    receive(upload)
+    job.refresh_from_db()
+    assert (job.status, held(organization)) == (Status.VERIFYING, 0)
+    verify(job)
+    assert (job.status, job.duration_ms) == (Status.QUEUED, SENTENCE.duration_ms)
+    assert held(organization) == job.quoted_micros > 0
+    jobs.finish_item(jobs.claim(job.items.get().pk), transcript=make_transcript(duration_ms=SENTENCE.duration_ms))
+    job.refresh_from_db()
+    assert (job.status, job.cost_micros, held(organization)) == (Status.COMPLETED, job.quoted_micros, 0)
+
+
+def test_upload_that_has_come_is_verified_at_once(organization):
+    upload = begin(organization)
+    uploads.receive(upload, path=SENTENCE.path)
+    job = submissions.submit_upload(submission(organization), upload=upload)
+    assert job.status == Status.VERIFYING
+
+
+def test_recording_of_an_earlier_job_serves_again(organization):
+    upload = begin(organization)
+    uploads.receive(upload, path=SENTENCE.path)
+    first, second = (submissions.submit_upload(submission(organization), upload=upload) for _ in range(2))
+    verify(first)
+    verify(second)
+    assert first.items.get().media == second.items.get().media
+    assert Hold.objects.open().count() == 2
+
+
+def test_item_that_is_verified_twice_is_held_once(organization):
+    upload = begin(organization)
+    job = submissions.submit_upload(submission(organization), upload=upload)
+    receive(upload)
+    verify(job)
+    verify(job)
+    assert Hold.objects.count() == 1
+    assert held(organization) == job.quoted_micros
+
+
+def test_bytes_that_are_told_twice_are_verified_once(organization, django_capture_on_commit_callbacks):
+    upload = begin(organization)
+    submissions.submit_upload(submission(organization), upload=upload)
+    uploads.receive(upload, path=SENTENCE.path)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert jobs.bytes_have_come(upload) == 1
+        assert jobs.bytes_have_come(upload) == 0
+    assert len(queue.waiting_task_ids("standard")) == 1
+
+
+def test_worker_is_told_to_transcribe_once_the_price_is_held(organization, django_capture_on_commit_callbacks):
+    upload = begin(organization)
+    with django_capture_on_commit_callbacks(execute=True):
+        job = submissions.submit_upload(submission(organization), upload=upload)
+    assert queue.waiting_task_ids("standard") == []
+    with django_capture_on_commit_callbacks(execute=True):
+        receive(upload)
+    (verification,) = queue.waiting_task_ids("standard")
+    with django_capture_on_commit_callbacks(execute=True):
+        verify(job)
+    assert queue.waiting_task_ids("standard") == [verification, queue.task_id(job.items.get())]
+    assert jobs.claim(job.items.get().pk) is not None
+
+
+def test_job_without_money_is_refused_before_the_bytes_come(organization):
+    ledger.reserve(organization, amount_micros=statements.balance(organization).available_micros, reference="all")
+    with pytest.raises(PaymentRequired):
+        submissions.submit_upload(submission(organization), upload=begin(organization))
+    assert not Job.objects.exists()
+
+
+def test_recording_that_is_not_covered_fails_its_job_and_costs_nothing(organization):
+    upload = begin(organization)
+    job = submissions.submit_upload(submission(organization), upload=upload)
+    spare = statements.balance(organization).available_micros - 1
+    ledger.reserve(organization, amount_micros=spare, reference="nearly all")
+    receive(upload)
+    verify(job)
+    assert (job.status, job.error_type, job.cost_micros) == (Status.FAILED, "insufficient_balance", None)
+    assert held(organization) == spare
+    assert job.items.get().status == Status.FAILED
+
+
+def test_too_many_channels_fail_the_job(organization):
+    upload = begin(organization)
+    job = submissions.submit_upload(submission(organization, channels="split"), upload=upload)
+    receive(upload)
+    media = uploads.verify(upload)
+    Media.objects.filter(pk=media.pk).update(channels=99)
+    verify(job)
+    assert (job.status, job.error_type) == (Status.FAILED, "invalid_field")
+
+
+def test_file_that_is_no_recording_fails_the_job_with_its_reason(organization, no_recording):
+    upload = begin(organization, path=no_recording)
+    job = submissions.submit_upload(submission(organization), upload=upload)
+    receive(upload, path=no_recording)
+    verify(job)
+    assert (job.status, job.error_type) == (Status.FAILED, "not_audio")
+    assert not Hold.objects.exists()
+
+
+def test_batch_waits_for_its_last_recording_and_pays_for_the_good_ones(organization, no_recording):
+    good, bad, late = begin(organization), begin(organization, path=no_recording), begin(organization)
+    job = jobs.submit_uploads(
+        organization,
+        uploads=[good, bad, late],
+        name="three",
+        model="standard",
+        options=TranscriptionOptions(),
+        dialect="native",
+    )
+    receive(good)
+    receive(bad, path=no_recording)
+    verify(job)
+    assert (job.status, job.items_unverified, held(organization)) == (Status.VERIFYING, 1, 0)
+    receive(late)
+    verify(job)
+    assert (job.status, job.items_unverified, job.items_failed, job.items_left) == (Status.QUEUED, 0, 1, 2)
+    assert job.duration_ms == 2 * SENTENCE.duration_ms
+    for item in job.items.filter(status=Status.QUEUED):
+        jobs.finish_item(jobs.claim(item.pk), transcript=make_transcript(duration_ms=SENTENCE.duration_ms))
+    job.refresh_from_db()
+    assert (job.status, job.cost_micros) == (Status.COMPLETED_WITH_ERRORS, job.quoted_micros)
+
+
+def test_upload_that_never_comes_fails_its_job(organization):
+    job = submissions.submit_upload(submission(organization), upload=begin(organization))
+    later = timezone.now() + timedelta(hours=25)
+    assert jobs.fail_expired_uploads(now=later) == 1
+    assert jobs.fail_expired_uploads(now=later) == 0
+    job.refresh_from_db()
+    assert (job.status, job.error_type) == (Status.FAILED, "upload_expired")
+
+
+@pytest.mark.parametrize("has_come", [False, True])
+def test_canceled_job_is_not_verified_and_costs_nothing(organization, has_come):
+    upload = begin(organization)
+    job = submissions.submit_upload(submission(organization), upload=upload)
+    if has_come:
+        receive(upload)
+    jobs.cancel(job)
+    assert job.status == Status.CANCELED
+    if not has_come:
+        receive(upload)
+    verify(job)
+    assert (job.status, Hold.objects.count()) == (Status.CANCELED, 0)
+
+
+def test_lost_verification_is_enqueued_again(organization):
+    upload = begin(organization)
+    job = submissions.submit_upload(submission(organization), upload=upload)
+    receive(upload)
+    JobItem.objects.update(touched_at=timezone.now() - timedelta(minutes=1))
+    assert jobs.reconcile(now=timezone.now()) == 1
+    assert queue.waiting_task_ids("standard") == [queue.task_id(job.items.get())]
+
+
+def test_delete_removes_uploads_that_never_came(organization):
+    job = submissions.submit_upload(submission(organization), upload=begin(organization))
+    jobs.delete(job)
+    assert not Upload.objects.exists()
+
+
+def test_delete_removes_the_upload_with_its_recording(organization):
+    upload = begin(organization)
+    job = submissions.submit_upload(submission(organization), upload=upload)
+    receive(upload)
+    verify(job)
+    jobs.delete(job)
+    assert not Upload.objects.exists()
+    assert not Media.objects.exists()
+
+
+def test_stranger_cannot_use_an_upload(organization, charlies):
+    with pytest.raises(AssertionError, match="reached by organization"):
+        submissions.submit_upload(submission(charlies), upload=begin(organization))
