@@ -188,6 +188,8 @@ class IdempotencyRecord(models.Model):
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)
     created_at = models.DateTimeField(default=timezone.now)
+    # What the first request has begun ("job:<uuid>"), when its answer comes later: a retry waits for that.
+    reference = models.CharField(max_length=100, blank=True)
     # Null while the first request still runs.
     response_status = models.PositiveSmallIntegerField(null=True)
     response_body = models.JSONField(null=True)

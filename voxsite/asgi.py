@@ -29,14 +29,23 @@ from accounts.errors import (  # noqa: E402
     VoxsiteError,
 )
 from accounts.gate import authentication, limits  # noqa: E402
-from accounts.gate.native import native_error  # noqa: E402
 from accounts.gate.request_ids import request_id_for  # noqa: E402
-from apex import wire as apex_wire  # noqa: E402
-from voxsite.async_only_handler import LeanLane  # noqa: E402
+from transcription import faces  # noqa: E402
+from transcription.faces import Face  # noqa: E402
+from voxsite.async_only_handler import AsyncOnlyHandler  # noqa: E402
 from voxsite.body_guard import OPEN_BYTES, BodyGuard, Objection, Receive, Scope, Send  # noqa: E402
 
 SPARE_BYTES = 1024**3
-APEX_PREFIX = "/v1/apex/"
+CHAT = Face(
+    name="apex",
+    prefix="/v1/apex/",
+    show_error="apex.wire.show_error",
+    max_bytes=settings.APEX_MAX_BODY_BYTES,
+    open_bytes=min(OPEN_BYTES, settings.APEX_MAX_BODY_BYTES),
+    unsized_bytes=settings.APEX_MAX_BODY_BYTES,
+)
+FACES = (*faces.FACES, CHAT)
+BODY_LIMITS = ("max_bytes", "open_bytes", "unsized_bytes")
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -109,9 +118,10 @@ def refusal(scope: Scope, http_status: int, error_type: str, message: str) -> tu
 
 
 def _shown(scope: Scope, error: VoxsiteError) -> tuple[str, bytes]:
-    if not scope["path"].startswith("/v1/"):
+    face = faces.face_of(scope["path"], faces=FACES)
+    if face is None:
         return "text/plain; charset=utf-8", error.message.encode()
-    show = apex_wire.show_error if scope["path"].startswith(APEX_PREFIX) else native_error
+    show = face.load(face.show_error)
     return "application/json", json.dumps(show(error, request_id=request_id(scope))).encode()
 
 
@@ -120,26 +130,31 @@ def has_room(size: int) -> bool:
     return shutil.disk_usage(settings.DATA_DIR).free > 2 * size + SPARE_BYTES
 
 
-pages_and_jobs = BodyGuard(
-    django_application,
-    is_known=is_known,
-    refusal=refusal,
-    request_id=request_id,
-    has_room=has_room,
-    object_to=object_to,
-)
-chat = BodyGuard(
-    LeanLane(),
-    is_known=is_known,
-    refusal=refusal,
-    request_id=request_id,
-    max_bytes=settings.APEX_MAX_BODY_BYTES,
-    open_bytes=min(OPEN_BYTES, settings.APEX_MAX_BODY_BYTES),
-    unsized_bytes=settings.APEX_MAX_BODY_BYTES,
-)
+async def has_signature(_: Scope) -> bool:
+    """Let bodies pass whose address is signed: the view checks the signature before it reads."""
+    return True
+
+
+def _guarded(face: Face | None) -> BodyGuard:
+    """Return the application behind the body limits of a face; None is for pages."""
+    limits_of = face or faces.NATIVE
+    choices: dict[str, Any] = {name: limit for name in BODY_LIMITS if (limit := getattr(limits_of, name)) is not None}
+    if face is not CHAT:
+        # A chat request is small and no upload.
+        choices |= {"has_room": has_room, "object_to": object_to}
+    return BodyGuard(
+        AsyncOnlyHandler() if face is CHAT else django_application,
+        is_known=is_known if limits_of.needs_key else has_signature,
+        refusal=refusal,
+        request_id=request_id,
+        **choices,
+    )
+
+
+_GUARDS = {face: _guarded(face) for face in (None, *FACES)}
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request in its lane."""
-    is_chat = scope["type"] == "http" and scope["path"].startswith(APEX_PREFIX)
-    await (chat if is_chat else pages_and_jobs)(scope, receive, send)
+    """Answer a request behind the body limits of its face."""
+    face = faces.face_of(scope["path"], faces=FACES) if scope["type"] == "http" else None
+    await _GUARDS[face](scope, receive, send)

@@ -20,7 +20,7 @@ from voxsite.body_guard import Receive, Scope, Send
 logger = logging.getLogger(__name__)
 
 
-class LeanLane:
+class AsyncOnlyHandler:
     """An ASGI application that answers by async views alone. Bodies are held in memory: put a BodyGuard before it."""
 
     def __init__(self) -> None:

@@ -59,9 +59,18 @@ class Claim:
         if not self._ours().update(response_status=status, response_body=body):
             raise _in_use()
 
+    def begin(self, reference: str) -> None:
+        """Note what the request has begun, when its answer comes later. Raises Conflict when another try took over.
+
+        reference: names the business fact, such as "job:<uuid>". Called inside the transaction that begins it. From
+        then on the key is never taken for abandoned: a retry gets `Pending`, and `complete` keeps the answer.
+        """
+        if not self._ours().update(reference=reference):
+            raise _in_use()
+
     def forget(self) -> None:
-        """Free the key, unless an answer is kept or another try took over."""
-        self._ours().delete()
+        """Free the key, unless something was begun, an answer is kept or another try took over."""
+        self._ours().filter(reference="").delete()
 
     def _ours(self) -> "QuerySet[IdempotencyRecord]":
         return IdempotencyRecord.objects.filter(
@@ -77,14 +86,21 @@ class Kept:
     body: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What an earlier request with this key has begun, and has no answer yet. reference: as in `Claim.begin`."""
+
+    reference: str
+
+
 def claim(
     organization: Organization,
     *,
     key: str,
     request_fingerprint: str,
     abandoned_after: timedelta = ABANDONED_AFTER,
-) -> Claim | Kept:
-    """Take the key for a request, or return what it brought before.
+) -> Claim | Kept | Pending:
+    """Take the key for a request, or return what it brought before: an answer, or work that has none yet.
 
     abandoned_after: the age at which a try without an answer is taken for dead.
     Raises Conflict when the key was used for another request, or while the first one still runs.
@@ -98,15 +114,15 @@ def claim(
                 organization=organization, key=key, fingerprint=request_fingerprint, created_at=began_at
             )
     except IntegrityError:
-        kept = _replay(
+        earlier = _earlier(
             organization,
             key=key,
             request_fingerprint=request_fingerprint,
             now=began_at,
             abandoned_after=abandoned_after,
         )
-        if kept is not None:
-            return kept
+        if earlier is not None:
+            return earlier
     return Claim(organization, key, began_at)
 
 
@@ -124,6 +140,8 @@ def once(
     ours = claim(organization, key=key, request_fingerprint=request_fingerprint)
     if isinstance(ours, Kept):
         return ours.status, ours.body, True
+    if isinstance(ours, Pending):
+        raise _in_use()
     try:
         status, body = act(ours.keep)
     except BaseException:
@@ -132,6 +150,17 @@ def once(
     if status >= 300:
         ours.forget()
     return status, body, False
+
+
+def complete(organization: Organization, *, key: str, reference: str, status: int, body: Any) -> bool:
+    """Keep the answer of what a request with this key has begun. Returns False when an answer is kept already.
+
+    Any process may call it that knows how the work ended. Of several, the first one's answer stays.
+    """
+    begun = IdempotencyRecord.objects.filter(
+        organization=organization, key=key, reference=reference, response_status__isnull=True
+    )
+    return bool(begun.update(response_status=status, response_body=body))
 
 
 def forget(organization: Organization, *, key: str) -> None:
@@ -147,10 +176,10 @@ def purge() -> int:
     return deleted
 
 
-def _replay(
+def _earlier(
     organization: Organization, *, key: str, request_fingerprint: str, now: datetime, abandoned_after: timedelta
-) -> Kept | None:
-    """Return the kept answer, or None when an abandoned try is ours now. Raises Conflict."""
+) -> Kept | Pending | None:
+    """Return what an earlier try brought, or None when it was abandoned and this one took over. Raises Conflict."""
     record = IdempotencyRecord.objects.filter(organization=organization, key=key).first()
     if record is None:
         raise _in_use()
@@ -158,8 +187,10 @@ def _replay(
         raise Conflict("This Idempotency-Key was used for another request.", error_type="idempotency_key_reused")
     if record.response_status is not None:
         return Kept(record.response_status, record.response_body)
+    if record.reference:
+        return Pending(record.reference)
     abandoned = IdempotencyRecord.objects.filter(
-        pk=record.pk, response_status__isnull=True, created_at__lt=now - abandoned_after
+        pk=record.pk, response_status__isnull=True, reference="", created_at__lt=now - abandoned_after
     )
     if not abandoned.update(created_at=now):
         raise _in_use()

@@ -52,10 +52,10 @@ def test_answer_has_the_headers_of_the_middleware_that_is_passed_by():
 
 
 def test_plain_http_is_redirected_where_the_site_says_so(settings):
-    from voxsite.async_only_handler import LeanLane
+    from voxsite.async_only_handler import AsyncOnlyHandler
 
     settings.SECURE_SSL_REDIRECT = True
-    lane = LeanLane()
+    lane = AsyncOnlyHandler()
     sent = []
 
     async def receive():

@@ -4,9 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from asgiref.sync import sync_to_async
-
-from accounts import connections
+from transcription.dialects import steps
 from transcription.jobs import events
 from transcription.models import Job
 
@@ -19,7 +17,7 @@ async def stream(
 ) -> AsyncIterator[bytes]:
     """Yield what happens to a job, and at last "end" with the job as it then is, or with {} if it was deleted."""
     yield KEEP_ALIVE  # Sends the headers at once.
-    job = await _find(job_id)
+    job = await steps.current(job_id)
     if job is not None and not job.is_final:
         async for event in events.watch(job_id):
             if event is None:
@@ -28,17 +26,7 @@ async def stream(
                 yield show(event.name, event.data)
                 continue
             # Silence or an end: the database says which.
-            job = await _find(job_id)
+            job = await steps.current(job_id)
             if job is None or job.is_final:
                 break
     yield show(events.END, show_job(job) if job is not None else {})
-
-
-async def _find(job_id: uuid.UUID) -> Job | None:
-    def ask() -> Job | None:
-        try:
-            return Job.objects.filter(pk=job_id).first()
-        finally:
-            connections.release()
-
-    return await sync_to_async(ask)()

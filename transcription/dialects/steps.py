@@ -1,13 +1,18 @@
 """Steps that every dialect takes between reading its request and showing its answer. Holds no wire format."""
 
+import asyncio
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.core.files.uploadedfile import UploadedFile
 
+from accounts import connections
 from accounts.errors import InvalidField, MissingField, NotFound, UnknownField
 from accounts.gate.authentication import Caller
+from transcription.jobs import events
 from transcription.models import Job
 from transcription.speech.options import TranscriptionOptions
 from transcription.submissions import Submission
@@ -66,3 +71,37 @@ def refuse_unknown(sent: Iterable[str], *, known: Iterable[str]) -> None:
     for field in sent:
         if field not in known:
             raise UnknownField(field, known=known)
+
+
+async def wait_for(job_id: uuid.UUID, *, seconds: float) -> Job | None:
+    """Return a job once it has ended, or as it is after so many seconds. None when it was deleted.
+
+    Holds neither a thread nor a database connection while it waits: Redis tells of the end, and one look into the
+    database follows each silence.
+    """
+    job = await current(job_id)
+    if job is None or job.is_final:
+        return job
+    try:
+        async with asyncio.timeout(seconds), aclosing(events.watch(job_id)) as told:
+            async for event in told:
+                if event is not None and event.name != events.END:
+                    continue
+                job = await current(job_id)
+                if job is None or job.is_final:
+                    return job
+    except TimeoutError:
+        pass
+    return await current(job_id)
+
+
+async def current(job_id: uuid.UUID) -> Job | None:
+    """Return a job as the database has it now, None when it was deleted. Keeps no connection."""
+
+    def ask() -> Job | None:
+        try:
+            return Job.objects.filter(pk=job_id).first()
+        finally:
+            connections.release()
+
+    return await sync_to_async(ask)()

@@ -7,7 +7,7 @@ import asyncio
 import json
 import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -47,7 +47,7 @@ def publish(job_id: uuid.UUID, name: str, **data: Any) -> None:
         logger.warning("An event of job %s was not sent: %s", job_id, type(error).__name__)
 
 
-async def watch(job_id: uuid.UUID) -> AsyncIterator[Event | None]:
+async def watch(job_id: uuid.UUID) -> AsyncGenerator[Event | None, None]:
     """Yield a job's events from the first that is kept, and None whenever nothing came for a while. Never ends itself.
 
     While Redis does not answer, nothing comes; what was published meanwhile is lost.

@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils import timezone
@@ -123,3 +124,88 @@ def test_fingerprint_tells_fields_and_files_apart():
     assert (
         len({mark(), mark(query="a=1&b=3"), mark(content=b"other"), mark(path="/v1/other"), mark(query="a=1b=2")}) == 5
     )
+
+
+# --- Answers that come later ---------------------------------------------------------------------------------------
+
+
+def begin(organization, reference="job:1"):
+    claim = idempotency.claim(organization, key="k", request_fingerprint="f")
+    claim.begin(reference)
+    return claim
+
+
+def again(organization, fingerprint="f"):
+    return idempotency.claim(organization, key="k", request_fingerprint=fingerprint)
+
+
+def test_retry_of_begun_work_learns_what_to_wait_for(organization):
+    begin(organization)
+    assert again(organization) == idempotency.Pending("job:1")
+
+
+def test_begun_work_is_never_taken_for_abandoned(organization):
+    """Its web process may have died an hour ago: the job goes on, and a second one would be charged twice."""
+    begin(organization)
+    IdempotencyRecord.objects.update(created_at=timezone.now() - timedelta(hours=1))
+    assert again(organization) == idempotency.Pending("job:1")
+
+
+def test_answer_that_came_later_is_replayed(organization):
+    begin(organization)
+    assert idempotency.complete(organization, key="k", reference="job:1", status=200, body={"text": "hello"})
+    assert again(organization) == idempotency.Kept(200, {"text": "hello"})
+
+
+def test_first_of_two_answers_stays(organization):
+    begin(organization)
+    assert idempotency.complete(organization, key="k", reference="job:1", status=200, body=1)
+    assert not idempotency.complete(organization, key="k", reference="job:1", status=500, body=2)
+    assert again(organization) == idempotency.Kept(200, 1)
+
+
+@pytest.mark.parametrize(("key", "reference"), [("k", "job:2"), ("other", "job:1")])
+def test_answer_of_other_work_is_not_kept(organization, key, reference):
+    begin(organization)
+    assert not idempotency.complete(organization, key=key, reference=reference, status=200, body=1)
+
+
+def test_strangers_answer_is_not_kept(organization, charlies):
+    begin(organization)
+    assert not idempotency.complete(charlies, key="k", reference="job:1", status=200, body=1)
+
+
+def test_other_request_with_the_key_of_begun_work_is_refused(organization):
+    begin(organization)
+    with pytest.raises(Conflict) as caught:
+        again(organization, fingerprint="g")
+    assert caught.value.type == "idempotency_key_reused"
+
+
+def test_begun_work_is_not_forgotten(organization):
+    begin(organization).forget()
+    assert again(organization) == idempotency.Pending("job:1")
+
+
+def test_work_that_was_rolled_back_was_not_begun(organization):
+    claim = idempotency.claim(organization, key="k", request_fingerprint="f")
+    with transaction.atomic():
+        claim.begin("job:1")
+        transaction.set_rollback(True)
+    claim.forget()
+    assert isinstance(again(organization), idempotency.Claim)
+
+
+def test_try_that_was_taken_over_begins_nothing(organization):
+    claim = idempotency.claim(organization, key="k", request_fingerprint="f")
+    IdempotencyRecord.objects.update(created_at=timezone.now() - timedelta(hours=1))
+    assert isinstance(again(organization), idempotency.Claim)
+    with pytest.raises(Conflict):
+        claim.begin("job:1")
+
+
+def test_call_that_answers_at_once_does_not_wait_for_begun_work(organization):
+    begin(organization)
+    with pytest.raises(Conflict) as caught:
+        idempotency.once(organization, key="k", request_fingerprint="f", act=lambda keep: (201, {}))
+    assert caught.value.type == "idempotency_key_in_use"

@@ -1,0 +1,44 @@
+"""The faces of the API: which dialect answers under which prefix, in whose words, and how large its bodies may be.
+
+Pure: modules are named by dotted path and imported when they are used, so that a new dialect is one line here.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Face:
+    """One dialect as the outside sees it.
+
+    prefix: the path under which it answers; of several that fit, the longest counts. show_error: dotted name of a
+    function (error, *, request_id) -> JSON value. show_webhook: dotted name of the function that shows a finished job
+    to a webhook, "" where the dialect has none. max_bytes, open_bytes, unsized_bytes: the largest body; of a stranger;
+    and of unannounced size; what the body guard takes by default where None. needs_key: False where a signature in the
+    address stands for the key.
+    """
+
+    name: str
+    prefix: str
+    show_error: str
+    show_webhook: str = ""
+    max_bytes: int | None = None
+    open_bytes: int | None = None
+    unsized_bytes: int | None = None
+    needs_key: bool = True
+
+    def load(self, dotted_name: str) -> Any:
+        """Return what a dotted name of this face stands for."""
+        module, _, name = dotted_name.rpartition(".")
+        return getattr(import_module(module), name)
+
+
+NATIVE = Face(name="native", prefix="/v1/", show_error="accounts.gate.native.native_error")
+FACES = (NATIVE,)
+
+
+def face_of(path: str, *, faces: tuple[Face, ...] = FACES) -> Face | None:
+    """Return the face that answers at a path, None for a page."""
+    fitting = [face for face in faces if path.startswith(face.prefix)]
+    return max(fitting, key=lambda face: len(face.prefix), default=None)
