@@ -1,42 +1,107 @@
+"""Operators' admin of accounts. Rows are only read; `organizations` and `api_keys` change them."""
+
+from typing import Any
+
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
-from accounts.models import ApiKey, Invitation, Membership, Organization, User
+from accounts import api_keys, organizations
+from accounts.models import ApiKey, Invitation, Membership, Organization, Role, User
+from accounts.operator_admin import ReadOnlyAdmin, ReadOnlyInline
 
 
-class MembershipInline(admin.TabularInline):
+class MembershipInline(ReadOnlyInline):
     model = Membership
-    extra = 0
-    raw_id_fields = ["user"]
+    fields = readonly_fields = ("user", "role", "created_at")
 
 
 @admin.register(User)
 class UserAdmin(admin.ModelAdmin):
+    """People. Who may sign in and who is staff is Django's own matter and is edited here."""
+
     list_display = ["email", "is_active", "is_staff", "date_joined"]
     search_fields = ["email"]
     fields = ["email", "is_active", "is_staff", "is_superuser", "groups", "last_login", "date_joined"]
-    readonly_fields = ["last_login", "date_joined"]
+    # The address is proved by a mail: another one comes from the person.
+    readonly_fields = ["email", "last_login", "date_joined"]
 
+    def has_add_permission(self, *_args: Any, **_kwargs: Any) -> bool:
+        return False
 
-@admin.register(Organization)
-class OrganizationAdmin(admin.ModelAdmin):
-    list_display = ["name", "id", "is_personal", "verified_at", "created_at"]
-    search_fields = ["name", "id", "members__email"]
-    readonly_fields = ["verified_at", "created_at"]
-    inlines = [MembershipInline]
-
-
-@admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):
-    list_display = ["prefix", "name", "organization", "last_used_at", "expires_at", "revoked_at"]
-    search_fields = ["prefix", "name", "organization__name"]
-    readonly_fields = [field.name for field in ApiKey._meta.fields if field.name not in {"name", "revoked_at"}]
-
-    def has_add_permission(self, request, obj=None):
+    def has_delete_permission(self, *_args: Any, **_kwargs: Any) -> bool:
+        # It would take memberships along, also that of a last owner.
         return False
 
 
+@admin.register(Organization)
+class OrganizationAdmin(ReadOnlyAdmin):
+    list_display = ["name", "id", "is_personal", "verified_at", "created_at"]
+    search_fields = ["name", "members__email"]
+    inlines = [MembershipInline]
+    actions = ["verify"]
+
+    @admin.action(description="Mark as verified", permissions=["operate"])
+    def verify(self, request: HttpRequest, rows: QuerySet[Organization]) -> None:
+        self.do_for_each(request, rows, organizations.verify, done="Verified")
+
+
+@admin.register(Membership)
+class MembershipAdmin(ReadOnlyAdmin):
+    list_display = ["user", "organization", "role", "created_at"]
+    list_filter = ["role"]
+    list_select_related = ["user", "organization"]
+    search_fields = ["user__email", "organization__name"]
+    id_fields = ("organization",)
+    actions = ["make_owner", "make_admin", "make_member", "remove"]
+
+    @admin.action(description="Make owner", permissions=["operate"])
+    def make_owner(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
+        self._give(request, rows, role=Role.OWNER)
+
+    @admin.action(description="Make admin", permissions=["operate"])
+    def make_admin(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
+        self._give(request, rows, role=Role.ADMIN)
+
+    @admin.action(description="Make member", permissions=["operate"])
+    def make_member(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
+        self._give(request, rows, role=Role.MEMBER)
+
+    @admin.action(description="Remove from the organization", permissions=["operate"])
+    def remove(self, request: HttpRequest, rows: QuerySet[Membership]) -> None:
+        self.do_for_each(request, rows, lambda row: organizations.remove_member(row, by=None), done="Removed")
+
+    def _give(self, request: HttpRequest, rows: QuerySet[Membership], *, role: Role) -> None:
+        self.do_for_each(
+            request,
+            rows,
+            lambda row: organizations.change_role(row, role=role, by=None),
+            done=f"Is {role.label.lower()} now",
+        )
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnlyAdmin):
+    list_display = ["prefix", "name", "organization", "last_used_at", "expires_at", "revoked_at"]
+    list_select_related = ["organization"]
+    search_fields = ["prefix", "name", "organization__name"]
+    id_fields = ("pk", "organization")
+    exclude = ["sha256"]
+    actions = ["revoke"]
+
+    @admin.action(description="Revoke", permissions=["operate"])
+    def revoke(self, request: HttpRequest, rows: QuerySet[ApiKey]) -> None:
+        self.do_for_each(request, rows, lambda row: api_keys.revoke(row.organization, key_id=row.pk), done="Revoked")
+
+
 @admin.register(Invitation)
-class InvitationAdmin(admin.ModelAdmin):
+class InvitationAdmin(ReadOnlyAdmin):
     list_display = ["email", "organization", "role", "expires_at", "accepted_at"]
-    readonly_fields = [field.name for field in Invitation._meta.fields]
+    list_select_related = ["organization"]
+    search_fields = ["email", "organization__name"]
     exclude = ["token_sha256"]
+    actions = ["withdraw"]
+
+    @admin.action(description="Withdraw", permissions=["operate"])
+    def withdraw(self, request: HttpRequest, rows: QuerySet[Invitation]) -> None:
+        self.do_for_each(request, rows, lambda row: organizations.withdraw(row, by=None), done="Withdrawn")

@@ -91,6 +91,8 @@ class ErrorType(StrEnum):
     # Jobs and their results.
     JOB_NOT_FOUND = "job_not_found"
     JOB_HAS_ENDED = "job_has_ended"
+    JOB_RUNS = "job_runs"
+    NOTHING_TO_RUN_AGAIN = "nothing_to_run_again"
     RESULT_NOT_FOUND = "result_not_found"
     SEVERAL_RESULTS = "several_results"
 

@@ -133,8 +133,11 @@ def mail_invitation(invitation: Invitation, *, token: str) -> None:
         raise UpstreamFailed("The mail could not be sent.") from error
 
 
-def withdraw(invitation: Invitation, *, by: Membership) -> None:
-    """Take an offer back. Raises Forbidden unless it is one that this member could have made."""
+def withdraw(invitation: Invitation, *, by: Membership | None) -> None:
+    """Take an offer back. Raises Forbidden unless it is one that this member could have made.
+
+    by: as in `change_role`.
+    """
     _must_outrank(by, organization=invitation.organization, role=Role(invitation.role))
     invitation.delete()
 
@@ -165,8 +168,10 @@ def accept(token: str, *, user: User) -> Membership:
     return membership
 
 
-def change_role(membership: Membership, *, role: Role, by: Membership) -> None:
+def change_role(membership: Membership, *, role: Role, by: Membership | None) -> None:
     """Give a member another role; open invitations that it could not have made end.
+
+    by: None for an operator of the service, who outranks everybody.
 
     Raises Forbidden, NotFound when the member is gone, or Conflict when the last owner would go.
     """
@@ -181,8 +186,8 @@ def change_role(membership: Membership, *, role: Role, by: Membership) -> None:
         _invitations_by(membership).filter(role__in=lost).delete()
 
 
-def remove_member(membership: Membership, *, by: Membership) -> None:
-    """End a membership and the open invitations that it made.
+def remove_member(membership: Membership, *, by: Membership | None) -> None:
+    """End a membership and the open invitations that it made. by: as in `change_role`.
 
     Raises Forbidden, NotFound when the member is gone, or Conflict when the last owner would go.
     """
@@ -208,7 +213,7 @@ def _end(membership: Membership) -> None:
 
 
 @contextmanager
-def _members_locked(membership: Membership, *, by: Membership) -> Iterator[None]:
+def _members_locked(membership: Membership, *, by: Membership | None) -> Iterator[None]:
     """Hold a transaction in which nobody else changes the members of the organization; read both members again.
 
     Raises NotFound when one of them is gone: removed in another window while this one waited for the lock.
@@ -217,7 +222,8 @@ def _members_locked(membership: Membership, *, by: Membership) -> Iterator[None]
         Organization.objects.select_for_update().filter(pk=membership.organization_id).first()
         try:
             membership.refresh_from_db()
-            by.refresh_from_db()
+            if by is not None:
+                by.refresh_from_db()
         except Membership.DoesNotExist as error:
             raise NotFound("This person is no member any more.") from error
         yield
@@ -229,7 +235,9 @@ def _invitations_by(membership: Membership) -> QuerySet[Invitation]:
     )
 
 
-def _must_outrank(by: Membership, *, organization: Organization, role: Role) -> None:
+def _must_outrank(by: Membership | None, *, organization: Organization, role: Role) -> None:
+    if by is None:
+        return
     if by.organization_id != organization.pk or not _may_offer(by, role=role):
         raise Forbidden("Your role does not allow this.")
 

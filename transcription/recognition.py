@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -75,9 +76,14 @@ def language_names() -> dict[str, str]:
     return dict(sorted(names.items(), key=lambda one: one[1]))
 
 
-def is_engine_answering(timeout_seconds: float = 0.5) -> bool:
-    """Tell whether an engine process of this host answers, loading or ready."""
-    return any(remote.health(address, timeout_seconds) is not None for address in settings.ENGINE_SOCKETS)
+def silent_engines(*, timeout_seconds: float = 5) -> list[str]:
+    """Return the addresses of this host's engine processes that do not answer. All are asked at the same time.
+
+    While an engine computes, it answers after the clip at hand, which may take a few seconds.
+    """
+    with ThreadPoolExecutor(max_workers=len(settings.ENGINE_SOCKETS)) as threads:
+        answers = threads.map(lambda address: remote.health(address, timeout_seconds), settings.ENGINE_SOCKETS)
+    return [address for address, answer in zip(settings.ENGINE_SOCKETS, answers, strict=True) if answer is None]
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from rest_framework.response import Response
 
 from accounts import connections
 from accounts.gate.native import NativeGateView
-from transcription.speech.engines import remote
+from transcription import recognition
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +118,8 @@ def _storage() -> None:
 
 
 def _engine() -> None:
-    # While it computes it answers after the clip at hand, which may take a few seconds.
-    if remote.health(settings.ENGINE_SOCKET, timeout_seconds=5) is None:
-        raise TimeoutError("The engine does not answer.")
+    if silent := recognition.silent_engines():
+        raise TimeoutError(f"Engines that do not answer: {', '.join(silent)}")
 
 
 CHECKS: dict[str, Callable[[], Any]] = {"database": _database, "redis": _redis, "storage": _storage, "engine": _engine}

@@ -26,7 +26,7 @@ def test_health_asks_nothing(client, db):
 
 
 def test_ready_names_the_part_that_fails(client, db, settings):
-    settings.ENGINE_SOCKET = f"ipc://{settings.DATA_DIR}/nobody.sock"
+    settings.ENGINE_SOCKETS = [f"ipc://{settings.DATA_DIR}/nobody.sock"]
     response = client.get("/health/ready")
     assert response.status_code == 503
     assert response.json()["checks"] == {"database": "ok", "redis": "ok", "storage": "ok", "engine": "failed"}
@@ -35,7 +35,7 @@ def test_ready_names_the_part_that_fails(client, db, settings):
 def test_unready_site_mails_nobody(client, db, settings, mailoutbox):
     """A load balancer asks every few seconds."""
     settings.ADMINS = [("Operator", "operator@example.com")]
-    settings.ENGINE_SOCKET = f"ipc://{settings.DATA_DIR}/nobody.sock"
+    settings.ENGINE_SOCKETS = [f"ipc://{settings.DATA_DIR}/nobody.sock"]
     assert client.get("/health/ready").status_code == 503
     assert mailoutbox == []
 
@@ -43,3 +43,10 @@ def test_unready_site_mails_nobody(client, db, settings, mailoutbox):
 def test_ready_with_everything(client, db, engine):
     response = client.get("/health/ready")
     assert (response.status_code, response.json()["status"]) == (200, "ok")
+
+
+def test_ready_asks_every_engine_of_the_host(client, db, engine, settings):
+    """One of two GPUs that hangs halves what the host can do: it must be seen."""
+    settings.ENGINE_SOCKETS = [engine, f"ipc://{settings.DATA_DIR}/nobody.sock"]
+    response = client.get("/health/ready")
+    assert (response.status_code, response.json()["checks"]["engine"]) == (503, "failed")

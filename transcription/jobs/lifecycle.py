@@ -265,6 +265,30 @@ def cancel(job: Job) -> Job:
     return job
 
 
+def run_again(job: Job) -> Job:
+    """Submit the recordings of a job that failed or were canceled as a new job, at today's price.
+
+    Returns the new job. Raises Conflict while the job runs and when nothing of it can be repeated, and PaymentRequired.
+    """
+    if not job.is_final:
+        raise Conflict("The job has not ended.", error_type="job_runs")
+    failed = job.items.filter(status__in=(Status.FAILED, Status.CANCELED), media__isnull=False)
+    media = list(Media.objects.filter(items__in=failed).order_by("items__position"))
+    if not media:
+        raise Conflict("No recording of this job failed or was canceled.", error_type="nothing_to_run_again")
+    return submit_batch(
+        job.organization,
+        recordings=media,
+        name=job.name,
+        model=job.model,
+        options=TranscriptionOptions.from_dict(job.options),
+        dialect=job.dialect,
+        priority=Priority(job.priority),
+        api_key=job.api_key,
+        created_by=job.created_by,
+    )
+
+
 def delete(job: Job) -> None:
     """Remove a job, its results and its recordings. What it cost stays in the ledger."""
     if not job.is_final:

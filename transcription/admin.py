@@ -1,0 +1,70 @@
+"""Operators' admin of transcription: find a job, see why it failed, cancel it, run it again. Verbs change the rows."""
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts.operator_admin import ReadOnlyAdmin, ReadOnlyInline
+from transcription import jobs
+from transcription.models import Job, JobItem, Media, Upload
+
+
+class JobItemInline(ReadOnlyInline):
+    model = JobItem
+    fields = readonly_fields = ("position", "media", "status", "attempt", "error_type", "error_message", "finished_at")
+    # A batch of 10,000 items has a list of its own: search the items by the job's id.
+    max_shown = 50
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[JobItem]:
+        shown = super().get_queryset(request).select_related("media")
+        return shown.filter(position__lt=self.max_shown)
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "organization", "name", "status", "progress", "model", "dialect", "error_type", "id"]
+    list_filter = ["status", "priority", "dialect", "model", "error_type"]
+    list_select_related = ["organization"]
+    search_fields = ["name", "organization__name"]
+    id_fields = ("pk", "organization")
+    ordering = ["-created_at", "-id"]
+    inlines = [JobItemInline]
+    actions = ["cancel", "run_again"]
+
+    @admin.action(description="Cancel", permissions=["operate"])
+    def cancel(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
+        self.do_for_each(request, rows, jobs.cancel, done="Canceled")
+
+    @admin.action(description="Run what failed again, as a new job", permissions=["operate"])
+    def run_again(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
+        self.do_for_each(request, rows, jobs.run_again, done="Queued again")
+
+
+@admin.register(JobItem)
+class JobItemAdmin(ReadOnlyAdmin):
+    list_display = ["id", "job", "position", "status", "attempt", "touched_at", "error_type", "error_message"]
+    list_filter = ["status", "error_type"]
+    list_select_related = ["job"]
+    search_fields = ["error_message"]
+    id_fields = ("pk", "job", "media", "upload")
+    ordering = ["-touched_at"]
+
+
+@admin.register(Media)
+class MediaAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "organization", "name", "duration_ms", "channels", "codec", "size_bytes", "id"]
+    list_filter = ["container", "codec"]
+    list_select_related = ["organization"]
+    search_fields = ["name", "organization__name"]
+    id_fields = ("pk", "organization")
+    ordering = ["-created_at"]
+
+
+@admin.register(Upload)
+class UploadAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "organization", "name", "state", "declared_bytes", "expires_at", "error_type", "id"]
+    list_filter = ["state", "error_type"]
+    list_select_related = ["organization"]
+    search_fields = ["name", "organization__name"]
+    id_fields = ("pk", "organization")
+    ordering = ["-created_at"]
