@@ -62,11 +62,6 @@ class EventReader:
                 self._must_be_small(self._data_bytes)
         self._must_be_small(len(self._rest))
 
-    @property
-    def has_part_of_an_event(self) -> bool:
-        """Whether the stream, if it ended now, would end inside an event."""
-        return bool(self._data or self._rest.strip())
-
     def _must_be_small(self, size: int) -> None:
         if size > self._largest_event_bytes:
             raise BrokenStream("An event of the stream is too large.")
