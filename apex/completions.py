@@ -175,7 +175,7 @@ def _begin_one(order: Order, *, organization: Organization, api_key: ApiKey | No
         )
         if isinstance(claim, idempotency.Claim):
             return Begun(ticket=replace(_admit(order, organization=organization, api_key=api_key), claim=claim))
-    assert isinstance(claim, idempotency.Kept), "a completion keeps its answer in the step that ends it"
+    assert isinstance(claim, idempotency.StoredResponse), "a completion keeps its answer in the step that ends it"
     kept = Kept(**claim.body)
     if not kept.text:
         raise Conflict("The answer to this Idempotency-Key was too large to be kept.", error_type="answer_not_kept")
