@@ -1,4 +1,4 @@
-"""The operator's view of completions: read only, because `completions` is the only writer."""
+"""The operators' admin pages of completions. Read-only, because `completions` is the only writer."""
 
 from django.contrib import admin
 

@@ -6,13 +6,13 @@ from apex.errors import UnknownModel
 GOOD = {"upstream": "x/y", "prompt_micros": 1, "completion_micros": 2, "max_completion_tokens": 3}
 
 
-def test_apex_latest_is_sold_at_the_contract_s_prices():
+def test_apex_latest_has_the_prices_of_the_contract():
     model = catalogue.find("apex-latest")
     assert model.upstream_name == "deepseek/deepseek-v3.2"
     assert (model.rates.prompt_micros, model.rates.completion_micros) == (300_000, 450_000)
 
 
-def test_unknown_model_names_the_known_ones():
+def test_error_for_an_unknown_model_lists_the_known_ones():
     with pytest.raises(UnknownModel, match="apex-latest"):
         catalogue.find("gpt-4")
 
@@ -38,12 +38,12 @@ def test_changed_setting_is_read_again(settings):
         {"a": {**GOOD, "upstream": 5}},
     ],
 )
-def test_models_that_cannot_be_sold_stop_the_start(settings, models):
+def test_invalid_models_prevent_the_start(settings, models):
     settings.APEX_MODELS = models
     assert [fault.id for fault in checks.models_have_prices(None)] == ["apex.E001"]
 
 
-def test_good_models_and_upstreams_pass(settings):
+def test_valid_models_and_upstreams_pass(settings):
     settings.APEX_MODELS = {"a": GOOD, "b": GOOD}
     settings.APEX_UPSTREAMS = [
         {"name": "u", "base_url": url, "api_key": "", "model_names": {"a": "b"}}
@@ -63,6 +63,6 @@ def test_good_models_and_upstreams_pass(settings):
         ("model_names", {"a": 1}, "apex.E003"),
     ],
 )
-def test_upstreams_that_cannot_be_called_stop_the_start(settings, field, value, fault):
+def test_invalid_upstreams_prevent_the_start(settings, field, value, fault):
     settings.APEX_UPSTREAMS = [{"name": "u", "base_url": "http://x", "api_key": "", "model_names": {}, field: value}]
     assert [each.id for each in checks.upstreams_have_addresses(None)] == [fault]

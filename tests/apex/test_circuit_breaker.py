@@ -1,32 +1,32 @@
-from apex.circuit_breaker import Breaker
+from apex.circuit_breaker import CircuitBreaker
 
 
-def test_rests_after_failures_in_a_row_and_lets_one_try():
-    breaker = Breaker(failures=3, rest_seconds=10)
+def test_opens_after_consecutive_failures_and_then_admits_one():
+    breaker = CircuitBreaker(failure_threshold=3, recovery_seconds=10)
     for now in (0, 1):
-        breaker.failed(now=now)
+        breaker.record_failure(now=now)
         assert breaker.admits(now=now)
-    breaker.failed(now=2)
+    breaker.record_failure(now=2)
     assert not breaker.admits(now=11.9)
     assert breaker.admits(now=12)
-    # The one that tries is out; no other goes with it.
+    # Only one request passes while the breaker is half-open.
     assert not breaker.admits(now=12.1)
     assert breaker.admits(now=22)
 
 
 def test_success_closes_it():
-    breaker = Breaker(failures=3, rest_seconds=10)
+    breaker = CircuitBreaker(failure_threshold=3, recovery_seconds=10)
     for _ in range(3):
-        breaker.failed(now=0)
+        breaker.record_failure(now=0)
     assert breaker.admits(now=10)
-    breaker.succeeded()
+    breaker.record_success()
     assert breaker.admits(now=10)
     assert breaker.admits(now=10)
 
 
-def test_failures_that_are_not_in_a_row_do_not_open_it():
-    breaker = Breaker(failures=2)
+def test_failures_that_are_not_consecutive_do_not_open_it():
+    breaker = CircuitBreaker(failure_threshold=2)
     for now in range(10):
-        breaker.failed(now=now)
-        breaker.succeeded()
+        breaker.record_failure(now=now)
+        breaker.record_success()
     assert breaker.admits(now=10)
