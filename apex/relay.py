@@ -237,7 +237,7 @@ class Relay:
     ) -> None:
         """Count the usage and send it: the client asked for it, and the upstream did not state it."""
         usage = (await self._billed_usage(request, completion=completion)).usage
-        self._meter.told = usage
+        self._meter.sent = usage
         self._send(sse.format_event(wire.usage_chunk(chunk, usage)))
 
     async def _billed_usage(self, request: wire.ChatRequest, *, completion: AdmittedCompletion) -> BilledUsage:

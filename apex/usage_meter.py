@@ -159,14 +159,14 @@ class UsageMeter:
     """Follows one completion chunk by chunk.
 
     stated: the last usage that the upstream stated.
-    told: the counted usage that was sent to the client. It is charged, and not counted again.
+    sent: the counted usage that was sent to the client. It is charged, and not counted again.
     finish: the last finish reason of the model, "" before.
     is_begun: whether the upstream has produced anything.
     is_stale: whether the model wrote text after `stated`, so that `stated` is too low unless it is stated again.
     """
 
     stated: Usage | None = None
-    told: Usage | None = None
+    sent: Usage | None = None
     finish: str = ""
     is_begun: bool = False
     is_stale: bool = False
@@ -204,8 +204,8 @@ class UsageMeter:
 
         count_prompt: returns the tokens of the prompt. It takes time, so it is called only if they must be counted.
         """
-        if self.stated is None and self.told is not None:
-            return BilledUsage(self.told, Source.COUNTED)
+        if self.stated is None and self.sent is not None:
+            return BilledUsage(self.sent, Source.COUNTED)
         if self.needs_counting:
             completion_tokens = min(count_tokens(self._produced.decode("utf-8", "replace")), ceiling.completion_tokens)
             if self.stated is None:

@@ -8,9 +8,9 @@ from apex import sse
 from apex.sse import BrokenStream, Comment, Data, EventReader
 
 
-def read(*pieces: bytes, **options):
+def read(*received: bytes, **options):
     reader = EventReader(**options)
-    return [event for piece in pieces for event in reader.feed(piece)]
+    return [event for part in received for event in reader.feed(part)]
 
 
 def test_event_is_yielded_as_soon_as_it_is_complete():
