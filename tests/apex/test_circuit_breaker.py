@@ -1,4 +1,4 @@
-from apex.circuit_breaker import CircuitBreaker
+from apex.circuit_breaker import CircuitBreaker, State
 
 
 def test_opens_after_consecutive_failures_and_then_admits_one():
@@ -30,3 +30,19 @@ def test_failures_that_are_not_consecutive_do_not_open_it():
         breaker.record_failure(now=now)
         breaker.record_success()
     assert breaker.admits(now=10)
+
+
+def test_is_half_open_after_the_recovery_time_until_one_request_was_admitted():
+    breaker = CircuitBreaker(failure_threshold=2, recovery_seconds=10)
+    breaker.record_failure(now=0)
+    assert breaker.state(now=0) is State.CLOSED
+    breaker.record_failure(now=1)
+    assert breaker.state(now=1) is breaker.state(now=10.9) is State.OPEN
+    assert breaker.state(now=11) is State.HALF_OPEN
+    assert breaker.admits(now=11)
+    assert breaker.state(now=11) is State.OPEN
+    breaker.record_failure(now=12)
+    assert breaker.state(now=21.9) is State.OPEN
+    assert breaker.state(now=22) is State.HALF_OPEN
+    breaker.record_success()
+    assert breaker.state(now=22) is State.CLOSED
