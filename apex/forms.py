@@ -6,10 +6,14 @@ from django import forms
 
 from apex import catalogue, wire
 
-# Django accepts at most 1 MB of form fields, in which one character can take nine bytes.
+# The fields of a form may have 1 MiB together (DATA_UPLOAD_MAX_MEMORY_SIZE), and one character can take nine bytes.
 MAX_MESSAGE_LENGTH = 60_000
 MAX_SYSTEM_LENGTH = 20_000
 DEFAULT_MAX_TOKENS = 1000
+
+
+def _model_choices() -> list[tuple[str, str]]:
+    return [(name, name) for name in catalogue.models()]
 
 
 class ChatForm(forms.Form):
@@ -25,17 +29,13 @@ class ChatForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 4}),
         help_text="Who the model is and how it should answer.",
     )
-    model = forms.ChoiceField()
+    model = forms.ChoiceField(choices=_model_choices)
     temperature = forms.FloatField(
         min_value=0, max_value=2, initial=wire.DEFAULT_TEMPERATURE, widget=forms.NumberInput(attrs={"step": "0.1"})
     )
     max_tokens = forms.IntegerField(label="Most tokens", min_value=1, initial=DEFAULT_MAX_TOKENS)
     # New for every page view. A form that is sent twice, for example by a reload, is answered and charged once.
     token = forms.UUIDField(widget=forms.HiddenInput)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["model"].choices = [(name, name) for name in catalogue.models()]
 
     def clean(self) -> dict[str, Any]:
         chosen = super().clean() or {}

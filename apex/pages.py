@@ -66,7 +66,9 @@ def stream(request: HttpRequest) -> HttpResponseBase:
     form = ChatForm(request.POST)
     membership = membership_for(request)
     if not form.is_valid():
-        message = " ".join(f"{form[name].label}: {' '.join(texts)}" for name, texts in form.errors.items())
+        message = " ".join(
+            f"{form[name].label}: {' '.join(str(text) for text in texts)}" for name, texts in form.errors.items()
+        )
         return JsonResponse({"error": {"message": message}}, status=400)
     may_pay = membership.may(Role.ADMIN)
     try:
