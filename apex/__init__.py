@@ -1,1 +1,1 @@
-"""Chat completions: relayed to an upstream, metered to the token, charged exactly once."""
+"""Chat completions: relayed to an upstream, measured in tokens, charged exactly once."""

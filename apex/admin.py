@@ -1,4 +1,6 @@
-"""The operator's view of completions: read only, because `completions` is the only writer."""
+"""The operators' admin pages of completions. Read-only, because `completions` is the only writer."""
+
+from typing import Any
 
 from django.contrib import admin
 
@@ -6,7 +8,7 @@ from apex.models import Completion
 
 
 @admin.register(Completion)
-class CompletionAdmin(admin.ModelAdmin):
+class CompletionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # at run time it takes none
     list_display = [
         "created_at",
         "organization",
@@ -27,11 +29,11 @@ class CompletionAdmin(admin.ModelAdmin):
     ordering = ["-created_at"]
     show_full_result_count = False
 
-    def has_add_permission(self, *_args, **_kwargs):
+    def has_add_permission(self, *_args: Any, **_kwargs: Any) -> bool:
         return False
 
-    def has_change_permission(self, *_args, **_kwargs):
+    def has_change_permission(self, *_args: Any, **_kwargs: Any) -> bool:
         return False
 
-    def has_delete_permission(self, *_args, **_kwargs):
+    def has_delete_permission(self, *_args: Any, **_kwargs: Any) -> bool:
         return False

@@ -1,9 +1,9 @@
-"""Hands database work from the event loop to threads, gathered by group.
+"""Run database work from the event loop in threads, in batches per group.
 
-While a group's work is being done, what comes for the same group waits and is then done together, in one transaction.
-A busy wallet is a row that everybody waits for: one transaction per completion admitted 32 callers one after another,
-each with its own wait for the disk. Groups never share a transaction, so a customer waits for nobody else's lock, and
-a transaction locks one wallet.
+While the batch of one group runs, further items of that group wait. They form the next batch, which is one transaction.
+Reason: every completion of a customer changes the same wallet row. With one transaction for each completion, 32
+concurrent callers were admitted one after another, each with a disk flush of its own. Two groups never share a
+transaction, so no customer waits for another customer's lock, and each transaction locks one wallet.
 """
 
 import asyncio
@@ -20,91 +20,92 @@ from accounts import connections
 logger = logging.getLogger(__name__)
 
 THREADS = 4
-LARGEST_GATHERING = 32
+MAX_BATCH_SIZE = 32
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="apex-desk")
+_executor = ThreadPoolExecutor(THREADS, thread_name_prefix="apex-batcher")
 
 
-class _Groups(Generic[Item, Result]):
-    """What one event loop waits for, and which of its groups are being worked for."""
+class _LoopState(Generic[Item, Result]):
+    """The waiting items of one event loop, and the groups that have a batch running or scheduled."""
 
     def __init__(self) -> None:
         self.waiting: dict[Hashable, list[tuple[Item, asyncio.Future[Result]]]] = {}
         self.busy: set[Hashable] = set()
 
 
-class Desk(Generic[Item, Result]):
-    """One kind of work.
+class Batcher(Generic[Item, Result]):
+    """Batches one kind of work.
 
-    act: does the work of several items of one group and returns one result for each. It may be called again for items
-    whose work failed, so it must be idempotent. pause_seconds: how long the first item waits for company.
+    handle: processes the items of one batch, all of one group, and returns one result for each, in order. It must be
+        idempotent, because it is called again after a failure.
+    delay_seconds: how long the first item of an idle group waits for further items.
     """
 
-    def __init__(self, act: Callable[[Sequence[Item]], Sequence[Result]], *, pause_seconds: float = 0.0) -> None:
-        self._act = act
-        self._pause_seconds = pause_seconds
-        # Event loops (each page that asks once has its own) share no gathering, and one that died leaves nothing.
-        self._groups: WeakKeyDictionary[asyncio.AbstractEventLoop, _Groups[Item, Result]] = WeakKeyDictionary()
+    def __init__(self, handle: Callable[[Sequence[Item]], Sequence[Result]], *, delay_seconds: float = 0.0) -> None:
+        self._handle = handle
+        self._delay_seconds = delay_seconds
+        # A page that asks once has an event loop of its own. Loops share no batch, and a closed loop leaves no state.
+        self._states: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState[Item, Result]] = WeakKeyDictionary()
 
-    async def do(self, item: Item, *, group: Hashable) -> Result:
-        """Return the result of the item's work. Work that was begun is finished, whether or not it is waited for."""
+    async def submit(self, item: Item, *, group: Hashable) -> Result:
+        """Return the result for the item. Cancelling the caller does not cancel the work."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-        groups = self._groups.setdefault(loop, _Groups())
-        groups.waiting.setdefault(group, []).append((item, future))
-        if group not in groups.busy:
-            groups.busy.add(group)
-            if self._pause_seconds:
-                loop.call_later(self._pause_seconds, self._start, group, loop)
+        state = self._states.setdefault(loop, _LoopState())
+        state.waiting.setdefault(group, []).append((item, future))
+        if group not in state.busy:
+            state.busy.add(group)
+            if self._delay_seconds:
+                loop.call_later(self._delay_seconds, self._start_batch, group, loop)
             else:
-                self._start(group, loop)
+                self._start_batch(group, loop)
         return await asyncio.shield(future)
 
-    def _start(self, group: Hashable, loop: asyncio.AbstractEventLoop) -> None:
-        groups = self._groups[loop]
-        waiting = groups.waiting.pop(group)
-        gathering, rest = waiting[:LARGEST_GATHERING], waiting[LARGEST_GATHERING:]
+    def _start_batch(self, group: Hashable, loop: asyncio.AbstractEventLoop) -> None:
+        state = self._states[loop]
+        waiting = state.waiting.pop(group)
+        batch, rest = waiting[:MAX_BATCH_SIZE], waiting[MAX_BATCH_SIZE:]
         if rest:
-            groups.waiting[group] = rest
-        work = loop.run_in_executor(_threads, self._work, [item for item, _ in gathering])
-        work.add_done_callback(lambda done: self._finish(group, loop, gathering, done))
+            state.waiting[group] = rest
+        work = loop.run_in_executor(_executor, self._run_in_thread, [item for item, _ in batch])
+        work.add_done_callback(lambda done: self._finish_batch(group, loop, batch, done))
 
-    def _finish(
+    def _finish_batch(
         self,
         group: Hashable,
         loop: asyncio.AbstractEventLoop,
-        gathering: list[tuple[Item, asyncio.Future[Result]]],
+        batch: list[tuple[Item, asyncio.Future[Result]]],
         done: "asyncio.Future[list[Result | Exception]]",
     ) -> None:
-        for (_, future), result in zip(gathering, done.result(), strict=True):
+        for (_, future), result in zip(batch, done.result(), strict=True):
             if isinstance(result, Exception):
                 future.set_exception(result)
             else:
                 future.set_result(result)
-        groups = self._groups[loop]
-        if group in groups.waiting:
-            self._start(group, loop)
+        state = self._states[loop]
+        if group in state.waiting:
+            self._start_batch(group, loop)
         else:
-            groups.busy.discard(group)
+            state.busy.discard(group)
 
-    def _work(self, items: list[Item]) -> list[Result | Exception]:
-        """Run in a thread."""
+    def _run_in_thread(self, items: list[Item]) -> list[Result | Exception]:
+        """Return a result or an exception for each item. Items of a failed batch run again one by one."""
         try:
-            return list(self._act_once_more_after_a_lost_connection(items))
-        except Exception as error:  # noqa: BLE001 - told to who waits. One bad item must not fail those that it was gathered with.
+            return list(self._handle_with_one_retry(items))
+        except Exception as error:  # noqa: BLE001 - the caller gets it. One bad item must not fail the others of its batch.
             if len(items) == 1:
                 return [error]
-            return [result for item in items for result in self._work([item])]
+            return [result for item in items for result in self._run_in_thread([item])]
         finally:
             connections.release()
 
-    def _act_once_more_after_a_lost_connection(self, items: list[Item]) -> Sequence[Result]:
+    def _handle_with_one_retry(self, items: list[Item]) -> Sequence[Result]:
         try:
-            return self._act(items)
+            return self._handle(items)
         except (OperationalError, InterfaceError):
             logger.warning("The database failed; trying once more.", exc_info=True)
             connection.close()
-            return self._act(items)
+            return self._handle(items)

@@ -1,4 +1,4 @@
-"""What is sold: models by the names that customers use, and what they cost, from the settings."""
+"""The models on sale and their prices, by the names that customers use. Read from the settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +19,9 @@ FIELDS = ("upstream", "prompt_micros", "completion_micros", "max_completion_toke
 class Model:
     """One model.
 
-    name: what customers ask for. upstream_name: what upstreams are asked for.
-    max_completion_tokens: more than these are not asked for, whatever a customer says.
+    name: the name that customers use.
+    upstream_name: the name that upstreams use.
+    max_completion_tokens: the upper limit for every request.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Model:
 
     @property
     def price_text(self) -> str:
-        """What it costs, for people: "$0.30 per million tokens read, $0.45 per million written"."""
+        """The price as pages show it: "$0.30 per million tokens read, $0.45 per million written"."""
         read, written = money.display_text(self.rates.prompt_micros), money.display_text(self.rates.completion_micros)
         return f"{read} per million tokens read, {written} per million written"
 
@@ -63,7 +64,7 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
 
 
 def faults(entries: object) -> list[str]:
-    """Return one sentence for everything that is wrong with the setting; none if it can be used."""
+    """Return one sentence for each fault in the value of APEX_MODELS; an empty list if it is valid."""
     if not isinstance(entries, Mapping) or not entries:
         return ["APEX_MODELS must name at least one model."]
     return [fault for name, entry in entries.items() for fault in _faults_of(name, entry)]
@@ -77,7 +78,7 @@ def _faults_of(name: object, entry: object) -> list[str]:
     found = []
     if not isinstance(entry["upstream"], str) or not entry["upstream"]:
         found.append(f"The upstream name of the model {name!r} must be a text.")
-    # A price of zero is refused: it is a typing error more often than a gift.
+    # A price of zero is refused, because it is more likely a mistake than intended.
     for field in FIELDS[1:]:
         value = entry[field]
         if not isinstance(value, int) or isinstance(value, bool) or value <= 0:

@@ -1,4 +1,4 @@
-"""System checks: prices and upstreams that cannot be right stop the start."""
+"""System checks: the site does not start with impossible models, prices or upstreams."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,12 +17,12 @@ def register() -> None:
 
 
 def models_have_prices(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """Report models that could not be sold."""
+    """Report each fault in APEX_MODELS."""
     return [Error(fault, hint="Set APEX_MODELS.", id="apex.E001") for fault in catalogue.faults(settings.APEX_MODELS)]
 
 
 def upstreams_have_addresses(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """Report upstreams that could not be called. Private networks are fine: the operator chose them."""
+    """Report upstreams that cannot be called. Private addresses are allowed, because the operator chose them."""
     found: list[CheckMessage] = []
     for entry in settings.APEX_UPSTREAMS:
         parts = urlsplit(entry["base_url"])

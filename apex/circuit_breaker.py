@@ -1,33 +1,49 @@
-"""A circuit breaker: an upstream that keeps failing is left alone for a while. Pure; the clock is passed in."""
+"""A circuit breaker: stops requests to an upstream that keeps failing. Pure; the clock is passed in."""
 
 from dataclasses import dataclass
+from enum import Enum
 
-FAILURES = 5
-REST_SECONDS = 15.0
+FAILURE_THRESHOLD = 5
+RECOVERY_SECONDS = 15.0
+
+
+class State(Enum):
+    """closed: requests pass. open: none passes. half_open: one request may test whether the upstream has recovered."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
 
 
 @dataclass(slots=True)
-class Breaker:
-    """Open after `failures` in a row; after `rest_seconds` one request may try, and its outcome decides."""
+class CircuitBreaker:
+    """The breaker of one upstream.
 
-    failures: int = FAILURES
-    rest_seconds: float = REST_SECONDS
-    _in_a_row: int = 0
-    _closed_from: float = 0.0
+    It opens after `failure_threshold` consecutive failures. After `recovery_seconds` it is half-open: one request may
+    pass. The success of that request closes the breaker; its failure opens it again.
+    """
+
+    failure_threshold: int = FAILURE_THRESHOLD
+    recovery_seconds: float = RECOVERY_SECONDS
+    _consecutive_failures: int = 0
+    _retry_at: float = 0.0
+
+    def state(self, *, now: float) -> State:
+        if self._consecutive_failures < self.failure_threshold:
+            return State.CLOSED
+        return State.OPEN if now < self._retry_at else State.HALF_OPEN
 
     def admits(self, *, now: float) -> bool:
-        """Tell whether a request may go to this upstream. While it rests, one in `rest_seconds` may."""
-        if self._in_a_row < self.failures:
-            return True
-        if now < self._closed_from:
-            return False
-        self._closed_from = now + self.rest_seconds
-        return True
+        """Return whether a request may go to the upstream now. A half-open breaker admits one and is open again."""
+        state = self.state(now=now)
+        if state is State.HALF_OPEN:
+            self._retry_at = now + self.recovery_seconds
+        return state is not State.OPEN
 
-    def succeeded(self) -> None:
-        self._in_a_row = 0
+    def record_success(self) -> None:
+        self._consecutive_failures = 0
 
-    def failed(self, *, now: float) -> None:
-        self._in_a_row += 1
-        if self._in_a_row >= self.failures:
-            self._closed_from = now + self.rest_seconds
+    def record_failure(self, *, now: float) -> None:
+        self._consecutive_failures += 1
+        if self._consecutive_failures >= self.failure_threshold:
+            self._retry_at = now + self.recovery_seconds

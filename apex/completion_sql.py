@@ -1,4 +1,7 @@
-"""Writes completions. SQL, because it is one trip for all of a gathering, and building it by the ORM costs more."""
+"""Inserts and updates the rows of completions. Only `completions` calls it.
+
+It uses SQL: one round trip writes a whole batch, and the ORM takes longer to build the same statements.
+"""
 
 import uuid
 from collections.abc import Sequence
@@ -10,71 +13,74 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apex.models import Completion, State
-from apex.types import Outcome, Ticket
+from apex.types import AdmittedCompletion, CompletionResult
 
-BEGIN = """
+INSERT = """
 INSERT INTO apex_completion (id, organization_id, api_key_id, hold_id, state, model, upstream, is_stream, source,
     cost_micros, finish, created_at, seen_at)
 VALUES (%s, %s, %s, %s, 'running', %s, '', %s, '', 0, '', %s, {database_now})"""
-END = """
+UPDATE = """
 UPDATE apex_completion SET state = %s, upstream = %s, prompt_tokens = %s, completion_tokens = %s, source = %s,
     cost_micros = %s, first_token_ms = %s, latency_ms = %s, finish = %s, ended_at = %s
 WHERE id = %s AND state = 'running'"""
 
 
-def write_begun(begun: Sequence[tuple[Ticket, bool]]) -> None:
-    """Write completions that begin: (ticket, whether it is a stream)."""
-    if not begun:
+def insert_running(admitted: Sequence[tuple[AdmittedCompletion, bool]]) -> None:
+    """Insert admitted completions: pairs of (completion, is it a stream)."""
+    if not admitted:
         return
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     values = [
         (
-            _uuid(ticket.completion_id),
-            _uuid(ticket.organization.pk),
-            _uuid(ticket.api_key.pk) if ticket.api_key else None,
-            ticket.hold.pk,
-            ticket.model.name,
+            _uuid(completion.completion_id),
+            _uuid(completion.organization.pk),
+            _uuid(completion.api_key.pk) if completion.api_key else None,
+            completion.hold.pk,
+            completion.model.name,
             is_stream,
             now,
         )
-        for ticket, is_stream in begun
+        for completion, is_stream in admitted
     ]
-    _run(_begin_statement(), values)
+    _execute(_insert_statement(), values)
 
 
-def write_ends(outcomes: Sequence[Outcome], charges: Sequence[int | None]) -> None:
-    """Write what became of completions. charges: what each was charged, None for one that had ended before."""
+def update_ended(results: Sequence[CompletionResult], charges: Sequence[int | None]) -> None:
+    """Write the results of completions.
+
+    charges: the micro-dollars that each was charged; None for a completion that had ended before, which is skipped.
+    """
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     values = [
         (
             State.CHARGED if charged_micros else State.RELEASED,
-            outcome.upstream,
-            outcome.measure.usage.prompt_tokens if outcome.measure else None,
-            outcome.measure.usage.completion_tokens if outcome.measure else None,
-            outcome.measure.source.value if outcome.measure else "",
+            result.upstream,
+            result.billed.usage.prompt_tokens if result.billed else None,
+            result.billed.usage.completion_tokens if result.billed else None,
+            result.billed.source.value if result.billed else "",
             charged_micros,
-            outcome.first_token_ms,
-            outcome.latency_ms,
-            outcome.finish[:40],
+            result.first_token_ms,
+            result.latency_ms,
+            result.finish[:40],
             now,
-            _uuid(outcome.ticket.completion_id),
+            _uuid(result.completion.completion_id),
         )
-        for outcome, charged_micros in zip(outcomes, charges, strict=True)
+        for result, charged_micros in zip(results, charges, strict=True)
         if charged_micros is not None
     ]
-    _run(END, values)
+    _execute(UPDATE, values)
 
 
 @cache
-def _begin_statement() -> str:
+def _insert_statement() -> str:
     database_now, _ = Completion.objects.all().query.get_compiler(DEFAULT_DB_ALIAS).compile(Now())
-    return BEGIN.format(database_now=database_now)
+    return INSERT.format(database_now=database_now)
 
 
-def _run(statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+def _execute(statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
     with connection.cursor() as cursor:
         if len(rows) == 1:
-            # Most come alone, and one alone needs no pipeline.
+            # Most batches have one row, which needs no pipeline.
             cursor.execute(statement, rows[0])
         else:
             cursor.executemany(statement, rows)

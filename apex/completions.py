@@ -1,7 +1,7 @@
-"""The life of a completion in the database: admitted, seen alive, ended. Synchronous; no network waits in here.
+"""Admits completions, keeps them alive and ends them, in the database. Synchronous; it never waits for the network.
 
-Each completion holds money when it begins and is charged or released when it ends, once, whoever ends it: the ledger
-knows it by `chat:<id>`.
+Admission reserves money for a completion. Its end charges or releases that hold exactly once, whether its own process
+or the sweeper ends it. The ledger's reference is `chat:<id>`.
 """
 
 import hashlib
@@ -23,100 +23,119 @@ from accounts.models import ApiKey, Organization
 from apex import completion_sql
 from apex.errors import NoUpstream, TooManyOpen
 from apex.models import Completion, CompletionQuerySet, State, reference_of
-from apex.types import Begun, Kept, Order, Outcome, Ticket
+from apex.types import Admission, AdmissionRequest, AdmittedCompletion, CompletionResult, StoredAnswer
 from billing import ledger
 from billing.models import Entry, Hold
 
 logger = logging.getLogger(__name__)
 
 RATE_SCOPES = ("requests", "completions")
-# A balance that does not pay for at least so much of an answer is not worth beginning with.
-LEAST_COMPLETION_TOKENS = 16
-# Rows that one round of the sweeper ends.
-SWEPT_AT_ONCE = 500
+# A request is refused if the balance does not pay for this many tokens of an answer, or for all if it asks for fewer.
+MIN_COMPLETION_TOKENS = 16
+# The most rows that one run of the sweeper releases.
+SWEEP_BATCH_SIZE = 500
 
 
-def look(keys: Sequence[str]) -> list[Begun]:
-    """Count requests that order nothing, all with the same key."""
-    return _known(keys[0], scopes=RATE_SCOPES[:1], count=len(keys))[1]
+def check_rate_limit(keys: Sequence[str]) -> list[Admission]:
+    """Charge the rate limit for GET requests, all from one API key.
+
+    Returns for each request an error or what is left of the limit.
+    """
+    return _authenticate(keys[0], scopes=RATE_SCOPES[:1], count=len(keys))[1]
 
 
-def begin(orders: Sequence[Order]) -> list[Begun]:
-    """Admit or refuse orders that carry the same key: who asks, how often, what for, and who pays, in this order."""
-    caller, looks = _known(orders[0].key, scopes=RATE_SCOPES, count=len(orders))
+def begin(requests: Sequence[AdmissionRequest]) -> list[Admission]:
+    """Admit or refuse requests that carry the same API key.
+
+    The checks have this order: the key, the rate limits, the request itself, the concurrency limit, the money.
+    """
+    caller, checked = _authenticate(requests[0].key, scopes=RATE_SCOPES, count=len(requests))
     if caller is None:
-        return looks
+        return checked
     organization, api_key = caller.organization, caller.api_key
-    looks = [_seated(order, look, organization=organization) for order, look in zip(orders, looks, strict=True)]
-    if all(_wants_money_only(order, look) for order, look in zip(orders, looks, strict=True)):
+    checked = [
+        _acquire_slot(request, check, organization=organization)
+        for request, check in zip(requests, checked, strict=True)
+    ]
+    if all(_needs_only_funds(request, check) for request, check in zip(requests, checked, strict=True)):
         with suppress(ledger.NotAtOnce):
-            return _begin_at_once(orders, looks, organization=organization, api_key=api_key)
-    begun: list[Begun] = []
+            return _begin_at_once(requests, checked, organization=organization, api_key=api_key)
+    admissions: list[Admission] = []
     with transaction.atomic():
-        wishes = {
-            position: _wish(order)
-            for position, (order, look) in enumerate(zip(orders, looks, strict=True))
-            if _wants_money_only(order, look)
+        reservations = {
+            position: _reservation_for(request)
+            for position, (request, check) in enumerate(zip(requests, checked, strict=True))
+            if _needs_only_funds(request, check)
         }
-        reserved = ledger.reserve_each(organization, _wanted(wishes.values()), api_key=api_key)
-        holds = dict(zip(wishes, reserved, strict=True))
-        for position, (order, look) in enumerate(zip(orders, looks, strict=True)):
+        reserved = ledger.reserve_each(organization, _hold_requests(reservations.values()), api_key=api_key)
+        holds = dict(zip(reservations, reserved, strict=True))
+        for position, (request, check) in enumerate(zip(requests, checked, strict=True)):
             try:
-                if look.error is not None:
-                    one = look
-                elif position in wishes:
-                    wish, hold = wishes[position], holds[position]
-                    one = Begun(ticket=_ticket(order, wish, hold, organization=organization, api_key=api_key))
+                if check.error is not None:
+                    admission = check
+                elif position in reservations:
+                    completion = _completion_for(
+                        request,
+                        reservations[position],
+                        holds[position],
+                        organization=organization,
+                        api_key=api_key,
+                    )
+                    admission = Admission(completion=completion)
                 else:
-                    one = _begin_one(order, organization=organization, api_key=api_key)
+                    admission = _begin_one(request, organization=organization, api_key=api_key)
             except VoxsiteError as error:
-                one = Begun(error=error)
-            begun.append(replace(one, allowance=look.allowance))
-        pairs = zip(orders, begun, strict=True)
-        completion_sql.write_begun([(one.ticket, order.is_stream) for order, one in pairs if one.ticket is not None])
-    return begun
+                admission = Admission(error=error)
+            admissions.append(replace(admission, allowance=check.allowance))
+        completion_sql.insert_running(
+            [
+                (admission.completion, request.is_stream)
+                for request, admission in zip(requests, admissions, strict=True)
+                if admission.completion is not None
+            ]
+        )
+    return admissions
 
 
-def begin_for(organization: Organization, *, order: Order, api_key: ApiKey | None) -> Begun:
-    """Admit the site's own order in an organization's name, past the rate limits.
+def begin_for(organization: Organization, *, request: AdmissionRequest, api_key: ApiKey | None) -> Admission:
+    """Admit a request that the site itself makes for an organization. It does not count against the rate limits.
 
-    What comes back may hold TooManyOpen. Raises PaymentRequired, NotConfigured, Conflict or what is wrong with the
-    order.
+    The admission may carry TooManyOpen. Raises PaymentRequired, NotConfigured, Conflict or the request's fault.
     """
-    refused = _seated(order, Begun(), organization=organization)
-    if refused.error is not None:
-        return refused
+    check = _acquire_slot(request, Admission(), organization=organization)
+    if check.error is not None:
+        return check
     with transaction.atomic():
-        begun = _begin_one(order, organization=organization, api_key=api_key)
-        if begun.ticket is not None:
-            completion_sql.write_begun([(begun.ticket, order.is_stream)])
-    return begun
+        admission = _begin_one(request, organization=organization, api_key=api_key)
+        if admission.completion is not None:
+            completion_sql.insert_running([(admission.completion, request.is_stream)])
+    return admission
 
 
-def end(outcomes: Sequence[Outcome]) -> list[int]:
-    """End completions of one organization: charge what was used, or release. Returns what each was charged.
+def end(results: Sequence[CompletionResult]) -> list[int]:
+    """End completions of one organization: charge what was used, or release the hold.
 
-    Calling it again for the same outcome changes nothing.
+    Returns the micro-dollars that each was charged. Idempotent: a completion that has ended stays as it is.
     """
     with transaction.atomic():
-        settled = ledger.settle_each([_charge_of(outcome) for outcome in outcomes])
-        charges = [_charged(outcome, each) for outcome, each in zip(outcomes, settled, strict=True)]
-        completion_sql.write_ends(outcomes, charges)
+        settled = ledger.settle_each([_charge_of(result) for result in results])
+        charges = [_charged(result, each) for result, each in zip(results, settled, strict=True)]
+        completion_sql.update_ended(results, charges)
     return [charged_micros or 0 for charged_micros in charges]
 
 
 def keep_alive(completion_ids: Iterable[uuid.UUID]) -> int:
-    """Say that these are still being relayed; return how many of them run."""
+    """Write a heartbeat for completions that are being relayed. Returns how many of them are still running."""
     return Completion.objects.running().filter(pk__in=list(completion_ids)).update(seen_at=Now())
 
 
 def sweep() -> int:
-    """Release what processes that died were relaying; return how many.
+    """Release the completions whose process has died. Returns how many were released.
 
-    What was produced died with the process, so its customer pays nothing (docs/decisions/0015).
+    Their output was lost with the process, so the customer pays nothing (docs/decisions/0015).
     """
     released = 0
-    for row in _silent().select_related("hold")[:SWEPT_AT_ONCE]:
+    for row in _without_heartbeat().select_related("hold")[:SWEEP_BATCH_SIZE]:
         try:
             released += _release_stale(row)
         except Exception:  # One broken wallet must not keep the money of all others held.
@@ -125,185 +144,210 @@ def sweep() -> int:
 
 
 def fingerprint(raw: bytes) -> str:
-    """Return what makes two requests the same for an Idempotency-Key."""
+    """Return a hash that is equal for equal request bodies, for comparison under an Idempotency-Key."""
     return hashlib.sha256(b"apex\0" + raw).hexdigest()
 
 
-def _known(key: str, *, scopes: Sequence[str], count: int) -> tuple[authentication.Caller | None, list[Begun]]:
-    """Return who asks so often with this key, None if nobody may, and what each request may be told of it."""
+def _authenticate(
+    key: str, *, scopes: Sequence[str], count: int
+) -> tuple[authentication.Caller | None, list[Admission]]:
+    """Authenticate the key and charge `count` requests to its rate limits.
+
+    Returns the caller, None for a wrong key, and for each request an admission with an error or an allowance only.
+    """
     try:
         caller = authentication.authenticate({"X-API-Key": key})
     except VoxsiteError as error:
-        return None, [Begun(error=error)] * count
+        return None, [Admission(error=error)] * count
     spent = limits.spend_together(caller.organization, scopes=scopes, count=count)
-    return caller, [Begun(error=each) if isinstance(each, VoxsiteError) else Begun(allowance=each) for each in spent]
+    return caller, [
+        Admission(error=each) if isinstance(each, VoxsiteError) else Admission(allowance=each) for each in spent
+    ]
 
 
 def _begin_at_once(
-    orders: Sequence[Order], looks: Sequence[Begun], *, organization: Organization, api_key: ApiKey
-) -> list[Begun]:
-    """Admit orders that nothing but money can refuse, all or none, in few trips. Raises NotAtOnce."""
-    wishes = [_wish(order) for order in orders]
+    requests: Sequence[AdmissionRequest],
+    checked: Sequence[Admission],
+    *,
+    organization: Organization,
+    api_key: ApiKey,
+) -> list[Admission]:
+    """Admit all or none of the requests, in few round trips. Only a lack of funds can refuse one. Raises NotAtOnce."""
+    reservations = [_reservation_for(request) for request in requests]
     with transaction.atomic():
-        holds = ledger.reserve_at_once(organization, _wanted(wishes), api_key=api_key)
-        tickets = [
-            _ticket(order, wish, hold, organization=organization, api_key=api_key)
-            for order, wish, hold in zip(orders, wishes, holds, strict=True)
+        holds = ledger.reserve_at_once(organization, _hold_requests(reservations), api_key=api_key)
+        completions = [
+            _completion_for(request, reservation, hold, organization=organization, api_key=api_key)
+            for request, reservation, hold in zip(requests, reservations, holds, strict=True)
         ]
-        completion_sql.write_begun([(ticket, order.is_stream) for order, ticket in zip(orders, tickets, strict=True)])
-    return [Begun(ticket=ticket, allowance=look.allowance) for ticket, look in zip(tickets, looks, strict=True)]
+        completion_sql.insert_running(
+            [(completion, request.is_stream) for request, completion in zip(requests, completions, strict=True)]
+        )
+    return [
+        Admission(completion=completion, allowance=check.allowance)
+        for completion, check in zip(completions, checked, strict=True)
+    ]
 
 
-def _seated(order: Order, look: Begun, *, organization: Organization) -> Begun:
-    """Give an order its place among those that its organization has open, or refuse it."""
-    most = settings.APEX_MAX_OPEN
-    if look.error is not None or order.fault is not None or order.seat.take(organization.pk, most=most):
-        return look
-    return replace(look, error=TooManyOpen(most=most))
+def _acquire_slot(request: AdmissionRequest, check: Admission, *, organization: Organization) -> Admission:
+    """Acquire a concurrency slot for a request that has neither an error nor a fault so far.
+
+    Returns `check`, with TooManyOpen as its error if no slot is free.
+    """
+    limit = settings.APEX_MAX_OPEN
+    if check.error is not None or request.fault is not None or request.slot.acquire(organization.pk, limit=limit):
+        return check
+    return replace(check, error=TooManyOpen(limit=limit))
 
 
-def _begin_one(order: Order, *, organization: Organization, api_key: ApiKey | None) -> Begun:
-    if not order.idempotency_key:
-        return Begun(ticket=_admit(order, organization=organization, api_key=api_key))
-    # One step with the hold: when this is refused, nothing is claimed.
+def _begin_one(request: AdmissionRequest, *, organization: Organization, api_key: ApiKey | None) -> Admission:
+    if not request.idempotency_key:
+        return Admission(completion=_admit(request, organization=organization, api_key=api_key))
+    # The claim and the hold are one transaction: a refused request claims nothing.
     with transaction.atomic():
         claim = idempotency.claim(
             organization,
-            key=order.idempotency_key,
-            request_fingerprint=order.fingerprint,
+            key=request.idempotency_key,
+            request_fingerprint=request.fingerprint,
             abandoned_after=timedelta(seconds=settings.APEX_TOTAL_SECONDS + settings.APEX_SILENT_SECONDS + 60),
         )
         if isinstance(claim, idempotency.Claim):
-            return Begun(ticket=replace(_admit(order, organization=organization, api_key=api_key), claim=claim))
-    assert isinstance(claim, idempotency.Kept), "a completion keeps its answer in the step that ends it"
-    kept = Kept(**claim.body)
-    if not kept.text:
+            completion = _admit(request, organization=organization, api_key=api_key)
+            return Admission(completion=replace(completion, claim=claim))
+    assert isinstance(claim, idempotency.StoredResponse), "a completion stores its answer in the step that ends it"
+    stored = StoredAnswer(**claim.body)
+    if not stored.text:
         raise Conflict("The answer to this Idempotency-Key was too large to be kept.", error_type="answer_not_kept")
-    return Begun(kept=kept)
+    return Admission(stored_answer=stored)
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
-    """What an order asks of the ledger."""
+class _Reservation:
+    """The hold that a request needs: at least min_micros, at most max_micros."""
 
     completion_id: uuid.UUID
-    at_least_micros: int
-    at_most_micros: int
+    min_micros: int
+    max_micros: int
 
     @property
     def reference(self) -> str:
         return reference_of(self.completion_id)
 
 
-def _wanted(wishes: Iterable[_Wish]) -> list[ledger.Wanted]:
-    return [ledger.Wanted(wish.at_least_micros, wish.at_most_micros, wish.reference) for wish in wishes]
+def _hold_requests(reservations: Iterable[_Reservation]) -> list[ledger.Wanted]:
+    return [ledger.Wanted(each.min_micros, each.max_micros, each.reference) for each in reservations]
 
 
-def _wants_money_only(order: Order, look: Begun) -> bool:
-    """Tell whether nothing but money can still refuse it."""
-    may = look.error is None and order.fault is None and bool(settings.APEX_UPSTREAMS)
-    return may and not order.idempotency_key
+def _needs_only_funds(request: AdmissionRequest, check: Admission) -> bool:
+    """Return whether only a lack of funds can still refuse the request."""
+    is_valid = check.error is None and request.fault is None and bool(settings.APEX_UPSTREAMS)
+    return is_valid and not request.idempotency_key
 
 
-def _wish(order: Order) -> _Wish:
-    assert order.model is not None, "an order without a fault has a model"
-    rates = order.model.rates
+def _reservation_for(request: AdmissionRequest) -> _Reservation:
+    assert request.model is not None, "a request without a fault has a model"
+    rates = request.model.rates
 
     def price(completion_tokens: int) -> int:
         return rates.price_micros(
-            prompt_tokens=order.prompt_tokens, completion_tokens=completion_tokens * order.choice_count
+            prompt_tokens=request.prompt_tokens, completion_tokens=completion_tokens * request.choice_count
         )
 
-    return _Wish(
+    return _Reservation(
         completion_id=uuid.uuid4(),
-        at_least_micros=price(min(LEAST_COMPLETION_TOKENS, order.completion_tokens)),
-        at_most_micros=price(order.completion_tokens),
+        min_micros=price(min(MIN_COMPLETION_TOKENS, request.completion_tokens)),
+        max_micros=price(request.completion_tokens),
     )
 
 
-def _admit(order: Order, *, organization: Organization, api_key: ApiKey | None) -> Ticket:
-    if order.fault is not None:
-        raise order.fault
+def _admit(request: AdmissionRequest, *, organization: Organization, api_key: ApiKey | None) -> AdmittedCompletion:
+    if request.fault is not None:
+        raise request.fault
     if not settings.APEX_UPSTREAMS:
         raise NoUpstream
-    wish = _wish(order)
+    reservation = _reservation_for(request)
     hold = ledger.reserve_up_to(
         organization,
-        at_least_micros=wish.at_least_micros,
-        at_most_micros=wish.at_most_micros,
-        reference=wish.reference,
+        at_least_micros=reservation.min_micros,
+        at_most_micros=reservation.max_micros,
+        reference=reservation.reference,
         api_key=api_key,
     )
-    return _ticket(order, wish, hold, organization=organization, api_key=api_key)
+    return _completion_for(request, reservation, hold, organization=organization, api_key=api_key)
 
 
-def _ticket(
-    order: Order,
-    wish: _Wish,
+def _completion_for(
+    request: AdmissionRequest,
+    reservation: _Reservation,
     hold: Hold | VoxsiteError,
     *,
     organization: Organization,
     api_key: ApiKey | None,
-) -> Ticket:
+) -> AdmittedCompletion:
+    """Return the completion with the limit that its hold pays for. Raises `hold` if that is an error."""
     if isinstance(hold, VoxsiteError):
         raise hold
-    assert order.model is not None, "an order without a fault has a model"
-    completion_tokens = order.completion_tokens
-    if hold.amount_micros < wish.at_most_micros:
-        paid_for = order.model.rates.completion_tokens_for(hold.amount_micros, prompt_tokens=order.prompt_tokens)
-        # At least one: half a micro-dollar is lost to rounding.
-        completion_tokens = max(1, min(completion_tokens, paid_for // order.choice_count))
-    return Ticket(
-        completion_id=wish.completion_id,
+    assert request.model is not None, "a request without a fault has a model"
+    completion_tokens = request.completion_tokens
+    if hold.amount_micros < reservation.max_micros:
+        paid_for = request.model.rates.completion_tokens_for(hold.amount_micros, prompt_tokens=request.prompt_tokens)
+        # At least one token, because rounding can lose half a micro-dollar.
+        completion_tokens = max(1, min(completion_tokens, paid_for // request.choice_count))
+    return AdmittedCompletion(
+        completion_id=reservation.completion_id,
         organization=organization,
         api_key=api_key,
         hold=hold,
-        model=order.model,
+        model=request.model,
         completion_tokens=completion_tokens,
     )
 
 
-def _charge_of(outcome: Outcome) -> ledger.Charge:
-    ticket, measure = outcome.ticket, outcome.measure
-    if measure is None:
-        return ledger.Charge(ticket.hold, 0)
-    price_micros = ticket.model.rates.price_micros(
-        prompt_tokens=measure.usage.prompt_tokens, completion_tokens=measure.usage.completion_tokens
+def _charge_of(result: CompletionResult) -> ledger.Charge:
+    completion, billed = result.completion, result.billed
+    if billed is None:
+        return ledger.Charge(completion.hold, 0)
+    price_micros = completion.model.rates.price_micros(
+        prompt_tokens=billed.usage.prompt_tokens, completion_tokens=billed.usage.completion_tokens
     )
     details = {
-        "model": ticket.model.name,
-        "prompt_tokens": measure.usage.prompt_tokens,
-        "completion_tokens": measure.usage.completion_tokens,
-        "counted_by": measure.source.value,
-        "finish": outcome.finish[:40],
-        "latency_ms": outcome.latency_ms,
+        "model": completion.model.name,
+        "prompt_tokens": billed.usage.prompt_tokens,
+        "completion_tokens": billed.usage.completion_tokens,
+        "counted_by": billed.source.value,
+        "finish": result.finish[:40],
+        "latency_ms": result.latency_ms,
     }
-    return ledger.Charge(ticket.hold, price_micros, f"Chat, {ticket.model.name}", details)
+    return ledger.Charge(completion.hold, price_micros, f"Chat, {completion.model.name}", details)
 
 
-def _charged(outcome: Outcome, settled: Entry | VoxsiteError | None) -> int | None:
-    """Return what one was charged, None if it had ended before, and keep its answer for who asks again."""
-    ticket = outcome.ticket
+def _charged(result: CompletionResult, settled: Entry | VoxsiteError | None) -> int | None:
+    """Return the micro-dollars that were charged, None if the completion had ended before.
+
+    Stores the answer under the request's Idempotency-Key, or frees the key if there is none to store.
+    """
+    completion = result.completion
     if isinstance(settled, VoxsiteError):
-        # This is the second try after a broken commit, or the sweeper took us for dead.
-        logger.warning("The completion %s had ended before.", ticket.completion_id)
+        # Either this is the retry after a commit whose confirmation was lost, or the sweeper released the completion.
+        logger.warning("The completion %s had ended before.", completion.completion_id)
         return None
     charged_micros = 0 if settled is None else -settled.amount_micros
-    if ticket.claim is not None:
-        # Another try can have taken the key over only after this one was taken for dead; the money is right anyway.
+    if completion.claim is not None:
+        # Conflict: this request looked abandoned and another one took over its key. The charge is right all the same.
         with suppress(Conflict):
-            if outcome.kept is not None:
-                ticket.claim.keep(200, asdict(replace(outcome.kept, charged_micros=charged_micros)))
+            if result.stored_answer is not None:
+                completion.claim.keep(200, asdict(replace(result.stored_answer, charged_micros=charged_micros)))
             else:
-                ticket.claim.forget()
+                completion.claim.forget()
     return charged_micros
 
 
-def _silent() -> CompletionQuerySet:
-    """Return what nobody gave a sign of for too long: by the clock of the database, which wrote those signs.
+def _without_heartbeat() -> CompletionQuerySet:
+    """Return the running completions whose last heartbeat is too old, by the clock of the database.
 
-    Hosts may differ by more than the time between two signs, and then the sweeper of one would release what another
-    relays. On PostgreSQL it is the time of the statement, so waiting for a lock before it makes nobody look older.
+    The database writes the times of the heartbeats too. Clocks of hosts may differ by more than the heartbeat interval;
+    with them, one host's sweeper would release what another host relays. On PostgreSQL, Now() is the time of the
+    statement, so the wait for a lock before the statement makes no completion look older.
     """
     return Completion.objects.running().filter(seen_at__lt=Now() - timedelta(seconds=settings.APEX_SILENT_SECONDS))
 
@@ -311,13 +355,13 @@ def _silent() -> CompletionQuerySet:
 def _release_stale(row: Completion) -> bool:
     with transaction.atomic():
         try:
-            # Wallet before completion, the order in which `end` takes them.
+            # Lock order: wallet before completion, as in `end`.
             ledger.release(row.hold)
         except ledger.HoldSettled:
             return False
-        ours = _silent().filter(pk=row.pk)
-        if not ours.update(state=State.RELEASED, finish="process_died", ended_at=timezone.now()):
-            # It was seen, or ended, between the search and the lock.
+        stale = _without_heartbeat().filter(pk=row.pk)
+        if not stale.update(state=State.RELEASED, finish="process_died", ended_at=timezone.now()):
+            # A heartbeat or the end of the completion came between the query and the lock.
             transaction.set_rollback(True)
             return False
     logger.warning("The completion %s was released: the process that relayed it is gone.", row.pk)

@@ -1,44 +1,47 @@
-"""How many completions each organization has open, in this process. Pure: no Django, no database, safe in threads."""
+"""The number of open completions per organization, in this process. Pure: no Django, no database. Thread-safe."""
 
 import threading
 from collections.abc import Hashable
 
 _lock = threading.Lock()
-# By organization; nobody has a zero.
-_taken: dict[Hashable, int] = {}
+# Open completions by organization id. An organization without any has no entry.
+_in_use: dict[Hashable, int] = {}
 
 
-class Seat:
-    """One completion's place among those of its organization."""
+class ConcurrencySlot:
+    """The slot of one completion among those of its organization."""
 
-    __slots__ = ("_has_left", "_organization_id")
+    __slots__ = ("_is_released", "_organization_id")
 
     def __init__(self) -> None:
         self._organization_id: Hashable | None = None
-        self._has_left = False
+        self._is_released = False
 
-    def take(self, organization_id: Hashable, *, most: int) -> bool:
-        """Take a place if fewer than `most` are taken. Once more changes nothing; whoever has left gets none."""
+    def acquire(self, organization_id: Hashable, *, limit: int) -> bool:
+        """Acquire a slot unless `limit` are in use. Idempotent; returns False after release()."""
         with _lock:
-            if self._organization_id is not None or self._has_left:
-                return not self._has_left
-            taken = _taken.get(organization_id, 0)
-            if taken >= most:
+            if self._organization_id is not None or self._is_released:
+                return not self._is_released
+            in_use = _in_use.get(organization_id, 0)
+            if in_use >= limit:
                 return False
-            _taken[organization_id] = taken + 1
+            _in_use[organization_id] = in_use + 1
             self._organization_id = organization_id
             return True
 
-    def leave(self) -> None:
-        """Give the place back, if one was taken. It is no seat any more: a beginning that comes too late finds none."""
+    def release(self) -> None:
+        """Release the slot if it was acquired. Idempotent.
+
+        After release, acquire() always fails, so a late admission cannot leak a slot.
+        """
         with _lock:
-            if self._organization_id is not None and not self._has_left:
-                _taken[self._organization_id] -= 1
-                if not _taken[self._organization_id]:
-                    del _taken[self._organization_id]
-            self._has_left = True
+            if self._organization_id is not None and not self._is_released:
+                _in_use[self._organization_id] -= 1
+                if not _in_use[self._organization_id]:
+                    del _in_use[self._organization_id]
+            self._is_released = True
 
 
-def taken(organization_id: Hashable) -> int:
-    """Return how many places are taken."""
-    return _taken.get(organization_id, 0)
+def slots_in_use(organization_id: Hashable) -> int:
+    """Return how many slots of the organization are acquired."""
+    return _in_use.get(organization_id, 0)

@@ -1,30 +1,30 @@
-"""What can go wrong with an upstream, in the words of `accounts.errors`. Nothing of its credentials gets in here."""
+"""The errors of the chat endpoint, as part of the tree in `accounts.errors`. None carries an upstream's credentials."""
 
 from accounts.errors import BadRequest, InvalidField, NotConfigured, RateLimited, UpstreamFailed
 
 
 class UnknownModel(InvalidField):
-    """There is no such model in the catalogue."""
+    """The catalogue has no such model."""
 
     def __init__(self, model: str, *, known: list[str]) -> None:
         super().__init__("model", f"There is no model '{model[:64]}'. Models: {', '.join(known)}.")
 
 
 class NoUpstream(NotConfigured):
-    """The operator has not named an upstream."""
+    """The operator has not configured an upstream."""
 
     default_message = "The chat endpoint is not configured."
 
 
 class UpstreamRefused(BadRequest):
-    """The upstream found a fault in the request itself: a prompt that is too long, a tool without a name."""
+    """The upstream refused the request itself. Examples: the prompt is too long, a tool has no name."""
 
     default_type = "refused_by_model"
     default_message = "The model's provider refused this request."
 
 
 class UpstreamBusy(RateLimited):
-    """Every upstream says that it has too much to do."""
+    """No upstream answered, and the last one said that it is overloaded."""
 
     default_type = "upstream_busy"
 
@@ -34,29 +34,29 @@ class UpstreamBusy(RateLimited):
 
 
 class TooManyOpen(RateLimited):
-    """The organization has as many completions open as it may."""
+    """The organization has reached its limit of open completions."""
 
     default_type = "too_many_open"
 
-    def __init__(self, *, most: int) -> None:
+    def __init__(self, *, limit: int) -> None:
         super().__init__(retry_after=1)
-        self.message = f"Your organization has {most} completions open, and may have no more at once. Let one end."
+        self.message = f"Your organization has {limit} open completions, which is the limit. Try again when one ends."
 
 
 class UpstreamBroken(UpstreamFailed):
-    """No upstream gave a usable answer."""
+    """No upstream gave a valid answer."""
 
     default_message = "The model's provider failed. Nothing was charged; try again."
 
 
 class UpstreamSilent(UpstreamFailed):
-    """No upstream answered in time."""
+    """The upstream did not answer in time, or its stream stopped."""
 
     default_type = "upstream_timeout"
     default_message = "The model's provider did not answer in time. Nothing was charged; try again."
 
 
 class StreamBroke(UpstreamFailed):
-    """The upstream failed in the middle of its answer: what came before was produced, and is charged."""
+    """The upstream failed in the middle of its answer. The part before is charged."""
 
     default_message = "The model's provider failed in the middle of its answer. What came before it is charged."

@@ -1,4 +1,4 @@
-"""What people may ask for on the playground."""
+"""The form of the playground."""
 
 from typing import Any
 
@@ -6,36 +6,36 @@ from django import forms
 
 from apex import catalogue, wire
 
-# All fields of a form together are at most a megabyte, in which a character can take nine bytes.
-LONGEST_MESSAGE = 60_000
-LONGEST_SYSTEM = 20_000
-USUAL_MAX_TOKENS = 1000
+# The fields of a form may have 1 MiB together (DATA_UPLOAD_MAX_MEMORY_SIZE), and one character can take nine bytes.
+MAX_MESSAGE_LENGTH = 60_000
+MAX_SYSTEM_LENGTH = 20_000
+DEFAULT_MAX_TOKENS = 1000
+
+
+def _model_choices() -> list[tuple[str, str]]:
+    return [(name, name) for name in catalogue.models()]
 
 
 class ChatForm(forms.Form):
-    """One message, and how it is to be answered."""
+    """One message to a model, with the options of the answer."""
 
     message = forms.CharField(
-        label="Message", max_length=LONGEST_MESSAGE, widget=forms.Textarea(attrs={"rows": 6, "autofocus": True})
+        label="Message", max_length=MAX_MESSAGE_LENGTH, widget=forms.Textarea(attrs={"rows": 6, "autofocus": True})
     )
     system = forms.CharField(
         label="System prompt",
         required=False,
-        max_length=LONGEST_SYSTEM,
+        max_length=MAX_SYSTEM_LENGTH,
         widget=forms.Textarea(attrs={"rows": 4}),
         help_text="Who the model is and how it should answer.",
     )
-    model = forms.ChoiceField()
+    model = forms.ChoiceField(choices=_model_choices)
     temperature = forms.FloatField(
         min_value=0, max_value=2, initial=wire.DEFAULT_TEMPERATURE, widget=forms.NumberInput(attrs={"step": "0.1"})
     )
-    max_tokens = forms.IntegerField(label="Most tokens", min_value=1, initial=USUAL_MAX_TOKENS)
-    # The page's own: a form that is sent twice, or loaded anew, is asked and charged once.
+    max_tokens = forms.IntegerField(label="Most tokens", min_value=1, initial=DEFAULT_MAX_TOKENS)
+    # New for every page view. A form that is sent twice, for example by a reload, is answered and charged once.
     token = forms.UUIDField(widget=forms.HiddenInput)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["model"].choices = [(name, name) for name in catalogue.models()]
 
     def clean(self) -> dict[str, Any]:
         chosen = super().clean() or {}
@@ -46,7 +46,7 @@ class ChatForm(forms.Form):
 
     @property
     def body(self) -> dict[str, Any]:
-        """Return the request in OpenAI's form."""
+        """The chat request as OpenAI's API defines it."""
         chosen = self.cleaned_data
         system = [{"role": "system", "content": chosen["system"]}] if chosen["system"] else []
         return {

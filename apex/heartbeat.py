@@ -1,4 +1,7 @@
-"""Signs of life: completions that this process relays say so, or the sweeper gives back the money that they hold."""
+"""Heartbeats of the completions that this process relays.
+
+The sweeper (`completions.sweep`) releases the hold of a completion that has no recent heartbeat.
+"""
 
 import asyncio
 import logging
@@ -10,34 +13,34 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 
 from apex import completions
-from apex.batcher import Desk
+from apex.batcher import Batcher
 
 logger = logging.getLogger(__name__)
 
-_signs: Desk[list[uuid.UUID], int] = Desk(lambda gathered: [completions.keep_alive(ids) for ids in gathered])
-# Completions that this process relays.
-_alive: dict[uuid.UUID, None] = {}
-_signals: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
+_writes: Batcher[list[uuid.UUID], int] = Batcher(lambda batch: [completions.keep_alive(ids) for ids in batch])
+# The completions that this process relays: a dict, because it keeps their order.
+_relayed: dict[uuid.UUID, None] = {}
+_tasks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
 
 
 @contextmanager
-def of(completion_id: uuid.UUID) -> Iterator[None]:
-    """Give signs of a completion's life, within."""
-    _alive[completion_id] = None
+def keeping_alive(completion_id: uuid.UUID) -> Iterator[None]:
+    """Send heartbeats for the completion while the context is open."""
+    _relayed[completion_id] = None
     loop = asyncio.get_running_loop()
-    task = _signals.get(loop)
+    task = _tasks.get(loop)
     if task is None or task.done():
-        _signals[loop] = loop.create_task(_signal())
+        _tasks[loop] = loop.create_task(_send_heartbeats())
     try:
         yield
     finally:
-        _alive.pop(completion_id, None)
+        _relayed.pop(completion_id, None)
 
 
-async def _signal() -> None:
-    while _alive:
+async def _send_heartbeats() -> None:
+    while _relayed:
         await asyncio.sleep(settings.APEX_HEARTBEAT_SECONDS)
         try:
-            await _signs.do(list(_alive), group="signs")
-        except Exception:  # The database is away; the next sign may get through.
-            logger.exception("No sign of life could be given.")
+            await _writes.submit(list(_relayed), group="heartbeat")
+        except Exception:  # The database is away; the next heartbeat may succeed.
+            logger.exception("Heartbeats could not be written.")

@@ -1,4 +1,4 @@
-"""Completions: one row for each that was admitted. Only `completions` writes them."""
+"""Completions: one row for each admitted completion. Only `completions` writes them."""
 
 import uuid
 
@@ -11,7 +11,7 @@ from billing.models import Hold
 
 
 class State(models.TextChoices):
-    """Running until it ends: charged for what it used, or released when it cost nothing."""
+    """A completion runs until it is charged, or is released because it costs nothing."""
 
     RUNNING = "running", "Running"
     CHARGED = "charged", "Charged"
@@ -29,7 +29,7 @@ class CompletionQuerySet(models.QuerySet["Completion"]):
 
 
 class Completion(models.Model):
-    """One chat completion that money was held for: what it used, what it cost, how fast it was. Never what was said.
+    """One admitted chat completion: its usage, its price and its times. Prompts and answers are never stored here.
 
     Written by `completions` only.
     """
@@ -39,22 +39,23 @@ class Completion(models.Model):
     api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
     hold = models.OneToOneField(Hold, on_delete=models.PROTECT, related_name="+")
     state = models.CharField(max_length=10, choices=State.choices, default=State.RUNNING)
-    # The name that was asked for, and the name of the upstream that answered.
+    # The name of the model in the request, and the name of the upstream that answered.
     model = models.CharField(max_length=100)
     upstream = models.CharField(max_length=100, blank=True)
     is_stream = models.BooleanField(default=False)
     prompt_tokens = models.PositiveIntegerField(null=True)
     completion_tokens = models.PositiveIntegerField(null=True)
-    # `meter.Source`: who says so.
+    # A value of `usage_meter.Source`: where the token numbers come from.
     source = models.CharField(max_length=10, blank=True)
     cost_micros = models.BigIntegerField(default=0)
-    # From our reading the request to the first chunk, and to the last.
+    # Times from the arrival of the request to the first chunk and to the end of the answer.
     first_token_ms = models.PositiveIntegerField(null=True)
     latency_ms = models.PositiveIntegerField(null=True)
-    # The model's word ("stop", "length", "tool_calls") or ours ("client_left", "upstream_failed", "process_died" ...).
+    # The finish reason of the model ("stop", "length", "tool_calls") or our own: "client_left", "process_stopped",
+    # "process_died" or the type of an error ("upstream_failed" ...).
     finish = models.CharField(max_length=40, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
-    # The last sign of life of the process that relays it, by the database's clock.
+    # The last heartbeat of the process that relays it, by the database's clock.
     seen_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True)
 
@@ -83,10 +84,10 @@ class Completion(models.Model):
 
     @property
     def reference(self) -> str:
-        """The name of this completion in the ledger."""
+        """The reference of this completion in the ledger."""
         return reference_of(self.id)
 
 
 def reference_of(completion_id: uuid.UUID) -> str:
-    """Return the name of a completion in the ledger."""
+    """Return the reference of a completion in the ledger."""
     return f"chat:{completion_id}"

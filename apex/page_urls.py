@@ -1,4 +1,4 @@
-"""Addresses under `/playground/`."""
+"""URLs below `/playground/`."""
 
 from django.urls import path
 

@@ -1,6 +1,7 @@
-"""The playground: one message to a model, for people. Gate, form, ask, render.
+"""The playground: a page for trying a model with one message.
 
-The form works without JavaScript and brings the whole answer; a script sends the same form to `stream` instead.
+Without JavaScript, the form returns a page with the whole answer. With JavaScript, a script sends the same form to
+`stream` and shows the answer as it arrives.
 """
 
 import json
@@ -19,17 +20,17 @@ from accounts.gate import limits
 from accounts.models import Organization, Role
 from accounts.page import page
 from apex import catalogue, service, sse
-from apex.forms import USUAL_MAX_TOKENS, ChatForm
+from apex.forms import DEFAULT_MAX_TOKENS, ChatForm
 from billing import money, next_step
 
-# Prices before the act are rounded up to a hundredth of a cent.
-MICROS_SHOWN = 100
+# Estimated prices are rounded up to a hundredth of a cent.
+ESTIMATE_STEP_MICROS = 100
 
 
 @page
 @require_http_methods(["GET", "HEAD", "POST"])
 def playground(request: HttpRequest) -> HttpResponse:
-    """Show the form, and the whole answer to what it sends. Any member may ask, as any may upload."""
+    """Show the form, and after a POST the whole answer. Every member may use it, as every member may upload."""
     form = ChatForm(request.POST or None)
     context: dict[str, Any] = {}
     status = 200
@@ -44,8 +45,8 @@ def playground(request: HttpRequest) -> HttpResponse:
         "form": form,
         "is_configured": service.is_configured(),
         "models": list(catalogue.models().values()),
-        "most_micros": _most_micros(form),
-        # What was refused, or answered, may be asked again: that is another wish.
+        "max_price_micros": _max_price_micros(form),
+        # The shown form is a new request, so it has a new token.
         "token": uuid.uuid4(),
     }
     return render(request, "apex/playground.html", context, status=status)
@@ -54,18 +55,20 @@ def playground(request: HttpRequest) -> HttpResponse:
 @page
 @require_POST
 def price(request: HttpRequest) -> HttpResponse:
-    """Return what the form costs at most, as it is filled in now."""
-    return render(request, "apex/price.html", {"most_micros": _most_micros(ChatForm(request.POST))})
+    """Return the most that the form, as it is filled in now, can cost."""
+    return render(request, "apex/price.html", {"max_price_micros": _max_price_micros(ChatForm(request.POST))})
 
 
 @page
 @require_POST
 def stream(request: HttpRequest) -> HttpResponseBase:
-    """Return the answer as it is written, for the page's script: OpenAI's chunks, and at the end what it cost."""
+    """Stream the answer to the page's script: OpenAI's chunks, then an event with the price."""
     form = ChatForm(request.POST)
     membership = membership_for(request)
     if not form.is_valid():
-        message = " ".join(f"{form[name].label}: {' '.join(texts)}" for name, texts in form.errors.items())
+        message = " ".join(
+            f"{form[name].label}: {' '.join(str(text) for text in texts)}" for name, texts in form.errors.items()
+        )
         return JsonResponse({"error": {"message": message}}, status=400)
     may_pay = membership.may(Role.ADMIN)
     try:
@@ -76,14 +79,14 @@ def stream(request: HttpRequest) -> HttpResponseBase:
         _events(membership.organization, form.body, may_pay=may_pay), content_type="text/event-stream; charset=utf-8"
     )
     response["Cache-Control"] = "no-store"
-    # Proxies such as nginx would gather the pieces.
+    # Without this header, proxies such as nginx would buffer the stream.
     response["X-Accel-Buffering"] = "no"
     return response
 
 
-def _complete(organization: Organization, form: ChatForm) -> service.Completed:
+def _complete(organization: Organization, form: ChatForm) -> service.CompletedChat:
     limits.spend(organization, scope="completions")
-    # The model may take minutes.
+    # The answer can take minutes, during which the connection would be idle.
     connections.release()
     try:
         return service.complete_and_wait(
@@ -94,41 +97,44 @@ def _complete(organization: Organization, form: ChatForm) -> service.Completed:
 
 
 async def _events(organization: Organization, body: dict[str, Any], *, may_pay: bool) -> AsyncIterator[bytes]:
-    """Yield the stream. It begins to cost when it is first read, and a reader who leaves ends it."""
+    """Yield the stream. The request starts when the first item is read. If the reader leaves, the relay is closed."""
     relay = service.relay_for(organization, body={**body, "stream": True, "stream_options": {"include_usage": True}})
     try:
         head = await relay.head()
         if head.error is not None:
-            # What was held is free again before the page says that nothing was charged.
+            # Wait until the hold is released: the page says that nothing was charged.
             await relay.charged_micros()
             yield _event({"error": _shown(head.error, may_pay=may_pay)})
             return
-        async for piece in relay:
-            yield piece
+        async for chunk in relay:
+            yield chunk
         yield _event({"cost": money.display_text(await relay.charged_micros())})
     finally:
         relay.close()
 
 
 def _event(content: dict[str, Any]) -> bytes:
-    return sse.show(json.dumps(content).encode())
+    return sse.format_event(json.dumps(content).encode())
 
 
 def _shown(error: VoxsiteError, *, may_pay: bool) -> dict[str, Any]:
     """Return an error as the page's script shows it."""
-    way = next_step.remedy(error) if may_pay else None
-    return {"message": error.message, "remedy": {"url": way.url, "words": way.words} if way else None}
+    remedy = next_step.remedy(error) if may_pay else None
+    return {"message": error.message, "remedy": {"url": remedy.url, "words": remedy.words} if remedy else None}
 
 
-def _most_micros(form: ChatForm) -> int | None:
-    """Return what the form costs at most, None while it cannot be sent; of an empty one, the price of its answer."""
+def _max_price_micros(form: ChatForm) -> int | None:
+    """Return the most that the form can cost in micro-dollars, None if it is invalid.
+
+    For a form that was not sent yet, this is the price of an answer to an empty message.
+    """
     if not form.is_bound:
-        body: dict[str, Any] = {"messages": [{"role": "user", "content": ""}], "max_tokens": USUAL_MAX_TOKENS}
+        body: dict[str, Any] = {"messages": [{"role": "user", "content": ""}], "max_tokens": DEFAULT_MAX_TOKENS}
     elif form.is_valid():
         body = form.body
     else:
         return None
     try:
-        return -(-service.most_micros(body) // MICROS_SHOWN) * MICROS_SHOWN
+        return -(-service.max_price_micros(body) // ESTIMATE_STEP_MICROS) * ESTIMATE_STEP_MICROS
     except BadRequest:
         return None

@@ -1,7 +1,7 @@
-"""One completion from its order to its end: begin, relay, end.
+"""One completion from admission to settlement: begin, relay, end.
 
-A task of its own, the pump, owns the exchange with the upstream and the money. The response only reads from it, so a
-client that leaves, at whatever moment, changes neither. Between begin and end no database connection is held.
+A task of its own, the upstream task, talks to the upstream and settles the money. The HTTP response only reads from
+this task's buffer, so a client that disconnects stops neither. No database connection is held between begin and end.
 """
 
 import asyncio
@@ -18,30 +18,35 @@ from django.conf import settings
 from accounts.errors import InternalError, VoxsiteError
 from accounts.gate.limits import Allowance
 from apex import completions, heartbeat, sse, tokenizer, upstream, usage_meter, wire
-from apex.batcher import Desk
+from apex.batcher import Batcher
 from apex.errors import StreamBroke, UpstreamSilent
-from apex.stream_buffer import Channel
-from apex.types import Begun, Kept, Order, Outcome, Ticket
-from apex.usage_meter import Ceiling, Measure, Meter
+from apex.stream_buffer import StreamBuffer
+from apex.types import Admission, AdmissionRequest, AdmittedCompletion, CompletionResult, StoredAnswer
+from apex.usage_meter import BilledUsage, Ceiling, UsageMeter
 
 logger = logging.getLogger(__name__)
 
-# The answer is out, so nobody waits for its end; ends that come together cost one commit and one lock of the wallet,
-# which the next request of the same customer would otherwise meet (decision 0016).
-END_PAUSE_SECONDS = 0.05
-# An end that the database does not take is offered again, ever more patiently: for four minutes in all.
+# The client already has its answer, so no one waits for the end of a completion. Ends in one batch share a commit and a
+# wallet lock; without the delay, the lock would delay the customer's next request (decision 0016).
+END_DELAY_SECONDS = 0.05
+# When the database fails, the end is tried again after 0.25 s, 0.5 s, 1 s ... for four minutes in all.
 END_ATTEMPTS = 10
 END_RETRY_SECONDS = 0.25
-# Of a stream that carries an Idempotency-Key, so much is kept for who asks again.
-LARGEST_KEPT_BYTES = 1024 * 1024
+# Maximum bytes stored for replay when the request has an Idempotency-Key.
+MAX_STORED_BYTES = 1024 * 1024
 
-_ends: Desk[Outcome, int] = Desk(completions.end, pause_seconds=END_PAUSE_SECONDS)
+_ends: Batcher[CompletionResult, int] = Batcher(completions.end, delay_seconds=END_DELAY_SECONDS)
 _running: set[asyncio.Task[int]] = set()
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is known when the answer can begin: an error, a whole answer, or neither, and then it is a stream."""
+    """What the HTTP response needs before its first byte.
+
+    error: set if the request failed before the first chunk.
+    answer: the body of a whole answer. With neither `error` nor `answer`, the answer is a stream.
+    is_replay: whether the answer was stored under the request's Idempotency-Key.
+    """
 
     allowance: Allowance | None = None
     error: VoxsiteError | None = None
@@ -50,135 +55,144 @@ class Head:
 
 
 class Relay:
-    """A completion under way. Its pump runs until it has ended, whether or not anybody reads."""
+    """A completion in progress. Its upstream task runs to the end, whether or not the response is read.
+
+    chat_request: None if the admission request has a fault.
+    begin: admits the request.
+    """
 
     def __init__(
         self,
-        order: Order,
-        request: wire.ChatRequest | None,
+        admission_request: AdmissionRequest,
+        chat_request: wire.ChatRequest | None,
         *,
-        begin: Callable[[], Awaitable[Begun]],
+        begin: Callable[[], Awaitable[Admission]],
         request_id: str = "",
     ) -> None:
-        self._order = order
+        self._admission_request = admission_request
+        self._chat_request = chat_request
         self._request_id = request_id
-        self._request = request
         self._begin = begin
         self._started_at = time.monotonic()
         self._head: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
-        self._channel = Channel()
-        self._has_left = False
-        self._patience: asyncio.Timeout | None = None
+        self._buffer = StreamBuffer()
+        self._client_left = False
+        self._deadline: asyncio.Timeout | None = None
         self._first_token_ms: int | None = None
-        self._meter = Meter()
-        self._kept = bytearray() if order.idempotency_key else None
+        self._meter = UsageMeter()
+        # What the client was sent, for a replay.
+        self._recorded = bytearray() if admission_request.idempotency_key else None
         self._upstream = ""
-        # The loop itself holds its tasks weakly.
-        self._pump = asyncio.create_task(self._run())
-        _running.add(self._pump)
-        self._pump.add_done_callback(_running.discard)
+        # The event loop holds only weak references to its tasks.
+        self._task = asyncio.create_task(self._run())
+        _running.add(self._task)
+        self._task.add_done_callback(_running.discard)
 
-    # --- What the response does ---
+    # --- For the HTTP response ---
 
     async def head(self) -> Head:
-        """Return how the answer begins, once that is known."""
+        """Wait until the response can begin, and return how."""
         return await asyncio.shield(self._head)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Give the stream."""
-        return self._channel.pieces()
+        """Yield the stream."""
+        return self._buffer.chunks()
 
     def close(self) -> None:
-        """Do what the end of a response means, whether it was read to its own end or not."""
-        self.leave()
+        """Stop reading: the client has left or has the whole stream. Django calls it at the end of a response.
 
-    def leave(self) -> None:
-        """Say that nobody reads any more. After the end it changes nothing."""
-        self._has_left = True
-        self._channel.discard()
-        # A whole answer states what it used at its end only, so it is waited for; a stream is read on for a while.
-        if self._order.is_stream and self._patience is not None and not self._patience.expired():
+        Idempotent, and without effect after the end of the stream.
+        """
+        self._client_left = True
+        self._buffer.discard()
+        # The usage comes at the end of an answer. A whole answer is waited for; a stream is read for a limited time.
+        if self._admission_request.is_stream and self._deadline is not None and not self._deadline.expired():
             until = asyncio.get_running_loop().time() + settings.APEX_DRAIN_SECONDS
-            self._patience.reschedule(min(until, self._patience.when() or until))
+            self._deadline.reschedule(min(until, self._deadline.when() or until))
 
     async def charged_micros(self) -> int:
-        """Return what was charged, once it has ended."""
-        return await asyncio.shield(self._pump)
+        """Wait for the end of the completion and return the micro-dollars that were charged."""
+        return await asyncio.shield(self._task)
 
-    # --- The pump ---
+    # --- The upstream task ---
 
     async def _run(self) -> int:
         try:
             return await self._relay()
-        except Exception:  # Nobody waits for this task, so its fault would never be seen.
+        except Exception:  # The result of this task is seldom awaited, so the exception would never be seen.
             logger.exception("A relay failed.")
             return 0
         finally:
-            self._order.seat.leave()
-            self._tell(Head(error=InternalError()))
-            self._channel.end()
+            self._admission_request.slot.release()
+            self._set_head(Head(error=InternalError()))
+            self._buffer.end()
 
     async def _relay(self) -> int:
         try:
-            begun = await self._begin()
+            admission = await self._begin()
         except VoxsiteError as error:
-            begun = Begun(error=error)
-        if begun.ticket is None:
-            self._tell_without_ticket(begun)
-            return begun.kept.charged_micros if begun.kept is not None else 0
-        assert self._request is not None, "an order without its request is never admitted"
-        with heartbeat.of(begun.ticket.completion_id):
-            return await _end(await self._outcome(begun.ticket, self._request, begun.allowance))
+            admission = Admission(error=error)
+        completion = admission.completion
+        if completion is None:
+            self._answer_without_completion(admission)
+            return admission.stored_answer.charged_micros if admission.stored_answer is not None else 0
+        assert self._chat_request is not None, "only a request without a fault is admitted"
+        with heartbeat.keeping_alive(completion.completion_id):
+            return await _end(await self._result(completion, self._chat_request, admission.allowance))
 
-    async def _outcome(self, ticket: Ticket, request: wire.ChatRequest, allowance: Allowance | None) -> Outcome:
+    async def _result(
+        self, completion: AdmittedCompletion, request: wire.ChatRequest, allowance: Allowance | None
+    ) -> CompletionResult:
         finish, is_whole = "client_left", False
         try:
-            if not self._has_left:
-                async with asyncio.timeout(settings.APEX_TOTAL_SECONDS) as self._patience:
-                    await self._exchange(ticket, request, allowance)
+            if not self._client_left:
+                async with asyncio.timeout(settings.APEX_TOTAL_SECONDS) as self._deadline:
+                    await self._exchange(completion, request, allowance)
                     is_whole = True
         except VoxsiteError as error:
-            # Before the first chunk: nothing was produced.
+            # Raised before the first chunk: nothing was produced.
             finish = error.type
-            self._tell(Head(error=error, allowance=allowance))
-        except upstream.Failed as failed:
+            self._set_head(Head(error=error, allowance=allowance))
+        except upstream.UpstreamAttemptFailed as failed:
             finish = failed.error.type
-            self._give_error()
+            self._send_error()
         except TimeoutError:
-            if not self._has_left:
+            if not self._client_left:
                 finish = UpstreamSilent.default_type
-                self._tell(Head(error=UpstreamSilent(), allowance=allowance))
-                self._give_error()
+                self._set_head(Head(error=UpstreamSilent(), allowance=allowance))
+                self._send_error()
         except asyncio.CancelledError:
-            # The process is told to end: this is its last act, and the loop waits for it.
+            # Shutdown: the loop waits for this task, which still has to settle.
             finish = "process_stopped"
         except Exception:
-            # A fault of ours. What came was produced, and the hold must not wait for the sweeper, who would release it.
-            logger.exception("The completion %s failed.", ticket.completion_id)
+            # A bug on our side. The output so far is charged. Without an end here, the sweeper would release the hold.
+            logger.exception("The completion %s failed.", completion.completion_id)
             finish = InternalError.default_type
-            self._tell(Head(error=InternalError(), allowance=allowance))
-            self._give_error()
+            self._set_head(Head(error=InternalError(), allowance=allowance))
+            self._send_error()
         finally:
-            self._patience = None
-            # Before the client can know of the end: whoever has as many callers as places is never refused.
-            self._order.seat.leave()
-            # What follows takes time for the ledger, none of which the client need wait for.
-            self._channel.end()
+            self._deadline = None
+            # Released before the client sees the end, so that a client with as many callers as slots is never refused.
+            self._admission_request.slot.release()
+            # Ended before settlement, so that the client does not wait for the ledger.
+            self._buffer.end()
         latency_ms = self._elapsed_ms()
-        return Outcome(
-            ticket=ticket,
-            measure=await self._measure(request, ticket=ticket) if self._meter.is_begun else None,
+        return CompletionResult(
+            completion=completion,
+            billed=await self._billed_usage(request, completion=completion) if self._meter.is_begun else None,
             finish=(self._meter.finish or "stop") if is_whole else finish,
             upstream=self._upstream,
             first_token_ms=self._first_token_ms,
             latency_ms=latency_ms,
-            kept=self._to_keep() if is_whole else None,
+            stored_answer=self._answer_to_store() if is_whole else None,
         )
 
-    async def _exchange(self, ticket: Ticket, request: wire.ChatRequest, allowance: Allowance | None) -> None:
+    async def _exchange(
+        self, completion: AdmittedCompletion, request: wire.ChatRequest, allowance: Allowance | None
+    ) -> None:
         answer = await upstream.ask(
-            lambda name: request.upstream_body(model=name, completion_tokens=ticket.completion_tokens),
-            model=ticket.model.upstream_name,
+            lambda name: request.upstream_body(model=name, completion_tokens=completion.completion_tokens),
+            model=completion.model.upstream_name,
             is_stream=request.is_stream,
         )
         try:
@@ -187,112 +201,121 @@ class Relay:
             if not request.is_stream:
                 self._meter.feed(answer.chunk)
                 whole = wire.without_costs(answer.raw, answer.chunk)
-                if self._kept is not None:
-                    self._kept += whole
-                self._tell(Head(answer=whole, allowance=allowance))
+                if self._recorded is not None:
+                    self._recorded += whole
+                self._set_head(Head(answer=whole, allowance=allowance))
                 return
-            self._pass_on(answer.raw, answer.chunk, request)
-            self._tell(Head(allowance=allowance))
+            self._forward(answer.raw, answer.chunk, request)
+            self._set_head(Head(allowance=allowance))
             async for event in answer.events():
                 if isinstance(event, sse.Comment):
-                    self._give(event.line + b"\n\n")
+                    self._send(event.line + b"\n\n")
                 else:
-                    self._pass_on(event.payload, upstream.read_chunk(event.payload), request)
-                if not self._has_left and not await self._channel.room(seconds=settings.APEX_CLIENT_STALL_SECONDS):
-                    self.leave()
+                    self._forward(event.payload, upstream.read_chunk(event.payload), request)
+                if not self._client_left and not await self._buffer.wait_for_space(
+                    seconds=settings.APEX_CLIENT_STALL_SECONDS
+                ):
+                    self.close()
             if request.wants_usage and self._meter.stated is None:
-                await self._state_usage(answer.chunk, request, ticket=ticket)
-            self._give(sse.show(sse.DONE))
+                await self._send_counted_usage(answer.chunk, request, completion=completion)
+            self._send(sse.format_event(sse.DONE))
         finally:
             answer.close()
 
-    def _pass_on(self, payload: bytes, chunk: dict[str, Any], request: wire.ChatRequest) -> None:
+    def _forward(self, payload: bytes, chunk: dict[str, Any], request: wire.ChatRequest) -> None:
+        """Measure a chunk and send it to the client, without the usage that the client did not ask for."""
         self._meter.feed(chunk)
         if "usage" in chunk and not request.wants_usage:
             stripped = wire.without_usage(chunk)
             if stripped is None:
                 return
             payload = stripped
-        self._give(sse.show(wire.without_costs(payload, chunk) if request.wants_usage else payload))
+        self._send(sse.format_event(wire.without_costs(payload, chunk) if request.wants_usage else payload))
 
-    async def _state_usage(self, chunk: dict[str, Any], request: wire.ChatRequest, *, ticket: Ticket) -> None:
-        """Give the usage that was asked for and never came, as we count it."""
-        usage = (await self._measure(request, ticket=ticket)).usage
-        self._meter.counted = usage
-        self._give(sse.show(wire.usage_chunk(chunk, usage)))
+    async def _send_counted_usage(
+        self, chunk: dict[str, Any], request: wire.ChatRequest, *, completion: AdmittedCompletion
+    ) -> None:
+        """Count the usage and send it: the client asked for it, and the upstream did not state it."""
+        usage = (await self._billed_usage(request, completion=completion)).usage
+        self._meter.sent = usage
+        self._send(sse.format_event(wire.usage_chunk(chunk, usage)))
 
-    async def _measure(self, request: wire.ChatRequest, *, ticket: Ticket) -> Measure:
-        most = Ceiling(
-            prompt_tokens=self._order.most_prompt_tokens,
-            completion_tokens=ticket.completion_tokens * request.choice_count,
+    async def _billed_usage(self, request: wire.ChatRequest, *, completion: AdmittedCompletion) -> BilledUsage:
+        ceiling = Ceiling(
+            prompt_tokens=self._admission_request.max_prompt_tokens,
+            completion_tokens=completion.completion_tokens * request.choice_count,
         )
 
-        def measure() -> Measure:
-            return self._meter.measure(
-                prompt=lambda: usage_meter.count_prompt_tokens(request.body, count=tokenizer.count),
-                count=tokenizer.count,
-                most=most,
+        def measure() -> BilledUsage:
+            return self._meter.billed_usage(
+                count_prompt=lambda: usage_meter.count_prompt_tokens(request.body, count_tokens=tokenizer.count_tokens),
+                count_tokens=tokenizer.count_tokens,
+                ceiling=ceiling,
             )
 
-        if not self._meter.must_count:
+        if not self._meter.needs_counting:
             return measure()
         counted = asyncio.get_running_loop().run_in_executor(None, measure)
         while True:
             try:
                 return await asyncio.shield(counted)
             except asyncio.CancelledError:
-                # Told to end, or out of patience. What was produced is charged all the same, and the loop waits for it.
+                # Shutdown or the deadline. The output is charged all the same, and the loop waits for this task.
                 if counted.cancelled():
                     raise
 
-    def _tell(self, head: Head) -> None:
+    def _set_head(self, head: Head) -> None:
+        """Let the response begin. Only the first call has an effect."""
         if not self._head.done():
             self._head.set_result(head)
 
-    def _tell_without_ticket(self, begun: Begun) -> None:
-        """Tell a refusal, or the answer that was kept under the same Idempotency-Key."""
-        if begun.kept is None:
-            self._tell(Head(error=begun.error or InternalError(), allowance=begun.allowance))
-        elif begun.kept.is_stream:
-            self._channel.give(begun.kept.text.encode())
-            self._tell(Head(allowance=begun.allowance, is_replay=True))
+    def _answer_without_completion(self, admission: Admission) -> None:
+        """Send the refusal, or the answer that is stored under the same Idempotency-Key."""
+        stored = admission.stored_answer
+        if stored is None:
+            self._set_head(Head(error=admission.error or InternalError(), allowance=admission.allowance))
+        elif stored.is_stream:
+            self._buffer.put(stored.text.encode())
+            self._set_head(Head(allowance=admission.allowance, is_replay=True))
         else:
-            self._tell(Head(answer=begun.kept.text.encode(), allowance=begun.allowance, is_replay=True))
+            self._set_head(Head(answer=stored.text.encode(), allowance=admission.allowance, is_replay=True))
 
-    def _give(self, piece: bytes) -> None:
-        if self._kept is not None and len(self._kept) <= LARGEST_KEPT_BYTES:
-            self._kept += piece
-        if not self._has_left:
-            self._channel.give(piece)
+    def _send(self, raw: bytes) -> None:
+        if self._recorded is not None and len(self._recorded) <= MAX_STORED_BYTES:
+            self._recorded += raw
+        if not self._client_left:
+            self._buffer.put(raw)
 
-    def _give_error(self) -> None:
-        """Say in a stream that has begun that it ends too early."""
-        if self._order.is_stream:
-            self._give(sse.show(json.dumps(wire.show_error(StreamBroke(), request_id=self._request_id)).encode()))
+    def _send_error(self) -> None:
+        """Tell the client of a stream that it ends too early."""
+        if self._admission_request.is_stream:
+            error = wire.show_error(StreamBroke(), request_id=self._request_id)
+            self._send(sse.format_event(json.dumps(error).encode()))
 
-    def _to_keep(self) -> Kept | None:
-        if self._kept is None:
+    def _answer_to_store(self) -> StoredAnswer | None:
+        if self._recorded is None:
             return None
-        is_small = len(self._kept) <= LARGEST_KEPT_BYTES
-        # A comment can be anything, and a database takes no null characters.
-        text = self._kept.decode("utf-8", "replace").replace("\0", "") if is_small else ""
-        return Kept(text=text, is_stream=self._order.is_stream)
+        is_small = len(self._recorded) <= MAX_STORED_BYTES
+        # A comment can contain any bytes, and a database accepts no null characters.
+        text = self._recorded.decode("utf-8", "replace").replace("\0", "") if is_small else ""
+        return StoredAnswer(text=text, is_stream=self._admission_request.is_stream)
 
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self._started_at) * 1000)
 
 
-async def _end(outcome: Outcome) -> int:
-    """Charge or release, however long the database is away."""
+async def _end(result: CompletionResult) -> int:
+    """Charge or release; while the database fails, try again. Returns the micro-dollars that were charged."""
+    completion = result.completion
     for attempt in range(END_ATTEMPTS):
         try:
-            return await _ends.do(outcome, group=outcome.ticket.organization.pk)
+            return await _ends.submit(result, group=completion.organization.pk)
         except asyncio.CancelledError:
-            # The process is told to end, and the loop waits for this. To end it twice changes nothing.
+            # Shutdown: the loop waits for this task. Settling is idempotent.
             continue
-        except Exception:  # Whatever it is, the next try may go well, and giving up costs money.
-            logger.exception("The completion %s could not be ended.", outcome.ticket.completion_id)
+        except Exception:  # The next attempt may succeed, and giving up costs money.
+            logger.exception("The completion %s could not be ended.", completion.completion_id)
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(END_RETRY_SECONDS * 2**attempt)
-    logger.error("The completion %s is left to the sweeper, which releases it.", outcome.ticket.completion_id)
+    logger.error("The completion %s is left to the sweeper, which releases it.", completion.completion_id)
     return 0

@@ -1,4 +1,4 @@
-"""The chat endpoint in the OpenAPI document: its views are no DRF views, so it is written down here."""
+"""The OpenAPI description of the chat endpoint. Written by hand, because its views are not DRF views."""
 
 from typing import Any
 
@@ -108,7 +108,7 @@ def _errors(*statuses: int) -> dict[str, Any]:
     }
 
 
-# By address below the prefix and method.
+# By path below /v1/apex/, then by HTTP method.
 OPERATIONS: dict[str, dict[str, Any]] = {
     "chat/completions": {
         "post": {

@@ -1,6 +1,6 @@
-"""The doors to the chat endpoint: for programs, who come with a key, and for the site itself.
+"""The chat service: `relay` for programs with an API key; `relay_for`, `complete` and others for the site itself.
 
-Behind each is a `Relay`, which goes on whether or not anybody waits for it.
+Each completion is a `Relay`, which runs to its end even if no one waits for it.
 """
 
 import asyncio
@@ -14,83 +14,100 @@ from accounts.errors import VoxsiteError
 from accounts.gate.limits import Allowance
 from accounts.models import ApiKey, Organization
 from apex import catalogue, completions, upstream, usage_meter, wire
-from apex.batcher import Desk
+from apex.batcher import Batcher
 from apex.relay import Relay
-from apex.types import Begun, Order
+from apex.types import Admission, AdmissionRequest
 
-# Larger requests are read in a thread: every stream of this process would wait for one of megabytes.
-LARGEST_READ_AT_ONCE = 64 * 1024
+# Larger requests are parsed in a thread: parsing megabytes on the event loop would stop every stream of the process.
+MAX_PARSED_ON_LOOP_BYTES = 64 * 1024
 
-_begins: Desk[Order, Begun] = Desk(completions.begin)
-_looks: Desk[str, Begun] = Desk(completions.look)
+_admissions: Batcher[AdmissionRequest, Admission] = Batcher(completions.begin)
+_rate_checks: Batcher[str, Admission] = Batcher(completions.check_rate_limit)
 
 
 @dataclass(frozen=True, slots=True)
-class Completed:
-    """A completion that has ended. answer: OpenAI's object. charged_micros: what it cost."""
+class CompletedChat:
+    """A completion that has ended.
+
+    answer: OpenAI's completion object.
+    charged_micros: the price in micro-dollars.
+    """
 
     answer: dict[str, Any]
     charged_micros: int
 
     @property
     def usage(self) -> usage_meter.Usage | None:
-        """The tokens that it took, None if the upstream did not state them."""
+        """The tokens that were used; None if the upstream did not state them."""
         return usage_meter.read_usage(self.answer.get("usage"))
 
     @property
     def text(self) -> str:
-        """What the model said, without what neither a page nor a database can hold: NUL, and half surrogate pairs."""
-        said = str(self.answer["choices"][0].get("message", {}).get("content") or "")
-        return said.replace("\0", "").encode("utf-8", "replace").decode()
+        """The text of the answer, without what no page and no database accepts: null characters, lone surrogates."""
+        content = str(self.answer["choices"][0].get("message", {}).get("content") or "")
+        return content.replace("\0", "").encode("utf-8", "replace").decode()
 
     @property
     def is_cut(self) -> bool:
-        """Whether the model had more to say than the tokens that it was given."""
+        """Whether the answer ends because it reached the limit of its tokens."""
         return bool(self.answer["choices"][0].get("finish_reason") == "length")
 
 
 async def relay(
     raw: bytes, *, key: str, request_id: str, idempotency_key: str = "", fault: VoxsiteError | None = None
 ) -> Relay:
-    """Begin to relay a program's request, as it came, for the key that it carries.
+    """Start to relay the request of a program.
 
-    fault: what is wrong with it already; told once it is known who asks.
+    raw: the body as it was received.
+    key: the API key as it was received.
+    fault: an error that was found before the body was parsed. Only an authenticated caller is told.
     """
+    chat_request: wire.ChatRequest | None
     if fault is not None:
-        order, request = Order(key=key, fault=fault), None
-    elif len(raw) > LARGEST_READ_AT_ONCE:
-        order, request = await asyncio.to_thread(_read, raw, key=key, idempotency_key=idempotency_key)
+        admission_request, chat_request = AdmissionRequest(key=key, fault=fault), None
+    elif len(raw) > MAX_PARSED_ON_LOOP_BYTES:
+        admission_request, chat_request = await asyncio.to_thread(_read, raw, key=key, idempotency_key=idempotency_key)
     else:
-        order, request = _read(raw, key=key, idempotency_key=idempotency_key)
-    return Relay(order, request, begin=lambda: _begins.do(order, group=key), request_id=request_id)
+        admission_request, chat_request = _read(raw, key=key, idempotency_key=idempotency_key)
+    return Relay(
+        admission_request,
+        chat_request,
+        begin=lambda: _admissions.submit(admission_request, group=key),
+        request_id=request_id,
+    )
 
 
 def is_configured() -> bool:
-    """Tell whether there is an upstream that can be asked."""
+    """Return whether at least one upstream is configured."""
     return bool(settings.APEX_UPSTREAMS)
 
 
 def relay_for(
     organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None = None, idempotency_key: str = ""
 ) -> Relay:
-    """Begin to relay a request of the site itself in an organization's name, past the rate limits.
+    """Start to relay a request that the site itself makes for an organization, without rate limits.
 
-    body: OpenAI's request; `model` may be left out for the first of the catalogue. api_key: whose monthly limit counts.
-    idempotency_key: the same one brings the same answer for a day, and no second charge.
+    body: OpenAI's request. Without `model`, the first model of the catalogue is used.
+    api_key: the key whose monthly limit counts.
+    idempotency_key: for a day, a request with the same key gets the same answer and no second charge.
     """
-    order, request = _read(_raw(body), key="", idempotency_key=idempotency_key)
-    begins: Desk[Order, Begun] = Desk(
-        lambda orders: [completions.begin_for(organization, order=each, api_key=api_key) for each in orders]
+    admission_request, chat_request = _read(_raw(body), key="", idempotency_key=idempotency_key)
+    admissions: Batcher[AdmissionRequest, Admission] = Batcher(
+        lambda requests: [completions.begin_for(organization, request=each, api_key=api_key) for each in requests]
     )
-    return Relay(order, request, begin=lambda: begins.do(order, group=organization.pk))
+    return Relay(
+        admission_request,
+        chat_request,
+        begin=lambda: admissions.submit(admission_request, group=organization.pk),
+    )
 
 
 async def complete(
     organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None = None, idempotency_key: str = ""
-) -> Completed:
-    """Return the answer to one request of the site itself, after it was charged.
+) -> CompletedChat:
+    """Return the answer to a request that the site itself makes, after it was charged.
 
-    idempotency_key: the same one brings the same answer for a day, and no second charge.
+    idempotency_key: for a day, a request with the same key gets the same answer and no second charge.
     Raises accounts.errors: PaymentRequired, BadRequest, NotConfigured, UpstreamFailed, RateLimited; Conflict while the
     first request with the key still runs.
     """
@@ -100,64 +117,73 @@ async def complete(
     if head.error is not None:
         raise head.error
     assert head.answer is not None, "it asked for no stream"
-    return Completed(answer=json.loads(head.answer), charged_micros=charged_micros)
+    return CompletedChat(answer=json.loads(head.answer), charged_micros=charged_micros)
 
 
 def complete_and_wait(
     organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None = None, idempotency_key: str = ""
-) -> Completed:
-    """Do what `complete` does from synchronous code. Give the database connection back before (it may take minutes)."""
+) -> CompletedChat:
+    """Do what `complete` does, from synchronous code.
 
-    async def on_a_loop_of_its_own() -> Completed:
+    It may take minutes: release the database connection before you call it.
+    """
+
+    async def complete_and_disconnect() -> CompletedChat:
         try:
             return await complete(organization, body=body, api_key=api_key, idempotency_key=idempotency_key)
         finally:
             await upstream.close()
 
-    # Not async_to_sync: below a synchronous view it takes the server's own loop, where the last line would cut every
-    # stream of the process, and it would end the work with a client that leaves.
-    return asyncio.run(on_a_loop_of_its_own())
+    # Not async_to_sync. Below a synchronous view it uses the server's event loop: `upstream.close` would break every
+    # stream of the process, and a client that disconnects would cancel the work.
+    return asyncio.run(complete_and_disconnect())
 
 
-async def look(*, key: str) -> Allowance:
-    """Return what is left of the rate limit to whoever only looks. Raises what `begin` would before it takes money."""
-    begun = await _looks.do(key, group=key)
-    if begun.error is not None:
-        raise begun.error
-    assert begun.allowance is not None, "whoever is known has one"
-    return begun.allowance
+async def check_rate_limit(*, key: str) -> Allowance:
+    """Charge the rate limit for a GET request and return what is left.
+
+    Raises the errors of authentication, and RateLimited.
+    """
+    check = await _rate_checks.submit(key, group=key)
+    if check.error is not None:
+        raise check.error
+    assert check.allowance is not None, "without an error there is an allowance"
+    return check.allowance
 
 
-def most_micros(body: dict[str, Any]) -> int:
-    """Return what a request can cost at most by our estimate of its prompt. Raises BadRequest."""
-    order, _ = _read(_raw(body), key="")
-    if order.fault is not None:
-        raise order.fault
-    assert order.model is not None, "an order without a fault has a model"
-    return order.model.rates.price_micros(
-        prompt_tokens=order.prompt_tokens, completion_tokens=order.completion_tokens * order.choice_count
+def max_price_micros(body: dict[str, Any]) -> int:
+    """Return the most that a request can cost, with an estimate of its prompt's tokens. Raises BadRequest."""
+    request, _ = _read(_raw(body), key="")
+    if request.fault is not None:
+        raise request.fault
+    assert request.model is not None, "a request without a fault has a model"
+    return request.model.rates.price_micros(
+        prompt_tokens=request.prompt_tokens, completion_tokens=request.completion_tokens * request.choice_count
     )
 
 
-def _read(raw: bytes, *, key: str, idempotency_key: str = "") -> tuple[Order, wire.ChatRequest | None]:
-    """Return the order; a fault of the request becomes part of it, to be told once it is known who asks."""
+def _read(raw: bytes, *, key: str, idempotency_key: str = "") -> tuple[AdmissionRequest, wire.ChatRequest | None]:
+    """Parse a request.
+
+    An error in the request becomes the fault of the admission request, because only authenticated callers are told.
+    """
     limits = {name: model.max_completion_tokens for name, model in catalogue.models().items()}
     try:
-        request = wire.read_request(raw, most_completion_tokens=limits)
+        chat_request = wire.read_request(raw, max_completion_tokens=limits)
     except VoxsiteError as error:
-        return Order(key=key, fault=error), None
-    order = Order(
+        return AdmissionRequest(key=key, fault=error), None
+    admission_request = AdmissionRequest(
         key=key,
-        model=catalogue.find(request.model),
-        prompt_tokens=usage_meter.held_prompt_tokens(request.body),
-        most_prompt_tokens=usage_meter.most_prompt_tokens(request.body, body_bytes=len(raw)),
-        completion_tokens=request.completion_tokens,
-        choice_count=request.choice_count,
-        is_stream=request.is_stream,
+        model=catalogue.find(chat_request.model),
+        prompt_tokens=usage_meter.estimate_prompt_tokens(chat_request.body),
+        max_prompt_tokens=usage_meter.max_prompt_tokens(chat_request.body, body_bytes=len(raw)),
+        completion_tokens=chat_request.completion_tokens,
+        choice_count=chat_request.choice_count,
+        is_stream=chat_request.is_stream,
         idempotency_key=idempotency_key,
         fingerprint=completions.fingerprint(raw) if idempotency_key else "",
     )
-    return order, request
+    return admission_request, chat_request
 
 
 def _raw(body: dict[str, Any]) -> bytes:

@@ -1,77 +1,73 @@
-"""Server-sent events, read piece by piece. Pure.
+"""Server-sent events, parsed from bytes as they arrive. Pure.
 
-WHATWG HTML, "Server-sent events", 9.2.6 (read 2026-11-20). Of its fields only `data` means something to a chat stream;
-a lone carriage return as the end of a line is not read, because nobody sends it and it would cost a look at every byte.
+Source: WHATWG HTML, "Server-sent events", 9.2.6 (read 2026-11-20). A chat stream uses only the field `data`; other
+fields are skipped. A lone carriage return does not end a line here, although the standard allows it: no server sends
+one, and the check would slow down every byte.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# One event or one line. A chunk of a chat stream has some hundred bytes; whoever sends a megabyte is not one.
-LARGEST_EVENT_BYTES = 1024 * 1024
+# The limit for one event and for one line. A chunk of a chat stream has some hundred bytes.
+MAX_EVENT_BYTES = 1024 * 1024
 DONE = b"[DONE]"
 
 
 class BrokenStream(Exception):
-    """What arrives is not a stream of events that we would pass on."""
+    """The received bytes are not a stream of events that we would pass on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """One event: its data lines, joined."""
+    """One event: its data lines, joined by newlines."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A line that begins with a colon; servers send them to keep a connection open."""
+    """A line that begins with a colon. Servers send comments to keep a connection open."""
 
     line: bytes
 
 
 class EventReader:
-    """Gives the events of a stream as soon as they are whole."""
+    """Parses a stream into events."""
 
-    def __init__(self, *, largest_event_bytes: int = LARGEST_EVENT_BYTES) -> None:
-        self._largest_event_bytes = largest_event_bytes
-        # Grows in place: an event of a megabyte in pieces of a few bytes would be copied as often as pieces come.
+    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
+        # A bytearray grows in place. Bytes would be copied for each received piece of a large event.
         self._rest = bytearray()
         self._data: list[bytes] = []
         self._data_bytes = 0
 
     def feed(self, received: bytes) -> Iterator[Data | Comment]:
-        """Give what has become whole with these bytes. Raises BrokenStream for an event that is too large."""
+        """Yield the events and comments that these bytes complete. Raises BrokenStream for an event over the limit."""
         self._rest += received
         ended: list[bytes] = []
         if b"\n" in received:
             *ended, rest = bytes(self._rest).split(b"\n")
             self._rest = bytearray(rest)
         for line in (each.removesuffix(b"\r") for each in ended):
-            self._must_be_small(len(line))
+            self._check_size(len(line))
             if not line:
                 if self._data:
                     yield Data(b"\n".join(self._data))
                     self._data, self._data_bytes = [], 0
             elif line.startswith(b":"):
-                # Readers take a lone carriage return for the end of a line, and what follows it for a field.
+                # A client's parser ends the line at a lone carriage return and would read the rest as a field.
                 yield Comment(line.replace(b"\r", b" "))
             elif line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
                 self._data_bytes += len(line)
-                self._must_be_small(self._data_bytes)
-        self._must_be_small(len(self._rest))
+                self._check_size(self._data_bytes)
+        self._check_size(len(self._rest))
 
-    @property
-    def has_part_of_an_event(self) -> bool:
-        """Whether the stream, if it ended now, would end inside an event."""
-        return bool(self._data or self._rest.strip())
-
-    def _must_be_small(self, size: int) -> None:
-        if size > self._largest_event_bytes:
+    def _check_size(self, size: int) -> None:
+        if size > self._max_event_bytes:
             raise BrokenStream("An event of the stream is too large.")
 
 
-def show(payload: bytes) -> bytes:
-    """Return one event of JSON as it is sent, on one line: there the end of a line is only a blank."""
+def format_event(payload: bytes) -> bytes:
+    """Return one event with a JSON payload on one line. In JSON, line ends are white space, so blanks replace them."""
     return b"data: " + payload.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n\n"

@@ -1,59 +1,61 @@
-"""What a pump gives and a response takes: pieces of a stream, few enough that a slow reader slows the pump."""
+"""Bounded byte buffer between the upstream task and the HTTP response; a slow client applies back-pressure. Pure."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
-# What may wait for a reader.
-LARGEST_BACKLOG_BYTES = 256 * 1024
+MAX_BUFFERED_BYTES = 256 * 1024
 
 
-class Channel:
-    """One stream between two tasks of one event loop."""
+class StreamBuffer:
+    """The buffer of one stream. Producer and consumer are two tasks of one event loop.
 
-    def __init__(self, *, largest_backlog_bytes: int = LARGEST_BACKLOG_BYTES) -> None:
-        self._largest_backlog_bytes = largest_backlog_bytes
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
+    max_bytes: with more bytes than this in the buffer, `wait_for_space` waits.
+    """
+
+    def __init__(self, *, max_bytes: int = MAX_BUFFERED_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._chunks: list[bytes] = []
+        self._size_bytes = 0
         self._is_ended = False
-        self._given = asyncio.Event()
-        self._taken = asyncio.Event()
+        self._was_filled = asyncio.Event()
+        self._was_emptied = asyncio.Event()
 
-    def give(self, piece: bytes) -> None:
-        """Add a piece; `room` says when to go on."""
-        self._waiting.append(piece)
-        self._waiting_bytes += len(piece)
-        self._given.set()
+    def put(self, chunk: bytes) -> None:
+        """Add a chunk, even to a full buffer. The producer calls `wait_for_space` between chunks."""
+        self._chunks.append(chunk)
+        self._size_bytes += len(chunk)
+        self._was_filled.set()
 
     def end(self) -> None:
-        """Say that no more comes."""
+        """Mark the end of the stream: `chunks` ends when the buffer is empty."""
         self._is_ended = True
-        self._given.set()
+        self._was_filled.set()
 
     def discard(self) -> None:
-        """Drop what waits: nobody will take it."""
-        self._waiting, self._waiting_bytes = [], 0
-        self._taken.set()
+        """Empty the buffer."""
+        self._chunks, self._size_bytes = [], 0
+        self._was_emptied.set()
 
-    async def room(self, *, seconds: float) -> bool:
-        """Return when more may be given: False if the reader took nothing for so long."""
-        while self._waiting_bytes > self._largest_backlog_bytes:
-            self._taken.clear()
+    async def wait_for_space(self, *, seconds: float) -> bool:
+        """Wait until the buffer has space. Returns False if the consumer took nothing for that many seconds."""
+        while self._size_bytes > self._max_bytes:
+            self._was_emptied.clear()
             try:
                 async with asyncio.timeout(seconds):
-                    await self._taken.wait()
+                    await self._was_emptied.wait()
             except TimeoutError:
                 return False
         return True
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Give what comes, as soon as it comes."""
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the content as it arrives. Chunks that are in the buffer together are yielded as one."""
         while True:
-            if self._waiting:
-                piece = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
+            if self._chunks:
+                chunk = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
                 self.discard()
-                yield piece
+                yield chunk
             elif self._is_ended:
                 return
             else:
-                self._given.clear()
-                await self._given.wait()
+                self._was_filled.clear()
+                await self._was_filled.wait()

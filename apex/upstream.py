@@ -1,7 +1,7 @@
-"""Asks upstreams: several in order, patient within limits, trying again only before the first chunk.
+"""Sends chat requests to the operator's upstreams. They are tried in order, until one gives a first chunk.
 
-aiohttp with one pool of connections per event loop. What comes out is a first valid chunk or an error of ours; nothing
-of an upstream's credentials, headers or refusals of them does.
+A request is never retried after its first chunk. Callers get a valid first chunk or an error from `apex.errors`, never
+an upstream's credentials, headers or complaints about them. Uses aiohttp, with one connection pool per event loop.
 """
 
 import asyncio
@@ -19,63 +19,77 @@ from django.conf import settings
 
 from accounts.errors import VoxsiteError
 from apex import sse
-from apex.circuit_breaker import Breaker
+from apex.circuit_breaker import CircuitBreaker
 from apex.errors import NoUpstream, UpstreamBroken, UpstreamBusy, UpstreamRefused, UpstreamSilent
 
 logger = logging.getLogger(__name__)
 
-LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
-LARGEST_ERROR_BYTES = 64 * 1024
-# A fault that may pass is tried once more after this long, or after what Retry-After says if that is not too long.
-RETRY_SECONDS = 0.2
-LONGEST_RETRY_SECONDS = 3.0
-LONGEST_RETRY_AFTER = 60
-# So long the end of a stream that is done is waited for: who has read it to its end can use its connection again.
-AFTER_DONE_SECONDS = 0.5
-# The request itself is at fault, which no other upstream will see otherwise.
-REFUSALS = (400, 413, 422)
-SECRETS = re.compile(r"\b(sk|key|pk|rk)[-_][\w-]{6,}|https?://\S+|Bearer\s+\S+", re.IGNORECASE)
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+MAX_ERROR_BYTES = 64 * 1024
+# The delay before the second attempt, unless Retry-After says more. A Retry-After above the maximum prevents it.
+RETRY_DELAY_SECONDS = 0.2
+MAX_RETRY_DELAY_SECONDS = 3.0
+# The most that a client is told in Retry-After.
+MAX_RETRY_AFTER_SECONDS = 60
+# Wait this long for EOF after [DONE]; a fully read response returns its connection to the pool.
+EOF_WAIT_SECONDS = 0.5
+# Statuses that blame the request. Another upstream would refuse it too.
+REFUSAL_STATUSES = (400, 413, 422)
+# What an upstream's error message may not pass on to a customer: API keys and addresses.
+SECRET_PATTERN = re.compile(r"\b(sk|key|pk|rk)[-_][\w-]{6,}|https?://\S+|Bearer\s+\S+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """One OpenAI-compatible server of the operator's choice."""
+    """One OpenAI-compatible server of the operator's choice.
+
+    model_names: this server's names for models, where they differ from the catalogue's upstream names.
+    """
 
     name: str
     base_url: str
     api_key: str = field(repr=False)
     model_names: Mapping[str, str]
-    breaker: Breaker
+    breaker: CircuitBreaker
 
     @property
     def url(self) -> str:
         return f"{self.base_url}/chat/completions"
 
-    def name_of(self, model: str) -> str:
+    def model_name(self, model: str) -> str:
         return self.model_names.get(model, model)
 
 
-class Failed(Exception):
-    """One try with one upstream did not give a chunk. error: what the client is told if none other does.
+class UpstreamAttemptFailed(Exception):
+    """One attempt at one upstream failed.
 
-    is_of_request: the request can have brought it about, so it says nothing of the upstream's health.
+    error: what the client is told if no other attempt succeeds.
+    reason: for the log.
+    retry_delay_seconds: the delay before the second attempt.
+    may_be_request_fault: the request may have caused the failure, so the circuit breaker does not count it.
     """
 
     def __init__(
-        self, error: VoxsiteError, *, why: str, retry_after: float = RETRY_SECONDS, is_of_request: bool = False
+        self,
+        error: VoxsiteError,
+        *,
+        reason: str,
+        retry_delay_seconds: float = RETRY_DELAY_SECONDS,
+        may_be_request_fault: bool = False,
     ) -> None:
         self.error = error
-        self.is_of_request = is_of_request
-        self.why = why
-        self.retry_after = retry_after
-        super().__init__(why)
+        self.reason = reason
+        self.retry_delay_seconds = retry_delay_seconds
+        self.may_be_request_fault = may_be_request_fault
+        super().__init__(reason)
 
 
 @dataclass(slots=True)
 class Answer:
-    """What an upstream began to give, or gave.
+    """The answer of an upstream: the beginning of a stream, or a whole answer.
 
-    chunk: its first chunk, or all of an answer that is no stream. raw: the same as it came.
+    chunk: the first chunk of the stream, or the whole answer.
+    raw: the bytes of `chunk` as they were received.
     """
 
     upstream: str
@@ -85,64 +99,67 @@ class Answer:
     _response: aiohttp.ClientResponse | None = None
 
     async def events(self) -> AsyncIterator[sse.Data | sse.Comment]:
-        """Give what follows the first chunk. Raises Failed when it ends before it is done."""
+        """Yield what follows the first chunk. Raises UpstreamAttemptFailed if the stream ends before [DONE]."""
         if self._events is not None:
             async for event in self._events:
                 yield event
 
     def close(self) -> None:
-        """End the exchange, whatever is still to come."""
+        """Close the connection if the stream has not ended."""
         if self._response is not None:
             self._response.close()
 
 
 def upstreams() -> tuple[Upstream, ...]:
-    """Return all upstreams in order. Their breakers live as long as the process."""
-    return _made(json.dumps(settings.APEX_UPSTREAMS))
+    """Return all upstreams in order. Their circuit breakers live as long as the process."""
+    return _build_upstreams(json.dumps(settings.APEX_UPSTREAMS))
 
 
 @lru_cache(maxsize=8)
-def _made(entries: str) -> tuple[Upstream, ...]:
-    return tuple(Upstream(**entry, breaker=Breaker()) for entry in json.loads(entries))
+def _build_upstreams(entries: str) -> tuple[Upstream, ...]:
+    return tuple(Upstream(**entry, breaker=CircuitBreaker()) for entry in json.loads(entries))
 
 
 async def ask(body_for: Callable[[str], dict[str, Any]], *, model: str, is_stream: bool) -> Answer:
     """Return the first chunk or the whole answer of the first upstream that gives one.
 
-    body_for: makes the request from the model's name at the upstream.
+    Each upstream gets at most two attempts: all are tried in order, and after a delay all are tried once more.
+
+    body_for: builds the request body from the upstream's name of the model.
     Raises NoUpstream, UpstreamRefused, UpstreamBusy, UpstreamSilent, UpstreamBroken.
     """
-    every = upstreams()
-    if not every:
+    candidates = upstreams()
+    if not candidates:
         raise NoUpstream
     clock = asyncio.get_running_loop().time
-    failure: Failed | None = None
+    failure: UpstreamAttemptFailed | None = None
     failing: set[str] = set()
-    for is_second_round in (False, True):
-        if is_second_round:
-            # A time-out is not tried again: the upstream may have done the work, and the client has waited enough.
+    for attempt in (1, 2):
+        if attempt == 2:
+            # No second attempt after a time-out: the upstream may have done the work, and the client has waited enough.
             if failure is None or isinstance(failure.error, UpstreamSilent):
                 break
-            if failure.retry_after > LONGEST_RETRY_SECONDS:
+            if failure.retry_delay_seconds > MAX_RETRY_DELAY_SECONDS:
                 break
-            await asyncio.sleep(failure.retry_after)
-        for upstream in every:
+            await asyncio.sleep(failure.retry_delay_seconds)
+        for upstream in candidates:
             if not upstream.breaker.admits(now=clock()):
                 continue
             try:
-                answer = await _ask_one(upstream, body_for(upstream.name_of(model)), is_stream=is_stream)
+                answer = await _ask_one(upstream, body_for(upstream.model_name(model)), is_stream=is_stream)
             except UpstreamRefused:
-                upstream.breaker.succeeded()  # it works; a breaker that stayed open would keep everybody out
+                upstream.breaker.record_success()  # it works, and its half-open breaker must not stay open
                 raise
-            except Failed as failed:
-                # Once per request: breakers serve all customers, and one of them must not open them by trying.
-                if not failed.is_of_request and upstream.name not in failing:
+            except UpstreamAttemptFailed as failed:
+                # One failure per request, because all customers share a breaker: the attempts of one request must not
+                # open it.
+                if not failed.may_be_request_fault and upstream.name not in failing:
                     failing.add(upstream.name)
-                    upstream.breaker.failed(now=clock())
-                logger.warning("%s failed: %s", upstream.name, failed.why)
+                    upstream.breaker.record_failure(now=clock())
+                logger.warning("%s failed: %s", upstream.name, failed.reason)
                 failure = failed
             else:
-                upstream.breaker.succeeded()
+                upstream.breaker.record_success()
                 return answer
     raise failure.error if failure is not None else UpstreamBroken()
 
@@ -161,23 +178,23 @@ async def _ask_one(upstream: Upstream, body: dict[str, Any], *, is_stream: bool)
                     **({"Authorization": f"Bearer {upstream.api_key}"} if upstream.api_key else {}),
                 },
                 allow_redirects=False,
-                timeout=_time_out(settings.APEX_CONNECT_SECONDS),
+                timeout=_timeout(settings.APEX_CONNECT_SECONDS),
             )
             if response.status != 200:
-                await _fail(upstream, response)
-            answer = await (_first_chunk if is_stream else _whole)(upstream, response)
+                await _raise_for_status(upstream, response)
+            answer = await (_read_first_chunk if is_stream else _read_whole)(upstream, response)
     except BaseException as error:
         if response is not None:
             response.close()
         if isinstance(error, TimeoutError):
-            raise Failed(UpstreamSilent(), why="it did not answer in time") from error
+            raise UpstreamAttemptFailed(UpstreamSilent(), reason="it did not answer in time") from error
         if isinstance(error, aiohttp.ClientError | OSError | sse.BrokenStream):
-            raise Failed(UpstreamBroken(), why=f"{type(error).__name__}: {error}"[:200]) from error
+            raise UpstreamAttemptFailed(UpstreamBroken(), reason=f"{type(error).__name__}: {error}"[:200]) from error
         raise
     return answer
 
 
-async def _first_chunk(upstream: Upstream, response: aiohttp.ClientResponse) -> Answer:
+async def _read_first_chunk(upstream: Upstream, response: aiohttp.ClientResponse) -> Answer:
     events = _events(response)
     async for event in events:
         if isinstance(event, sse.Comment):
@@ -189,108 +206,112 @@ async def _first_chunk(upstream: Upstream, response: aiohttp.ClientResponse) -> 
             _events=events,
             _response=response,
         )
-    raise Failed(UpstreamBroken(), why="the stream ended before its first chunk")
+    raise UpstreamAttemptFailed(UpstreamBroken(), reason="the stream ended before its first chunk")
 
 
-async def _whole(upstream: Upstream, response: aiohttp.ClientResponse) -> Answer:
-    raw = await _read(response, most=LARGEST_ANSWER_BYTES)
-    if len(raw) > LARGEST_ANSWER_BYTES:
-        raise Failed(UpstreamBroken(), why="the answer is too large")
+async def _read_whole(upstream: Upstream, response: aiohttp.ClientResponse) -> Answer:
+    raw = await _read_body(response, max_bytes=MAX_ANSWER_BYTES)
+    if len(raw) > MAX_ANSWER_BYTES:
+        raise UpstreamAttemptFailed(UpstreamBroken(), reason="the answer is too large")
     chunk = read_chunk(raw)
     response.release()
     if not chunk.get("choices"):
-        raise Failed(UpstreamBroken(), why="the answer has no choices")
+        raise UpstreamAttemptFailed(UpstreamBroken(), reason="the answer has no choices")
     return Answer(upstream=upstream.name, raw=raw, chunk=chunk)
 
 
 def read_chunk(payload: bytes) -> dict[str, Any]:
-    """Return a chunk or an answer as it is read. Raises Failed for anything else, an error in its place included."""
+    """Return a chunk or a whole answer. Raises UpstreamAttemptFailed for anything else, such as an error object."""
     try:
         chunk: dict[str, Any] = json.loads(payload)
     except (ValueError, RecursionError) as error:
-        raise Failed(UpstreamBroken(), why="it sent something that is not JSON") from error
+        raise UpstreamAttemptFailed(UpstreamBroken(), reason="it sent something that is not JSON") from error
     is_chunk = isinstance(chunk, dict) and not chunk.get("error")
-    # Some leave the empty list of choices out beside the usage at the end.
+    # Some upstreams omit the empty list of choices in the last chunk, which states the usage.
     if not is_chunk or not isinstance(chunk.get("choices", [] if "usage" in chunk else None), list):
-        raise Failed(UpstreamBroken(), why="it sent an error, or no choices, where a chunk belongs")
+        raise UpstreamAttemptFailed(UpstreamBroken(), reason="it sent an error, or no choices, where a chunk belongs")
     return chunk
 
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[sse.Data | sse.Comment]:
-    """Give the events up to the end of the stream. Raises Failed when it ends or stops before it is done."""
+    """Yield the events before [DONE]. Raises UpstreamAttemptFailed if the stream ends or pauses too long before it."""
     reader = sse.EventReader()
     clock = asyncio.get_running_loop().time
-    done_until: float | None = None
+    # Set at [DONE].
+    eof_deadline: float | None = None
     try:
-        while received := await _next(response, until=done_until or clock() + settings.APEX_IDLE_SECONDS):
-            for event in reader.feed(received) if done_until is None else ():
+        while received := await _receive(response, until=eof_deadline or clock() + settings.APEX_IDLE_SECONDS):
+            for event in reader.feed(received) if eof_deadline is None else ():
                 if isinstance(event, sse.Data) and event.payload.strip() == sse.DONE:
-                    done_until = clock() + AFTER_DONE_SECONDS
+                    eof_deadline = clock() + EOF_WAIT_SECONDS
                     break
                 yield event
     except TimeoutError as error:
-        if done_until is None:
-            raise Failed(UpstreamSilent(), why="the stream stopped") from error
+        if eof_deadline is None:
+            raise UpstreamAttemptFailed(UpstreamSilent(), reason="the stream stopped") from error
     except (aiohttp.ClientError, OSError, sse.BrokenStream) as error:
-        if done_until is None:
-            raise Failed(UpstreamBroken(), why=f"the stream broke: {type(error).__name__}") from error
-    if done_until is None:
-        raise Failed(UpstreamBroken(), why="the stream ended without its end mark")
+        if eof_deadline is None:
+            reason = f"the stream broke: {type(error).__name__}"
+            raise UpstreamAttemptFailed(UpstreamBroken(), reason=reason) from error
+    if eof_deadline is None:
+        raise UpstreamAttemptFailed(UpstreamBroken(), reason="the stream ended without its end mark")
 
 
-async def _next(response: aiohttp.ClientResponse, *, until: float) -> bytes:
+async def _receive(response: aiohttp.ClientResponse, *, until: float) -> bytes:
     async with asyncio.timeout_at(until):
         return await response.content.readany()
 
 
-async def _read(response: aiohttp.ClientResponse, *, most: int) -> bytes:
-    """Return the body, or as much of it as shows that it is larger than `most`."""
+async def _read_body(response: aiohttp.ClientResponse, *, max_bytes: int) -> bytes:
+    """Return the body. Of a body over the limit, return only the beginning, which is longer than `max_bytes`."""
     parts, size = [], 0
-    while size <= most and (part := await response.content.readany()):
+    while size <= max_bytes and (part := await response.content.readany()):
         parts.append(part)
         size += len(part)
     return b"".join(parts)
 
 
-async def _fail(upstream: Upstream, response: aiohttp.ClientResponse) -> None:
-    """Raise what an answer other than 200 means."""
-    if response.status in REFUSALS:
-        raise UpstreamRefused(_said(await _read(response, most=LARGEST_ERROR_BYTES), upstream=upstream))
-    why = f"it answered {response.status}"
+async def _raise_for_status(upstream: Upstream, response: aiohttp.ClientResponse) -> None:
+    """Raise UpstreamRefused or UpstreamAttemptFailed for an answer with a status other than 200."""
+    if response.status in REFUSAL_STATUSES:
+        raise UpstreamRefused(_error_message(await _read_body(response, max_bytes=MAX_ERROR_BYTES), upstream=upstream))
+    reason = f"it answered {response.status}"
     if response.status in {429, 503} and (retry_after := _retry_after(response)) is not None:
-        error = UpstreamBusy(retry_after=max(1, min(LONGEST_RETRY_AFTER, round(retry_after))))
-        raise Failed(error, why=why, retry_after=retry_after)
+        error = UpstreamBusy(retry_after=max(1, min(MAX_RETRY_AFTER_SECONDS, round(retry_after))))
+        raise UpstreamAttemptFailed(error, reason=reason, retry_delay_seconds=retry_after)
     if response.status == 429:
-        raise Failed(UpstreamBusy(retry_after=1), why=why)
+        raise UpstreamAttemptFailed(UpstreamBusy(retry_after=1), reason=reason)
     if response.status in {401, 402, 403, 404}:
         logger.error(
             "%s answered %s: its key, credit, address or model names are wrong.", upstream.name, response.status
         )
-        raise Failed(
+        raise UpstreamAttemptFailed(
             UpstreamBroken(),
-            why=why,
-            retry_after=LONGEST_RETRY_SECONDS + 1,
-            # A router answers so to what its moderation dislikes.
-            is_of_request=response.status == 403,
+            reason=reason,
+            # Too long for a second attempt, which would fail as well.
+            retry_delay_seconds=MAX_RETRY_DELAY_SECONDS + 1,
+            # Some routers answer 403 when their moderation rejects the content of a request.
+            may_be_request_fault=response.status == 403,
         )
-    raise Failed(UpstreamBroken(), why=why)
+    raise UpstreamAttemptFailed(UpstreamBroken(), reason=reason)
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Return the seconds in the header Retry-After, None if it is missing, a date or no number."""
     value = response.headers.get("Retry-After", "")
     return float(value) if re.fullmatch(r"\d{1,6}(\.\d{1,6})?", value) else None
 
 
-def _said(raw: bytes, *, upstream: Upstream) -> str:
-    """Return an upstream's own sentence about a faulty request, without what could be a secret; else nothing."""
+def _error_message(raw: bytes, *, upstream: Upstream) -> str:
+    """Return the upstream's message about a wrong request, with secrets removed; "" if there is none."""
     try:
         error = json.loads(raw)["error"]
-        sentence = error["message"] if isinstance(error, dict) else error
+        message = error["message"] if isinstance(error, dict) else error
     except (ValueError, RecursionError, KeyError, TypeError):
         return ""
-    if not isinstance(sentence, str) or (upstream.api_key and upstream.api_key in sentence):
+    if not isinstance(message, str) or (upstream.api_key and upstream.api_key in message):
         return ""
-    return SECRETS.sub("[removed]", "".join(each for each in sentence if each.isprintable()))[:500]
+    return SECRET_PATTERN.sub("[removed]", "".join(each for each in message if each.isprintable()))[:500]
 
 
 _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
@@ -300,13 +321,14 @@ def _session() -> aiohttp.ClientSession:
     loop = asyncio.get_running_loop()
     session = _sessions.get(loop)
     if session is None or session.closed:
-        # No limit of its own: rate limits and money bound what is open, and a queue here would look like slowness.
+        # No connection limit here: rate limits, concurrency slots and money bound the number of open requests. A queue
+        # for connections would look like a slow upstream.
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=60)
         session = _sessions[loop] = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "voxsite"},
-            # A compressed stream would be held back until its compressor is full.
+            # A compressor delays the chunks of a stream until its buffer is full.
             skip_auto_headers=("Accept-Encoding",),
             trust_env=False,
         )
@@ -314,13 +336,14 @@ def _session() -> aiohttp.ClientSession:
 
 
 async def close() -> None:
-    """Close this loop's connections."""
+    """Close the connections of the running event loop."""
     session = _sessions.pop(asyncio.get_running_loop(), None)
     if session is not None:
         await session.close()
 
 
 @lru_cache
-def _time_out(connect_seconds: int) -> aiohttp.ClientTimeout:
-    # The rest is timed by us: aiohttp's total would end a long stream, its read time-out knows one length only.
+def _timeout(connect_seconds: int) -> aiohttp.ClientTimeout:
+    # This module times everything else. aiohttp's total would end a long stream, and its read time-out has one value
+    # for all phases.
     return aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect_seconds, sock_read=None)

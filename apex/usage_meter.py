@@ -1,7 +1,7 @@
-"""What a completion used and what that costs. Pure: no Django, no clock, no network; the tokenizer is passed in.
+"""Measures the tokens of a completion and computes its price. Pure: no Django, no clock, no network, no tokenizer.
 
-Usage that the upstream states is what is charged. An explicit zero is a statement; a missing or impossible one is none,
-and then the tokens are counted.
+The usage that the upstream states is what is charged, also when it states zero. If the usage is missing or impossible,
+the tokens are counted with the tokenizer that the caller passes in.
 """
 
 import json
@@ -11,19 +11,20 @@ from enum import Enum
 from typing import Any
 
 TOKENS_PER_PRICE = 1_000_000
-# For holding money before anything is counted. English has 4 to 5 bytes a token, Chinese 3 to 4, code 2.5 to 3.5
-# (measured with the vocabulary of DeepSeek V3): with 3 a hold is mostly a little large. What it lacks is added when
-# the completion ends.
-BYTES_PER_HELD_TOKEN = 3
-# What a chat template adds around each message and around all of them, generously.
+# For the estimate by which money is held. English has 4 to 5 bytes per token, Chinese 3 to 4, code 2.5 to 3.5 (measured
+# with the vocabulary of DeepSeek V3). With 3, most holds are a little too large. If one is too small, the end of the
+# completion extends it.
+BYTES_PER_ESTIMATED_TOKEN = 3
+# A generous estimate of what a chat template adds to each message, and to the prompt as a whole.
 TOKENS_PER_MESSAGE = 8
 TOKENS_PER_PROMPT = 16
-# A picture or a sound inside the request is no text, and its bytes say nothing about its tokens.
+# For a picture or a sound inside the request. Its bytes say nothing about its tokens.
 TOKENS_PER_ATTACHMENT = 1_500
-# What a model is given to read besides the messages, as JSON.
+# Fields that a model reads, as JSON, besides the messages.
 SCHEMA_FIELDS = ("tools", "functions", "response_format")
-# Parts of a message that are no text, and the fields in which they carry or name what they are. Never by how a text
-# begins: whoever wrote "data:" before a book would have it read for the price of a picture.
+# The types of message parts that are attachments, and the fields of such a part that hold its data or its address.
+# The type of the part decides, never the beginning of a text: a client could write "data:" before the text of a book
+# and pay the price of a picture.
 ATTACHMENT_PARTS = (
     "image_url",
     "input_image",
@@ -38,12 +39,13 @@ ATTACHMENT_PARTS = (
 )
 ATTACHMENT_FIELDS = ("url", "data", "image_url", "audio_url", "video_url", "file_data", "file_url", "file_id")
 
-Count = Callable[[str], int]
+# A tokenizer: returns the number of tokens of a text.
+CountTokens = Callable[[str], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Micro-dollars per million tokens."""
+    """Prices in micro-dollars per million tokens."""
 
     prompt_micros: int
     completion_micros: int
@@ -54,7 +56,7 @@ class Rates:
         return (2 * exact + TOKENS_PER_PRICE) // (2 * TOKENS_PER_PRICE)
 
     def completion_tokens_for(self, micros: int, *, prompt_tokens: int) -> int:
-        """Return how many tokens of completion such an amount pays for, after the prompt; 0 when it pays for none."""
+        """Return how many completion tokens the amount pays for after the price of the prompt; 0 if for none."""
         if self.completion_micros == 0:
             return TOKENS_PER_PRICE
         left = micros * TOKENS_PER_PRICE - prompt_tokens * self.prompt_micros
@@ -63,24 +65,24 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one completion."""
+    """The tokens of one completion."""
 
     prompt_tokens: int
     completion_tokens: int
 
 
 class Source(Enum):
-    """Where the tokens of a measure come from."""
+    """Where the token numbers of a BilledUsage come from. The values are stored in the database."""
 
     UPSTREAM = "upstream"
-    # The upstream stated more than it can have used; the possible is charged.
-    CUT = "cut"
+    # The upstream stated more than the request can have used, so the ceiling is charged.
+    CAPPED = "cut"
     COUNTED = "counted"
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """What is charged, and why so much."""
+class BilledUsage:
+    """The usage that is charged, and its source."""
 
     usage: Usage
     source: Source
@@ -88,10 +90,10 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """The most that a request can use, whatever an upstream says.
+    """The most tokens that a request can use, whatever an upstream states.
 
-    prompt_tokens: a token is at least one byte of the request, and templates add a little. completion_tokens: what was
-    asked for.
+    prompt_tokens: a token is at least one byte of the request, and templates add a little.
+    completion_tokens: the limit that was sent to the upstream, for all choices together.
     """
 
     prompt_tokens: int
@@ -99,7 +101,7 @@ class Ceiling:
 
 
 def read_usage(value: object) -> Usage | None:
-    """Return what an upstream's `usage` states, None when it is missing or nonsense. Zeros are a statement."""
+    """Return the usage that an upstream states, None if it is missing or not a pair of whole numbers. Zero is valid."""
     if not isinstance(value, Mapping):
         return None
     numbers = [value.get("prompt_tokens"), value.get("completion_tokens")]
@@ -108,67 +110,74 @@ def read_usage(value: object) -> Usage | None:
     return Usage(*numbers)  # type: ignore[arg-type]
 
 
-def held_prompt_tokens(body: Mapping[str, Any]) -> int:
-    """Return the tokens of a prompt for the hold, from its bytes alone."""
+def estimate_prompt_tokens(body: Mapping[str, Any]) -> int:
+    """Return an estimate of the prompt's tokens from its bytes, for the hold."""
     text_bytes = attachments = 0
     for text, is_attachment in _texts(body.get("messages")):
         if is_attachment:
             attachments += 1
         else:
             text_bytes += len(text.encode("utf-8", "replace"))
-    # Whatever other field there is, some server lets its model read it.
+    # Every other field counts too, because some server may show it to its model.
     others = {name: value for name, value in body.items() if name not in ("messages", "model")}
     if others:
         text_bytes += len(_as_json(others).encode("utf-8", "replace"))
     return (
-        -(-text_bytes // BYTES_PER_HELD_TOKEN)
+        -(-text_bytes // BYTES_PER_ESTIMATED_TOKEN)
         + TOKENS_PER_ATTACHMENT * attachments
         + TOKENS_PER_MESSAGE * _message_count(body)
         + TOKENS_PER_PROMPT
     )
 
 
-def most_prompt_tokens(body: Mapping[str, Any], *, body_bytes: int) -> int:
-    """Return the most that the prompt of this request can come to.
+def max_prompt_tokens(body: Mapping[str, Any], *, body_bytes: int) -> int:
+    """Return the most tokens that the prompt of this request can have.
 
-    body_bytes: of the request as it came, brackets and all: the schema of a tool can be made of nothing else.
+    body_bytes: the size of the request as it was received, with its brackets: the schema of a tool can consist of
+        brackets only.
     """
     attachments = sum(is_attachment for _, is_attachment in _texts(body.get("messages")))
-    # What is only named by its address can be large.
+    # An attachment that the request names by its address can be large.
     return body_bytes + 20 * TOKENS_PER_ATTACHMENT * attachments + 64 * _message_count(body) + 512
 
 
-def count_prompt_tokens(body: Mapping[str, Any], *, count: Count) -> int:
+def count_prompt_tokens(body: Mapping[str, Any], *, count_tokens: CountTokens) -> int:
     """Return the tokens of a prompt by the tokenizer.
 
-    All of its texts, where the name of a role stands for the token by which a template marks it: a token or two per
-    message away from the truth. Tools are counted as they are sent; templates wrap them in some tens of tokens more.
+    Counts all texts of the messages. The name of a role stands for the token by which a template marks the role; this
+    is wrong by a token or two per message. Tools are counted as they are sent, and templates add some tens of tokens.
     """
     messages = sum(
-        TOKENS_PER_ATTACHMENT if is_attachment else count(text) for text, is_attachment in _texts(body.get("messages"))
+        TOKENS_PER_ATTACHMENT if is_attachment else count_tokens(text)
+        for text, is_attachment in _texts(body.get("messages"))
     )
-    return messages + sum(count(_as_json(body[name])) for name in SCHEMA_FIELDS if body.get(name))
+    return messages + sum(count_tokens(_as_json(body[name])) for name in SCHEMA_FIELDS if body.get(name))
 
 
 @dataclass(slots=True)
-class Meter:
-    """Follows a completion as it comes."""
+class UsageMeter:
+    """Follows one completion chunk by chunk.
+
+    stated: the last usage that the upstream stated.
+    sent: the counted usage that was sent to the client. It is charged, and not counted again.
+    finish: the last finish reason of the model, "" before.
+    is_begun: whether the upstream has produced anything.
+    is_stale: whether the model wrote text after `stated`, so that `stated` is too low unless it is stated again.
+    """
 
     stated: Usage | None = None
-    # What was told to the client is what is charged, without counting again.
-    counted: Usage | None = None
+    sent: Usage | None = None
     finish: str = ""
     is_begun: bool = False
-    # Something was produced after usage was stated, so that says too little unless it is stated again.
     is_stale: bool = False
-    # UTF-8: a list of the pieces would take five times the memory.
+    # UTF-8: a list of the texts would take five times the memory.
     _produced: bytearray = field(default_factory=bytearray)
 
     def feed(self, chunk: Mapping[str, Any]) -> None:
-        """Take in one chunk of a stream, or a whole answer."""
+        """Read one chunk of a stream, or a whole answer."""
         usage = read_usage(chunk.get("usage"))
         if usage is not None:
-            # Some state it again and again as it grows: the last word counts.
+            # Some upstreams state the usage again and again as it grows: the last statement counts.
             self.stated, self.is_stale = usage, False
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else ():
@@ -176,7 +185,7 @@ class Meter:
                 continue
             self.is_begun = True
             reason = choice.get("finish_reason")
-            # A database takes neither a null character nor half a surrogate pair, and the end must be written.
+            # The reason is stored, and a database accepts neither a null character nor a lone surrogate.
             if isinstance(reason, str) and reason.isprintable():
                 self.finish = reason
             for text in _produced_texts(choice.get("delta") or choice.get("message")):
@@ -184,34 +193,36 @@ class Meter:
                 self.is_stale |= bool(text) and usage is None
 
     @property
-    def must_count(self) -> bool:
-        """Whether `measure` needs the tokenizer."""
+    def needs_counting(self) -> bool:
+        """Whether `billed_usage` needs the tokenizer."""
         return self.stated is None or self.is_stale
 
-    def measure(self, *, prompt: Callable[[], int], count: Count, most: Ceiling) -> Measure:
-        """Return what is charged.
+    def billed_usage(
+        self, *, count_prompt: Callable[[], int], count_tokens: CountTokens, ceiling: Ceiling
+    ) -> BilledUsage:
+        """Return the usage that is charged.
 
-        prompt: gives the tokens of the prompt, asked only when they must be counted, as counting takes time.
+        count_prompt: returns the tokens of the prompt. It takes time, so it is called only if they must be counted.
         """
-        if self.stated is None and self.counted is not None:
-            return Measure(self.counted, Source.COUNTED)
-        if self.must_count:
-            completion_tokens = min(count(self._produced.decode("utf-8", "replace")), most.completion_tokens)
+        if self.stated is None and self.sent is not None:
+            return BilledUsage(self.sent, Source.COUNTED)
+        if self.needs_counting:
+            completion_tokens = min(count_tokens(self._produced.decode("utf-8", "replace")), ceiling.completion_tokens)
             if self.stated is None:
-                return Measure(Usage(min(prompt(), most.prompt_tokens), completion_tokens), Source.COUNTED)
+                return BilledUsage(Usage(min(count_prompt(), ceiling.prompt_tokens), completion_tokens), Source.COUNTED)
             if completion_tokens > self.stated.completion_tokens:
-                prompt_tokens = self.stated.prompt_tokens or prompt()
-                return Measure(Usage(min(prompt_tokens, most.prompt_tokens), completion_tokens), Source.COUNTED)
+                prompt_tokens = self.stated.prompt_tokens or count_prompt()
+                return BilledUsage(Usage(min(prompt_tokens, ceiling.prompt_tokens), completion_tokens), Source.COUNTED)
         assert self.stated is not None, "else it was counted"
         possible = Usage(
-            min(self.stated.prompt_tokens, most.prompt_tokens),
-            min(self.stated.completion_tokens, most.completion_tokens),
+            min(self.stated.prompt_tokens, ceiling.prompt_tokens),
+            min(self.stated.completion_tokens, ceiling.completion_tokens),
         )
-        return Measure(possible, Source.UPSTREAM if possible == self.stated else Source.CUT)
+        return BilledUsage(possible, Source.UPSTREAM if possible == self.stated else Source.CAPPED)
 
 
 def _produced_texts(message: object) -> Iterator[str]:
-    """Give every text that a model wrote: content, refusal, reasoning under either name, names and arguments."""
+    """Yield every text that a model wrote: content, refusal, reasoning (two names), names and arguments of calls."""
     if not isinstance(message, Mapping):
         return
     for name in ("content", "refusal", "reasoning_content", "reasoning"):
@@ -234,8 +245,9 @@ def _as_json(value: object) -> str:
 
 
 def _texts(messages: object) -> Iterator[tuple[str, bool]]:
-    """Give all texts inside messages, and whether each stands for an attachment. No names of fields, no numbers: of
-    those a model sees nothing.
+    """Yield all texts inside messages as pairs of (text, is it the data or the address of an attachment).
+
+    Field names and numbers are skipped; they do not reach the model.
     """
     waiting: list[tuple[object, str, bool]] = [(messages, "", False)]
     while waiting:

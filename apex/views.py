@@ -1,4 +1,4 @@
-"""The addresses of the chat endpoint: plain async Django, past DRF, whose steps cost more than the relay itself."""
+"""The HTTP views of the chat endpoint. Plain async Django: the steps of DRF take longer than the relay itself."""
 
 import functools
 import json
@@ -30,14 +30,17 @@ from apex import catalogue, service, wire
 logger = logging.getLogger(__name__)
 
 View = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
-# What Django calls a view; its types know no asynchronous ones.
-Shown = Callable[..., Any]
+# A view as Django's types declare it; they have no asynchronous views.
+DjangoView = Callable[..., Any]
 
 
-def face(*methods: str) -> Callable[[View], Shown]:
-    """Make a view the place where an exception becomes a response in OpenAI's envelope."""
+def endpoint(*methods: str) -> Callable[[View], DjangoView]:
+    """Decorate a view: check the method, turn exceptions into error bodies of OpenAI's shape, set the common headers.
 
-    def decorate(view: View) -> Shown:
+    methods: the allowed HTTP methods; none means that all are allowed.
+    """
+
+    def decorate(view: View) -> DjangoView:
         @csrf_exempt
         @functools.wraps(view)
         async def answer(request: HttpRequest) -> HttpResponseBase:
@@ -65,9 +68,9 @@ def face(*methods: str) -> Callable[[View], Shown]:
     return decorate
 
 
-@face("POST")
+@endpoint("POST")
 async def chat_completions(request: HttpRequest) -> HttpResponseBase:
-    """Answer a chat request, whole or as a stream."""
+    """Answer a chat request, as one JSON body or as a stream."""
     raw, fault = _body(request)
     relay = await service.relay(
         raw,
@@ -79,8 +82,8 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
     try:
         head = await relay.head()
     except BaseException:
-        # The client left while it waited: nobody will read.
-        relay.leave()
+        # The client disconnected before the response began.
+        relay.close()
         raise
     response: HttpResponseBase
     if head.error is not None:
@@ -89,29 +92,29 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
         response = HttpResponse(head.answer, content_type="application/json")
     else:
         response = StreamingHttpResponse(relay, content_type="text/event-stream; charset=utf-8")
-        # Proxies such as nginx would gather the pieces.
+        # Without this header, proxies such as nginx would buffer the stream.
         response.headers["X-Accel-Buffering"] = "no"
     if head.is_replay:
         response.headers["Idempotency-Replayed"] = "true"
-    # What the wider limit leaves is not what a client that was refused must know.
+    # An error for a rate limit carries the headers of the limit that refused the request.
     if head.allowance is not None and not isinstance(head.error, RateLimited):
         _show_allowance(response, head.allowance)
     return response
 
 
-@face("GET")
+@endpoint("GET")
 async def models(request: HttpRequest) -> HttpResponseBase:
-    """List the models that can be asked for."""
-    allowance = await service.look(key=authentication.key_in(request.headers))
+    """List the models."""
+    allowance = await service.check_rate_limit(key=authentication.key_in(request.headers))
     shown = wire.show_models({name: model.max_completion_tokens for name, model in catalogue.models().items()})
     response = HttpResponse(json.dumps(shown), content_type="application/json")
     _show_allowance(response, allowance)
     return response
 
 
-@face()
+@endpoint()
 async def unknown(request: HttpRequest) -> HttpResponseBase:
-    """The catch-all: Django's own 404 would be HTML."""
+    """Answer 404 for every other address. Django's own 404 would be HTML."""
     raise NotFound
 
 
@@ -120,7 +123,7 @@ def request_id(request: HttpRequest) -> str:
 
 
 def show_error(error: VoxsiteError, *, request_id: str) -> HttpResponse:
-    """Return an error's response."""
+    """Return the response for an error."""
     body = json.dumps(wire.show_error(error, request_id=request_id))
     response = HttpResponse(body, status=error.http_status, content_type="application/json")
     if isinstance(error, RateLimited):
@@ -132,7 +135,7 @@ def show_error(error: VoxsiteError, *, request_id: str) -> HttpResponse:
 
 
 def _body(request: HttpRequest) -> tuple[bytes, VoxsiteError | None]:
-    """Return the body, and what is wrong with it before it is read as JSON."""
+    """Return the body and the error that was found without parsing it, if any."""
     content_type: Any = request.content_type
     try:
         raw = request.body
@@ -140,7 +143,7 @@ def _body(request: HttpRequest) -> tuple[bytes, VoxsiteError | None]:
         return b"", TooLarge()
     except UnreadablePostError:
         return b"", BadRequest("The body ended too early.")
-    # Without a type it is taken for what this address reads.
+    # A body without a content type is read as JSON.
     if content_type and content_type != "application/json":
         return raw, UnsupportedMediaType("This address reads application/json.")
     return raw, None

@@ -1,7 +1,7 @@
-"""OpenAI's chat completions as the VoxParse seed has them: read requests, show answers. Pure translation.
+"""The wire format of the chat endpoint: OpenAI's, with the errors and defaults of the VoxParse seed. Pure translation.
 
-OpenAI API reference, chat/create (read 2026-11-20). Fields that are not named here pass through untouched, whatever
-they are, except those of REFUSED and OTHER_NAMES.
+Source: OpenAI API reference, chat/create (read 2026-11-20). Fields that this module does not name are passed on
+unchanged, except those of REFUSED_FIELDS and REFUSED_ALIASES.
 """
 
 import json
@@ -15,21 +15,25 @@ from apex.usage_meter import Usage
 
 DEFAULT_MAX_TOKENS = 4096
 DEFAULT_TEMPERATURE = 0.7
-# OpenAI's newer name for the same limit, and the seed's.
+# Two names of the same limit: OpenAI's newer one, and the one of the seed.
 LIMIT_FIELDS = ("max_completion_tokens", "max_tokens")
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-MOST_CHOICES = 8
-# Reading a body holds up all other streams, and what it holds up by is its objects: four megabytes of empty lists took
-# two seconds. As a text, so many brackets are more than any model reads.
-MOST_BRACKETS = 200_000
-# In the usage of OpenRouter (docs, "Usage Accounting", read 2026-11-20); the first in that of LiteLLM too.
-UPSTREAM_COSTS = frozenset({"cost", "cost_details", "is_byok"})
-# Routers of many models (OpenRouter's API reference, read 2026-11-20) take these to choose another model, provider or
-# tool than the one that is priced here: at its price, the request would buy something dearer. So would those after
-# them that LiteLLM's proxy takes (its documentation of completion(), read 2026-11-20); `extra_body` replaces any field
-# that we set, `additional_drop_params` takes out the limit, `best_of` makes a server write more than `n` says, and
-# `chat_template` is a program of the client's. OpenAI bills what the model rejects of a `prediction` as if written.
-REFUSED = (
+MAX_CHOICES = 8
+# The parser blocks all streams of the process while it builds objects: four megabytes of empty lists took two seconds.
+# A text with this many brackets is longer than any model can read, so the limit affects no real request.
+MAX_BRACKETS = 200_000
+# Fields of `usage` that state what the upstream charges the operator: OpenRouter has all of them (docs, "Usage
+# Accounting", read 2026-11-20), LiteLLM has the first.
+UPSTREAM_COST_FIELDS = frozenset({"cost", "cost_details", "is_byok"})
+# Fields that would buy something else at the price of the chosen model, or get around its limits. Sources: OpenRouter's
+# API reference and LiteLLM's documentation of completion(), both read 2026-11-20.
+#  * Routers of many models take `models` to `audio` as a choice of another model, provider or tool.
+#  * LiteLLM's proxy takes `fallbacks` to `mock_response`. `extra_body` replaces any field that we set, and
+#    `additional_drop_params` removes the limit of tokens.
+#  * `best_of` makes a server generate more choices than `n` says.
+#  * OpenAI bills the rejected tokens of a `prediction` as if they were written.
+#  * `chat_template` is a program, written by the client, that the upstream would run.
+REFUSED_FIELDS = (
     "models",
     "route",
     "provider",
@@ -54,12 +58,13 @@ REFUSED = (
     "prediction",
     "chat_template",
 )
-# What some servers, or providers behind LiteLLM (it passes on what it does not know), call the limit and the number of
-# choices: llama.cpp's `n_predict` goes before `max_tokens`, Ollama says `num_predict`, Hugging Face `max_new_tokens`,
-# `max_length` and `num_return_sequences`, Gemini `max_output_tokens` and `candidate_count`, with capitals or without.
-# Passed on, they would have the model write more than is held for. OpenAI refuses them as well, as it does all names
-# that it does not know; to take them for ours would be guessing, as `max_length` counts the prompt.
-OTHER_NAMES = {
+# Names that some servers use for our limit of tokens and our number of choices, with our name for each. LiteLLM passes
+# fields that it does not know on to its providers. llama.cpp reads `n_predict` before `max_tokens`; Ollama has
+# `num_predict`; Hugging Face has `max_new_tokens`, `max_length` and `num_return_sequences`; Gemini has
+# `max_output_tokens` and `candidate_count`, also in camel case. If they were passed on, the model could write more than
+# the hold pays for. They are not translated, because they differ in meaning: `max_length` counts the prompt too. OpenAI
+# refuses them as well, as it refuses every unknown field.
+REFUSED_ALIASES = {
     "max_new_tokens": "max_tokens",
     "max_output_tokens": "max_tokens",
     "max_tokens_to_sample": "max_tokens",
@@ -80,9 +85,10 @@ OTHER_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A request that can be relayed.
+    """A valid request.
 
-    body: as it came. completion_tokens: the limit that it asks for, for each of its choices.
+    body: the parsed JSON, unchanged.
+    completion_tokens: the requested limit for each choice, at most the limit of the model.
     """
 
     body: dict[str, Any]
@@ -93,8 +99,10 @@ class ChatRequest:
     choice_count: int
 
     def upstream_body(self, *, model: str, completion_tokens: int) -> dict[str, Any]:
-        """Return what an upstream is asked: the same, with its name of the model, the limit that is paid for, the
-        seed's defaults, and usage at the end of a stream.
+        """Return the request for an upstream: the client's request with these changes.
+
+        It has the upstream's name of the model, the seed's default temperature, a limit of at most `completion_tokens`
+        for each choice, and in a stream the option to state usage at the end.
         """
         body = {"temperature": DEFAULT_TEMPERATURE, **self.body, "model": model, "stream": self.is_stream}
         if body["temperature"] is None:
@@ -108,24 +116,24 @@ class ChatRequest:
         return body
 
 
-def read_request(raw: bytes, *, most_completion_tokens: Mapping[str, int]) -> ChatRequest:
-    """Return the request.
+def read_request(raw: bytes, *, max_completion_tokens: Mapping[str, int]) -> ChatRequest:
+    """Parse and validate a request body.
 
-    most_completion_tokens: the limit of every model there is, by name.
-    Raises BadRequest, MissingField or InvalidField for what cannot be relayed.
+    max_completion_tokens: the limit of each model, by name.
+    Raises BadRequest, MissingField or InvalidField.
     """
     body = _read_json(raw)
-    for name in REFUSED:
+    for name in REFUSED_FIELDS:
         if body.get(name) is not None:
             raise InvalidField(name, f"The field '{name}' is not supported here.")
-    for name, ours in OTHER_NAMES.items():
+    for name, ours in REFUSED_ALIASES.items():
         if body.get(name) is not None:
             raise InvalidField(name, f"The field '{name}' is not supported here: use '{ours}'.")
     model = _required(body, "model")
     if not isinstance(model, str):
         raise InvalidField("model", "The field 'model' must be a text.")
-    if model not in most_completion_tokens:
-        raise InvalidField("model", f"There is no model '{model[:64]}'. Models: {', '.join(most_completion_tokens)}.")
+    if model not in max_completion_tokens:
+        raise InvalidField("model", f"There is no model '{model[:64]}'. Models: {', '.join(max_completion_tokens)}.")
     _check_messages(_required(body, "messages"))
     _check_number(body, "temperature", minimum=0, maximum=2)
     _check_number(body, "top_p", minimum=0, maximum=1)
@@ -134,21 +142,21 @@ def read_request(raw: bytes, *, most_completion_tokens: Mapping[str, int]) -> Ch
     if options is not None and not isinstance(options, dict):
         raise InvalidField("stream_options", "The field 'stream_options' must be an object.")
     asked = [_whole(body, name, minimum=1) for name in LIMIT_FIELDS if body.get(name) is not None]
-    choice_count = _whole(body, "n", minimum=1, maximum=MOST_CHOICES) if body.get("n") is not None else 1
+    choice_count = _whole(body, "n", minimum=1, maximum=MAX_CHOICES) if body.get("n") is not None else 1
     return ChatRequest(
         body=body,
         model=model,
         is_stream=is_stream,
         wants_usage=bool(options and options.get("include_usage")),
-        completion_tokens=min(*asked, most_completion_tokens[model])
+        completion_tokens=min(*asked, max_completion_tokens[model])
         if asked
-        else min(DEFAULT_MAX_TOKENS, most_completion_tokens[model]),
+        else min(DEFAULT_MAX_TOKENS, max_completion_tokens[model]),
         choice_count=choice_count,
     )
 
 
 def show_error(error: VoxsiteError, *, request_id: str) -> dict[str, Any]:
-    """Return the body of an error: the seed's message and code, in OpenAI's envelope."""
+    """Return the JSON of an error: OpenAI's object with the seed's message and code."""
     return {
         "error": {
             "message": error.message,
@@ -162,9 +170,9 @@ def show_error(error: VoxsiteError, *, request_id: str) -> dict[str, Any]:
 
 
 def show_models(models: Mapping[str, int]) -> dict[str, Any]:
-    """Return OpenAI's list of models, our limit beside each.
+    """Return OpenAI's list of models, with our limit for each.
 
-    models: the most completion tokens of each, by name.
+    models: the limit of completion tokens of each model, by name.
     """
     return {
         "object": "list",
@@ -182,23 +190,29 @@ def show_models(models: Mapping[str, int]) -> dict[str, Any]:
 
 
 def without_usage(chunk: dict[str, Any]) -> bytes | None:
-    """Return a chunk for a client that did not ask for usage, None when there was nothing else in it."""
+    """Return the chunk as JSON without its usage; None if it has no choices, so that nothing is left to send."""
     if not chunk.get("choices"):
         return None
     return json.dumps({name: value for name, value in chunk.items() if name != "usage"}).encode()
 
 
 def without_costs(payload: bytes, chunk: Mapping[str, Any]) -> bytes:
-    """Return what an upstream gave, without what it charges the operator: not what the customer pays."""
+    """Return the payload without the upstream's price for the operator, which is not what the customer pays.
+
+    payload: the JSON of `chunk` as it was received; returned unchanged if it states no price.
+    """
     usage = chunk.get("usage")
-    if not isinstance(usage, dict) or usage.keys().isdisjoint(UPSTREAM_COSTS):
+    if not isinstance(usage, dict) or usage.keys().isdisjoint(UPSTREAM_COST_FIELDS):
         return payload
-    told = {name: value for name, value in usage.items() if name not in UPSTREAM_COSTS}
-    return json.dumps({**chunk, "usage": told}).encode()
+    shown = {name: value for name, value in usage.items() if name not in UPSTREAM_COST_FIELDS}
+    return json.dumps({**chunk, "usage": shown}).encode()
 
 
 def usage_chunk(chunk: Mapping[str, Any], usage: Usage) -> bytes:
-    """Return the last chunk of a stream whose upstream never stated its usage, from its first chunk."""
+    """Return a last chunk that states the usage, for a stream whose upstream did not state it.
+
+    chunk: the first chunk of the stream; the last one gets its id, creation time and model.
+    """
     named = {name: chunk[name] for name in ("id", "object", "created", "model") if name in chunk}
     return json.dumps({**named, "choices": [], "usage": show_usage(usage)}).encode()
 
@@ -213,7 +227,7 @@ def show_usage(usage: Usage) -> dict[str, int]:
 
 
 def _read_json(raw: bytes) -> dict[str, Any]:
-    if raw.count(b"[") + raw.count(b"{") > MOST_BRACKETS:
+    if raw.count(b"[") + raw.count(b"{") > MAX_BRACKETS:
         raise BadRequest("The body has too many lists and objects.")
     try:
         body = json.loads(raw, parse_constant=_no_constant, parse_float=_finite)
@@ -229,7 +243,8 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _finite(text: str) -> float:
-    # 1e999 would be sent on as Infinity, which is no JSON: the upstream would fail, and rest from all customers.
+    # Python reads 1e999 as infinity and writes it as Infinity, which is not JSON. The upstream would fail, and its open
+    # circuit breaker would affect all customers.
     number = float(text)
     return number if math.isfinite(number) else _no_constant(text)
 
@@ -249,7 +264,7 @@ def _check_messages(messages: Any) -> None:
         if message.get("role") not in ROLES:
             raise InvalidField(f"messages[{number}].role", f"A role is one of: {', '.join(ROLES)}.")
         content = message.get("content")
-        # An assistant that called a tool said nothing.
+        # The message of an assistant that called a tool has no content.
         if not isinstance(content, str | list) and not (content is None and message["role"] == "assistant"):
             raise InvalidField(f"messages[{number}].content", "A content is a text or a list of parts.")
 

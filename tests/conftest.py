@@ -160,7 +160,7 @@ def chat(chat_upstream: ScriptedUpstream, settings: Any) -> ScriptedUpstream:
     address = f"{chat_upstream.address}/first"
     settings.APEX_UPSTREAMS = [{"name": "one", "base_url": address, "api_key": "", "model_names": {}}]
     # Breakers live as long as the process.
-    upstream._made.cache_clear()
+    upstream._build_upstreams.cache_clear()
     chat_upstream.forget()
     return chat_upstream
 

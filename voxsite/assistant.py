@@ -20,7 +20,7 @@ class ApexAssistant:
     def most_micros(self, body: dict[str, Any]) -> int:
         from apex import service
 
-        return service.most_micros(body)
+        return service.max_price_micros(body)
 
     def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
         from apex import service

@@ -79,8 +79,8 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """The answer that an earlier request with this key got."""
+class StoredResponse:
+    """The stored response to an earlier request with the same key."""
 
     status: int
     body: Any
@@ -99,7 +99,7 @@ def claim(
     key: str,
     request_fingerprint: str,
     abandoned_after: timedelta = ABANDONED_AFTER,
-) -> Claim | Kept | Pending:
+) -> Claim | StoredResponse | Pending:
     """Take the key for a request, or return what it brought before: an answer, or work that has none yet.
 
     abandoned_after: the age at which a try without an answer is taken for dead.
@@ -138,7 +138,7 @@ def once(
     first one still runs.
     """
     ours = claim(organization, key=key, request_fingerprint=request_fingerprint)
-    if isinstance(ours, Kept):
+    if isinstance(ours, StoredResponse):
         return ours.status, ours.body, True
     if isinstance(ours, Pending):
         raise _in_use()
@@ -178,7 +178,7 @@ def purge() -> int:
 
 def _earlier(
     organization: Organization, *, key: str, request_fingerprint: str, now: datetime, abandoned_after: timedelta
-) -> Kept | Pending | None:
+) -> StoredResponse | Pending | None:
     """Return what an earlier try brought, or None when it was abandoned and this one took over. Raises Conflict."""
     record = IdempotencyRecord.objects.filter(organization=organization, key=key).first()
     if record is None:
@@ -186,7 +186,7 @@ def _earlier(
     if record.fingerprint != request_fingerprint:
         raise Conflict("This Idempotency-Key was used for another request.", error_type="idempotency_key_reused")
     if record.response_status is not None:
-        return Kept(record.response_status, record.response_body)
+        return StoredResponse(record.response_status, record.response_body)
     if record.reference:
         return Pending(record.reference)
     abandoned = IdempotencyRecord.objects.filter(

@@ -1,16 +1,17 @@
-"""How much the chat endpoint adds, beside calling its upstream directly and through LiteLLM's proxy.
+"""Measures what the chat endpoint adds to a direct call of its upstream, and compares it with LiteLLM's proxy.
 
 Usage: script/benchmark apex [--postgres URL --redis URL] [--litellm PATH] [PART ...]
 
-latency     one request after another: median of what each way adds to the direct call
-throughput  32 at once, with one key, and with 8 keys of 8 organizations
-streams     500 open streams: memory of each, and connections to the database
-first       from the moment a chunk leaves the upstream to its arrival at the client
+latency     one request at a time: the median of what each way adds to the direct call
+throughput  32 concurrent requests, with one key and with 8 keys of 8 organizations
+streams     500 open streams: the memory of each, and the connections to the database
+first       the time from the moment a chunk leaves the upstream to its arrival at the client
 
-The upstream answers at once and costs next to nothing (apex_upstream.py). Here everything is on: keys, limits, money;
-one uvicorn worker behind the application's whole ASGI stack. Without --postgres and --redis it runs on the embedded
-SQLite and Redis, which is no production. LiteLLM's proxy runs with a master key and no database; without --litellm
-(its executable, in an environment of its own) it is left out. Everything shares the cores of one machine.
+The upstream (apex_upstream.py) answers at once and uses almost no CPU. Our endpoint does everything that it does in
+production: keys, limits, money. It runs as one uvicorn worker with the whole ASGI stack. Without --postgres and --redis
+it uses the embedded SQLite and Redis, unlike production. LiteLLM's proxy runs with a master key and without a database.
+--litellm names its executable, in an environment of its own; without it, the proxy is left out. All programs share the
+cores of one machine.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from tests.product import free_port
 
 HERE = Path(__file__).resolve().parent
 LITELLM_KEY = "sk-Benchmark-4f9c2e7a1b"
-# Production as it is, except that no proxy stands before it to end https.
+# The settings of production, but without https, because no proxy stands in front.
 PRODUCTION = {
     "VOXSITE_ENV": "production",
     "SECRET_KEY": secrets.token_urlsafe(48),
@@ -53,7 +54,7 @@ UNLIMITED["APEX_MAX_OPEN"] = "1000000"
 
 @dataclass(frozen=True)
 class Way:
-    """One way to the same upstream."""
+    """One way to the same upstream: directly, through our endpoint or through LiteLLM's proxy."""
 
     name: str
     url: str
@@ -120,7 +121,7 @@ async def many_at_once(way: Way, *, at_once: int, seconds: float, keys: int) -> 
 
 
 async def read_stream(way: Way, *, count: int, pause: float, key: str) -> list[float]:
-    """Return the milliseconds from leaving to arrival of each chunk of a stream."""
+    """Return for each chunk of a stream the milliseconds from the upstream to the client."""
     reader, writer = await connect(way)
     writer.write(way.request(f"stream {count} {pause}", key=key, stream=True))
     head = await reader.readuntil(b"\r\n\r\n")
@@ -143,7 +144,7 @@ def part_latency(ways: list[Way], **_: object) -> Iterator[str]:
     taken: dict[str, list[float]] = {way.name: [] for way in ways}
     for way in ways:
         uvloop.run(one_after_another(way, count=100))
-    # In turns, so that a slow moment of the machine falls on all.
+    # In turns, so that a slow moment of the machine affects all ways.
     for _round in range(8):
         for way in ways:
             taken[way.name] += uvloop.run(one_after_another(way, count=50))
@@ -189,7 +190,7 @@ def part_streams(ways: list[Way], *, postgres: str, **_: object) -> Iterator[str
     process = psutil.Process(way.pid)
 
     async def open_all() -> tuple[float, int]:
-        # Once before, so that what is made once per process is not counted.
+        # A first round, so that memory which the process allocates only once is not counted.
         await asyncio.gather(*(read_stream(way, count=3, pause=0.2, key=way.keys[0]) for _ in range(50)))
         before = process.memory_full_info().uss
         streams = [asyncio.ensure_future(read_stream(way, count=20, pause=1, key=way.keys[0])) for _ in range(500)]
@@ -233,7 +234,7 @@ def connections_of(postgres: str) -> int:
 
 @contextmanager
 def program(command: list[str], *, url: str, log: Path, environment: dict[str, str] | None = None) -> Iterator[int]:
-    """Run a server until it is no longer needed; give its process id once it answers."""
+    """Run a server while the context is open. Yields its process id once it answers."""
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **(environment or {})})
         try:

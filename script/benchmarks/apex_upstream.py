@@ -1,7 +1,7 @@
-"""The upstream of `script/benchmark apex`: answers at once, on a bare asyncio protocol, at next to no cost.
+"""The upstream of `script/benchmark apex`. It answers at once, and uses little CPU: it is a bare asyncio protocol.
 
-Usage: python script/benchmarks/apex_upstream.py PORT. A last message "stream COUNT SECONDS" makes a stream send COUNT
-chunks, one every SECONDS, each naming the moment (CLOCK_MONOTONIC, ns) at which it left.
+Usage: python script/benchmarks/apex_upstream.py PORT. If the last message is "stream COUNT SECONDS", a stream has COUNT
+chunks, one every SECONDS. The text of each chunk is the time at which it was sent (CLOCK_MONOTONIC, ns).
 """
 
 import asyncio
@@ -42,7 +42,7 @@ def chunked(raw: bytes) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One connection: requests one after another."""
+    """One connection, which handles its requests one after another."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport, self.buffer, self.tasks = transport, b"", set()

@@ -1,4 +1,4 @@
-"""A running web process with two scripted upstreams behind it, once for all tests of a file."""
+"""Fixtures: a running web process with a scripted upstream behind it, one for all tests of a file."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,8 +1,8 @@
-"""A real OpenAI-compatible server whose behaviour each request chooses: the first word of its last message.
+"""A real OpenAI-compatible server. The first word of a request's last message chooses its behaviour.
 
-"normal 5" answers five words, "slow 5 0.1" one word every 0.1 s, and so on; see SCENARIOS. It counts what it produced,
-so that a test can compare its own book with ours. Two prefixes are two upstreams: scenarios that begin with "first-"
-apply to /first only, and /second answers normally.
+Examples: "normal 5" answers five words, "slow 5 0.1" sends one word every 0.1 s; SCENARIOS has all. The server counts
+the tokens that it produces, so that a test can compare them with our ledger. The paths /first and /second stand for
+two upstreams. A scenario that begins with "first-" applies to /first only; /second then answers normally.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ SECRET = "sk-upstream-secret-0123456789"
 
 @dataclass
 class Produced:
-    """What one request came to here."""
+    """The tokens that the server produced for one request."""
 
     prompt_tokens: int
     completion_tokens: int = 0
@@ -98,7 +98,7 @@ class Exchange:
         await self.send(b"data: " + json.dumps(chunk).encode() + b"\n\n")
 
     async def word(self, text: str) -> None:
-        # Counted before it is sent: what was on its way was produced.
+        # Counted before it is sent, because a word that is lost on its way was produced too.
         self.record.completion_tokens += 1
         await self.event(self.chunk({"content": text}))
 
@@ -160,7 +160,7 @@ async def slow(exchange: Exchange) -> web.StreamResponse:
 
 
 async def stall(exchange: Exchange) -> web.StreamResponse:
-    """Say a few words and then nothing more."""
+    """Send a few words and then nothing more."""
     await exchange.begin()
     for word in words_of(exchange.number(1, 3)):
         await exchange.word(word)
@@ -219,7 +219,7 @@ async def huge(exchange: Exchange) -> web.StreamResponse:
 
 
 async def flood(exchange: Exchange) -> web.StreamResponse:
-    """Send megabytes in events of 32 KiB: more than systems hold between a server and who does not read."""
+    """Send megabytes in events of 32 KiB: more than the socket buffers hold when the client does not read."""
     await exchange.begin()
     for _ in range(int(exchange.number(1, 20) * 32)):
         exchange.record.completion_tokens += 1
@@ -228,7 +228,7 @@ async def flood(exchange: Exchange) -> web.StreamResponse:
 
 
 async def crlf(exchange: Exchange) -> web.StreamResponse:
-    """Other ends of lines, comments, fields without meaning, an event over two data lines, bytes one by one."""
+    """Send other line ends, comments, unused fields and an event with two data lines, in pieces of seven bytes."""
     await exchange.begin()
     exchange.record.completion_tokens = 2
     first = json.dumps(exchange.chunk({"content": "word0 "})).encode()
@@ -288,13 +288,13 @@ async def tools(exchange: Exchange) -> web.StreamResponse:
 
 
 async def echo(exchange: Exchange) -> web.StreamResponse:
-    """Answer with the request itself, and a field that nobody knows."""
+    """Answer with the request as the text, and with an unknown field."""
     exchange.record.completion_tokens = 1
     return exchange.whole({"content": json.dumps(exchange.body)}, x_unknown={"kept": [1, 2.5, None]})
 
 
 async def linger(exchange: Exchange) -> web.StreamResponse:
-    """Say that it is done and keep the connection open."""
+    """Send [DONE] and keep the connection open."""
     await exchange.begin()
     await exchange.word("word ")
     response = await exchange.finish()
@@ -303,7 +303,7 @@ async def linger(exchange: Exchange) -> web.StreamResponse:
 
 
 async def early_usage(exchange: Exchange) -> web.StreamResponse:
-    """State usage with the first word only, and stall after some more."""
+    """State usage with the first word only, send the other words, then stall."""
     await exchange.begin()
     for number, word in enumerate(words_of(exchange.number(1, 5))):
         exchange.record.completion_tokens += 1
@@ -313,7 +313,7 @@ async def early_usage(exchange: Exchange) -> web.StreamResponse:
 
 
 async def odd(exchange: Exchange) -> web.StreamResponse:
-    """Write what no database takes: bytes that are no text, null characters, half a surrogate pair."""
+    """Send what no database accepts: bytes that are not UTF-8, a null character, a lone surrogate."""
     await exchange.begin()
     await exchange.word("word ")
     await exchange.send(b": caf\xe9 \0\n\n")
@@ -321,7 +321,7 @@ async def odd(exchange: Exchange) -> web.StreamResponse:
 
 
 async def ever_deeper(exchange: Exchange) -> web.StreamResponse:
-    """Nest chunks ever deeper, until one can be read but not written again."""
+    """Send chunks that are nested ever deeper, until one can be parsed but not written as JSON again."""
     await exchange.begin()
     for depth in range(900, 1000):
         exchange.record.completion_tokens += 1
@@ -332,19 +332,19 @@ async def ever_deeper(exchange: Exchange) -> web.StreamResponse:
 
 
 async def summarise(exchange: Exchange) -> web.StreamResponse:
-    """Answer a wish for a summary as a model does that the transcript has talked into something."""
+    """Answer a request for a summary like a model that follows instructions in the transcript."""
     exchange.record.completion_tokens = 20
     return exchange.whole({"content": f"A summary. {HOSTILE}"})
 
 
 async def unstorable(exchange: Exchange) -> web.StreamResponse:
-    """Say what a database refuses, and stop at the limit."""
+    """Answer what no database accepts, and end at the limit of tokens."""
     exchange.record.completion_tokens = 3
     return exchange.whole({"content": "odd\0 \ud83d words"}, finish="length")
 
 
 async def hostile(exchange: Exchange) -> web.StreamResponse:
-    """Say what a page must never take for its own."""
+    """Answer HTML that a page must not render."""
     exchange.record.completion_tokens = 20
     if not exchange.is_stream:
         return exchange.whole({"content": HOSTILE})
@@ -410,7 +410,7 @@ def make_app(server: ScriptedUpstream) -> web.Application:
         try:
             return await SCENARIOS[words[0]](exchange)
         except ConnectionError:
-            # Nobody reads any more, which many tests want.
+            # The client has closed the connection, as many tests intend.
             assert exchange.response is not None
             return exchange.response
 
@@ -426,7 +426,7 @@ def make_app(server: ScriptedUpstream) -> web.Application:
 
 @contextmanager
 def running(*, port: int = 0) -> Iterator[ScriptedUpstream]:
-    """Run the server in a thread of its own."""
+    """Run the server in a thread while the context is open."""
     loop = asyncio.new_event_loop()
     server = ScriptedUpstream(address="", loop=loop)
     is_up = threading.Event()
@@ -443,7 +443,7 @@ def running(*, port: int = 0) -> Iterator[ScriptedUpstream]:
             await stopped.wait()
         finally:
             await runner.cleanup()
-            # Handlers that sleep on for a client that left.
+            # Cancel the handlers that still sleep.
             rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in rest:
                 task.cancel()

@@ -1,4 +1,4 @@
-"""The web process alone, as it runs in production, on a database and a Redis of its own."""
+"""Starts the web process as it runs in production, with a database and a Redis of its own."""
 
 import os
 import subprocess
@@ -52,7 +52,7 @@ def _uuid_parts(text: str) -> list[str]:
 
 @contextmanager
 def running(folder: Path, **switches: str) -> Iterator[Site]:
-    """Start the web process and end it. switches: environment variables."""
+    """Run the web process while the context is open. switches: environment variables."""
     port = free_port()
     redis, redis_url = embedded_redis.start(folder)
     environment = {name: value for name, value in os.environ.items() if name not in SWITCHES} | {

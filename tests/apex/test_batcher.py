@@ -1,4 +1,4 @@
-"""Gathering, without a database: what is done together, what is not, and what one bad item does to the others."""
+"""The batcher without a database: which items form a batch, and what a failing item does to the rest of its batch."""
 
 import asyncio
 import gc
@@ -7,24 +7,24 @@ import time
 
 import pytest
 
-from apex.batcher import LARGEST_GATHERING, Desk
+from apex.batcher import MAX_BATCH_SIZE, Batcher
 
 
 class Work:
-    """Remembers what was done together."""
+    """A handler that records its batches. It fails for a batch with a negative number."""
 
     def __init__(self, seconds=0.0):
-        self.gatherings = []
+        self.batches = []
         self.seconds = seconds
-        self.most_at_once = 0
+        self.max_concurrent = 0
         self._running = 0
         self._lock = threading.Lock()
 
     def __call__(self, items):
         with self._lock:
             self._running += 1
-            self.most_at_once = max(self.most_at_once, self._running)
-            self.gatherings.append(list(items))
+            self.max_concurrent = max(self.max_concurrent, self._running)
+            self.batches.append(list(items))
         time.sleep(self.seconds)
         with self._lock:
             self._running -= 1
@@ -33,83 +33,85 @@ class Work:
         return [item * 2 for item in items]
 
 
-def do(work, *pairs, **options):
+def submit_all(work, *pairs, **options):
     async def act():
-        desk = Desk(work, **options)
-        return await asyncio.gather(*(desk.do(item, group=group) for item, group in pairs), return_exceptions=True)
+        batcher = Batcher(work, **options)
+        return await asyncio.gather(
+            *(batcher.submit(item, group=group) for item, group in pairs), return_exceptions=True
+        )
 
     return asyncio.run(act())
 
 
-def test_what_comes_while_a_group_is_busy_is_done_together():
+def test_items_of_a_busy_group_form_one_batch():
     work = Work(0.05)
-    assert do(work, *[(item, "a") for item in range(5)]) == [0, 2, 4, 6, 8]
-    assert work.gatherings == [[0], [1, 2, 3, 4]]
+    assert submit_all(work, *[(item, "a") for item in range(5)]) == [0, 2, 4, 6, 8]
+    assert work.batches == [[0], [1, 2, 3, 4]]
 
 
-def test_groups_are_done_apart_and_at_the_same_time():
+def test_groups_have_batches_of_their_own_that_run_concurrently():
     work = Work(0.1)
-    do(work, (1, "a"), (2, "b"), (3, "a"))
-    assert sorted(work.gatherings) == [[1], [2], [3]]
-    assert work.most_at_once == 2
+    submit_all(work, (1, "a"), (2, "b"), (3, "a"))
+    assert sorted(work.batches) == [[1], [2], [3]]
+    assert work.max_concurrent == 2
 
 
-def test_pause_lets_the_first_wait_for_company():
+def test_delay_lets_the_first_item_wait_for_others():
     work = Work()
-    do(work, (1, "a"), (2, "a"), (3, "a"), pause_seconds=0.02)
-    assert work.gatherings == [[1, 2, 3]]
+    submit_all(work, (1, "a"), (2, "a"), (3, "a"), delay_seconds=0.02)
+    assert work.batches == [[1, 2, 3]]
 
 
-def test_gathering_has_a_limit():
+def test_batch_has_a_maximum_size():
     work = Work()
-    count = LARGEST_GATHERING + 3
-    assert len(do(work, *[(item, "a") for item in range(count)], pause_seconds=0.02)) == count
-    assert [len(gathering) for gathering in work.gatherings] == [LARGEST_GATHERING, 3]
+    count = MAX_BATCH_SIZE + 3
+    assert len(submit_all(work, *[(item, "a") for item in range(count)], delay_seconds=0.02)) == count
+    assert [len(batch) for batch in work.batches] == [MAX_BATCH_SIZE, 3]
 
 
 def test_bad_item_fails_alone():
-    results = do(Work(), (1, "a"), (-1, "a"), (3, "a"), pause_seconds=0.02)
+    results = submit_all(Work(), (1, "a"), (-1, "a"), (3, "a"), delay_seconds=0.02)
     assert results[0] == 2
     assert isinstance(results[1], ValueError)
     assert results[2] == 6
 
 
-def test_group_goes_on_after_a_failure():
+def test_group_continues_after_a_failure():
     async def act():
-        desk = Desk(Work())
+        batcher = Batcher(Work())
         with pytest.raises(ValueError, match="-1"):
-            await desk.do(-1, group="a")
-        return await desk.do(4, group="a")
+            await batcher.submit(-1, group="a")
+        return await batcher.submit(4, group="a")
 
     assert asyncio.run(act()) == 8
 
 
-def test_work_is_finished_though_nobody_waits_any_more():
+def test_work_is_finished_when_its_caller_is_cancelled():
     work = Work(0.05)
 
     async def act():
-        desk = Desk(work)
-        waiting = asyncio.ensure_future(desk.do(1, group="a"))
+        batcher = Batcher(work)
+        waiting = asyncio.ensure_future(batcher.submit(1, group="a"))
         await asyncio.sleep(0.01)
         waiting.cancel()
-        return await desk.do(2, group="a")
+        return await batcher.submit(2, group="a")
 
     assert asyncio.run(act()) == 4
-    assert work.gatherings == [[1], [2]]
+    assert work.batches == [[1], [2]]
 
 
-def test_loop_that_died_in_the_middle_leaves_nothing():
-    """A later one may lie where it lay, and would wait for it for ever."""
+def test_closed_loop_leaves_no_state():
+    """A later loop can have the same id. With the old state it would find the group busy and wait for ever."""
     work = Work(0.2)
-    desk = Desk(work)
+    batcher = Batcher(work)
 
     async def leave():
-        left = asyncio.ensure_future(desk.do(1, group="a"))
+        left = asyncio.ensure_future(batcher.submit(1, group="a"))
         await asyncio.sleep(0.05)
         left.cancel()
 
     asyncio.run(leave())
     time.sleep(0.3)
     gc.collect()
-    assert not desk._groups
-    assert asyncio.run(desk.do(2, group="a")) == 4
+    assert not batcher._states
+    assert asyncio.run(batcher.submit(2, group="a")) == 4

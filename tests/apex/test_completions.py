@@ -11,12 +11,12 @@ from accounts import api_keys
 from accounts.errors import BadRequest, NotConfigured, PaymentRequired, RateLimited
 from apex import catalogue, completions
 from apex.models import Completion, State
-from apex.types import Kept, Order, Outcome
-from apex.usage_meter import Measure, Source, Usage
+from apex.types import AdmissionRequest, CompletionResult, StoredAnswer
+from apex.usage_meter import BilledUsage, Source, Usage
 from billing import ledger
 from billing.models import Entry, Hold, HoldState, Wallet
 
-MEASURE = Measure(Usage(18, 10), Source.UPSTREAM)
+BILLED = BilledUsage(Usage(18, 10), Source.UPSTREAM)
 
 
 @pytest.fixture(autouse=True)
@@ -29,21 +29,21 @@ def key(organization):
     return api_keys.issue(organization, name="test", by=None)[1]
 
 
-def order(key="", **fields):
+def request_with(key="", **fields):
     values = {"model": catalogue.find("apex-latest"), "prompt_tokens": 20, "completion_tokens": 100, **fields}
-    return Order(key=key, **values)
+    return AdmissionRequest(key=key, **values)
 
 
-def begin(*orders):
-    return completions.begin(orders)
+def begin(*requests):
+    return completions.begin(requests)
 
 
-def outcome(ticket, measure=MEASURE, **fields):
-    return Outcome(ticket=ticket, measure=measure, **{"finish": "stop", "latency_ms": 5, **fields})
+def result_of(completion, billed=BILLED, **fields):
+    return CompletionResult(completion=completion, billed=billed, **{"finish": "stop", "latency_ms": 5, **fields})
 
 
-def grow_silent(*ids, seconds):
-    """Let so much time pass since the last sign of these, or of all."""
+def age_heartbeats(*ids, seconds):
+    """Make the last heartbeat of these completions, or of all, this many seconds old."""
     rows = Completion.objects.filter(pk__in=ids) if ids else Completion.objects.all()
     rows.update(seen_at=Now() - timedelta(seconds=seconds))
 
@@ -59,74 +59,74 @@ def set_balance(organization, micros):
     )
 
 
-def test_admission_holds_the_most_that_it_can_cost(organization, key):
-    (begun,) = begin(order(key, choice_count=2))
+def test_admission_holds_the_maximum_price(organization, key):
+    (admission,) = begin(request_with(key, choice_count=2))
     # 20 tokens of prompt and 2 times 100 of completion.
     assert wallet(organization).held_micros == 6 + 90
-    assert begun.ticket.completion_tokens == 100
+    assert admission.completion.completion_tokens == 100
     row = Completion.objects.get()
     assert (row.organization, row.state, row.model) == (organization, State.RUNNING, "apex-latest")
     assert row.hold.reference == row.reference == f"chat:{row.pk}"
-    assert begun.allowance.remaining == 499
+    assert admission.allowance.remaining == 499
 
 
 @pytest.mark.parametrize("prompt_tokens", range(20, 30))
-def test_rounding_lowers_no_limit_that_is_paid_for(organization, key, prompt_tokens):
-    (begun,) = begin(order(key, prompt_tokens=prompt_tokens))
-    assert begun.ticket.completion_tokens == 100
+def test_rounding_does_not_lower_a_paid_limit(organization, key, prompt_tokens):
+    (admission,) = begin(request_with(key, prompt_tokens=prompt_tokens))
+    assert admission.completion.completion_tokens == 100
 
 
 def test_small_balance_lowers_the_limit(organization, key):
     set_balance(organization, 16)
-    (begun,) = begin(order(key))
+    (admission,) = begin(request_with(key))
     # 16 - 6 micro-dollars pay for 22 tokens.
-    assert begun.ticket.completion_tokens == 22
+    assert admission.completion.completion_tokens == 22
     assert wallet(organization).held_micros == 16
 
 
-def test_balance_that_is_too_small_is_told_of(organization, key):
+def test_too_small_balance_is_refused_with_the_shortfall(organization, key):
     set_balance(organization, 12)
-    (begun,) = begin(order(key))
-    assert isinstance(begun.error, PaymentRequired)
+    (admission,) = begin(request_with(key))
+    assert isinstance(admission.error, PaymentRequired)
     # 20 of prompt, 16 of completion.
-    assert (begun.error.data["required_micros"], begun.error.data["available_micros"]) == (13, 12)
+    assert (admission.error.data["required_micros"], admission.error.data["available_micros"]) == (13, 12)
     assert not Completion.objects.exists()
     assert wallet(organization).held_micros == 0
 
 
 def test_monthly_limit_of_the_key_counts(organization):
     _, key = api_keys.issue(organization, name="limited", by=None, monthly_limit_micros=20)
-    (first,) = begin(order(key))
+    (first,) = begin(request_with(key))
     assert wallet(organization).held_micros == 20
-    assert first.ticket.completion_tokens == 31
-    (second,) = begin(order(key))
+    assert first.completion.completion_tokens == 31
+    (second,) = begin(request_with(key))
     assert second.error.type == "spend_limit_reached"
 
 
-def test_gathered_orders_are_judged_one_by_one(organization, key):
+def test_each_request_of_a_batch_is_decided_separately(organization, key):
     set_balance(organization, 60)
-    broken = Order(key=key, fault=BadRequest("no"))
-    results = begin(order(key), broken, order(key), order(key))
-    assert [result.ticket is not None for result in results] == [True, False, False, False]
+    broken = AdmissionRequest(key=key, fault=BadRequest("no"))
+    results = begin(request_with(key), broken, request_with(key), request_with(key))
+    assert [result.completion is not None for result in results] == [True, False, False, False]
     assert results[1].error is broken.fault
     assert isinstance(results[2].error, PaymentRequired)
     assert [result.allowance.remaining for result in results] == [499, 498, 497, 496]
     assert wallet(organization).held_micros == 51
 
 
-def test_unknown_key_is_told_before_a_fault(db):
-    (begun,) = begin(Order(key="vxp_live_no", fault=BadRequest("no")))
-    assert begun.error.http_status == 401
-    assert begun.allowance is None
+def test_unknown_key_is_reported_before_a_fault(db):
+    (admission,) = begin(AdmissionRequest(key="vxp_live_no", fault=BadRequest("no")))
+    assert admission.error.http_status == 401
+    assert admission.allowance is None
 
 
-def test_rate_limit_is_told_before_a_fault(settings, organization, key):
+def test_rate_limit_refuses_the_requests_above_it(settings, organization, key):
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, "requests": "3/minute"}
     from accounts.gate import limits
 
     limits._limit.cache_clear()
     try:
-        results = begin(*[order(key) for _ in range(5)])
+        results = begin(*[request_with(key) for _ in range(5)])
         assert [isinstance(result.error, RateLimited) for result in results] == [False] * 3 + [True] * 2
     finally:
         limits._limit.cache_clear()
@@ -134,34 +134,34 @@ def test_rate_limit_is_told_before_a_fault(settings, organization, key):
 
 def test_without_an_upstream_nothing_is_held(settings, organization, key):
     settings.APEX_UPSTREAMS = []
-    (begun,) = begin(order(key))
-    assert isinstance(begun.error, NotConfigured)
-    assert (begun.error.http_status, begun.error.message) == (503, "The chat endpoint is not configured.")
+    (admission,) = begin(request_with(key))
+    assert isinstance(admission.error, NotConfigured)
+    assert (admission.error.http_status, admission.error.message) == (503, "The chat endpoint is not configured.")
     assert not Hold.objects.exists()
 
 
-def test_organization_has_no_more_open_than_it_may(settings, organization, key):
+def test_concurrency_limit_refuses_the_requests_above_it(settings, organization, key):
     settings.APEX_MAX_OPEN = 2
-    wrong = Order(key=key, fault=BadRequest("no"))
-    results = begin(order(key), wrong, order(key), order(key))
-    assert [result.ticket is not None for result in results] == [True, False, True, False]
+    wrong = AdmissionRequest(key=key, fault=BadRequest("no"))
+    results = begin(request_with(key), wrong, request_with(key), request_with(key))
+    assert [result.completion is not None for result in results] == [True, False, True, False]
     assert results[1].error is wrong.fault
     assert (results[3].error.type, results[3].error.headers["Retry-After"]) == ("too_many_open", "1")
     assert wallet(organization).held_micros == 51 * 2
-    refused = completions.begin_for(organization, order=order(), api_key=None)
+    refused = completions.begin_for(organization, request=request_with(), api_key=None)
     assert refused.error.type == "too_many_open"
     assert Completion.objects.count() == 2
 
 
-def test_end_charges_what_was_used(organization, key):
-    (begun,) = begin(order(key))
+def test_end_charges_the_usage(organization, key):
+    (admission,) = begin(request_with(key))
     balance = wallet(organization).balance_micros
-    ended = outcome(begun.ticket, upstream="u", first_token_ms=3)
+    ended = result_of(admission.completion, upstream="u", first_token_ms=3)
     assert completions.end([ended]) == [10]
     assert wallet(organization).held_micros == 0
     assert balance - wallet(organization).balance_micros == 10
-    entry = Entry.objects.get(reference=f"chat:{begun.ticket.completion_id}")
-    assert entry.details["api_key_id"] == str(begun.ticket.api_key.pk)
+    entry = Entry.objects.get(reference=f"chat:{admission.completion.completion_id}")
+    assert entry.details["api_key_id"] == str(admission.completion.api_key.pk)
     assert (entry.details["model"], entry.details["prompt_tokens"], entry.details["completion_tokens"]) == (
         "apex-latest",
         18,
@@ -179,49 +179,51 @@ def test_end_charges_what_was_used(organization, key):
 
 
 def test_ending_twice_charges_once(organization, key):
-    (begun,) = begin(order(key))
-    completions.end([outcome(begun.ticket)])
-    completions.end([outcome(begun.ticket)])
-    completions.end([outcome(begun.ticket, Measure(Usage(50, 50), Source.COUNTED))])
-    completions.end([outcome(begun.ticket, None)])
+    (admission,) = begin(request_with(key))
+    completions.end([result_of(admission.completion)])
+    completions.end([result_of(admission.completion)])
+    completions.end([result_of(admission.completion, BilledUsage(Usage(50, 50), Source.COUNTED))])
+    completions.end([result_of(admission.completion, None)])
     assert [entry.amount_micros for entry in Entry.objects.filter(kind="usage")] == [-10]
     assert Completion.objects.get().cost_micros == 10
     assert ledger.verify(wallet(organization)) == []
 
 
-def test_more_than_was_held_is_charged_as_far_as_the_balance_bears(organization, key):
-    (first, second) = begin(order(key), order(key))
-    used = Measure(Usage(400, 100), Source.UPSTREAM)
-    assert completions.end([outcome(first.ticket, used)]) == [165]
+def test_charge_above_the_hold_is_limited_by_the_balance(organization, key):
+    (first, second) = begin(request_with(key), request_with(key))
+    used = BilledUsage(Usage(400, 100), Source.UPSTREAM)
+    assert completions.end([result_of(first.completion, used)]) == [165]
     set_balance(organization, 30)
-    assert completions.end([outcome(second.ticket, used)]) == [51 + 30]
-    assert Entry.objects.get(reference=f"chat:{second.ticket.completion_id}").details["uncut_micros"] == 165
+    assert completions.end([result_of(second.completion, used)]) == [51 + 30]
+    assert Entry.objects.get(reference=f"chat:{second.completion.completion_id}").details["uncut_micros"] == 165
     assert ledger.verify(wallet(organization)) == []
 
 
-def test_completion_whose_hold_bears_nothing_ends_all_the_same(organization, key):
-    (begun,) = begin(order(key, prompt_tokens=0, completion_tokens=1))
-    assert begun.ticket.hold.amount_micros == 0
+def test_completion_with_an_empty_hold_and_balance_is_released(organization, key):
+    (admission,) = begin(request_with(key, prompt_tokens=0, completion_tokens=1))
+    assert admission.completion.hold.amount_micros == 0
     set_balance(organization, 0)
-    assert completions.end([outcome(begun.ticket)]) == [0]
+    assert completions.end([result_of(admission.completion)]) == [0]
     assert Completion.objects.get().state == State.RELEASED
     assert Hold.objects.get(reference__startswith="chat:").state == HoldState.RELEASED
 
 
-@pytest.mark.parametrize("measure", [None, Measure(Usage(0, 0), Source.UPSTREAM)])
-def test_what_produced_nothing_is_released(organization, key, measure):
-    (begun,) = begin(order(key))
-    assert completions.end([outcome(begun.ticket, measure)]) == [0]
+@pytest.mark.parametrize("billed", [None, BilledUsage(Usage(0, 0), Source.UPSTREAM)])
+def test_completion_without_usage_is_released(organization, key, billed):
+    (admission,) = begin(request_with(key))
+    assert completions.end([result_of(admission.completion, billed)]) == [0]
     assert Hold.objects.get().state == HoldState.RELEASED
     assert Completion.objects.get().state == State.RELEASED
     assert not Entry.objects.filter(kind="usage").exists()
 
 
-def test_sweeper_releases_what_nobody_relays_any_more(organization, key):
-    dead, alive, ended = (result.ticket for result in begin(order(key), order(key), order(key)))
-    completions.end([outcome(ended)])
+def test_sweeper_releases_completions_without_a_heartbeat(organization, key):
+    dead, alive, ended = (
+        result.completion for result in begin(request_with(key), request_with(key), request_with(key))
+    )
+    completions.end([result_of(ended)])
     assert completions.sweep() == 0
-    grow_silent(seconds=31)
+    age_heartbeats(seconds=31)
     assert completions.keep_alive([alive.completion_id, ended.completion_id]) == 1
     assert completions.sweep() == 1
     assert completions.sweep() == 0
@@ -232,79 +234,81 @@ def test_sweeper_releases_what_nobody_relays_any_more(organization, key):
         ended.completion_id: ("charged", "stop"),
     }
     assert wallet(organization).held_micros == alive.hold.amount_micros
-    # A process that was only slow finds that it is too late, and charges nothing.
-    assert completions.end([outcome(dead)]) == [0]
+    # A process that was only suspended ends its completion too late, and charges nothing.
+    assert completions.end([result_of(dead)]) == [0]
     assert Completion.objects.get(pk=dead.completion_id).state == State.RELEASED
     assert ledger.verify(wallet(organization)) == []
 
 
-def test_time_of_silence_is_neither_shorter_nor_longer_than_the_setting(organization, key, settings):
-    begin(order(key))
-    grow_silent(seconds=settings.APEX_SILENT_SECONDS - 10)
+def test_sweeper_waits_as_long_as_the_setting_says(organization, key, settings):
+    begin(request_with(key))
+    age_heartbeats(seconds=settings.APEX_SILENT_SECONDS - 10)
     assert completions.sweep() == 0
-    grow_silent(seconds=settings.APEX_SILENT_SECONDS + 1)
+    age_heartbeats(seconds=settings.APEX_SILENT_SECONDS + 1)
     assert completions.sweep() == 1
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_clocks_that_differ_release_nothing_that_lives(organization, key, hours):
-    """The hosts of web and clock may be apart by any time: only the database's clock counts."""
-    another = timezone.now() + timedelta(hours=hours)
-    with time_machine.travel(another):
-        begun, seen = (result.ticket for result in begin(order(key), order(key)))
-        site_s_own = completions.begin_for(organization, order=order(), api_key=None).ticket
-    grow_silent(seen.completion_id, seconds=60)
-    with time_machine.travel(another):
+def test_sweeper_does_not_depend_on_the_clocks_of_hosts(organization, key, hours):
+    """The clocks of two hosts may differ by any time. Only the clock of the database counts."""
+    other_time = timezone.now() + timedelta(hours=hours)
+    with time_machine.travel(other_time):
+        admission, seen = (result.completion for result in begin(request_with(key), request_with(key)))
+        own = completions.begin_for(organization, request=request_with(), api_key=None).completion
+    age_heartbeats(seen.completion_id, seconds=60)
+    with time_machine.travel(other_time):
         completions.keep_alive([seen.completion_id])
     assert completions.sweep() == 0
-    with time_machine.travel(another):
+    with time_machine.travel(other_time):
         assert completions.sweep() == 0
-        grow_silent(begun.completion_id, seconds=31)
+        age_heartbeats(admission.completion_id, seconds=31)
         assert completions.sweep() == 1
-    grow_silent(site_s_own.completion_id, seconds=31)
+    age_heartbeats(own.completion_id, seconds=31)
     assert completions.sweep() == 1
 
 
-def test_sweeper_goes_on_after_a_wallet_that_is_broken(organization, key):
-    (broken,), (whole,) = begin(order(key)), begin(order(key))
-    # Less is held in all than this one holds: giving it back breaks a constraint.
-    Hold.objects.filter(pk=broken.ticket.hold.pk).update(amount_micros=10**6)
-    grow_silent(seconds=60)
+def test_sweeper_continues_after_a_broken_wallet(organization, key):
+    (broken,), (whole,) = begin(request_with(key)), begin(request_with(key))
+    # This hold is larger than the sum of holds in the wallet, so its release violates a constraint.
+    Hold.objects.filter(pk=broken.completion.hold.pk).update(amount_micros=10**6)
+    age_heartbeats(seconds=60)
     assert completions.sweep() == 1
     states = dict(Completion.objects.values_list("pk", "state"))
-    assert states == {broken.ticket.completion_id: "running", whole.ticket.completion_id: "released"}
+    assert states == {broken.completion.completion_id: "running", whole.completion.completion_id: "released"}
 
 
-def test_sweeper_leaves_a_completion_that_was_seen_after_it_looked(organization, key):
-    (begun,) = begin(order(key))
-    grow_silent(seconds=60)
+def test_sweeper_spares_a_completion_with_a_heartbeat_after_its_query(organization, key):
+    (admission,) = begin(request_with(key))
+    age_heartbeats(seconds=60)
     row = Completion.objects.get()
     completions.keep_alive([row.pk])
     assert not completions._release_stale(row)
     assert Hold.objects.get().state == HoldState.OPEN
     assert Completion.objects.get().state == State.RUNNING
-    assert begun.ticket is not None
+    assert admission.completion is not None
 
 
-def test_abandoned_idempotency_key_is_not_in_the_way_of_the_money(organization, key):
+def test_abandoned_idempotency_key_does_not_prevent_the_charge(organization, key):
     from accounts.models import IdempotencyRecord
 
-    (begun,) = begin(order(key, idempotency_key="k", fingerprint="f"))
-    (again,) = begin(order(key, idempotency_key="k", fingerprint="f"))
+    (admission,) = begin(request_with(key, idempotency_key="k", fingerprint="f"))
+    (again,) = begin(request_with(key, idempotency_key="k", fingerprint="f"))
     assert again.error.type == "idempotency_key_in_use"
     IdempotencyRecord.objects.update(created_at=timezone.now() - timedelta(days=1))
-    (taken_over,) = begin(order(key, idempotency_key="k", fingerprint="f"))
-    kept = Kept(text="first", is_stream=False)
-    assert completions.end([outcome(begun.ticket, kept=kept)]) == [10]
-    assert completions.end([outcome(taken_over.ticket, kept=Kept("second", is_stream=False))]) == [10]
-    (replayed,) = begin(order(key, idempotency_key="k", fingerprint="f"))
-    assert replayed.kept == Kept("second", is_stream=False, charged_micros=10)
+    (taken_over,) = begin(request_with(key, idempotency_key="k", fingerprint="f"))
+    stored = StoredAnswer(text="first", is_stream=False)
+    assert completions.end([result_of(admission.completion, stored_answer=stored)]) == [10]
+    assert completions.end(
+        [result_of(taken_over.completion, stored_answer=StoredAnswer("second", is_stream=False))]
+    ) == [10]
+    (replayed,) = begin(request_with(key, idempotency_key="k", fingerprint="f"))
+    assert replayed.stored_answer == StoredAnswer("second", is_stream=False, charged_micros=10)
 
 
-def test_refused_order_claims_no_idempotency_key(organization, key):
+def test_refused_request_claims_no_idempotency_key(organization, key):
     set_balance(organization, 0)
-    (refused,) = begin(order(key, idempotency_key="k", fingerprint="f"))
+    (refused,) = begin(request_with(key, idempotency_key="k", fingerprint="f"))
     assert isinstance(refused.error, PaymentRequired)
     ledger.credit(organization, amount_micros=1000, kind="credit", reference="more")
-    (begun,) = begin(order(key, idempotency_key="k", fingerprint="f"))
-    assert begun.ticket is not None
+    (admission,) = begin(request_with(key, idempotency_key="k", fingerprint="f"))
+    assert admission.completion is not None

@@ -1,4 +1,4 @@
-"""The playground: works, visitor, no money, bad input, hostile answers, two clicks, an upstream that is dead."""
+"""The playground: normal use, visitors, no money, bad input, hostile answers, double clicks, failing upstreams."""
 
 import json
 import uuid
@@ -51,7 +51,7 @@ def streamed(client, sent) -> list[dict]:
         if not response.streaming:
             return response.status_code, response.content
         try:
-            return response.status_code, b"".join([piece async for piece in response.streaming_content])
+            return response.status_code, b"".join([chunk async for chunk in response.streaming_content])
         finally:
             await upstream.close()
 
@@ -62,7 +62,7 @@ def streamed(client, sent) -> list[dict]:
     return [json.loads(line.removeprefix("data: ")) for line in lines]
 
 
-# --- Who may -----------------------------------------------------------------------------------------------------
+# --- Access ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["", "price/", "stream/"])
@@ -74,7 +74,7 @@ def test_visitor_is_asked_to_sign_in(path, organization):
 
 
 @pytest.mark.parametrize("path", ["", "price/", "stream/"])
-def test_another_site_cannot_make_a_browser_ask(path, alice):
+def test_cross_site_request_is_refused(path, alice):
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice, backend="allauth.account.auth_backends.AuthenticationBackend")
     assert client.post(f"/playground/{path}", fields()).status_code == 403
@@ -87,11 +87,11 @@ def test_member_may_ask(bob, client_of):
 # --- The form ----------------------------------------------------------------------------------------------------
 
 
-def test_price_stands_before_and_after(alice, client_of):
+def test_price_is_shown_before_and_after(alice, client_of):
     client = client_of(alice)
-    # An empty message is held with 24 tokens and an answer of 1,000: 457 micro-dollars, shown rounded up.
+    # The estimate for an empty message is 24 tokens and an answer of 1,000: 457 micro-dollars, shown rounded up.
     assert 'at most <span class="number">$0.0005</span>' in page_of(client.get("/playground/"))
-    # 8 bytes, 3 of the role; 18 tokens in, 5 out are 7.65 micro-dollars.
+    # The upstream states 18 prompt tokens and 5 completion tokens: 7.65 micro-dollars.
     page = page_of(client.post("/playground/", fields()))
     assert "word0 word1 word2 word3 word4" in page
     assert "$0.000008" in page
@@ -99,7 +99,7 @@ def test_price_stands_before_and_after(alice, client_of):
     assert Entry.objects.get(kind="usage").amount_micros == -8
 
 
-def test_price_of_what_is_typed_is_shown_and_charges_nothing(alice, client_of, chat):
+def test_price_of_the_filled_form_is_shown_and_charges_nothing(alice, client_of, chat):
     client = client_of(alice)
     long = fields("x" * 30_000, max_tokens="1000")
     # (10,000 + 26) x 0.3 + 1,000 x 0.45, rounded up to a hundredth of a cent.
@@ -110,7 +110,7 @@ def test_price_of_what_is_typed_is_shown_and_charges_nothing(alice, client_of, c
     assert nothing_was_charged()
 
 
-def test_what_is_chosen_reaches_the_model(alice, client_of, chat):
+def test_options_reach_the_model(alice, client_of, chat):
     client_of(alice).post("/playground/", fields(system="Be brief.", temperature="0.2", max_tokens="33"))
     (body,) = chat.bodies
     assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "normal 5"}]
@@ -131,7 +131,7 @@ def test_what_is_chosen_reaches_the_model(alice, client_of, chat):
         {"token": "mine"},
     ],
 )
-def test_bad_input_asks_nobody(alice, client_of, chat, changed):
+def test_bad_input_is_not_sent(alice, client_of, chat, changed):
     client = client_of(alice)
     assert client.post("/playground/", fields(**changed)).status_code == 400
     (event,) = streamed(client, fields(**changed))
@@ -149,7 +149,7 @@ def test_form_that_is_sent_twice_is_charged_once(alice, client_of, chat):
     assert Entry.objects.filter(kind="usage").count() == 1
 
 
-def test_answer_is_text_whatever_it_says(alice, client_of):
+def test_hostile_answer_is_shown_as_text(alice, client_of):
     page = page_of(client_of(alice).post("/playground/", fields("hostile")))
     assert "&lt;script&gt;document.title" in page
     assert "<script>document" not in page
@@ -157,16 +157,16 @@ def test_answer_is_text_whatever_it_says(alice, client_of):
     assert 'href="https://evil' not in page
 
 
-def test_odd_answer_is_shown_and_said_to_be_cut(alice, client_of):
+def test_answer_with_invalid_characters_that_reached_its_limit_is_shown(alice, client_of):
     page = page_of(client_of(alice).post("/playground/", fields("unstorable")))
     assert "odd ? words" in page
     assert "because of the most tokens" in page
 
 
-# --- What goes wrong ---------------------------------------------------------------------------------------------
+# --- Errors ------------------------------------------------------------------------------------------------------
 
 
-def test_empty_balance_names_the_remedy_to_who_may_pay(alice, bob, organization, client_of, chat):
+def test_empty_balance_shows_the_top_up_link_to_admins_only(alice, bob, organization, client_of, chat):
     spend_everything(organization)
     response = client_of(alice).post("/playground/", fields())
     assert response.status_code == 402
@@ -180,7 +180,7 @@ def test_empty_balance_names_the_remedy_to_who_may_pay(alice, bob, organization,
 
 
 @pytest.mark.parametrize("message", ["status 500", "status 401", "not-json"])
-def test_dead_upstream_costs_nothing_and_tells_no_secret(alice, client_of, message):
+def test_failing_upstream_costs_nothing_and_leaks_no_secret(alice, client_of, message):
     response = client_of(alice).post("/playground/", fields(message))
     assert response.status_code == 502
     assert "Nothing was charged" in page_of(response)
@@ -201,7 +201,7 @@ def test_without_an_upstream_the_page_says_so_and_the_form_is_off(alice, client_
     assert event["error"]["message"] == "The chat endpoint is not configured."
 
 
-def test_limit_of_completions_counts_people_too(alice, client_of, few_completions, chat):
+def test_rate_limit_applies_to_the_playground(alice, client_of, few_completions, chat):
     client = client_of(alice)
     assert client.post("/playground/", fields()).status_code == 200
     assert client.post("/playground/", fields()).status_code == 429
@@ -213,7 +213,7 @@ def test_limit_of_completions_counts_people_too(alice, client_of, few_completion
 # --- The stream --------------------------------------------------------------------------------------------------
 
 
-def test_stream_gives_words_tokens_and_the_exact_cost(alice, client_of):
+def test_stream_has_words_tokens_and_the_exact_price(alice, client_of):
     *chunks, end = streamed(client_of(alice), fields())
     words = "".join(choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"])
     assert words.split() == ["word0", "word1", "word2", "word3", "word4"]
@@ -223,7 +223,7 @@ def test_stream_gives_words_tokens_and_the_exact_cost(alice, client_of):
     assert Completion.objects.get().is_stream
 
 
-def test_stream_that_breaks_says_so_and_what_it_cost(alice, client_of):
+def test_broken_stream_ends_with_an_error_and_the_price(alice, client_of):
     *_, error, end = streamed(client_of(alice), fields("cut 3"))
     assert "middle of its answer" in error["error"]["message"]
     charged = -Entry.objects.get(kind="usage").amount_micros
@@ -231,10 +231,10 @@ def test_stream_that_breaks_says_so_and_what_it_cost(alice, client_of):
     assert Wallet.objects.get().held_micros == 0
 
 
-# --- In the books ------------------------------------------------------------------------------------------------
+# --- Ledger and usage --------------------------------------------------------------------------------------------
 
 
-def test_completion_stands_in_ledger_and_usage(alice, client_of):
+def test_completion_appears_in_ledger_and_usage(alice, client_of):
     client = client_of(alice)
     client.post("/playground/", fields())
     ledger_page = page_of(client.get("/billing/ledger/"))

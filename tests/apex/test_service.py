@@ -1,4 +1,4 @@
-"""Completions of the site itself, in this process."""
+"""Completions that the site itself makes, in the process of the test."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ def body(content, **fields):
     return {"messages": [{"role": "user", "content": content}], **fields}
 
 
-def test_answer_is_given_after_it_was_charged(organization):
+def test_answer_is_returned_after_it_was_charged(organization):
     done = service.complete_and_wait(organization, body=body("normal 5", max_tokens=100))
     assert done.text == "word0 word1 word2 word3 word4"
     assert done.charged_micros == 8
@@ -44,7 +44,7 @@ def test_answer_is_given_after_it_was_charged(organization):
         ({"content": "normal " * 10_000}, PaymentRequired),
     ],
 )
-def test_what_goes_wrong_is_raised_and_costs_nothing(organization, fields, error):
+def test_error_is_raised_and_costs_nothing(organization, fields, error):
     content = fields.pop("content", "normal 1")
     with pytest.raises(error):
         service.complete_and_wait(organization, body=body(content, **fields))
@@ -58,12 +58,12 @@ def test_without_an_upstream_it_is_not_configured(organization, settings):
         service.complete_and_wait(organization, body=body("normal 1", max_tokens=100))
 
 
-def test_price_is_known_before(organization):
-    most = service.most_micros(body("normal 5", max_tokens=100))
+def test_price_estimate_covers_the_charge(organization):
+    estimate_micros = service.max_price_micros(body("normal 5", max_tokens=100))
     done = service.complete_and_wait(organization, body=body("normal 5", max_tokens=100))
-    assert done.charged_micros < most < 70
+    assert done.charged_micros < estimate_micros < 70
     with pytest.raises(InvalidField):
-        service.most_micros(body("normal 5", max_tokens=0))
+        service.max_price_micros(body("normal 5", max_tokens=0))
 
 
 def test_site_can_stream(organization):
@@ -72,7 +72,7 @@ def test_site_can_stream(organization):
             relay = service.relay_for(organization, body=body("normal 3", stream=True))
             head = await relay.head()
             assert head.error is None
-            text = b"".join([piece async for piece in relay])
+            text = b"".join([chunk async for chunk in relay])
             return text, await relay.charged_micros()
         finally:
             await upstream.close()
@@ -83,7 +83,7 @@ def test_site_can_stream(organization):
     assert charged_micros == 7
 
 
-def test_stream_that_nobody_reads_is_charged_all_the_same(organization):
+def test_unread_stream_is_charged(organization):
     async def act():
         try:
             relay = service.relay_for(organization, body=body("normal 3", stream=True))
@@ -97,16 +97,16 @@ def test_stream_that_nobody_reads_is_charged_all_the_same(organization):
 
 
 @pytest.mark.parametrize(("content", "is_stream"), [("normal 5", False), ("normal 5", True), ("no-usage 5", True)])
-def test_process_that_is_told_to_stop_still_charges_what_was_just_answered(organization, content, is_stream):
+def test_shutdown_after_an_answer_still_charges_it(organization, content, is_stream):
     async def act():
         try:
             relay = service.relay_for(organization, body=body(content, stream=is_stream))
             await relay.head()
             if is_stream:
-                assert (b"".join([piece async for piece in relay])).endswith(b"data: [DONE]\n\n")
+                assert (b"".join([chunk async for chunk in relay])).endswith(b"data: [DONE]\n\n")
         finally:
             await upstream.close()
-        # The end of the loop cancels what still runs, as the end of a server does.
+        # Closing the loop cancels the running tasks, as the shutdown of a server does.
 
     asyncio.run(act())
     assert Completion.objects.get().state == "charged"
@@ -115,41 +115,41 @@ def test_process_that_is_told_to_stop_still_charges_what_was_just_answered(organ
 
 
 @pytest.mark.parametrize("content", ["slow 3 0.2", "status 500", "cut 2", "no-usage 3", "ever-deeper"])
-def test_place_is_free_again_however_it_ends(organization, content):
+def test_slot_is_released_however_the_completion_ends(organization, content):
     async def act():
         try:
             relay = service.relay_for(organization, body=body(content, stream=True, max_tokens=100))
             await relay.head()
-            taken = concurrency.taken(organization.pk)
+            in_use = concurrency.slots_in_use(organization.pk)
             async for _ in relay:
                 pass
-            return taken, concurrency.taken(organization.pk)
+            return in_use, concurrency.slots_in_use(organization.pk)
         finally:
             await relay.charged_micros()
             await upstream.close()
 
-    taken, left = asyncio.run(act())
+    in_use, left = asyncio.run(act())
     assert left == 0
     if content.startswith("slow"):
-        assert taken == 1
+        assert in_use == 1
 
 
 @pytest.mark.parametrize(
     ("content", "fields"), [("normal 1", {"temperature": 9}), ("normal " * 10_000, {"max_tokens": 100})]
 )
-def test_what_was_never_admitted_keeps_no_place(organization, content, fields):
+def test_refused_request_holds_no_slot(organization, content, fields):
     with pytest.raises(VoxsiteError):
         service.complete_and_wait(organization, body=body(content, **fields))
-    assert concurrency.taken(organization.pk) == 0
+    assert concurrency.slots_in_use(organization.pk) == 0
 
 
-def test_fault_of_ours_in_the_middle_charges_what_came_and_holds_nothing(organization):
-    # Somewhere between what can be read and what can be written as JSON.
+def test_bug_in_the_middle_charges_the_output_and_releases_the_hold(organization):
+    # One of the chunks can be parsed as JSON but not written as JSON again.
     async def act():
         try:
             relay = service.relay_for(organization, body=body("ever-deeper", stream=True))
             await relay.head()
-            text = b"".join([piece async for piece in relay])
+            text = b"".join([chunk async for chunk in relay])
             return text, await relay.charged_micros()
         finally:
             await upstream.close()
@@ -161,7 +161,7 @@ def test_fault_of_ours_in_the_middle_charges_what_came_and_holds_nothing(organiz
     assert Wallet.objects.get().held_micros == 0
 
 
-def test_same_key_brings_the_same_answer_and_is_charged_once(organization):
+def test_same_key_returns_the_same_answer_and_charges_once(organization):
     first, again = (
         service.complete_and_wait(organization, body=body("normal 5"), idempotency_key="page:1") for _ in range(2)
     )
@@ -171,21 +171,21 @@ def test_same_key_brings_the_same_answer_and_is_charged_once(organization):
     assert Completion.objects.count() == 1
 
 
-def test_key_of_what_failed_may_be_tried_again(organization):
+def test_key_of_a_failed_request_can_be_used_again(organization):
     with pytest.raises(UpstreamFailed):
         service.complete_and_wait(organization, body=body("status 500"), idempotency_key="page:1")
     assert service.complete_and_wait(organization, body=body("normal 5"), idempotency_key="page:1").charged_micros == 8
 
 
-def test_synchronous_view_cuts_no_stream_of_its_process(organization):
-    """It has a loop of its own: on the server's loop it would close the connections of all others at its end."""
+def test_synchronous_call_breaks_no_stream_of_its_process(organization):
+    """The call has an event loop of its own. On the server's loop it would close all other connections at its end."""
 
     async def act():
         try:
             relay = service.relay_for(organization, body=body("slow 8 0.1", stream=True, max_tokens=100))
             await relay.head()
             await sync_to_async(service.complete_and_wait)(organization, body=body("normal 1", max_tokens=100))
-            return b"".join([piece async for piece in relay])
+            return b"".join([chunk async for chunk in relay])
         finally:
             await upstream.close()
 

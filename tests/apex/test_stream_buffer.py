@@ -1,55 +1,55 @@
 import asyncio
 
-from apex.stream_buffer import Channel
+from apex.stream_buffer import StreamBuffer
 
 
-def test_pieces_come_in_order_and_what_waits_comes_together():
+def test_chunks_come_in_order_and_buffered_ones_together():
     async def act():
-        channel = Channel()
-        channel.give(b"a")
-        channel.give(b"b")
-        pieces = channel.pieces()
-        assert await anext(pieces) == b"ab"
-        waiting = asyncio.ensure_future(anext(pieces))
+        buffer = StreamBuffer()
+        buffer.put(b"a")
+        buffer.put(b"b")
+        chunks = buffer.chunks()
+        assert await anext(chunks) == b"ab"
+        waiting = asyncio.ensure_future(anext(chunks))
         await asyncio.sleep(0)
-        channel.give(b"c")
+        buffer.put(b"c")
         assert await waiting == b"c"
-        channel.give(b"d")
-        channel.end()
-        assert [piece async for piece in pieces] == [b"d"]
+        buffer.put(b"d")
+        buffer.end()
+        assert [chunk async for chunk in chunks] == [b"d"]
 
     asyncio.run(act())
 
 
-def test_slow_reader_makes_the_giver_wait():
+def test_producer_waits_for_a_slow_consumer():
     async def act():
-        channel = Channel(largest_backlog_bytes=10)
-        channel.give(b"x" * 11)
-        room = asyncio.ensure_future(channel.room(seconds=5))
+        buffer = StreamBuffer(max_bytes=10)
+        buffer.put(b"x" * 11)
+        space = asyncio.ensure_future(buffer.wait_for_space(seconds=5))
         await asyncio.sleep(0.01)
-        assert not room.done()
-        assert await anext(channel.pieces()) == b"x" * 11
-        assert await room
+        assert not space.done()
+        assert await anext(buffer.chunks()) == b"x" * 11
+        assert await space
 
     asyncio.run(act())
 
 
-def test_reader_that_takes_nothing_is_given_up():
+def test_wait_ends_when_the_consumer_takes_nothing():
     async def act():
-        channel = Channel(largest_backlog_bytes=10)
-        channel.give(b"x" * 11)
-        assert not await channel.room(seconds=0.01)
+        buffer = StreamBuffer(max_bytes=10)
+        buffer.put(b"x" * 11)
+        assert not await buffer.wait_for_space(seconds=0.01)
 
     asyncio.run(act())
 
 
-def test_discarding_frees_the_giver():
+def test_discard_lets_the_producer_continue():
     async def act():
-        channel = Channel(largest_backlog_bytes=10)
-        channel.give(b"x" * 11)
-        room = asyncio.ensure_future(channel.room(seconds=5))
+        buffer = StreamBuffer(max_bytes=10)
+        buffer.put(b"x" * 11)
+        space = asyncio.ensure_future(buffer.wait_for_space(seconds=5))
         await asyncio.sleep(0)
-        channel.discard()
-        assert await room
+        buffer.discard()
+        assert await space
 
     asyncio.run(act())

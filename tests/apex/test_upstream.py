@@ -1,4 +1,4 @@
-"""Asking several upstreams, without the rest of the site."""
+"""The choice between several upstreams, without the rest of the site."""
 
 import asyncio
 
@@ -19,8 +19,8 @@ def two_upstreams(settings, upstream_server):
         {"name": "one", "base_url": f"{upstream_server.address}/first", "api_key": "k1", "model_names": {}},
         {"name": "two", "base_url": f"{upstream_server.address}/second", "api_key": "", "model_names": {"m": "other"}},
     ]
-    # Breakers live as long as the process.
-    upstream._made.cache_clear()
+    # Circuit breakers live as long as the process.
+    upstream._build_upstreams.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ FAILURES_OF_STREAMS = [*FAILURES, "empty", "cut 0"]
     ("scenario", "is_stream"),
     [*((each, False) for each in FAILURES), *((each, True) for each in FAILURES_OF_STREAMS)],
 )
-def test_next_upstream_answers_for_one_that_fails(upstream_server, scenario, is_stream):
+def test_next_upstream_replaces_one_that_fails(upstream_server, scenario, is_stream):
     name, model, _ = ask(f"first-{scenario}", is_stream=is_stream)
     assert (name, model) == ("two", "other")
     assert upstream_server.paths == ["/first/chat/completions", "/second/chat/completions"]
@@ -68,11 +68,11 @@ def test_next_upstream_answers_for_one_that_fails(upstream_server, scenario, is_
     assert "Authorization" not in upstream_server.headers[1]
 
 
-def test_upstream_that_is_silent_is_left_for_the_next():
+def test_next_upstream_replaces_a_silent_one():
     assert ask("first-silent 9")[0] == "two"
 
 
-def test_upstream_that_is_not_there_is_left_for_the_next(settings):
+def test_next_upstream_replaces_an_unreachable_one(settings):
     from tests.product import free_port
 
     settings.APEX_UPSTREAMS = [
@@ -82,7 +82,7 @@ def test_upstream_that_is_not_there_is_left_for_the_next(settings):
     assert ask("normal")[0] == "two"
 
 
-def test_fault_of_the_request_is_not_asked_twice(upstream_server):
+def test_refused_request_is_not_sent_again(upstream_server):
     with pytest.raises(VoxsiteError) as caught:
         ask("first-refuse")
     assert caught.value.http_status == 400
@@ -90,7 +90,7 @@ def test_fault_of_the_request_is_not_asked_twice(upstream_server):
 
 
 @pytest.mark.parametrize(
-    ("scenario", "error", "asked"),
+    ("scenario", "error", "request_count"),
     [
         ("status 500", UpstreamBroken, 4),
         ("status 401", UpstreamBroken, 2),
@@ -98,25 +98,25 @@ def test_fault_of_the_request_is_not_asked_twice(upstream_server):
         ("silent 9", UpstreamSilent, 2),
     ],
 )
-def test_all_fail(upstream_server, scenario, error, asked):
+def test_error_when_all_upstreams_fail(upstream_server, scenario, error, request_count):
     with pytest.raises(error):
         ask(scenario)
-    assert len(upstream_server.paths) == asked
+    assert len(upstream_server.paths) == request_count
 
 
-def test_failure_after_the_first_chunk_is_not_asked_elsewhere(upstream_server):
-    with pytest.raises(upstream.Failed):
+def test_request_is_not_sent_again_after_the_first_chunk(upstream_server):
+    with pytest.raises(upstream.UpstreamAttemptFailed):
         ask("first-cut 2")
     assert len(upstream_server.paths) == 1
 
 
-def test_none_is_configured(settings):
+def test_error_without_upstreams(settings):
     settings.APEX_UPSTREAMS = []
     with pytest.raises(NoUpstream):
         ask("normal")
 
 
-def test_resting_upstream_is_passed_over(upstream_server):
+def test_upstream_with_an_open_breaker_is_skipped(upstream_server):
     for _ in range(6):
         ask("first-status 401")
     assert upstream_server.paths.count("/first/chat/completions") == 5
@@ -124,19 +124,19 @@ def test_resting_upstream_is_passed_over(upstream_server):
 
 
 @pytest.mark.parametrize("scenario", ["status 400", "status 403"])
-def test_what_a_request_brings_about_closes_no_upstream_to_others(upstream_server, scenario):
+def test_failure_that_the_request_may_have_caused_opens_no_breaker(upstream_server, scenario):
     for _ in range(6):
         with pytest.raises(VoxsiteError):
             ask(scenario)
     assert ask("normal 1")[0] == "one"
 
 
-def test_one_request_counts_once_however_often_it_is_tried(upstream_server):
-    for _ in range(3):  # each tries both upstreams twice
+def test_breaker_counts_one_failure_per_request(upstream_server):
+    for _ in range(3):  # each request tries both upstreams twice
         with pytest.raises(UpstreamBroken):
             ask("status 500")
     assert ask("normal 1")[0] == "one"
 
 
-def test_key_is_not_shown(settings):
+def test_repr_hides_the_api_key(settings):
     assert "k1" not in repr(upstream.upstreams())

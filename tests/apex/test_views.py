@@ -1,4 +1,4 @@
-"""The chat endpoint as a client meets it: a real web process before a real upstream that behaves as it is told."""
+"""The chat endpoint over HTTP: a real web process in front of a real upstream whose behaviour each test chooses."""
 
 import json
 import re
@@ -58,7 +58,7 @@ def count(site):
     return site.rows("SELECT count(*) FROM apex_completion")[0][0]
 
 
-def test_whole_answer_is_the_upstream_s_and_is_charged(site, ask):
+def test_whole_answer_comes_from_the_upstream_and_is_charged(site, ask):
     response = ask("normal 5")
     assert response.status_code == 200
     body = response.json()
@@ -69,7 +69,7 @@ def test_whole_answer_is_the_upstream_s_and_is_charged(site, ask):
     assert_charged_once(site, micros=NORMAL_MICROS, source="upstream", finish="stop", completion_tokens=5)
 
 
-def test_answer_names_request_and_limits(ask):
+def test_answer_has_request_id_and_limits(ask):
     response = ask(headers={"X-Request-Id": "my-request-1"})
     assert response.headers["X-Request-Id"] == "my-request-1"
     assert response.headers["x-ratelimit-limit-requests"] == "100000"
@@ -78,7 +78,7 @@ def test_answer_names_request_and_limits(ask):
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_stream_comes_as_it_is_made_and_without_the_usage_that_nobody_asked_for(site, ask):
+def test_stream_states_no_usage_by_default(site, ask):
     response = ask("normal 5", stream=True)
     assert response.status_code == 200
     assert response.headers["Content-Type"].startswith("text/event-stream")
@@ -89,26 +89,26 @@ def test_stream_comes_as_it_is_made_and_without_the_usage_that_nobody_asked_for(
     assert completion["first_token_ms"] <= completion["latency_ms"]
 
 
-def test_stream_has_the_usage_that_was_asked_for(ask):
+def test_stream_states_usage_on_request(ask):
     last = chunks(ask("normal 5", stream=True, stream_options={"include_usage": True}))[-1]
     assert last["choices"] == []
     assert last["usage"]["completion_tokens"] == 5
 
 
-def test_nothing_is_told_of_what_the_upstream_charges_us(ask):
+def test_price_of_the_upstream_is_hidden(ask):
     whole = ask("priced-usage 5").json()["usage"]
     last = chunks(ask("priced-usage 5", stream=True, stream_options={"include_usage": True}))[-1]["usage"]
     assert set(whole) == set(last) == {"prompt_tokens", "completion_tokens", "total_tokens"}
 
 
-def test_usage_that_was_asked_for_and_never_came_is_what_is_charged(site, ask):
+def test_counted_usage_is_sent_and_charged_if_the_upstream_states_none(site, ask):
     last = chunks(ask("no-usage 5", stream=True, stream_options={"include_usage": True}))[-1]
     completion = assert_charged_once(site, source="counted")
     assert last["usage"]["completion_tokens"] == completion["completion_tokens"] > 5
     assert last["usage"]["prompt_tokens"] == completion["prompt_tokens"] > 0
 
 
-def test_first_word_does_not_wait_for_the_last(site, key):
+def test_words_arrive_as_the_upstream_sends_them(site, key):
     body = {"model": "apex-latest", "messages": [{"role": "user", "content": "slow 5 0.3"}], "stream": True}
     with requests.post(
         f"{site.address}/v1/apex/chat/completions", headers={"X-API-Key": key}, json=body, stream=True, timeout=30
@@ -119,7 +119,7 @@ def test_first_word_does_not_wait_for_the_last(site, key):
     assert moments[-1] - moments[0] > 0.9
 
 
-def test_upstream_is_asked_with_its_own_key_and_nothing_of_the_client_s(upstream, ask, key):
+def test_upstream_gets_its_own_key_and_no_header_of_the_client(upstream, ask, key):
     ask("normal 1", user="ann", headers={"Cookie": "sessionid=1", "X-Secret": "2"})
     (headers,) = upstream.headers
     assert headers["Authorization"] == f"Bearer {scripted.SECRET}"
@@ -145,20 +145,20 @@ def test_tools_and_unknown_fields_pass_both_ways(ask, upstream, stream):
         assert response.json()["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
 
 
-def test_answer_passes_to_the_last_unknown_field(ask):
+def test_unknown_fields_of_the_answer_pass(ask):
     body = ask("echo", response_format={"type": "json_object"}).json()
     assert body["x_unknown"] == {"kept": [1, 2.5, None]}
     assert json.loads(body["choices"][0]["message"]["content"])["response_format"] == {"type": "json_object"}
 
 
-def test_comments_pass_and_odd_ends_of_lines_do_no_harm(site, ask):
+def test_comments_and_unusual_line_ends_pass(site, ask):
     response = ask("crlf", stream=True)
     assert text_of(response) == "word0 wörd1"
     assert ": keep-alive" in response.text
     assert_charged_once(site, source="upstream", completion_tokens=2)
 
 
-# --- What costs what -------------------------------------------------------------------------------------------------
+# --- What is charged -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -180,14 +180,14 @@ def test_explicit_zero_costs_nothing(site, ask, stream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_usage_beyond_the_possible_is_cut(site, ask, stream):
+def test_impossible_usage_is_capped(site, ask, stream):
     ask("mad-usage 5", stream=stream, max_tokens=100)
     completion = assert_charged_once(site, source="cut", completion_tokens=100)
     assert completion["prompt_tokens"] < 1000
 
 
-def test_small_balance_still_works_with_a_lower_limit(site, upstream):
-    # 22 tokens of prompt and a hundred of completion are 52 micro-dollars; a thousandth of a cent is ten.
+def test_small_balance_lowers_the_token_limit(site, upstream):
+    # 22 prompt tokens and 100 completion tokens cost 52 micro-dollars; the balance is 50.
     key = site.new_key(owner="small@example.com", dollars="0.00005")
     body = {"model": "apex-latest", "messages": [{"role": "user", "content": "normal 5"}]}
     response = requests.post(
@@ -198,7 +198,7 @@ def test_small_balance_still_works_with_a_lower_limit(site, upstream):
     assert_charged_once(site, micros=NORMAL_MICROS)
 
 
-def test_empty_balance_is_told_the_shortfall(site, upstream):
+def test_empty_balance_is_refused_with_the_shortfall(site, upstream):
     key = site.new_key(owner="empty@example.com", dollars="0.00001")
     before = count(site)
     body = {"model": "apex-latest", "messages": [{"role": "user", "content": "normal 5"}]}
@@ -213,7 +213,7 @@ def test_empty_balance_is_told_the_shortfall(site, upstream):
     assert upstream.bodies == []
 
 
-# --- Refused before anything is held ---------------------------------------------------------------------------------
+# --- Refused before money is held ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -261,13 +261,13 @@ def test_endless_body_is_413(site, key):
     assert response.status_code == 413
 
 
-def test_body_beyond_django_s_limit_of_forms_is_read(site, key, upstream):
+def test_body_above_django_s_form_limit_is_accepted(site, key, upstream):
     body = {"model": "apex-latest", "messages": [{"role": "user", "content": "normal 1 " + "word " * 300_000}]}
     assert send(site, key, json.dumps(body)).status_code == 200
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"model": "x"}'])
-def test_without_a_key_nothing_else_is_told(site, body):
+def test_request_without_a_key_is_told_only_that(site, body):
     response = send(site, "", body)
     assert response.status_code == 401
     assert error_of(response)["type"] == "missing_api_key"
@@ -278,7 +278,7 @@ def test_wrong_key_is_401(site):
     assert error_of(send(site, "vxp_live_wrong", b"{}"))["type"] == "invalid_api_key"
 
 
-def test_either_header_carries_the_key(site, key):
+def test_authorization_header_carries_the_key(site, key):
     response = requests.get(f"{site.address}/v1/apex/models", headers={"Authorization": f"Bearer {key}"}, timeout=30)
     assert response.status_code == 200
     assert [model["id"] for model in response.json()["data"]] == ["apex-latest"]
@@ -290,13 +290,13 @@ def test_either_header_carries_the_key(site, key):
     ("method", "path", "status"),
     [("GET", "chat/completions", 405), ("POST", "models", 405), ("GET", "nothing", 404), ("POST", "", 404)],
 )
-def test_other_addresses_and_methods_answer_in_the_same_shape(site, key, method, path, status):
+def test_other_paths_and_methods_answer_in_the_same_shape(site, key, method, path, status):
     response = requests.request(method, f"{site.address}/v1/apex/{path}", headers={"X-API-Key": key}, timeout=30)
     assert response.status_code == status
     error_of(response)
 
 
-def test_organization_with_all_places_taken_is_told_to_wait(site, upstream):
+def test_organization_without_a_free_slot_is_refused(site, upstream):
     key, other = (site.new_key(owner=f"{name}@example.com", dollars="1") for name in ("crowded", "free"))
 
     def post(key, content, **more):
@@ -314,7 +314,7 @@ def test_organization_with_all_places_taken_is_told_to_wait(site, upstream):
     assert error_of(response)["type"] == "too_many_open"
     assert (count(site), site.held_micros(), len(upstream.bodies)) == (before, held, 8)
     assert post(other, "normal 1").status_code == 200
-    # Whoever knows that one has ended finds its place free, though nobody may have booked the end yet.
+    # A slot is free as soon as the client sees the end of its stream, even before the completion is charged.
     for stream in streams:
         assert stream.text.endswith("data: [DONE]\n\n")
         assert post(key, "normal 1").status_code == 200
@@ -366,7 +366,7 @@ def test_redirect_is_not_followed(ask, upstream):
     assert "/elsewhere/chat/completions" not in upstream.paths
 
 
-def test_busy_upstream_is_429_with_its_patience(site, ask):
+def test_busy_upstream_is_429_with_its_retry_after(site, ask):
     response = ask("status 429 7")
     assert response.status_code == 429
     assert response.headers["Retry-After"] == "7"
@@ -398,14 +398,14 @@ def test_whole_answer_that_is_too_large_is_502(site, ask):
     ask("normal 1")
 
 
-def test_upstream_that_fails_again_and_again_is_left_alone(site, upstream, ask):
+def test_breaker_opens_after_repeated_failures(site, upstream, ask):
     for _ in range(5):
         ask("status 401")
     asked = len(upstream.bodies)
     assert ask("normal 1").status_code == 502
     assert len(upstream.bodies) == asked
     assert site.newest()["state"] == "released"
-    # Fifteen seconds later one may try.
+    # After RECOVERY_SECONDS one request passes.
     time.sleep(15.5)
     assert ask("normal 1").status_code == 200
 
@@ -414,7 +414,7 @@ def test_upstream_that_fails_again_and_again_is_left_alone(site, upstream, ask):
 
 
 @pytest.mark.parametrize("scenario", ["cut 3", "error-inside 3", "no-end 3", "stall 3", "huge"])
-def test_failure_in_the_middle_ends_the_stream_cleanly_and_charges_what_came(site, ask, scenario):
+def test_failure_in_the_middle_ends_the_stream_cleanly_and_charges_the_output(site, ask, scenario):
     response = ask(scenario, stream=True)
     assert response.status_code == 200
     last = chunks(response)[-1]
@@ -428,19 +428,19 @@ def test_failure_in_the_middle_ends_the_stream_cleanly_and_charges_what_came(sit
     assert completion["completion_tokens"] > 0
 
 
-def test_usage_that_was_stated_too_early_does_not_make_the_rest_free(site, ask):
+def test_usage_stated_too_early_does_not_make_the_rest_free(site, ask):
     ask("early-usage 30", stream=True)
     completion = assert_charged_once(site, source="counted", finish="upstream_timeout", prompt_tokens=18)
     assert completion["completion_tokens"] >= 30
 
 
-def test_stream_is_done_when_it_says_so_and_not_when_its_connection_ends(site, ask):
+def test_stream_ends_at_done_even_if_the_connection_stays_open(site, ask):
     response = ask("linger", stream=True)
     assert response.text.endswith("data: [DONE]\n\n")
     assert_charged_once(site, source="upstream", finish="stop")
 
 
-def test_what_no_database_takes_is_charged_and_kept_all_the_same(site, ask):
+def test_output_that_no_database_accepts_is_charged_and_stored(site, ask):
     headers = {"Idempotency-Key": "odd"}
     assert text_of(ask("odd", stream=True, headers=headers)) == "word "
     assert_charged_once(site, source="upstream")
@@ -453,7 +453,7 @@ def test_what_no_database_takes_is_charged_and_kept_all_the_same(site, ask):
 
 
 def leave_after(site, key, content, *, words):
-    """Read so many words of a stream and close the connection."""
+    """Read this many words of a stream, then close the connection."""
     body = {"model": "apex-latest", "messages": [{"role": "user", "content": content}], "stream": True}
     with requests.post(
         f"{site.address}/v1/apex/chat/completions", headers={"X-API-Key": key}, json=body, stream=True, timeout=30
@@ -464,21 +464,21 @@ def leave_after(site, key, content, *, words):
                 return
 
 
-def test_stream_that_is_left_is_read_on_and_charged_as_the_upstream_states(site, key):
+def test_abandoned_stream_is_read_on_and_charged_as_stated(site, key):
     leave_after(site, key, "slow 10 0.05", words=2)
     assert_charged_once(site, source="upstream", completion_tokens=10, finish="stop")
 
 
-def test_reading_on_ends_and_what_came_is_counted(site, key, upstream):
+def test_abandoned_long_stream_is_read_for_a_limited_time_and_counted(site, key, upstream):
     leave_after(site, key, "slow 1000 0.05", words=2)
     completion = assert_charged_once(site, source="counted", finish="client_left")
     produced = next(iter(upstream.produced.values()))
-    # "word12 " is two tokens or three for us; a second of reading on is about twenty words.
+    # "word12 " is two or three tokens by our count. The stream is read on for a second, which is about twenty words.
     assert 10 <= produced.completion_tokens < 100
     assert produced.completion_tokens <= completion["completion_tokens"] <= 4 * produced.completion_tokens
 
 
-def test_client_that_leaves_before_the_first_chunk_pays_only_for_what_comes(site, key):
+def test_client_that_leaves_before_the_first_chunk_pays_nothing(site, key):
     body = {"model": "apex-latest", "messages": [{"role": "user", "content": "silent 60"}], "stream": True}
     with pytest.raises(requests.ReadTimeout):
         requests.post(
@@ -498,7 +498,7 @@ def test_whole_answer_whose_client_left_is_waited_for_and_charged(site, key):
     assert_charged_once(site, source="upstream", completion_tokens=10)
 
 
-def test_client_that_takes_nothing_is_hung_up_on_and_pays_for_what_came(site, key):
+def test_client_that_reads_nothing_is_disconnected_and_charged(site, key):
     before = count(site)
     message = {"role": "user", "content": "flood 20"}
     body = json.dumps({"model": "apex-latest", "messages": [message], "stream": True}).encode()
@@ -522,7 +522,7 @@ def test_client_that_takes_nothing_is_hung_up_on_and_pays_for_what_came(site, ke
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_same_key_and_body_get_the_kept_answer_and_one_charge(site, ask, upstream, stream):
+def test_same_key_and_body_get_the_stored_answer_and_one_charge(site, ask, upstream, stream):
     headers = {"Idempotency-Key": f"once-{stream}"}
     first = ask("normal 5", stream=stream, headers=headers)
     site.newest()

@@ -12,10 +12,10 @@ MESSAGES = [{"role": "user", "content": "Hello"}]
 
 def read(**fields):
     body = {"model": "apex-latest", "messages": MESSAGES, **fields}
-    return wire.read_request(json.dumps(body).encode(), most_completion_tokens=MODELS)
+    return wire.read_request(json.dumps(body).encode(), max_completion_tokens=MODELS)
 
 
-def test_seed_defaults_are_asked_for():
+def test_seed_defaults_are_sent_upstream():
     request = read()
     assert (request.is_stream, request.completion_tokens, request.choice_count) == (False, 4096, 1)
     assert request.upstream_body(model="up/stream", completion_tokens=4096) == {
@@ -44,16 +44,16 @@ def test_seed_defaults_are_asked_for():
 )
 def test_broken_json_is_refused(raw):
     with pytest.raises(BadRequest):
-        wire.read_request(raw, most_completion_tokens=MODELS)
+        wire.read_request(raw, max_completion_tokens=MODELS)
 
 
 @pytest.mark.parametrize("junk", [b"[]", b"{}"])
-def test_body_of_nothing_but_objects_is_refused_before_it_is_read(junk):
+def test_body_with_too_many_objects_is_refused_before_parsing(junk):
     raw = (
         b'{"model":"apex-latest","messages":[{"role":"user","content":"x"}],"x":[' + b",".join([junk] * 200_001) + b"]}"
     )
     with pytest.raises(BadRequest, match="too many"):
-        wire.read_request(raw, most_completion_tokens=MODELS)
+        wire.read_request(raw, max_completion_tokens=MODELS)
 
 
 @pytest.mark.parametrize("field", ["model", "messages"])
@@ -63,7 +63,7 @@ def test_missing_fields_are_named(field, has_null):
     if not has_null:
         del body[field]
     with pytest.raises(MissingField) as caught:
-        wire.read_request(json.dumps(body).encode(), most_completion_tokens=MODELS)
+        wire.read_request(json.dumps(body).encode(), max_completion_tokens=MODELS)
     assert caught.value.data == {"param": field}
 
 
@@ -95,8 +95,8 @@ def test_missing_fields_are_named(field, has_null):
         ({"stream": "yes"}, "stream"),
         ({"stream": 1}, "stream"),
         ({"stream": True, "stream_options": []}, "stream_options"),
-        *(({name: ["x"]}, name) for name in wire.REFUSED),
-        *(({name: 10**6}, name) for name in wire.OTHER_NAMES),
+        *(({name: ["x"]}, name) for name in wire.REFUSED_FIELDS),
+        *(({name: 10**6}, name) for name in wire.REFUSED_ALIASES),
     ],
 )
 def test_wrong_fields_are_named(fields, param):
@@ -111,7 +111,7 @@ def test_nulls_are_defaults():
     assert (body["temperature"], body["max_tokens"], body["stream"]) == (0.7, 4096, False)
 
 
-def test_unknown_fields_and_every_kind_of_message_pass_untouched():
+def test_unknown_fields_and_every_kind_of_message_pass_unchanged():
     messages = [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": [{"type": "text", "text": "Hi"}], "name": "ann"},
@@ -132,19 +132,19 @@ def test_unknown_fields_and_every_kind_of_message_pass_untouched():
         *("generation_config", "additional_drop_params", "prediction"),
     ],
 )
-def test_no_other_name_makes_a_model_write_more_than_is_held_for(name):
+def test_aliases_of_the_limits_are_refused(name):
     with pytest.raises(InvalidField):
         read(**{name: 8})
 
 
-def test_other_name_of_the_limit_is_told_ours():
+def test_refusal_of_an_alias_names_our_field():
     with pytest.raises(InvalidField, match="use 'max_tokens'"):
         read(max_new_tokens=10, max_tokens=10)
     with pytest.raises(InvalidField, match="use 'n'"):
         read(num_return_sequences=2)
 
 
-def test_what_servers_know_and_costs_no_more_passes_untouched():
+def test_server_options_that_cost_nothing_pass_unchanged():
     fields = {
         "min_tokens": 5,
         "ignore_eos": True,
@@ -164,7 +164,7 @@ def test_what_servers_know_and_costs_no_more_passes_untouched():
     assert {name: body[name] for name in fields} == fields
 
 
-def test_limit_is_lowered_to_what_is_paid_for_under_the_name_that_was_used():
+def test_limit_is_lowered_under_the_name_that_the_client_used():
     body = read(max_completion_tokens=900).upstream_body(model="m", completion_tokens=50)
     assert body["max_completion_tokens"] == 50
     assert "max_tokens" not in body
@@ -174,34 +174,34 @@ def test_limit_is_lowered_to_what_is_paid_for_under_the_name_that_was_used():
     assert (body["max_tokens"], body["max_completion_tokens"]) == (40, 40)
 
 
-def test_limit_of_the_model_is_the_highest():
+def test_limit_of_the_model_is_the_maximum():
     assert read(model="small", max_tokens=5000).completion_tokens == 100
     assert read(model="small").completion_tokens == 100
     assert read(max_tokens=10**30).completion_tokens == 65_536
 
 
 @pytest.mark.parametrize("options", [None, {}, {"include_usage": False}, {"include_usage": True, "x": 1}])
-def test_usage_is_always_asked_for_in_streams(options):
+def test_streams_always_request_usage(options):
     request = read(stream=True, stream_options=options)
     assert request.wants_usage == bool(options and options.get("include_usage"))
     body = request.upstream_body(model="m", completion_tokens=5)
     assert body["stream_options"] == {**(options or {}), "include_usage": True}
 
 
-def test_usage_is_taken_out_of_a_chunk():
+def test_usage_is_removed_from_a_chunk():
     assert wire.without_usage({"choices": [], "usage": {"prompt_tokens": 1}}) is None
     left = wire.without_usage({"id": "x", "choices": [{"delta": {"content": "a"}}], "usage": None})
     assert left is not None
     assert json.loads(left) == {"id": "x", "choices": [{"delta": {"content": "a"}}]}
 
 
-def test_usage_chunk_has_the_stream_s_names():
+def test_usage_chunk_has_the_id_and_model_of_the_stream():
     chunk = json.loads(wire.usage_chunk({"id": "x", "model": "m", "choices": [1], "more": 1}, Usage(2, 3)))
     usage = {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
     assert chunk == {"id": "x", "model": "m", "choices": [], "usage": usage}
 
 
-def test_errors_have_the_seed_s_message_and_code_in_openai_s_envelope():
+def test_errors_have_openai_s_shape_with_the_seed_s_message_and_code():
     shown = wire.show_error(MissingField("model"), request_id="req_1")["error"]
     assert shown == {
         "message": "The field 'model' is required.",

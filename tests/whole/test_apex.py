@@ -1,4 +1,4 @@
-"""Two hundred streams, clients that leave, an upstream that dies and a web process that is killed: the book.
+"""The ledger stays exact with 200 streams, clients that disconnect, a failing upstream and a killed web process.
 
 With DATABASE_URL set, the product runs on that PostgreSQL and on REDIS_URL.
 """
@@ -64,7 +64,7 @@ def site(upstreams, tmp_path_factory):
 
 
 async def call(site: product.Product, session: aiohttp.ClientSession, key: str, tag: int, *, leaves: bool) -> None:
-    """Read a stream to its end, or leave it at a random moment; whatever breaks is the point of the test."""
+    """Read a stream to its end, or leave it at a random moment. Errors are expected: the test breaks connections."""
     await asyncio.sleep(random.uniform(0, 1.5))
     body = {
         "model": "apex-latest",
@@ -130,12 +130,12 @@ def test_every_completion_has_one_charge_or_one_release(site, upstreams):
             assert record.is_whole
             assert (prompt_tokens, completion_tokens) == (record.prompt_tokens, record.completion_tokens)
         else:
-            # "word12 " is two tokens or three, and what was on its way when the upstream died did not arrive.
+            # "word12 " is two or three tokens, and words that were on their way when the upstream died did not arrive.
             assert 0 < completion_tokens <= 3 * record.completion_tokens
         assert cost == RATES.price_micros(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
     assert entries == {}
     print(seen)
-    # All kinds of ends were there, or the test has tested nothing.
+    # Without all kinds of ends the test would have tested nothing.
     assert {"charged upstream stop", "charged counted upstream_failed", "released  process_died"} <= set(seen)
     assert len(completions) > STREAMS // 2
     spent = sum(cost for _, _, _, _, cost, *_ in completions)

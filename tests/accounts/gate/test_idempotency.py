@@ -154,14 +154,14 @@ def test_begun_work_is_never_taken_for_abandoned(organization):
 def test_answer_that_came_later_is_replayed(organization):
     begin(organization)
     assert idempotency.complete(organization, key="k", reference="job:1", status=200, body={"text": "hello"})
-    assert again(organization) == idempotency.Kept(200, {"text": "hello"})
+    assert again(organization) == idempotency.StoredResponse(200, {"text": "hello"})
 
 
 def test_first_of_two_answers_stays(organization):
     begin(organization)
     assert idempotency.complete(organization, key="k", reference="job:1", status=200, body=1)
     assert not idempotency.complete(organization, key="k", reference="job:1", status=500, body=2)
-    assert again(organization) == idempotency.Kept(200, 1)
+    assert again(organization) == idempotency.StoredResponse(200, 1)
 
 
 @pytest.mark.parametrize(("key", "reference"), [("k", "job:2"), ("other", "job:1")])
