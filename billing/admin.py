@@ -1,7 +1,7 @@
 """The operator's view of the money: read only, because `ledger` and the verbs beside it are the only writers.
 
 What an operator may do has a page of its own behind a permission of its own: give a credit (`add_entry`), start a
-refund (`add_refund`), lift a freeze (`change_freeze`), close a parked event (`change_parkedevent`).
+refund (`add_refund`), lift a freeze (`change_freeze`), resolve an unmatched event (`change_unmatchedevent`).
 """
 
 import uuid
@@ -20,7 +20,7 @@ from django.utils import timezone
 from accounts.errors import Conflict, VoxsiteError
 from billing import ledger, money, refunds
 from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
-from billing.models.payments import AutomaticTopUp, Customer, Dispute, ParkedEvent, Refund, TopUp
+from billing.models.payments import AutomaticTopUp, Customer, Dispute, Refund, TopUp, UnmatchedEvent
 
 # As a float it would be a little more than a cent.
 SMALLEST_AMOUNT = Decimal("0.01")
@@ -255,8 +255,8 @@ class DisputeAdmin(ReadOnlyAdmin):
     ordering = ["-created_at"]
 
 
-@admin.register(ParkedEvent)
-class ParkedEventAdmin(ReadOnlyAdmin):
+@admin.register(UnmatchedEvent)
+class UnmatchedEventAdmin(ReadOnlyAdmin):
     list_display = [
         "created_at",
         "subject",
@@ -273,10 +273,10 @@ class ParkedEventAdmin(ReadOnlyAdmin):
     actions = ["resolve"]
 
     def has_resolve_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("billing.change_parkedevent")
+        return request.user.has_perm("billing.change_unmatchedevent")
 
     @admin.action(description="Mark as resolved", permissions=["resolve"])
-    def resolve(self, request: HttpRequest, rows: QuerySet[ParkedEvent]) -> None:
+    def resolve(self, request: HttpRequest, rows: QuerySet[UnmatchedEvent]) -> None:
         count = rows.filter(resolved_at=None).update(resolved_at=timezone.now(), resolved_by=request.user)
         messages.success(request, f"{count} resolved.")
 

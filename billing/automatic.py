@@ -331,7 +331,7 @@ def _this_month_cents(organization: Organization, *, now: datetime) -> int:
     One that is begun in a month and paid in the next counts for both, so neither cap is passed by whichever date one
     goes. What was given up, and is paid all the same, counts from then on: nobody could know before.
     """
-    paid = Q(state__in=(TopUpState.PAID, TopUpState.PARKED), ended_at__gte=months.start_of_month(now))
+    paid = Q(state__in=(TopUpState.PAID, TopUpState.UNDER_REVIEW), ended_at__gte=months.start_of_month(now))
     counted = TopUp.objects.of(organization).filter(Q(state__in=OPEN_TOPUP_STATES) | paid, is_automatic=True)
     return counted.aggregate(sum=Sum("amount_cents"))["sum"] or 0
 

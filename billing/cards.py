@@ -49,7 +49,7 @@ def remove(organization: Organization) -> bool:
 def forget_replaced(*, now: datetime | None = None) -> int:
     """Have Stripe forget the cards that others took the place of. Returns how many it forgot.
 
-    One that it refuses to forget is parked for an operator, and asked about again every hour.
+    One that it refuses to forget is kept for an operator as an unmatched event, and asked about again every hour.
     Waits for the network, with no transaction open. Any number of clocks may do so at once.
     """
     now = now or timezone.now()
@@ -68,7 +68,7 @@ def forget_replaced(*, now: datetime | None = None) -> int:
             break
         except stripe_api.StripeRefused as error:
             ReplacedCard.objects.filter(pk=card.pk).update(refused_at=now)
-            unmatched_events.park(
+            unmatched_events.record(
                 subject="payment_method",
                 stripe_id=card.payment_method_id,
                 reason=NOT_FORGOTTEN,

@@ -37,7 +37,7 @@ def withdraw(fact: stripe_mapping.Dispute) -> None:
         if topup is None:
             return
         if fact.currency.lower() != topup.currency:
-            unmatched_events.park(
+            unmatched_events.record(
                 subject="dispute",
                 stripe_id=fact.stripe_id,
                 reason="wrong_currency",
@@ -52,7 +52,7 @@ def withdraw(fact: stripe_mapping.Dispute) -> None:
         dispute.save(update_fields=["withdrawn_at"])
         claw_backs.take(topup, dispute)
         if claw_backs.returned_cents(topup) > topup.amount_cents:
-            unmatched_events.park_too_much(topup, subject="dispute", stripe_id=fact.stripe_id)
+            unmatched_events.record_excess_return(topup, subject="dispute", stripe_id=fact.stripe_id)
         # Also where nothing was left to take.
         ledger.freeze(topup.organization, reason=dispute.reference)
 
@@ -79,7 +79,7 @@ def _topup(fact: stripe_mapping.Dispute) -> TopUp | None:
     try:
         return topups.paid_with(fact.payment_intent_id)
     except topups.TopUpUnknown:
-        if unmatched_events.park_of_parked(
+        if unmatched_events.record_about_unmatched_payment(
             payment_intent_id=fact.payment_intent_id, subject="dispute", stripe_id=fact.stripe_id
         ):
             return None

@@ -142,7 +142,7 @@ def _give_up(topup: TopUp, invoice: stripe_mapping.Invoice | None, *, reason: st
             stripe_calls.void_invoice(topup)
         except stripe_api.StripeRefused:
             reason += " It is still open, and could not be voided."
-    unmatched_events.park(
+    unmatched_events.record(
         subject="invoice",
         stripe_id=topup.invoice_id or topup.payment_intent_id,
         reason="no_invoice",

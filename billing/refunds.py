@@ -183,7 +183,7 @@ def record(fact: stripe_mapping.Refund) -> Refund | None:
             topup = topups.paid_with(fact.payment_intent_id)
         except topups.TopUpUnknown:
             # What an operator does about a parked payment: sent again, it would be refused for three days.
-            if unmatched_events.park_of_parked(
+            if unmatched_events.record_about_unmatched_payment(
                 payment_intent_id=fact.payment_intent_id, subject="refund", stripe_id=fact.stripe_id
             ):
                 return None
@@ -191,7 +191,7 @@ def record(fact: stripe_mapping.Refund) -> Refund | None:
         refund = _row(topup, fact)
         if fault := _fault(topup, refund, fact):
             reason, explanation = fault
-            unmatched_events.park(
+            unmatched_events.record(
                 subject="refund", stripe_id=fact.stripe_id, reason=reason, explanation=explanation, topup=topup
             )
             return None
@@ -228,7 +228,7 @@ def _record_new(topup: TopUp, fact: stripe_mapping.Refund) -> Refund:
     if refund.has_our_money:
         claw_backs.take(topup, refund)
         if claw_backs.returned_cents(topup) > topup.amount_cents:
-            unmatched_events.park_too_much(topup, subject="refund", stripe_id=fact.stripe_id)
+            unmatched_events.record_excess_return(topup, subject="refund", stripe_id=fact.stripe_id)
     return refund
 
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from djstripe.models import Event, WebhookEventTrigger
 
-from billing.models.payments import ParkedEvent
+from billing.models.payments import UnmatchedEvent
 
 BATCH_COUNT = 1000
 # "List events, going back up to 30 days" (docs.stripe.com/api/events, read 2026-11-20): older ones nobody can resend.
@@ -26,8 +26,8 @@ def purge(*, now: datetime) -> int:
     """
     # Of what was refused at the door nothing is kept but the reason (`webhook`): no body, and nothing to look into.
     refused, done = Q(body=""), Q(processed=True)
-    if parked_ids := _parked_ids():
-        done &= ~Q(event__in=_events_about(parked_ids))
+    if unresolved_ids := _unresolved_ids():
+        done &= ~Q(event__in=_events_about(unresolved_ids))
     old = WebhookEventTrigger.objects.filter(
         refused | done, created__lt=now - timedelta(days=settings.STRIPE_DELIVERY_DAYS)
     )
@@ -43,8 +43,8 @@ def purge_events(*, now: datetime) -> int:
     # Deliveries name their event by Stripe's id (DJSTRIPE_FOREIGN_KEY_TO_FIELD).
     delivered = WebhookEventTrigger.objects.filter(event=OuterRef("id"))
     old = Event.objects.filter(~Exists(delivered), djstripe_created__lt=now - kept_for)
-    if parked_ids := _parked_ids():
-        old = old.exclude(id__in=_events_about(parked_ids))
+    if unresolved_ids := _unresolved_ids():
+        old = old.exclude(id__in=_events_about(unresolved_ids))
     return _delete(old)
 
 
@@ -61,7 +61,7 @@ def _events_about(stripe_ids: list[str]) -> QuerySet[Any]:
     return events.values("id")
 
 
-def _parked_ids() -> list[str]:
+def _unresolved_ids() -> list[str]:
     """Return Stripe's ids of what waits for an operator, and of the payments that it is about."""
-    rows = ParkedEvent.objects.filter(resolved_at=None).values_list("stripe_id", "details")
+    rows = UnmatchedEvent.objects.filter(resolved_at=None).values_list("stripe_id", "details")
     return sorted({name for stripe_id, details in rows for name in (stripe_id, details.get("payment_intent")) if name})

@@ -120,14 +120,14 @@ def fulfil(payment: stripe_mapping.Payment) -> TopUp | None:
     """Credit a payment and its bonus, once. Returns the row as it is now, or None if the payment is nobody's.
 
     Does nothing about what is not paid, except to note that it is on its way. What is paid but does not fit its row
-    (unknown, another amount or currency, paid twice) is parked for an operator and credits nothing.
+    (unknown, another amount or currency, paid twice) is kept for an operator as an unmatched event and credits nothing.
     """
     with transaction.atomic():
         topup = _locked(payment.topup_id)
         if topup is None:
             # A PaymentIntent without a name of ours belongs to a checkout, which is parked by itself, or to no top-up.
             if payment.is_paid and (payment.topup_id or payment.subject == "checkout"):
-                _park(payment, reason="unknown_topup", explanation="It names no top-up of ours.")
+                _record_unmatched(payment, reason="unknown_topup", explanation="It names no top-up of ours.")
             return None
         if not payment.is_paid:
             if payment.is_processing and topup.is_open:
@@ -136,9 +136,9 @@ def fulfil(payment: stripe_mapping.Payment) -> TopUp | None:
             return topup
         if fault := _fault(topup, payment):
             reason, explanation = fault
-            _park(payment, reason=reason, explanation=explanation, topup=topup)
+            _record_unmatched(payment, reason=reason, explanation=explanation, topup=topup)
             if topup.is_open:
-                _end(topup, state=TopUpState.PARKED)
+                _end(topup, state=TopUpState.UNDER_REVIEW)
             return topup
         _keep_names(topup, payment)
         _keep_papers(topup, payment.papers, card=payment.card)
@@ -302,8 +302,10 @@ def _fault(topup: TopUp, payment: stripe_mapping.Payment) -> tuple[str, str] | N
     return None
 
 
-def _park(payment: stripe_mapping.Payment, *, reason: str, explanation: str, topup: TopUp | None = None) -> None:
-    unmatched_events.park(
+def _record_unmatched(
+    payment: stripe_mapping.Payment, *, reason: str, explanation: str, topup: TopUp | None = None
+) -> None:
+    unmatched_events.record(
         subject=payment.subject,
         stripe_id=payment.stripe_id,
         reason=reason,

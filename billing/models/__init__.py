@@ -26,7 +26,6 @@ from billing.models.payments import (
     AutomaticTopUp,
     Customer,
     Dispute,
-    ParkedEvent,
     Refund,
     RefundState,
     ReplacedCard,
@@ -35,6 +34,7 @@ from billing.models.payments import (
     TopUp,
     TopUpQuerySet,
     TopUpState,
+    UnmatchedEvent,
 )
 
 __all__ = [
@@ -60,7 +60,6 @@ __all__ = [
     "MonthlySpend",
     "Notice",
     "NoticeQuerySet",
-    "ParkedEvent",
     "Refund",
     "RefundState",
     "ReplacedCard",
@@ -69,6 +68,7 @@ __all__ = [
     "TopUp",
     "TopUpQuerySet",
     "TopUpState",
+    "UnmatchedEvent",
     "Wallet",
     "WalletQuerySet",
 ]

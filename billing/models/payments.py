@@ -7,7 +7,7 @@ Whoever locks several rows of one organization takes them in this order, or two 
 
 1. the stored event (dj-stripe's, in the transaction of a webhook)
 2. the top-up
-3. what is about it: refunds, disputes, parked events, the saved card and the one it replaces
+3. what is about it: refunds, disputes, unmatched events, the saved card and the one it replaces
 4. the wallet, and then what the ledger locks below it (`ledger/__init__`)
 5. the settings of automatic top-up
 
@@ -50,7 +50,7 @@ class TopUpState(models.TextChoices):
     FAILED = "failed", "Failed"
     EXPIRED = "expired", "Not paid"
     # Money came, but not what was asked for: a person decides.
-    PARKED = "parked", "Being checked"
+    UNDER_REVIEW = "parked", "Being checked"
 
 
 OPEN_TOPUP_STATES = (TopUpState.STARTING, TopUpState.PENDING, TopUpState.PROCESSING)
@@ -354,10 +354,10 @@ class AutomaticTopUp(models.Model):
         return self.is_waiting and self.retry_at is not None and self.retry_at == months.start_of_month(self.retry_at)
 
 
-class ParkedEvent(models.Model):
+class UnmatchedEvent(models.Model):
     """Something that Stripe told us and that we would not act on: an operator reads the reason and decides.
 
-    Written by `parking`; told again, it stays one row.
+    Written by `unmatched_events`; the same event reported again stays one row.
     """
 
     # "checkout", "payment_intent", "invoice", "refund", "dispute", "payment_method".
@@ -367,7 +367,7 @@ class ParkedEvent(models.Model):
     # A slug: wrong_amount, wrong_currency, unknown_topup ....
     reason = models.CharField(max_length=40)
     explanation = models.CharField(max_length=SENTENCE_LENGTH)
-    topup = models.ForeignKey(TopUp, on_delete=models.PROTECT, null=True, blank=True, related_name="parked_events")
+    topup = models.ForeignKey(TopUp, on_delete=models.PROTECT, null=True, blank=True, related_name="unmatched_events")
     details = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
     created_at = models.DateTimeField(default=timezone.now)
     resolved_at = models.DateTimeField(null=True, blank=True)
@@ -376,6 +376,8 @@ class ParkedEvent(models.Model):
     )
 
     class Meta:
+        # Not renamed with the model: processes of the version before use it (migration 0016).
+        db_table = "billing_parkedevent"
         constraints = [
             models.UniqueConstraint(fields=["stripe_id", "reason"], name="parked_once_per_reason"),
         ]

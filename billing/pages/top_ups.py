@@ -77,7 +77,7 @@ def cancelled(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
     """Say that nothing was paid, unless it was: who goes back in the browser after paying comes here too."""
     organization = require_role(request, Role.ADMIN).organization
     topup = _confirmed(get_object_or_404(TopUp.objects.of(organization), pk=topup_id))
-    if topup.is_paid or topup.state == TopUpState.PARKED:
+    if topup.is_paid or topup.state == TopUpState.UNDER_REVIEW:
         return redirect("billing:top-up-success", topup.pk)
     return render(request, "billing/cancelled.html", {"topup": topup, **_amounts(topup)})
 

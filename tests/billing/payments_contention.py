@@ -63,7 +63,7 @@ def refund_or_job(organization: Any, worker: int) -> Counter[str]:
 def clocks(organization: Any, worker: int) -> Counter[str]:
     """Make the invoice that is due: half of the workers as clocks do, the others as clocks whose claim has run out."""
     from billing import invoices
-    from billing.models.payments import ParkedEvent, TopUp
+    from billing.models.payments import TopUp, UnmatchedEvent
 
     automatic = TopUp.objects.filter(is_automatic=True)
     if worker % 2:
@@ -71,7 +71,7 @@ def clocks(organization: Any, worker: int) -> Counter[str]:
         return Counter(clock=1)
     invoices._make(automatic.get())
     done = automatic.filter(invoice_due_at=None).exclude(invoice_id="").exclude(invoice_url="")
-    return Counter(linked=done.count(), parked=ParkedEvent.objects.count())
+    return Counter(linked=done.count(), unmatched=UnmatchedEvent.objects.count())
 
 
 if __name__ == "__main__":

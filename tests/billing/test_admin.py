@@ -11,12 +11,12 @@ from django.urls import reverse
 from accounts.models import Organization, User
 from billing import ledger, stripe_mapping, topups, unmatched_events
 from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
-from billing.models.payments import AutomaticTopUp, Customer, Dispute, ParkedEvent, Refund, RefundState, TopUp
+from billing.models.payments import AutomaticTopUp, Customer, Dispute, Refund, RefundState, TopUp, UnmatchedEvent
 from tests.billing.conftest import fund, money_of
 from tests.billing.stripe_objects import dispute_of, make_topup, refund_of, session_of, tell
 from tests.stripe import StripeSandbox
 
-MODELS = [Wallet, Entry, Hold, Freeze, TopUp, Refund, Dispute, ParkedEvent, AutomaticTopUp, Customer]
+MODELS = [Wallet, Entry, Hold, Freeze, TopUp, Refund, Dispute, UnmatchedEvent, AutomaticTopUp, Customer]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def one_of_each(paid: TopUp, acme: Organization) -> None:
     ledger.reserve(acme, amount_micros=1, reference="job:1")
     tell("refund.created", refund_of(paid, 100))
     tell("charge.dispute.funds_withdrawn", dispute_of(paid, 100))
-    unmatched_events.park(
+    unmatched_events.record(
         subject="checkout", stripe_id="cs_1", reason="wrong_amount", explanation="Paid 1, asked for 2."
     )
     AutomaticTopUp.objects.create(organization=acme)
@@ -212,29 +212,31 @@ def test_operator_lifts_the_freeze_of_a_lost_dispute_but_no_debt(
     assert list(Freeze.objects.filter(lifted_at=None).values_list("reason", flat=True)) == [ledger.DEBT]
 
 
-def test_parked_event_is_seen_with_its_reason_and_marked_as_resolved(operator: Callable[..., Client], db: None) -> None:
-    parked = unmatched_events.park(
+def test_unmatched_event_is_seen_with_its_reason_and_marked_as_resolved(
+    operator: Callable[..., Client], db: None
+) -> None:
+    event = unmatched_events.record(
         subject="checkout", stripe_id="cs_1", reason="wrong_amount", explanation="Paid 1, not 2."
     )
-    client = operator("view_parkedevent", "change_parkedevent")
-    address = page("parkedevent_changelist")
+    client = operator("view_unmatchedevent", "change_unmatchedevent")
+    address = page("unmatchedevent_changelist")
     assert "Paid 1, not 2." in client.get(address).content.decode()
-    assert client.post(address, {"action": "resolve", "_selected_action": [parked.pk]}).status_code == 302
-    parked.refresh_from_db()
-    assert parked.resolved_at is not None
-    assert parked.resolved_by is not None
-    assert client.get(page("parkedevent_add")).status_code == 403
+    assert client.post(address, {"action": "resolve", "_selected_action": [event.pk]}).status_code == 302
+    event.refresh_from_db()
+    assert event.resolved_at is not None
+    assert event.resolved_by is not None
+    assert client.get(page("unmatchedevent_add")).status_code == 403
 
 
-def test_parked_event_is_not_resolved_without_permission(operator: Callable[..., Client], db: None) -> None:
-    parked = unmatched_events.park(
+def test_unmatched_event_is_not_resolved_without_permission(operator: Callable[..., Client], db: None) -> None:
+    event = unmatched_events.record(
         subject="checkout", stripe_id="cs_1", reason="wrong_amount", explanation="Paid 1, not 2."
     )
-    operator("view_parkedevent").post(
-        page("parkedevent_changelist"), {"action": "resolve", "_selected_action": [parked.pk]}
+    operator("view_unmatchedevent").post(
+        page("unmatchedevent_changelist"), {"action": "resolve", "_selected_action": [event.pk]}
     )
-    parked.refresh_from_db()
-    assert parked.resolved_at is None
+    event.refresh_from_db()
+    assert event.resolved_at is None
 
 
 def test_operator_may_give_a_single_cent(operator: Callable[..., Client], acme: Organization) -> None:

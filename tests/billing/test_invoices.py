@@ -22,7 +22,7 @@ from billing import (
     stripe_mapping,
     topups,
 )
-from billing.models.payments import AutomaticTopUp, Customer, ParkedEvent, SavedCard, TopUp, TopUpState
+from billing.models.payments import AutomaticTopUp, Customer, SavedCard, TopUp, TopUpState, UnmatchedEvent
 from billing.sandbox.transport import SandboxTransport
 from tests.billing.conftest import money_of
 from tests.billing.paying import ADDRESSES, pay
@@ -89,9 +89,9 @@ def is_given_up(sandbox: StripeSandbox, topup: TopUp, reason: str) -> None:
         invoices.make_due(now=later(2))
     topup.refresh_from_db()
     assert topup.invoice_due_at is None
-    parked = ParkedEvent.objects.get()
-    assert (parked.subject, parked.reason, parked.topup) == ("invoice", "no_invoice", topup)
-    assert reason in parked.explanation
+    event = UnmatchedEvent.objects.get()
+    assert (event.subject, event.reason, event.topup) == ("invoice", "no_invoice", topup)
+    assert reason in event.explanation
     assert not [each for each in sandbox.all("invoice") if each["status"] == "open"]
     assert money_of(topup.organization) == (210_000_000, 0)
 
@@ -136,7 +136,7 @@ def test_events_say_the_same_in_any_order(stripe_sandbox: StripeSandbox, paid: T
     is_settled(stripe_sandbox, paid)
     wish = AutomaticTopUp.objects.get()
     assert (wish.is_on, wish.declines_count) == (True, 0)
-    assert not ParkedEvent.objects.exists()
+    assert not UnmatchedEvent.objects.exists()
 
 
 def test_charge_that_a_webhook_told_of_gets_one_too(stripe_sandbox: StripeSandbox, acme: Organization) -> None:
@@ -358,7 +358,7 @@ def test_step_that_brings_nothing_is_not_taken_for_ever(
         assert invoices.make_due(now=later(times)) == 1
     # Once in each try: what comes of it may come later.
     assert len(asked) == 3
-    assert not ParkedEvent.objects.exists()
+    assert not UnmatchedEvent.objects.exists()
     with time_machine.travel(NOW + timedelta(days=1), tick=False):
         assert invoices.make_due() == 1
     is_given_up(stripe_sandbox, paid, "nothing comes of it")
@@ -507,7 +507,7 @@ def test_one_that_fails_does_not_stop_the_others_and_stays_open_to_nobody(
     TopUp.objects.filter(pk=other.pk).update(paid_at=early, invoice_due_at=early)
     assert invoices.make_due() == 2
     is_settled(stripe_sandbox, paid)
-    assert ParkedEvent.objects.get().topup == other
+    assert UnmatchedEvent.objects.get().topup == other
     assert [each["status"] for each in own_invoices(stripe_sandbox, other)] == ["void"]
     assert money_of(rival) == (210_000_000, 0)
 

@@ -94,7 +94,7 @@ def test_clocks_at_once_make_one_invoice(acme: Organization, kind: str, tmp_path
         automatic.turn_on(acme, person=payer, threshold_cents=1_000, amount_cents=20_000, monthly_cap_cents=20_000)
         assert automatic.run() == 1
         report = contend("clocks", kind=kind, organization=acme, folder=tmp_path)
-        assert report["seen"] == {"clock": 4, "linked": 4, "parked": 0}
+        assert report["seen"] == {"clock": 4, "linked": 4, "unmatched": 0}
         # One of the checkout, one of the automatic top-up.
         made = [invoice for invoice in sandbox.all("invoice") if invoice["total"] == 20_000]
         assert [(invoice["status"], invoice["amount_paid"], len(invoice["lines"]["data"])) for invoice in made] == [

@@ -40,7 +40,7 @@ class Payment:
     told: dict[str, int] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     is_told: bool = False
-    is_parked: bool = False
+    is_unmatched: bool = False
 
 
 @dataclass
@@ -95,10 +95,10 @@ class PaymentsMachine(RuleBasedStateMachine):
     @rule(payment=payments, bad=st.sampled_from(["expire", "fail", "unpaid", "amount", "currency"]))
     def something_else_is_told(self, payment: Payment, bad: str) -> None:
         if bad in {"amount", "currency"}:
-            # Parked, and credits nothing; a row that was not paid yet waits for an operator, or for the right payment.
+            # It credits nothing. A row that was not paid yet waits for an operator, or for the right payment.
             change = {"amount_total": 1} if bad == "amount" else {"currency": "eur"}
             topups.fulfil(stripe_mapping.payment_of_checkout(session_of(payment.topup, **change)))
-            payment.is_parked = True
+            payment.is_unmatched = True
             return
         fact = stripe_mapping.payment_of_checkout(session_of(payment.topup, payment_status="unpaid"))
         {"expire": topups.expire, "fail": topups.fail, "unpaid": topups.fulfil}[bad](fact)
@@ -204,8 +204,8 @@ class PaymentsMachine(RuleBasedStateMachine):
         if event.is_ready():
             event.tell()
             event.happened()
-        elif event.payment is not None and event.payment.is_parked and not event.payment.is_told:
-            # Parked like its payment: an operator's remedy is no fault that Stripe should repeat.
+        elif event.payment is not None and event.payment.is_unmatched and not event.payment.is_told:
+            # Unmatched like its payment: an operator's remedy is no fault that Stripe should repeat.
             event.tell()
         else:
             with pytest.raises((topups.TopUpUnknown, disputes.DisputeUnknown)), transaction.atomic():

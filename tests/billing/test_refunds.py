@@ -5,7 +5,7 @@ import pytest
 from accounts.models import Organization
 from billing import ledger, stripe_mapping, topups
 from billing.models import Entry, EntryKind, Wallet
-from billing.models.payments import ParkedEvent, Refund, RefundState, TopUp
+from billing.models.payments import Refund, RefundState, TopUp, UnmatchedEvent
 from tests.billing.conftest import money_of
 from tests.billing.stripe_objects import deliver, event_of, make_topup, refund_of, session_of, tell
 
@@ -109,12 +109,12 @@ def test_money_that_expired_is_given_back_for_a_refund_and_not_owed(paid: TopUp,
 @pytest.mark.parametrize(
     ("changes", "reason"), [({"currency": "eur"}, "wrong_currency"), ({"amount": 5_001}, "wrong_amount")]
 )
-def test_refund_that_does_not_fit_is_parked(
+def test_refund_that_does_not_fit_is_kept_for_an_operator(
     paid: TopUp, acme: Organization, changes: dict[str, object], reason: str
 ) -> None:
     tell("refund.created", refund_of(paid, 5_000))
     assert tell("refund.updated", refund_of(paid, 5_000, **changes)) == 200
-    assert ParkedEvent.objects.get().reason == reason
+    assert UnmatchedEvent.objects.get().reason == reason
     assert money_of(acme) == (157_500_000, 0)
 
 
@@ -122,7 +122,7 @@ def test_more_refunded_than_paid_takes_no_more_than_was_given(paid: TopUp, acme:
     tell("refund.created", refund_of(paid, 20_000))
     assert tell("refund.created", refund_of(paid, 5_000, stripe_id="re_2")) == 200
     assert money_of(acme) == (0, 0)
-    assert ParkedEvent.objects.get().reason == "returned_more_than_paid"
+    assert UnmatchedEvent.objects.get().reason == "returned_more_than_paid"
     # The first fails: what the second did not take is taken now.
     assert tell("refund.failed", refund_of(paid, 20_000, status="failed")) == 200
     assert money_of(acme) == (157_500_000, 0)
@@ -131,13 +131,13 @@ def test_more_refunded_than_paid_takes_no_more_than_was_given(paid: TopUp, acme:
 
 
 @pytest.mark.parametrize("kind", ["refund.created", "refund.updated", "refund.failed"])
-def test_refund_of_a_parked_payment_is_taken_note_of(acme: Organization, kind: str) -> None:
+def test_refund_of_an_unmatched_payment_is_taken_note_of(acme: Organization, kind: str) -> None:
     topup = make_topup(acme)
     assert tell("checkout.session.completed", session_of(topup, amount_total=1)) == 200
     # An operator gives the money back in Stripe's dashboard. Sent again for three days, it would come no righter.
     for _ in range(2):
         assert tell(kind, refund_of(topup, 1, status="failed" if kind == "refund.failed" else "succeeded")) == 200
-    assert set(ParkedEvent.objects.values_list("subject", "reason")) == {
+    assert set(UnmatchedEvent.objects.values_list("subject", "reason")) == {
         ("checkout", "wrong_amount"),
         ("refund", "of_parked_payment"),
     }

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import Organization, User
 from billing import cards as saved_cards
 from billing import periodic, stripe_calls, topups
-from billing.models.payments import ParkedEvent, ReplacedCard, SavedCard, TopUpState
+from billing.models.payments import ReplacedCard, SavedCard, TopUpState, UnmatchedEvent
 from billing.sandbox.transport import SandboxTransport
 from tests.billing.paying import pay
 from tests.billing.stripe_objects import charge_of, make_topup, tell
@@ -83,9 +83,9 @@ def test_card_that_stripe_will_not_forget_is_asked_about_again_and_shown_to_an_o
     with refusing():
         assert saved_cards.forget_replaced() == 0
         assert attached(stripe_sandbox) == {before, now}
-        parked = ParkedEvent.objects.get()
-        assert (parked.subject, parked.stripe_id, parked.resolved_at) == ("payment_method", before, None)
-        assert "payment_method_in_use" in parked.explanation
+        event = UnmatchedEvent.objects.get()
+        assert (event.subject, event.stripe_id, event.resolved_at) == ("payment_method", before, None)
+        assert "payment_method_in_use" in event.explanation
         # Not every minute, and not a row each time.
         assert saved_cards.forget_replaced() == 0
         saved_cards.forget_replaced(now=timezone.now() + timedelta(hours=2))
@@ -93,8 +93,8 @@ def test_card_that_stripe_will_not_forget_is_asked_about_again_and_shown_to_an_o
     assert saved_cards.forget_replaced(now=timezone.now() + timedelta(hours=4)) == 1
     assert attached(stripe_sandbox) == {now}
     # Nobody has to look after what ended well.
-    parked = ParkedEvent.objects.get()
-    assert parked.resolved_at is not None
+    event = UnmatchedEvent.objects.get()
+    assert event.resolved_at is not None
 
 
 def test_card_that_stripe_will_not_forget_keeps_no_other_waiting(
@@ -111,7 +111,7 @@ def test_card_that_stripe_will_not_forget_keeps_no_other_waiting(
 def test_card_that_was_forgotten_already_is_no_refusal(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
     stripe_calls.detach_card(cards[0])
     assert saved_cards.forget_replaced() == 1
-    assert not ParkedEvent.objects.exists()
+    assert not UnmatchedEvent.objects.exists()
 
 
 def test_card_that_is_gone_when_stripe_is_asked_whether_it_keeps_it_is_forgotten(

@@ -9,7 +9,7 @@ from djstripe.models import Event, WebhookEventTrigger
 
 from accounts.models import Organization
 from billing import periodic, stripe_retention
-from billing.models.payments import ParkedEvent
+from billing.models.payments import UnmatchedEvent
 from tests.billing.conftest import money_of
 from tests.billing.stripe_objects import (
     deliver,
@@ -67,16 +67,16 @@ def test_delivery_that_failed_stays(acme: Organization, grow_old: Grow) -> None:
     assert purge() == 0
 
 
-def test_delivery_about_what_is_parked_stays_until_it_is_resolved(acme: Organization, grow_old: Grow) -> None:
+def test_delivery_about_an_unmatched_event_stays_until_it_is_resolved(acme: Organization, grow_old: Grow) -> None:
     topup = make_topup(acme)
     assert tell("checkout.session.completed", session_of(topup, amount_total=1)) == 200
     assert tell("payment_intent.succeeded", intent_of(topup, amount_received=1)) == 200
     other = make_topup(acme)
     assert tell("checkout.session.completed", session_of(other)) == 200
-    assert ParkedEvent.objects.count() >= 1
+    assert UnmatchedEvent.objects.count() >= 1
     grow_old(1_000)
     assert purge() == 1
-    ParkedEvent.objects.update(resolved_at=timezone.now())
+    UnmatchedEvent.objects.update(resolved_at=timezone.now())
     assert purge() == 2
 
 
@@ -128,17 +128,17 @@ def test_event_stays_for_as_long_as_stripe_may_send_it_again_whatever_the_settin
     assert purge_all() == (0, 1)
 
 
-def test_event_about_what_is_parked_stays_until_it_is_resolved(acme: Organization, grow_old: Grow) -> None:
+def test_event_about_an_unmatched_event_stays_until_it_is_resolved(acme: Organization, grow_old: Grow) -> None:
     topup = make_topup(acme)
     assert tell("checkout.session.completed", session_of(topup, amount_total=1)) == 200
-    # Its delivery is gone, its payment is parked.
+    # Its delivery is gone, its payment is unmatched.
     WebhookEventTrigger.objects.all().delete()
-    # About nothing that has an id: compared with the ids of what is parked it must not count as unknown.
+    # About nothing that has an id: compared with the ids of unmatched events it must not count as unknown.
     assert tell("checkout.session.completed", session_of(make_topup(acme))) == 200
     assert tell("balance.available", {"object": "balance"}) == 200
     grow_old(1_000)
     assert purge_all() == (2, 2)
-    ParkedEvent.objects.update(resolved_at=timezone.now())
+    UnmatchedEvent.objects.update(resolved_at=timezone.now())
     assert purge_all() == (0, 1)
 
 

@@ -7,7 +7,7 @@ import pytest
 from accounts.models import Organization
 from billing import ledger, stripe_mapping, topups
 from billing.models import Entry, EntryKind
-from billing.models.payments import ParkedEvent, SavedCard, TopUp, TopUpState
+from billing.models.payments import SavedCard, TopUp, TopUpState, UnmatchedEvent
 from tests.billing.conftest import money_of
 from tests.billing.stripe_objects import charge_of, deliver, event_of, intent_of, make_topup, session_of, tell
 
@@ -55,7 +55,7 @@ def test_told_again_in_other_words_it_is_credited_once(acme: Organization) -> No
         fulfil(topup)
         topups.fulfil(stripe_mapping.payment_of_intent(intent_of(topup)))
     assert money_of(acme) == (210_000_000, 0)
-    assert not ParkedEvent.objects.exists()
+    assert not UnmatchedEvent.objects.exists()
 
 
 def test_payment_that_nobody_asked_for_is_credited_if_its_row_stands(acme: Organization) -> None:
@@ -142,16 +142,18 @@ def test_late_bad_news_do_not_undo_a_payment(acme: Organization, kind: str) -> N
         ({"id": "cs_test_other"}, "other_session"),
     ],
 )
-def test_wrong_payment_is_parked_and_credits_nothing(acme: Organization, changes: dict[str, Any], reason: str) -> None:
+def test_wrong_payment_is_unmatched_and_credits_nothing(
+    acme: Organization, changes: dict[str, Any], reason: str
+) -> None:
     topup = make_topup(acme)
     event = event_of("checkout.session.completed", session_of(topup, **changes))
     # Stripe need not send it again: a person must look.
     assert deliver(event) == 200
     assert tell("checkout.session.completed", session_of(topup, **changes)) == 200
     assert not Entry.objects.exists()
-    parked = ParkedEvent.objects.get()
-    assert (parked.reason, parked.topup, parked.resolved_at) == (reason, topup, None)
-    assert state_of(topup) == TopUpState.PARKED
+    unmatched = UnmatchedEvent.objects.get()
+    assert (unmatched.reason, unmatched.topup, unmatched.resolved_at) == (reason, topup, None)
+    assert state_of(topup) == TopUpState.UNDER_REVIEW
 
 
 @pytest.mark.parametrize(
@@ -162,26 +164,26 @@ def test_wrong_payment_is_parked_and_credits_nothing(acme: Organization, changes
         {"metadata": {"topup_id": "9f4c2f54-6a1e-4a8e-9f7e-0d4f5b1c7a11"}},
     ],
 )
-def test_unknown_session_is_parked(acme: Organization, changes: dict[str, Any]) -> None:
+def test_unknown_session_is_kept_for_an_operator(acme: Organization, changes: dict[str, Any]) -> None:
     topup = make_topup(acme)
     assert tell("checkout.session.completed", session_of(topup, **changes)) == 200
     assert not Entry.objects.exists()
-    assert ParkedEvent.objects.get().reason == "unknown_topup"
+    assert UnmatchedEvent.objects.get().reason == "unknown_topup"
     assert state_of(topup) == TopUpState.PENDING
 
 
 def test_payment_that_names_no_topup_is_somebody_elses_business(acme: Organization) -> None:
     assert tell("payment_intent.succeeded", intent_of(make_topup(acme), metadata={})) == 200
-    assert not ParkedEvent.objects.exists()
+    assert not UnmatchedEvent.objects.exists()
     assert not Entry.objects.exists()
 
 
-def test_second_payment_for_one_topup_is_parked(acme: Organization) -> None:
+def test_second_payment_for_one_topup_is_kept_for_an_operator(acme: Organization) -> None:
     topup = make_topup(acme)
     fulfil(topup)
     fulfil(topup, payment_intent="pi_second")
     assert money_of(acme) == (210_000_000, 0)
-    assert ParkedEvent.objects.get().reason == "other_payment"
+    assert UnmatchedEvent.objects.get().reason == "other_payment"
     assert state_of(topup) == TopUpState.PAID
 
 

@@ -155,7 +155,7 @@ def test_wish_without_sense_or_without_a_cap_is_refused_in_its_place(browser, or
 
 
 def test_removed_card_is_forgotten_and_automatic_topup_ends(alice, browser, organization, stripe_sandbox):
-    from tests.billing.pages.test_payments import start
+    from tests.billing.pages.test_top_ups import start
 
     topup = start(browser, save_card="on")
     stripe_sandbox.pay(topup.checkout_session_id, save_card=True)
@@ -171,7 +171,7 @@ def test_removed_card_is_forgotten_and_automatic_topup_ends(alice, browser, orga
 
 
 def test_card_that_stripe_keeps_for_now_is_gone_here_and_the_page_says_so(browser, organization, stripe_sandbox):
-    from tests.billing.pages.test_payments import start
+    from tests.billing.pages.test_top_ups import start
     from tests.billing.test_replaced_cards import refusing
 
     topup = start(browser, save_card="on")

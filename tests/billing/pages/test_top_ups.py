@@ -224,8 +224,8 @@ def test_dead_stripe_keeps_the_success_page_waiting(browser, organization, strip
     assert "Nothing is added to your balance yet" in page
 
 
-def test_parked_payment_is_said_to_be_looked_at(browser, organization):
-    topup = make_topup(organization, state=TopUpState.PARKED)
+def test_payment_under_review_is_said_to_be_looked_at(browser, organization):
+    topup = make_topup(organization, state=TopUpState.UNDER_REVIEW)
     assert "by hand" in browser.get(f"/billing/top-up/{topup.pk}/success/").content.decode()
 
 
@@ -254,7 +254,7 @@ def test_who_paid_and_goes_back_while_stripe_is_silent_is_not_told_that_nothing_
 
 
 def test_who_paid_something_else_and_goes_back_is_not_told_that_nothing_was_charged(browser, organization):
-    topup = make_topup(organization, state=TopUpState.PARKED)
+    topup = make_topup(organization, state=TopUpState.UNDER_REVIEW)
     page = browser.get(f"/billing/top-up/{topup.pk}/cancelled/", follow=True).content.decode()
     assert "by hand" in page
     assert "Nothing was charged" not in page
