@@ -8,13 +8,13 @@ from django.core.mail import mail_admins
 from django.utils import timezone
 
 from billing import (
-    automatic,
-    cards,
+    automatic_topups,
     expiry,
     invoices,
     ledger,
     low_balance,
     refunds,
+    saved_cards,
     stripe_api,
     stripe_retention,
     topups,
@@ -53,12 +53,12 @@ def finish_payments() -> None:
     if stripe_api.is_configured():
         topups.sweep(now=timezone.now())
         refunds.sweep(now=timezone.now())
-        cards.forget_replaced(now=timezone.now())
+        saved_cards.forget_replaced(now=timezone.now())
 
 
 def top_up_automatically() -> None:
     if stripe_api.is_configured():
-        automatic.run(now=timezone.now())
+        automatic_topups.run(now=timezone.now())
 
 
 def invoice_automatic_topups() -> None:
@@ -69,7 +69,7 @@ def invoice_automatic_topups() -> None:
 
 def tell_of_automatic_topups() -> None:
     """Apart from the charges: a mail server that hangs must not keep money from those who wait for it."""
-    automatic.tell(now=timezone.now())
+    automatic_topups.tell(now=timezone.now())
 
 
 def forget_deliveries() -> None:

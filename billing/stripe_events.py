@@ -11,7 +11,7 @@ from typing import Any
 from djstripe.event_handlers import djstripe_receiver
 from djstripe.models import Event
 
-from billing import automatic, disputes, refunds, stripe_mapping, topups
+from billing import automatic_topups, disputes, refunds, stripe_mapping, topups
 
 
 @djstripe_receiver(["checkout.session.completed", "checkout.session.async_payment_succeeded"])
@@ -41,7 +41,7 @@ def charge_of_saved_card_stands(event: Event, **_: Any) -> None:
 @djstripe_receiver(["payment_intent.payment_failed", "payment_intent.canceled"])
 def charge_of_saved_card_failed(event: Event, **_: Any) -> None:
     """End an automatic top-up; the payer of a checkout may try another card."""
-    automatic.note_failure(stripe_mapping.payment_of_intent(event.data["object"]))
+    automatic_topups.note_failure(stripe_mapping.payment_of_intent(event.data["object"]))
 
 
 @djstripe_receiver(["charge.succeeded", "charge.updated"])

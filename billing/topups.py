@@ -214,7 +214,7 @@ def sweep(*, now: datetime | None = None) -> int:
     now = now or timezone.now()
     due = TopUp.objects.open().filter(
         Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_LOOK_AFTER),
-        # `automatic` looks after its own.
+        # `automatic_topups` looks after its own.
         is_automatic=False,
         created_at__lte=now - FIRST_LOOK_AFTER,
     )

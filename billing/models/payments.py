@@ -12,8 +12,8 @@ Whoever locks several rows of one organization takes them in this order, or two 
 5. the settings of automatic top-up
 
 Two look like exceptions. `claw_backs.restore` writes other refunds and disputes after the wallet: nobody else can hold
-them without their top-up, which is locked. `automatic._begin` makes a top-up while it holds the settings: a new row,
-which nobody else can hold; that no open one stands in its way it has seen under that lock, so the insert waits for
+them without their top-up, which is locked. `automatic_topups._begin` makes a top-up while it holds the settings: a new
+row, which nobody else can hold; that no open one stands in its way it has seen under that lock, so the insert waits for
 nobody. Expiry, limits and freezes lock the wallet alone; what the clocks note in passing (`checked_at`, and all of
 `invoices`) is one statement of its own.
 """
@@ -84,7 +84,7 @@ class TopUpQuerySet(models.QuerySet["TopUp"]):
 
 
 class TopUp(models.Model):
-    """One wish to pay, whatever became of it. Written by `topups`, `automatic` and `invoices`."""
+    """One wish to pay, whatever became of it. Written by `topups`, `automatic_topups` and `invoices`."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="topups")
@@ -276,7 +276,10 @@ class SavedCardQuerySet(models.QuerySet["SavedCard"]):
 
 
 class SavedCard(models.Model):
-    """The card that a payer asked us to keep: Stripe has it, we have its name. Written by `topups` and `cards`."""
+    """The card that a payer asked us to keep: Stripe has it, we have its name.
+
+    Written by `topups` and `saved_cards`.
+    """
 
     organization = models.OneToOneField(Organization, on_delete=models.CASCADE, related_name="saved_card")
     payment_method_id = models.CharField(max_length=STRIPE_ID_LENGTH)
@@ -295,7 +298,7 @@ class SavedCard(models.Model):
 class ReplacedCard(models.Model):
     """A card that another took the place of, or that was removed, until Stripe has forgotten it.
 
-    Written by `topups` and `cards`.
+    Written by `topups` and `saved_cards`.
     """
 
     payment_method_id = models.CharField(max_length=STRIPE_ID_LENGTH, unique=True)
@@ -308,7 +311,7 @@ class ReplacedCard(models.Model):
 
 
 class AutomaticTopUp(models.Model):
-    """An organization's wish that the clock tops up for it. Written by `automatic`."""
+    """An organization's wish that the clock tops up for it. Written by `automatic_topups`."""
 
     organization = models.OneToOneField(Organization, on_delete=models.CASCADE, related_name="automatic_topup")
     is_on = models.BooleanField(default=False)

@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Organization
-from billing import automatic, ledger, limits, money
+from billing import automatic_topups, ledger, limits, money
 from billing.models import Wallet
 
 # When the first mail about it goes out as well.
@@ -117,7 +117,7 @@ def _limit(organization: Organization) -> Note | None:
 
 
 def _automatic(organization: Organization) -> Note | None:
-    wish = automatic.settings_of(organization)
+    wish = automatic_topups.settings_of(organization)
     if wish.is_on or not wish.turned_off_reason:
         return None
     return Note(

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 from accounts.access import membership_for
 from accounts.models import Role
 from accounts.page import page
-from billing import automatic, ledger_reader, money, statements, tariff
+from billing import automatic_topups, ledger_reader, money, statements, tariff
 from billing.forms import TopUpForm
 from billing.models import payments
 from billing.pages.banners import money_notes
@@ -42,7 +42,7 @@ def billing(request: HttpRequest) -> HttpResponse:
         context |= {
             "form": TopUpForm(),
             "products": product_cards(),
-            "automatic": automatic.settings_of(organization),
+            "automatic": automatic_topups.settings_of(organization),
             "card": payments.SavedCard.objects.of(organization).first(),
             "payments": payment_rows(organization, limit=RECENT_PAYMENTS),
             "entries": entry_rows(organization, ledger_reader.entries(organization, limit=RECENT_ENTRIES)),

@@ -12,8 +12,7 @@ from accounts.access import require_role
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.models import Organization, Role
 from accounts.page import page
-from billing import automatic as automatic_topups
-from billing import cards, ledger, limits, money
+from billing import automatic_topups, ledger, limits, money, saved_cards
 from billing.forms import AutomaticForm, LimitForm, LowBalanceForm, cents_of, dollars_of
 from billing.models import Wallet
 from billing.models.payments import SavedCard
@@ -64,7 +63,7 @@ def automatic_off(request: HttpRequest) -> HttpResponse:
 def remove_card(request: HttpRequest) -> HttpResponse:
     organization = require_role(request, Role.ADMIN).organization
     try:
-        is_forgotten = cards.remove(organization)
+        is_forgotten = saved_cards.remove(organization)
     except UpstreamFailed as error:
         messages.error(request, error.message)
         return redirect("billing:settings")

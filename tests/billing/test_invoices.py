@@ -11,13 +11,13 @@ from django.utils import timezone
 
 from accounts.models import Organization, User
 from billing import (
-    automatic,
-    cards,
+    automatic_topups,
     invoices,
     ledger,
     periodic,
     reconciliation,
     refunds,
+    saved_cards,
     stripe_calls,
     stripe_mapping,
     topups,
@@ -45,8 +45,8 @@ def paid(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> TopU
     """An automatic top-up of $200 that was just charged and credited, after a checkout of $5 that saved the card."""
     pay(stripe_sandbox, acme, owner, 500, save_card=True)
     ledger.settle(ledger.reserve(acme, amount_micros=5_000_000, reference="job:1"), actual_micros=5_000_000)
-    automatic.turn_on(acme, person=owner, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=50_000)
-    assert automatic.run() == 1
+    automatic_topups.turn_on(acme, person=owner, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=50_000)
+    assert automatic_topups.run() == 1
     return TopUp.objects.get(is_automatic=True)
 
 
@@ -160,8 +160,8 @@ def test_tax_number_of_an_earlier_checkout_is_on_it(
         )
     stripe_sandbox.deliver()
     ledger.settle(ledger.reserve(acme, amount_micros=5_000_000, reference="job:1"), actual_micros=5_000_000)
-    automatic.turn_on(acme, person=owner, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=50_000)
-    automatic.run()
+    automatic_topups.turn_on(acme, person=owner, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=50_000)
+    automatic_topups.run()
     invoices.make_due()
     [invoice] = own_invoices(stripe_sandbox, TopUp.objects.get(is_automatic=True))
     assert invoice["customer_tax_ids"] == [{"type": "eu_vat", "value": "DE123456789"}]
@@ -169,7 +169,7 @@ def test_tax_number_of_an_earlier_checkout_is_on_it(
 
 def test_no_invoice_for_what_was_not_paid(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> None:
     topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
-    topups.end(topup, state=TopUpState.FAILED, failure=automatic.DECLINED)
+    topups.end(topup, state=TopUpState.FAILED, failure=automatic_topups.DECLINED)
     assert invoices.make_due(now=later()) == 0
 
 
@@ -251,7 +251,7 @@ def test_silence_at_any_call_delays_the_invoice_and_nothing_else(
         # The client asks twice.
         go_wrong(patched, number, silence, is_done=is_done, times=2)
         assert invoices.make_due() == 1
-    assert automatic.run(now=later()) == 0
+    assert automatic_topups.run(now=later()) == 0
     is_charged_once(stripe_sandbox, paid)
     assert invoices.make_due(now=later()) == 1
     is_settled(stripe_sandbox, paid)
@@ -555,7 +555,7 @@ def test_refund_after_the_invoice_is_made_as_ever(stripe_sandbox: StripeSandbox,
 
 
 def test_card_that_is_removed_meanwhile_changes_nothing(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
-    cards.remove(paid.organization)
+    saved_cards.remove(paid.organization)
     assert not SavedCard.objects.exists()
     invoices.make_due(now=timezone.now())
     is_settled(stripe_sandbox, paid)

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.errors import PaymentRequired
 from accounts.models import Organization, User
-from billing import automatic, ledger, refunds, stripe_mapping, topups
+from billing import automatic_topups, ledger, refunds, stripe_mapping, topups
 from billing.models import EntryKind
 from billing.models.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
 from tests.billing.conftest import fund, money_of
@@ -94,12 +94,14 @@ def wish(acme: Organization) -> AutomaticTopUp:
     ledger.wallet_of(acme)
     SavedCard.objects.create(organization=acme, payment_method_id="pm_1")
     person = User.objects.create_user("owner@example.com")
-    return automatic.turn_on(acme, person=person, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=90_000)
+    return automatic_topups.turn_on(
+        acme, person=person, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=90_000
+    )
 
 
 def begin_another(wish: AutomaticTopUp) -> TopUp | None:
     """What a second clock does that found the organization due before the first one's charge was begun."""
-    return automatic._begin(wish, now=timezone.now())
+    return automatic_topups._begin(wish, now=timezone.now())
 
 
 def test_charge_that_is_credited_and_another_that_begins_do_not_wait_for_each_other(
@@ -120,7 +122,9 @@ def test_charge_that_is_declined_and_another_that_begins_do_not_wait_for_each_ot
     topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
     other = Other(lambda: begin_another(wish))
     with meeting(other, at='SELECT "billing_automatictopup"'):
-        automatic.note_failure(stripe_mapping.payment_of_intent(intent_of(topup, status="requires_payment_method")))
+        automatic_topups.note_failure(
+            stripe_mapping.payment_of_intent(intent_of(topup, status="requires_payment_method"))
+        )
     assert other.end() is None
     assert list(TopUp.objects.values_list("state", flat=True)) == [TopUpState.FAILED]
     wish.refresh_from_db()

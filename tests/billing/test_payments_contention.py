@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 
 from accounts.models import Organization, User
-from billing import automatic, topups
+from billing import automatic_topups, topups
 from tests.billing.stripe_objects import make_topup
 from tests.billing.test_ledger_contention import KINDS, _database
 from tests.stripe import StripeSandbox
@@ -91,8 +91,10 @@ def test_clocks_at_once_make_one_invoice(acme: Organization, kind: str, tmp_path
         ).topup
         sandbox.pay(checkout.checkout_session_id)
         sandbox.deliver()
-        automatic.turn_on(acme, person=payer, threshold_cents=1_000, amount_cents=20_000, monthly_cap_cents=20_000)
-        assert automatic.run() == 1
+        automatic_topups.turn_on(
+            acme, person=payer, threshold_cents=1_000, amount_cents=20_000, monthly_cap_cents=20_000
+        )
+        assert automatic_topups.run() == 1
         report = contend("clocks", kind=kind, organization=acme, folder=tmp_path)
         assert report["seen"] == {"clock": 4, "linked": 4, "unmatched": 0}
         # One of the checkout, one of the automatic top-up.

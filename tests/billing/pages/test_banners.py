@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 import time_machine
 
-from billing import automatic, ledger
+from billing import automatic_topups, ledger
 from billing.models import EntryKind, Wallet
 from billing.models.payments import AutomaticTopUp
 from billing.pages.banners import money_notes
@@ -109,9 +109,9 @@ def test_limit_of_nothing_is_not_said_to_end_with_the_month(acme):
 
 def test_automatic_topup_that_we_turned_off_is_said(acme):
     fund(acme, 10_000_000)
-    AutomaticTopUp.objects.create(organization=acme, turned_off_reason=automatic.THREE_DECLINES)
+    AutomaticTopUp.objects.create(organization=acme, turned_off_reason=automatic_topups.THREE_DECLINES)
     (note,) = money_notes(acme)
-    assert note.text == automatic.THREE_DECLINES
+    assert note.text == automatic_topups.THREE_DECLINES
 
 
 def test_low_balance_is_said_below_the_own_threshold(acme):

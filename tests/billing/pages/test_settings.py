@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing import automatic, ledger
+from billing import automatic_topups, ledger
 from billing.models import Wallet
 from billing.models.payments import AutomaticTopUp, SavedCard, TopUpState
 from tests.billing.charges import charge
@@ -88,12 +88,12 @@ WISH = {"threshold": "10", "amount": "50", "monthly_cap": "200"}
 
 def test_automatic_topup_is_turned_on_changed_and_off(browser, organization, card):
     page = browser.post("/billing/settings/automatic/", WISH, follow=True).content.decode()
-    wish = automatic.settings_of(organization)
+    wish = automatic_topups.settings_of(organization)
     assert (wish.is_on, wish.threshold_cents, wish.amount_cents, wish.monthly_cap_cents) == (True, 1_000, 5_000, 20_000)
     for text in ("When less than <strong>$10.00</strong>", "Visa ending in 4242", "08/2029"):
         assert text in page
     browser.post("/billing/settings/automatic/off/")
-    assert not automatic.settings_of(organization).is_on
+    assert not automatic_topups.settings_of(organization).is_on
 
 
 def test_reached_cap_is_not_called_a_declined_card(browser, organization, card, stripe_sandbox):
@@ -101,7 +101,7 @@ def test_reached_cap_is_not_called_a_declined_card(browser, organization, card, 
     make_topup(
         organization, 1_000, is_automatic=True, state=TopUpState.PAID, paid_at=timezone.now(), ended_at=timezone.now()
     )
-    assert automatic.run() == 0
+    assert automatic_topups.run() == 0
     page = browser.get("/billing/settings/").content.decode()
     assert "Another one would go over" in page
     assert "declined" not in page
@@ -132,7 +132,7 @@ def test_automatic_topup_needs_a_card(browser, organization):
     response = browser.post("/billing/settings/automatic/", WISH)
     assert response.status_code == 400
     assert "Save a card first" in response.content.decode()
-    assert not automatic.settings_of(organization).is_on
+    assert not automatic_topups.settings_of(organization).is_on
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_wish_without_sense_or_without_a_cap_is_refused_in_its_place(browser, or
     response = browser.post("/billing/settings/automatic/", {**WISH, **changes})
     assert response.status_code == 400
     assert f'id="id_{field}_error"' in response.content.decode()
-    assert not automatic.settings_of(organization).is_on
+    assert not automatic_topups.settings_of(organization).is_on
 
 
 def test_removed_card_is_forgotten_and_automatic_topup_ends(alice, browser, organization, stripe_sandbox):
@@ -163,11 +163,11 @@ def test_removed_card_is_forgotten_and_automatic_topup_ends(alice, browser, orga
     browser.get(f"/billing/top-up/{topup.pk}/success/")
     assert SavedCard.objects.of(organization).exists()
     browser.post("/billing/settings/automatic/", WISH)
-    assert automatic.settings_of(organization).is_on
+    assert automatic_topups.settings_of(organization).is_on
     page = browser.post("/billing/settings/card/remove/", follow=True).content.decode()
     assert "The card is removed" in page
     assert not SavedCard.objects.of(organization).exists()
-    assert not automatic.settings_of(organization).is_on
+    assert not automatic_topups.settings_of(organization).is_on
 
 
 def test_card_that_stripe_keeps_for_now_is_gone_here_and_the_page_says_so(browser, organization, stripe_sandbox):
@@ -189,6 +189,6 @@ def test_strangers_settings_are_theirs(charlie, charlies, organization, client_o
     client.post("/billing/settings/automatic/", WISH)
     client.post("/billing/settings/card/remove/")
     assert wallet_of(organization).monthly_limit_micros is None
-    assert not automatic.settings_of(organization).is_on
+    assert not automatic_topups.settings_of(organization).is_on
     assert SavedCard.objects.of(organization).exists()
     assert "4242" not in client.get("/billing/settings/").content.decode()

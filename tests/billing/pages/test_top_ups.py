@@ -12,7 +12,7 @@ from django.utils import timezone
 from redis import Redis
 
 from accounts.gate import limits
-from billing import automatic, ledger, periodic
+from billing import automatic_topups, ledger, periodic
 from billing.models import EntryKind, Wallet
 from billing.models.payments import Refund, TopUp, TopUpState
 from tests.billing.stripe_objects import make_topup
@@ -289,7 +289,9 @@ def test_history_links_the_invoice_of_an_automatic_topup(browser, alice, organiz
     stripe_sandbox.deliver()
     available = ledger.wallet_of(organization).available_micros
     ledger.settle(ledger.reserve(organization, amount_micros=available, reference="job:1"), actual_micros=available)
-    automatic.turn_on(organization, person=alice, threshold_cents=500, amount_cents=30_000, monthly_cap_cents=50_000)
+    automatic_topups.turn_on(
+        organization, person=alice, threshold_cents=500, amount_cents=30_000, monthly_cap_cents=50_000
+    )
     periodic.top_up_automatically()
     topup = TopUp.objects.get(is_automatic=True)
     assert papers_in_history(browser, topup) == ["Receipt", "Refund"]

@@ -1,6 +1,6 @@
 """Saved cards that nobody is to charge any more: removed by their owner, or replaced by another.
 
-Stripe keeps a card until it is told to forget it. `topups` saves them, `automatic` charges them.
+Stripe keeps a card until it is told to forget it. `topups` saves them, `automatic_topups` charges them.
 """
 
 import logging
@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.errors import UpstreamFailed
 from accounts.models import Organization
-from billing import automatic, stripe_api, stripe_calls, unmatched_events
+from billing import automatic_topups, stripe_api, stripe_calls, unmatched_events
 from billing.models.payments import ReplacedCard, SavedCard, TopUp
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def remove(organization: Organization) -> bool:
     Raises UpstreamFailed if Stripe does not answer: the card is then still saved, and not charged by itself any more.
     Waits for the network: call it outside of transactions.
     """
-    automatic.turn_off(organization, reason=automatic.CARD_REMOVED)
+    automatic_topups.turn_off(organization, reason=automatic_topups.CARD_REMOVED)
     card = SavedCard.objects.of(organization).first()
     if card is None:
         return True

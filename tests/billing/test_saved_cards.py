@@ -10,8 +10,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import Organization, User
-from billing import cards as saved_cards
-from billing import periodic, stripe_calls, topups
+from billing import periodic, saved_cards, stripe_calls, topups
 from billing.models.payments import ReplacedCard, SavedCard, TopUpState, UnmatchedEvent
 from billing.sandbox.transport import SandboxTransport
 from tests.billing.paying import pay
