@@ -116,7 +116,7 @@ def _event(content: dict[str, Any]) -> bytes:
 
 def _shown(error: VoxsiteError, *, may_pay: bool) -> dict[str, Any]:
     """Return an error as the page's script shows it."""
-    way = next_step.remedy(error) if may_pay else None
+    way = next_step.after(error) if may_pay else None
     return {"message": error.message, "remedy": {"url": way.url, "words": way.words} if way else None}
 
 

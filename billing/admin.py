@@ -23,8 +23,8 @@ from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
 from billing.models.payments import AutomaticTopUp, Customer, Dispute, Refund, TopUp, UnmatchedEvent
 
 # As a float it would be a little more than a cent.
-SMALLEST_AMOUNT = Decimal("0.01")
-LARGEST_CREDIT_CENTS = 1_000_000
+MIN_AMOUNT = Decimal("0.01")
+MAX_CREDIT_CENTS = 1_000_000
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -40,38 +40,44 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         return False
 
 
-class DeedAdmin(ReadOnlyAdmin):
+class ActionPageAdmin(ReadOnlyAdmin):
     """Rows that are read, with one page on which an operator does something about one of them."""
 
     # The page's address below the row's, its heading, and the permission it takes.
-    deed: str
-    deed_title: str
-    deed_permission: str
-    change_form_template = "admin/billing/with_deed.html"
+    action_slug: str
+    action_title: str
+    action_permission: str
+    change_form_template = "admin/billing/with_action_page.html"
 
     def get_urls(self):
-        name = f"{self.opts.app_label}_{self.opts.model_name}_{self.deed}"
-        page = path(f"<path:object_id>/{self.deed}/", self.admin_site.admin_view(self.deed_view), name=name)
+        name = f"{self.opts.app_label}_{self.opts.model_name}_{self.action_slug}"
+        page = path(
+            f"<path:object_id>/{self.action_slug}/", self.admin_site.admin_view(self.action_page_view), name=name
+        )
         return [page, *super().get_urls()]
 
     def change_view(self, request, object_id, form_url="", extra_context=None):
-        extra = {"deed": self.deed, "deed_title": self.deed_title, "may_do_deed": self.may_do_deed(request)}
+        extra = {
+            "action_slug": self.action_slug,
+            "action_title": self.action_title,
+            "may_perform_action": self.may_perform_action(request),
+        }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
-    def may_do_deed(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(self.deed_permission) and self.has_view_permission(request)
+    def may_perform_action(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(self.action_permission) and self.has_view_permission(request)
 
-    def deed_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        if not self.may_do_deed(request):
+    def action_page_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        if not self.may_perform_action(request):
             raise PermissionDenied
         # As Django's own pages of a row: what cannot be an id is not found either.
         row = self.get_object(request, unquote(object_id))
         if row is None:
             raise Http404
-        form = self.deed_form(row, request.POST if request.method == "POST" else None)
+        form = self.build_form(row, request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
             try:
-                done = self.do_deed(row, form.cleaned_data, by=request.user)
+                done = self.perform_action(row, form.cleaned_data, by=request.user)
             except VoxsiteError as error:
                 form.add_error(None, error.message)
             else:
@@ -80,22 +86,22 @@ class DeedAdmin(ReadOnlyAdmin):
                 return redirect(reverse(f"admin:billing_{self.opts.model_name}_change", args=[row.pk]))
         context = {
             **self.admin_site.each_context(request),
-            "title": self.deed_title,
+            "title": self.action_title,
             "opts": self.opts,
             "original": row,
             # Ids alone would let a slip of the pen give one customer's money to another.
             "organization": self.organization_of(row),
             "form": form,
         }
-        return render(request, "admin/billing/deed.html", context)
+        return render(request, "admin/billing/action_page.html", context)
 
     def organization_of(self, row):
         return row.organization
 
-    def deed_form(self, row, data):
+    def build_form(self, row, data):
         raise NotImplementedError
 
-    def do_deed(self, row, fields, *, by) -> str:
+    def perform_action(self, row, fields, *, by) -> str:
         """Do it. Returns what was done, as a sentence for the operator and the log."""
         raise NotImplementedError
 
@@ -103,8 +109,8 @@ class DeedAdmin(ReadOnlyAdmin):
 class CreditForm(forms.Form):
     amount = forms.DecimalField(
         label="Amount in dollars",
-        min_value=SMALLEST_AMOUNT,
-        max_value=Decimal(LARGEST_CREDIT_CENTS) / 100,
+        min_value=MIN_AMOUNT,
+        max_value=Decimal(MAX_CREDIT_CENTS) / 100,
         decimal_places=2,
     )
     reason = forms.CharField(max_length=200, help_text="The customer reads it in the ledger.")
@@ -113,16 +119,16 @@ class CreditForm(forms.Form):
 
 
 @admin.register(Wallet)
-class WalletAdmin(DeedAdmin):
+class WalletAdmin(ActionPageAdmin):
     list_display = ["organization", "balance_micros", "held_micros", "frozen_at", "created_at"]
     list_select_related = ["organization"]
     search_fields = ["organization__name", "organization__id"]
-    deed, deed_title, deed_permission = "credit", "Give a credit", "billing.add_entry"
+    action_slug, action_title, action_permission = "credit", "Give a credit", "billing.add_entry"
 
-    def deed_form(self, row, data):
+    def build_form(self, row, data):
         return CreditForm(data)
 
-    def do_deed(self, row, fields, *, by) -> str:
+    def perform_action(self, row, fields, *, by) -> str:
         amount_micros = money.micros_from_dollars(f"{fields['amount']:f}")
         reason = fields["reason"]
         ledger.credit(
@@ -163,31 +169,31 @@ class HoldAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Freeze)
-class FreezeAdmin(DeedAdmin):
+class FreezeAdmin(ActionPageAdmin):
     list_display = ["wallet__organization", "reason", "created_at", "lifted_at"]
     list_filter = [("lifted_at", admin.EmptyFieldListFilter)]
     list_select_related = ["wallet__organization"]
     search_fields = ["reason", "wallet__organization__name", "wallet__organization__id"]
     ordering = ["-id"]
-    deed, deed_title, deed_permission = "lift", "Lift the freeze", "billing.change_freeze"
+    action_slug, action_title, action_permission = "lift", "Lift the freeze", "billing.change_freeze"
 
     def organization_of(self, row):
         return row.wallet.organization
 
-    def deed_form(self, row, data):
+    def build_form(self, row, data):
         return forms.Form(data)
 
-    def do_deed(self, row, fields, *, by) -> str:
+    def perform_action(self, row, fields, *, by) -> str:
         if row.reason == ledger.DEBT:
             raise Conflict("A debt ends when it is paid.")
         ledger.thaw(row.wallet.organization, reason=row.reason)
         return f"Lifted the freeze for {row.reason}"
 
 
-class RefundForm(forms.Form):
+class OperatorRefundForm(forms.Form):
     amount = forms.DecimalField(
         label="Amount in dollars",
-        min_value=SMALLEST_AMOUNT,
+        min_value=MIN_AMOUNT,
         decimal_places=2,
         help_text="Goes back to the card; the bonus's share leaves the balance with it.",
     )
@@ -210,7 +216,7 @@ class RefundInline(admin.TabularInline):
 
 
 @admin.register(TopUp)
-class TopUpAdmin(DeedAdmin):
+class TopUpAdmin(ActionPageAdmin):
     list_display = ["created_at", "organization", "state", "amount_cents", "bonus_cents", "is_automatic", "failure"]
     list_filter = ["state", "is_automatic", "created_at"]
     list_select_related = ["organization"]
@@ -227,13 +233,13 @@ class TopUpAdmin(DeedAdmin):
     search_help_text = "Id of the top-up, session, payment, refund or dispute; organization; payer's address"
     ordering = ["-created_at"]
     inlines = [RefundInline]
-    deed, deed_title, deed_permission = "refund", "Start a refund", "billing.add_refund"
+    action_slug, action_title, action_permission = "refund", "Start a refund", "billing.add_refund"
 
-    def deed_form(self, row, data):
+    def build_form(self, row, data):
         left_cents = refunds.left_cents(row)
-        return RefundForm(data, initial={"amount": f"{left_cents / 100:.2f}"})
+        return OperatorRefundForm(data, initial={"amount": f"{left_cents / 100:.2f}"})
 
-    def do_deed(self, row, fields, *, by) -> str:
+    def perform_action(self, row, fields, *, by) -> str:
         amount = fields["amount"]
         refund = refunds.start(row, person=by, amount_cents=int(amount * 100), token=fields["token"])
         return f"Refund of ${amount} is {refund.get_state_display().lower()}: {fields['reason']}"

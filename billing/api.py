@@ -16,10 +16,10 @@ from accounts.gate.times import show_time
 from billing import money, pricing, statements, usage
 
 USAGE_FIELDS = ["from", "to", "group_by"]
-LONGEST_USAGE_DAYS = 366
+MAX_USAGE_DAYS = 366
 
 
-class TopUpSerializer(serializers.Serializer[statements.TopUp]):
+class TopUpSerializer(serializers.Serializer[statements.RecentTopUp]):
     """A payment of the past."""
 
     amount_cents = serializers.IntegerField()
@@ -178,8 +178,8 @@ def read_usage(query: Mapping[str, str], *, today: date) -> tuple[date, date, st
     since = _read_day(query, "from") or until.replace(day=1)
     if since > until:
         raise InvalidField("from", "'from' must not be after 'to'.")
-    if (until - since).days >= LONGEST_USAGE_DAYS:
-        raise InvalidField("from", f"Ask for at most {LONGEST_USAGE_DAYS} days at once.")
+    if (until - since).days >= MAX_USAGE_DAYS:
+        raise InvalidField("from", f"Ask for at most {MAX_USAGE_DAYS} days at once.")
     group_by = query.get("group_by") or "day"
     if group_by not in _LINES:
         raise InvalidField("group_by", f"'group_by' is one of {', '.join(_LINES)}.")
@@ -206,8 +206,8 @@ def _read_day(query: Mapping[str, str], name: str) -> date | None:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
     except ValueError:
         raise InvalidField(name, f"'{name}' is a day, written YYYY-MM-DD.") from None
-    if not usage.FIRST_DAY <= day <= usage.LAST_DAY:
-        raise InvalidField(name, f"'{name}' is a day from {usage.FIRST_DAY} to {usage.LAST_DAY}.")
+    if not usage.MIN_DAY <= day <= usage.MAX_DAY:
+        raise InvalidField(name, f"'{name}' is a day from {usage.MIN_DAY} to {usage.MAX_DAY}.")
     return day
 
 

@@ -10,14 +10,14 @@ class BillingConfig(AppConfig):
         from accounts.organizations import organization_verified
 
         organization_verified.connect(_organization_was_verified, dispatch_uid="billing.organization_was_verified")
-        _keep_djstripe_from_calling()
+        _disable_djstripe_calls()
         _connect_payments()
 
 
 def _organization_was_verified(organization: Any, **_: object) -> None:
     from billing import signup_credit
 
-    signup_credit.welcome(organization)
+    signup_credit.grant(organization)
 
 
 def _connect_payments() -> None:
@@ -27,7 +27,7 @@ def _connect_payments() -> None:
     audit.also_check(reconciliation.faults)
 
 
-def _keep_djstripe_from_calling() -> None:
+def _disable_djstripe_calls() -> None:
     """Leave dj-stripe what it is here for: to take webhooks, store each event once and tell our receivers.
 
     Its own receivers ask Stripe for every object that an event names, inside the webhook's transaction; its admin edits

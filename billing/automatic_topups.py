@@ -20,16 +20,16 @@ from billing.models.payments import OPEN_TOPUP_STATES, AutomaticTopUp, SavedCard
 
 logger = logging.getLogger(__name__)
 
-SMALLEST_THRESHOLD_CENTS = 100
-LARGEST_THRESHOLD_CENTS = 100_000
-LARGEST_CAP_CENTS = 10_000_000
+MIN_THRESHOLD_CENTS = 100
+MAX_THRESHOLD_CENTS = 100_000
+MAX_MONTHLY_CAP_CENTS = 10_000_000
 # How long to wait after the first and second decline in a row; after the third it is turned off.
 WAITS_AFTER_DECLINE = (timedelta(hours=1), timedelta(days=1))
-NEXT_LOOK_AFTER = timedelta(minutes=2)
+NEXT_CHECK_AFTER = timedelta(minutes=2)
 # Stripe keeps idempotency keys for 24 hours at least: later, the same call could charge a second time.
-CHARGE_AGAIN_UNTIL = timedelta(hours=20)
-TELL_FOR = timedelta(days=2)
-ROUND_COUNT = 100
+RETRY_CHARGE_WITHIN = timedelta(hours=20)
+NOTIFY_WITHIN = timedelta(days=2)
+MAX_PER_ROUND = 100
 DECLINED_NOTICE = "automatic_topup_declined"
 CAPPED_NOTICE = "automatic_topup_capped"
 LATE_NOTICE = "automatic_topup_late"
@@ -58,9 +58,9 @@ def turn_on(
     Raises InvalidField for amounts out of bounds, Conflict without a saved card.
     """
     topups.check_amount(amount_cents)
-    if not SMALLEST_THRESHOLD_CENTS <= threshold_cents <= LARGEST_THRESHOLD_CENTS:
+    if not MIN_THRESHOLD_CENTS <= threshold_cents <= MAX_THRESHOLD_CENTS:
         raise InvalidField("threshold_cents", "Choose a balance from $1.00 to $1,000.00.")
-    if not amount_cents <= monthly_cap_cents <= LARGEST_CAP_CENTS:
+    if not amount_cents <= monthly_cap_cents <= MAX_MONTHLY_CAP_CENTS:
         raise InvalidField("monthly_cap_cents", "The monthly cap must be at least one top-up, and at most $100,000.00.")
     with transaction.atomic():
         if not SavedCard.objects.of(organization).exists():
@@ -108,7 +108,7 @@ def run(*, now: datetime | None = None) -> int:
     return begun_count
 
 
-def note_failure(payment: stripe_mapping.Payment) -> None:
+def record_failure(payment: stripe_mapping.StripePayment) -> None:
     """Note that a charge of ours, which looked good at first, was declined. Other payments may still be tried again."""
     topup = topups.find(payment.topup_id)
     if topup is not None and topup.is_automatic:
@@ -129,7 +129,7 @@ def _due(*, now: datetime) -> list[AutomaticTopUp]:
         )
         .annotate(available_micros=available)
         .filter(available_micros__lt=F("threshold_cents") * money.MICROS_PER_CENT)
-        .order_by("organization_id")[:ROUND_COUNT]
+        .order_by("organization_id")[:MAX_PER_ROUND]
     )
 
 
@@ -168,11 +168,11 @@ def _begin(wish: AutomaticTopUp, *, now: datetime) -> TopUp | None:
 def _finish_open(*, now: datetime) -> bool:
     """Ask again about charges whose answer was lost or is still to come. Returns False if Stripe does not answer."""
     waiting = TopUp.objects.open().filter(
-        Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_LOOK_AFTER),
+        Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_CHECK_AFTER),
         is_automatic=True,
-        created_at__lte=now - NEXT_LOOK_AFTER,
+        created_at__lte=now - NEXT_CHECK_AFTER,
     )
-    for topup in waiting.order_by(F("checked_at").asc(nulls_first=True), "created_at")[:ROUND_COUNT]:
+    for topup in waiting.order_by(F("checked_at").asc(nulls_first=True), "created_at")[:MAX_PER_ROUND]:
         if not _try(topup, now=now):
             return False
     return True
@@ -197,7 +197,7 @@ def _charge(topup: TopUp, *, now: datetime) -> None:
     try:
         if topup.payment_intent_id:
             intent = stripe_calls.retrieve_payment_intent(topup.payment_intent_id)
-        elif topup.created_at <= now - CHARGE_AGAIN_UNTIL:
+        elif topup.created_at <= now - RETRY_CHARGE_WITHIN:
             # Stripe has not been heard for a day: charging now would surprise. But what it charged must be known
             # before this one ends, because another is begun then.
             found = stripe_calls.find_charge_of_card(topup)
@@ -245,19 +245,19 @@ def _decline(topup: TopUp, *, failure: str, now: datetime) -> None:
 # --- Telling the owners ----------------------------------------------------------------------------------------------
 
 
-def tell(*, now: datetime | None = None) -> None:
+def notify_owners(*, now: datetime | None = None) -> None:
     """Mail owners about declines, reached caps and charges that came after all; `notices` sends each once.
 
     A duty of its own: `run` must not wait for a mail server.
     """
     now = now or timezone.now()
-    told = Notice.objects.standing(now=now).filter(
+    told = Notice.objects.sent_or_claimed(now=now).filter(
         wallet__organization=OuterRef("organization"), kind=DECLINED_NOTICE, occasion_at=OuterRef("created_at")
     )
     declined = TopUp.objects.filter(
-        ~Exists(told), is_automatic=True, state=TopUpState.FAILED, ended_at__gte=now - TELL_FOR
+        ~Exists(told), is_automatic=True, state=TopUpState.FAILED, ended_at__gte=now - NOTIFY_WITHIN
     )
-    for topup in declined.select_related("organization").order_by("ended_at")[:ROUND_COUNT]:
+    for topup in declined.select_related("organization").order_by("ended_at")[:MAX_PER_ROUND]:
         wish = settings_of(topup.organization)
         amount = money.display_text(topup.amount_cents * money.MICROS_PER_CENT)
         after = "We will try again later." if wish.is_on else wish.turned_off_reason
@@ -269,11 +269,11 @@ def tell(*, now: datetime | None = None) -> None:
             text=f"We could not charge {amount} to the saved card of {topup.organization.name}.\n\n"
             f"{topup.failure} {after} You can top up yourself, with this card or another, on the billing page.",
         )
-    told = Notice.objects.standing(now=now).filter(
+    told = Notice.objects.sent_or_claimed(now=now).filter(
         wallet__organization=OuterRef("organization"), kind=CAPPED_NOTICE, occasion_at=months.start_of_month(now)
     )
     capped = AutomaticTopUp.objects.filter(~Exists(told), is_on=True, retry_at=_next_month(now))
-    for wish in capped.select_related("organization").order_by("organization_id")[:ROUND_COUNT]:
+    for wish in capped.select_related("organization").order_by("organization_id")[:MAX_PER_ROUND]:
         amount, cap = (
             money.display_text(cents * money.MICROS_PER_CENT) for cents in (wish.amount_cents, wish.monthly_cap_cents)
         )
@@ -293,16 +293,16 @@ def _tell_of_late_charges(*, now: datetime) -> None:
 
     The cap counts it from then on; another that was made in its place may have filled it already.
     """
-    of_topup = Notice.objects.standing(now=now).filter(
+    of_topup = Notice.objects.sent_or_claimed(now=now).filter(
         wallet__organization=OuterRef("organization"), occasion_at=OuterRef("created_at")
     )
     late = TopUp.objects.filter(
-        Exists(of_topup.filter(kind=DECLINED_NOTICE)) | Q(paid_at__gte=F("created_at") + CHARGE_AGAIN_UNTIL),
+        Exists(of_topup.filter(kind=DECLINED_NOTICE)) | Q(paid_at__gte=F("created_at") + RETRY_CHARGE_WITHIN),
         ~Exists(of_topup.filter(kind=LATE_NOTICE)),
         is_automatic=True,
-        paid_at__gte=now - TELL_FOR,
+        paid_at__gte=now - NOTIFY_WITHIN,
     )
-    for topup in late.select_related("organization").order_by("paid_at")[:ROUND_COUNT]:
+    for topup in late.select_related("organization").order_by("paid_at")[:MAX_PER_ROUND]:
         cap_cents = settings_of(topup.organization).monthly_cap_cents
         sum_cents = _this_month_cents(topup.organization, now=now)
         amount, cap, total = (

@@ -16,9 +16,9 @@ BOTTOM_PX = 24
 # How much of its place a column fills, in percent.
 FILL_PERCENT = 72
 # More labels than this run into each other on a phone.
-MOST_LABELS = 8
+MAX_LABELS = 8
 # A value that is not zero can be seen, however small it is beside the others.
-LEAST_PX = 2
+MIN_COLUMN_PX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def columns_svg(
         if share:
             parts.append(f'<text class="chart-text" x="0" y="{y - 5}">{escape(show(ceiling * share // 2))}</text>')
     place = 100 / len(columns) if columns else 100
-    stride = -(-len(columns) // MOST_LABELS) if columns else 1
+    stride = -(-len(columns) // MAX_LABELS) if columns else 1
     for number, column in enumerate(columns):
         parts.extend(
             _column(column, x=place * number, place=place, px=_height_px(column.value, ceiling, plot_px), show=show)
@@ -91,7 +91,7 @@ def nice_ceiling(value: int) -> int:
 
 
 def _height_px(value: int, ceiling: int, plot_px: int) -> int:
-    return max(LEAST_PX, round(plot_px * value / ceiling)) if value > 0 else 0
+    return max(MIN_COLUMN_PX, round(plot_px * value / ceiling)) if value > 0 else 0
 
 
 def _column(column: Column, *, x: float, place: float, px: int, show: Callable[[int], str]) -> list[str]:

@@ -15,7 +15,7 @@ def page_of(topup: TopUp) -> str:
 
     Raises UpstreamFailed if Stripe does not answer. Waits for the network: call it outside of transactions.
     """
-    url = topups.look(topup) if _has_page(topup) else ""
+    url = topups.sync_checkout(topup) if _has_page(topup) else ""
     topup.refresh_from_db()
     return url
 
@@ -31,7 +31,7 @@ def cancel(topup: TopUp) -> TopUp:
             stripe_calls.expire_checkout(topup.checkout_session_id)
         except (stripe_api.StripeRefused, stripe_api.StripeMissing):
             # It is not open any more: paid, in the hands of a bank, or over. Stripe says which.
-            topups.look(topup)
+            topups.sync_checkout(topup)
         else:
             topups.end(topup, state=TopUpState.EXPIRED, failure=CANCELLED)
             # Stripe's event may have come before its answer to us.

@@ -22,48 +22,48 @@ class DisputeUnknown(VoxsiteError):
     default_message = "No money was withdrawn for this dispute yet."
 
 
-def follow(fact: stripe_mapping.Dispute) -> None:
+def follow(reported: stripe_mapping.StripeDispute) -> None:
     """Note how a dispute stands; no money moves by it. Raises TopUpUnknown if its payment was not credited yet."""
     with transaction.atomic():
-        topup = _topup(fact)
+        topup = _topup(reported)
         if topup is not None:
-            _row(topup, fact)
+            _row(topup, reported)
 
 
-def withdraw(fact: stripe_mapping.Dispute) -> None:
+def withdraw(reported: stripe_mapping.StripeDispute) -> None:
     """Take back what the bank took, and freeze the wallet, once. Raises TopUpUnknown."""
     with transaction.atomic():
-        topup = _topup(fact)
+        topup = _topup(reported)
         if topup is None:
             return
-        if fact.currency.lower() != topup.currency:
+        if reported.currency.lower() != topup.currency:
             unmatched_events.record(
                 subject="dispute",
-                stripe_id=fact.stripe_id,
+                stripe_id=reported.stripe_id,
                 reason="wrong_currency",
-                explanation=f"Disputed in {fact.currency}, paid in {topup.currency}.",
+                explanation=f"Disputed in {reported.currency}, paid in {topup.currency}.",
                 topup=topup,
             )
             return
-        dispute = _row(topup, fact)
+        dispute = _row(topup, reported)
         if dispute.withdrawn_at is not None:
             return
         dispute.withdrawn_at = timezone.now()
         dispute.save(update_fields=["withdrawn_at"])
         claw_backs.take(topup, dispute)
         if claw_backs.returned_cents(topup) > topup.amount_cents:
-            unmatched_events.record_excess_return(topup, subject="dispute", stripe_id=fact.stripe_id)
+            unmatched_events.record_excess_return(topup, subject="dispute", stripe_id=reported.stripe_id)
         # Also where nothing was left to take.
         ledger.freeze(topup.organization, reason=dispute.reference)
 
 
-def reinstate(fact: stripe_mapping.Dispute) -> None:
+def reinstate(reported: stripe_mapping.StripeDispute) -> None:
     """Undo what `withdraw` did, once. Raises TopUpUnknown, and DisputeUnknown if nothing was withdrawn yet."""
     with transaction.atomic():
-        topup = _topup(fact)
+        topup = _topup(reported)
         if topup is None:
             return
-        dispute = _row(topup, fact)
+        dispute = _row(topup, reported)
         if dispute.withdrawn_at is None:
             raise DisputeUnknown
         if dispute.reinstated_at is not None:
@@ -74,30 +74,30 @@ def reinstate(fact: stripe_mapping.Dispute) -> None:
         ledger.thaw(topup.organization, reason=dispute.reference)
 
 
-def _topup(fact: stripe_mapping.Dispute) -> TopUp | None:
+def _topup(reported: stripe_mapping.StripeDispute) -> TopUp | None:
     """Return the payment's top-up, locked, or None if it is parked and the dispute with it. Raises TopUpUnknown."""
     try:
-        return topups.paid_with(fact.payment_intent_id)
+        return topups.paid_with(reported.payment_intent_id)
     except topups.TopUpUnknown:
         if unmatched_events.record_about_unmatched_payment(
-            payment_intent_id=fact.payment_intent_id, subject="dispute", stripe_id=fact.stripe_id
+            payment_intent_id=reported.payment_intent_id, subject="dispute", stripe_id=reported.stripe_id
         ):
             return None
         raise
 
 
-def _row(topup: TopUp, fact: stripe_mapping.Dispute) -> Dispute:
+def _row(topup: TopUp, reported: stripe_mapping.StripeDispute) -> Dispute:
     """Return the dispute's row, brought up to date. Its amount is that of the first time we heard of it."""
     dispute, is_new = Dispute.objects.get_or_create(
-        stripe_id=fact.stripe_id,
+        stripe_id=reported.stripe_id,
         defaults={
             "topup": topup,
-            "amount_cents": fact.amount_cents,
-            "status": fact.status,
-            "reason": fact.reason,
+            "amount_cents": reported.amount_cents,
+            "status": reported.status,
+            "reason": reported.reason,
         },
     )
-    if not is_new and dispute.status != fact.status and dispute.status not in FINAL_STATUSES:
-        dispute.status = fact.status
+    if not is_new and dispute.status != reported.status and dispute.status not in FINAL_STATUSES:
+        dispute.status = reported.status
         dispute.save(update_fields=["status"])
     return dispute

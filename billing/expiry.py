@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 # Owners are told so many days before, each time once.
 NOTICE_DAYS = (30, 7, 1)
-BATCH_COUNT = 500
+BATCH_SIZE = 500
 
 
 def sweep(*, now: datetime) -> None:
@@ -41,7 +41,7 @@ def _inactive(*, since: datetime) -> Iterator[Wallet]:
     Three days, because six months before and six months after differ at the ends of short months.
     """
     last_id = 0
-    while batch := list(_with_money(since + timedelta(days=3)).filter(pk__gt=last_id).order_by("pk")[:BATCH_COUNT]):
+    while batch := list(_with_money(since + timedelta(days=3)).filter(pk__gt=last_id).order_by("pk")[:BATCH_SIZE]):
         yield from batch
         last_id = batch[-1].pk
 

@@ -10,7 +10,7 @@ from django import forms
 from accounts.models import ApiKey, Organization
 from billing import ledger_reader, money, pricing
 from billing.models import EntryKind
-from billing.usage import FIRST_DAY, LAST_DAY
+from billing.usage import MAX_DAY, MIN_DAY
 
 BROWSER = "browser"
 CUSTOM = "custom"
@@ -26,8 +26,8 @@ class DayField(forms.DateField):
 
     def clean(self, value: Any) -> date | None:
         day: date | None = super().clean(value)
-        if day is not None and not FIRST_DAY <= day <= LAST_DAY:
-            raise forms.ValidationError(f"Choose a day from {FIRST_DAY} to {LAST_DAY}.")
+        if day is not None and not MIN_DAY <= day <= MAX_DAY:
+            raise forms.ValidationError(f"Choose a day from {MIN_DAY} to {MAX_DAY}.")
         return day
 
 
@@ -132,7 +132,7 @@ class MonthForm(forms.Form):
             month = datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007 - a day has no zone
         except ValueError:
             raise forms.ValidationError("A month is written 2026-11.") from None
-        if not FIRST_DAY <= month <= LAST_DAY:
+        if not MIN_DAY <= month <= MAX_DAY:
             raise forms.ValidationError("There is nothing so far away.")
         return month
 
@@ -140,7 +140,7 @@ class MonthForm(forms.Form):
 class NeededForm(forms.Form):
     """How much was missing on the page that sent the person here, in cents."""
 
-    needed = forms.IntegerField(min_value=1, max_value=pricing.LARGEST_TOPUP_CENTS)
+    needed = forms.IntegerField(min_value=1, max_value=pricing.MAX_TOPUP_CENTS)
 
 
 class TopUpForm(forms.Form):
@@ -153,8 +153,8 @@ class TopUpForm(forms.Form):
     custom = DollarField(
         label="Amount in dollars",
         required=False,
-        min_value=Decimal(pricing.SMALLEST_TOPUP_CENTS) / 100,
-        max_value=Decimal(pricing.LARGEST_TOPUP_CENTS) / 100,
+        min_value=Decimal(pricing.MIN_TOPUP_CENTS) / 100,
+        max_value=Decimal(pricing.MAX_TOPUP_CENTS) / 100,
         attrs={"step": "any", "placeholder": "75.00"},
     )
     save_card = forms.BooleanField(label="Save the card for later top-ups", required=False)
@@ -184,7 +184,7 @@ class TopUpForm(forms.Form):
 class RefundForm(forms.Form):
     """The amount that the person read when they said yes."""
 
-    amount_cents = forms.IntegerField(min_value=1, max_value=pricing.LARGEST_TOPUP_CENTS)
+    amount_cents = forms.IntegerField(min_value=1, max_value=pricing.MAX_TOPUP_CENTS)
     # Made with the page: who presses twice asks once.
     token = forms.UUIDField()
 
@@ -196,13 +196,13 @@ class AutomaticForm(forms.Form):
     amount = DollarField(
         label="Top up by",
         help_text="Charged to the saved card; earns the same bonus as a top-up by hand.",
-        min_value=Decimal(pricing.SMALLEST_TOPUP_CENTS) / 100,
-        max_value=Decimal(pricing.LARGEST_TOPUP_CENTS) / 100,
+        min_value=Decimal(pricing.MIN_TOPUP_CENTS) / 100,
+        max_value=Decimal(pricing.MAX_TOPUP_CENTS) / 100,
     )
     monthly_cap = DollarField(
         label="But never more in a month than",
         help_text="Of automatic top-ups, per calendar month in UTC.",
-        min_value=Decimal(pricing.SMALLEST_TOPUP_CENTS) / 100,
+        min_value=Decimal(pricing.MIN_TOPUP_CENTS) / 100,
     )
 
     def clean(self) -> dict[str, Any]:

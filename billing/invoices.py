@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 
 # Longer than all questions of one try take with a Stripe that answers each in the last moment.
 NEXT_TRY_AFTER = timedelta(minutes=15)
-ROUND_COUNT = 100
+MAX_PER_ROUND = 100
 # Stripe may take a step and show what comes of it later. After so long since the payment nothing will.
 GIVE_UP_AFTER = timedelta(days=1)
 # A line, its number, its payment, and the look at the end; as many again if another process is at it.
-MOST_STEPS = 8
+MAX_STEPS = 8
 
 
 def make_due(*, now: datetime | None = None) -> int:
@@ -33,7 +33,7 @@ def make_due(*, now: datetime | None = None) -> int:
     """
     now = now or timezone.now()
     looked_count = 0
-    for topup in TopUp.objects.without_invoice(now=now).select_related("organization")[:ROUND_COUNT]:
+    for topup in TopUp.objects.without_invoice(now=now).select_related("organization")[:MAX_PER_ROUND]:
         # One clock takes it, and the next try is due whatever becomes of this one. The round may have lasted by now.
         mine = TopUp.objects.filter(pk=topup.pk, invoice_due_at=topup.invoice_due_at)
         if not mine.update(invoice_due_at=max(now, timezone.now()) + NEXT_TRY_AFTER):
@@ -54,7 +54,7 @@ def _make(topup: TopUp) -> None:
     """Bring an invoice to its end, from wherever it stands. Raises UpstreamFailed if Stripe does not answer."""
     try:
         invoice = _begun(topup)
-        for _ in range(MOST_STEPS):
+        for _ in range(MAX_STEPS):
             if reason := _fault(topup, invoice):
                 _give_up(topup, invoice, reason=reason)
                 return
@@ -80,7 +80,7 @@ def _make(topup: TopUp) -> None:
         _give_up(topup, None, reason=_refusal(error))
 
 
-def _begun(topup: TopUp) -> stripe_mapping.Invoice:
+def _begun(topup: TopUp) -> stripe_mapping.StripeInvoice:
     """Return the invoice of a top-up, made if there is none yet."""
     if topup.invoice_id:
         return _as_it_is(topup)
@@ -96,7 +96,7 @@ def _begun(topup: TopUp) -> stripe_mapping.Invoice:
     return invoice
 
 
-def _fault(topup: TopUp, invoice: stripe_mapping.Invoice) -> str:
+def _fault(topup: TopUp, invoice: stripe_mapping.StripeInvoice) -> str:
     """Return why this invoice cannot become the one of this payment; nothing if it can, or is."""
     if invoice.currency != topup.currency:
         return f"It is in {invoice.currency}, the payment in {topup.currency}."
@@ -117,7 +117,7 @@ def _fault(topup: TopUp, invoice: stripe_mapping.Invoice) -> str:
     return ""
 
 
-def _after_next_step(topup: TopUp, invoice: stripe_mapping.Invoice) -> stripe_mapping.Invoice:
+def _after_next_step(topup: TopUp, invoice: stripe_mapping.StripeInvoice) -> stripe_mapping.StripeInvoice:
     if invoice.status == "open":
         return stripe_mapping.invoice(stripe_calls.pay_invoice_with_charge(topup))
     if invoice.has_lines:
@@ -125,17 +125,17 @@ def _after_next_step(topup: TopUp, invoice: stripe_mapping.Invoice) -> stripe_ma
     return stripe_mapping.invoice(stripe_calls.add_invoice_line(topup))
 
 
-def _as_it_is(topup: TopUp) -> stripe_mapping.Invoice:
+def _as_it_is(topup: TopUp) -> stripe_mapping.StripeInvoice:
     return stripe_mapping.invoice(stripe_calls.retrieve_invoice(topup.invoice_id))
 
 
-def _keep(topup: TopUp, invoice: stripe_mapping.Invoice) -> None:
+def _keep(topup: TopUp, invoice: stripe_mapping.StripeInvoice) -> None:
     TopUp.objects.filter(pk=topup.pk).update(
-        invoice_url=invoice.papers.invoice_url, invoice_pdf_url=invoice.papers.invoice_pdf_url, invoice_due_at=None
+        invoice_url=invoice.links.invoice_url, invoice_pdf_url=invoice.links.invoice_pdf_url, invoice_due_at=None
     )
 
 
-def _give_up(topup: TopUp, invoice: stripe_mapping.Invoice | None, *, reason: str) -> None:
+def _give_up(topup: TopUp, invoice: stripe_mapping.StripeInvoice | None, *, reason: str) -> None:
     """Leave it to an operator. What is open is voided first, so that nobody pays it."""
     if invoice is not None and invoice.status == "open":
         try:

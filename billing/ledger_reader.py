@@ -17,7 +17,7 @@ from django.db.models import Q
 from accounts.models import Organization
 from billing import money, usage
 from billing.models import Entry, EntryKind, EntryQuerySet
-from billing.usage import book_of
+from billing.usage import entries_of
 
 CSV_COLUMNS = (
     "time_utc",
@@ -31,10 +31,10 @@ CSV_COLUMNS = (
     "balance_after_usd",
     "balance_after_micros",
 )
-CSV_BATCH_COUNT = 1000
+CSV_BATCH_SIZE = 1000
 # Ids of one wallet are in the order of the book, times only as far as the clocks of our hosts agree.
 CLOCK_SKEW = timedelta(minutes=5)
-MOST_MODELS = 100
+MAX_MODELS = 100
 # Where a spreadsheet begins a cell: at the start, and, where lists are separated by semicolons, after one in the middle
 # of ours. The last four are the full-width forms, which some of them read as the plain ones.
 FORMULA_START = re.compile(r"""((?:^|[;\t\r\n])["'\s]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])""")
@@ -80,9 +80,9 @@ def models(organization: Organization) -> list[str]:
     Asks for the next name each time, which the index answers at once; DISTINCT would read every entry.
     """
     names: list[str] = []
-    charges = book_of(organization).filter(kind=EntryKind.USAGE)
+    charges = entries_of(organization).filter(kind=EntryKind.USAGE)
     by_model = charges.annotate(model=usage.detail("model")).order_by("model")
-    while len(names) < MOST_MODELS:
+    while len(names) < MAX_MODELS:
         later = by_model.filter(model__gt=names[-1] if names else "")
         name = later.values_list("model", flat=True).first()
         if name is None:
@@ -100,13 +100,13 @@ def csv_lines(organization: Organization, *, only: Filter = ALL) -> Iterator[str
     yield _csv_text([CSV_COLUMNS])
     labels = usage.key_labels(organization)
     last_id = 0
-    while batch := list(_filtered(organization, only=only).filter(id__gt=last_id).order_by("id")[:CSV_BATCH_COUNT]):
+    while batch := list(_filtered(organization, only=only).filter(id__gt=last_id).order_by("id")[:CSV_BATCH_SIZE]):
         yield _csv_text([_csv_row(entry, labels=labels) for entry in batch])
         last_id = batch[-1].pk
 
 
 def _filtered(organization: Organization, *, only: Filter) -> EntryQuerySet:
-    book = book_of(organization)
+    book = entries_of(organization)
     found = book
     if only.kind is not None:
         found = found.filter(kind=only.kind)

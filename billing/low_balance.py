@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 # The threshold is part of it: another one is another question.
 KIND = "low_balance:"
 QUIET_FOR = timedelta(days=1)
-BATCH_COUNT = 500
+BATCH_SIZE = 500
 
 
 def sweep(*, now: datetime) -> None:
@@ -27,7 +27,7 @@ def sweep(*, now: datetime) -> None:
         wallet=OuterRef("wallet"), kind__in=CREDIT_KINDS, created_at__gte=OuterRef("created_at")
     )
     told = (
-        Notice.objects.standing(now=now)
+        Notice.objects.sent_or_claimed(now=now)
         .filter(wallet=OuterRef("pk"), kind=OuterRef("kind"))
         .filter(Q(occasion_at=OuterRef("low_since")) | Q(~Exists(came_since), created_at__gt=now - QUIET_FOR))
     )
@@ -35,7 +35,7 @@ def sweep(*, now: datetime) -> None:
     low = Wallet.objects.filter(low_since__lte=now, low_balance_micros__isnull=False).annotate(kind=kind)
     due = low.filter(~Exists(told)).select_related("organization")
     last_id = 0
-    while batch := list(due.filter(pk__gt=last_id).order_by("pk")[:BATCH_COUNT]):
+    while batch := list(due.filter(pk__gt=last_id).order_by("pk")[:BATCH_SIZE]):
         for wallet in batch:
             try:
                 _tell(wallet)

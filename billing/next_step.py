@@ -9,26 +9,26 @@ from billing import ledger, money
 
 
 @dataclass(frozen=True, slots=True)
-class Remedy:
+class NextStep:
     """An address, and the words of the link to it."""
 
     url: str
     words: str
 
 
-def remedy(error: VoxsiteError) -> Remedy | None:
+def after(error: VoxsiteError) -> NextStep | None:
     """Return what helps against a refusal for want of money; None if it was refused for another reason."""
     if error.http_status != 402:
         return None
     if isinstance(error, ledger.SpendLimitReached):
         if error.data.get("limit") == "key":
-            return Remedy(url=reverse("keys"), words="See the limits of the keys")
-        return Remedy(url=reverse("billing:settings") + "#limit", words="See the monthly limit")
+            return NextStep(url=reverse("keys"), words="See the limits of the keys")
+        return NextStep(url=reverse("billing:settings") + "#limit", words="See the monthly limit")
     missing_cents = _missing_cents(error)
     if missing_cents <= 0:
-        return Remedy(url=reverse("billing:billing"), words="See your balance")
+        return NextStep(url=reverse("billing:billing"), words="See your balance")
     shown = money.display_text(missing_cents * money.MICROS_PER_CENT)
-    return Remedy(url=f"{reverse('billing:top-up')}?needed={missing_cents}", words=f"Top up {shown} or more")
+    return NextStep(url=f"{reverse('billing:top-up')}?needed={missing_cents}", words=f"Top up {shown} or more")
 
 
 def _missing_cents(error: VoxsiteError) -> int:

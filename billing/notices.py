@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 # Several times as long as a mail server may take for all its answers (EMAIL_TIMEOUT each): who has not sent by then
 # is dead.
-CLAIMED_FOR = timedelta(minutes=10)
+CLAIM_LEASE = timedelta(minutes=10)
 
 
 def send_once(wallet: Wallet, *, kind: str, occasion_at: datetime, subject: str, text: str) -> bool:
@@ -57,13 +57,13 @@ def _claim(wallet: Wallet, *, kind: str, occasion_at: datetime) -> Notice | None
     try:
         with transaction.atomic():
             return Notice.objects.create(
-                wallet=wallet, kind=kind, occasion_at=occasion_at, created_at=now, retake_at=now + CLAIMED_FOR
+                wallet=wallet, kind=kind, occasion_at=occasion_at, created_at=now, retake_at=now + CLAIM_LEASE
             )
     except IntegrityError:
         pass
     dead = Notice.objects.filter(wallet=wallet, kind=kind, occasion_at=occasion_at, retake_at__lte=now)
     # Of two who find it dead, the second finds it no longer so.
-    if not dead.update(created_at=now, retake_at=now + CLAIMED_FOR):
+    if not dead.update(created_at=now, retake_at=now + CLAIM_LEASE):
         return None
     return Notice.objects.get(wallet=wallet, kind=kind, occasion_at=occasion_at)
 

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 # UTC.
 CHECK_HOUR = 3
-REPORTED_FAULTS = 100
+MAX_REPORTED_FAULTS = 100
 
 
 def expire() -> None:
@@ -69,12 +69,12 @@ def invoice_automatic_topups() -> None:
 
 def tell_of_automatic_topups() -> None:
     """Apart from the charges: a mail server that hangs must not keep money from those who wait for it."""
-    automatic_topups.tell(now=timezone.now())
+    automatic_topups.notify_owners(now=timezone.now())
 
 
 def forget_deliveries() -> None:
     now = timezone.now()
-    stripe_retention.purge(now=now)
+    stripe_retention.purge_deliveries(now=now)
     stripe_retention.purge_events(now=now)
 
 
@@ -83,7 +83,7 @@ def check_ledger() -> None:
     count, first = 0, []
     for fault in ledger.faults():
         count += 1
-        if count <= REPORTED_FAULTS:
+        if count <= MAX_REPORTED_FAULTS:
             first.append(fault)
     if not count:
         return

@@ -9,8 +9,8 @@ PRODUCTS_CENTS = (1_000, 5_000, 20_000, 50_000)
 # (from this amount in cents, bonus in percent), highest first. The seed's $200 → $10 and $500 → $50.
 BONUS_TIERS = ((50_000, 10), (20_000, 5))
 # What may be chosen instead.
-SMALLEST_TOPUP_CENTS = 500
-LARGEST_TOPUP_CENTS = 100_000
+MIN_TOPUP_CENTS = 500
+MAX_TOPUP_CENTS = 100_000
 
 
 def transcription_price_micros(*, duration_ms: int, rate_micros_per_hour: int) -> int:

@@ -13,7 +13,7 @@ from billing import claw_backs, money, refund_math
 from billing.models import Entry, EntryKind
 from billing.models.payments import Dispute, Refund, TopUp, TopUpState
 
-BATCH_COUNT = 500
+BATCH_SIZE = 500
 
 
 def faults() -> Iterator[str]:
@@ -30,7 +30,7 @@ def faults() -> Iterator[str]:
 
 def _batch_after(last_id: object) -> list[TopUp]:
     rows = TopUp.objects.order_by("pk")
-    return list((rows if last_id is None else rows.filter(pk__gt=last_id))[:BATCH_COUNT])
+    return list((rows if last_id is None else rows.filter(pk__gt=last_id))[:BATCH_SIZE])
 
 
 def _unposted(batch: Sequence[TopUp]) -> Iterator[str]:
@@ -69,7 +69,7 @@ def _claw_back_faults(topup: TopUp) -> Iterator[str]:
     )
     returned: list[Refund | Dispute] = [*topup.refunds.all(), *topup.disputes.all()]
     # Each reversal may leave a rounding of one micro-dollar with us.
-    rounding_micros = sum(not each.has_our_money for each in returned)
+    rounding_micros = sum(not each.is_live for each in returned)
     taken_micros = claw_backs.taken_micros(topup)
     if not wanted_micros <= taken_micros <= wanted_micros + rounding_micros:
         yield f"Of top-up {topup.pk} the book should have lost {wanted_micros}; its returns say {taken_micros}."
@@ -79,7 +79,7 @@ def _claw_back_faults(topup: TopUp) -> Iterator[str]:
             reference__in=claw_backs.references(each),
         )
         booked_micros = -(entries.aggregate(sum=Sum("amount_micros"))["sum"] or 0)
-        claimed_micros = each.clawed_micros if each.has_our_money else 0
+        claimed_micros = each.clawed_micros if each.is_live else 0
         if booked_micros != claimed_micros:
             yield f"The {each} took {claimed_micros}; the book has {booked_micros} for it."
 
@@ -87,7 +87,7 @@ def _claw_back_faults(topup: TopUp) -> Iterator[str]:
 def _payments_without_topup() -> Iterator[str]:
     payments = Entry.objects.filter(kind=EntryKind.PAYMENT, reference__startswith="topup:").order_by("id")
     last_id = 0
-    while batch := list(payments.filter(id__gt=last_id)[:BATCH_COUNT]):
+    while batch := list(payments.filter(id__gt=last_id)[:BATCH_SIZE]):
         named = [topup_id for entry in batch if (topup_id := _topup_id(entry))]
         paid = {topup.reference for topup in TopUp.objects.filter(state=TopUpState.PAID, pk__in=named)}
         for entry in batch:

@@ -34,9 +34,9 @@ from billing.models.payments import SENTENCE_LENGTH, Refund, RefundState, TopUp,
 
 logger = logging.getLogger(__name__)
 
-FIRST_LOOK_AFTER = timedelta(minutes=2)
-NEXT_LOOK_AFTER = timedelta(minutes=15)
-SWEEP_COUNT = 100
+FIRST_CHECK_AFTER = timedelta(minutes=2)
+NEXT_CHECK_AFTER = timedelta(minutes=15)
+MAX_PER_ROUND = 100
 
 REFUSED = "Our payment provider refused the refund. The money is back on your balance."
 NOTED = "The refund is noted. The payment service does not answer at the moment; the refund is made as soon as it does."
@@ -145,13 +145,13 @@ def sweep(*, now: datetime | None = None) -> int:
     """
     now = now or timezone.now()
     due = Refund.objects.filter(
-        Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_LOOK_AFTER),
+        Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_CHECK_AFTER),
         state=RefundState.REQUESTED,
-        created_at__lte=now - FIRST_LOOK_AFTER,
+        created_at__lte=now - FIRST_CHECK_AFTER,
     )
     looked_count = 0
     for refund in due.select_related("topup").order_by(F("checked_at").asc(nulls_first=True), "created_at")[
-        :SWEEP_COUNT
+        :MAX_PER_ROUND
     ]:
         Refund.objects.filter(pk=refund.pk).update(checked_at=now)
         looked_count += 1
@@ -173,81 +173,83 @@ def sweep(*, now: datetime | None = None) -> int:
 # --- What Stripe says ------------------------------------------------------------------------------------------------
 
 
-def record(fact: stripe_mapping.Refund) -> Refund | None:
+def record(reported: stripe_mapping.StripeRefund) -> Refund | None:
     """Bring rows and book in step with a refund at Stripe, whoever made it; told again, or late, it changes nothing.
 
     Returns the row, or None if the refund was parked. Raises TopUpUnknown if its payment has not been credited yet.
     """
     with transaction.atomic():
         try:
-            topup = topups.paid_with(fact.payment_intent_id)
+            topup = topups.paid_with(reported.payment_intent_id)
         except topups.TopUpUnknown:
             # What an operator does about a parked payment: sent again, it would be refused for three days.
             if unmatched_events.record_about_unmatched_payment(
-                payment_intent_id=fact.payment_intent_id, subject="refund", stripe_id=fact.stripe_id
+                payment_intent_id=reported.payment_intent_id, subject="refund", stripe_id=reported.stripe_id
             ):
                 return None
             raise
-        refund = _row(topup, fact)
-        if fault := _fault(topup, refund, fact):
+        refund = _row(topup, reported)
+        if fault := _fault(topup, refund, reported):
             reason, explanation = fault
             unmatched_events.record(
-                subject="refund", stripe_id=fact.stripe_id, reason=reason, explanation=explanation, topup=topup
+                subject="refund", stripe_id=reported.stripe_id, reason=reason, explanation=explanation, topup=topup
             )
             return None
         if refund is None:
-            return _record_new(topup, fact)
+            return _record_new(topup, reported)
         if refund.stripe_id is None:
-            refund.stripe_id = fact.stripe_id
+            refund.stripe_id = reported.stripe_id
             refund.save(update_fields=["stripe_id"])
         if refund.state == RefundState.FAILED:
             # For good: events of its earlier life may come after.
             return refund
-        if fact.has_failed:
+        if reported.has_failed:
             _give_back(refund, failure=FAILED_LATER)
-        elif fact.status == "succeeded" or refund.state == RefundState.REQUESTED:
-            refund.state = RefundState.SUCCEEDED if fact.status == "succeeded" else RefundState.PENDING
-            refund.ended_at = timezone.now() if fact.status == "succeeded" else None
+        elif reported.status == "succeeded" or refund.state == RefundState.REQUESTED:
+            refund.state = RefundState.SUCCEEDED if reported.status == "succeeded" else RefundState.PENDING
+            refund.ended_at = timezone.now() if reported.status == "succeeded" else None
             refund.save(update_fields=["state", "ended_at"])
     return refund
 
 
-def _record_new(topup: TopUp, fact: stripe_mapping.Refund) -> Refund:
+def _record_new(topup: TopUp, reported: stripe_mapping.StripeRefund) -> Refund:
     """Take over a refund that was made in Stripe's dashboard."""
     refund = Refund(
         topup=topup,
-        stripe_id=fact.stripe_id,
-        reference=f"refund:{fact.stripe_id}",
-        amount_cents=fact.amount_cents,
-        state=RefundState.SUCCEEDED if fact.status == "succeeded" else RefundState.PENDING,
+        stripe_id=reported.stripe_id,
+        reference=f"refund:{reported.stripe_id}",
+        amount_cents=reported.amount_cents,
+        state=RefundState.SUCCEEDED if reported.status == "succeeded" else RefundState.PENDING,
     )
-    if fact.has_failed:
+    if reported.has_failed:
         # We hear of it when it is over: nothing was taken, so nothing is given back.
         refund.state, refund.failure, refund.ended_at = RefundState.FAILED, FAILED_LATER, timezone.now()
     refund.save(force_insert=True)
-    if refund.has_our_money:
+    if refund.is_live:
         claw_backs.take(topup, refund)
         if claw_backs.returned_cents(topup) > topup.amount_cents:
-            unmatched_events.record_excess_return(topup, subject="refund", stripe_id=fact.stripe_id)
+            unmatched_events.record_excess_return(topup, subject="refund", stripe_id=reported.stripe_id)
     return refund
 
 
-def _row(topup: TopUp, fact: stripe_mapping.Refund) -> Refund | None:
-    known = topup.refunds.filter(stripe_id=fact.stripe_id).first()
-    if known is not None or not fact.refund_id:
+def _row(topup: TopUp, reported: stripe_mapping.StripeRefund) -> Refund | None:
+    known = topup.refunds.filter(stripe_id=reported.stripe_id).first()
+    if known is not None or not reported.refund_id:
         return known
     try:
         # One that we gave up, and that Stripe made all the same, is as good as made in the dashboard.
-        return topup.refunds.filter(pk=uuid.UUID(fact.refund_id), stripe_id=None, state=RefundState.REQUESTED).first()
+        return topup.refunds.filter(
+            pk=uuid.UUID(reported.refund_id), stripe_id=None, state=RefundState.REQUESTED
+        ).first()
     except ValueError:
         return None
 
 
-def _fault(topup: TopUp, refund: Refund | None, fact: stripe_mapping.Refund) -> tuple[str, str] | None:
-    if fact.currency.lower() != topup.currency:
-        return "wrong_currency", f"Refunded in {fact.currency}, paid in {topup.currency}."
-    if refund is not None and refund.amount_cents != fact.amount_cents:
-        return "wrong_amount", f"Refunded {fact.amount_cents} cents, known as {refund.amount_cents}."
+def _fault(topup: TopUp, refund: Refund | None, reported: stripe_mapping.StripeRefund) -> tuple[str, str] | None:
+    if reported.currency.lower() != topup.currency:
+        return "wrong_currency", f"Refunded in {reported.currency}, paid in {topup.currency}."
+    if refund is not None and refund.amount_cents != reported.amount_cents:
+        return "wrong_amount", f"Refunded {reported.amount_cents} cents, known as {refund.amount_cents}."
     return None
 
 
@@ -295,9 +297,9 @@ def _find(refund: Refund) -> bool:
         # It does not know the payment, so no refund of it either.
         return False
     for made in made_refunds:
-        fact = stripe_mapping.refund(made)
-        if fact.refund_id == str(refund.pk):
-            record(fact)
+        reported = stripe_mapping.refund(made)
+        if reported.refund_id == str(refund.pk):
+            record(reported)
             return True
     return False
 

@@ -17,8 +17,8 @@ from billing.models.payments import ReplacedCard, SavedCard, TopUp
 
 logger = logging.getLogger(__name__)
 
-AGAIN_AFTER = timedelta(hours=1)
-ROUND_COUNT = 100
+RETRY_AFTER = timedelta(hours=1)
+MAX_PER_ROUND = 100
 NOT_FORGOTTEN = "card_not_forgotten"
 
 
@@ -56,10 +56,10 @@ def forget_replaced(*, now: datetime | None = None) -> int:
     # A charge under way may have to be asked for again with the same card.
     charged = TopUp.objects.open().filter(is_automatic=True, payment_method_id=OuterRef("payment_method_id"))
     due = ReplacedCard.objects.filter(
-        ~Exists(charged), Q(refused_at__isnull=True) | Q(refused_at__lte=now - AGAIN_AFTER)
+        ~Exists(charged), Q(refused_at__isnull=True) | Q(refused_at__lte=now - RETRY_AFTER)
     )
     forgotten_count = 0
-    for card in due.order_by(F("refused_at").asc(nulls_first=True), "created_at")[:ROUND_COUNT]:
+    for card in due.order_by(F("refused_at").asc(nulls_first=True), "created_at")[:MAX_PER_ROUND]:
         try:
             stripe_calls.detach_card(card.payment_method_id)
         except UpstreamFailed:

@@ -7,7 +7,7 @@ from billing import ledger, money
 from billing.models import Entry, EntryKind
 
 
-def welcome(organization: Organization) -> Entry | None:
+def grant(organization: Organization) -> Entry | None:
     """Give a person's first organization the sign-up credit. Returns None where none is given.
 
     Not to others that they make, or each would be worth a dollar (docs/decisions/0002).

@@ -13,13 +13,13 @@ from django.utils import timezone
 from accounts.models import Organization
 from billing import money
 from billing.models import Entry, EntryKind, Hold, Wallet
-from billing.usage import book_of
+from billing.usage import entries_of
 
 RECENT_TOPUPS_COUNT = 10
 
 
 @dataclass(frozen=True, slots=True)
-class TopUp:
+class RecentTopUp:
     """A payment, with what was given on top of it."""
 
     amount_cents: int
@@ -44,7 +44,7 @@ class Balance:
     is_expired: bool
     expires_at: datetime | None
     # Newest first.
-    recent_topups: tuple[TopUp, ...]
+    recent_topups: tuple[RecentTopUp, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +94,11 @@ def start_of_month() -> datetime:
 
 def spent_since(organization: Organization, moment: datetime) -> int:
     """Return how much was used since the moment, in micro-dollars, as a positive number."""
-    used = book_of(organization).filter(kind=EntryKind.USAGE, created_at__gte=moment)
+    used = entries_of(organization).filter(kind=EntryKind.USAGE, created_at__gte=moment)
     return -(used.aggregate(sum=Sum("amount_micros"))["sum"] or 0)
 
 
-def _recent_topups(organization: Organization) -> Iterator[TopUp]:
+def _recent_topups(organization: Organization) -> Iterator[RecentTopUp]:
     book = Entry.objects.of(organization)
     payments = list(book.filter(kind=EntryKind.PAYMENT).order_by("-created_at", "-id")[:RECENT_TOPUPS_COUNT])
     if not payments:
@@ -109,7 +109,7 @@ def _recent_topups(organization: Organization) -> Iterator[TopUp]:
         book.filter(kind=EntryKind.BONUS, reference__in=references).values_list("reference", "amount_micros")
     )
     for payment in payments:
-        yield TopUp(
+        yield RecentTopUp(
             amount_cents=money.cents_down(payment.amount_micros),
             bonus_cents=money.cents_down(bonuses.get(payment.reference, 0)),
             created_at=payment.created_at,

@@ -16,7 +16,7 @@ from billing.models.payments import Customer, TopUp
 from billing.stripe_mapping import REFUND_KEY, TOPUP_KEY
 
 PRODUCT_NAME = "Voxsite credit"
-PAGE_COUNT = 100
+PAGE_SIZE = 100
 CLOCK_SKEW_SECONDS = 3600
 
 
@@ -117,7 +117,7 @@ def find_charge_of_card(topup: TopUp) -> dict[str, Any] | None:
     earliest = topup.created_at.timestamp() - CLOCK_SKEW_SECONDS
     connections.release()
     with stripe_api.calling() as stripe:
-        page = stripe.v1.payment_intents.list(params={"customer": customer.stripe_id, "limit": PAGE_COUNT})
+        page = stripe.v1.payment_intents.list(params={"customer": customer.stripe_id, "limit": PAGE_SIZE})
         # Newest first.
         for made in page.auto_paging_iter():
             intent = made.to_dict()
@@ -167,7 +167,7 @@ def find_invoice(topup: TopUp) -> str:
     connections.release()
     with stripe_api.calling() as stripe:
         page = stripe.v1.invoices.list(
-            params={"customer": customer.stripe_id, "created": {"gte": earliest}, "limit": PAGE_COUNT}
+            params={"customer": customer.stripe_id, "created": {"gte": earliest}, "limit": PAGE_SIZE}
         )
         for made in page.auto_paging_iter():
             invoice = made.to_dict()
@@ -256,7 +256,7 @@ def list_refunds(*, payment_intent_id: str) -> list[dict[str, Any]]:
     """Return all refunds of a payment, newest first."""
     connections.release()
     with stripe_api.calling() as stripe:
-        page = stripe.v1.refunds.list(params={"payment_intent": payment_intent_id, "limit": PAGE_COUNT})
+        page = stripe.v1.refunds.list(params={"payment_intent": payment_intent_id, "limit": PAGE_SIZE})
         return [refund.to_dict() for refund in page.auto_paging_iter()]
 
 

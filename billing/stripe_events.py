@@ -41,19 +41,19 @@ def charge_of_saved_card_stands(event: Event, **_: Any) -> None:
 @djstripe_receiver(["payment_intent.payment_failed", "payment_intent.canceled"])
 def charge_of_saved_card_failed(event: Event, **_: Any) -> None:
     """End an automatic top-up; the payer of a checkout may try another card."""
-    automatic_topups.note_failure(stripe_mapping.payment_of_intent(event.data["object"]))
+    automatic_topups.record_failure(stripe_mapping.payment_of_intent(event.data["object"]))
 
 
 @djstripe_receiver(["charge.succeeded", "charge.updated"])
 def charge_was_made(event: Event, **_: Any) -> None:
     """Keep the receipt, and the card if the payer asked for it."""
-    topups.keep_charge(stripe_mapping.charge(event.data["object"]))
+    topups.store_charge(stripe_mapping.charge(event.data["object"]))
 
 
 @djstripe_receiver(["invoice.finalized", "invoice.paid"])
 def invoice_was_made(event: Event, **_: Any) -> None:
     """Keep the invoice's addresses."""
-    topups.keep_invoice(stripe_mapping.invoice(event.data["object"]))
+    topups.store_invoice(stripe_mapping.invoice(event.data["object"]))
 
 
 @djstripe_receiver(["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # Stripe's JSON: the boundary where anything may come.
-StripeObject = Mapping[str, Any]
+StripeJson = Mapping[str, Any]
 
 # Which row of ours an object belongs to; set on everything that we make at Stripe.
 TOPUP_KEY = "topup_id"
@@ -18,7 +18,7 @@ REFUND_KEY = "refund_id"
 
 
 @dataclass(frozen=True, slots=True)
-class Papers:
+class ReceiptLinks:
     """What the payer wants to keep; empty where Stripe has not said."""
 
     receipt_url: str = ""
@@ -27,7 +27,7 @@ class Papers:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class StripeCard:
     """A payment method that Stripe keeps for us, with what may be shown of it."""
 
     payment_method_id: str
@@ -38,7 +38,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Payment:
+class StripePayment:
     """A payment for a top-up, as a Checkout Session or a PaymentIntent tells of it."""
 
     # "checkout" or "payment_intent", and its id.
@@ -55,24 +55,24 @@ class Payment:
     is_closed: bool
     checkout_session_id: str
     payment_intent_id: str
-    papers: Papers
-    card: Card | None
+    links: ReceiptLinks
+    card: StripeCard | None
     # Where the payer pays it, while they can.
     page_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
+class StripeCharge:
     """The papers and the card of a payment."""
 
     topup_id: str
     payment_intent_id: str
-    papers: Papers
-    card: Card | None
+    links: ReceiptLinks
+    card: StripeCard | None
 
 
 @dataclass(frozen=True, slots=True)
-class Invoice:
+class StripeInvoice:
     """An invoice, and what it was paid with."""
 
     stripe_id: str
@@ -87,7 +87,7 @@ class Invoice:
     remaining_cents: int
     # PaymentIntents, and what each paid of it; told only where the caller asked for it.
     paid_with_cents: Mapping[str, int]
-    papers: Papers
+    links: ReceiptLinks
 
     @property
     def is_paid(self) -> bool:
@@ -95,7 +95,7 @@ class Invoice:
 
 
 @dataclass(frozen=True, slots=True)
-class Refund:
+class StripeRefund:
     """Money on its way back to the payer, or back again to us."""
 
     stripe_id: str
@@ -114,7 +114,7 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
-class Dispute:
+class StripeDispute:
     """A payer's objection at the bank."""
 
     stripe_id: str
@@ -126,12 +126,12 @@ class Dispute:
     reason: str
 
 
-def payment_of_checkout(session: StripeObject) -> Payment:
+def payment_of_checkout(session: StripeJson) -> StripePayment:
     """Read a Checkout Session."""
     status, payment_status = session.get("status") or "", session.get("payment_status") or "unpaid"
     intent = session.get("payment_intent")
     charge = _object(_object(intent).get("latest_charge"))
-    return Payment(
+    return StripePayment(
         subject="checkout",
         stripe_id=session["id"],
         topup_id=_metadata(session).get(TOPUP_KEY) or session.get("client_reference_id") or "",
@@ -142,18 +142,18 @@ def payment_of_checkout(session: StripeObject) -> Payment:
         is_closed=status == "expired",
         checkout_session_id=session["id"],
         payment_intent_id=_id(intent),
-        papers=_papers(charge=charge, invoice=_object(session.get("invoice"))),
+        links=_receipt_links(charge=charge, invoice=_object(session.get("invoice"))),
         card=_card(charge),
         # "This value is only present when the session is active" (checkout/sessions/object).
         page_url=session.get("url") or "",
     )
 
 
-def payment_of_intent(intent: StripeObject) -> Payment:
+def payment_of_intent(intent: StripeJson) -> StripePayment:
     """Read a PaymentIntent."""
     status = intent.get("status") or ""
     charge = _object(intent.get("latest_charge"))
-    return Payment(
+    return StripePayment(
         subject="payment_intent",
         stripe_id=intent["id"],
         topup_id=_metadata(intent).get(TOPUP_KEY) or "",
@@ -164,24 +164,24 @@ def payment_of_intent(intent: StripeObject) -> Payment:
         is_closed=status == "canceled",
         checkout_session_id="",
         payment_intent_id=intent["id"],
-        papers=_papers(charge=charge, invoice={}),
+        links=_receipt_links(charge=charge, invoice={}),
         card=_card(charge),
     )
 
 
-def charge(charge: StripeObject) -> Charge:
+def charge(charge: StripeJson) -> StripeCharge:
     """Read a Charge."""
-    return Charge(
+    return StripeCharge(
         topup_id=_metadata(charge).get(TOPUP_KEY) or "",
         payment_intent_id=_id(charge.get("payment_intent")),
-        papers=_papers(charge=charge, invoice={}),
+        links=_receipt_links(charge=charge, invoice={}),
         card=_card(charge),
     )
 
 
-def invoice(invoice: StripeObject) -> Invoice:
+def invoice(invoice: StripeJson) -> StripeInvoice:
     """Read an Invoice."""
-    return Invoice(
+    return StripeInvoice(
         stripe_id=invoice["id"],
         topup_id=_metadata(invoice).get(TOPUP_KEY) or "",
         status=invoice.get("status") or "",
@@ -195,13 +195,13 @@ def invoice(invoice: StripeObject) -> Invoice:
             for payment in _object(invoice.get("payments")).get("data") or []
             if payment.get("status") == "paid"
         },
-        papers=_papers(charge={}, invoice=invoice),
+        links=_receipt_links(charge={}, invoice=invoice),
     )
 
 
-def refund(refund: StripeObject) -> Refund:
+def refund(refund: StripeJson) -> StripeRefund:
     """Read a Refund."""
-    return Refund(
+    return StripeRefund(
         stripe_id=refund["id"],
         refund_id=_metadata(refund).get(REFUND_KEY) or "",
         payment_intent_id=_id(refund.get("payment_intent")),
@@ -212,9 +212,9 @@ def refund(refund: StripeObject) -> Refund:
     )
 
 
-def dispute(dispute: StripeObject) -> Dispute:
+def dispute(dispute: StripeJson) -> StripeDispute:
     """Read a Dispute."""
-    return Dispute(
+    return StripeDispute(
         stripe_id=dispute["id"],
         payment_intent_id=_id(dispute.get("payment_intent")),
         amount_cents=dispute["amount"],
@@ -224,11 +224,11 @@ def dispute(dispute: StripeObject) -> Dispute:
     )
 
 
-def _metadata(thing: StripeObject) -> StripeObject:
+def _metadata(thing: StripeJson) -> StripeJson:
     return thing.get("metadata") or {}
 
 
-def _object(reference: object) -> StripeObject:
+def _object(reference: object) -> StripeJson:
     """Return the object itself where Stripe sent it, nothing where it sent its id."""
     return reference if isinstance(reference, Mapping) else {}
 
@@ -239,20 +239,20 @@ def _id(reference: object) -> str:
     return str(reference or "")
 
 
-def _papers(*, charge: StripeObject, invoice: StripeObject) -> Papers:
-    return Papers(
+def _receipt_links(*, charge: StripeJson, invoice: StripeJson) -> ReceiptLinks:
+    return ReceiptLinks(
         receipt_url=charge.get("receipt_url") or "",
         invoice_url=invoice.get("hosted_invoice_url") or "",
         invoice_pdf_url=invoice.get("invoice_pdf") or "",
     )
 
 
-def _card(charge: StripeObject) -> Card | None:
+def _card(charge: StripeJson) -> StripeCard | None:
     shown = _object(_object(charge.get("payment_method_details")).get("card"))
     payment_method_id = _id(charge.get("payment_method"))
     if not payment_method_id or not shown:
         return None
-    return Card(
+    return StripeCard(
         payment_method_id=payment_method_id,
         brand=shown.get("brand") or "",
         last4=shown.get("last4") or "",

@@ -13,12 +13,12 @@ from djstripe.models import Event, WebhookEventTrigger
 
 from billing.models.payments import UnmatchedEvent
 
-BATCH_COUNT = 1000
+BATCH_SIZE = 1000
 # "List events, going back up to 30 days" (docs.stripe.com/api/events, read 2026-11-20): older ones nobody can resend.
 STRIPE_KNOWS_EVENTS_FOR = timedelta(days=30)
 
 
-def purge(*, now: datetime) -> int:
+def purge_deliveries(*, now: datetime) -> int:
     """Delete old deliveries and refusals. Returns how many.
 
     What our receivers failed at stays, and what is about something that is parked and not resolved: an operator may
@@ -51,7 +51,7 @@ def purge_events(*, now: datetime) -> int:
 def _delete(rows: QuerySet[Any]) -> int:
     count = 0
     # Not in one piece: the first time it may be years of them.
-    while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH_COUNT]):
+    while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH_SIZE]):
         count += rows.model.objects.filter(pk__in=ids).delete()[0]
     return count
 

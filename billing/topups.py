@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 # Who may know the row's id in the addresses that Stripe sends the payer back to.
 TOPUP_ID_PLACEHOLDER = "{TOPUP_ID}"
 # The clock asks about a top-up that nobody told us of after the first, and again after the second.
-FIRST_LOOK_AFTER = timedelta(minutes=2)
-NEXT_LOOK_AFTER = timedelta(minutes=15)
+FIRST_CHECK_AFTER = timedelta(minutes=2)
+NEXT_CHECK_AFTER = timedelta(minutes=15)
 # A process that has not written Stripe's answer after this long is dead: no answer takes longer.
 STARTING_ENDS_AFTER = timedelta(minutes=15)
-SWEEP_COUNT = 100
+MAX_PER_ROUND = 100
 
 NOT_PAID = "The payment was not made. Nothing was charged."
 BANK_DECLINED = "Your bank declined the payment. Nothing was credited; try another way to pay."
@@ -84,10 +84,10 @@ def start_checkout(
 
 def check_amount(amount_cents: int) -> None:
     """Raise InvalidField unless so much may be topped up."""
-    if not pricing.SMALLEST_TOPUP_CENTS <= amount_cents <= pricing.LARGEST_TOPUP_CENTS:
+    if not pricing.MIN_TOPUP_CENTS <= amount_cents <= pricing.MAX_TOPUP_CENTS:
         smallest, largest = (
             money.display_text(cents * money.MICROS_PER_CENT)
-            for cents in (pricing.SMALLEST_TOPUP_CENTS, pricing.LARGEST_TOPUP_CENTS)
+            for cents in (pricing.MIN_TOPUP_CENTS, pricing.MAX_TOPUP_CENTS)
         )
         raise InvalidField("amount_cents", f"Choose an amount from {smallest} to {largest}.")
 
@@ -116,7 +116,7 @@ def begin(
 # --- Fulfilling ------------------------------------------------------------------------------------------------------
 
 
-def fulfil(payment: stripe_mapping.Payment) -> TopUp | None:
+def fulfil(payment: stripe_mapping.StripePayment) -> TopUp | None:
     """Credit a payment and its bonus, once. Returns the row as it is now, or None if the payment is nobody's.
 
     Does nothing about what is not paid, except to note that it is on its way. What is paid but does not fit its row
@@ -140,20 +140,20 @@ def fulfil(payment: stripe_mapping.Payment) -> TopUp | None:
             if topup.is_open:
                 _end(topup, state=TopUpState.UNDER_REVIEW)
             return topup
-        _keep_names(topup, payment)
-        _keep_papers(topup, payment.papers, card=payment.card)
+        _store_stripe_ids(topup, payment)
+        _store_details(topup, payment.links, card=payment.card)
         if not topup.is_paid:
             _credit(topup)
     return topup
 
 
-def fail(payment: stripe_mapping.Payment, *, failure: str = BANK_DECLINED) -> None:
+def fail(payment: stripe_mapping.StripePayment, *, failure: str = BANK_DECLINED) -> None:
     """End the top-up of a payment that the bank refused in the end; one that ended before stays as it is."""
     if topup := find(payment.topup_id):
         end(topup, state=TopUpState.FAILED, failure=failure)
 
 
-def expire(payment: stripe_mapping.Payment) -> None:
+def expire(payment: stripe_mapping.StripePayment) -> None:
     """End the top-up of a checkout that nobody paid in time; one that ended before stays as it is."""
     if topup := find(payment.topup_id):
         end(topup, state=TopUpState.EXPIRED, failure=NOT_PAID)
@@ -169,15 +169,15 @@ def end(topup: TopUp, *, state: TopUpState, failure: str = "") -> TopUp:
     return locked
 
 
-def keep_charge(charge: stripe_mapping.Charge) -> None:
+def store_charge(charge: stripe_mapping.StripeCharge) -> None:
     """Keep the receipt of a payment, and the card if the payer asked for it. A charge that is not ours is ignored."""
     with transaction.atomic():
         topup = _locked(charge.topup_id)
         if topup is not None:
-            _keep_papers(topup, charge.papers, card=charge.card)
+            _store_details(topup, charge.links, card=charge.card)
 
 
-def keep_invoice(invoice: stripe_mapping.Invoice) -> None:
+def store_invoice(invoice: stripe_mapping.StripeInvoice) -> None:
     """Keep the addresses of a payment's invoice once it is paid. An invoice that is not ours is ignored."""
     # The page of one that is still open asks for money, a second time.
     if not invoice.is_paid:
@@ -185,7 +185,7 @@ def keep_invoice(invoice: stripe_mapping.Invoice) -> None:
     with transaction.atomic():
         topup = _locked(invoice.topup_id)
         if topup is not None:
-            _keep_papers(topup, invoice.papers, card=None)
+            _store_details(topup, invoice.links, card=None)
 
 
 # --- Asking Stripe ---------------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def confirm(topup: TopUp) -> TopUp:
     if not topup.is_open or not topup.checkout_session_id:
         return topup
     try:
-        look(topup)
+        sync_checkout(topup)
     except UpstreamFailed:
         logger.warning("Stripe did not say how top-up %s stands.", topup.pk)
     topup.refresh_from_db()
@@ -213,19 +213,19 @@ def sweep(*, now: datetime | None = None) -> int:
     """
     now = now or timezone.now()
     due = TopUp.objects.open().filter(
-        Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_LOOK_AFTER),
+        Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_CHECK_AFTER),
         # `automatic_topups` looks after its own.
         is_automatic=False,
-        created_at__lte=now - FIRST_LOOK_AFTER,
+        created_at__lte=now - FIRST_CHECK_AFTER,
     )
     looked_count = 0
     # Never looked at first: one that fails each time must not keep the others from their turn.
-    for topup in due.order_by(F("checked_at").asc(nulls_first=True), "created_at")[:SWEEP_COUNT]:
+    for topup in due.order_by(F("checked_at").asc(nulls_first=True), "created_at")[:MAX_PER_ROUND]:
         TopUp.objects.filter(pk=topup.pk).update(checked_at=now)
         looked_count += 1
         try:
             if topup.checkout_session_id:
-                look(topup)
+                sync_checkout(topup)
             elif topup.created_at <= now - STARTING_ENDS_AFTER:
                 # Its address was never given to anybody: the session's id is written before.
                 end(topup, state=TopUpState.FAILED, failure=INTERRUPTED)
@@ -237,7 +237,7 @@ def sweep(*, now: datetime | None = None) -> int:
     return looked_count
 
 
-def look(topup: TopUp) -> str:
+def sync_checkout(topup: TopUp) -> str:
     """Ask Stripe how a checkout stands and act on it. Returns the address of its page while it can be paid there.
 
     Raises UpstreamFailed. Waits for the network.
@@ -287,7 +287,7 @@ def _locked(topup_id: str) -> TopUp | None:
 # --- Inside the lock -------------------------------------------------------------------------------------------------
 
 
-def _fault(topup: TopUp, payment: stripe_mapping.Payment) -> tuple[str, str] | None:
+def _fault(topup: TopUp, payment: stripe_mapping.StripePayment) -> tuple[str, str] | None:
     """Return (reason, explanation) if the payment is not the one that the row asks for."""
     if payment.currency.lower() != topup.currency:
         return "wrong_currency", f"Paid in {payment.currency or 'no currency'}, asked for {topup.currency}."
@@ -303,7 +303,7 @@ def _fault(topup: TopUp, payment: stripe_mapping.Payment) -> tuple[str, str] | N
 
 
 def _record_unmatched(
-    payment: stripe_mapping.Payment, *, reason: str, explanation: str, topup: TopUp | None = None
+    payment: stripe_mapping.StripePayment, *, reason: str, explanation: str, topup: TopUp | None = None
 ) -> None:
     unmatched_events.record(
         subject=payment.subject,
@@ -354,16 +354,16 @@ def _end(topup: TopUp, *, state: TopUpState, failure: str = "") -> None:
     topup.save(update_fields=["state", "failure", "ended_at"])
 
 
-def _keep_names(topup: TopUp, payment: stripe_mapping.Payment) -> None:
+def _store_stripe_ids(topup: TopUp, payment: stripe_mapping.StripePayment) -> None:
     topup.checkout_session_id = topup.checkout_session_id or payment.checkout_session_id
     topup.payment_intent_id = topup.payment_intent_id or payment.payment_intent_id
     topup.save(update_fields=["checkout_session_id", "payment_intent_id"])
 
 
-def _keep_papers(topup: TopUp, papers: stripe_mapping.Papers, *, card: stripe_mapping.Card | None) -> None:
-    topup.receipt_url = papers.receipt_url or topup.receipt_url
-    topup.invoice_url = papers.invoice_url or topup.invoice_url
-    topup.invoice_pdf_url = papers.invoice_pdf_url or topup.invoice_pdf_url
+def _store_details(topup: TopUp, links: stripe_mapping.ReceiptLinks, *, card: stripe_mapping.StripeCard | None) -> None:
+    topup.receipt_url = links.receipt_url or topup.receipt_url
+    topup.invoice_url = links.invoice_url or topup.invoice_url
+    topup.invoice_pdf_url = links.invoice_pdf_url or topup.invoice_pdf_url
     topup.save(update_fields=["receipt_url", "invoice_url", "invoice_pdf_url"])
     if topup.save_card and card is not None:
         _save_card(topup.organization, card)
@@ -372,7 +372,7 @@ def _keep_papers(topup: TopUp, papers: stripe_mapping.Papers, *, card: stripe_ma
         topup.save(update_fields=["save_card"])
 
 
-def _save_card(organization: Organization, card: stripe_mapping.Card) -> None:
+def _save_card(organization: Organization, card: stripe_mapping.StripeCard) -> None:
     """Keep a card in the place of the one before, which the clock then has Stripe forget: here nobody may ask it."""
     before = SavedCard.objects.select_for_update().filter(organization=organization).first()
     SavedCard.objects.update_or_create(

@@ -14,8 +14,8 @@ from accounts.models import ApiKey, Organization
 from billing.models import Entry, EntryKind, EntryQuerySet, Wallet
 
 # Whatever lies outside was mistyped, and the ends of the calendar cannot be computed with.
-FIRST_DAY = date(2000, 1, 1)
-LAST_DAY = date(2100, 12, 31)
+MIN_DAY = date(2000, 1, 1)
+MAX_DAY = date(2100, 12, 31)
 # What SQLite's reading of a JSON null as text gives.
 JSON_NULL = "null"
 
@@ -103,7 +103,7 @@ def key_labels(organization: Organization) -> dict[str, KeyLabel]:
     return {str(key.pk): KeyLabel(key_id=key.pk, name=key.name, prefix=key.prefix) for key in keys}
 
 
-def book_of(organization: Organization) -> EntryQuerySet:
+def entries_of(organization: Organization) -> EntryQuerySet:
     """Return the organization's entries by the number of its wallet.
 
     PostgreSQL plans by how common the wallet is. Reached by a join it is unknown to the plan, and to find an old day in
@@ -129,7 +129,7 @@ def start_of_day(day: date) -> datetime:
 def _groups(organization: Organization, *, since: date, until: date) -> Iterator[tuple[date, str, str, Amounts]]:
     """Yield (day, model, key id, amounts), empty text for what is not said: one pass over the period, few rows."""
     rows = (
-        book_of(organization)
+        entries_of(organization)
         .filter(
             kind=EntryKind.USAGE,
             created_at__gte=start_of_day(since),

@@ -12,7 +12,7 @@ from billing.models.ledger import Wallet
 class NoticeQuerySet(models.QuerySet["Notice"]):
     """Notices, as those ask who look for somebody to tell."""
 
-    def standing(self, *, now: datetime) -> "NoticeQuerySet":
+    def sent_or_claimed(self, *, now: datetime) -> "NoticeQuerySet":
         """Return those that were sent, or are being sent. The others were claimed by a process that died."""
         return self.filter(Q(retake_at__isnull=True) | Q(retake_at__gt=now))
 

@@ -223,7 +223,7 @@ class Refund(models.Model):
         return f"{self.state} refund {self.stripe_id or self.pk} of {self.amount_cents} cents"
 
     @property
-    def has_our_money(self) -> bool:
+    def is_live(self) -> bool:
         return self.state != RefundState.FAILED
 
 
@@ -259,7 +259,7 @@ class Dispute(models.Model):
         return f"dispute {self.stripe_id} of {self.amount_cents} cents"
 
     @property
-    def has_our_money(self) -> bool:
+    def is_live(self) -> bool:
         return self.withdrawn_at is not None and self.reinstated_at is None
 
     @property

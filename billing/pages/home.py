@@ -13,14 +13,14 @@ from accounts.page import page
 from billing import automatic_topups, ledger_reader, money, statements, tariff
 from billing.forms import TopUpForm
 from billing.models import payments
-from billing.pages.banners import money_notes
+from billing.pages.banners import money_banners
 from billing.pages.ledger import entry_rows
 from billing.pages.top_ups import payment_rows, product_cards
 
 RECENT_ENTRIES = 8
 RECENT_PAYMENTS = 5
 # Ten thousand recordings in work are ten thousand holds.
-SHOWN_HOLDS = 20
+MAX_SHOWN_HOLDS = 20
 
 
 @page
@@ -29,11 +29,11 @@ def billing(request: HttpRequest) -> HttpResponse:
     """Show what there is and what is held; to those who may pay also what may be bought, and the newest lines."""
     membership = membership_for(request)
     organization = membership.organization
-    holds = statements.open_holds(organization, limit=SHOWN_HOLDS + 1)
+    holds = statements.open_holds(organization, limit=MAX_SHOWN_HOLDS + 1)
     context: dict[str, Any] = {
-        "holds": holds[:SHOWN_HOLDS],
-        "has_more_holds": len(holds) > SHOWN_HOLDS,
-        "money_notes": money_notes(organization),
+        "holds": holds[:MAX_SHOWN_HOLDS],
+        "has_more_holds": len(holds) > MAX_SHOWN_HOLDS,
+        "money_banners": money_banners(organization),
         "month": statements.month(organization),
         "prices": tariff.price_table(),
         "signup_credit_micros": settings.SIGNUP_CREDIT_CENTS * money.MICROS_PER_CENT,

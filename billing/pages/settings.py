@@ -121,17 +121,17 @@ def _show(
     status: int = 200,
 ) -> HttpResponse:
     wallet = Wallet.objects.of(organization).first() or Wallet()
-    wish = automatic_topups.settings_of(organization)
+    topup_settings = automatic_topups.settings_of(organization)
     context: dict[str, Any] = {
-        "automatic": wish,
+        "automatic": topup_settings,
         "card": SavedCard.objects.of(organization).first(),
         "standing": limits.organization_standing(organization),
         "automatic_form": automatic_form
         or AutomaticForm(
             initial={
-                "threshold": dollars_of(wish.threshold_cents * money.MICROS_PER_CENT),
-                "amount": dollars_of(wish.amount_cents * money.MICROS_PER_CENT),
-                "monthly_cap": dollars_of(wish.monthly_cap_cents * money.MICROS_PER_CENT),
+                "threshold": dollars_of(topup_settings.threshold_cents * money.MICROS_PER_CENT),
+                "amount": dollars_of(topup_settings.amount_cents * money.MICROS_PER_CENT),
+                "monthly_cap": dollars_of(topup_settings.monthly_cap_cents * money.MICROS_PER_CENT),
             }
         ),
         "low_form": low_form or LowBalanceForm.showing(wallet.low_balance_micros),

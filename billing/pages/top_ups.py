@@ -27,7 +27,7 @@ from billing.models.payments import RefundState, TopUp, TopUpState
 
 PAGE_ROWS = 25
 # Less than the page waits before it loads itself again.
-SECONDS_BETWEEN_QUESTIONS = 4
+SECONDS_BETWEEN_CHECKS = 4
 # Not the error's own sentence: they may have paid before, so nobody can say that nothing was charged.
 SILENT = "Stripe does not answer at the moment. If you did pay, do not pay again; otherwise try again in a minute."
 
@@ -203,7 +203,7 @@ def _confirmed(topup: TopUp) -> TopUp:
 def _was_asked_about(topup: TopUp) -> bool:
     """Tell whether somebody asked in the last seconds, and remember that it is asked now."""
     try:
-        return not cache.add(f"billing:asked-about:{topup.pk}", "asked", timeout=SECONDS_BETWEEN_QUESTIONS)
+        return not cache.add(f"billing:asked-about:{topup.pk}", "asked", timeout=SECONDS_BETWEEN_CHECKS)
     except RedisError:
         # Rather a question too many than a payer who is not told that the money came.
         return False

@@ -99,7 +99,7 @@ def test_topup_is_found_by_its_refund(paid: TopUp, operator: Callable[..., Clien
 
 # --- What an operator may do -----------------------------------------------------------------------------------------
 
-DEEDS = [
+ACTIONS = [
     ("wallet", "credit", "view_wallet", "add_entry", {"amount": "1.00", "reason": "Sorry."}),
     ("topup", "refund", "view_topup", "add_refund", {"amount": "1.00", "reason": "Asked by mail."}),
     ("freeze", "lift", "view_freeze", "change_freeze", {}),
@@ -109,20 +109,20 @@ TOKEN = "9f4c2f54-6a1e-4a8e-9f7e-0d4f5b1c7a11"
 
 # Of a freeze the permission alone is enough: Django lets whoever may change a row see it too.
 @pytest.mark.parametrize(
-    ("model", "deed", "view", "permission", "fields", "has"),
+    ("model", "action", "view", "permission", "fields", "has"),
     [
-        (*deed, has)
-        for deed in DEEDS
+        (*action, has)
+        for action in ACTIONS
         for has in ("nothing", "view", "permission")
-        if (deed[0], has) != ("freeze", "permission")
+        if (action[0], has) != ("freeze", "permission")
     ],
 )
-def test_deed_takes_both_permissions(
+def test_action_takes_both_permissions(
     one_of_each: None,
     operator: Callable[..., Client],
     acme: Organization,
     model: str,
-    deed: str,
+    action: str,
     view: str,
     permission: str,
     fields: dict[str, str],
@@ -131,13 +131,13 @@ def test_deed_takes_both_permissions(
     row = {"wallet": Wallet, "topup": TopUp, "freeze": Freeze}[model].objects.first()
     entries = Entry.objects.count()
     client = operator(*{"nothing": [], "view": [view], "permission": [permission]}[has])
-    address = page(f"{model}_{deed}", row)
+    address = page(f"{model}_{action}", row)
     assert client.get(address).status_code == 403
     assert client.post(address, {**fields, "token": TOKEN}).status_code == 403
     assert Entry.objects.count() == entries
     assert Freeze.objects.filter(lifted_at=None).exists()
     if has == "view":
-        assert deed + "/" not in client.get(page(f"{model}_change", row)).content.decode()
+        assert action + "/" not in client.get(page(f"{model}_change", row)).content.decode()
 
 
 def test_credit_names_its_author_and_its_reason(operator: Callable[..., Client], acme: Organization) -> None:
@@ -253,7 +253,7 @@ def test_operator_may_give_a_single_cent(operator: Callable[..., Client], acme: 
 @pytest.mark.parametrize(
     ("model", "words"), [(Wallet, "Give a credit"), (Freeze, "Lift the freeze"), (TopUp, "Start a refund")]
 )
-def test_button_leads_to_the_deed(
+def test_button_leads_to_the_action(
     one_of_each: None, client_of: Callable[[User], Client], model: type[Any], words: str
 ) -> None:
     client = client_of(User.objects.create_superuser("root@example.com"))
@@ -272,13 +272,13 @@ def test_list_names_the_organization(one_of_each: None, client_of: Callable[[Use
     assert re.search(r'<t[dh] class="field-wallet__organization[^"]*">(<a [^>]*>)?Acme<', listed)
 
 
-@pytest.mark.parametrize("deed", ["wallet/{}/credit", "freeze/{}/lift", "topup/{}/refund"])
+@pytest.mark.parametrize("action", ["wallet/{}/credit", "freeze/{}/lift", "topup/{}/refund"])
 @pytest.mark.parametrize("name", ["nonsense", "0", "99999999999999999999", "00000000-0000-0000-0000-000000000000"])
 def test_malformed_or_unknown_id_is_not_found(
-    db: None, client_of: Callable[[User], Client], deed: str, name: str
+    db: None, client_of: Callable[[User], Client], action: str, name: str
 ) -> None:
     client = client_of(User.objects.create_superuser("root@example.com"))
     client.raise_request_exception = False
-    address = f"{reverse('admin:index')}billing/{deed.format(name)}/"
+    address = f"{reverse('admin:index')}billing/{action.format(name)}/"
     assert client.get(address).status_code == 404
     assert client.post(address, {}).status_code == 404

@@ -115,7 +115,7 @@ def test_cap_is_never_passed_and_told_once(
 ) -> None:
     for number in range(4):
         automatic_topups.run()
-        automatic_topups.tell()
+        automatic_topups.notify_owners()
         available = ledger.wallet_of(acme).available_micros
         if available:
             hold = ledger.reserve(acme, amount_micros=available, reference=f"spent:{number}")
@@ -174,7 +174,7 @@ def test_declines_back_off_then_turn_off_and_are_told(
         with time_machine.travel(now, tick=False):
             if automatic_topups.run():
                 moments.append(hours)
-            automatic_topups.tell()
+            automatic_topups.notify_owners()
     assert moments == [0, 1, 25]
     wish.refresh_from_db()
     assert (wish.is_on, wish.turned_off_reason) == (False, automatic_topups.THREE_DECLINES)
@@ -206,7 +206,7 @@ def test_bank_that_wants_the_owner_is_a_decline_with_a_way_out(
 ) -> None:
     stripe_sandbox.card_will(card, "asks_owner")
     automatic_topups.run()
-    automatic_topups.tell()
+    automatic_topups.notify_owners()
     topup = TopUp.objects.get(is_automatic=True)
     assert (topup.state, topup.failure) == (TopUpState.FAILED, automatic_topups.NEEDS_PAYER)
     wish.refresh_from_db()
@@ -228,12 +228,12 @@ def test_mail_that_fails_is_sent_later(
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
     automatic_topups.run()
-    automatic_topups.tell()
+    automatic_topups.notify_owners()
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     automatic_topups.run()
-    automatic_topups.tell()
+    automatic_topups.notify_owners()
     automatic_topups.run()
-    automatic_topups.tell()
+    automatic_topups.notify_owners()
     assert len(mail.outbox) == 1
 
 
@@ -244,13 +244,13 @@ def test_mail_of_a_clock_that_died_is_sent_by_the_next(
     automatic_topups.run()
     settings.EMAIL_BACKEND = "tests.billing.test_notices.DeadlyMailServer"
     with pytest.raises(ProcessEnded):
-        automatic_topups.tell()
+        automatic_topups.notify_owners()
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-    automatic_topups.tell()
+    automatic_topups.notify_owners()
     assert mail.outbox == []
-    with time_machine.travel(NOW + notices.CLAIMED_FOR, tick=False):
+    with time_machine.travel(NOW + notices.CLAIM_LEASE, tick=False):
         for _ in range(2):
-            automatic_topups.tell()
+            automatic_topups.notify_owners()
     assert len(mail.outbox) == 1
 
 
@@ -297,7 +297,7 @@ def test_charge_that_nobody_heard_of_for_a_day_is_given_up(
             automatic_topups.run()
         # Until Stripe says so nobody knows.
         assert states() == [TopUpState.STARTING]
-        automatic_topups.run(now=timezone.now() + automatic_topups.NEXT_LOOK_AFTER)
+        automatic_topups.run(now=timezone.now() + automatic_topups.NEXT_CHECK_AFTER)
     assert states() == [TopUpState.FAILED]
     # Should it be made all the same, the event brings the money.
     assert tell("payment_intent.succeeded", intent_of(TopUp.objects.get(is_automatic=True))) == 200
@@ -315,7 +315,7 @@ def test_charge_whose_answer_was_lost_for_a_day_is_not_made_again_as_another(
     with time_machine.travel(NOW + timedelta(hours=25), tick=False):
         for _ in range(2):
             automatic_topups.run()
-        automatic_topups.tell()
+        automatic_topups.notify_owners()
     assert states() == [TopUpState.PAID]
     assert len(stripe_sandbox.all("charge")) == 2
     assert money_of(acme) == (210_000_000, 0)
@@ -326,13 +326,13 @@ def test_charge_whose_answer_was_lost_for_a_day_is_not_made_again_as_another(
 def test_charges_that_were_told_of_take_no_others_turn(
     stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(automatic_topups, "ROUND_COUNT", 1)
+    monkeypatch.setattr(automatic_topups, "MAX_PER_ROUND", 1)
     for days in (1, 2):
         topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
         TopUp.objects.filter(pk=topup.pk).update(created_at=NOW - timedelta(days=days))
         assert tell("payment_intent.succeeded", intent_of(topup)) == 200
     for expected in (1, 2, 2):
-        automatic_topups.tell()
+        automatic_topups.notify_owners()
         assert len(mail.outbox) == expected
 
 
@@ -343,7 +343,7 @@ def given_up(stripe_sandbox: StripeSandbox) -> TopUp:
     with time_machine.travel(NOW + timedelta(hours=21), tick=False):
         AutomaticTopUp.objects.update(is_on=False)
         automatic_topups.run()
-        automatic_topups.tell()
+        automatic_topups.notify_owners()
         AutomaticTopUp.objects.update(is_on=True)
     topup = TopUp.objects.get(is_automatic=True, state=TopUpState.FAILED)
     assert topup.failure == automatic_topups.NO_ANSWER
@@ -370,7 +370,7 @@ def test_charge_that_was_given_up_and_paid_all_the_same_is_credited_counted_and_
         assert first.state == TopUpState.PAID
         mail.outbox.clear()
         for _ in range(2):
-            automatic_topups.tell()
+            automatic_topups.notify_owners()
     (letter,) = mail.outbox
     assert letter.to == ["owner@example.com"]
     assert letter.subject == "Automatic top-up of Acme was charged after all"
@@ -379,7 +379,7 @@ def test_charge_that_was_given_up_and_paid_all_the_same_is_credited_counted_and_
     with time_machine.travel(NOW + timedelta(days=3), tick=False):
         spend_all(acme, reference="all")
         assert automatic_topups.run() == 0
-        automatic_topups.tell()
+        automatic_topups.notify_owners()
         assert [message.subject for message in mail.outbox[1:]] == [
             "Automatic top-up of Acme has reached its monthly cap"
         ]
@@ -392,7 +392,7 @@ def test_late_charge_counts_for_the_cap_that_it_leaves_room_in(
     first = given_up(stripe_sandbox)
     with time_machine.travel(NOW + timedelta(hours=22), tick=False):
         assert tell("payment_intent.succeeded", intent_of(first)) == 200
-        automatic_topups.tell()
+        automatic_topups.notify_owners()
     assert "now come to $200.00, and the cap is $500.00" in mail.outbox[-1].body
     with time_machine.travel(NOW + timedelta(days=3), tick=False):
         for number in range(3):
@@ -406,11 +406,11 @@ def test_charge_that_its_owners_were_told_had_failed_is_told_when_it_is_paid(
 ) -> None:
     stripe_sandbox.card_will(card, "declined")
     automatic_topups.run()
-    automatic_topups.tell()
+    automatic_topups.notify_owners()
     topup = TopUp.objects.get(is_automatic=True)
     # An operator has Stripe try it again in its dashboard.
     assert tell("payment_intent.succeeded", intent_of(topup, id=topup.payment_intent_id or "pi_again")) == 200
-    automatic_topups.tell()
+    automatic_topups.notify_owners()
     assert [message.subject for message in mail.outbox] == [
         "Automatic top-up of Acme did not work",
         "Automatic top-up of Acme was charged after all",
@@ -421,7 +421,7 @@ def test_charge_that_is_paid_in_time_is_told_to_nobody(
     stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization
 ) -> None:
     automatic_topups.run()
-    automatic_topups.tell()
+    automatic_topups.notify_owners()
     assert mail.outbox == []
 
 
@@ -524,8 +524,8 @@ def test_silent_stripe_is_waited_for_once_in_a_round(
     with stripe_sandbox.failing("silence"):
         assert automatic_topups.run() == 1
         # What is to be finished is asked about first, and nothing else is begun.
-        assert automatic_topups.run(now=NOW + automatic_topups.NEXT_LOOK_AFTER) == 0
-    later = NOW + 2 * automatic_topups.NEXT_LOOK_AFTER
+        assert automatic_topups.run(now=NOW + automatic_topups.NEXT_CHECK_AFTER) == 0
+    later = NOW + 2 * automatic_topups.NEXT_CHECK_AFTER
     assert automatic_topups.run(now=later) == 1
     assert sorted(states()) == [TopUpState.FAILED, TopUpState.PAID]
     assert money_of(acme) == (210_000_000, 0)
@@ -534,7 +534,7 @@ def test_silent_stripe_is_waited_for_once_in_a_round(
 def test_charge_under_way_takes_no_place_in_the_round(
     stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, other_wish: AutomaticTopUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(automatic_topups, "ROUND_COUNT", 1)
+    monkeypatch.setattr(automatic_topups, "MAX_PER_ROUND", 1)
     first = min(wish, other_wish, key=lambda each: each.organization_id)
     topups.begin(first.organization, amount_cents=20_000, person=None, is_automatic=True)
     assert automatic_topups.run() == 1
@@ -543,12 +543,12 @@ def test_charge_under_way_takes_no_place_in_the_round(
 def test_every_decline_is_told_however_many_there_are(
     wish: AutomaticTopUp, acme: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(automatic_topups, "ROUND_COUNT", 1)
+    monkeypatch.setattr(automatic_topups, "MAX_PER_ROUND", 1)
     automatic_topups.turn_off(acme)
     for minutes in range(3):
         topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
         TopUp.objects.filter(pk=topup.pk).update(created_at=NOW - timedelta(minutes=minutes))
         topups.end(topup, state=TopUpState.FAILED, failure=automatic_topups.DECLINED)
     for _ in range(4):
-        automatic_topups.tell()
+        automatic_topups.notify_owners()
     assert len(mail.outbox) == 3

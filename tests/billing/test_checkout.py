@@ -185,7 +185,7 @@ def test_clock_alone_is_enough(stripe_sandbox: StripeSandbox, acme: Organization
     topup = start(acme, payer).topup
     stripe_sandbox.pay(topup.checkout_session_id)
     assert topups.sweep() == 0
-    assert topups.sweep(now=timezone.now() + topups.FIRST_LOOK_AFTER) == 1
+    assert topups.sweep(now=timezone.now() + topups.FIRST_CHECK_AFTER) == 1
     assert money_of(acme) == (210_000_000, 0)
 
 
@@ -377,12 +377,12 @@ def test_clock_asks_again_only_after_a_while(
     start(acme, payer)
     assert topups.sweep(now=later) == 1
     assert topups.sweep(now=later) == 0
-    assert topups.sweep(now=later + topups.NEXT_LOOK_AFTER) == 1
+    assert topups.sweep(now=later + topups.NEXT_CHECK_AFTER) == 1
 
 
 def test_clock_ends_what_died_before_stripe_answered(acme: Organization, later: Any) -> None:
     topup = topups.begin(acme, amount_cents=1_000, person=None)
-    topups.sweep(now=timezone.now() + topups.FIRST_LOOK_AFTER)
+    topups.sweep(now=timezone.now() + topups.FIRST_CHECK_AFTER)
     topup.refresh_from_db()
     assert topup.state == TopUpState.STARTING
     topups.sweep(now=later)

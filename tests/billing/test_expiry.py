@@ -132,7 +132,7 @@ def test_sweep_goes_on_after_a_wallet_that_fails(acme: Organization, rival: Orga
 
 
 def test_more_wallets_than_a_batch(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expiry, "BATCH_COUNT", 2)
+    monkeypatch.setattr(expiry, "BATCH_SIZE", 2)
     for number in range(5):
         with time_machine.travel(LAST_USED, tick=False):
             fund(Organization.objects.create(name=f"Organization {number}"), 1)

@@ -135,7 +135,7 @@ def test_models_are_those_that_were_charged_sorted_and_own(acme: Organization, r
 def test_csv_is_the_whole_book_in_order(
     acme: Organization, rival: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_reader, "CSV_BATCH_COUNT", 2)
+    monkeypatch.setattr(ledger_reader, "CSV_BATCH_SIZE", 2)
     key, _ = api_keys.issue(acme, name="nightly", by=None)
     with time_machine.travel(NOON, tick=False):
         fund(acme, 1_000_000, reference="a")

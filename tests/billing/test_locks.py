@@ -122,7 +122,7 @@ def test_charge_that_is_declined_and_another_that_begins_do_not_wait_for_each_ot
     topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
     other = Other(lambda: begin_another(wish))
     with meeting(other, at='SELECT "billing_automatictopup"'):
-        automatic_topups.note_failure(
+        automatic_topups.record_failure(
             stripe_mapping.payment_of_intent(intent_of(topup, status="requires_payment_method"))
         )
     assert other.end() is None

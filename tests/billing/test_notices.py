@@ -87,7 +87,7 @@ def test_mail_of_a_process_that_died_is_sent_by_another_after_some_minutes(acme:
         die_while_sending(acme, settings)
         # It might live.
         assert send(acme) is False
-    with time_machine.travel(NOW + notices.CLAIMED_FOR, tick=False):
+    with time_machine.travel(NOW + notices.CLAIM_LEASE, tick=False):
         assert [send(acme), send(acme)] == [True, False]
     with time_machine.travel(NOW + timedelta(days=30), tick=False):
         assert send(acme) is False
@@ -126,7 +126,7 @@ def test_those_who_ask_who_is_to_be_told_see_a_dead_claim_as_none(acme: Organiza
     settings.EMAIL_BACKEND = working
     low_balance.sweep(now=now)
     assert mail.outbox == []
-    with time_machine.travel(now + notices.CLAIMED_FOR, tick=False):
+    with time_machine.travel(now + notices.CLAIM_LEASE, tick=False):
         for _ in range(2):
             low_balance.sweep(now=timezone.now())
     assert len(mail.outbox) == 1

@@ -81,7 +81,7 @@ class PaymentsMachine(RuleBasedStateMachine):
 
     @rule(target=news, payment=payments, way=st.sampled_from(["session", "intent"]))
     def payment_is_told(self, payment: Payment, way: str) -> News:
-        fact = (
+        reported = (
             stripe_mapping.payment_of_checkout(session_of(payment.topup))
             if way == "session"
             else stripe_mapping.payment_of_intent(intent_of(payment.topup))
@@ -90,7 +90,7 @@ class PaymentsMachine(RuleBasedStateMachine):
         def happened() -> None:
             payment.is_told = True
 
-        return self._event(lambda: topups.fulfil(fact), happened)
+        return self._event(lambda: topups.fulfil(reported), happened)
 
     @rule(payment=payments, bad=st.sampled_from(["expire", "fail", "unpaid", "amount", "currency"]))
     def something_else_is_told(self, payment: Payment, bad: str) -> None:
@@ -100,8 +100,8 @@ class PaymentsMachine(RuleBasedStateMachine):
             topups.fulfil(stripe_mapping.payment_of_checkout(session_of(payment.topup, **change)))
             payment.is_unmatched = True
             return
-        fact = stripe_mapping.payment_of_checkout(session_of(payment.topup, payment_status="unpaid"))
-        {"expire": topups.expire, "fail": topups.fail, "unpaid": topups.fulfil}[bad](fact)
+        reported = stripe_mapping.payment_of_checkout(session_of(payment.topup, payment_status="unpaid"))
+        {"expire": topups.expire, "fail": topups.fail, "unpaid": topups.fulfil}[bad](reported)
 
     # --- Money that goes back ----------------------------------------------------------------------------------------
 
@@ -175,19 +175,19 @@ class PaymentsMachine(RuleBasedStateMachine):
     def dispute(self, payment: Payment, share: int) -> News:
         """Of any part, also of what was refunded: banks know nothing of our refunds."""
         name, cents = f"dp_{next(numbers)}", max(1, payment.topup.amount_cents * share // 100)
-        fact = stripe_mapping.dispute(dispute_of(payment.topup, cents, stripe_id=name))
+        reported = stripe_mapping.dispute(dispute_of(payment.topup, cents, stripe_id=name))
 
         def withdrawn() -> None:
             if name not in payment.ended:
                 payment.told[name] = cents
 
         self._event(
-            lambda: disputes.reinstate(fact),
+            lambda: disputes.reinstate(reported),
             lambda: self._ended(payment, name),
             lambda: payment.is_told and (name in payment.told or name in payment.ended),
             payment,
         )
-        return self._event(lambda: disputes.withdraw(fact), withdrawn, lambda: payment.is_told, payment)
+        return self._event(lambda: disputes.withdraw(reported), withdrawn, lambda: payment.is_told, payment)
 
     # --- What is told ------------------------------------------------------------------------------------------------
 
@@ -304,7 +304,7 @@ class PaymentsMachine(RuleBasedStateMachine):
     def _refund_event(
         self, payment: Payment, stripe_id: str, cents: int, *, status: str, known_as: str = "", **changes: Any
     ) -> News:
-        fact = stripe_mapping.refund(refund_of(payment.topup, cents, stripe_id=stripe_id, status=status, **changes))
+        reported = stripe_mapping.refund(refund_of(payment.topup, cents, stripe_id=stripe_id, status=status, **changes))
 
         name = known_as or stripe_id
 
@@ -314,7 +314,7 @@ class PaymentsMachine(RuleBasedStateMachine):
             elif name not in payment.ended:
                 payment.told[name] = cents
 
-        return self._event(lambda: refunds.record(fact), happened, lambda: payment.is_told, payment)
+        return self._event(lambda: refunds.record(reported), happened, lambda: payment.is_told, payment)
 
     def _refundable(self, payment: Payment, share: int) -> int:
         return (payment.topup.amount_cents - payment.refunded_cents) * share // 100

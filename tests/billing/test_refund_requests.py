@@ -191,11 +191,11 @@ def test_dead_stripe_leaves_the_money_aside_until_the_clock_has_finished(
     assert Refund.objects.get().state == RefundState.REQUESTED
     assert money_of(acme) == (0, 0)
     assert refunds.sweep() == 0
-    later = timezone.now() + refunds.FIRST_LOOK_AFTER
+    later = timezone.now() + refunds.FIRST_CHECK_AFTER
     with stripe_sandbox.failing(how):
         assert refunds.sweep(now=later) == 1
     assert refunds.sweep(now=later) == 0
-    assert refunds.sweep(now=later + refunds.NEXT_LOOK_AFTER) == 1
+    assert refunds.sweep(now=later + refunds.NEXT_CHECK_AFTER) == 1
     refund = Refund.objects.get()
     assert (refund.state, money_of(acme)) == (RefundState.SUCCEEDED, (0, 0))
     assert len(stripe_sandbox.all("refund")) == 1
@@ -296,11 +296,11 @@ def test_clock_waits_for_a_silent_stripe_once_in_a_round(
         for _ in range(3):
             with pytest.raises(UpstreamFailed):
                 refunds.request(paid, person=payer, amount_cents=5_000)
-        later = timezone.now() + refunds.FIRST_LOOK_AFTER
+        later = timezone.now() + refunds.FIRST_CHECK_AFTER
         assert refunds.sweep(now=later) == 1
     # The one that was asked about had its turn: first the others.
     assert refunds.sweep(now=later) == 2
-    assert refunds.sweep(now=later + refunds.NEXT_LOOK_AFTER) == 1
+    assert refunds.sweep(now=later + refunds.NEXT_CHECK_AFTER) == 1
     assert set(Refund.objects.values_list("state", flat=True)) == {RefundState.SUCCEEDED}
     assert money_of(acme) == (52_500_000, 0)
 

@@ -99,7 +99,7 @@ def test_card_that_stripe_will_not_forget_is_asked_about_again_and_shown_to_an_o
 def test_card_that_stripe_will_not_forget_keeps_no_other_waiting(
     stripe_sandbox: StripeSandbox, cards: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saved_cards, "ROUND_COUNT", 1)
+    monkeypatch.setattr(saved_cards, "MAX_PER_ROUND", 1)
     with refusing():
         saved_cards.forget_replaced()
     ReplacedCard.objects.create(payment_method_id="pm_of_nobody")

@@ -36,8 +36,8 @@ def grow_old() -> Grow:
     return grow_old
 
 
-def purge() -> int:
-    return stripe_retention.purge(now=timezone.now())
+def purge_deliveries() -> int:
+    return stripe_retention.purge_deliveries(now=timezone.now())
 
 
 def test_deliveries_go_after_90_days_and_events_stay(acme: Organization, grow_old: Grow) -> None:
@@ -45,10 +45,10 @@ def test_deliveries_go_after_90_days_and_events_stay(acme: Organization, grow_ol
     for _ in range(2):
         assert tell("checkout.session.completed", session_of(topup)) == 200
     grow_old(89)
-    assert purge() == 0
+    assert purge_deliveries() == 0
     grow_old(91)
     assert tell("payment_intent.succeeded", intent_of(topup)) == 200
-    assert (purge(), purge()) == (2, 0)
+    assert (purge_deliveries(), purge_deliveries()) == (2, 0)
     assert WebhookEventTrigger.objects.count() == 1
     assert Event.objects.count() == 3
 
@@ -57,14 +57,14 @@ def test_days_are_a_setting(acme: Organization, grow_old: Grow, settings) -> Non
     assert tell("checkout.session.completed", session_of(make_topup(acme))) == 200
     grow_old(11)
     settings.STRIPE_DELIVERY_DAYS = 10
-    assert purge() == 1
+    assert purge_deliveries() == 1
 
 
 def test_delivery_that_failed_stays(acme: Organization, grow_old: Grow) -> None:
     # A refund before its payment: Stripe shall send it again.
     assert tell("refund.created", refund_of(make_topup(acme), 100)) == 500
     grow_old(1_000)
-    assert purge() == 0
+    assert purge_deliveries() == 0
 
 
 def test_delivery_about_an_unmatched_event_stays_until_it_is_resolved(acme: Organization, grow_old: Grow) -> None:
@@ -75,30 +75,30 @@ def test_delivery_about_an_unmatched_event_stays_until_it_is_resolved(acme: Orga
     assert tell("checkout.session.completed", session_of(other)) == 200
     assert UnmatchedEvent.objects.count() >= 1
     grow_old(1_000)
-    assert purge() == 1
+    assert purge_deliveries() == 1
     UnmatchedEvent.objects.update(resolved_at=timezone.now())
-    assert purge() == 2
+    assert purge_deliveries() == 2
 
 
 def test_refusals_go_too(stripe_sandbox: StripeSandbox, grow_old: Grow) -> None:
     assert stripe_sandbox.post({"id": "evt_1", "type": "any"}, secret="whsec_another") == 400
     assert WebhookEventTrigger.objects.count() == 1
     grow_old(91)
-    assert purge() == 1
+    assert purge_deliveries() == 1
 
 
 def test_many_go_in_batches(acme: Organization, grow_old: Grow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stripe_retention, "BATCH_COUNT", 2)
+    monkeypatch.setattr(stripe_retention, "BATCH_SIZE", 2)
     topup = make_topup(acme)
     for _ in range(5):
         tell("checkout.session.completed", session_of(topup))
     grow_old(91)
-    assert purge() == 5
+    assert purge_deliveries() == 5
 
 
 def purge_all() -> tuple[int, int]:
     """Return how many deliveries and how many events went."""
-    return purge(), stripe_retention.purge_events(now=timezone.now())
+    return purge_deliveries(), stripe_retention.purge_events(now=timezone.now())
 
 
 def test_events_go_with_their_last_delivery(acme: Organization, grow_old: Grow) -> None:
@@ -150,7 +150,7 @@ def test_delivery_that_waits_to_be_processed_keeps_its_event(acme: Organization,
 
 
 def test_events_go_in_batches(acme: Organization, grow_old: Grow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stripe_retention, "BATCH_COUNT", 2)
+    monkeypatch.setattr(stripe_retention, "BATCH_SIZE", 2)
     for _ in range(5):
         tell("checkout.session.completed", session_of(make_topup(acme)))
     grow_old(91)

@@ -16,7 +16,7 @@ from accounts.models import Organization, Role, User
 from billing import ledger, money
 from billing.models import EntryKind
 
-LARGEST_CREDIT_MICROS = 1_000_000 * money.MICROS_PER_DOLLAR
+MAX_CREDIT_MICROS = 1_000_000 * money.MICROS_PER_DOLLAR
 
 
 class Command(BaseCommand):
@@ -83,8 +83,8 @@ def _read_credit(text: str) -> int:
         micros = money.micros_from_dollars(text)
     except ValueError as error:
         raise CommandError(f"--credit-dollars must be an amount like 20 or 0.50, not {text!r}.") from error
-    if micros > LARGEST_CREDIT_MICROS:
-        raise CommandError(f"--credit-dollars may be at most {money.display_text(LARGEST_CREDIT_MICROS)}.")
+    if micros > MAX_CREDIT_MICROS:
+        raise CommandError(f"--credit-dollars may be at most {money.display_text(MAX_CREDIT_MICROS)}.")
     return micros
 
 
