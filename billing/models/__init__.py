@@ -1,4 +1,4 @@
-"""All of billing's models. `ledger` is written by the package billing.ledger only."""
+"""All models of billing. Only the package `billing.ledger` writes the models of `models.ledger`."""
 
 from billing.models.ledger import (
     CREDIT_KINDS,
