@@ -1,25 +1,25 @@
-"""What Stripe's objects say, in our words. Pure: JSON objects in, frozen values out; asks nobody and decides nothing.
+"""Maps Stripe's JSON objects to frozen values with the fields that billing uses. Pure.
 
-Fields as in Stripe's API reference (docs.stripe.com/api: checkout/sessions, payment_intents, charges, invoices,
-refunds and disputes; read 2026-11-20). A reference to another object may be its id or, where the caller asked for it,
-the object.
+Field names are from Stripe's API reference (docs.stripe.com/api: checkout/sessions, payment_intents, charges, invoices,
+refunds and disputes; read 2026-11-20). A reference to another object is its id or, if the caller expanded it, the
+object.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Stripe's JSON: the boundary where anything may come.
+# A JSON object from Stripe. `Any`, because this is the boundary.
 StripeJson = Mapping[str, Any]
 
-# Which row of ours an object belongs to; set on everything that we make at Stripe.
+# Metadata keys with the id of the row here. Set on every object that this site creates at Stripe.
 TOPUP_KEY = "topup_id"
 REFUND_KEY = "refund_id"
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptLinks:
-    """What the payer wants to keep; empty where Stripe has not said."""
+    """Links to a payment's receipt and invoice; empty if Stripe has sent none."""
 
     receipt_url: str = ""
     invoice_url: str = ""
@@ -28,7 +28,7 @@ class ReceiptLinks:
 
 @dataclass(frozen=True, slots=True)
 class StripeCard:
-    """A payment method that Stripe keeps for us, with what may be shown of it."""
+    """A card that Stripe stores, with the fields that may be shown."""
 
     payment_method_id: str
     brand: str
@@ -39,31 +39,31 @@ class StripeCard:
 
 @dataclass(frozen=True, slots=True)
 class StripePayment:
-    """A payment for a top-up, as a Checkout Session or a PaymentIntent tells of it."""
+    """A payment for a top-up, read from a Checkout Session or a PaymentIntent."""
 
-    # "checkout" or "payment_intent", and its id.
+    # Type of the object, "checkout" or "payment_intent", and its id.
     subject: str
     stripe_id: str
-    # Our row's id as Stripe gave it back; "" if there is none.
+    # Id of the top-up from the metadata; "" if there is none.
     topup_id: str
     amount_cents: int
     currency: str
     is_paid: bool
-    # The payer is done, the bank is not.
+    # The payer has paid; the bank has not confirmed yet.
     is_processing: bool
-    # Nobody can pay it any more.
+    # It can no longer be paid.
     is_closed: bool
     checkout_session_id: str
     payment_intent_id: str
     links: ReceiptLinks
     card: StripeCard | None
-    # Where the payer pays it, while they can.
+    # Address of the pay page while it is open, else "".
     page_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StripeCharge:
-    """The papers and the card of a payment."""
+    """The receipt's link and the card of a payment."""
 
     topup_id: str
     payment_intent_id: str
@@ -73,19 +73,19 @@ class StripeCharge:
 
 @dataclass(frozen=True, slots=True)
 class StripeInvoice:
-    """An invoice, and what it was paid with."""
+    """An invoice and its payments."""
 
     stripe_id: str
     topup_id: str
-    # Stripe's: draft, open, paid, void, uncollectible.
+    # Stripe's value: draft, open, paid, void, uncollectible.
     status: str
     currency: str
     has_lines: bool
     total_cents: int
-    # What the customer has with Stripe besides (below zero: to their good), which counts when it is finalized.
+    # The customer's balance at Stripe, which is applied when the invoice is finalized. Negative: a credit.
     balance_cents: int
     remaining_cents: int
-    # PaymentIntents, and what each paid of it; told only where the caller asked for it.
+    # PaymentIntent id → cents that it paid. Empty unless the caller expanded the payments.
     paid_with_cents: Mapping[str, int]
     links: ReceiptLinks
 
@@ -96,15 +96,15 @@ class StripeInvoice:
 
 @dataclass(frozen=True, slots=True)
 class StripeRefund:
-    """Money on its way back to the payer, or back again to us."""
+    """A refund."""
 
     stripe_id: str
-    # Our row's id, "" if it was made in the dashboard.
+    # Id of the row here from the metadata; "" if it was made in the dashboard.
     refund_id: str
     payment_intent_id: str
     amount_cents: int
     currency: str
-    # Stripe's: pending, requires_action, succeeded, failed, canceled.
+    # Stripe's value: pending, requires_action, succeeded, failed, canceled.
     status: str
     failure: str
 
@@ -115,13 +115,13 @@ class StripeRefund:
 
 @dataclass(frozen=True, slots=True)
 class StripeDispute:
-    """A payer's objection at the bank."""
+    """A dispute (chargeback)."""
 
     stripe_id: str
     payment_intent_id: str
     amount_cents: int
     currency: str
-    # Stripe's: warning_needs_response, needs_response, under_review, won, lost ....
+    # Stripe's value: warning_needs_response, needs_response, under_review, won, lost ...
     status: str
     reason: str
 
@@ -224,12 +224,12 @@ def dispute(dispute: StripeJson) -> StripeDispute:
     )
 
 
-def _metadata(thing: StripeJson) -> StripeJson:
-    return thing.get("metadata") or {}
+def _metadata(stripe_object: StripeJson) -> StripeJson:
+    return stripe_object.get("metadata") or {}
 
 
 def _object(reference: object) -> StripeJson:
-    """Return the object itself where Stripe sent it, nothing where it sent its id."""
+    """Return the object if Stripe sent it, an empty one if it sent only the id."""
     return reference if isinstance(reference, Mapping) else {}
 
 
