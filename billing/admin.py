@@ -1,6 +1,6 @@
-"""The operator's view of the money: read only, because `ledger` and the verbs beside it are the only writers.
+"""Operators' admin of billing. All rows are read-only: only `ledger` and the domain modules write them.
 
-What an operator may do has a page of its own behind a permission of its own: give a credit (`add_entry`), start a
+Each action of an operator calls a verb and requires a permission of its own: give a credit (`add_entry`), start a
 refund (`add_refund`), lift a freeze (`change_freeze`), resolve an unmatched event (`change_unmatchedevent`).
 """
 
@@ -22,7 +22,7 @@ from billing import ledger, money, refunds
 from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
 from billing.models.payments import AutomaticTopUp, Customer, Dispute, Refund, TopUp, UnmatchedEvent
 
-# As a float it would be a little more than a cent.
+# Decimal, because the float 0.01 is slightly more than a cent.
 MIN_AMOUNT = Decimal("0.01")
 MAX_CREDIT_CENTS = 1_000_000
 
@@ -41,9 +41,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
 
 class ActionPageAdmin(ReadOnlyAdmin):
-    """Rows that are read, with one page on which an operator does something about one of them."""
+    """Read-only rows with one action: a page on which an operator does something about one row."""
 
-    # The page's address below the row's, its heading, and the permission it takes.
+    # The action's part of the address, the heading of its page, and the permission that it requires.
     action_slug: str
     action_title: str
     action_permission: str
@@ -70,7 +70,7 @@ class ActionPageAdmin(ReadOnlyAdmin):
     def action_page_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         if not self.may_perform_action(request):
             raise PermissionDenied
-        # As Django's own pages of a row: what cannot be an id is not found either.
+        # As on Django's own pages, an id that cannot exist is not found.
         row = self.get_object(request, unquote(object_id))
         if row is None:
             raise Http404
@@ -89,7 +89,7 @@ class ActionPageAdmin(ReadOnlyAdmin):
             "title": self.action_title,
             "opts": self.opts,
             "original": row,
-            # Ids alone would let a slip of the pen give one customer's money to another.
+            # Show the organization's name: with ids alone, a typing error could credit the wrong customer.
             "organization": self.organization_of(row),
             "form": form,
         }
@@ -102,7 +102,10 @@ class ActionPageAdmin(ReadOnlyAdmin):
         raise NotImplementedError
 
     def perform_action(self, row, fields, *, by) -> str:
-        """Do it. Returns what was done, as a sentence for the operator and the log."""
+        """Perform the action. Returns what was done, as a sentence for the operator and the log.
+
+        Errors of type VoxsiteError are shown on the form.
+        """
         raise NotImplementedError
 
 
@@ -114,7 +117,7 @@ class CreditForm(forms.Form):
         decimal_places=2,
     )
     reason = forms.CharField(max_length=200, help_text="The customer reads it in the ledger.")
-    # The same form sent twice is one credit.
+    # A form sent twice is one credit.
     token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 
 
@@ -198,7 +201,7 @@ class OperatorRefundForm(forms.Form):
         help_text="Goes back to the card; the bonus's share leaves the balance with it.",
     )
     reason = forms.CharField(max_length=200, help_text="For the log.")
-    # The same form sent twice is one refund.
+    # A form sent twice is one refund.
     token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 
 

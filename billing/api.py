@@ -1,4 +1,4 @@
-"""Billing for programs in the native shape (CONTRACTS, "native"): `/v1/balance`, `/v1/usage`, `/billing/products`."""
+"""The native API of billing (CONTRACTS, "native"): `/v1/balance`, `/v1/usage`, `/billing/products`."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
@@ -81,7 +81,7 @@ class UsageLineSerializer(AmountsSerializer):
     key_prefix = serializers.CharField(required=False, help_text="If grouped by key: how the key begins")
 
 
-# A class could not have a field that is called `from`.
+# Built by a function, because a class cannot have a field named `from`.
 USAGE_SCHEMA = inline_serializer(
     "Usage",
     {
@@ -148,7 +148,7 @@ class ProductsView(NativeGateView):
 
 
 def show_balance(balance: statements.Balance) -> dict[str, object]:
-    """Return the wire form: the seed's fields in its order, then ours."""
+    """Return the JSON body: the seed's fields in the seed's order, then additional ones."""
     return {
         "balance_cents": balance.balance_cents,
         "balance_dollars": balance.balance_dollars,
@@ -187,7 +187,7 @@ def read_usage(query: Mapping[str, str], *, today: date) -> tuple[date, date, st
 
 
 def show_usage(found: usage.Usage, *, group_by: str) -> dict[str, object]:
-    """Return the wire form. group_by: day, model or key."""
+    """Return the JSON body. group_by: day, model or key."""
     return {
         "from": found.since.isoformat(),
         "to": found.until.isoformat(),
@@ -202,7 +202,7 @@ def _read_day(query: Mapping[str, str], name: str) -> date | None:
     if not text:
         return None
     try:
-        # One form only: fromisoformat alone would also take 20261101 and 2026-W45-1.
+        # strptime accepts only this form; fromisoformat would also accept 20261101 and 2026-W45-1.
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
     except ValueError:
         raise InvalidField(name, f"'{name}' is a day, written YYYY-MM-DD.") from None

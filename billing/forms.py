@@ -1,4 +1,4 @@
-"""What people may type on the pages of billing. Meaning and limits are checked by the verbs."""
+"""Forms of billing's pages. They check the form of the input; the domain modules check its meaning and limits."""
 
 import uuid
 from datetime import date, datetime
@@ -17,7 +17,7 @@ CUSTOM = "custom"
 
 
 class DayField(forms.DateField):
-    """A day as a browser's own picker writes it."""
+    """A day in the format of a browser's date picker, YYYY-MM-DD."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -45,34 +45,34 @@ class DollarField(forms.DecimalField):
 
 
 def cents_of(dollars: Decimal) -> int:
-    """Return the cents of an amount that a DollarField took."""
+    """Return a DollarField's value in cents."""
     return int(dollars * 100)
 
 
 def micros_of(dollars: Decimal) -> int:
-    """Return the micro-dollars of an amount that a DollarField took."""
+    """Return a DollarField's value in micro-dollars."""
     return cents_of(dollars) * money.MICROS_PER_CENT
 
 
 def dollars_of(micros: int | None) -> Decimal | None:
-    """Return what a DollarField shows for an amount in micro-dollars; nothing for none."""
+    """Return the initial value of a DollarField for an amount in micro-dollars; None for None."""
     return None if micros is None else Decimal(money.dollars_text(micros))
 
 
 class CursorForm(forms.Form):
-    """Where the next page of the ledger begins."""
+    """The cursor of a page of the ledger: the id of the last entry of the previous page."""
 
     before = forms.IntegerField(min_value=1, max_value=2**63 - 1, required=False)
 
 
 class PaymentCursorForm(forms.Form):
-    """Where the next page of the payments begins."""
+    """The cursor of a page of payments: the id of the last top-up of the previous page."""
 
     before = forms.UUIDField(required=False)
 
 
 class LedgerForm(forms.Form):
-    """Which lines of the ledger are wanted."""
+    """The filter of the ledger page."""
 
     kind = forms.ChoiceField(label="Kind", required=False)
     since = DayField(label="From day")
@@ -82,7 +82,7 @@ class LedgerForm(forms.Form):
 
     def __init__(self, *args: Any, organization: Organization, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Of this organization only: another's key is an unknown choice, like one that never was.
+        # Keys of this organization only. Another organization's key is an invalid choice, as an unknown key is.
         keys = ApiKey.objects.of(organization).order_by("name", "created_at")
         models = ledger_reader.models(organization)
         self.fields["kind"].choices = [("", "All kinds"), *EntryKind.choices]
@@ -115,12 +115,12 @@ class LedgerForm(forms.Form):
 
     @property
     def query(self) -> dict[str, str]:
-        """What must be in an address for the same filter."""
+        """The query parameters that select the same entries."""
         return {name: str(value) for name, value in self.cleaned_data.items() if value}
 
 
 class MonthForm(forms.Form):
-    """A month, written 2026-11."""
+    """A month, in the format 2026-11."""
 
     month = forms.CharField(required=False)
 
@@ -138,13 +138,13 @@ class MonthForm(forms.Form):
 
 
 class NeededForm(forms.Form):
-    """How much was missing on the page that sent the person here, in cents."""
+    """The amount that was missing on the page that linked here, in cents."""
 
     needed = forms.IntegerField(min_value=1, max_value=pricing.MAX_TOPUP_CENTS)
 
 
 class TopUpForm(forms.Form):
-    """How much to pay, and whether Stripe is to keep the card."""
+    """The amount of a top-up, and whether Stripe stores the card."""
 
     amount = forms.ChoiceField(
         widget=forms.RadioSelect,
@@ -171,7 +171,7 @@ class TopUpForm(forms.Form):
         if amount == CUSTOM and custom is None and "custom" not in self.errors:
             self.add_error("custom", "Type the amount that you want to pay.")
         if amount and amount != CUSTOM and custom is not None:
-            # Which of the two was meant? Better ask than charge the wrong one.
+            # The two contradict each other. Ask, rather than charge the wrong amount.
             self.add_error("custom", "You chose an amount above. Choose “Another amount” to pay this one, or empty it.")
         return cleaned
 
@@ -182,15 +182,15 @@ class TopUpForm(forms.Form):
 
 
 class RefundForm(forms.Form):
-    """The amount that the person read when they said yes."""
+    """The confirmation of a refund, with the amount that the page showed."""
 
     amount_cents = forms.IntegerField(min_value=1, max_value=pricing.MAX_TOPUP_CENTS)
-    # Made with the page: who presses twice asks once.
+    # Generated with the page, so that a form sent twice is one refund.
     token = forms.UUIDField()
 
 
 class AutomaticForm(forms.Form):
-    """When to top up by itself, by how much, and the most in a month."""
+    """Settings of automatic top-up: threshold, amount and monthly cap."""
 
     threshold = DollarField(label="When less than this is free", help_text="In dollars.", min_value=Decimal(1))
     amount = DollarField(
@@ -215,25 +215,25 @@ class AutomaticForm(forms.Form):
 
 
 class OptionalAmountForm(forms.Form):
-    """One amount that may be left empty: then there is no bound."""
+    """One amount that may be empty, which means no bound."""
 
-    # The field's name.
+    # Name of the amount's field.
     amount: ClassVar[str]
 
     @classmethod
     def showing(cls, micros: int | None) -> Self:
-        """Return the form with what is set now, in micro-dollars; None for no bound."""
+        """Return the form with the present value, in micro-dollars; None for no bound."""
         return cls(initial={cls.amount: dollars_of(micros)})
 
     @property
     def micros(self) -> int | None:
-        """What was typed, in micro-dollars; None for no bound."""
+        """The value of a valid form, in micro-dollars; None for no bound."""
         dollars = self.cleaned_data[self.amount]
         return None if dollars is None else micros_of(dollars)
 
 
 class LowBalanceForm(OptionalAmountForm):
-    """When to tell owners that little is left."""
+    """The balance below which owners get a mail."""
 
     amount = "threshold"
     threshold = DollarField(
@@ -244,12 +244,13 @@ class LowBalanceForm(OptionalAmountForm):
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # AutomaticForm, on the same page, has a threshold too: the labels of both would lead to the same field.
+        # AutomaticForm on the same page also has a field `threshold`: with equal ids both labels would select one
+        # field.
         super().__init__(*args, **{"auto_id": "id_low_%s", **kwargs})
 
 
 class LimitForm(OptionalAmountForm):
-    """The most that may be spent in a month."""
+    """The monthly limit of an organization."""
 
     amount = "monthly_limit"
     monthly_limit = DollarField(

@@ -1,6 +1,6 @@
-"""Saved cards that nobody is to charge any more: removed by their owner, or replaced by another.
+"""Removal of saved cards: those that an organization removed, and those that a newer card replaced.
 
-Stripe keeps a card until it is told to forget it. `topups` saves them, `automatic_topups` charges them.
+Stripe keeps a card until it is told to detach it. `topups` saves cards, `automatic_topups` charges them.
 """
 
 import logging
@@ -23,11 +23,11 @@ NOT_FORGOTTEN = "card_not_forgotten"
 
 
 def remove(organization: Organization) -> bool:
-    """Forget the saved card, at Stripe first, and turn automatic top-up off.
+    """Turn automatic top-up off, detach the saved card at Stripe, then delete it here.
 
-    Returns False if Stripe refuses to forget it yet: it is gone here, and the clock asks Stripe again.
-    Raises UpstreamFailed if Stripe does not answer: the card is then still saved, and not charged by itself any more.
-    Waits for the network: call it outside of transactions.
+    Returns False if Stripe refuses to detach it: it is deleted here, and `forget_replaced` asks Stripe again.
+    Raises UpstreamFailed if Stripe does not answer: the card is then still saved, but automatic top-up is off.
+    Waits for the network: call it outside transactions.
     """
     automatic_topups.turn_off(organization, reason=automatic_topups.CARD_REMOVED)
     card = SavedCard.objects.of(organization).first()
@@ -39,7 +39,7 @@ def remove(organization: Organization) -> bool:
     except stripe_api.StripeRefused:
         is_forgotten = False
     with transaction.atomic():
-        # Another card may have been saved meanwhile.
+        # A payer may have saved another card meanwhile: delete only the one that was detached.
         count, _ = SavedCard.objects.filter(pk=card.pk, payment_method_id=card.payment_method_id).delete()
         if count and not is_forgotten:
             ReplacedCard.objects.get_or_create(payment_method_id=card.payment_method_id)
@@ -47,13 +47,13 @@ def remove(organization: Organization) -> bool:
 
 
 def forget_replaced(*, now: datetime | None = None) -> int:
-    """Have Stripe forget the cards that others took the place of. Returns how many it forgot.
+    """Detach replaced and removed cards at Stripe. Returns how many were detached.
 
-    One that it refuses to forget is kept for an operator as an unmatched event, and asked about again every hour.
-    Waits for the network, with no transaction open. Any number of clocks may do so at once.
+    A card that Stripe refuses to detach is recorded as an unmatched event and tried again every hour.
+    Waits for the network, with no transaction open. Any number of processes may run it at the same time.
     """
     now = now or timezone.now()
-    # A charge under way may have to be asked for again with the same card.
+    # An open automatic top-up may have to repeat its call with the same card.
     charged = TopUp.objects.open().filter(is_automatic=True, payment_method_id=OuterRef("payment_method_id"))
     due = ReplacedCard.objects.filter(
         ~Exists(charged), Q(refused_at__isnull=True) | Q(refused_at__lte=now - RETRY_AFTER)
@@ -63,7 +63,7 @@ def forget_replaced(*, now: datetime | None = None) -> int:
         try:
             stripe_calls.detach_card(card.payment_method_id)
         except UpstreamFailed:
-            # The next round tries again. Whoever saved the new card has had it since.
+            # The next round tries again. The new card works meanwhile.
             logger.warning("Stripe did not forget a card that was replaced.")
             break
         except stripe_api.StripeRefused as error:

@@ -1,4 +1,4 @@
-"""Addresses under `/billing/`. `/v1/balance` and `/v1/usage` are the native API's and routed there."""
+"""Addresses under `/billing/`. `voxsite.urls` routes `/v1/balance` and `/v1/usage`."""
 
 from django.urls import path
 

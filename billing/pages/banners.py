@@ -1,4 +1,4 @@
-"""What must be read about an organization's money before anything else, as sentences."""
+"""Banners: warnings about an organization's money, shown above everything else."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,13 +10,13 @@ from accounts.models import Organization
 from billing import automatic_topups, ledger, limits, money
 from billing.models import Wallet
 
-# When the first mail about it goes out as well.
+# The first mail about it is sent at the same time (`expiry`).
 EXPIRY_IS_NEAR = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """A sentence, and what one may do about it. level: bad or warn."""
+    """A warning and a link to what ends it. level: bad or warn. url: empty if there is no link."""
 
     level: str
     title: str
@@ -26,7 +26,7 @@ class Banner:
 
 
 def money_banners(organization: Organization) -> list[Banner]:
-    """Return what is wrong or soon will be, the worst first; none if all is well."""
+    """Return the banners of an organization, the most serious first."""
     wallet = Wallet.objects.of(organization).first()
     if wallet is None:
         return []
@@ -96,7 +96,7 @@ def _limit(organization: Organization) -> Banner | None:
     if standing is None or standing.limit_micros is None or standing.left_micros:
         return None
     if standing.limit_micros == 0:
-        # No month ends it.
+        # The next month does not end it.
         return Banner(
             level="warn",
             title="Spending is switched off.",
@@ -107,7 +107,7 @@ def _limit(organization: Organization) -> Banner | None:
     return Banner(
         level="warn",
         title="The monthly limit is reached.",
-        # Both: a limit may be set below what was spent already.
+        # Show both amounts: a limit may have been set below what was already spent.
         text=f"{money.display_text(standing.spent_micros)} is spent or held in this month, and the limit is "
         f"{money.display_text(standing.limit_micros)}: no more is let through. "
         f"The next month begins on {standing.resets_at:%-d %B} (UTC).",

@@ -1,4 +1,4 @@
-"""The balance, what may be bought, and the sentences about money that must be read."""
+"""The balance page: balance, banners, prices, and for those who may pay also top-ups and the newest entries."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ from billing.pages.top_ups import payment_rows, product_cards
 
 RECENT_ENTRIES = 8
 RECENT_PAYMENTS = 5
-# Ten thousand recordings in work are ten thousand holds.
+# Ten thousand recordings in progress are ten thousand holds.
 MAX_SHOWN_HOLDS = 20
 
 
 @page
 @require_safe
 def billing(request: HttpRequest) -> HttpResponse:
-    """Show what there is and what is held; to those who may pay also what may be bought, and the newest lines."""
+    """Show the balance and the open holds; to admins also the products and the newest payments and entries."""
     membership = membership_for(request)
     organization = membership.organization
     holds = statements.open_holds(organization, limit=MAX_SHOWN_HOLDS + 1)

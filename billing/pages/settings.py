@@ -1,4 +1,4 @@
-"""Automatic top-up, the saved card, the low-balance mail and the monthly limit."""
+"""The settings page: automatic top-up, saved card, low-balance mail and monthly limit."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def settings(request: HttpRequest) -> HttpResponse:
 @page
 @require_POST
 def automatic(request: HttpRequest) -> HttpResponse:
-    """Turn automatic top-up on, or change it."""
+    """Turn automatic top-up on, or change its settings."""
     organization = require_role(request, Role.ADMIN).organization
     form = AutomaticForm(request.POST)
     if form.is_valid():
@@ -74,7 +74,7 @@ def remove_card(request: HttpRequest) -> HttpResponse:
 @page
 @require_POST
 def low_balance(request: HttpRequest) -> HttpResponse:
-    """Set when owners are told by mail that little is left."""
+    """Set the balance below which owners get a mail."""
     organization = require_role(request, Role.ADMIN).organization
     form = LowBalanceForm(request.POST)
     if not form.is_valid():
@@ -92,7 +92,7 @@ def low_balance(request: HttpRequest) -> HttpResponse:
 @page
 @require_POST
 def limit(request: HttpRequest) -> HttpResponse:
-    """Set the most that the organization may spend in a month."""
+    """Set the organization's monthly limit."""
     organization = require_role(request, Role.ADMIN).organization
     form = LimitForm(request.POST)
     if not form.is_valid():

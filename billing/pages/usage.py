@@ -1,4 +1,4 @@
-"""What a month cost, by day, model and key."""
+"""The usage page: the charges of one month by day, model and API key."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from billing.forms import MonthForm
 @page
 @require_safe
 def month(request: HttpRequest) -> HttpResponse:
-    """Show the charges of one month; for a month that cannot be understood no figures, never another's."""
+    """Show the charges of one month. An invalid month shows only its error, not the figures of another month."""
     organization = require_role(request, Role.ADMIN).organization
     today = timezone.now().date()
     form = MonthForm(request.GET)
@@ -59,7 +59,7 @@ def day_chart(found: usage.Usage) -> SafeString:
         show=money.display_text,
         prefix="days",
     )
-    # charts escapes every text that it is given.
+    # `charts` escapes every text.
     return mark_safe(svg)  # noqa: S308
 
 

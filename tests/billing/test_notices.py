@@ -108,7 +108,7 @@ def test_mail_that_fails_late_does_not_take_the_claim_of_another(acme: Organizat
         die_while_sending(acme, settings)
     ours = Notice.objects.get()
     Notice.objects.update(retake_at=NOW + timedelta(hours=1))
-    notices._give_up(ours)
+    notices._release_claim(ours)
     assert Notice.objects.get().retake_at == NOW + timedelta(hours=1)
 
 

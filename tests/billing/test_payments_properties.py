@@ -135,7 +135,7 @@ class PaymentsMachine(RuleBasedStateMachine):
         before = Wallet.objects.get(pk=self.wallet.pk).available_micros
         try:
             with transaction.atomic():
-                row = refunds._set_aside(topup, person=self.person, amount_cents=cents, token=None)
+                row = refunds._take_from_ledger(topup, person=self.person, amount_cents=cents, token=None)
         except Conflict:
             assert before < (cents + topup.bonus_cents) * money.MICROS_PER_CENT
             return self._nothing()

@@ -62,17 +62,17 @@ def test_refund_that_the_book_has_not(paid: TopUp) -> None:
     Refund.objects.create(
         topup=paid, stripe_id="re_3", reference="refund:re_3", amount_cents=100, state=RefundState.PENDING
     )
-    assert f"Of top-up {paid.pk} the book should have lost" in faults()
+    assert f"Of top-up {paid.pk} the ledger should take back" in faults()
 
 
 def test_failed_refund_that_still_has_the_money(paid: TopUp) -> None:
     Refund.objects.filter(stripe_id="re_1").update(state=RefundState.FAILED)
-    assert "took 0; the book has 52500000 for it" in faults()
+    assert "took 0; the ledger has 52500000 for it" in faults()
 
 
 def test_dispute_that_says_another_amount(paid: TopUp) -> None:
     Dispute.objects.update(clawed_micros=1)
-    assert "took 1; the book has 52500000 for it" in faults()
+    assert "took 1; the ledger has 52500000 for it" in faults()
 
 
 def test_payment_that_comes_while_the_book_is_read_is_no_fault(acme: Organization) -> None:

@@ -201,7 +201,7 @@ def test_stripe_is_asked_again_after_some_seconds(browser, organization, stripe_
     stripe_sandbox.pay(topup.checkout_session_id)
     assert "Nothing is added to your balance yet" in browser.get(address).content.decode()
     # It loads itself again after five seconds, and must not find this still remembered. Redis keeps its own time.
-    name = cache.make_key(f"billing:asked-about:{topup.pk}")
+    name = cache.make_key(f"billing:checked-topup:{topup.pk}")
     with Redis.from_url(settings.REDIS_URL) as client:
         assert 0 < client.ttl(name) < 5
         client.delete(name)
