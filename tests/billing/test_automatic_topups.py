@@ -9,9 +9,9 @@ from django.core import mail
 from django.db import IntegrityError
 from django.utils import timezone
 
-from accounts.errors import Conflict, InvalidField, UpstreamFailed
+from accounts.errors import Conflict, InvalidField
 from accounts.models import Organization, User
-from billing import automatic_topups, ledger, notices, periodic, saved_cards, topups
+from billing import automatic_topups, ledger, notices, periodic, topups
 from billing.models.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
 from tests.billing.conftest import fund, money_of
 from tests.billing.paying import pay
@@ -485,26 +485,6 @@ def test_turning_on_again_forgets_declines(wish: AutomaticTopUp, acme: Organizat
     AutomaticTopUp.objects.update(is_on=False, declines_count=3, retry_at=timezone.now(), turned_off_reason="No.")
     wish = turn_on(acme, owner)
     assert (wish.is_on, wish.declines_count, wish.retry_at, wish.turned_off_reason) == (True, 0, None, "")
-
-
-def test_removed_card_is_forgotten_here_and_there(
-    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, card: str, acme: Organization
-) -> None:
-    saved_cards.remove(acme)
-    saved_cards.remove(acme)
-    assert stripe_sandbox.get(card)["customer"] is None
-    assert not SavedCard.objects.exists()
-    wish.refresh_from_db()
-    assert (wish.is_on, wish.turned_off_reason) == (False, automatic_topups.CARD_REMOVED)
-
-
-def test_card_that_stripe_could_not_forget_is_not_charged_any_more(
-    stripe_sandbox: StripeSandbox, wish: AutomaticTopUp, acme: Organization
-) -> None:
-    with stripe_sandbox.failing("silence"), pytest.raises(UpstreamFailed):
-        saved_cards.remove(acme)
-    assert SavedCard.objects.exists()
-    assert automatic_topups.run() == 0
 
 
 # --- Many ------------------------------------------------------------------------------------------------------------

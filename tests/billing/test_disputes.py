@@ -5,8 +5,8 @@ from accounts.models import Organization
 from billing import ledger, stripe_mapping, topups
 from billing.models import Entry, EntryKind, Wallet
 from billing.models.payments import Dispute, TopUp, UnmatchedEvent
-from tests.billing.conftest import fund, money_of
-from tests.billing.stripe_objects import deliver, dispute_of, event_of, make_topup, refund_of, session_of, tell
+from tests.billing.conftest import fund
+from tests.billing.stripe_objects import deliver, dispute_of, event_of, make_topup, session_of, tell
 
 WITHDRAWN = "charge.dispute.funds_withdrawn"
 REINSTATED = "charge.dispute.funds_reinstated"
@@ -98,26 +98,6 @@ def test_dispute_in_another_currency_is_kept_for_an_operator(paid: TopUp, acme: 
     assert tell(WITHDRAWN, dispute_of(paid, 20_000, currency="eur")) == 200
     assert UnmatchedEvent.objects.get().reason == "wrong_currency"
     assert balance_of(acme) == (210_000_000, False)
-
-
-def test_dispute_after_a_full_refund_takes_nothing_but_freezes(paid: TopUp, acme: Organization) -> None:
-    tell("refund.created", refund_of(paid, 20_000))
-    assert tell(WITHDRAWN, dispute_of(paid, 20_000)) == 200
-    assert balance_of(acme) == (0, True)
-    assert UnmatchedEvent.objects.get().reason == "returned_more_than_paid"
-    # The refund fails: now it is the dispute that has the money.
-    tell("refund.failed", refund_of(paid, 20_000, status="failed"))
-    assert balance_of(acme) == (0, True)
-    tell(REINSTATED, dispute_of(paid, 20_000))
-    assert balance_of(acme) == (210_000_000, False)
-
-
-def test_dispute_of_the_rest_after_a_partial_refund(paid: TopUp, acme: Organization) -> None:
-    tell("refund.created", refund_of(paid, 5_000))
-    tell(WITHDRAWN, dispute_of(paid, 15_000))
-    assert balance_of(acme) == (0, True)
-    tell(REINSTATED, dispute_of(paid, 15_000))
-    assert money_of(acme) == (157_500_000, 0)
 
 
 @pytest.mark.parametrize("kind", ["created", "funds_withdrawn", "funds_reinstated", "closed"])

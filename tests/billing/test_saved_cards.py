@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from accounts.errors import UpstreamFailed
 from accounts.models import Organization, User
-from billing import periodic, saved_cards, stripe_calls, topups
-from billing.models.payments import ReplacedCard, SavedCard, TopUpState, UnmatchedEvent
+from billing import automatic_topups, ledger, periodic, saved_cards, stripe_calls, topups
+from billing.models.payments import AutomaticTopUp, ReplacedCard, SavedCard, TopUpState, UnmatchedEvent
 from billing.sandbox.transport import SandboxTransport
 from tests.billing.paying import pay
 from tests.billing.stripe_objects import charge_of, make_topup, tell
@@ -33,6 +34,38 @@ def attached(stripe_sandbox: StripeSandbox) -> set[str]:
 def cards(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> list[str]:
     """The card before and the one that took its place."""
     return [save_card(stripe_sandbox, acme, owner) for _ in range(2)]
+
+
+@pytest.fixture
+def automatic(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> AutomaticTopUp:
+    """Automatic top-up that is on, with a saved card and an empty balance."""
+    save_card(stripe_sandbox, acme, owner)
+    ledger.settle(ledger.reserve(acme, amount_micros=5_000_000, reference="job:1"), actual_micros=5_000_000)
+    return automatic_topups.turn_on(
+        acme, person=owner, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=50_000
+    )
+
+
+def test_removed_card_is_forgotten_here_and_there(
+    stripe_sandbox: StripeSandbox, automatic: AutomaticTopUp, acme: Organization
+) -> None:
+    card = SavedCard.objects.get().payment_method_id
+    saved_cards.remove(acme)
+    saved_cards.remove(acme)
+    assert stripe_sandbox.get(card)["customer"] is None
+    assert not SavedCard.objects.exists()
+    automatic.refresh_from_db()
+    assert (automatic.is_on, automatic.turned_off_reason) == (False, automatic_topups.CARD_REMOVED)
+
+
+@pytest.mark.usefixtures("automatic")
+def test_card_that_stripe_could_not_forget_is_not_charged_any_more(
+    stripe_sandbox: StripeSandbox, acme: Organization
+) -> None:
+    with stripe_sandbox.failing("silence"), pytest.raises(UpstreamFailed):
+        saved_cards.remove(acme)
+    assert SavedCard.objects.exists()
+    assert automatic_topups.run() == 0
 
 
 def test_card_that_was_replaced_is_forgotten_by_stripe(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
