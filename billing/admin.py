@@ -6,18 +6,21 @@ refund (`add_refund`), lift a freeze (`change_freeze`), resolve an unmatched eve
 
 import uuid
 from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
-from django.urls import path, reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
+from accounts import access
 from accounts.errors import Conflict, VoxsiteError
+from accounts.models import Organization, User
 from billing import ledger, money, refunds
 from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
 from billing.models.payments import AutomaticTopUp, Customer, Dispute, Refund, TopUp, UnmatchedEvent
@@ -27,36 +30,53 @@ MIN_AMOUNT = Decimal("0.01")
 MAX_CREDIT_CENTS = 1_000_000
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+Row = TypeVar("Row", bound=Model)
+
+if TYPE_CHECKING:
+
+    class _ModelAdmin(admin.ModelAdmin[Row]): ...
+
+    class _RefundInline(admin.TabularInline[Refund, TopUp]): ...
+
+else:
+    # Django's classes take type arguments only in their stubs.
+    class _ModelAdmin(admin.ModelAdmin, Generic[Row]): ...
+
+    class _RefundInline(admin.TabularInline): ...
+
+
+class ReadOnlyAdmin(_ModelAdmin[Row]):
     show_full_result_count = False
 
-    def has_add_permission(self, *_args, **_kwargs):
+    def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, *_args, **_kwargs):
+    def has_change_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         return False
 
-    def has_delete_permission(self, *_args, **_kwargs):
+    def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         return False
 
 
-class ActionPageAdmin(ReadOnlyAdmin):
+class ActionPageAdmin(ReadOnlyAdmin[Row]):
     """Read-only rows with one action: a page on which an operator does something about one row."""
 
     # The action's part of the address, the heading of its page, and the permission that it requires.
-    action_slug: str
-    action_title: str
-    action_permission: str
+    action_slug: ClassVar[str]
+    action_title: ClassVar[str]
+    action_permission: ClassVar[str]
     change_form_template = "admin/billing/with_action_page.html"
 
-    def get_urls(self):
+    def get_urls(self) -> list[URLPattern]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_{self.action_slug}"
         page = path(
             f"<path:object_id>/{self.action_slug}/", self.admin_site.admin_view(self.action_page_view), name=name
         )
         return [page, *super().get_urls()]
 
-    def change_view(self, request, object_id, form_url="", extra_context=None):
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         extra = {
             "action_slug": self.action_slug,
             "action_title": self.action_title,
@@ -77,7 +97,7 @@ class ActionPageAdmin(ReadOnlyAdmin):
         form = self.build_form(row, request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
             try:
-                done = self.perform_action(row, form.cleaned_data, by=request.user)
+                done = self.perform_action(row, form.cleaned_data, by=access.person(request))
             except VoxsiteError as error:
                 form.add_error(None, error.message)
             else:
@@ -95,13 +115,13 @@ class ActionPageAdmin(ReadOnlyAdmin):
         }
         return render(request, "admin/billing/action_page.html", context)
 
-    def organization_of(self, row):
-        return row.organization
-
-    def build_form(self, row, data):
+    def organization_of(self, row: Row) -> Organization:
         raise NotImplementedError
 
-    def perform_action(self, row, fields, *, by) -> str:
+    def build_form(self, row: Row, data: QueryDict | None) -> forms.Form:
+        raise NotImplementedError
+
+    def perform_action(self, row: Row, fields: dict[str, Any], *, by: User) -> str:
         """Perform the action. Returns what was done, as a sentence for the operator and the log.
 
         Errors of type VoxsiteError are shown on the form.
@@ -122,16 +142,19 @@ class CreditForm(forms.Form):
 
 
 @admin.register(Wallet)
-class WalletAdmin(ActionPageAdmin):
+class WalletAdmin(ActionPageAdmin[Wallet]):
     list_display = ["organization", "balance_micros", "held_micros", "frozen_at", "created_at"]
     list_select_related = ["organization"]
     search_fields = ["organization__name", "organization__id"]
     action_slug, action_title, action_permission = "credit", "Give a credit", "billing.add_entry"
 
-    def build_form(self, row, data):
+    def organization_of(self, row: Wallet) -> Organization:
+        return row.organization
+
+    def build_form(self, row: Wallet, data: QueryDict | None) -> forms.Form:
         return CreditForm(data)
 
-    def perform_action(self, row, fields, *, by) -> str:
+    def perform_action(self, row: Wallet, fields: dict[str, Any], *, by: User) -> str:
         amount_micros = money.micros_from_dollars(f"{fields['amount']:f}")
         reason = fields["reason"]
         ledger.credit(
@@ -146,7 +169,7 @@ class WalletAdmin(ActionPageAdmin):
 
 
 @admin.register(Entry)
-class EntryAdmin(ReadOnlyAdmin):
+class EntryAdmin(ReadOnlyAdmin[Entry]):
     list_display = [
         "created_at",
         "wallet__organization",
@@ -163,7 +186,7 @@ class EntryAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Hold)
-class HoldAdmin(ReadOnlyAdmin):
+class HoldAdmin(ReadOnlyAdmin[Hold]):
     list_display = ["created_at", "wallet__organization", "state", "amount_micros", "reference", "closed_at"]
     list_filter = ["state"]
     list_select_related = ["wallet__organization"]
@@ -172,7 +195,7 @@ class HoldAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Freeze)
-class FreezeAdmin(ActionPageAdmin):
+class FreezeAdmin(ActionPageAdmin[Freeze]):
     list_display = ["wallet__organization", "reason", "created_at", "lifted_at"]
     list_filter = [("lifted_at", admin.EmptyFieldListFilter)]
     list_select_related = ["wallet__organization"]
@@ -180,13 +203,13 @@ class FreezeAdmin(ActionPageAdmin):
     ordering = ["-id"]
     action_slug, action_title, action_permission = "lift", "Lift the freeze", "billing.change_freeze"
 
-    def organization_of(self, row):
+    def organization_of(self, row: Freeze) -> Organization:
         return row.wallet.organization
 
-    def build_form(self, row, data):
+    def build_form(self, row: Freeze, data: QueryDict | None) -> forms.Form:
         return forms.Form(data)
 
-    def perform_action(self, row, fields, *, by) -> str:
+    def perform_action(self, row: Freeze, fields: dict[str, Any], *, by: User) -> str:
         if row.reason == ledger.DEBT:
             raise Conflict("A debt ends when it is paid.")
         ledger.thaw(row.wallet.organization, reason=row.reason)
@@ -205,21 +228,21 @@ class OperatorRefundForm(forms.Form):
     token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 
 
-class RefundInline(admin.TabularInline):
+class RefundInline(_RefundInline):
     model = Refund
     readonly_fields = ("amount_cents", "state", "stripe_id", "person", "failure", "created_at", "ended_at")
     extra = 0
     can_delete = False
 
-    def has_add_permission(self, *_args, **_kwargs):
+    def has_add_permission(self, request: HttpRequest, obj: TopUp | None = None) -> bool:
         return False
 
-    def has_change_permission(self, *_args, **_kwargs):
+    def has_change_permission(self, request: HttpRequest, obj: TopUp | None = None) -> bool:
         return False
 
 
 @admin.register(TopUp)
-class TopUpAdmin(ActionPageAdmin):
+class TopUpAdmin(ActionPageAdmin[TopUp]):
     list_display = ["created_at", "organization", "state", "amount_cents", "bonus_cents", "is_automatic", "failure"]
     list_filter = ["state", "is_automatic", "created_at"]
     list_select_related = ["organization"]
@@ -238,18 +261,21 @@ class TopUpAdmin(ActionPageAdmin):
     inlines = [RefundInline]
     action_slug, action_title, action_permission = "refund", "Start a refund", "billing.add_refund"
 
-    def build_form(self, row, data):
+    def organization_of(self, row: TopUp) -> Organization:
+        return row.organization
+
+    def build_form(self, row: TopUp, data: QueryDict | None) -> forms.Form:
         left_cents = refunds.left_cents(row)
         return OperatorRefundForm(data, initial={"amount": f"{left_cents / 100:.2f}"})
 
-    def perform_action(self, row, fields, *, by) -> str:
+    def perform_action(self, row: TopUp, fields: dict[str, Any], *, by: User) -> str:
         amount = fields["amount"]
         refund = refunds.start(row, person=by, amount_cents=int(amount * 100), token=fields["token"])
         return f"Refund of ${amount} is {refund.get_state_display().lower()}: {fields['reason']}"
 
 
 @admin.register(Refund)
-class RefundAdmin(ReadOnlyAdmin):
+class RefundAdmin(ReadOnlyAdmin[Refund]):
     list_display = ["created_at", "topup", "state", "amount_cents", "clawed_micros", "stripe_id", "person", "failure"]
     list_filter = ["state"]
     search_fields = ["stripe_id", "topup__id", "topup__organization__name", "topup__organization__id"]
@@ -257,7 +283,7 @@ class RefundAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Dispute)
-class DisputeAdmin(ReadOnlyAdmin):
+class DisputeAdmin(ReadOnlyAdmin[Dispute]):
     list_display = ["created_at", "topup", "status", "amount_cents", "clawed_micros", "withdrawn_at", "reinstated_at"]
     list_filter = ["status"]
     search_fields = ["stripe_id", "topup__id", "topup__organization__name", "topup__organization__id"]
@@ -265,7 +291,7 @@ class DisputeAdmin(ReadOnlyAdmin):
 
 
 @admin.register(UnmatchedEvent)
-class UnmatchedEventAdmin(ReadOnlyAdmin):
+class UnmatchedEventAdmin(ReadOnlyAdmin[UnmatchedEvent]):
     list_display = [
         "created_at",
         "subject",
@@ -291,7 +317,7 @@ class UnmatchedEventAdmin(ReadOnlyAdmin):
 
 
 @admin.register(AutomaticTopUp)
-class AutomaticTopUpAdmin(ReadOnlyAdmin):
+class AutomaticTopUpAdmin(ReadOnlyAdmin[AutomaticTopUp]):
     list_display = ["organization", "is_on", "threshold_cents", "amount_cents", "monthly_cap_cents", "declines_count"]
     list_filter = ["is_on"]
     list_select_related = ["organization"]
@@ -299,7 +325,7 @@ class AutomaticTopUpAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Customer)
-class CustomerAdmin(ReadOnlyAdmin):
+class CustomerAdmin(ReadOnlyAdmin[Customer]):
     list_display = ["organization", "stripe_id"]
     list_select_related = ["organization"]
     search_fields = ["stripe_id", "organization__name", "organization__id"]

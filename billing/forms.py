@@ -59,6 +59,12 @@ def dollars_of(micros: int | None) -> Decimal | None:
     return None if micros is None else Decimal(money.dollars_text(micros))
 
 
+def _set_choices(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None:
+    field = form.fields[name]
+    assert isinstance(field, forms.ChoiceField), "the form's class declares it"
+    field.choices = choices
+
+
 class CursorForm(forms.Form):
     """The cursor of a page of the ledger: the id of the last entry of the previous page."""
 
@@ -85,13 +91,17 @@ class LedgerForm(forms.Form):
         # Keys of this organization only. Another organization's key is an invalid choice, as an unknown key is.
         keys = ApiKey.objects.of(organization).order_by("name", "created_at")
         models = ledger_reader.models(organization)
-        self.fields["kind"].choices = [("", "All kinds"), *EntryKind.choices]
-        self.fields["key"].choices = [
-            ("", "All keys"),
-            (BROWSER, "None: in the browser"),
-            *((str(key.pk), f"{key.name} ({key.prefix}…)") for key in keys),
-        ]
-        self.fields["model"].choices = [("", "All models"), *((model, model) for model in models)]
+        _set_choices(self, "kind", [("", "All kinds"), *EntryKind.choices])
+        _set_choices(
+            self,
+            "key",
+            [
+                ("", "All keys"),
+                (BROWSER, "None: in the browser"),
+                *((str(key.pk), f"{key.name} ({key.prefix}…)") for key in keys),
+            ],
+        )
+        _set_choices(self, "model", [("", "All models"), *((model, model) for model in models)])
 
     def clean(self) -> dict[str, Any]:
         super().clean()
@@ -162,7 +172,7 @@ class TopUpForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         products = [(str(cents), str(cents)) for cents in pricing.PRODUCTS_CENTS]
-        self.fields["amount"].choices = [*products, (CUSTOM, "Another amount")]
+        _set_choices(self, "amount", [*products, (CUSTOM, "Another amount")])
 
     def clean(self) -> dict[str, Any]:
         super().clean()

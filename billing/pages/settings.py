@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.access import require_role
+from accounts import access
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.models import Organization, Role
 from accounts.page import page
@@ -23,20 +23,20 @@ NOT_YET_FORGOTTEN = "We do not charge it any more, but Stripe has not deleted it
 @page
 @require_safe
 def settings(request: HttpRequest) -> HttpResponse:
-    return _show(request, organization=require_role(request, Role.ADMIN).organization)
+    return _show(request, organization=access.require_role(request, Role.ADMIN).organization)
 
 
 @page
 @require_POST
 def automatic(request: HttpRequest) -> HttpResponse:
     """Turn automatic top-up on, or change its settings."""
-    organization = require_role(request, Role.ADMIN).organization
+    organization = access.require_role(request, Role.ADMIN).organization
     form = AutomaticForm(request.POST)
     if form.is_valid():
         try:
             automatic_topups.turn_on(
                 organization,
-                person=request.user,
+                person=access.person(request),
                 threshold_cents=cents_of(form.cleaned_data["threshold"]),
                 amount_cents=cents_of(form.cleaned_data["amount"]),
                 monthly_cap_cents=cents_of(form.cleaned_data["monthly_cap"]),
@@ -54,14 +54,14 @@ def automatic(request: HttpRequest) -> HttpResponse:
 @page
 @require_POST
 def automatic_off(request: HttpRequest) -> HttpResponse:
-    automatic_topups.turn_off(require_role(request, Role.ADMIN).organization)
+    automatic_topups.turn_off(access.require_role(request, Role.ADMIN).organization)
     return _done(request, "Automatic top-up is off. Nothing is charged to the card unless you do it.")
 
 
 @page
 @require_POST
 def remove_card(request: HttpRequest) -> HttpResponse:
-    organization = require_role(request, Role.ADMIN).organization
+    organization = access.require_role(request, Role.ADMIN).organization
     try:
         is_forgotten = saved_cards.remove(organization)
     except UpstreamFailed as error:
@@ -75,7 +75,7 @@ def remove_card(request: HttpRequest) -> HttpResponse:
 @require_POST
 def low_balance(request: HttpRequest) -> HttpResponse:
     """Set the balance below which owners get a mail."""
-    organization = require_role(request, Role.ADMIN).organization
+    organization = access.require_role(request, Role.ADMIN).organization
     form = LowBalanceForm(request.POST)
     if not form.is_valid():
         return _show(request, organization=organization, low_form=form, status=400)
@@ -93,7 +93,7 @@ def low_balance(request: HttpRequest) -> HttpResponse:
 @require_POST
 def limit(request: HttpRequest) -> HttpResponse:
     """Set the organization's monthly limit."""
-    organization = require_role(request, Role.ADMIN).organization
+    organization = access.require_role(request, Role.ADMIN).organization
     form = LimitForm(request.POST)
     if not form.is_valid():
         return _show(request, organization=organization, limit_form=form, status=400)

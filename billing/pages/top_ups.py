@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from redis.exceptions import RedisError
 
-from accounts.access import require_role
+from accounts import access
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.gate import limits
 from accounts.models import Organization, Role
@@ -36,7 +36,7 @@ SILENT = "Stripe does not answer at the moment. If you did pay, do not pay again
 @require_http_methods(["GET", "HEAD", "POST"])
 def top_up(request: HttpRequest) -> HttpResponse:
     """Show the products; a POST redirects to Stripe's pay page."""
-    organization = require_role(request, Role.ADMIN).organization
+    organization = access.require_role(request, Role.ADMIN).organization
     needed = NeededForm(request.GET)
     needed_cents = needed.cleaned_data["needed"] if needed.is_valid() else None
     form = TopUpForm(request.POST or None, initial={"amount": suggested_product(needed_cents)})
@@ -47,7 +47,7 @@ def top_up(request: HttpRequest) -> HttpResponse:
             checkout = topups.start_checkout(
                 organization,
                 amount_cents=form.amount_cents,
-                person=request.user,
+                person=access.person(request),
                 save_card=form.cleaned_data["save_card"],
                 success_url=_address("billing:top-up-success"),
                 cancel_url=_address("billing:top-up-cancelled"),
@@ -66,7 +66,7 @@ def top_up(request: HttpRequest) -> HttpResponse:
 @require_safe
 def success(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
     """Show the state of a payment after asking Stripe. It is called paid only if the ledger has the credit."""
-    organization = require_role(request, Role.ADMIN).organization
+    organization = access.require_role(request, Role.ADMIN).organization
     topup = _refreshed(get_object_or_404(TopUp.objects.of(organization), pk=topup_id))
     return render(request, "billing/success.html", {"topup": topup, **_amounts(topup)})
 
@@ -75,7 +75,7 @@ def success(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
 @require_safe
 def cancelled(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
     """Say that nothing was paid, unless it was: a person who pays and then goes back in the browser also comes here."""
-    organization = require_role(request, Role.ADMIN).organization
+    organization = access.require_role(request, Role.ADMIN).organization
     topup = _refreshed(get_object_or_404(TopUp.objects.of(organization), pk=topup_id))
     if topup.is_paid or topup.state == TopUpState.UNDER_REVIEW:
         return redirect("billing:top-up-success", topup.pk)
@@ -121,7 +121,7 @@ def cancel(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
 @require_safe
 def history(request: HttpRequest) -> HttpResponse:
     """List the payments, newest first."""
-    organization = require_role(request, Role.ADMIN).organization
+    organization = access.require_role(request, Role.ADMIN).organization
     cursor = PaymentCursorForm(request.GET)
     before_id = cursor.cleaned_data["before"] if cursor.is_valid() else None
     before = TopUp.objects.of(organization).filter(pk=before_id).first() if before_id else None
@@ -142,7 +142,7 @@ def history(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def refund(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
     """Show what a refund of the unspent part would do; a POST requests it."""
-    organization = require_role(request, Role.ADMIN).organization
+    organization = access.require_role(request, Role.ADMIN).organization
     topup = get_object_or_404(TopUp.objects.of(organization), pk=topup_id)
     offer = refunds.refundable(topup, now=timezone.now())
     form = RefundForm(request.POST or None)
@@ -153,7 +153,7 @@ def refund(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
             # less.
             made = refunds.request(
                 topup,
-                person=request.user,
+                person=access.person(request),
                 amount_cents=form.cleaned_data["amount_cents"],
                 token=form.cleaned_data["token"],
             )
@@ -189,7 +189,7 @@ def refund(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
 
 def _topup_to_check(request: HttpRequest, topup_id: uuid.UUID) -> TopUp:
     """Return the organization's top-up. Charges the rate limit if it is open, because the caller then calls Stripe."""
-    organization = require_role(request, Role.ADMIN).organization
+    organization = access.require_role(request, Role.ADMIN).organization
     topup = get_object_or_404(TopUp.objects.of(organization), pk=topup_id)
     if topup.is_open:
         limits.spend(organization, scope="topups")
