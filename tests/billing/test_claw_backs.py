@@ -108,3 +108,13 @@ def test_dispute_of_the_rest_after_a_partial_refund(paid: TopUp, acme: Organizat
     assert balance_of(acme) == (0, True)
     tell(REINSTATED, dispute_of(paid, 15_000))
     assert money_of(acme) == (157_500_000, 0)
+
+
+def test_refund_during_a_dispute_takes_its_part_when_the_dispute_is_reinstated(paid: TopUp, acme: Organization) -> None:
+    """The example in the docstring of `claw_backs`."""
+    tell(WITHDRAWN, dispute_of(paid, 20_000))
+    assert balance_of(acme) == (0, True)
+    tell("refund.created", refund_of(paid, 2_000))
+    assert balance_of(acme) == (0, True)
+    tell(REINSTATED, dispute_of(paid, 20_000))
+    assert balance_of(acme) == (189_000_000, False)
