@@ -41,7 +41,7 @@ def one_of_each(paid: TopUp, acme: Organization) -> None:
 
 @pytest.fixture
 def operator(client_of: Callable[[User], Client]) -> Callable[..., Client]:
-    """A browser of a member of the staff with these permissions only."""
+    """A browser of a staff member with only these permissions."""
 
     def sign_in(*codenames: str) -> Client:
         user = User.objects.create_user("operator@example.com", is_staff=True)
@@ -107,7 +107,7 @@ ACTIONS = [
 TOKEN = "9f4c2f54-6a1e-4a8e-9f7e-0d4f5b1c7a11"
 
 
-# Of a freeze the permission alone is enough: Django lets whoever may change a row see it too.
+# For a freeze the permission alone is enough: in Django the right to change a row includes the right to view it.
 @pytest.mark.parametrize(
     ("model", "action", "view", "permission", "fields", "has"),
     [
@@ -147,7 +147,7 @@ def test_credit_names_its_author_and_its_reason(operator: Callable[..., Client],
     assert "credit/" in client.get(page("wallet_change", wallet)).content.decode()
     assert client.get(address).status_code == 200
     for _ in range(2):
-        # The same form twice is one credit.
+        # A form sent twice is one credit.
         answer = client.post(address, {"amount": "12.34", "reason": "Sorry for Monday.", "token": TOKEN})
         assert answer.status_code == 302
     entry = Entry.objects.get(reference=f"credit:{TOKEN}")

@@ -1,4 +1,4 @@
-"""A payer who left Stripe's pay page: back to it, or cancel it, while Stripe answers or does not."""
+"""A payer who left Stripe's pay page goes back to it or cancels it, with and without an answer from Stripe."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ def test_cancelled_page_takes_no_money_any_more(stripe_sandbox: StripeSandbox, a
     with pytest.raises(Impossible):
         stripe_sandbox.pay(topup.checkout_session_id)
     assert {status for _, status in stripe_sandbox.deliver(times=2)} == {200}
-    # Cancelled twice, or told of by Stripe's event: still what the payer did.
+    # A second cancellation and Stripe's event do not change the reason.
     topup = checkouts.cancel(topup)
     assert (topup.state, topup.failure) == (TopUpState.EXPIRED, checkouts.CANCELLED)
     assert not Entry.objects.exists()
@@ -93,7 +93,7 @@ def test_money_that_came_in_the_moment_of_cancelling_is_credited_once(
     topup = start(acme, payer).topup
     stripe_sandbox.pay(topup.checkout_session_id)
     if is_told:
-        # Our caller has read the row before.
+        # The caller has an older copy of the row.
         stripe_sandbox.deliver(only="checkout.session")
     assert checkouts.cancel(topup).state == TopUpState.PAID
     assert money_of(acme) == (210_000_000, 0)

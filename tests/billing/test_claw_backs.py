@@ -70,7 +70,7 @@ def test_money_that_expired_is_given_back_for_a_refund_and_not_owed(paid: TopUp,
     wallet = Wallet.objects.get()
     assert ledger.expire(acme, inactive_since=wallet.last_activity_at)
     assert money_of(acme) == (0, 0)
-    # All that expired is 200 dollars; refunding half takes 105 of them, the other half only what is left of it.
+    # $200 expired. The first half of the refund uses $105 of them, the second half the remaining $95.
     assert tell("refund.created", refund_of(paid, 10_000)) == 200
     assert money_of(acme) == (0, 0)
     assert tell("refund.created", refund_of(paid, 10_000, stripe_id="re_2")) == 200
@@ -83,7 +83,7 @@ def test_more_refunded_than_paid_takes_no_more_than_was_given(paid: TopUp, acme:
     assert tell("refund.created", refund_of(paid, 5_000, stripe_id="re_2")) == 200
     assert money_of(acme) == (0, 0)
     assert UnmatchedEvent.objects.get().reason == "returned_more_than_paid"
-    # The first fails: what the second did not take is taken now.
+    # The first refund fails. The second now takes what it did not take before.
     assert tell("refund.failed", refund_of(paid, 20_000, status="failed")) == 200
     assert money_of(acme) == (157_500_000, 0)
     assert tell("refund.failed", refund_of(paid, 5_000, stripe_id="re_2", status="failed")) == 200
@@ -95,7 +95,7 @@ def test_dispute_after_a_full_refund_takes_nothing_but_freezes(paid: TopUp, acme
     assert tell(WITHDRAWN, dispute_of(paid, 20_000)) == 200
     assert balance_of(acme) == (0, True)
     assert UnmatchedEvent.objects.get().reason == "returned_more_than_paid"
-    # The refund fails: now it is the dispute that has the money.
+    # The refund fails. Now the dispute takes the money.
     tell("refund.failed", refund_of(paid, 20_000, status="failed"))
     assert balance_of(acme) == (0, True)
     tell(REINSTATED, dispute_of(paid, 20_000))

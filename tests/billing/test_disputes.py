@@ -77,7 +77,7 @@ def test_dispute_before_its_topup_is_sent_again(acme: Organization, kind: str) -
 def test_lost_dispute_stays(paid: TopUp, acme: Organization) -> None:
     tell(WITHDRAWN, dispute_of(paid, 20_000))
     assert tell("charge.dispute.closed", dispute_of(paid, 20_000, status="lost")) == 200
-    # The first event once more, late.
+    # The first event arrives again, late.
     assert tell("charge.dispute.created", dispute_of(paid, 20_000)) == 200
     assert balance_of(acme) == (0, True)
     assert Dispute.objects.get().status == "lost"

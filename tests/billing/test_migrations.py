@@ -14,7 +14,7 @@ from tests.billing.stripe_objects import make_topup
 
 
 def test_process_of_the_version_before_can_still_begin_a_topup(acme: Organization) -> None:
-    """One that was not stopped for the upgrade: its INSERT names the columns that it knows."""
+    """Its INSERT names only the columns that it knows."""
     topup = make_topup(acme)
     new = {"invoice_id", "invoice_due_at"}
     known = [field.column for field in TopUp._meta.concrete_fields if field.column not in new]
@@ -30,7 +30,7 @@ def test_process_of_the_version_before_can_still_begin_a_topup(acme: Organizatio
 
 @pytest.mark.django_db
 def test_table_of_unmatched_events_keeps_its_name_and_is_not_altered() -> None:
-    """A process of the version before still reads and writes it."""
+    """A process of the version before still reads and writes it by that name."""
     for is_backward in (False, True):
         statements = io.StringIO()
         call_command("sqlmigrate", "billing", "0016", backwards=is_backward, stdout=statements, no_color=True)

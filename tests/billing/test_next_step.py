@@ -1,4 +1,4 @@
-"""Where a person who was refused for want of money is sent."""
+"""The link for a person whose request was refused for lack of money."""
 
 import pytest
 

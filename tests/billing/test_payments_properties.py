@@ -1,4 +1,4 @@
-"""Payments, refunds, disputes, work and expiry in any order, their events twice, late and reordered: the books agree.
+"""Payments, refunds, disputes, work and expiry in any order, with repeated and late events: the ledger stays correct.
 
 VOXSITE_LEDGER_RUNS sets the number of runs, for example 1000.
 """
@@ -32,11 +32,11 @@ numbers = itertools.count()
 
 @dataclass
 class Payment:
-    """A payment at Stripe, and what went back of it as far as Stripe and its banks are concerned."""
+    """A payment at Stripe, and what Stripe and the banks returned of it."""
 
     topup: TopUp
     refunded_cents: int = 0
-    # Live refunds and disputes that the site has been told of, in cents.
+    # Live refunds and disputes that were reported to the site, in cents.
     told: dict[str, int] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     is_told: bool = False
@@ -45,7 +45,7 @@ class Payment:
 
 @dataclass
 class News:
-    """An event, what it changes in our model, whether the site is ready for it, and of which payment it tells."""
+    """An event, what it changes in the model, whether the site is ready for it, and its payment."""
 
     tell: Callable[[], Any]
     happened: Callable[[], None]
@@ -54,7 +54,7 @@ class News:
 
 
 class PaymentsMachine(RuleBasedStateMachine):
-    """Compares rows and book with a model: what is live of each payment among what the site was told."""
+    """Compares rows and ledger with a model: the live part of each payment, of what was reported to the site."""
 
     payments = Bundle("payments")
     news = Bundle("news")
@@ -62,7 +62,7 @@ class PaymentsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        # Every run begins with empty tables.
+        # Every run starts with empty tables.
         self.run = transaction.atomic()
         self.run.__enter__()
         self.person = User.objects.create_user(f"payer{next(numbers)}@example.com")
@@ -154,7 +154,7 @@ class PaymentsMachine(RuleBasedStateMachine):
             stripe_id,
             cents,
             status="succeeded",
-            # One that was given up here, and made all the same, is as good as made in the dashboard.
+            # A refund that was given up here and made all the same is treated as made in the dashboard.
             known_as=name if name in payment.told else "",
             metadata={"refund_id": str(row.pk)},
         )
@@ -173,7 +173,7 @@ class PaymentsMachine(RuleBasedStateMachine):
 
     @rule(target=news, payment=payments, share=SHARES)
     def dispute(self, payment: Payment, share: int) -> News:
-        """Of any part, also of what was refunded: banks know nothing of our refunds."""
+        """Of any part, also of a refunded one: banks do not know of refunds."""
         name, cents = f"dp_{next(numbers)}", max(1, payment.topup.amount_cents * share // 100)
         reported = stripe_mapping.dispute(dispute_of(payment.topup, cents, stripe_id=name))
 
@@ -205,7 +205,7 @@ class PaymentsMachine(RuleBasedStateMachine):
             event.tell()
             event.happened()
         elif event.payment is not None and event.payment.is_unmatched and not event.payment.is_told:
-            # Unmatched like its payment: an operator's remedy is no fault that Stripe should repeat.
+            # The refund of an unmatched payment is unmatched too; Stripe must not repeat its event.
             event.tell()
         else:
             with pytest.raises((topups.TopUpUnknown, disputes.DisputeUnknown)), transaction.atomic():
@@ -267,7 +267,7 @@ class PaymentsMachine(RuleBasedStateMachine):
         gone = self._booked(EntryKind.USAGE, EntryKind.EXPIRY)
         given = self._booked(EntryKind.CREDIT)
         assert wallet.balance_micros == came - lost + gone + given
-        # Expired money comes back only where it expired.
+        # Expired money is given back only if money has expired.
         assert 0 <= given <= -self._booked(EntryKind.EXPIRY)
         assert wallet.available_micros >= 0 or wallet.is_frozen
 

@@ -1,4 +1,4 @@
-"""Each fault is made behind the ledger's back, and said."""
+"""Each fault is made by writing past the ledger, and is reported."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def paid(acme: Organization) -> TopUp:
 
 
 def faults() -> str:
-    """What the nightly check of the whole ledger says."""
+    """Return the report of the nightly check of the whole ledger."""
     return " ".join(ledger.faults())
 
 
@@ -58,7 +58,7 @@ def test_payment_without_a_topup(paid: TopUp, acme: Organization) -> None:
         assert f"a payment for {reference}, which is no paid top-up" in faults()
 
 
-def test_refund_that_the_book_has_not(paid: TopUp) -> None:
+def test_refund_that_the_ledger_does_not_have(paid: TopUp) -> None:
     Refund.objects.create(
         topup=paid, stripe_id="re_3", reference="refund:re_3", amount_cents=100, state=RefundState.PENDING
     )
@@ -75,7 +75,7 @@ def test_dispute_that_says_another_amount(paid: TopUp) -> None:
     assert "took 1; the ledger has 52500000 for it" in faults()
 
 
-def test_payment_that_comes_while_the_book_is_read_is_no_fault(acme: Organization) -> None:
+def test_payment_that_comes_while_the_ledger_is_read_is_no_fault(acme: Organization) -> None:
     topup = make_topup(acme)
     is_paid = []
 

@@ -1,4 +1,4 @@
-"""Refunds as Stripe tells of them. Those that are asked for here are in test_refund_requests."""
+"""Refunds as Stripe reports them. test_refund_requests has those that are requested here."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def spend(organization: Organization, micros: int) -> None:
     ledger.settle(ledger.reserve(organization, amount_micros=micros, reference="job:1"), actual_micros=micros)
 
 
-def test_refund_is_booked_once_whatever_tells_of_it(paid: TopUp, acme: Organization) -> None:
+def test_refund_is_recorded_once_whatever_reports_it(paid: TopUp, acme: Organization) -> None:
     for kind in ("refund.created", "refund.updated", "charge.refund.updated", "refund.updated"):
         assert tell(kind, refund_of(paid, 5_000)) == 200
     assert money_of(acme) == (157_500_000, 0)

@@ -1,4 +1,4 @@
-"""Who saves another card does not leave the one before at Stripe, whatever Stripe does meanwhile."""
+"""A card that was replaced or removed does not stay at Stripe, whatever Stripe answers meanwhile."""
 
 import json
 from collections.abc import Iterator
@@ -20,19 +20,19 @@ from tests.stripe import StripeSandbox
 
 
 def save_card(stripe_sandbox: StripeSandbox, organization: Organization, person: User) -> str:
-    """Pay and have the card saved. Returns Stripe's name of it."""
+    """Pay and save the card. Returns its id at Stripe."""
     pay(stripe_sandbox, organization, person, 500, save_card=True, times=2)
     return SavedCard.objects.of(organization).get().payment_method_id
 
 
 def attached(stripe_sandbox: StripeSandbox) -> set[str]:
-    """Return the cards that Stripe keeps for somebody."""
+    """Return the cards that are attached to a customer at Stripe."""
     return {method["id"] for method in stripe_sandbox.all("payment_method") if method["customer"]}
 
 
 @pytest.fixture
 def cards(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> list[str]:
-    """The card before and the one that took its place."""
+    """The replaced card and the one that replaced it."""
     return [save_card(stripe_sandbox, acme, owner) for _ in range(2)]
 
 
@@ -94,7 +94,7 @@ def test_card_that_stripe_does_not_know_is_asked_about_once(stripe_sandbox: Stri
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Let Stripe refuse to detach cards that are attached, as it does for reasons of its own."""
+    """Let Stripe refuse to detach attached cards."""
     request = SandboxTransport.request
     refusal = {"error": {"type": "invalid_request_error", "code": "payment_method_in_use", "message": "Not now."}}
 
@@ -118,13 +118,13 @@ def test_card_that_stripe_will_not_forget_is_asked_about_again_and_shown_to_an_o
         event = UnmatchedEvent.objects.get()
         assert (event.subject, event.stripe_id, event.resolved_at) == ("payment_method", before, None)
         assert "payment_method_in_use" in event.explanation
-        # Not every minute, and not a row each time.
+        # It is not asked every minute, and does not insert a row each time.
         assert saved_cards.forget_replaced() == 0
         saved_cards.forget_replaced(now=timezone.now() + timedelta(hours=2))
     assert saved_cards.forget_replaced() == 0
     assert saved_cards.forget_replaced(now=timezone.now() + timedelta(hours=4)) == 1
     assert attached(stripe_sandbox) == {now}
-    # Nobody has to look after what ended well.
+    # The event is resolved by itself.
     event = UnmatchedEvent.objects.get()
     assert event.resolved_at is not None
 
@@ -149,7 +149,7 @@ def test_card_that_was_forgotten_already_is_no_refusal(stripe_sandbox: StripeSan
 def test_card_that_is_gone_when_stripe_is_asked_whether_it_keeps_it_is_forgotten(
     stripe_sandbox: StripeSandbox, cards: list[str], acme: Organization
 ) -> None:
-    """Whoever deletes the customer in Stripe's dashboard meanwhile; no other card may wait for this one for good."""
+    """A person deletes the customer at Stripe meanwhile. Other cards must not wait for this one for ever."""
     ReplacedCard.objects.create(payment_method_id="pm_of_nobody")
     with refusing():
         assert saved_cards.forget_replaced() == 1

@@ -1,4 +1,4 @@
-"""Stripe's deliveries and events are forgotten after some months, but not what somebody may still want to read."""
+"""Deliveries and events are deleted after some months, but not those that an operator may need."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -61,7 +61,7 @@ def test_days_are_a_setting(acme: Organization, grow_old: Grow, settings) -> Non
 
 
 def test_delivery_that_failed_stays(acme: Organization, grow_old: Grow) -> None:
-    # A refund before its payment: Stripe shall send it again.
+    # A refund before its payment fails, so that Stripe sends it again.
     assert tell("refund.created", refund_of(make_topup(acme), 100)) == 500
     grow_old(1_000)
     assert purge_deliveries() == 0
@@ -97,7 +97,7 @@ def test_many_go_in_batches(acme: Organization, grow_old: Grow, monkeypatch: pyt
 
 
 def purge_all() -> tuple[int, int]:
-    """Return how many deliveries and how many events went."""
+    """Return how many deliveries and how many events were deleted."""
     return purge_deliveries(), stripe_retention.purge_events(now=timezone.now())
 
 
@@ -109,7 +109,7 @@ def test_events_go_with_their_last_delivery(acme: Organization, grow_old: Grow) 
     event = event_of("checkout.session.completed", session_of(second))
     assert deliver(event) == 200
     grow_old(91)
-    # Delivered again only now: that delivery is young, and shows its event.
+    # Delivered again only now: the new delivery keeps its event.
     assert deliver(event) == 200
     assert purge_all() == (2, 1)
     assert Event.objects.get().id == event["id"]
@@ -131,9 +131,9 @@ def test_event_stays_for_as_long_as_stripe_may_send_it_again_whatever_the_settin
 def test_event_about_an_unmatched_event_stays_until_it_is_resolved(acme: Organization, grow_old: Grow) -> None:
     topup = make_topup(acme)
     assert tell("checkout.session.completed", session_of(topup, amount_total=1)) == 200
-    # Its delivery is gone, its payment is unmatched.
+    # Its delivery is deleted, its payment is unmatched.
     WebhookEventTrigger.objects.all().delete()
-    # About nothing that has an id: compared with the ids of unmatched events it must not count as unknown.
+    # An event about an object without an id: comparing NULL with the ids of unmatched events must not keep it.
     assert tell("checkout.session.completed", session_of(make_topup(acme))) == 200
     assert tell("balance.available", {"object": "balance"}) == 200
     grow_old(1_000)
@@ -160,7 +160,7 @@ def test_events_go_in_batches(acme: Organization, grow_old: Grow, monkeypatch: p
 def test_event_that_comes_again_after_it_was_forgotten_moves_no_money(
     stripe_sandbox: StripeSandbox, acme: Organization, grow_old: Grow
 ) -> None:
-    """Nothing but our own rows may stand between a payment and a second credit."""
+    """Then only the top-up's row prevents a second credit."""
     topup = make_topup(acme)
     events = [
         event_of("checkout.session.completed", session_of(topup)),

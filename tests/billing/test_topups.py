@@ -1,4 +1,4 @@
-"""Top-ups: what is started at Stripe, and what Stripe's reports of it do, whichever way they come."""
+"""Top-ups: starting them at Stripe, and the effect of Stripe's reports in any order and by any route."""
 
 import json
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def state_of(topup: TopUp) -> str:
 # --- Paid ------------------------------------------------------------------------------------------------------------
 
 
-def test_payment_and_bonus_are_two_lines_of_the_book(acme: Organization) -> None:
+def test_payment_and_bonus_are_two_ledger_entries(acme: Organization) -> None:
     topup = make_topup(acme, 20_000)
     fulfil(topup)
     assert money_of(acme) == (210_000_000, 0)
@@ -85,7 +85,7 @@ def test_told_again_in_other_words_it_is_credited_once(acme: Organization) -> No
 
 
 def test_payment_that_nobody_asked_for_is_credited_if_its_row_stands(acme: Organization) -> None:
-    """Our process died between Stripe's answer and writing the session's id."""
+    """The process died between Stripe's answer and storing the session's id."""
     topup = make_topup(acme, state=TopUpState.STARTING, checkout_session_id="")
     fulfil(topup)
     topup.refresh_from_db()
@@ -133,7 +133,7 @@ def test_slow_bank_says_no(acme: Organization) -> None:
     assert tell("checkout.session.async_payment_failed", unpaid) == 200
     topup.refresh_from_db()
     assert (topup.state, topup.failure) == (TopUpState.FAILED, topups.BANK_DECLINED)
-    # The first event once more, late.
+    # The first event arrives again, late.
     assert tell("checkout.session.completed", unpaid) == 200
     assert state_of(topup) == TopUpState.FAILED
     assert not Entry.objects.exists()
@@ -173,7 +173,7 @@ def test_wrong_payment_is_unmatched_and_credits_nothing(
 ) -> None:
     topup = make_topup(acme)
     event = event_of("checkout.session.completed", session_of(topup, **changes))
-    # Stripe need not send it again: a person must look.
+    # Stripe need not send it again: an operator must look.
     assert deliver(event) == 200
     assert tell("checkout.session.completed", session_of(topup, **changes)) == 200
     assert not Entry.objects.exists()
@@ -224,7 +224,7 @@ def test_webhook_that_is_not_stripes_is_refused(acme: Organization, signed: dict
 
 
 def test_failure_of_ours_answers_500_and_leaves_nothing_half_made(acme: Organization) -> None:
-    """The book refuses a line that another wallet has: Stripe must come again, and it is credited then."""
+    """The ledger refuses an entry that another wallet has. Stripe sends the event again, and then it is credited."""
     rival = Organization.objects.create(name="Rival")
     topup = make_topup(acme)
     ledger.credit(rival, amount_micros=1, kind=EntryKind.BONUS, reference=topup.reference)
@@ -237,7 +237,7 @@ def test_failure_of_ours_answers_500_and_leaves_nothing_half_made(acme: Organiza
     assert money_of(acme) == (200_000_000, 0)
 
 
-# --- Papers and cards ------------------------------------------------------------------------------------------------
+# --- Receipts and cards ----------------------------------------------------------------------------------------------
 
 
 def test_receipt_and_invoice_are_kept_in_whichever_order_they_come(acme: Organization) -> None:
@@ -261,7 +261,7 @@ def test_receipt_and_invoice_are_kept_in_whichever_order_they_come(acme: Organiz
 
 
 def test_page_of_an_open_invoice_is_never_shown(acme: Organization) -> None:
-    """There one could pay a second time what is paid already."""
+    """On that page one could pay a second time."""
     topup = make_topup(acme)
     invoice = {
         "id": "in_1",
@@ -363,7 +363,7 @@ def test_dead_stripe_is_said_and_nothing_is_half_made(
     topup = TopUp.objects.get()
     assert (topup.state, topup.failure) == (TopUpState.FAILED, caught.value.message)
     assert not Entry.objects.exists()
-    # The clock has nothing to ask, and the next try works.
+    # The sweep finds nothing to check, and the next attempt works.
     assert topups.sweep(now=timezone.now() + timedelta(days=1)) == 0
     assert start(acme, payer).topup.state == TopUpState.PENDING
 
@@ -379,13 +379,13 @@ def test_nothing_is_locked_or_open_while_stripe_is_waited_for(
 
     def watch(self: Any, *args: Any, **kwargs: Any) -> Any:
         seen.append((connection.in_atomic_block, connection.connection is None, TopUp.objects.get().state))
-        connection.close()  # our question opened it
+        connection.close()  # the query above opened it
         return request(self, *args, **kwargs)
 
     monkeypatch.setattr(SandboxTransport, "request", watch)
     with stripe_sandbox.failing("silence"), pytest.raises(UpstreamFailed):
         start(acme, payer)
-    # The row is there for others to see, and not even a connection is held (SQLite's in memory cannot be let go).
+    # The row is committed, and no connection is held (one to SQLite in memory cannot be released).
     assert set(seen) == {(False, connection.vendor == "postgresql", TopUpState.STARTING)}
 
 
@@ -560,7 +560,7 @@ def test_clock_stops_asking_a_dead_stripe(
 
 
 def test_webhook_body_is_what_the_sandbox_says(stripe_sandbox: StripeSandbox, acme: Organization, payer: User) -> None:
-    """Session and intent name the row in the events too, not only where we ask."""
+    """Session and intent name the row in the events too, not only in answers."""
     topup = start(acme, payer).topup
     stripe_sandbox.pay(topup.checkout_session_id)
     bodies = [json.dumps(event) for event in stripe_sandbox.waiting()]

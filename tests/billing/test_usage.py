@@ -89,7 +89,7 @@ def test_other_organizations_charges_and_key_names_stay_theirs(acme: Organizatio
     charge(acme, 5, at=at(3))
     found = usage.usage(acme, since=FIRST, until=LAST)
     assert found.total.cost_micros == 5
-    # Even if an entry of ours named their key by mistake.
+    # Even if an entry names a key of another organization by mistake.
     charge_with_foreign_key(acme, theirs)
     names = {label.name for label in usage.usage(acme, since=FIRST, until=LAST).by_key}
     assert names == {"In the browser", "A key of the past"}

@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever writes."""
+"""Constraints of the ledger's tables: they hold for every writer."""
 
 from datetime import UTC, date, datetime
 

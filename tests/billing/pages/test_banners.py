@@ -1,4 +1,4 @@
-"""The sentences about money on the overview and the billing page."""
+"""The banners on the overview and the billing page."""
 
 from datetime import UTC, datetime
 
@@ -51,7 +51,7 @@ def test_debt_of_a_dispute_does_not_ask_for_money_that_would_not_end_it(acme):
     (banner,) = money_banners(acme)
     assert "$4.00 that was spent is missing" in banner.text
     assert banner.url == ""
-    # The bank gave its word, an operator lifted the freeze, and only the debt is left.
+    # The dispute is lost and an operator has lifted its freeze: only the debt is left.
     ledger.thaw(acme, reason="dispute:dp_1")
     (banner,) = money_banners(acme)
     assert banner.url == "/billing/top-up/?needed=400"

@@ -88,8 +88,13 @@ WISH = {"threshold": "10", "amount": "50", "monthly_cap": "200"}
 
 def test_automatic_topup_is_turned_on_changed_and_off(browser, organization, card):
     page = browser.post("/billing/settings/automatic/", WISH, follow=True).content.decode()
-    wish = automatic_topups.settings_of(organization)
-    assert (wish.is_on, wish.threshold_cents, wish.amount_cents, wish.monthly_cap_cents) == (True, 1_000, 5_000, 20_000)
+    topup_settings = automatic_topups.settings_of(organization)
+    assert (
+        topup_settings.is_on,
+        topup_settings.threshold_cents,
+        topup_settings.amount_cents,
+        topup_settings.monthly_cap_cents,
+    ) == (True, 1_000, 5_000, 20_000)
     for text in ("When less than <strong>$10.00</strong>", "Visa ending in 4242", "08/2029"):
         assert text in page
     browser.post("/billing/settings/automatic/off/")
@@ -110,13 +115,13 @@ def test_reached_cap_is_not_called_a_declined_card(browser, organization, card, 
 def test_declined_card_is_told_until_it_is_tried_again(browser, organization, card):
     browser.post("/billing/settings/automatic/", WISH)
     wishes = AutomaticTopUp.objects.filter(organization=organization)
-    # Never the beginning of a month: that is what waiting for the next cap looks like.
+    # Not the start of a month, which would mean that it waits for the next cap.
     now = timezone.now().replace(microsecond=1)
     wishes.update(declines_count=1, retry_at=now + timedelta(hours=1))
     page = browser.get("/billing/settings/").content.decode()
     assert "The card was declined. We try again" in page
     assert "Another one would" not in page
-    # Money that came in by hand made a second try needless.
+    # A top-up by hand made a second attempt unnecessary.
     wishes.update(retry_at=now - timedelta(days=3))
     assert "try again" not in browser.get("/billing/settings/").content.decode()
 
@@ -147,7 +152,7 @@ def test_automatic_topup_needs_a_card(browser, organization):
         ({"monthly_cap": "999999"}, "monthly_cap"),
     ],
 )
-def test_wish_without_sense_or_without_a_cap_is_refused_in_its_place(browser, organization, card, changes, field):
+def test_invalid_setting_or_without_a_cap_is_refused_in_its_place(browser, organization, card, changes, field):
     response = browser.post("/billing/settings/automatic/", {**WISH, **changes})
     assert response.status_code == 400
     assert f'id="id_{field}_error"' in response.content.decode()

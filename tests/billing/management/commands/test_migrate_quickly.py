@@ -8,7 +8,7 @@ def test_quick_database_is_whole_and_needs_no_more_migrations(tmp_path):
     recorded = {row[0] for row in database.execute("SELECT name FROM django_migrations WHERE app = 'djstripe'")}
     assert {"0001_initial", "0002_2_10", "0003_2_11"} <= recorded
     before = database.execute("SELECT COUNT(*) FROM django_migrations").fetchone()
-    # Again, as at every start.
+    # The command runs again at every start.
     migrated(tmp_path, "migrate_quickly")
     migrated(tmp_path, "migrate", "--check")
     assert database.execute("SELECT COUNT(*) FROM django_migrations").fetchone() == before
