@@ -55,17 +55,15 @@ class CardDeclined(PaymentRequired):
     """The card was not charged.
 
     code: Stripe's code ("card_declined", "expired_card", "authentication_required" ...). decline_code: the bank's, or
-    empty. payment_intent_id: the payment that failed, or empty.
+    empty.
     """
 
     default_type = "card_declined"
     default_message = "The card was declined."
 
-    def __init__(self, *, code: str, decline_code: str, payment_intent_id: str) -> None:
+    def __init__(self, *, code: str, decline_code: str) -> None:
         super().__init__(code=code, decline_code=decline_code)
         self.code = code
-        self.decline_code = decline_code
-        self.payment_intent_id = payment_intent_id
 
     @property
     def needs_person(self) -> bool:
@@ -131,8 +129,4 @@ def _must_be_outside_transactions() -> None:
 def _declined(error: stripe.CardError) -> CardDeclined:
     body: Any = error.json_body
     details = (body or {}).get("error", {})
-    return CardDeclined(
-        code=error.code or "card_declined",
-        decline_code=details.get("decline_code") or "",
-        payment_intent_id=(details.get("payment_intent") or {}).get("id", ""),
-    )
+    return CardDeclined(code=error.code or "card_declined", decline_code=details.get("decline_code") or "")

@@ -106,7 +106,6 @@ class StripeRefund:
     currency: str
     # Stripe's value: pending, requires_action, succeeded, failed, canceled.
     status: str
-    failure: str
 
     @property
     def has_failed(self) -> bool:
@@ -208,7 +207,6 @@ def refund(refund: StripeJson) -> StripeRefund:
         amount_cents=refund["amount"],
         currency=refund.get("currency") or "",
         status=refund.get("status") or "pending",
-        failure=refund.get("failure_reason") or "",
     )
 
 
