@@ -130,7 +130,7 @@ class UsageView(NativeGateView):
         Work that is still running, or that failed, is not in it: it was not charged.
         """
         since, until, group_by = read_usage(request.query_params, today=timezone.now().astimezone(UTC).date())
-        found = usage.usage(self.caller.organization, since=since, until=until)
+        found = usage.report(self.caller.organization, since=since, until=until)
         return Response(show_usage(found, group_by=group_by))
 
 
@@ -186,7 +186,7 @@ def read_usage(query: Mapping[str, str], *, today: date) -> tuple[date, date, st
     return since, until, group_by
 
 
-def show_usage(found: usage.Usage, *, group_by: str) -> dict[str, object]:
+def show_usage(found: usage.UsageReport, *, group_by: str) -> dict[str, object]:
     """Return the JSON body. group_by: day, model or key."""
     return {
         "from": found.since.isoformat(),
@@ -230,7 +230,7 @@ def _show_key(label: usage.KeyLabel) -> dict[str, object]:
     }
 
 
-_LINES: dict[str, Callable[[usage.Usage], list[dict[str, object]]]] = {
+_LINES: dict[str, Callable[[usage.UsageReport], list[dict[str, object]]]] = {
     "day": lambda found: [{"day": day.isoformat(), **_show_amounts(amounts)} for day, amounts in found.by_day.items()],
     "model": lambda found: [{"model": model, **_show_amounts(amounts)} for model, amounts in found.by_model.items()],
     "key": lambda found: [{**_show_key(label), **_show_amounts(amounts)} for label, amounts in found.by_key.items()],

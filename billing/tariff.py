@@ -6,7 +6,7 @@ from accounts.errors import InvalidField
 from billing import pricing
 
 
-class UnknownModel(InvalidField):
+class UnpricedModel(InvalidField):
     """The model has no price, so it does not exist."""
 
     def __init__(self, model: str) -> None:
@@ -19,17 +19,17 @@ def models() -> list[str]:
 
 
 def rate_of(model: str) -> int:
-    """Return the price of one hour of audio in micro-dollars. Raises UnknownModel."""
+    """Return the price of one hour of audio in micro-dollars. Raises UnpricedModel."""
     rates: dict[str, int] = settings.PRICES_PER_HOUR_MICROS
     if model not in rates:
-        raise UnknownModel(model)
+        raise UnpricedModel(model)
     return rates[model]
 
 
 def price_of(model: str, duration_ms: int) -> int:
     """Return the price of audio of this length, in micro-dollars. Any length above 0 costs at least one second.
 
-    Raises UnknownModel.
+    Raises UnpricedModel.
     """
     return pricing.transcription_price_micros(duration_ms=duration_ms, rate_micros_per_hour=rate_of(model))
 

@@ -60,7 +60,7 @@ BROWSER = KeyLabel(key_id=None, name="In the browser")
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class UsageReport:
     """The charges of a period."""
 
     # First and last day of the period, both included, in UTC.
@@ -74,7 +74,7 @@ class Usage:
     by_key: dict[KeyLabel, Amounts]
 
 
-def usage(organization: Organization, *, since: date, until: date) -> Usage:
+def report(organization: Organization, *, since: date, until: date) -> UsageReport:
     """Return the organization's charges of a period. since, until: first and last day, both included, in UTC."""
     total = Amounts()
     by_day = {since + timedelta(days=number): Amounts() for number in range((until - since).days + 1)}
@@ -87,7 +87,7 @@ def usage(organization: Organization, *, since: date, until: date) -> Usage:
         by_day[day] = by_day[day] + amounts
         by_model[model] = by_model.get(model, Amounts()) + amounts
         by_key[label] = by_key.get(label, Amounts()) + amounts
-    return Usage(
+    return UsageReport(
         since=since,
         until=until,
         total=total,

@@ -26,7 +26,7 @@ def month(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return render(request, "billing/usage.html", {"form": form}, status=400)
     first = min(form.cleaned_data["month"] or today, today).replace(day=1)
-    found = usage.usage(organization, since=first, until=last_day(first))
+    found = usage.report(organization, since=first, until=last_day(first))
     return render(
         request,
         "billing/usage.html",
@@ -46,7 +46,7 @@ def month(request: HttpRequest) -> HttpResponse:
     )
 
 
-def day_chart(found: usage.Usage) -> SafeString:
+def day_chart(found: usage.UsageReport) -> SafeString:
     """Return the cost of each day as an SVG element."""
     columns = [
         charts.Column(label=f"{day:%-d}", name=f"{day:%-d %B}", value=amounts.cost_micros)
@@ -68,7 +68,7 @@ def last_day(first: date) -> date:
     return (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
 
 
-def _day_text(found: usage.Usage) -> str:
+def _day_text(found: usage.UsageReport) -> str:
     if not found.total.charges_count:
         return "Nothing was charged."
     day, most = max(found.by_day.items(), key=lambda item: item[1].cost_micros)
