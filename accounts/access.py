@@ -19,6 +19,13 @@ def person_id(request: HttpRequest) -> int:
     return request.user.pk
 
 
+def person(request: HttpRequest) -> User:
+    """Return the person who is signed in. Raises Http404 for nobody."""
+    if not isinstance(request.user, User):
+        raise Http404
+    return request.user
+
+
 def membership_for(request: HttpRequest) -> Membership:
     """Return the person's membership in the organization that they work in now: the chosen one, else their oldest.
 

@@ -119,8 +119,8 @@ def _event(content: dict[str, Any]) -> bytes:
 
 def _shown(error: VoxsiteError, *, may_pay: bool) -> dict[str, Any]:
     """Return an error as the page's script shows it."""
-    remedy = next_step.remedy(error) if may_pay else None
-    return {"message": error.message, "remedy": {"url": remedy.url, "words": remedy.words} if remedy else None}
+    step = next_step.after(error) if may_pay else None
+    return {"message": error.message, "remedy": {"url": step.url, "words": step.words} if step else None}
 
 
 def _max_price_micros(form: ChatForm) -> int | None:

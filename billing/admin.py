@@ -1,77 +1,103 @@
-"""The operator's view of the money: read only, because `ledger` and the verbs beside it are the only writers.
+"""Operators' admin of billing. All rows are read-only: only `ledger` and the domain modules write them.
 
-What an operator may do has a page of its own behind a permission of its own: give a credit (`add_entry`), start a
-refund (`add_refund`), lift a freeze (`change_freeze`), close a parked event (`change_parkedevent`).
+Each action of an operator calls a verb and requires a permission of its own: give a credit (`add_entry`), start a
+refund (`add_refund`), lift a freeze (`change_freeze`), resolve an unmatched event (`change_unmatchedevent`).
 """
 
 import uuid
 from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
-from django.urls import path, reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
+from accounts import access
 from accounts.errors import Conflict, VoxsiteError
+from accounts.models import Organization, User
 from billing import ledger, money, refunds
 from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
-from billing.models.payments import AutomaticTopUp, Customer, Dispute, ParkedEvent, Refund, TopUp
+from billing.models.payments import AutomaticTopUp, Customer, Dispute, Refund, TopUp, UnmatchedEvent
 
-# As a float it would be a little more than a cent.
-SMALLEST_AMOUNT = Decimal("0.01")
-LARGEST_CREDIT_CENTS = 1_000_000
+# Decimal, because the float 0.01 is slightly more than a cent.
+MIN_AMOUNT = Decimal("0.01")
+MAX_CREDIT_CENTS = 1_000_000
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+Row = TypeVar("Row", bound=Model)
+
+if TYPE_CHECKING:
+
+    class _ModelAdmin(admin.ModelAdmin[Row]): ...
+
+    class _RefundInline(admin.TabularInline[Refund, TopUp]): ...
+
+else:
+    # Django's classes take type arguments only in their stubs.
+    class _ModelAdmin(admin.ModelAdmin, Generic[Row]): ...
+
+    class _RefundInline(admin.TabularInline): ...
+
+
+class ReadOnlyAdmin(_ModelAdmin[Row]):
     show_full_result_count = False
 
-    def has_add_permission(self, *_args, **_kwargs):
+    def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, *_args, **_kwargs):
+    def has_change_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         return False
 
-    def has_delete_permission(self, *_args, **_kwargs):
+    def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         return False
 
 
-class DeedAdmin(ReadOnlyAdmin):
-    """Rows that are read, with one page on which an operator does something about one of them."""
+class ActionPageAdmin(ReadOnlyAdmin[Row]):
+    """Read-only rows with one action: a page on which an operator does something about one row."""
 
-    # The page's address below the row's, its heading, and the permission it takes.
-    deed: str
-    deed_title: str
-    deed_permission: str
-    change_form_template = "admin/billing/with_deed.html"
+    # The action's part of the address, the heading of its page, and the permission that it requires.
+    action_slug: ClassVar[str]
+    action_title: ClassVar[str]
+    action_permission: ClassVar[str]
+    change_form_template = "admin/billing/with_action_page.html"
 
-    def get_urls(self):
-        name = f"{self.opts.app_label}_{self.opts.model_name}_{self.deed}"
-        page = path(f"<path:object_id>/{self.deed}/", self.admin_site.admin_view(self.deed_view), name=name)
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}_{self.action_slug}"
+        page = path(
+            f"<path:object_id>/{self.action_slug}/", self.admin_site.admin_view(self.action_page_view), name=name
+        )
         return [page, *super().get_urls()]
 
-    def change_view(self, request, object_id, form_url="", extra_context=None):
-        extra = {"deed": self.deed, "deed_title": self.deed_title, "may_do_deed": self.may_do_deed(request)}
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        extra = {
+            "action_slug": self.action_slug,
+            "action_title": self.action_title,
+            "may_perform_action": self.may_perform_action(request),
+        }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
-    def may_do_deed(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(self.deed_permission) and self.has_view_permission(request)
+    def may_perform_action(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(self.action_permission) and self.has_view_permission(request)
 
-    def deed_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        if not self.may_do_deed(request):
+    def action_page_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        if not self.may_perform_action(request):
             raise PermissionDenied
-        # As Django's own pages of a row: what cannot be an id is not found either.
+        # As on Django's own pages, an id that cannot exist is not found.
         row = self.get_object(request, unquote(object_id))
         if row is None:
             raise Http404
-        form = self.deed_form(row, request.POST if request.method == "POST" else None)
+        form = self.build_form(row, request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
             try:
-                done = self.do_deed(row, form.cleaned_data, by=request.user)
+                done = self.perform_action(row, form.cleaned_data, by=access.person(request))
             except VoxsiteError as error:
                 form.add_error(None, error.message)
             else:
@@ -80,49 +106,55 @@ class DeedAdmin(ReadOnlyAdmin):
                 return redirect(reverse(f"admin:billing_{self.opts.model_name}_change", args=[row.pk]))
         context = {
             **self.admin_site.each_context(request),
-            "title": self.deed_title,
+            "title": self.action_title,
             "opts": self.opts,
             "original": row,
-            # Ids alone would let a slip of the pen give one customer's money to another.
+            # Show the organization's name: with ids alone, a typing error could credit the wrong customer.
             "organization": self.organization_of(row),
             "form": form,
         }
-        return render(request, "admin/billing/deed.html", context)
+        return render(request, "admin/billing/action_page.html", context)
 
-    def organization_of(self, row):
-        return row.organization
-
-    def deed_form(self, row, data):
+    def organization_of(self, row: Row) -> Organization:
         raise NotImplementedError
 
-    def do_deed(self, row, fields, *, by) -> str:
-        """Do it. Returns what was done, as a sentence for the operator and the log."""
+    def build_form(self, row: Row, data: QueryDict | None) -> forms.Form:
+        raise NotImplementedError
+
+    def perform_action(self, row: Row, fields: dict[str, Any], *, by: User) -> str:
+        """Perform the action. Returns what was done, as a sentence for the operator and the log.
+
+        Errors of type VoxsiteError are shown on the form.
+        """
         raise NotImplementedError
 
 
 class CreditForm(forms.Form):
     amount = forms.DecimalField(
         label="Amount in dollars",
-        min_value=SMALLEST_AMOUNT,
-        max_value=Decimal(LARGEST_CREDIT_CENTS) / 100,
+        min_value=MIN_AMOUNT,
+        max_value=Decimal(MAX_CREDIT_CENTS) / 100,
         decimal_places=2,
     )
     reason = forms.CharField(max_length=200, help_text="The customer reads it in the ledger.")
-    # The same form sent twice is one credit.
+    # A form sent twice is one credit.
     token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 
 
 @admin.register(Wallet)
-class WalletAdmin(DeedAdmin):
+class WalletAdmin(ActionPageAdmin[Wallet]):
     list_display = ["organization", "balance_micros", "held_micros", "frozen_at", "created_at"]
     list_select_related = ["organization"]
     search_fields = ["organization__name", "organization__id"]
-    deed, deed_title, deed_permission = "credit", "Give a credit", "billing.add_entry"
+    action_slug, action_title, action_permission = "credit", "Give a credit", "billing.add_entry"
 
-    def deed_form(self, row, data):
+    def organization_of(self, row: Wallet) -> Organization:
+        return row.organization
+
+    def build_form(self, row: Wallet, data: QueryDict | None) -> forms.Form:
         return CreditForm(data)
 
-    def do_deed(self, row, fields, *, by) -> str:
+    def perform_action(self, row: Wallet, fields: dict[str, Any], *, by: User) -> str:
         amount_micros = money.micros_from_dollars(f"{fields['amount']:f}")
         reason = fields["reason"]
         ledger.credit(
@@ -137,7 +169,7 @@ class WalletAdmin(DeedAdmin):
 
 
 @admin.register(Entry)
-class EntryAdmin(ReadOnlyAdmin):
+class EntryAdmin(ReadOnlyAdmin[Entry]):
     list_display = [
         "created_at",
         "wallet__organization",
@@ -154,7 +186,7 @@ class EntryAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Hold)
-class HoldAdmin(ReadOnlyAdmin):
+class HoldAdmin(ReadOnlyAdmin[Hold]):
     list_display = ["created_at", "wallet__organization", "state", "amount_micros", "reference", "closed_at"]
     list_filter = ["state"]
     list_select_related = ["wallet__organization"]
@@ -163,54 +195,54 @@ class HoldAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Freeze)
-class FreezeAdmin(DeedAdmin):
+class FreezeAdmin(ActionPageAdmin[Freeze]):
     list_display = ["wallet__organization", "reason", "created_at", "lifted_at"]
     list_filter = [("lifted_at", admin.EmptyFieldListFilter)]
     list_select_related = ["wallet__organization"]
     search_fields = ["reason", "wallet__organization__name", "wallet__organization__id"]
     ordering = ["-id"]
-    deed, deed_title, deed_permission = "lift", "Lift the freeze", "billing.change_freeze"
+    action_slug, action_title, action_permission = "lift", "Lift the freeze", "billing.change_freeze"
 
-    def organization_of(self, row):
+    def organization_of(self, row: Freeze) -> Organization:
         return row.wallet.organization
 
-    def deed_form(self, row, data):
+    def build_form(self, row: Freeze, data: QueryDict | None) -> forms.Form:
         return forms.Form(data)
 
-    def do_deed(self, row, fields, *, by) -> str:
+    def perform_action(self, row: Freeze, fields: dict[str, Any], *, by: User) -> str:
         if row.reason == ledger.DEBT:
             raise Conflict("A debt ends when it is paid.")
         ledger.thaw(row.wallet.organization, reason=row.reason)
         return f"Lifted the freeze for {row.reason}"
 
 
-class RefundForm(forms.Form):
+class OperatorRefundForm(forms.Form):
     amount = forms.DecimalField(
         label="Amount in dollars",
-        min_value=SMALLEST_AMOUNT,
+        min_value=MIN_AMOUNT,
         decimal_places=2,
         help_text="Goes back to the card; the bonus's share leaves the balance with it.",
     )
     reason = forms.CharField(max_length=200, help_text="For the log.")
-    # The same form sent twice is one refund.
+    # A form sent twice is one refund.
     token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 
 
-class RefundInline(admin.TabularInline):
+class RefundInline(_RefundInline):
     model = Refund
     readonly_fields = ("amount_cents", "state", "stripe_id", "person", "failure", "created_at", "ended_at")
     extra = 0
     can_delete = False
 
-    def has_add_permission(self, *_args, **_kwargs):
+    def has_add_permission(self, request: HttpRequest, obj: TopUp | None = None) -> bool:
         return False
 
-    def has_change_permission(self, *_args, **_kwargs):
+    def has_change_permission(self, request: HttpRequest, obj: TopUp | None = None) -> bool:
         return False
 
 
 @admin.register(TopUp)
-class TopUpAdmin(DeedAdmin):
+class TopUpAdmin(ActionPageAdmin[TopUp]):
     list_display = ["created_at", "organization", "state", "amount_cents", "bonus_cents", "is_automatic", "failure"]
     list_filter = ["state", "is_automatic", "created_at"]
     list_select_related = ["organization"]
@@ -227,20 +259,23 @@ class TopUpAdmin(DeedAdmin):
     search_help_text = "Id of the top-up, session, payment, refund or dispute; organization; payer's address"
     ordering = ["-created_at"]
     inlines = [RefundInline]
-    deed, deed_title, deed_permission = "refund", "Start a refund", "billing.add_refund"
+    action_slug, action_title, action_permission = "refund", "Start a refund", "billing.add_refund"
 
-    def deed_form(self, row, data):
+    def organization_of(self, row: TopUp) -> Organization:
+        return row.organization
+
+    def build_form(self, row: TopUp, data: QueryDict | None) -> forms.Form:
         left_cents = refunds.left_cents(row)
-        return RefundForm(data, initial={"amount": f"{left_cents / 100:.2f}"})
+        return OperatorRefundForm(data, initial={"amount": f"{left_cents / 100:.2f}"})
 
-    def do_deed(self, row, fields, *, by) -> str:
+    def perform_action(self, row: TopUp, fields: dict[str, Any], *, by: User) -> str:
         amount = fields["amount"]
         refund = refunds.start(row, person=by, amount_cents=int(amount * 100), token=fields["token"])
         return f"Refund of ${amount} is {refund.get_state_display().lower()}: {fields['reason']}"
 
 
 @admin.register(Refund)
-class RefundAdmin(ReadOnlyAdmin):
+class RefundAdmin(ReadOnlyAdmin[Refund]):
     list_display = ["created_at", "topup", "state", "amount_cents", "clawed_micros", "stripe_id", "person", "failure"]
     list_filter = ["state"]
     search_fields = ["stripe_id", "topup__id", "topup__organization__name", "topup__organization__id"]
@@ -248,15 +283,15 @@ class RefundAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Dispute)
-class DisputeAdmin(ReadOnlyAdmin):
+class DisputeAdmin(ReadOnlyAdmin[Dispute]):
     list_display = ["created_at", "topup", "status", "amount_cents", "clawed_micros", "withdrawn_at", "reinstated_at"]
     list_filter = ["status"]
     search_fields = ["stripe_id", "topup__id", "topup__organization__name", "topup__organization__id"]
     ordering = ["-created_at"]
 
 
-@admin.register(ParkedEvent)
-class ParkedEventAdmin(ReadOnlyAdmin):
+@admin.register(UnmatchedEvent)
+class UnmatchedEventAdmin(ReadOnlyAdmin[UnmatchedEvent]):
     list_display = [
         "created_at",
         "subject",
@@ -273,16 +308,16 @@ class ParkedEventAdmin(ReadOnlyAdmin):
     actions = ["resolve"]
 
     def has_resolve_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("billing.change_parkedevent")
+        return request.user.has_perm("billing.change_unmatchedevent")
 
     @admin.action(description="Mark as resolved", permissions=["resolve"])
-    def resolve(self, request: HttpRequest, rows: QuerySet[ParkedEvent]) -> None:
+    def resolve(self, request: HttpRequest, rows: QuerySet[UnmatchedEvent]) -> None:
         count = rows.filter(resolved_at=None).update(resolved_at=timezone.now(), resolved_by=request.user)
         messages.success(request, f"{count} resolved.")
 
 
 @admin.register(AutomaticTopUp)
-class AutomaticTopUpAdmin(ReadOnlyAdmin):
+class AutomaticTopUpAdmin(ReadOnlyAdmin[AutomaticTopUp]):
     list_display = ["organization", "is_on", "threshold_cents", "amount_cents", "monthly_cap_cents", "declines_count"]
     list_filter = ["is_on"]
     list_select_related = ["organization"]
@@ -290,7 +325,7 @@ class AutomaticTopUpAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Customer)
-class CustomerAdmin(ReadOnlyAdmin):
+class CustomerAdmin(ReadOnlyAdmin[Customer]):
     list_display = ["organization", "stripe_id"]
     list_select_related = ["organization"]
     search_fields = ["stripe_id", "organization__name", "organization__id"]

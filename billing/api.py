@@ -1,4 +1,4 @@
-"""Billing for programs in the native shape (CONTRACTS, "native"): `/v1/balance`, `/v1/usage`, `/billing/products`."""
+"""The native API of billing (CONTRACTS, "native"): `/v1/balance`, `/v1/usage`, `/billing/products`."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
@@ -16,10 +16,10 @@ from accounts.gate.times import show_time
 from billing import money, pricing, statements, usage
 
 USAGE_FIELDS = ["from", "to", "group_by"]
-LONGEST_USAGE_DAYS = 366
+MAX_USAGE_DAYS = 366
 
 
-class TopUpSerializer(serializers.Serializer[statements.TopUp]):
+class TopUpSerializer(serializers.Serializer[statements.RecentTopUp]):
     """A payment of the past."""
 
     amount_cents = serializers.IntegerField()
@@ -81,7 +81,7 @@ class UsageLineSerializer(AmountsSerializer):
     key_prefix = serializers.CharField(required=False, help_text="If grouped by key: how the key begins")
 
 
-# A class could not have a field that is called `from`.
+# Built by a function, because a class cannot have a field named `from`.
 USAGE_SCHEMA = inline_serializer(
     "Usage",
     {
@@ -130,7 +130,7 @@ class UsageView(NativeGateView):
         Work that is still running, or that failed, is not in it: it was not charged.
         """
         since, until, group_by = read_usage(request.query_params, today=timezone.now().astimezone(UTC).date())
-        found = usage.usage(self.caller.organization, since=since, until=until)
+        found = usage.report(self.caller.organization, since=since, until=until)
         return Response(show_usage(found, group_by=group_by))
 
 
@@ -148,7 +148,7 @@ class ProductsView(NativeGateView):
 
 
 def show_balance(balance: statements.Balance) -> dict[str, object]:
-    """Return the wire form: the seed's fields in its order, then ours."""
+    """Return the JSON body: the seed's fields in the seed's order, then additional ones."""
     return {
         "balance_cents": balance.balance_cents,
         "balance_dollars": balance.balance_dollars,
@@ -178,16 +178,16 @@ def read_usage(query: Mapping[str, str], *, today: date) -> tuple[date, date, st
     since = _read_day(query, "from") or until.replace(day=1)
     if since > until:
         raise InvalidField("from", "'from' must not be after 'to'.")
-    if (until - since).days >= LONGEST_USAGE_DAYS:
-        raise InvalidField("from", f"Ask for at most {LONGEST_USAGE_DAYS} days at once.")
+    if (until - since).days >= MAX_USAGE_DAYS:
+        raise InvalidField("from", f"Ask for at most {MAX_USAGE_DAYS} days at once.")
     group_by = query.get("group_by") or "day"
     if group_by not in _LINES:
         raise InvalidField("group_by", f"'group_by' is one of {', '.join(_LINES)}.")
     return since, until, group_by
 
 
-def show_usage(found: usage.Usage, *, group_by: str) -> dict[str, object]:
-    """Return the wire form. group_by: day, model or key."""
+def show_usage(found: usage.UsageReport, *, group_by: str) -> dict[str, object]:
+    """Return the JSON body. group_by: day, model or key."""
     return {
         "from": found.since.isoformat(),
         "to": found.until.isoformat(),
@@ -202,12 +202,12 @@ def _read_day(query: Mapping[str, str], name: str) -> date | None:
     if not text:
         return None
     try:
-        # One form only: fromisoformat alone would also take 20261101 and 2026-W45-1.
+        # strptime accepts only this form; fromisoformat would also accept 20261101 and 2026-W45-1.
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
     except ValueError:
         raise InvalidField(name, f"'{name}' is a day, written YYYY-MM-DD.") from None
-    if not usage.FIRST_DAY <= day <= usage.LAST_DAY:
-        raise InvalidField(name, f"'{name}' is a day from {usage.FIRST_DAY} to {usage.LAST_DAY}.")
+    if not usage.MIN_DAY <= day <= usage.MAX_DAY:
+        raise InvalidField(name, f"'{name}' is a day from {usage.MIN_DAY} to {usage.MAX_DAY}.")
     return day
 
 
@@ -230,7 +230,7 @@ def _show_key(label: usage.KeyLabel) -> dict[str, object]:
     }
 
 
-_LINES: dict[str, Callable[[usage.Usage], list[dict[str, object]]]] = {
+_LINES: dict[str, Callable[[usage.UsageReport], list[dict[str, object]]]] = {
     "day": lambda found: [{"day": day.isoformat(), **_show_amounts(amounts)} for day, amounts in found.by_day.items()],
     "model": lambda found: [{"model": model, **_show_amounts(amounts)} for model, amounts in found.by_model.items()],
     "key": lambda found: [{**_show_key(label), **_show_amounts(amounts)} for label, amounts in found.by_key.items()],

@@ -10,28 +10,29 @@ class BillingConfig(AppConfig):
         from accounts.organizations import organization_verified
 
         organization_verified.connect(_organization_was_verified, dispatch_uid="billing.organization_was_verified")
-        _keep_djstripe_from_calling()
+        _disable_djstripe_calls()
         _connect_payments()
 
 
 def _organization_was_verified(organization: Any, **_: object) -> None:
     from billing import signup_credit
 
-    signup_credit.welcome(organization)
+    signup_credit.grant(organization)
 
 
 def _connect_payments() -> None:
-    from billing import reconciliation, stripe_events  # noqa: F401 - it connects itself
+    from billing import reconciliation, stripe_events  # noqa: F401 - importing it connects the receivers
     from billing.ledger import audit
 
     audit.also_check(reconciliation.faults)
 
 
-def _keep_djstripe_from_calling() -> None:
-    """Leave dj-stripe what it is here for: to take webhooks, store each event once and tell our receivers.
+def _disable_djstripe_calls() -> None:
+    """Disable the parts of dj-stripe that call Stripe: its own receivers, and most of its admin.
 
-    Its own receivers ask Stripe for every object that an event names, inside the webhook's transaction; its admin edits
-    keys and endpoints by calling Stripe. docs/decisions/0010 says why we need neither.
+    This site uses dj-stripe only to take webhooks, store each event once and call the receivers here. dj-stripe's own
+    receivers fetch every object that an event names, inside the webhook's transaction. Its admin edits keys and
+    endpoints by calling Stripe. docs/decisions/0010 says why neither is needed.
     """
     from django.apps import apps
     from django.contrib import admin

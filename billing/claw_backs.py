@@ -1,11 +1,20 @@
-"""Keeps the book in step with what of a top-up has gone back, by refunds and disputes alike.
+"""Claw-backs: take from the ledger what refunds and disputes return to the payer, and restore what they give up.
 
-Of each paid top-up the book has lost what `returns.clawed_micros` gives for the sum of its live refunds and disputes.
-Each takes what is missing to that when it comes, and when it is reversed gives back exactly what it took; what others
-that still live should have taken in its place, they take then. A rounding of one micro-dollar for each reversal may
-stay with us until the next one takes.
+A live refund or dispute is one whose money has left: not failed, not reinstated. The rule for each paid top-up: the
+ledger has taken back what `refund_math.clawed_micros` computes from the sum of its live refunds and disputes. Each row
+stores its own part (`clawed_micros`).
 
-The caller has locked the top-up: two that return parts of one payment go one after the other.
+Example: a top-up of $200.00 brought a bonus of $10.00, so each returned dollar takes back $1.05.
+
+1. A dispute of all $200.00 comes: $210.00 are due and nothing was taken. The dispute takes $210.00.
+2. A refund of $20.00 of the same payment comes: more cannot be due than $210.00. The refund takes $0.00.
+3. The bank reinstates the dispute: `restore` gives its $210.00 back. Now $21.00 are due for the refund and nothing is
+   taken, so the refund takes $21.00. The customer keeps $189.00.
+
+A share of the bonus is rounded up to a whole micro-dollar. Each reversal may therefore leave up to one micro-dollar
+more taken than is due; the next claw-back of the top-up takes that much less.
+
+Callers must hold the lock on the top-up, so that claw-backs of one payment run one after the other.
 """
 
 from django.db.models import QuerySet, Sum
@@ -14,55 +23,61 @@ from billing import ledger, refund_math
 from billing.models import EntryKind, Wallet
 from billing.models.payments import Dispute, Refund, RefundState, TopUp
 
-# Of the references of expired money that is given back, before the reference of what it is given back for.
+# Reference of the credit that gives expired money back: this, then the reference of the claw-back that needs it.
 EXPIRED_PREFIX = "expired:"
 DESCRIPTIONS = {EntryKind.REFUND: "Refund", EntryKind.DISPUTE: "Disputed payment"}
 
 
 def returned_cents(topup: TopUp) -> int:
-    """Return how much of a top-up is on its way back to the payer or there; may be more than was paid."""
+    """Return the sum of a top-up's live refunds and disputes. It may exceed what was paid."""
     return _sum(topup, "amount_cents")
 
 
 def taken_micros(topup: TopUp) -> int:
-    """Return what the book has lost by the refunds and disputes of a top-up that live."""
+    """Return what the ledger has taken back for a top-up's live refunds and disputes."""
     return _sum(topup, "clawed_micros")
 
 
 def taken_micros_of_all(topups: QuerySet[TopUp]) -> int:
-    """Return the same for any number of top-ups together, in two questions."""
+    """Return the sum of `taken_micros` over many top-ups, with two queries."""
     refunds = Refund.objects.filter(topup__in=topups).exclude(state=RefundState.FAILED)
     disputes = _live(Dispute.objects.filter(topup__in=topups))
     return sum(rows.aggregate(sum=Sum("clawed_micros"))["sum"] or 0 for rows in (refunds, disputes))
 
 
-def take(topup: TopUp, returned: Refund | Dispute) -> None:
-    """Take from the book what is missing, if anything is. returned: a live refund or dispute, saved."""
+def take(topup: TopUp, cause: Refund | Dispute) -> None:
+    """Take back what is due for a top-up and not taken yet; nothing if nothing is due.
+
+    cause: the live, saved refund or dispute that the amount is added to.
+    """
     missing_micros = refund_math.clawed_micros(
         paid_cents=topup.amount_cents, bonus_cents=topup.bonus_cents, returned_cents=returned_cents(topup)
     ) - taken_micros(topup)
     if missing_micros <= 0:
         return
-    returned.takes_count += 1
-    returned.clawed_micros += missing_micros
-    returned.save(update_fields=["takes_count", "clawed_micros"])
-    reference = references(returned)[-1]
+    cause.takes_count += 1
+    cause.clawed_micros += missing_micros
+    cause.save(update_fields=["takes_count", "clawed_micros"])
+    reference = references(cause)[-1]
     _give_back_expired(topup, needed_micros=missing_micros, reference=reference)
     ledger.claw_back(
         topup.organization,
         amount_micros=missing_micros,
-        kind=kind_of(returned),
+        kind=kind_of(cause),
         reference=reference,
-        description=DESCRIPTIONS[kind_of(returned)] + (", with its share of the bonus" if topup.bonus_cents else ""),
-        details={"topup": str(topup.pk), "amount_cents": returned.amount_cents},
+        description=DESCRIPTIONS[kind_of(cause)] + (", with its share of the bonus" if topup.bonus_cents else ""),
+        details={"topup": str(topup.pk), "amount_cents": cause.amount_cents},
     )
 
 
-def restore(topup: TopUp, returned: Refund | Dispute) -> None:
-    """Give the book back what was taken. returned: a refund or dispute that lives no more, saved."""
-    for reference in references(returned):
-        ledger.restore(topup.organization, kind=kind_of(returned), reference=reference)
-    # While more had gone back than was paid, others took nothing, or less: now they do.
+def restore(topup: TopUp, cause: Refund | Dispute) -> None:
+    """Give back exactly what a refund or dispute took, then let the live ones take what is still due.
+
+    cause: the saved refund or dispute, which is no longer live.
+    """
+    for reference in references(cause):
+        ledger.restore(topup.organization, kind=kind_of(cause), reference=reference)
+    # Others may have taken less, or nothing, while more was returned than paid (step 3 of the example).
     others: list[Refund | Dispute | None] = [
         topup.refunds.exclude(state=RefundState.FAILED).first(),
         _live_disputes(topup).first(),
@@ -72,17 +87,16 @@ def restore(topup: TopUp, returned: Refund | Dispute) -> None:
             take(topup, other)
 
 
-def references(returned: Refund | Dispute) -> list[str]:
-    """Return the references of the entries by which the book lost money to it, oldest first."""
+def references(cause: Refund | Dispute) -> list[str]:
+    """Return the references of the ledger entries that took money for a refund or dispute, oldest first."""
     return [
-        returned.reference if number == 1 else f"{returned.reference}:{number}"
-        for number in range(1, returned.takes_count + 1)
+        cause.reference if number == 1 else f"{cause.reference}:{number}" for number in range(1, cause.takes_count + 1)
     ]
 
 
-def kind_of(returned: Refund | Dispute) -> EntryKind:
+def kind_of(cause: Refund | Dispute) -> EntryKind:
     """Return the kind of those entries."""
-    return EntryKind.REFUND if isinstance(returned, Refund) else EntryKind.DISPUTE
+    return EntryKind.REFUND if isinstance(cause, Refund) else EntryKind.DISPUTE
 
 
 def _sum(topup: TopUp, field: str) -> int:
@@ -99,12 +113,12 @@ def _live(disputes: QuerySet[Dispute]) -> QuerySet[Dispute]:
 
 
 def _give_back_expired(topup: TopUp, *, needed_micros: int, reference: str) -> None:
-    """Give back money that has expired since the top-up, as far as taking so much would leave a debt.
+    """Credit money that expired after the top-up, up to what the claw-back would otherwise leave as a debt.
 
-    Nobody shall owe for a refund what the book has taken already.
+    Without this a customer would owe, for a refund, money that the expiry has already taken.
     """
-    # Locked here and not only by the verbs below: between this look and the claw-back, work could be admitted on money
-    # that is about to go (a debt in spite of what expired), or the rest expire.
+    # Lock the wallet here, before `ledger.credit` and `ledger.claw_back` do. Otherwise, between this check and the
+    # claw-back, new work could be admitted on the money (which leaves a debt) or the rest of it could expire.
     wallet = Wallet.objects.select_for_update(no_key=True).get(pk=ledger.wallet_of(topup.organization).pk)
     posted = wallet.entries.filter(kind=EntryKind.PAYMENT, reference=topup.reference).first()
     missing_micros = needed_micros - max(0, wallet.available_micros)
@@ -112,8 +126,8 @@ def _give_back_expired(topup: TopUp, *, needed_micros: int, reference: str) -> N
         return
     since = wallet.entries.filter(id__gt=posted.pk)
     expired = since.filter(kind=EntryKind.EXPIRY)
-    given = since.filter(kind=EntryKind.CREDIT, reference__startswith=EXPIRED_PREFIX)
-    left_micros = -sum(rows.aggregate(sum=Sum("amount_micros"))["sum"] or 0 for rows in (expired, given))
+    given_back = since.filter(kind=EntryKind.CREDIT, reference__startswith=EXPIRED_PREFIX)
+    left_micros = -sum(rows.aggregate(sum=Sum("amount_micros"))["sum"] or 0 for rows in (expired, given_back))
     if left_micros > 0:
         ledger.credit(
             topup.organization,

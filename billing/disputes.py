@@ -1,8 +1,9 @@
-"""Disputes: a payer objects at the bank, which takes the money, and perhaps returns it.
+"""Disputes (chargebacks): a payer objects to a payment at the bank, and the bank withdraws the money from this site.
 
-When the money is withdrawn, the book loses the payment's part and its bonus's share, even if they are spent (the rest
-becomes a debt), and the wallet is frozen: who disputes must not go on spending meanwhile. When it is reinstated, all of
-that is undone. A dispute that is lost stays as it is until an operator lifts the freeze.
+* Withdrawn: the ledger takes back the disputed part of the payment and the same share of its bonus. If they are spent,
+  the rest becomes a debt. The wallet is frozen, so that the payer cannot go on spending during the dispute.
+* Reinstated (the bank returns the money): the claw-back is restored and the freeze is lifted.
+* Lost: nothing changes. An operator may lift the freeze.
 """
 
 from django.db import transaction
@@ -12,58 +13,58 @@ from accounts.errors import VoxsiteError
 from billing import claw_backs, ledger, stripe_mapping, topups, unmatched_events
 from billing.models.payments import Dispute, TopUp
 
-# Stripe's last words; an event that comes late does not unsay them.
+# A late event does not change these.
 FINAL_STATUSES = ("won", "lost", "warning_closed")
 
 
 class DisputeUnknown(VoxsiteError):
-    """The end of a dispute came before its beginning: whoever sent it should send it again."""
+    """A reinstatement arrived before the withdrawal. The webhook answers 500, so that Stripe sends it again."""
 
     default_message = "No money was withdrawn for this dispute yet."
 
 
-def follow(fact: stripe_mapping.Dispute) -> None:
-    """Note how a dispute stands; no money moves by it. Raises TopUpUnknown if its payment was not credited yet."""
+def follow(reported: stripe_mapping.StripeDispute) -> None:
+    """Store a dispute's status; no money moves. Raises TopUpUnknown if its payment was not credited yet."""
     with transaction.atomic():
-        topup = _topup(fact)
+        topup = _topup(reported)
         if topup is not None:
-            _row(topup, fact)
+            _update_or_insert(topup, reported)
 
 
-def withdraw(fact: stripe_mapping.Dispute) -> None:
-    """Take back what the bank took, and freeze the wallet, once. Raises TopUpUnknown."""
+def withdraw(reported: stripe_mapping.StripeDispute) -> None:
+    """Claw back what the bank withdrew, and freeze the wallet. Idempotent. Raises TopUpUnknown."""
     with transaction.atomic():
-        topup = _topup(fact)
+        topup = _topup(reported)
         if topup is None:
             return
-        if fact.currency.lower() != topup.currency:
-            unmatched_events.park(
+        if reported.currency.lower() != topup.currency:
+            unmatched_events.record(
                 subject="dispute",
-                stripe_id=fact.stripe_id,
+                stripe_id=reported.stripe_id,
                 reason="wrong_currency",
-                explanation=f"Disputed in {fact.currency}, paid in {topup.currency}.",
+                explanation=f"Disputed in {reported.currency}, paid in {topup.currency}.",
                 topup=topup,
             )
             return
-        dispute = _row(topup, fact)
+        dispute = _update_or_insert(topup, reported)
         if dispute.withdrawn_at is not None:
             return
         dispute.withdrawn_at = timezone.now()
         dispute.save(update_fields=["withdrawn_at"])
         claw_backs.take(topup, dispute)
         if claw_backs.returned_cents(topup) > topup.amount_cents:
-            unmatched_events.park_too_much(topup, subject="dispute", stripe_id=fact.stripe_id)
-        # Also where nothing was left to take.
+            unmatched_events.record_excess_return(topup, subject="dispute", stripe_id=reported.stripe_id)
+        # Freeze also if nothing was left to take.
         ledger.freeze(topup.organization, reason=dispute.reference)
 
 
-def reinstate(fact: stripe_mapping.Dispute) -> None:
-    """Undo what `withdraw` did, once. Raises TopUpUnknown, and DisputeUnknown if nothing was withdrawn yet."""
+def reinstate(reported: stripe_mapping.StripeDispute) -> None:
+    """Undo `withdraw`. Idempotent. Raises TopUpUnknown, and DisputeUnknown if nothing was withdrawn yet."""
     with transaction.atomic():
-        topup = _topup(fact)
+        topup = _topup(reported)
         if topup is None:
             return
-        dispute = _row(topup, fact)
+        dispute = _update_or_insert(topup, reported)
         if dispute.withdrawn_at is None:
             raise DisputeUnknown
         if dispute.reinstated_at is not None:
@@ -74,30 +75,33 @@ def reinstate(fact: stripe_mapping.Dispute) -> None:
         ledger.thaw(topup.organization, reason=dispute.reference)
 
 
-def _topup(fact: stripe_mapping.Dispute) -> TopUp | None:
-    """Return the payment's top-up, locked, or None if it is parked and the dispute with it. Raises TopUpUnknown."""
+def _topup(reported: stripe_mapping.StripeDispute) -> TopUp | None:
+    """Return the payment's top-up, locked. Raises TopUpUnknown.
+
+    Returns None if the payment is unmatched; then the dispute was recorded as an unmatched event too.
+    """
     try:
-        return topups.paid_with(fact.payment_intent_id)
+        return topups.paid_with(reported.payment_intent_id)
     except topups.TopUpUnknown:
-        if unmatched_events.park_of_parked(
-            payment_intent_id=fact.payment_intent_id, subject="dispute", stripe_id=fact.stripe_id
+        if unmatched_events.record_about_unmatched_payment(
+            payment_intent_id=reported.payment_intent_id, subject="dispute", stripe_id=reported.stripe_id
         ):
             return None
         raise
 
 
-def _row(topup: TopUp, fact: stripe_mapping.Dispute) -> Dispute:
-    """Return the dispute's row, brought up to date. Its amount is that of the first time we heard of it."""
+def _update_or_insert(topup: TopUp, reported: stripe_mapping.StripeDispute) -> Dispute:
+    """Return the dispute's row with its new status. The amount stays as first reported."""
     dispute, is_new = Dispute.objects.get_or_create(
-        stripe_id=fact.stripe_id,
+        stripe_id=reported.stripe_id,
         defaults={
             "topup": topup,
-            "amount_cents": fact.amount_cents,
-            "status": fact.status,
-            "reason": fact.reason,
+            "amount_cents": reported.amount_cents,
+            "status": reported.status,
+            "reason": reported.reason,
         },
     )
-    if not is_new and dispute.status != fact.status and dispute.status not in FINAL_STATUSES:
-        dispute.status = fact.status
+    if not is_new and dispute.status != reported.status and dispute.status not in FINAL_STATUSES:
+        dispute.status = reported.status
         dispute.save(update_fields=["status"])
     return dispute

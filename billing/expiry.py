@@ -1,7 +1,7 @@
-"""Balances that nobody uses expire: after so many months without a top-up or a piece of work, told of in time.
+"""Expiry: a balance without a top-up or work for EXPIRY_MONTHS months is taken, after mails to the owners.
 
-A sign-in alone is no activity. `ledger` keeps the last activity in the transaction of whatever is one, and takes the
-balance only under the wallet's lock, so money that is just being reserved never expires.
+A sign-in is not activity. `ledger` stores the time of the last activity in the transaction of that activity. It takes
+an expired balance under the wallet's lock, so money that is being reserved at that moment does not expire.
 """
 
 import logging
@@ -17,31 +17,32 @@ from billing.models import Wallet
 
 logger = logging.getLogger(__name__)
 
-# Owners are told so many days before, each time once.
+# Days before the expiry on which owners get a mail, one mail each.
 NOTICE_DAYS = (30, 7, 1)
-BATCH_COUNT = 500
+BATCH_SIZE = 500
 
 
 def sweep(*, now: datetime) -> None:
-    """Take what has expired, then tell those whose balance soon will. One that fails does not stop the others."""
+    """Take expired balances, then mail the owners of those that expire soon. An error stops only its own wallet."""
     for wallet in _inactive(since=months.months_later(now, -settings.EXPIRY_MONTHS)):
         if wallet.expires_at is not None and wallet.expires_at <= now:
-            with _stopping_no_other(wallet):
+            with _isolating_errors(wallet):
                 _take(wallet)
-    # The first notice's time, and a few days more: months have 28 to 31.
+    # Look as far ahead as the first mail is sent.
     latest = now + timedelta(days=max(NOTICE_DAYS))
     for wallet in _inactive(since=months.months_later(latest, -settings.EXPIRY_MONTHS)):
-        with _stopping_no_other(wallet):
+        with _isolating_errors(wallet):
             _tell(wallet, now=now)
 
 
 def _inactive(*, since: datetime) -> Iterator[Wallet]:
-    """Yield the wallets with money that were last active before the moment, or up to three days later, in batches.
+    """Yield the wallets with money whose last activity was before `since` or up to three days later, in batches.
 
-    Three days, because six months before and six months after differ at the ends of short months.
+    The three days are needed at the ends of months: 31 August plus six months is 28 February, but 28 February minus six
+    months is 28 August. Callers compare the exact `expires_at`.
     """
     last_id = 0
-    while batch := list(_with_money(since + timedelta(days=3)).filter(pk__gt=last_id).order_by("pk")[:BATCH_COUNT]):
+    while batch := list(_with_money(since + timedelta(days=3)).filter(pk__gt=last_id).order_by("pk")[:BATCH_SIZE]):
         yield from batch
         last_id = batch[-1].pk
 
@@ -52,7 +53,7 @@ def _with_money(inactive_since: datetime) -> QuerySet[Wallet]:
 
 
 @contextmanager
-def _stopping_no_other(wallet: Wallet) -> Iterator[None]:
+def _isolating_errors(wallet: Wallet) -> Iterator[None]:
     try:
         yield
     except Exception:
@@ -69,7 +70,7 @@ def _tell(wallet: Wallet, *, now: datetime) -> None:
     moment = wallet.expires_at
     if moment is None or moment <= now:
         return
-    # Only the nearest: who was not reached for a while hears once, not three times.
+    # Only the nearest: after an outage of the mail server the owners get one mail, not three.
     days = min((days for days in NOTICE_DAYS if moment - now <= timedelta(days=days)), default=None)
     if days is None:
         return

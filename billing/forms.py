@@ -1,4 +1,4 @@
-"""What people may type on the pages of billing. Meaning and limits are checked by the verbs."""
+"""Forms of billing's pages. They check the form of the input; the domain modules check its meaning and limits."""
 
 import uuid
 from datetime import date, datetime
@@ -10,14 +10,14 @@ from django import forms
 from accounts.models import ApiKey, Organization
 from billing import ledger_reader, money, pricing
 from billing.models import EntryKind
-from billing.usage import FIRST_DAY, LAST_DAY
+from billing.usage import MAX_DAY, MIN_DAY
 
 BROWSER = "browser"
 CUSTOM = "custom"
 
 
 class DayField(forms.DateField):
-    """A day as a browser's own picker writes it."""
+    """A day in the format of a browser's date picker, YYYY-MM-DD."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -26,8 +26,8 @@ class DayField(forms.DateField):
 
     def clean(self, value: Any) -> date | None:
         day: date | None = super().clean(value)
-        if day is not None and not FIRST_DAY <= day <= LAST_DAY:
-            raise forms.ValidationError(f"Choose a day from {FIRST_DAY} to {LAST_DAY}.")
+        if day is not None and not MIN_DAY <= day <= MAX_DAY:
+            raise forms.ValidationError(f"Choose a day from {MIN_DAY} to {MAX_DAY}.")
         return day
 
 
@@ -45,34 +45,40 @@ class DollarField(forms.DecimalField):
 
 
 def cents_of(dollars: Decimal) -> int:
-    """Return the cents of an amount that a DollarField took."""
+    """Return a DollarField's value in cents."""
     return int(dollars * 100)
 
 
 def micros_of(dollars: Decimal) -> int:
-    """Return the micro-dollars of an amount that a DollarField took."""
+    """Return a DollarField's value in micro-dollars."""
     return cents_of(dollars) * money.MICROS_PER_CENT
 
 
 def dollars_of(micros: int | None) -> Decimal | None:
-    """Return what a DollarField shows for an amount in micro-dollars; nothing for none."""
+    """Return the initial value of a DollarField for an amount in micro-dollars; None for None."""
     return None if micros is None else Decimal(money.dollars_text(micros))
 
 
+def _set_choices(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None:
+    field = form.fields[name]
+    assert isinstance(field, forms.ChoiceField), "the form's class declares it"
+    field.choices = choices
+
+
 class CursorForm(forms.Form):
-    """Where the next page of the ledger begins."""
+    """The cursor of a page of the ledger: the id of the last entry of the previous page."""
 
     before = forms.IntegerField(min_value=1, max_value=2**63 - 1, required=False)
 
 
 class PaymentCursorForm(forms.Form):
-    """Where the next page of the payments begins."""
+    """The cursor of a page of payments: the id of the last top-up of the previous page."""
 
     before = forms.UUIDField(required=False)
 
 
 class LedgerForm(forms.Form):
-    """Which lines of the ledger are wanted."""
+    """The filter of the ledger page."""
 
     kind = forms.ChoiceField(label="Kind", required=False)
     since = DayField(label="From day")
@@ -82,16 +88,20 @@ class LedgerForm(forms.Form):
 
     def __init__(self, *args: Any, organization: Organization, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Of this organization only: another's key is an unknown choice, like one that never was.
+        # Keys of this organization only. Another organization's key is an invalid choice, as an unknown key is.
         keys = ApiKey.objects.of(organization).order_by("name", "created_at")
         models = ledger_reader.models(organization)
-        self.fields["kind"].choices = [("", "All kinds"), *EntryKind.choices]
-        self.fields["key"].choices = [
-            ("", "All keys"),
-            (BROWSER, "None: in the browser"),
-            *((str(key.pk), f"{key.name} ({key.prefix}…)") for key in keys),
-        ]
-        self.fields["model"].choices = [("", "All models"), *((model, model) for model in models)]
+        _set_choices(self, "kind", [("", "All kinds"), *EntryKind.choices])
+        _set_choices(
+            self,
+            "key",
+            [
+                ("", "All keys"),
+                (BROWSER, "None: in the browser"),
+                *((str(key.pk), f"{key.name} ({key.prefix}…)") for key in keys),
+            ],
+        )
+        _set_choices(self, "model", [("", "All models"), *((model, model) for model in models)])
 
     def clean(self) -> dict[str, Any]:
         super().clean()
@@ -115,12 +125,12 @@ class LedgerForm(forms.Form):
 
     @property
     def query(self) -> dict[str, str]:
-        """What must be in an address for the same filter."""
+        """The query parameters that select the same entries."""
         return {name: str(value) for name, value in self.cleaned_data.items() if value}
 
 
 class MonthForm(forms.Form):
-    """A month, written 2026-11."""
+    """A month, in the format 2026-11."""
 
     month = forms.CharField(required=False)
 
@@ -132,19 +142,19 @@ class MonthForm(forms.Form):
             month = datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007 - a day has no zone
         except ValueError:
             raise forms.ValidationError("A month is written 2026-11.") from None
-        if not FIRST_DAY <= month <= LAST_DAY:
+        if not MIN_DAY <= month <= MAX_DAY:
             raise forms.ValidationError("There is nothing so far away.")
         return month
 
 
 class NeededForm(forms.Form):
-    """How much was missing on the page that sent the person here, in cents."""
+    """The amount that was missing on the page that linked here, in cents."""
 
-    needed = forms.IntegerField(min_value=1, max_value=pricing.LARGEST_TOPUP_CENTS)
+    needed = forms.IntegerField(min_value=1, max_value=pricing.MAX_TOPUP_CENTS)
 
 
 class TopUpForm(forms.Form):
-    """How much to pay, and whether Stripe is to keep the card."""
+    """The amount of a top-up, and whether Stripe stores the card."""
 
     amount = forms.ChoiceField(
         widget=forms.RadioSelect,
@@ -153,8 +163,8 @@ class TopUpForm(forms.Form):
     custom = DollarField(
         label="Amount in dollars",
         required=False,
-        min_value=Decimal(pricing.SMALLEST_TOPUP_CENTS) / 100,
-        max_value=Decimal(pricing.LARGEST_TOPUP_CENTS) / 100,
+        min_value=Decimal(pricing.MIN_TOPUP_CENTS) / 100,
+        max_value=Decimal(pricing.MAX_TOPUP_CENTS) / 100,
         attrs={"step": "any", "placeholder": "75.00"},
     )
     save_card = forms.BooleanField(label="Save the card for later top-ups", required=False)
@@ -162,7 +172,7 @@ class TopUpForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         products = [(str(cents), str(cents)) for cents in pricing.PRODUCTS_CENTS]
-        self.fields["amount"].choices = [*products, (CUSTOM, "Another amount")]
+        _set_choices(self, "amount", [*products, (CUSTOM, "Another amount")])
 
     def clean(self) -> dict[str, Any]:
         super().clean()
@@ -171,7 +181,7 @@ class TopUpForm(forms.Form):
         if amount == CUSTOM and custom is None and "custom" not in self.errors:
             self.add_error("custom", "Type the amount that you want to pay.")
         if amount and amount != CUSTOM and custom is not None:
-            # Which of the two was meant? Better ask than charge the wrong one.
+            # The two contradict each other. Ask, rather than charge the wrong amount.
             self.add_error("custom", "You chose an amount above. Choose “Another amount” to pay this one, or empty it.")
         return cleaned
 
@@ -182,27 +192,27 @@ class TopUpForm(forms.Form):
 
 
 class RefundForm(forms.Form):
-    """The amount that the person read when they said yes."""
+    """The confirmation of a refund, with the amount that the page showed."""
 
-    amount_cents = forms.IntegerField(min_value=1, max_value=pricing.LARGEST_TOPUP_CENTS)
-    # Made with the page: who presses twice asks once.
+    amount_cents = forms.IntegerField(min_value=1, max_value=pricing.MAX_TOPUP_CENTS)
+    # Generated with the page, so that a form sent twice is one refund.
     token = forms.UUIDField()
 
 
 class AutomaticForm(forms.Form):
-    """When to top up by itself, by how much, and the most in a month."""
+    """Settings of automatic top-up: threshold, amount and monthly cap."""
 
     threshold = DollarField(label="When less than this is free", help_text="In dollars.", min_value=Decimal(1))
     amount = DollarField(
         label="Top up by",
         help_text="Charged to the saved card; earns the same bonus as a top-up by hand.",
-        min_value=Decimal(pricing.SMALLEST_TOPUP_CENTS) / 100,
-        max_value=Decimal(pricing.LARGEST_TOPUP_CENTS) / 100,
+        min_value=Decimal(pricing.MIN_TOPUP_CENTS) / 100,
+        max_value=Decimal(pricing.MAX_TOPUP_CENTS) / 100,
     )
     monthly_cap = DollarField(
         label="But never more in a month than",
         help_text="Of automatic top-ups, per calendar month in UTC.",
-        min_value=Decimal(pricing.SMALLEST_TOPUP_CENTS) / 100,
+        min_value=Decimal(pricing.MIN_TOPUP_CENTS) / 100,
     )
 
     def clean(self) -> dict[str, Any]:
@@ -215,25 +225,25 @@ class AutomaticForm(forms.Form):
 
 
 class OptionalAmountForm(forms.Form):
-    """One amount that may be left empty: then there is no bound."""
+    """One amount that may be empty, which means no bound."""
 
-    # The field's name.
+    # Name of the amount's field.
     amount: ClassVar[str]
 
     @classmethod
     def showing(cls, micros: int | None) -> Self:
-        """Return the form with what is set now, in micro-dollars; None for no bound."""
+        """Return the form with the present value, in micro-dollars; None for no bound."""
         return cls(initial={cls.amount: dollars_of(micros)})
 
     @property
     def micros(self) -> int | None:
-        """What was typed, in micro-dollars; None for no bound."""
+        """The value of a valid form, in micro-dollars; None for no bound."""
         dollars = self.cleaned_data[self.amount]
         return None if dollars is None else micros_of(dollars)
 
 
 class LowBalanceForm(OptionalAmountForm):
-    """When to tell owners that little is left."""
+    """The balance below which owners get a mail."""
 
     amount = "threshold"
     threshold = DollarField(
@@ -244,12 +254,13 @@ class LowBalanceForm(OptionalAmountForm):
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # AutomaticForm, on the same page, has a threshold too: the labels of both would lead to the same field.
+        # AutomaticForm on the same page also has a field `threshold`: with equal ids both labels would select one
+        # field.
         super().__init__(*args, **{"auto_id": "id_low_%s", **kwargs})
 
 
 class LimitForm(OptionalAmountForm):
-    """The most that may be spent in a month."""
+    """The monthly limit of an organization."""
 
     amount = "monthly_limit"
     monthly_limit = DollarField(

@@ -1,9 +1,12 @@
-"""Invoices of automatic top-ups: when the money is in the book, the clock has Stripe make the paper for it.
+"""Invoices of automatic top-ups: a periodic duty creates them at Stripe after the payment was credited.
 
-A Checkout makes its invoice by itself, a charge of a saved card makes none. So one is made afterwards, and the payment
-that was made is attached to it (docs/decisions/0019). Nothing here charges anybody or writes to the book: whatever goes
-wrong, the payer has their money and at worst no paper. Stripe is asked for one step after the other, and each looks at
-what the one before left: a process that dies between any two is followed by one that goes on where it stopped.
+Stripe creates an invoice for each Checkout, but none for a charge of a saved card. So this module creates one
+afterwards and attaches the payment to it (docs/decisions/0019):
+
+    no invoice → draft without lines → draft with one line → open (finalized, numbered) → paid (payment attached)
+
+Each step first reads the state that the step before left at Stripe. If a process dies between two steps, the next one
+continues there. Nothing here charges a card or writes to the ledger. At worst the payer has the credit and no invoice.
 """
 
 import logging
@@ -17,78 +20,80 @@ from billing.models.payments import TopUp
 
 logger = logging.getLogger(__name__)
 
-# Longer than all questions of one try take with a Stripe that answers each in the last moment.
+# Longer than one attempt takes if Stripe answers each call just before its time-out.
 NEXT_TRY_AFTER = timedelta(minutes=15)
-ROUND_COUNT = 100
-# Stripe may take a step and show what comes of it later. After so long since the payment nothing will.
+MAX_PER_ROUND = 100
+# Stripe may accept a step and show its effect later. This long after the payment it will not any more.
 GIVE_UP_AFTER = timedelta(days=1)
-# A line, its number, its payment, and the look at the end; as many again if another process is at it.
-MOST_STEPS = 8
+# Three steps and a final check; twice that, because another process may work on the same invoice.
+MAX_STEPS = 8
 
 
 def make_due(*, now: datetime | None = None) -> int:
-    """Go on with all invoices that are due. Returns how many top-ups were looked at.
+    """Continue all invoices that are due. Returns how many top-ups were worked on.
 
-    Waits for the network, with no transaction open. Any number of clocks may do so at once.
+    Waits for the network, with no transaction open. Any number of processes may run it at the same time.
     """
     now = now or timezone.now()
-    looked_count = 0
-    for topup in TopUp.objects.without_invoice(now=now).select_related("organization")[:ROUND_COUNT]:
-        # One clock takes it, and the next try is due whatever becomes of this one. The round may have lasted by now.
+    attempted_count = 0
+    for topup in TopUp.objects.without_invoice(now=now).select_related("organization")[:MAX_PER_ROUND]:
+        # Claim the top-up: of two processes one changes the row. The same UPDATE schedules the next attempt, counted
+        # from the present, because the round may have lasted long.
         mine = TopUp.objects.filter(pk=topup.pk, invoice_due_at=topup.invoice_due_at)
         if not mine.update(invoice_due_at=max(now, timezone.now()) + NEXT_TRY_AFTER):
             continue
-        looked_count += 1
+        attempted_count += 1
         try:
             _make(topup)
         except UpstreamFailed:
             logger.warning("Stripe did not answer about the invoice of top-up %s.", topup.pk)
-            # A silent Stripe must not be waited for as often as there are invoices.
+            # Wait for a silent Stripe once per round, not once per invoice.
             break
-        except Exception:  # One that cannot be made must not stop the others.
+        except Exception:  # An error of one invoice must not stop the others.
             logger.exception("The invoice of top-up %s could not be made.", topup.pk)
-    return looked_count
+    return attempted_count
 
 
 def _make(topup: TopUp) -> None:
-    """Bring an invoice to its end, from wherever it stands. Raises UpstreamFailed if Stripe does not answer."""
+    """Take an invoice through its remaining steps. Raises UpstreamFailed if Stripe does not answer."""
     try:
-        invoice = _begun(topup)
-        for _ in range(MOST_STEPS):
-            if reason := _fault(topup, invoice):
+        invoice = _find_or_create(topup)
+        for _ in range(MAX_STEPS):
+            if reason := _mismatch(topup, invoice):
                 _give_up(topup, invoice, reason=reason)
                 return
             if invoice.is_paid:
-                _keep(topup, invoice)
+                _store_links(topup, invoice)
                 return
             before, refusal = invoice, ""
             try:
-                invoice = _after_next_step(topup, invoice)
+                invoice = _take_next_step(topup, invoice)
             except (stripe_api.StripeRefused, stripe_api.StripeMissing, stripe_api.CardDeclined) as error:
-                # Perhaps because it is done already. What is missing may be the payment.
-                invoice, refusal = _as_it_is(topup), _refusal(error)
+                # Stripe also refuses a step that was done before, so read the present state.
+                invoice, refusal = _retrieve(topup), _refusal(error)
             if (before.status, before.has_lines) != (invoice.status, invoice.has_lines):
                 continue
             if refusal or _is_old(topup):
                 _give_up(topup, invoice, reason=refusal or "Stripe takes the next step, and nothing comes of it.")
             return
     except stripe_api.StripeMissing:
-        # Somebody deleted the draft.
+        # A person deleted the draft in Stripe's dashboard.
         _give_up(topup, None, reason="Stripe does not know it any more.")
     except stripe_api.StripeRefused as error:
-        # To begin one: for example for a customer that was deleted.
+        # Stripe refused to create the invoice: for example, the customer was deleted.
         _give_up(topup, None, reason=_refusal(error))
 
 
-def _begun(topup: TopUp) -> stripe_mapping.Invoice:
-    """Return the invoice of a top-up, made if there is none yet."""
+def _find_or_create(topup: TopUp) -> stripe_mapping.StripeInvoice:
+    """Return the invoice of a top-up; create it if there is none."""
     if topup.invoice_id:
-        return _as_it_is(topup)
-    # An earlier try may have made one whose name was lost: Stripe forgets idempotency keys, but no invoice.
+        return _retrieve(topup)
+    # An earlier attempt may have created an invoice and lost the answer. The idempotency key may have expired since, so
+    # search for it.
     if topup.invoice_due_at != topup.paid_at:
         topup.invoice_id = stripe_calls.find_invoice(topup)
     if topup.invoice_id:
-        invoice = _as_it_is(topup)
+        invoice = _retrieve(topup)
     else:
         invoice = stripe_mapping.invoice(stripe_calls.create_invoice(topup))
         topup.invoice_id = invoice.stripe_id
@@ -96,15 +101,16 @@ def _begun(topup: TopUp) -> stripe_mapping.Invoice:
     return invoice
 
 
-def _fault(topup: TopUp, invoice: stripe_mapping.Invoice) -> str:
-    """Return why this invoice cannot become the one of this payment; nothing if it can, or is."""
+def _mismatch(topup: TopUp, invoice: stripe_mapping.StripeInvoice) -> str:
+    """Return why the invoice cannot document this payment, as a sentence; empty if it can or does."""
     if invoice.currency != topup.currency:
         return f"It is in {invoice.currency}, the payment in {topup.currency}."
     if invoice.status not in {"draft", "open", "paid"}:
         return f"It is {invoice.status}."
     if invoice.balance_cents:
-        # It would be set off against the invoice, which then would not be about what was paid: less, and Stripe
-        # credits the rest to the customer; more, and the invoice stays open and asks for it.
+        # Stripe would apply the customer's balance to the invoice, so that its amount due would differ from the
+        # payment. With less due, Stripe would credit the rest to the customer; with more due, the invoice would stay
+        # open.
         return f"The customer has a balance of {invoice.balance_cents} cents at Stripe."
     if invoice.status == "draft" and not invoice.has_lines:
         return ""
@@ -117,7 +123,7 @@ def _fault(topup: TopUp, invoice: stripe_mapping.Invoice) -> str:
     return ""
 
 
-def _after_next_step(topup: TopUp, invoice: stripe_mapping.Invoice) -> stripe_mapping.Invoice:
+def _take_next_step(topup: TopUp, invoice: stripe_mapping.StripeInvoice) -> stripe_mapping.StripeInvoice:
     if invoice.status == "open":
         return stripe_mapping.invoice(stripe_calls.pay_invoice_with_charge(topup))
     if invoice.has_lines:
@@ -125,24 +131,24 @@ def _after_next_step(topup: TopUp, invoice: stripe_mapping.Invoice) -> stripe_ma
     return stripe_mapping.invoice(stripe_calls.add_invoice_line(topup))
 
 
-def _as_it_is(topup: TopUp) -> stripe_mapping.Invoice:
+def _retrieve(topup: TopUp) -> stripe_mapping.StripeInvoice:
     return stripe_mapping.invoice(stripe_calls.retrieve_invoice(topup.invoice_id))
 
 
-def _keep(topup: TopUp, invoice: stripe_mapping.Invoice) -> None:
+def _store_links(topup: TopUp, invoice: stripe_mapping.StripeInvoice) -> None:
     TopUp.objects.filter(pk=topup.pk).update(
-        invoice_url=invoice.papers.invoice_url, invoice_pdf_url=invoice.papers.invoice_pdf_url, invoice_due_at=None
+        invoice_url=invoice.links.invoice_url, invoice_pdf_url=invoice.links.invoice_pdf_url, invoice_due_at=None
     )
 
 
-def _give_up(topup: TopUp, invoice: stripe_mapping.Invoice | None, *, reason: str) -> None:
-    """Leave it to an operator. What is open is voided first, so that nobody pays it."""
+def _give_up(topup: TopUp, invoice: stripe_mapping.StripeInvoice | None, *, reason: str) -> None:
+    """Leave the invoice to an operator as an unmatched event. Void an open one first, so that nobody pays it."""
     if invoice is not None and invoice.status == "open":
         try:
             stripe_calls.void_invoice(topup)
         except stripe_api.StripeRefused:
             reason += " It is still open, and could not be voided."
-    unmatched_events.park(
+    unmatched_events.record(
         subject="invoice",
         stripe_id=topup.invoice_id or topup.payment_intent_id,
         reason="no_invoice",

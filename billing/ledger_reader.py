@@ -1,7 +1,7 @@
-"""The book as its owner reads it: in pages, filtered, as a file. Reads only; `ledger` writes.
+"""Ledger entries for customers: in pages, filtered, as a CSV file. Reads only; `ledger` writes.
 
-A page of a book of a million entries costs as little as the first: pages go by id, a period is turned into a range of
-ids first, and keys and models have indexes of their own.
+Any page costs as little as the first, also among a million entries: pages are selected by id, a period is converted to
+a range of ids first, and keys and models have indexes.
 """
 
 import csv
@@ -17,7 +17,7 @@ from django.db.models import Q
 from accounts.models import Organization
 from billing import money, usage
 from billing.models import Entry, EntryKind, EntryQuerySet
-from billing.usage import book_of
+from billing.usage import entries_of
 
 CSV_COLUMNS = (
     "time_utc",
@@ -31,32 +31,32 @@ CSV_COLUMNS = (
     "balance_after_usd",
     "balance_after_micros",
 )
-CSV_BATCH_COUNT = 1000
-# Ids of one wallet are in the order of the book, times only as far as the clocks of our hosts agree.
+CSV_BATCH_SIZE = 1000
+# Ids of one wallet are in the order of its entries. Times are only as ordered as the hosts' clocks agree.
 CLOCK_SKEW = timedelta(minutes=5)
-MOST_MODELS = 100
-# Where a spreadsheet begins a cell: at the start, and, where lists are separated by semicolons, after one in the middle
-# of ours. The last four are the full-width forms, which some of them read as the plain ones.
+MAX_MODELS = 100
+# Where a spreadsheet may begin a cell: at the start of the text and, in locales that separate columns by semicolons,
+# after a semicolon inside it. The last four are the full-width forms, which some spreadsheets read as the plain ones.
 FORMULA_START = re.compile(r"""((?:^|[;\t\r\n])["'\s]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])""")
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which entries are wanted. Nothing set: all of them."""
+    """Which entries to return. The default selects all."""
 
     kind: EntryKind | None = None
     # First and last day, both included, in UTC.
     since: date | None = None
     until: date | None = None
-    # Only charges that were caused with this key; or only those that were caused with none.
+    # Only charges of this API key; or only charges without a key.
     api_key_id: uuid.UUID | None = None
     is_without_key: bool = False
-    # Only charges for this model.
+    # Only charges of this model.
     model: str = ""
 
     @property
     def is_of_usage(self) -> bool:
-        """Tell whether it asks for something that only charges have."""
+        """Whether it filters by a field that only charges have."""
         return bool(self.api_key_id or self.is_without_key or self.model)
 
 
@@ -64,9 +64,9 @@ ALL = Filter()
 
 
 def entries(organization: Organization, *, limit: int, before: int | None = None, only: Filter = ALL) -> list[Entry]:
-    """Return a page of the book, newest first; each entry carries the balance after it.
+    """Return a page of entries, newest first.
 
-    before: the id of the last entry of the page before.
+    before: id of the last entry of the previous page; None for the first page.
     """
     page = _filtered(organization, only=only).newest_first()
     if before is not None:
@@ -75,14 +75,14 @@ def entries(organization: Organization, *, limit: int, before: int | None = None
 
 
 def models(organization: Organization) -> list[str]:
-    """Return the names of the models that the organization was ever charged for, sorted.
+    """Return the names of up to MAX_MODELS models that the organization was charged for, sorted.
 
-    Asks for the next name each time, which the index answers at once; DISTINCT would read every entry.
+    One query for each name, which the index answers at once; DISTINCT would read every entry.
     """
     names: list[str] = []
-    charges = book_of(organization).filter(kind=EntryKind.USAGE)
+    charges = entries_of(organization).filter(kind=EntryKind.USAGE)
     by_model = charges.annotate(model=usage.detail("model")).order_by("model")
-    while len(names) < MOST_MODELS:
+    while len(names) < MAX_MODELS:
         later = by_model.filter(model__gt=names[-1] if names else "")
         name = later.values_list("model", flat=True).first()
         if name is None:
@@ -92,22 +92,22 @@ def models(organization: Organization) -> list[str]:
 
 
 def csv_lines(organization: Organization, *, only: Filter = ALL) -> Iterator[str]:
-    """Yield the book as CSV, oldest first, the heading before it: one text for each batch of lines.
+    """Yield the entries as CSV, a heading first, then oldest first: one text for each batch of lines.
 
-    Reads in batches by id, so that no cursor and no connection is needed between them, and no more than one batch is
-    in memory. Unfiltered, the amounts sum to the balance.
+    Reads in batches by id. Between batches it needs no cursor and no connection, and only one batch is in memory.
+    Unfiltered, the amounts sum to the balance.
     """
     yield _csv_text([CSV_COLUMNS])
     labels = usage.key_labels(organization)
     last_id = 0
-    while batch := list(_filtered(organization, only=only).filter(id__gt=last_id).order_by("id")[:CSV_BATCH_COUNT]):
+    while batch := list(_filtered(organization, only=only).filter(id__gt=last_id).order_by("id")[:CSV_BATCH_SIZE]):
         yield _csv_text([_csv_row(entry, labels=labels) for entry in batch])
         last_id = batch[-1].pk
 
 
 def _filtered(organization: Organization, *, only: Filter) -> EntryQuerySet:
-    book = book_of(organization)
-    found = book
+    entries = entries_of(organization)
+    found = entries
     if only.kind is not None:
         found = found.filter(kind=only.kind)
     if only.is_of_usage:
@@ -121,23 +121,23 @@ def _filtered(organization: Organization, *, only: Filter) -> EntryQuerySet:
         found = found.annotate(model=usage.detail("model")).filter(model=only.model)
     if only.since is not None:
         start = usage.start_of_day(only.since)
-        found = found.filter(created_at__gte=start, id__gt=_last_id_before(book, start - CLOCK_SKEW))
+        found = found.filter(created_at__gte=start, id__gt=_last_id_before(entries, start - CLOCK_SKEW))
     if only.until is not None:
         end = usage.start_of_day(only.until + timedelta(days=1))
-        found = found.filter(created_at__lt=end, id__lt=_first_id_after(book, end + CLOCK_SKEW))
+        found = found.filter(created_at__lt=end, id__lt=_first_id_after(entries, end + CLOCK_SKEW))
     return found
 
 
-def _last_id_before(book: EntryQuerySet, moment: datetime) -> int:
-    """Return an id after which every entry lies that is younger than this by more than the clocks may differ."""
-    earlier = book.filter(created_at__lt=moment).order_by("-created_at")
+def _last_id_before(entries: EntryQuerySet, moment: datetime) -> int:
+    """Return the id of the last entry before the moment, or 0. Entries later by CLOCK_SKEW or more have higher ids."""
+    earlier = entries.filter(created_at__lt=moment).order_by("-created_at")
     last = earlier.values_list("id", flat=True).first()
     return 0 if last is None else last
 
 
-def _first_id_after(book: EntryQuerySet, moment: datetime) -> int:
-    """Return an id before which every entry lies that is older than this by more than the clocks may differ."""
-    later = book.filter(created_at__gte=moment).order_by("created_at")
+def _first_id_after(entries: EntryQuerySet, moment: datetime) -> int:
+    """Return the id of the first entry from the moment on, else a maximum. Entries CLOCK_SKEW older have lower ids."""
+    later = entries.filter(created_at__gte=moment).order_by("created_at")
     first = later.values_list("id", flat=True).first()
     return 2**63 - 1 if first is None else first
 
@@ -159,7 +159,7 @@ def _csv_row(entry: Entry, *, labels: dict[str, usage.KeyLabel]) -> tuple[str, .
 
 
 def harmless(text: str) -> str:
-    """Keep a spreadsheet from running a customer's file name or a key's name as a formula."""
+    """Return a text that a spreadsheet does not run as a formula (CSV injection by the name of a file or key)."""
     return FORMULA_START.sub(r"\1'", text)
 
 

@@ -1,7 +1,7 @@
-"""Tells owners that little is left. That it is so is decided by the ledger, in the transaction that makes it so.
+"""Mails to owners whose balance is low. The ledger sets `low_since` in the transaction that crosses the threshold.
 
-Work sets money aside and gives most of it back, so a balance near the threshold falls below it and rises again with
-every request. Unless money came in between, owners hear of the same threshold once a day at most.
+Every request holds money and releases most of it, so a balance near the threshold crosses it again and again. Owners
+therefore get at most one mail a day about the same threshold, unless money came in between.
 """
 
 import logging
@@ -15,38 +15,40 @@ from billing.models import CREDIT_KINDS, Entry, Notice, Wallet
 
 logger = logging.getLogger(__name__)
 
-# The threshold is part of it: another one is another question.
+# Prefix of a notice's kind, followed by the threshold: a changed threshold is a new occasion.
 KIND = "low_balance:"
 QUIET_FOR = timedelta(days=1)
-BATCH_COUNT = 500
+BATCH_SIZE = 500
 
 
 def sweep(*, now: datetime) -> None:
-    """Mail the owners of every wallet that fell below its threshold since they were last told."""
-    came_since = Entry.objects.filter(
+    """Mail the owners of wallets that fell below their threshold since the last mail. Errors stop only their wallet."""
+    money_came_since = Entry.objects.filter(
         wallet=OuterRef("wallet"), kind__in=CREDIT_KINDS, created_at__gte=OuterRef("created_at")
     )
-    told = (
-        Notice.objects.standing(now=now)
+    already_sent = (
+        Notice.objects.sent_or_claimed(now=now)
         .filter(wallet=OuterRef("pk"), kind=OuterRef("kind"))
-        .filter(Q(occasion_at=OuterRef("low_since")) | Q(~Exists(came_since), created_at__gt=now - QUIET_FOR))
+        .filter(Q(occasion_at=OuterRef("low_since")) | Q(~Exists(money_came_since), created_at__gt=now - QUIET_FOR))
     )
     kind = Concat(Value(KIND), Cast(F("low_balance_micros"), CharField()), output_field=CharField())
     low = Wallet.objects.filter(low_since__lte=now, low_balance_micros__isnull=False).annotate(kind=kind)
-    due = low.filter(~Exists(told)).select_related("organization")
+    due = low.filter(~Exists(already_sent)).select_related("organization")
     last_id = 0
-    while batch := list(due.filter(pk__gt=last_id).order_by("pk")[:BATCH_COUNT]):
+    while batch := list(due.filter(pk__gt=last_id).order_by("pk")[:BATCH_SIZE]):
         for wallet in batch:
             try:
                 _tell(wallet)
             except Exception:
-                logger.exception("The low balance of wallet %s was not told; it will be tried again.", wallet.pk)
+                logger.exception(
+                    "The mail about the low balance of wallet %s failed; it will be tried again.", wallet.pk
+                )
         last_id = batch[-1].pk
 
 
 def _tell(wallet: Wallet) -> None:
-    assert wallet.low_since is not None, "the query asks for it"
-    assert wallet.low_balance_micros is not None, "without a threshold nothing is low"
+    assert wallet.low_since is not None, "the query selects wallets that have it"
+    assert wallet.low_balance_micros is not None, "the query selects wallets that have it"
     available = money.display_text(max(0, wallet.available_micros))
     notices.send_once(
         wallet,

@@ -5,12 +5,12 @@ from datetime import date, datetime
 
 
 def month_of(moment: datetime) -> date:
-    """Return the first day of the moment's month. moment: in UTC, as all our times are."""
+    """Return the first day of the moment's month. moment: in UTC."""
     return moment.date().replace(day=1)
 
 
 def start_of_month(moment: datetime) -> datetime:
-    """Return the moment at which the moment's month began. moment: in UTC, as all our times are."""
+    """Return the moment at which the moment's month began. moment: in UTC."""
     return moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
@@ -20,7 +20,7 @@ def next_month(month: date) -> date:
 
 
 def months_later(moment: datetime, count: int) -> datetime:
-    """Return the same time so many months later; 31 August + 6 is 28 or 29 February.
+    """Return the same time `count` months later. 31 August plus 6 months is 28 or 29 February.
 
     count: may be negative.
     """

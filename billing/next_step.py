@@ -1,4 +1,4 @@
-"""Where a person who was refused for want of money may go, and what the way is called."""
+"""The next step of a person whose request was refused for lack of money: a link to the page that helps."""
 
 from dataclasses import dataclass
 
@@ -9,33 +9,33 @@ from billing import ledger, money
 
 
 @dataclass(frozen=True, slots=True)
-class Remedy:
-    """An address, and the words of the link to it."""
+class NextStep:
+    """A link: its address and its text."""
 
     url: str
     words: str
 
 
-def remedy(error: VoxsiteError) -> Remedy | None:
-    """Return what helps against a refusal for want of money; None if it was refused for another reason."""
+def after(error: VoxsiteError) -> NextStep | None:
+    """Return the link that helps after this error; None if the error is not about money."""
     if error.http_status != 402:
         return None
     if isinstance(error, ledger.SpendLimitReached):
         if error.data.get("limit") == "key":
-            return Remedy(url=reverse("keys"), words="See the limits of the keys")
-        return Remedy(url=reverse("billing:settings") + "#limit", words="See the monthly limit")
+            return NextStep(url=reverse("keys"), words="See the limits of the keys")
+        return NextStep(url=reverse("billing:settings") + "#limit", words="See the monthly limit")
     missing_cents = _missing_cents(error)
     if missing_cents <= 0:
-        return Remedy(url=reverse("billing:billing"), words="See your balance")
+        return NextStep(url=reverse("billing:billing"), words="See your balance")
     shown = money.display_text(missing_cents * money.MICROS_PER_CENT)
-    return Remedy(url=f"{reverse('billing:top-up')}?needed={missing_cents}", words=f"Top up {shown} or more")
+    return NextStep(url=f"{reverse('billing:top-up')}?needed={missing_cents}", words=f"Top up {shown} or more")
 
 
 def _missing_cents(error: VoxsiteError) -> int:
-    """Return what must come in for the refusal to end, rounded up to a cent."""
+    """Return how much a top-up must bring to end the refusal, in cents, rounded up; 0 if money does not end it."""
     if isinstance(error, ledger.WalletFrozen):
         owed = error.data.get("debt_micros", 0)
-        # A dispute without a debt is not ended by money.
+        # Money does not end a dispute that left no debt.
         return money.cents_up(owed) if isinstance(owed, int) else 0
     required, available = error.data.get("required_micros"), error.data.get("available_micros")
     if not isinstance(required, int) or not isinstance(available, int):

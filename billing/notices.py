@@ -1,4 +1,4 @@
-"""Mails to an organization's owners about its money, each once for its occasion."""
+"""Mails to an organization's owners about its money. Each is sent once for each occasion."""
 
 import logging
 from datetime import datetime, timedelta
@@ -14,18 +14,21 @@ from billing.models import Notice, Wallet
 
 logger = logging.getLogger(__name__)
 
-# Several times as long as a mail server may take for all its answers (EMAIL_TIMEOUT each): who has not sent by then
-# is dead.
-CLAIMED_FOR = timedelta(minutes=10)
+# Longer than the longest SMTP exchange, in which each answer may take EMAIL_TIMEOUT. A process that has not sent its
+# mail when the claim expires is therefore dead, and another may send it.
+CLAIM_LEASE = timedelta(minutes=10)
 
 
 def send_once(wallet: Wallet, *, kind: str, occasion_at: datetime, subject: str, text: str) -> bool:
-    """Mail the owners, unless they were told of this before. Call it outside transactions: it waits for the network.
+    """Mail the owners unless they have had this notice. Waits for the network: call it outside transactions.
 
-    kind and occasion_at: what makes the occasion. text: whole paragraphs; a link to the billing page follows it.
-    Returns False if it was sent before, or could not be sent now, whatever the reason: then the next call tries again.
-    A process that dies between the claim and the mail delays it until the claim has run out. Two mails it is only if
-    the mail server took the first and nobody could note it: its answer did not come in time, or the process died then.
+    kind, occasion_at: identify the occasion. text: whole paragraphs; a link to the billing page is appended.
+    Returns False if it was sent before, if another process is sending it, or if the mail server failed. After a failure
+    the next call tries again.
+
+    Delivery is at most once, with one exception: the owners get two mails if the mail server accepts the first and the
+    process dies, or its answer times out, before the success is stored. A process that dies before sending delays the
+    mail until its claim expires (CLAIM_LEASE).
     """
     organization = wallet.organization
     owners = organization.memberships.filter(role=Role.OWNER, user__is_active=True).order_by("pk")
@@ -35,41 +38,41 @@ def send_once(wallet: Wallet, *, kind: str, occasion_at: datetime, subject: str,
         return False
     connections.release()
     try:
-        # One mail to all: of several, the first would be sent again when the second fails.
+        # One mail to all owners: with one mail each, a failure of the second would send the first again.
         _send(
-            # Names may hold line breaks, which no subject can.
+            # A name may contain line breaks, a subject may not.
             subject=" ".join(subject.split()),
             body=f"{text}\n\n{organization.name} on Voxsite: {settings.SITE_URL}/billing/\n",
             to=addresses,
         )
     except Exception:
         logger.exception("The mail %s of wallet %s was not sent; it will be tried again.", kind, wallet.pk)
-        _give_up(notice)
+        _release_claim(notice)
         return False
-    # Whoever took the claim meanwhile, the mail is out.
+    # Also if the claim expired meanwhile and another process has taken it: the mail is sent.
     Notice.objects.filter(pk=notice.pk).update(retake_at=None)
     return True
 
 
 def _claim(wallet: Wallet, *, kind: str, occasion_at: datetime) -> Notice | None:
-    """Return the notice, which is now ours to send, or None if it was sent or is another's."""
+    """Return the notice if this process may send it, or None if it was sent or another process has the claim."""
     now = timezone.now()
     try:
         with transaction.atomic():
             return Notice.objects.create(
-                wallet=wallet, kind=kind, occasion_at=occasion_at, created_at=now, retake_at=now + CLAIMED_FOR
+                wallet=wallet, kind=kind, occasion_at=occasion_at, created_at=now, retake_at=now + CLAIM_LEASE
             )
     except IntegrityError:
         pass
-    dead = Notice.objects.filter(wallet=wallet, kind=kind, occasion_at=occasion_at, retake_at__lte=now)
-    # Of two who find it dead, the second finds it no longer so.
-    if not dead.update(created_at=now, retake_at=now + CLAIMED_FOR):
+    expired = Notice.objects.filter(wallet=wallet, kind=kind, occasion_at=occasion_at, retake_at__lte=now)
+    # The UPDATE is atomic: of two processes that try to take an expired claim, one changes the row.
+    if not expired.update(created_at=now, retake_at=now + CLAIM_LEASE):
         return None
     return Notice.objects.get(wallet=wallet, kind=kind, occasion_at=occasion_at)
 
 
-def _give_up(notice: Notice) -> None:
-    """Let the next call claim it at once, unless another has done so already."""
+def _release_claim(notice: Notice) -> None:
+    """Let the next call claim the notice at once. Does nothing if another process has taken the claim."""
     Notice.objects.filter(pk=notice.pk, retake_at=notice.retake_at).delete()
 
 
@@ -81,5 +84,5 @@ def _send(*, subject: str, body: str, to: list[str]) -> None:
     finally:
         try:
             server.close()
-        except Exception:  # Whether the mail was taken is known by now: a strange goodbye does not unsend it.
+        except Exception:  # The mail is accepted or refused by now; an error at QUIT changes nothing.
             logger.warning("The mail server did not end the connection as it should.", exc_info=True)

@@ -1,4 +1,4 @@
-"""What the clock has to do about money. Any number of clocks may run: every duty is a conditional write."""
+"""Periodic duties of billing, run by the clock process. Any number may run: every write is conditional."""
 
 import logging
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from django.core.mail import mail_admins
 from django.utils import timezone
 
 from billing import (
-    automatic,
-    cards,
+    automatic_topups,
     expiry,
     invoices,
     ledger,
     low_balance,
     refunds,
+    saved_cards,
     stripe_api,
     stripe_retention,
     topups,
@@ -22,9 +22,9 @@ from billing import (
 
 logger = logging.getLogger(__name__)
 
-# UTC.
+# Hour of the nightly check, in UTC.
 CHECK_HOUR = 3
-REPORTED_FAULTS = 100
+MAX_REPORTED_FAULTS = 100
 
 
 def expire() -> None:
@@ -36,54 +36,54 @@ def tell_of_low_balances() -> None:
 
 
 def check_ledger_nightly() -> None:
-    """Check the ledger once a night, however many clocks there are and however often they start."""
+    """Check the ledger once a night, for any number of clock processes and restarts."""
     now = timezone.now()
     name = f"billing:checked:{now:%Y-%m-%d}"
     if now.hour == CHECK_HOUR and cache.add(name, "begun", timeout=2 * 24 * 3600):
         try:
             check_ledger()
         except Exception:
-            # Not looked, or not told: the next round does.
+            # The check or the mail failed: the next round tries again.
             cache.delete(name)
             raise
 
 
 def finish_payments() -> None:
-    """Ask Stripe about what its webhooks should have told us, and finish what was begun."""
+    """Ask Stripe about open payments and refunds, in case a webhook was lost, and detach replaced cards."""
     if stripe_api.is_configured():
         topups.sweep(now=timezone.now())
         refunds.sweep(now=timezone.now())
-        cards.forget_replaced(now=timezone.now())
+        saved_cards.forget_replaced(now=timezone.now())
 
 
 def top_up_automatically() -> None:
     if stripe_api.is_configured():
-        automatic.run(now=timezone.now())
+        automatic_topups.run(now=timezone.now())
 
 
 def invoice_automatic_topups() -> None:
-    """Apart from the charges, which must not wait for papers."""
+    """Continue invoices. A duty of its own, so that charges do not wait for invoices."""
     if stripe_api.is_configured():
         invoices.make_due(now=timezone.now())
 
 
 def tell_of_automatic_topups() -> None:
-    """Apart from the charges: a mail server that hangs must not keep money from those who wait for it."""
-    automatic.tell(now=timezone.now())
+    """Mail owners. A duty of its own, so that charges do not wait for a mail server that hangs."""
+    automatic_topups.notify_owners(now=timezone.now())
 
 
 def forget_deliveries() -> None:
     now = timezone.now()
-    stripe_retention.purge(now=now)
+    stripe_retention.purge_deliveries(now=now)
     stripe_retention.purge_events(now=now)
 
 
 def check_ledger() -> None:
-    """Compare all money with the book, and tell the operators what does not agree. It repairs nothing."""
+    """Compare wallets, holds, limits and payments with the ledger. Mail faults to the operators; repair nothing."""
     count, first = 0, []
     for fault in ledger.faults():
         count += 1
-        if count <= REPORTED_FAULTS:
+        if count <= MAX_REPORTED_FAULTS:
             first.append(fault)
     if not count:
         return
@@ -92,7 +92,7 @@ def check_ledger() -> None:
     mail_admins(f"The ledger has {count} faults", f"manage.py check_ledger lists all of them.\n\n{report}\n")
 
 
-# Seconds between two rounds of each duty.
+# (seconds between two rounds, duty)
 DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (15, top_up_automatically),
     (15, invoice_automatic_topups),

@@ -1,31 +1,31 @@
-"""What things cost and what a top-up brings: tables and arithmetic. Pure; the rates per model are in `tariff`."""
+"""Prices and bonuses: tables and arithmetic. Pure; `tariff` has the rates of the models."""
 
 from billing import money
 
 CURRENCY = "usd"
 EXPIRY_NOTE = "Credits expire after 6 months of account inactivity."
-# The amounts that are offered (VoxParse seed, "Billing Products").
+# Amounts offered for a top-up (VoxParse seed, "Billing Products").
 PRODUCTS_CENTS = (1_000, 5_000, 20_000, 50_000)
-# (from this amount in cents, bonus in percent), highest first. The seed's $200 → $10 and $500 → $50.
+# (minimum amount in cents, bonus in percent), highest first. From the seed: $200 → $10, $500 → $50.
 BONUS_TIERS = ((50_000, 10), (20_000, 5))
-# What may be chosen instead.
-SMALLEST_TOPUP_CENTS = 500
-LARGEST_TOPUP_CENTS = 100_000
+# Bounds of an amount that the payer types.
+MIN_TOPUP_CENTS = 500
+MAX_TOPUP_CENTS = 100_000
 
 
 def transcription_price_micros(*, duration_ms: int, rate_micros_per_hour: int) -> int:
-    """Return the price of so much audio: billed per started second, rounded half up to one micro-dollar."""
+    """Return the price of audio of this length: per started second, rounded half up to one micro-dollar."""
     return money.price_for_duration(rate_micros_per_hour, duration_ms)
 
 
 def bonus_cents(amount_cents: int) -> int:
-    """Return what is given on top of a payment, rounded down to whole cents."""
+    """Return the bonus of a payment, rounded down to whole cents."""
     percent = next((percent for from_cents, percent in BONUS_TIERS if amount_cents >= from_cents), 0)
     return amount_cents * percent // 100
 
 
 def products_document() -> dict[str, object]:
-    """Return the body of `/billing/products`: keys and their order are the seed's."""
+    """Return the body of `/billing/products`. The seed defines the keys and their order."""
     return {
         "products": [_product(amount_cents) for amount_cents in PRODUCTS_CENTS],
         "currency": CURRENCY,

@@ -1,6 +1,6 @@
-"""Compares payments with the book: every paid top-up is posted, and of each the book has lost what went back.
+"""Checks that payments and the ledger agree: paid top-ups are credited, returned money is clawed back.
 
-Reads only, plugged into `ledger.faults` when the app starts.
+Reads only. `apps` registers it with `ledger.faults`.
 """
 
 import uuid
@@ -13,11 +13,11 @@ from billing import claw_backs, money, refund_math
 from billing.models import Entry, EntryKind
 from billing.models.payments import Dispute, Refund, TopUp, TopUpState
 
-BATCH_COUNT = 500
+BATCH_SIZE = 500
 
 
 def faults() -> Iterator[str]:
-    """Yield one sentence for each top-up, refund or dispute that the book does not agree with."""
+    """Yield one sentence for each top-up, refund, dispute or payment entry whose rows and ledger entries disagree."""
     last_id = None
     while batch := _batch_after(last_id):
         yield from _unposted(batch)
@@ -30,7 +30,7 @@ def faults() -> Iterator[str]:
 
 def _batch_after(last_id: object) -> list[TopUp]:
     rows = TopUp.objects.order_by("pk")
-    return list((rows if last_id is None else rows.filter(pk__gt=last_id))[:BATCH_COUNT])
+    return list((rows if last_id is None else rows.filter(pk__gt=last_id))[:BATCH_SIZE])
 
 
 def _unposted(batch: Sequence[TopUp]) -> Iterator[str]:
@@ -45,17 +45,17 @@ def _unposted(batch: Sequence[TopUp]) -> Iterator[str]:
             wanted = (topup.organization_id, cents * money.MICROS_PER_CENT) if topup.is_paid and cents else None
             found = posted.get((kind.value, topup.reference))
             if found != wanted and not topup.is_paid:
-                # Perhaps it was paid after it was read, and before the book was.
+                # It may have been paid after the row was read and before the ledger was.
                 topup.refresh_from_db()
                 wanted = (topup.organization_id, cents * money.MICROS_PER_CENT) if topup.is_paid and cents else None
             if found != wanted:
-                yield f"Top-up {topup.pk} is {topup.state}: its {kind} should be {wanted} in the book, and is {found}."
+                yield f"Top-up {topup.pk} is {topup.state}: its {kind} should be {wanted} in the ledger and is {found}."
 
 
 def _wrong_claw_backs(topup: TopUp) -> Iterator[str]:
     if not any(_claw_back_faults(topup)):
         return
-    # Perhaps a refund came between two of the questions: under its lock none does.
+    # A refund may have come between two of the queries. Check again under the top-up's lock, which excludes that.
     with transaction.atomic():
         found = list(_claw_back_faults(TopUp.objects.select_for_update(no_key=True).get(pk=topup.pk)))
     yield from found
@@ -67,27 +67,27 @@ def _claw_back_faults(topup: TopUp) -> Iterator[str]:
         bonus_cents=topup.bonus_cents,
         returned_cents=claw_backs.returned_cents(topup),
     )
-    returned: list[Refund | Dispute] = [*topup.refunds.all(), *topup.disputes.all()]
-    # Each reversal may leave a rounding of one micro-dollar with us.
-    rounding_micros = sum(not each.has_our_money for each in returned)
+    causes: list[Refund | Dispute] = [*topup.refunds.all(), *topup.disputes.all()]
+    # Each reversal may leave one micro-dollar too much taken (`claw_backs`).
+    rounding_micros = sum(not cause.is_live for cause in causes)
     taken_micros = claw_backs.taken_micros(topup)
     if not wanted_micros <= taken_micros <= wanted_micros + rounding_micros:
-        yield f"Of top-up {topup.pk} the book should have lost {wanted_micros}; its returns say {taken_micros}."
-    for each in returned:
+        yield f"Of top-up {topup.pk} the ledger should take back {wanted_micros}; its rows say {taken_micros}."
+    for cause in causes:
         entries = Entry.objects.filter(
-            kind__in=[kind for kind in EntryKind if kind.value.startswith(claw_backs.kind_of(each).value)],
-            reference__in=claw_backs.references(each),
+            kind__in=[kind for kind in EntryKind if kind.value.startswith(claw_backs.kind_of(cause).value)],
+            reference__in=claw_backs.references(cause),
         )
         booked_micros = -(entries.aggregate(sum=Sum("amount_micros"))["sum"] or 0)
-        claimed_micros = each.clawed_micros if each.has_our_money else 0
+        claimed_micros = cause.clawed_micros if cause.is_live else 0
         if booked_micros != claimed_micros:
-            yield f"The {each} took {claimed_micros}; the book has {booked_micros} for it."
+            yield f"The {cause} took {claimed_micros}; the ledger has {booked_micros} for it."
 
 
 def _payments_without_topup() -> Iterator[str]:
     payments = Entry.objects.filter(kind=EntryKind.PAYMENT, reference__startswith="topup:").order_by("id")
     last_id = 0
-    while batch := list(payments.filter(id__gt=last_id)[:BATCH_COUNT]):
+    while batch := list(payments.filter(id__gt=last_id)[:BATCH_SIZE]):
         named = [topup_id for entry in batch if (topup_id := _topup_id(entry))]
         paid = {topup.reference for topup in TopUp.objects.filter(state=TopUpState.PAID, pk__in=named)}
         for entry in batch:

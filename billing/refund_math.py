@@ -1,17 +1,18 @@
-"""What the book loses when a payment goes back, and what may go back. Pure.
+"""How much the ledger takes back for a returned payment, and how much may be refunded. Pure.
 
-A payment of P cents brought a bonus of B cents. When T of the P cents have gone back, T + ceil(B·T/P) have left the
-book: the bonus goes in the same share, rounded up in micro-dollars. All of it is computed from the sum of what went
-back, so that many small refunds cost a customer what one large one does.
+A payment of P cents brought a bonus of B cents. When T of the P cents are returned, the ledger takes back T cents and
+the same share of the bonus, B·T/P, rounded up to a whole micro-dollar. Everything is computed from the sum of what was
+returned, so that many small refunds cost a customer the same as one large refund.
 """
 
 from billing import money
 
 
 def clawed_micros(*, paid_cents: int, bonus_cents: int, returned_cents: int) -> int:
-    """Return what has left the book when so much of the payment has gone back in all. More than was paid counts as all.
+    """Return what the ledger must have taken back in total.
 
-    For example 2,100,000 for 200 of 20,000 cents that brought 1,000.
+    returned_cents: the sum of all refunds and disputes of the payment; more than paid_cents counts as paid_cents.
+    Example: 200 of 20,000 paid cents with a bonus of 1,000 cents give 2,100,000 micro-dollars.
     """
     if paid_cents <= 0 or bonus_cents < 0 or returned_cents < 0:
         raise ValueError(f"No such payment: {paid_cents} cents, bonus {bonus_cents}, returned {returned_cents}.")
@@ -21,18 +22,19 @@ def clawed_micros(*, paid_cents: int, bonus_cents: int, returned_cents: int) -> 
 
 
 def unspent_micros(*, received_micros: int, clawed_micros: int, available_micros: int, later_micros: int) -> int:
-    """Return what is left of a payment and its bonus, when older money is spent before younger.
+    """Return how much of a payment and its bonus is unspent. Older money is spent first.
 
-    received_micros: payment and bonus; clawed_micros: what of it went back; available_micros: what can be spent.
-    later_micros: what came after this payment, less what of that went back: all of it is spent after this.
+    received_micros: payment and bonus. clawed_micros: the part of it that was taken back.
+    available_micros: what can be spent now.
+    later_micros: money that came in after this payment, less what was taken back of it; it is spent after this payment.
     """
     return max(0, min(received_micros - clawed_micros, available_micros - later_micros))
 
 
 def refundable_cents(*, paid_cents: int, bonus_cents: int, returned_cents: int, unspent_micros: int) -> int:
-    """Return how much of a payment may go back, if its bonus is spent last: the paid part that is unspent.
+    """Return how much of a payment may be refunded: its unspent paid part. The bonus is spent last.
 
-    unspent_micros: what is left of the payment and its bonus together.
+    unspent_micros: the unspent part of the payment and its bonus together.
     """
     clawed = clawed_micros(paid_cents=paid_cents, bonus_cents=bonus_cents, returned_cents=returned_cents)
     returned_cents = min(returned_cents, paid_cents)

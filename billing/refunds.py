@@ -1,9 +1,13 @@
-"""Refunds: asked for here by a customer or an operator, or made in Stripe's dashboard.
+"""Refunds: requested here by a customer or an operator, or made in Stripe's dashboard.
 
-A refund that is asked for here takes its money out of the book first, in one transaction that is refused if the money
-is not there; then Stripe is asked, with no transaction open. A job that reserves at the same moment therefore gets the
-money or does not, and never both. Whatever happens between the two, the row says that Stripe was not heard, and the
-clock finishes: Stripe's idempotency key and the row's id in the refund's metadata let it be made only once.
+A refund that is requested here has two steps:
+
+1. One transaction inserts the row (REQUESTED) and takes the money out of the ledger. It rolls back if the balance does
+   not have the money. So a job that reserves at the same moment and the refund never get the same money.
+2. With no transaction open, Stripe is asked to make the refund.
+
+If the process dies between the steps, or Stripe does not answer, the row stays REQUESTED and `sweep` asks again.
+Stripe's idempotency key, and the row's id in the refund's metadata, ensure that Stripe makes the refund only once.
 """
 
 import logging
@@ -34,9 +38,9 @@ from billing.models.payments import SENTENCE_LENGTH, Refund, RefundState, TopUp,
 
 logger = logging.getLogger(__name__)
 
-FIRST_LOOK_AFTER = timedelta(minutes=2)
-NEXT_LOOK_AFTER = timedelta(minutes=15)
-SWEEP_COUNT = 100
+FIRST_CHECK_AFTER = timedelta(minutes=2)
+NEXT_CHECK_AFTER = timedelta(minutes=15)
+MAX_PER_ROUND = 100
 
 REFUSED = "Our payment provider refused the refund. The money is back on your balance."
 NOTED = "The refund is noted. The payment service does not answer at the moment; the refund is made as soon as it does."
@@ -46,18 +50,20 @@ SPENT = "This money has been spent or is set aside for work that is under way."
 
 @dataclass(frozen=True, slots=True)
 class Refundable:
-    """How much of a top-up its payer may have back, and until when; None if it was never paid."""
+    """How much of a top-up may be refunded, and until when. until: None if the top-up was not paid."""
 
     amount_cents: int
     until: datetime | None
 
 
-# --- Asking for one --------------------------------------------------------------------------------------------------
+# --- Requests --------------------------------------------------------------------------------------------------------
 
 
 def refundable(topup: TopUp, *, now: datetime | None = None) -> Refundable:
-    """Return what is unspent of a top-up, if it is young enough: the money that came first is spent first, and of one
-    top-up its bonus last. Nothing while a dispute or a debt freezes the wallet."""
+    """Return how much of a top-up its payer may have back: the unspent part, within REFUND_DAYS of the payment.
+
+    Older money is spent before newer, and a top-up's bonus after its paid part. Zero while the wallet is frozen.
+    """
     now = now or timezone.now()
     if topup.paid_at is None:
         return Refundable(0, None)
@@ -82,12 +88,14 @@ def refundable(topup: TopUp, *, now: datetime | None = None) -> Refundable:
 
 
 def request(topup: TopUp, *, person: User, amount_cents: int | None = None, token: uuid.UUID | None = None) -> Refund:
-    """Give a customer the unspent part of a top-up back, or so much of it.
+    """Refund the unspent part of a top-up to its payer.
 
-    token: of the form that asked; asked again with the same, it is the same refund.
-    Raises Conflict if nothing can be given back, InvalidField if less than that can, UpstreamFailed if Stripe refuses
-    or does not answer. If it does not answer, the money stays set aside and the clock goes on asking.
-    Waits for the network: call it outside of transactions.
+    amount_cents: None for all of the unspent part.
+    token: identifies the form. A second call with the same token returns the refund of the first.
+    Raises Conflict if nothing can be refunded, InvalidField if amount_cents is more than can be, UpstreamFailed if
+    Stripe refuses or does not answer. After a refusal the money is back on the balance. Without an answer it stays
+    taken, and `sweep` asks again.
+    Waits for the network: call it outside transactions.
     """
     with transaction.atomic(durable=True):
         topup = TopUp.objects.select_for_update(no_key=True).get(pk=topup.pk)
@@ -101,16 +109,16 @@ def request(topup: TopUp, *, person: User, amount_cents: int | None = None, toke
         if not 0 < amount_cents <= most.amount_cents:
             shown = money.display_text(most.amount_cents * money.MICROS_PER_CENT)
             raise InvalidField("amount_cents", f"Up to {shown} of this payment can be refunded.")
-        refund = _set_aside(topup, person=person, amount_cents=amount_cents, token=token)
-    return _ask(refund)
+        refund = _take_from_ledger(topup, person=person, amount_cents=amount_cents, token=token)
+    return _send(refund)
 
 
 def start(topup: TopUp, *, person: User, amount_cents: int, token: uuid.UUID | None = None) -> Refund:
-    """Give back what an operator decides, however old the top-up is, as long as the balance bears it.
+    """Refund an amount that an operator chose, however old the top-up is, if the balance has the money.
 
     token: as for `request`.
-    Raises Conflict if the balance does not, InvalidField if more than what is left of the payment is asked for,
-    UpstreamFailed as `request` does. Waits for the network: call it outside of transactions.
+    Raises Conflict if the balance does not have it or the top-up was not paid, InvalidField if the amount is more than
+    is left of the payment, UpstreamFailed as `request` does. Waits for the network: call it outside transactions.
     """
     with transaction.atomic(durable=True):
         topup = TopUp.objects.select_for_update(no_key=True).get(pk=topup.pk)
@@ -121,12 +129,12 @@ def start(topup: TopUp, *, person: User, amount_cents: int, token: uuid.UUID | N
         if not 0 < amount_cents <= left_cents(topup):
             left = money.display_text(left_cents(topup) * money.MICROS_PER_CENT)
             raise InvalidField("amount_cents", f"{left} of this payment can be refunded.")
-        refund = _set_aside(topup, person=person, amount_cents=amount_cents, token=token)
-    return _ask(refund)
+        refund = _take_from_ledger(topup, person=person, amount_cents=amount_cents, token=token)
+    return _send(refund)
 
 
 def _earlier(topup: TopUp, *, token: uuid.UUID) -> Refund | None:
-    """Return the refund that was asked for with this token before. Raises Conflict if it was of another payment."""
+    """Return the earlier refund with this token, or None. Raises Conflict if it is of another payment."""
     earlier = Refund.objects.filter(pk=token).first()
     if earlier is not None and earlier.topup_id != topup.pk:
         raise Conflict("This form was sent for another payment. Open the page of the refund again.")
@@ -134,141 +142,147 @@ def _earlier(topup: TopUp, *, token: uuid.UUID) -> Refund | None:
 
 
 def left_cents(topup: TopUp) -> int:
-    """Return how much of a top-up has not gone back, spent or not; nothing of one that was not paid."""
+    """Return how much of a top-up was not returned, spent or not; 0 if it was not paid."""
     return max(0, topup.amount_cents - claw_backs.returned_cents(topup)) if topup.is_paid else 0
 
 
 def sweep(*, now: datetime | None = None) -> int:
-    """Finish refunds that were begun and that Stripe has not been heard about. Returns how many were looked at.
+    """Finish requested refunds that Stripe has not answered. Returns how many were checked.
 
-    Waits for the network, with no transaction open. Any number of clocks may do so at once.
+    Waits for the network, with no transaction open. Any number of processes may run it at the same time.
     """
     now = now or timezone.now()
     due = Refund.objects.filter(
-        Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_LOOK_AFTER),
+        Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_CHECK_AFTER),
         state=RefundState.REQUESTED,
-        created_at__lte=now - FIRST_LOOK_AFTER,
+        created_at__lte=now - FIRST_CHECK_AFTER,
     )
-    looked_count = 0
+    checked_count = 0
     for refund in due.select_related("topup").order_by(F("checked_at").asc(nulls_first=True), "created_at")[
-        :SWEEP_COUNT
+        :MAX_PER_ROUND
     ]:
         Refund.objects.filter(pk=refund.pk).update(checked_at=now)
-        looked_count += 1
+        checked_count += 1
         try:
-            # What was made in spite of a lost answer is found by its metadata, also when Stripe has forgotten the
-            # idempotency key (after 24 hours or more: docs.stripe.com/api/idempotent_requests, read 2026-11-20).
-            if not _find(refund):
-                _ask(refund)
+            # If Stripe made the refund and its answer was lost, the metadata finds it, even after the idempotency key
+            # has expired (24 hours or more: docs.stripe.com/api/idempotent_requests, read 2026-11-20).
+            if not _record_if_made(refund):
+                _send(refund)
         except UpstreamFailed:
             logger.warning("Stripe did not take refund %s.", refund.pk)
-            # The others have their turn in the next round, before this one: a silent Stripe must not be waited for
-            # as often as there are refunds.
+            # Wait for a silent Stripe once per round, not once per refund. The next round begins with the others.
             break
-        except Exception:  # One that cannot be finished must not stop the others.
+        except Exception:  # An error of one refund must not stop the others.
             logger.exception("Refund %s could not be finished.", refund.pk)
-    return looked_count
+    return checked_count
 
 
-# --- What Stripe says ------------------------------------------------------------------------------------------------
+# --- Reports from Stripe ---------------------------------------------------------------------------------------------
 
 
-def record(fact: stripe_mapping.Refund) -> Refund | None:
-    """Bring rows and book in step with a refund at Stripe, whoever made it; told again, or late, it changes nothing.
+def record(reported: stripe_mapping.StripeRefund) -> Refund | None:
+    """Update the refund's row and the ledger to what Stripe reports. Idempotent; late and repeated reports are safe.
 
-    Returns the row, or None if the refund was parked. Raises TopUpUnknown if its payment has not been credited yet.
+    Returns the row, or None if the refund was recorded as an unmatched event.
+    Raises TopUpUnknown if its payment has not been credited yet.
     """
     with transaction.atomic():
         try:
-            topup = topups.paid_with(fact.payment_intent_id)
+            topup = topups.paid_with(reported.payment_intent_id)
         except topups.TopUpUnknown:
-            # What an operator does about a parked payment: sent again, it would be refused for three days.
-            if unmatched_events.park_of_parked(
-                payment_intent_id=fact.payment_intent_id, subject="refund", stripe_id=fact.stripe_id
+            # An operator refunded an unmatched payment. Answering with an error would make Stripe repeat the event for
+            # three days.
+            if unmatched_events.record_about_unmatched_payment(
+                payment_intent_id=reported.payment_intent_id, subject="refund", stripe_id=reported.stripe_id
             ):
                 return None
             raise
-        refund = _row(topup, fact)
-        if fault := _fault(topup, refund, fact):
-            reason, explanation = fault
-            unmatched_events.park(
-                subject="refund", stripe_id=fact.stripe_id, reason=reason, explanation=explanation, topup=topup
+        refund = _matching_row(topup, reported)
+        if mismatch := _mismatch(topup, refund, reported):
+            reason, explanation = mismatch
+            unmatched_events.record(
+                subject="refund", stripe_id=reported.stripe_id, reason=reason, explanation=explanation, topup=topup
             )
             return None
         if refund is None:
-            return _record_new(topup, fact)
+            return _record_new(topup, reported)
         if refund.stripe_id is None:
-            refund.stripe_id = fact.stripe_id
+            refund.stripe_id = reported.stripe_id
             refund.save(update_fields=["stripe_id"])
         if refund.state == RefundState.FAILED:
-            # For good: events of its earlier life may come after.
+            # FAILED is final: events of earlier states may arrive later.
             return refund
-        if fact.has_failed:
+        if reported.has_failed:
             _give_back(refund, failure=FAILED_LATER)
-        elif fact.status == "succeeded" or refund.state == RefundState.REQUESTED:
-            refund.state = RefundState.SUCCEEDED if fact.status == "succeeded" else RefundState.PENDING
-            refund.ended_at = timezone.now() if fact.status == "succeeded" else None
+        elif reported.status == "succeeded" or refund.state == RefundState.REQUESTED:
+            refund.state = RefundState.SUCCEEDED if reported.status == "succeeded" else RefundState.PENDING
+            refund.ended_at = timezone.now() if reported.status == "succeeded" else None
             refund.save(update_fields=["state", "ended_at"])
     return refund
 
 
-def _record_new(topup: TopUp, fact: stripe_mapping.Refund) -> Refund:
-    """Take over a refund that was made in Stripe's dashboard."""
+def _record_new(topup: TopUp, reported: stripe_mapping.StripeRefund) -> Refund:
+    """Insert the row of a refund that was made in Stripe's dashboard, and claw its money back."""
     refund = Refund(
         topup=topup,
-        stripe_id=fact.stripe_id,
-        reference=f"refund:{fact.stripe_id}",
-        amount_cents=fact.amount_cents,
-        state=RefundState.SUCCEEDED if fact.status == "succeeded" else RefundState.PENDING,
+        stripe_id=reported.stripe_id,
+        reference=f"refund:{reported.stripe_id}",
+        amount_cents=reported.amount_cents,
+        state=RefundState.SUCCEEDED if reported.status == "succeeded" else RefundState.PENDING,
     )
-    if fact.has_failed:
-        # We hear of it when it is over: nothing was taken, so nothing is given back.
+    if reported.has_failed:
+        # The first report says that it failed: nothing was taken, so nothing is restored.
         refund.state, refund.failure, refund.ended_at = RefundState.FAILED, FAILED_LATER, timezone.now()
     refund.save(force_insert=True)
-    if refund.has_our_money:
+    if refund.is_live:
         claw_backs.take(topup, refund)
         if claw_backs.returned_cents(topup) > topup.amount_cents:
-            unmatched_events.park_too_much(topup, subject="refund", stripe_id=fact.stripe_id)
+            unmatched_events.record_excess_return(topup, subject="refund", stripe_id=reported.stripe_id)
     return refund
 
 
-def _row(topup: TopUp, fact: stripe_mapping.Refund) -> Refund | None:
-    known = topup.refunds.filter(stripe_id=fact.stripe_id).first()
-    if known is not None or not fact.refund_id:
+def _matching_row(topup: TopUp, reported: stripe_mapping.StripeRefund) -> Refund | None:
+    known = topup.refunds.filter(stripe_id=reported.stripe_id).first()
+    if known is not None or not reported.refund_id:
         return known
     try:
-        # One that we gave up, and that Stripe made all the same, is as good as made in the dashboard.
-        return topup.refunds.filter(pk=uuid.UUID(fact.refund_id), stripe_id=None, state=RefundState.REQUESTED).first()
+        # A refund that was given up here and that Stripe made all the same is treated as made in the dashboard.
+        return topup.refunds.filter(
+            pk=uuid.UUID(reported.refund_id), stripe_id=None, state=RefundState.REQUESTED
+        ).first()
     except ValueError:
         return None
 
 
-def _fault(topup: TopUp, refund: Refund | None, fact: stripe_mapping.Refund) -> tuple[str, str] | None:
-    if fact.currency.lower() != topup.currency:
-        return "wrong_currency", f"Refunded in {fact.currency}, paid in {topup.currency}."
-    if refund is not None and refund.amount_cents != fact.amount_cents:
-        return "wrong_amount", f"Refunded {fact.amount_cents} cents, known as {refund.amount_cents}."
+def _mismatch(topup: TopUp, refund: Refund | None, reported: stripe_mapping.StripeRefund) -> tuple[str, str] | None:
+    if reported.currency.lower() != topup.currency:
+        return "wrong_currency", f"Refunded in {reported.currency}, paid in {topup.currency}."
+    if refund is not None and refund.amount_cents != reported.amount_cents:
+        return "wrong_amount", f"Refunded {reported.amount_cents} cents, known as {refund.amount_cents}."
     return None
 
 
-# --- Asking Stripe ---------------------------------------------------------------------------------------------------
+# --- Calls to Stripe -------------------------------------------------------------------------------------------------
 
 
-def _set_aside(topup: TopUp, *, person: User, amount_cents: int, token: uuid.UUID | None) -> Refund:
-    """Take a refund's money out of the book. Inside the transaction that this refuses if the money is not there."""
+def _take_from_ledger(topup: TopUp, *, person: User, amount_cents: int, token: uuid.UUID | None) -> Refund:
+    """Insert a refund's row and take its money out of the ledger.
+
+    Call it inside a transaction. Raises Conflict, for the caller to roll back, if the balance does not have the money.
+    """
     refund = Refund(id=token or uuid.uuid4(), topup=topup, person=person, amount_cents=amount_cents)
     refund.reference = f"refund:{refund.pk}"
     refund.save(force_insert=True)
     claw_backs.take(topup, refund)
-    # The ledger has the wallet locked since it took the money: nothing can come between.
+    # `claw_backs.take` has locked the wallet, so nothing changes between its write and this check.
     wallet = Wallet.objects.of(topup.organization).get()
     if wallet.available_micros < 0:
         raise Conflict(SPENT)
     return refund
 
 
-def _ask(refund: Refund) -> Refund:
-    """Ask Stripe for a refund that is set aside, and act on the answer."""
+def _send(refund: Refund) -> Refund:
+    """Ask Stripe to make a refund whose money was taken, and act on the answer. Raises UpstreamFailed."""
     topup = refund.topup
     try:
         made = stripe_calls.create_refund(
@@ -277,8 +291,8 @@ def _ask(refund: Refund) -> Refund:
     except stripe_api.StripeFailed as error:
         raise UpstreamFailed(NOTED) from error
     except (stripe_api.StripeRefused, stripe_api.StripeMissing) as error:
-        # Refused, perhaps because an earlier call, whose answer was lost, has made it.
-        if not _find(refund):
+        # Stripe also refuses if an earlier call has made the refund and its answer was lost.
+        if not _record_if_made(refund):
             _give_up(refund)
             raise UpstreamFailed(REFUSED) from error
     else:
@@ -287,17 +301,17 @@ def _ask(refund: Refund) -> Refund:
     return refund
 
 
-def _find(refund: Refund) -> bool:
-    """Record the refund if Stripe has one with the row's id in its metadata."""
+def _record_if_made(refund: Refund) -> bool:
+    """Record the refund if Stripe has one with the row's id in its metadata. Returns whether it has."""
     try:
         made_refunds = stripe_calls.list_refunds(payment_intent_id=refund.topup.payment_intent_id)
     except (stripe_api.StripeRefused, stripe_api.StripeMissing):
-        # It does not know the payment, so no refund of it either.
+        # Stripe does not know the payment, so it has no refund of it.
         return False
     for made in made_refunds:
-        fact = stripe_mapping.refund(made)
-        if fact.refund_id == str(refund.pk):
-            record(fact)
+        reported = stripe_mapping.refund(made)
+        if reported.refund_id == str(refund.pk):
+            record(reported)
             return True
     return False
 
@@ -306,7 +320,7 @@ def _give_up(refund: Refund) -> None:
     with transaction.atomic():
         TopUp.objects.select_for_update(no_key=True).get(pk=refund.topup_id)
         refund.refresh_from_db()
-        # A webhook may have been faster.
+        # A webhook may have changed the row since.
         if refund.state == RefundState.REQUESTED:
             _give_back(refund, failure=REFUSED)
 
@@ -323,7 +337,7 @@ def _give_back(refund: Refund, *, failure: str) -> None:
 
 
 def _later_micros(topup: TopUp, *, wallet: Wallet) -> int:
-    """Return what came after a top-up, less what of that went back."""
+    """Return the money that came in after a top-up, less what was taken back of it."""
     posted = Entry.objects.filter(kind=EntryKind.PAYMENT, reference=topup.reference).first()
     if posted is None:
         return 0

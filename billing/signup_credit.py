@@ -1,4 +1,4 @@
-"""The credit that a new customer starts with."""
+"""The sign-up credit of a new customer."""
 
 from django.conf import settings
 
@@ -7,10 +7,11 @@ from billing import ledger, money
 from billing.models import Entry, EntryKind
 
 
-def welcome(organization: Organization) -> Entry | None:
-    """Give a person's first organization the sign-up credit. Returns None where none is given.
+def grant(organization: Organization) -> Entry | None:
+    """Credit a person's first verified organization. Returns the entry, or None if no credit is due.
 
-    Not to others that they make, or each would be worth a dollar (docs/decisions/0002).
+    Further organizations of the same person get none. Otherwise each new one would bring the credit again
+    (docs/decisions/0002).
     """
     amount_micros = settings.SIGNUP_CREDIT_CENTS * money.MICROS_PER_CENT
     owner = organization.memberships.filter(role=Role.OWNER).order_by("created_at", "pk").first()

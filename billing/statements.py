@@ -1,6 +1,6 @@
-"""What the money looks like now: balance, holds, spending. Reads only, and makes no wallet for who has none.
+"""An organization's balance, open holds and spending. Reads only; creates no wallet for an organization without one.
 
-`book` reads the entries, `usage` sums the charges.
+`ledger_reader` lists the entries, `usage` sums the charges.
 """
 
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.models import Organization
-from billing import money
+from billing import money, months
 from billing.models import Entry, EntryKind, Hold, Wallet
-from billing.usage import book_of
+from billing.usage import entries_of
 
 RECENT_TOPUPS_COUNT = 10
 
 
 @dataclass(frozen=True, slots=True)
-class TopUp:
-    """A payment, with what was given on top of it."""
+class RecentTopUp:
+    """A payment and its bonus."""
 
     amount_cents: int
     bonus_cents: int
@@ -31,34 +31,34 @@ class TopUp:
 class Balance:
     """An organization's money at one moment."""
 
-    # What can be spent now: the balance without what is held, rounded down.
+    # What can be spent now: the balance less the held money, rounded down.
     balance_cents: int
     # The same as text, "99.98".
     balance_dollars: str
-    # Exact: all money, held money included; the held part; the rest.
+    # Exact. balance_micros includes held money; available_micros is the difference.
     balance_micros: int
     held_micros: int
     available_micros: int
-    # Rounded up: with balance_cents it makes the whole.
+    # Rounded up, so that balance_cents and held_cents add up to the whole balance.
     held_cents: int
     is_expired: bool
     expires_at: datetime | None
     # Newest first.
-    recent_topups: tuple[TopUp, ...]
+    recent_topups: tuple[RecentTopUp, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Month:
     """A calendar month (UTC) so far."""
 
-    # Charged; what is only held is not in it.
+    # Charges only, without open holds.
     spent_micros: int
-    # The most that may be spent and held in it; None: no limit.
+    # Bounds charges and open holds together. None: no limit.
     limit_micros: int | None
 
 
 def balance(organization: Organization) -> Balance:
-    """Return what the organization has, zeros if it never had any."""
+    """Return the organization's balance; all zero if it has no wallet."""
     wallet = Wallet.objects.of(organization).first() or Wallet()
     spendable_cents = money.cents_down(wallet.available_micros)
     return Balance(
@@ -75,41 +75,36 @@ def balance(organization: Organization) -> Balance:
 
 
 def open_holds(organization: Organization, *, limit: int | None = None) -> list[Hold]:
-    """Return what is set aside now, oldest first."""
+    """Return the open holds, oldest first."""
     return list(Hold.objects.of(organization).open().order_by("created_at", "id")[:limit])
 
 
 def month(organization: Organization) -> Month:
-    """Return how this month stands."""
+    """Return this month's spending and its limit."""
     return Month(
-        spent_micros=spent_since(organization, start_of_month()),
+        spent_micros=spent_since(organization, months.start_of_month(timezone.now())),
         limit_micros=Wallet.objects.of(organization).values_list("monthly_limit_micros", flat=True).first(),
     )
 
 
-def start_of_month() -> datetime:
-    """Return the first moment of this month in UTC."""
-    return timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-
-
 def spent_since(organization: Organization, moment: datetime) -> int:
-    """Return how much was used since the moment, in micro-dollars, as a positive number."""
-    used = book_of(organization).filter(kind=EntryKind.USAGE, created_at__gte=moment)
-    return -(used.aggregate(sum=Sum("amount_micros"))["sum"] or 0)
+    """Return the charges since a moment, in micro-dollars, as a positive number."""
+    charges = entries_of(organization).filter(kind=EntryKind.USAGE, created_at__gte=moment)
+    return -(charges.aggregate(sum=Sum("amount_micros"))["sum"] or 0)
 
 
-def _recent_topups(organization: Organization) -> Iterator[TopUp]:
-    book = Entry.objects.of(organization)
-    payments = list(book.filter(kind=EntryKind.PAYMENT).order_by("-created_at", "-id")[:RECENT_TOPUPS_COUNT])
+def _recent_topups(organization: Organization) -> Iterator[RecentTopUp]:
+    entries = Entry.objects.of(organization)
+    payments = list(entries.filter(kind=EntryKind.PAYMENT).order_by("-created_at", "-id")[:RECENT_TOPUPS_COUNT])
     if not payments:
         return
     # A bonus carries the reference of its payment.
     references = [payment.reference for payment in payments]
     bonuses = dict(
-        book.filter(kind=EntryKind.BONUS, reference__in=references).values_list("reference", "amount_micros")
+        entries.filter(kind=EntryKind.BONUS, reference__in=references).values_list("reference", "amount_micros")
     )
     for payment in payments:
-        yield TopUp(
+        yield RecentTopUp(
             amount_cents=money.cents_down(payment.amount_micros),
             bonus_cents=money.cents_down(bonuses.get(payment.reference, 0)),
             created_at=payment.created_at,

@@ -1,10 +1,11 @@
-"""The only way to Stripe: one client, its time-outs, and its errors as errors of ours.
+"""The only access to Stripe: one client, its time-outs, and its errors translated to VoxsiteError.
 
     with stripe_api.calling() as stripe:
         session = stripe.v1.checkout.sessions.create(params={...}, options={"idempotency_key": f"topup-{topup.pk}"})
 
-Never inside a transaction: Stripe may be silent for half a minute, and whatever is locked would wait with us. Every
-call that changes something carries an idempotency key named after the business fact, so that it may be repeated.
+Stripe must not be called inside a transaction: it may take half a minute to answer, and all locks would be held that
+long. Every call that changes something carries an idempotency key named after the business event, so that it can be
+repeated.
 """
 
 import logging
@@ -22,12 +23,12 @@ from accounts.errors import Conflict, NotConfigured, NotFound, PaymentRequired, 
 
 logger = logging.getLogger(__name__)
 
-# With an idempotency key a second try is safe; a third would keep a person waiting for longer than they do.
+# With an idempotency key a repeated call is safe. A second repetition would take longer than a person waits.
 RETRIES = 1
 
 
 class StripeFailed(UpstreamFailed):
-    """Stripe did not answer, or with a failure of its own. What was asked may or may not have happened: ask again."""
+    """Stripe did not answer, or had an error of its own. The call may or may not have taken effect: repeat it."""
 
     default_type = "payment_service_failed"
     default_message = "The payment service does not answer at the moment. Nothing was charged; try again in a minute."
@@ -40,7 +41,7 @@ class StripeMissing(NotFound):
 
 
 class StripeRefused(Conflict):
-    """Stripe refuses what was asked, and will refuse it again. stripe_code: its word for why, or empty."""
+    """Stripe refused the call, and will refuse it again. stripe_code: Stripe's code of the reason, or empty."""
 
     default_type = "payment_refused"
     default_message = "The payment service refused this."
@@ -53,35 +54,33 @@ class StripeRefused(Conflict):
 class CardDeclined(PaymentRequired):
     """The card was not charged.
 
-    code: Stripe's word ("card_declined", "expired_card", "authentication_required" ...); decline_code: the bank's, or
-    empty. payment_intent_id: the payment that failed, or empty.
+    code: Stripe's code ("card_declined", "expired_card", "authentication_required" ...). decline_code: the bank's, or
+    empty.
     """
 
     default_type = "card_declined"
     default_message = "The card was declined."
 
-    def __init__(self, *, code: str, decline_code: str, payment_intent_id: str) -> None:
+    def __init__(self, *, code: str, decline_code: str) -> None:
         super().__init__(code=code, decline_code=decline_code)
         self.code = code
-        self.decline_code = decline_code
-        self.payment_intent_id = payment_intent_id
 
     @property
     def needs_person(self) -> bool:
-        """Whether the bank wants the card's owner to confirm the payment."""
+        """Whether the bank requires the cardholder to confirm the payment."""
         return self.code == "authentication_required"
 
 
 def is_configured() -> bool:
-    """Tell whether payments can be taken: by Stripe, or by the sandbox in its place."""
+    """Return whether payments can be taken, by Stripe or by the sandbox."""
     return bool(settings.STRIPE_API_KEY and settings.STRIPE_WEBHOOK_SECRET)
 
 
 @contextmanager
 def calling() -> Iterator[stripe.StripeClient]:
-    """Yield the client; what goes wrong with its calls comes out as an error of ours.
+    """Yield the client. Errors of its calls are raised as VoxsiteError.
 
-    Raises NotConfigured; StripeFailed, StripeMissing, StripeRefused, CardDeclined.
+    Raises NotConfigured, StripeFailed, StripeMissing, StripeRefused, CardDeclined.
     """
     if not is_configured():
         raise NotConfigured("Payments are not set up on this site. Nothing was charged.")
@@ -96,10 +95,10 @@ def calling() -> Iterator[stripe.StripeClient]:
         logger.error("Stripe refused a request (%s): %s", error.request_id, error.user_message)  # noqa: TRY400
         raise StripeRefused(stripe_code=error.code or "") from error
     except stripe.IdempotencyError as error:
-        logger.error("An idempotency key was used for two things: %s", error.user_message)  # noqa: TRY400
+        logger.error("An idempotency key was used for two different calls: %s", error.user_message)  # noqa: TRY400
         raise StripeRefused(stripe_code="idempotency_error") from error
     except stripe.StripeError as error:
-        # No answer, a failure of theirs, too many calls, or a key that no longer works: an operator's business.
+        # No answer, an error at Stripe, a rate limit, or an invalid API key: an operator must look.
         logger.error("Stripe failed: %s: %s", type(error).__name__, error.user_message)  # noqa: TRY400
         raise StripeFailed from error
 
@@ -121,7 +120,7 @@ def _client(api_key: str, api_base: str) -> stripe.StripeClient:
 
 
 def _must_be_outside_transactions() -> None:
-    # As Django tells a test's own transaction from one of the code (Atomic.__enter__, for durable blocks).
+    # A test's own transaction does not count. Django tells it apart in the same way (Atomic.__enter__, durable blocks).
     blocks = transaction.get_connection().atomic_blocks
     if any(not block._from_testcase for block in blocks):
         raise RuntimeError("Stripe must not be called inside a transaction: its locks would wait for the network.")
@@ -130,8 +129,4 @@ def _must_be_outside_transactions() -> None:
 def _declined(error: stripe.CardError) -> CardDeclined:
     body: Any = error.json_body
     details = (body or {}).get("error", {})
-    return CardDeclined(
-        code=error.code or "card_declined",
-        decline_code=details.get("decline_code") or "",
-        payment_intent_id=(details.get("payment_intent") or {}).get("id", ""),
-    )
+    return CardDeclined(code=error.code or "card_declined", decline_code=details.get("decline_code") or "")

@@ -1,7 +1,7 @@
-"""What we ask of Stripe: one function for each question, plain JSON objects back.
+"""Calls to Stripe: one function for each call. They return plain JSON objects.
 
-All wait for the network and must be called outside of transactions. All raise NotConfigured, and
-`stripe_api.StripeFailed` when Stripe does not answer as it should; each says what else.
+All wait for the network and must be called outside transactions. All raise NotConfigured, and
+`stripe_api.StripeFailed` if Stripe fails; each docstring names what else it raises.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from billing.models.payments import Customer, TopUp
 from billing.stripe_mapping import REFUND_KEY, TOPUP_KEY
 
 PRODUCT_NAME = "Voxsite credit"
-PAGE_COUNT = 100
+PAGE_SIZE = 100
 CLOCK_SKEW_SECONDS = 3600
 
 
 def create_checkout(topup: TopUp, *, success_url: str, cancel_url: str) -> dict[str, Any]:
-    """Return a new Checkout Session for a top-up, the same one when asked again."""
+    """Create a Checkout Session for a top-up. Idempotent."""
     customer_id = customer_of(topup.organization)
     metadata = {TOPUP_KEY: str(topup.pk)}
     intent: dict[str, Any] = {"metadata": metadata, "description": PRODUCT_NAME}
@@ -30,7 +30,7 @@ def create_checkout(topup: TopUp, *, success_url: str, cancel_url: str) -> dict[
     connections.release()
     with stripe_api.calling() as stripe:
         session = stripe.v1.checkout.sessions.create(
-            # The types of stripe-python know neither our dictionaries nor "name": "auto".
+            # The types of stripe-python accept neither plain dictionaries nor "name": "auto".
             params=cast(
                 "Any",
                 {
@@ -51,7 +51,7 @@ def create_checkout(topup: TopUp, *, success_url: str, cancel_url: str) -> dict[
                     "payment_intent_data": intent,
                     "invoice_creation": {"enabled": True, "invoice_data": {"metadata": metadata}},
                     "tax_id_collection": {"enabled": True},
-                    # What Stripe asks for to collect a tax ID of a customer that exists.
+                    # Stripe requires it to collect a tax ID of an existing customer.
                     "customer_update": {"name": "auto", "address": "auto"},
                     "success_url": success_url,
                     "cancel_url": cancel_url,
@@ -73,10 +73,11 @@ def retrieve_checkout(session_id: str) -> dict[str, Any]:
 
 
 def expire_checkout(session_id: str) -> dict[str, Any]:
-    """Close a Checkout Session, so that nobody can pay it any more. Returns it.
+    """Close a Checkout Session, so that it can no longer be paid. Returns it.
 
     Raises StripeRefused unless it is open ("can be expired when it is in one of these statuses: open",
-    checkout/sessions/expire), StripeMissing. No idempotency key: under one, Stripe would repeat a refusal for a day.
+    checkout/sessions/expire), StripeMissing. There is no idempotency key: with one, Stripe would repeat a refusal for a
+    day.
     """
     connections.release()
     with stripe_api.calling() as stripe:
@@ -85,7 +86,7 @@ def expire_checkout(session_id: str) -> dict[str, Any]:
 
 
 def charge_card(topup: TopUp) -> dict[str, Any]:
-    """Charge the card of an automatic top-up while nobody is there. Returns the PaymentIntent, the same when repeated.
+    """Charge the card of an automatic top-up without its payer (off-session). Returns the PaymentIntent. Idempotent.
 
     Raises CardDeclined, StripeRefused.
     """
@@ -110,14 +111,14 @@ def charge_card(topup: TopUp) -> dict[str, Any]:
 
 
 def find_charge_of_card(topup: TopUp) -> dict[str, Any] | None:
-    """Return the PaymentIntent that `charge_card` made for a top-up, or None if it made none."""
+    """Return the PaymentIntent that `charge_card` created for a top-up, or None."""
     customer = Customer.objects.filter(organization=topup.organization).first()
     if customer is None:
         return None
     earliest = topup.created_at.timestamp() - CLOCK_SKEW_SECONDS
     connections.release()
     with stripe_api.calling() as stripe:
-        page = stripe.v1.payment_intents.list(params={"customer": customer.stripe_id, "limit": PAGE_COUNT})
+        page = stripe.v1.payment_intents.list(params={"customer": customer.stripe_id, "limit": PAGE_SIZE})
         # Newest first.
         for made in page.auto_paging_iter():
             intent = made.to_dict()
@@ -137,7 +138,7 @@ def retrieve_payment_intent(payment_intent_id: str) -> dict[str, Any]:
 
 
 def create_invoice(topup: TopUp) -> dict[str, Any]:
-    """Return a new invoice for a top-up, a draft without lines; the same one when asked again. Raises StripeRefused."""
+    """Create the invoice of a top-up, a draft without lines. Idempotent. Raises StripeRefused."""
     customer_id = customer_of(topup.organization)
     connections.release()
     with stripe_api.calling() as stripe:
@@ -146,10 +147,10 @@ def create_invoice(topup: TopUp) -> dict[str, Any]:
                 "customer": customer_id,
                 "currency": topup.currency,
                 "metadata": {TOPUP_KEY: str(topup.pk)},
-                # Stripe must never collect it: it is paid already.
+                # It is paid already, so Stripe must not collect it.
                 "collection_method": "charge_automatically",
                 "auto_advance": False,
-                # Nothing on it but what was paid.
+                # No lines but that of the payment.
                 "pending_invoice_items_behavior": "exclude",
                 "discounts": "",
             },
@@ -159,7 +160,7 @@ def create_invoice(topup: TopUp) -> dict[str, Any]:
 
 
 def find_invoice(topup: TopUp) -> str:
-    """Return Stripe's id of the invoice that `create_invoice` made for a top-up, or nothing if it made none."""
+    """Return Stripe's id of the invoice that `create_invoice` created for a top-up, or an empty text."""
     customer = Customer.objects.filter(organization=topup.organization).first()
     if customer is None:
         return ""
@@ -167,7 +168,7 @@ def find_invoice(topup: TopUp) -> str:
     connections.release()
     with stripe_api.calling() as stripe:
         page = stripe.v1.invoices.list(
-            params={"customer": customer.stripe_id, "created": {"gte": earliest}, "limit": PAGE_COUNT}
+            params={"customer": customer.stripe_id, "created": {"gte": earliest}, "limit": PAGE_SIZE}
         )
         for made in page.auto_paging_iter():
             invoice = made.to_dict()
@@ -185,7 +186,7 @@ def retrieve_invoice(invoice_id: str) -> dict[str, Any]:
 
 
 def add_invoice_line(topup: TopUp) -> dict[str, Any]:
-    """Return the invoice of a top-up with the one line that it has, once however often asked. Raises StripeRefused."""
+    """Add the one line to the invoice of a top-up. Returns the invoice. Idempotent. Raises StripeRefused."""
     connections.release()
     with stripe_api.calling() as stripe:
         invoice = stripe.v1.invoices.add_lines(
@@ -197,10 +198,7 @@ def add_invoice_line(topup: TopUp) -> dict[str, Any]:
 
 
 def finalize_invoice(topup: TopUp) -> dict[str, Any]:
-    """Return the invoice of a top-up, numbered and open: not paid yet, and not collected by Stripe.
-
-    Raises StripeRefused.
-    """
+    """Finalize the invoice of a top-up: numbered and open, but not collected. Returns it. Raises StripeRefused."""
     connections.release()
     with stripe_api.calling() as stripe:
         invoice = stripe.v1.invoices.finalize_invoice(
@@ -212,10 +210,7 @@ def finalize_invoice(topup: TopUp) -> dict[str, Any]:
 
 
 def pay_invoice_with_charge(topup: TopUp) -> dict[str, Any]:
-    """Return the invoice of a top-up, paid with the payment that it is about: nothing is charged.
-
-    Raises StripeRefused.
-    """
+    """Attach the top-up's payment to its invoice, which charges nothing. Returns the invoice. Raises StripeRefused."""
     connections.release()
     with stripe_api.calling() as stripe:
         invoice = stripe.v1.invoices.attach_payment(
@@ -227,16 +222,16 @@ def pay_invoice_with_charge(topup: TopUp) -> dict[str, Any]:
 
 
 def void_invoice(topup: TopUp) -> None:
-    """See to it that nobody can pay the invoice of a top-up. Raises StripeRefused."""
+    """Void the invoice of a top-up, so that nobody can pay it. Raises StripeRefused."""
     connections.release()
     with stripe_api.calling() as stripe:
         stripe.v1.invoices.void_invoice(topup.invoice_id, options={"idempotency_key": f"topup-{topup.pk}-invoice-void"})
 
 
 def create_refund(*, payment_intent_id: str, amount_cents: int, refund_id: str) -> dict[str, Any]:
-    """Return a new refund of a part of a payment, the same one when asked again. Raises StripeRefused.
+    """Create a refund of a part of a payment. Idempotent. Raises StripeRefused.
 
-    refund_id: of our row.
+    refund_id: id of the row here.
     """
     connections.release()
     with stripe_api.calling() as stripe:
@@ -256,14 +251,14 @@ def list_refunds(*, payment_intent_id: str) -> list[dict[str, Any]]:
     """Return all refunds of a payment, newest first."""
     connections.release()
     with stripe_api.calling() as stripe:
-        page = stripe.v1.refunds.list(params={"payment_intent": payment_intent_id, "limit": PAGE_COUNT})
+        page = stripe.v1.refunds.list(params={"payment_intent": payment_intent_id, "limit": PAGE_SIZE})
         return [refund.to_dict() for refund in page.auto_paging_iter()]
 
 
 def detach_card(payment_method_id: str) -> None:
-    """Have Stripe forget a card. One that it does not know, or keeps for nobody, any more is forgotten already.
+    """Detach a card from its customer at Stripe. Does nothing if it is unknown or detached.
 
-    Raises StripeRefused if Stripe keeps the card all the same.
+    Raises StripeRefused if Stripe keeps it attached.
     """
     connections.release()
     try:
@@ -272,8 +267,8 @@ def detach_card(payment_method_id: str) -> None:
     except stripe_api.StripeMissing:
         return
     except stripe_api.StripeRefused:
-        # "The payment method you provided is not attached to a customer": an earlier call did it. Stripe has no code
-        # for that, and its sentences change; the card itself says so for certain.
+        # An earlier call may have detached it ("The payment method you provided is not attached to a customer"). Stripe
+        # has no code for that and its sentences change, so ask for the card itself.
         if _is_attached(payment_method_id):
             raise
 
@@ -283,18 +278,18 @@ def _is_attached(payment_method_id: str) -> bool:
         with stripe_api.calling() as stripe:
             return stripe.v1.payment_methods.retrieve(payment_method_id).customer is not None
     except stripe_api.StripeMissing:
-        # Gone between the two questions, or known to the first address alone.
+        # It was deleted between the two calls, or only the first endpoint knows it.
         return False
 
 
 def customer_of(organization: Organization) -> str:
-    """Return Stripe's id of an organization, made on first need."""
+    """Return Stripe's customer id of an organization. Creates the customer on first use."""
     known = Customer.objects.filter(organization=organization).first()
     if known is not None:
         return known.stripe_id
     owner = organization.memberships.filter(role=Role.OWNER).order_by("created_at", "pk").first()
     email = owner.user.email if owner else ""
-    # Part of the key: repeated with another name or address, the same key would be refused.
+    # Part of the idempotency key: Stripe refuses a key that is repeated with another name or address.
     details = hashlib.sha256(f"{organization.name}\n{email}".encode()).hexdigest()[:8]
     connections.release()
     with stripe_api.calling() as stripe:
@@ -306,5 +301,5 @@ def customer_of(organization: Organization) -> str:
             },
             options={"idempotency_key": f"customer-{organization.pk}-{details}"},
         )
-    # Two at once were given the same one by Stripe.
+    # The idempotency key gave two concurrent calls the same customer.
     return Customer.objects.get_or_create(organization=organization, defaults={"stripe_id": customer.id})[0].stripe_id

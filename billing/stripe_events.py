@@ -1,7 +1,7 @@
-"""What happens when Stripe tells us something: one call for each kind of event.
+"""Receivers of Stripe's webhook events: each type of event calls one verb of a domain module.
 
-dj-stripe has checked the signature and runs these inside the transaction that stores the event: what raises answers
-500, stores nothing, and is sent again by Stripe. So nothing here, or below, may call Stripe.
+dj-stripe has verified the signature and calls these inside the transaction that stores the event. An exception rolls
+the transaction back and answers 500, and Stripe sends the event again. Nothing here, or below, may call Stripe.
 """
 
 # mypy: disable-error-code="untyped-decorator"
@@ -11,70 +11,70 @@ from typing import Any
 from djstripe.event_handlers import djstripe_receiver
 from djstripe.models import Event
 
-from billing import automatic, disputes, refunds, stripe_mapping, topups
+from billing import automatic_topups, disputes, refunds, stripe_mapping, topups
 
 
 @djstripe_receiver(["checkout.session.completed", "checkout.session.async_payment_succeeded"])
-def checkout_ended(event: Event, **_: Any) -> None:
-    """Credit what is paid; a slow bank's payment is only noted."""
+def checkout_completed(event: Event, **_: Any) -> None:
+    """Credit a paid checkout. A payment that its bank has not confirmed yet only becomes PROCESSING."""
     topups.fulfil(stripe_mapping.payment_of_checkout(event.data["object"]))
 
 
 @djstripe_receiver("checkout.session.async_payment_failed")
-def slow_payment_failed(event: Event, **_: Any) -> None:
-    """End the top-up that a slow bank refused."""
+def async_payment_failed(event: Event, **_: Any) -> None:
+    """End a top-up whose bank declined it late."""
     topups.fail(stripe_mapping.payment_of_checkout(event.data["object"]))
 
 
 @djstripe_receiver("checkout.session.expired")
 def checkout_expired(event: Event, **_: Any) -> None:
-    """End the top-up that nobody paid."""
+    """End a top-up that nobody paid in time."""
     topups.expire(stripe_mapping.payment_of_checkout(event.data["object"]))
 
 
 @djstripe_receiver(["payment_intent.succeeded", "payment_intent.processing"])
-def charge_of_saved_card_stands(event: Event, **_: Any) -> None:
-    """Credit a charge of a saved card (and, should its own event be lost, a checkout)."""
+def charge_succeeded(event: Event, **_: Any) -> None:
+    """Credit a charge of a saved card. Also credits a checkout whose own event was lost."""
     topups.fulfil(stripe_mapping.payment_of_intent(event.data["object"]))
 
 
 @djstripe_receiver(["payment_intent.payment_failed", "payment_intent.canceled"])
-def charge_of_saved_card_failed(event: Event, **_: Any) -> None:
-    """End an automatic top-up; the payer of a checkout may try another card."""
-    automatic.note_failure(stripe_mapping.payment_of_intent(event.data["object"]))
+def charge_failed(event: Event, **_: Any) -> None:
+    """End an automatic top-up. A checkout stays open: its payer may try another card."""
+    automatic_topups.record_failure(stripe_mapping.payment_of_intent(event.data["object"]))
 
 
 @djstripe_receiver(["charge.succeeded", "charge.updated"])
-def charge_was_made(event: Event, **_: Any) -> None:
-    """Keep the receipt, and the card if the payer asked for it."""
-    topups.keep_charge(stripe_mapping.charge(event.data["object"]))
+def charge_reported(event: Event, **_: Any) -> None:
+    """Store the receipt's link, and the card if the payer asked for it."""
+    topups.store_charge(stripe_mapping.charge(event.data["object"]))
 
 
 @djstripe_receiver(["invoice.finalized", "invoice.paid"])
-def invoice_was_made(event: Event, **_: Any) -> None:
-    """Keep the invoice's addresses."""
-    topups.keep_invoice(stripe_mapping.invoice(event.data["object"]))
+def invoice_reported(event: Event, **_: Any) -> None:
+    """Store the invoice's links."""
+    topups.store_invoice(stripe_mapping.invoice(event.data["object"]))
 
 
 @djstripe_receiver(["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"])
 def refund_changed(event: Event, **_: Any) -> None:
-    """Bring the book in step with a refund, also with one that was made in Stripe's dashboard."""
+    """Record a refund, also one that was made in Stripe's dashboard."""
     refunds.record(stripe_mapping.refund(event.data["object"]))
 
 
 @djstripe_receiver(["charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed"])
 def dispute_changed(event: Event, **_: Any) -> None:
-    """Note how a dispute stands."""
+    """Store a dispute's status."""
     disputes.follow(stripe_mapping.dispute(event.data["object"]))
 
 
 @djstripe_receiver("charge.dispute.funds_withdrawn")
-def dispute_took_money(event: Event, **_: Any) -> None:
-    """Take back what the bank took."""
+def dispute_withdrew_money(event: Event, **_: Any) -> None:
+    """Claw back what the bank withdrew."""
     disputes.withdraw(stripe_mapping.dispute(event.data["object"]))
 
 
 @djstripe_receiver("charge.dispute.funds_reinstated")
-def dispute_gave_money_back(event: Event, **_: Any) -> None:
-    """Give back what the bank gave back."""
+def dispute_reinstated_money(event: Event, **_: Any) -> None:
+    """Restore what the bank returned."""
     disputes.reinstate(stripe_mapping.dispute(event.data["object"]))

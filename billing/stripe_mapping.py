@@ -1,25 +1,25 @@
-"""What Stripe's objects say, in our words. Pure: JSON objects in, frozen values out; asks nobody and decides nothing.
+"""Maps Stripe's JSON objects to frozen values with the fields that billing uses. Pure.
 
-Fields as in Stripe's API reference (docs.stripe.com/api: checkout/sessions, payment_intents, charges, invoices,
-refunds and disputes; read 2026-11-20). A reference to another object may be its id or, where the caller asked for it,
-the object.
+Field names are from Stripe's API reference (docs.stripe.com/api: checkout/sessions, payment_intents, charges, invoices,
+refunds and disputes; read 2026-11-20). A reference to another object is its id or, if the caller expanded it, the
+object.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Stripe's JSON: the boundary where anything may come.
-StripeObject = Mapping[str, Any]
+# A JSON object from Stripe. `Any`, because this is the boundary.
+StripeJson = Mapping[str, Any]
 
-# Which row of ours an object belongs to; set on everything that we make at Stripe.
+# Metadata keys with the id of the row here. Set on every object that this site creates at Stripe.
 TOPUP_KEY = "topup_id"
 REFUND_KEY = "refund_id"
 
 
 @dataclass(frozen=True, slots=True)
-class Papers:
-    """What the payer wants to keep; empty where Stripe has not said."""
+class ReceiptLinks:
+    """Links to a payment's receipt and invoice; empty if Stripe has sent none."""
 
     receipt_url: str = ""
     invoice_url: str = ""
@@ -27,8 +27,8 @@ class Papers:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    """A payment method that Stripe keeps for us, with what may be shown of it."""
+class StripeCard:
+    """A card that Stripe stores, with the fields that may be shown."""
 
     payment_method_id: str
     brand: str
@@ -38,56 +38,56 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Payment:
-    """A payment for a top-up, as a Checkout Session or a PaymentIntent tells of it."""
+class StripePayment:
+    """A payment for a top-up, read from a Checkout Session or a PaymentIntent."""
 
-    # "checkout" or "payment_intent", and its id.
+    # Type of the object, "checkout" or "payment_intent", and its id.
     subject: str
     stripe_id: str
-    # Our row's id as Stripe gave it back; "" if there is none.
+    # Id of the top-up from the metadata; "" if there is none.
     topup_id: str
     amount_cents: int
     currency: str
     is_paid: bool
-    # The payer is done, the bank is not.
+    # The payer has paid; the bank has not confirmed yet.
     is_processing: bool
-    # Nobody can pay it any more.
+    # It can no longer be paid.
     is_closed: bool
     checkout_session_id: str
     payment_intent_id: str
-    papers: Papers
-    card: Card | None
-    # Where the payer pays it, while they can.
+    links: ReceiptLinks
+    card: StripeCard | None
+    # Address of the pay page while it is open, else "".
     page_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
-    """The papers and the card of a payment."""
+class StripeCharge:
+    """The receipt's link and the card of a payment."""
 
     topup_id: str
     payment_intent_id: str
-    papers: Papers
-    card: Card | None
+    links: ReceiptLinks
+    card: StripeCard | None
 
 
 @dataclass(frozen=True, slots=True)
-class Invoice:
-    """An invoice, and what it was paid with."""
+class StripeInvoice:
+    """An invoice and its payments."""
 
     stripe_id: str
     topup_id: str
-    # Stripe's: draft, open, paid, void, uncollectible.
+    # Stripe's value: draft, open, paid, void, uncollectible.
     status: str
     currency: str
     has_lines: bool
     total_cents: int
-    # What the customer has with Stripe besides (below zero: to their good), which counts when it is finalized.
+    # The customer's balance at Stripe, which is applied when the invoice is finalized. Negative: a credit.
     balance_cents: int
     remaining_cents: int
-    # PaymentIntents, and what each paid of it; told only where the caller asked for it.
+    # PaymentIntent id → cents that it paid. Empty unless the caller expanded the payments.
     paid_with_cents: Mapping[str, int]
-    papers: Papers
+    links: ReceiptLinks
 
     @property
     def is_paid(self) -> bool:
@@ -95,18 +95,17 @@ class Invoice:
 
 
 @dataclass(frozen=True, slots=True)
-class Refund:
-    """Money on its way back to the payer, or back again to us."""
+class StripeRefund:
+    """A refund."""
 
     stripe_id: str
-    # Our row's id, "" if it was made in the dashboard.
+    # Id of the row here from the metadata; "" if it was made in the dashboard.
     refund_id: str
     payment_intent_id: str
     amount_cents: int
     currency: str
-    # Stripe's: pending, requires_action, succeeded, failed, canceled.
+    # Stripe's value: pending, requires_action, succeeded, failed, canceled.
     status: str
-    failure: str
 
     @property
     def has_failed(self) -> bool:
@@ -114,24 +113,24 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
-class Dispute:
-    """A payer's objection at the bank."""
+class StripeDispute:
+    """A dispute (chargeback)."""
 
     stripe_id: str
     payment_intent_id: str
     amount_cents: int
     currency: str
-    # Stripe's: warning_needs_response, needs_response, under_review, won, lost ....
+    # Stripe's value: warning_needs_response, needs_response, under_review, won, lost ...
     status: str
     reason: str
 
 
-def payment_of_checkout(session: StripeObject) -> Payment:
+def payment_of_checkout(session: StripeJson) -> StripePayment:
     """Read a Checkout Session."""
     status, payment_status = session.get("status") or "", session.get("payment_status") or "unpaid"
     intent = session.get("payment_intent")
     charge = _object(_object(intent).get("latest_charge"))
-    return Payment(
+    return StripePayment(
         subject="checkout",
         stripe_id=session["id"],
         topup_id=_metadata(session).get(TOPUP_KEY) or session.get("client_reference_id") or "",
@@ -142,18 +141,18 @@ def payment_of_checkout(session: StripeObject) -> Payment:
         is_closed=status == "expired",
         checkout_session_id=session["id"],
         payment_intent_id=_id(intent),
-        papers=_papers(charge=charge, invoice=_object(session.get("invoice"))),
+        links=_receipt_links(charge=charge, invoice=_object(session.get("invoice"))),
         card=_card(charge),
         # "This value is only present when the session is active" (checkout/sessions/object).
         page_url=session.get("url") or "",
     )
 
 
-def payment_of_intent(intent: StripeObject) -> Payment:
+def payment_of_intent(intent: StripeJson) -> StripePayment:
     """Read a PaymentIntent."""
     status = intent.get("status") or ""
     charge = _object(intent.get("latest_charge"))
-    return Payment(
+    return StripePayment(
         subject="payment_intent",
         stripe_id=intent["id"],
         topup_id=_metadata(intent).get(TOPUP_KEY) or "",
@@ -164,24 +163,24 @@ def payment_of_intent(intent: StripeObject) -> Payment:
         is_closed=status == "canceled",
         checkout_session_id="",
         payment_intent_id=intent["id"],
-        papers=_papers(charge=charge, invoice={}),
+        links=_receipt_links(charge=charge, invoice={}),
         card=_card(charge),
     )
 
 
-def charge(charge: StripeObject) -> Charge:
+def charge(charge: StripeJson) -> StripeCharge:
     """Read a Charge."""
-    return Charge(
+    return StripeCharge(
         topup_id=_metadata(charge).get(TOPUP_KEY) or "",
         payment_intent_id=_id(charge.get("payment_intent")),
-        papers=_papers(charge=charge, invoice={}),
+        links=_receipt_links(charge=charge, invoice={}),
         card=_card(charge),
     )
 
 
-def invoice(invoice: StripeObject) -> Invoice:
+def invoice(invoice: StripeJson) -> StripeInvoice:
     """Read an Invoice."""
-    return Invoice(
+    return StripeInvoice(
         stripe_id=invoice["id"],
         topup_id=_metadata(invoice).get(TOPUP_KEY) or "",
         status=invoice.get("status") or "",
@@ -195,26 +194,25 @@ def invoice(invoice: StripeObject) -> Invoice:
             for payment in _object(invoice.get("payments")).get("data") or []
             if payment.get("status") == "paid"
         },
-        papers=_papers(charge={}, invoice=invoice),
+        links=_receipt_links(charge={}, invoice=invoice),
     )
 
 
-def refund(refund: StripeObject) -> Refund:
+def refund(refund: StripeJson) -> StripeRefund:
     """Read a Refund."""
-    return Refund(
+    return StripeRefund(
         stripe_id=refund["id"],
         refund_id=_metadata(refund).get(REFUND_KEY) or "",
         payment_intent_id=_id(refund.get("payment_intent")),
         amount_cents=refund["amount"],
         currency=refund.get("currency") or "",
         status=refund.get("status") or "pending",
-        failure=refund.get("failure_reason") or "",
     )
 
 
-def dispute(dispute: StripeObject) -> Dispute:
+def dispute(dispute: StripeJson) -> StripeDispute:
     """Read a Dispute."""
-    return Dispute(
+    return StripeDispute(
         stripe_id=dispute["id"],
         payment_intent_id=_id(dispute.get("payment_intent")),
         amount_cents=dispute["amount"],
@@ -224,12 +222,12 @@ def dispute(dispute: StripeObject) -> Dispute:
     )
 
 
-def _metadata(thing: StripeObject) -> StripeObject:
-    return thing.get("metadata") or {}
+def _metadata(stripe_object: StripeJson) -> StripeJson:
+    return stripe_object.get("metadata") or {}
 
 
-def _object(reference: object) -> StripeObject:
-    """Return the object itself where Stripe sent it, nothing where it sent its id."""
+def _object(reference: object) -> StripeJson:
+    """Return the object if Stripe sent it, an empty one if it sent only the id."""
     return reference if isinstance(reference, Mapping) else {}
 
 
@@ -239,20 +237,20 @@ def _id(reference: object) -> str:
     return str(reference or "")
 
 
-def _papers(*, charge: StripeObject, invoice: StripeObject) -> Papers:
-    return Papers(
+def _receipt_links(*, charge: StripeJson, invoice: StripeJson) -> ReceiptLinks:
+    return ReceiptLinks(
         receipt_url=charge.get("receipt_url") or "",
         invoice_url=invoice.get("hosted_invoice_url") or "",
         invoice_pdf_url=invoice.get("invoice_pdf") or "",
     )
 
 
-def _card(charge: StripeObject) -> Card | None:
+def _card(charge: StripeJson) -> StripeCard | None:
     shown = _object(_object(charge.get("payment_method_details")).get("card"))
     payment_method_id = _id(charge.get("payment_method"))
     if not payment_method_id or not shown:
         return None
-    return Card(
+    return StripeCard(
         payment_method_id=payment_method_id,
         brand=shown.get("brand") or "",
         last4=shown.get("last4") or "",

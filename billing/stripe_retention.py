@@ -1,7 +1,8 @@
-"""What Stripe's webhooks brought: the letters (dj-stripe's "webhook event triggers") and the events in them.
+"""Retention of stored webhook deliveries (dj-stripe's "webhook event triggers") and of the events in them.
 
-Both are kept for some months. An event that is stored is not acted on again, so it outlives Stripe's own memory of it;
-were it sent once more after all, our rows know what was credited and what went back.
+Both are kept for STRIPE_DELIVERY_DAYS. A stored event is not processed again, so events are kept at least as long as
+Stripe may resend them. If an event is resent later all the same, the top-up's and refund's rows show that it was
+processed.
 """
 
 from datetime import datetime, timedelta
@@ -11,23 +12,23 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from djstripe.models import Event, WebhookEventTrigger
 
-from billing.models.payments import ParkedEvent
+from billing.models.payments import UnmatchedEvent
 
-BATCH_COUNT = 1000
-# "List events, going back up to 30 days" (docs.stripe.com/api/events, read 2026-11-20): older ones nobody can resend.
+BATCH_SIZE = 1000
+# "List events, going back up to 30 days" (docs.stripe.com/api/events, read 2026-11-20): older ones cannot be resent.
 STRIPE_KNOWS_EVENTS_FOR = timedelta(days=30)
 
 
-def purge(*, now: datetime) -> int:
-    """Delete old deliveries and refusals. Returns how many.
+def purge_deliveries(*, now: datetime) -> int:
+    """Delete old deliveries. Returns how many.
 
-    What our receivers failed at stays, and what is about something that is parked and not resolved: an operator may
-    still want to read it.
+    Deliveries that a receiver failed to process are kept, and those about an unresolved unmatched event: an operator
+    may need them.
     """
-    # Of what was refused at the door nothing is kept but the reason (`webhook`): no body, and nothing to look into.
+    # Of a refused delivery `webhook` stores only the reason and no body, so nothing in it could be needed.
     refused, done = Q(body=""), Q(processed=True)
-    if parked_ids := _parked_ids():
-        done &= ~Q(event__in=_events_about(parked_ids))
+    if unresolved_ids := _unresolved_ids():
+        done &= ~Q(event__in=_events_about(unresolved_ids))
     old = WebhookEventTrigger.objects.filter(
         refused | done, created__lt=now - timedelta(days=settings.STRIPE_DELIVERY_DAYS)
     )
@@ -35,23 +36,23 @@ def purge(*, now: datetime) -> int:
 
 
 def purge_events(*, now: datetime) -> int:
-    """Delete old events of which no delivery is kept any more (`purge`). Returns how many.
+    """Delete old events that have no stored delivery. Returns how many.
 
-    What is about something that is parked and not resolved stays, and what Stripe may still send again.
+    Events about an unresolved unmatched event are kept, and those that Stripe may still resend.
     """
     kept_for = max(timedelta(days=settings.STRIPE_DELIVERY_DAYS), STRIPE_KNOWS_EVENTS_FOR)
-    # Deliveries name their event by Stripe's id (DJSTRIPE_FOREIGN_KEY_TO_FIELD).
+    # Deliveries refer to their event by Stripe's id (DJSTRIPE_FOREIGN_KEY_TO_FIELD).
     delivered = WebhookEventTrigger.objects.filter(event=OuterRef("id"))
     old = Event.objects.filter(~Exists(delivered), djstripe_created__lt=now - kept_for)
-    if parked_ids := _parked_ids():
-        old = old.exclude(id__in=_events_about(parked_ids))
+    if unresolved_ids := _unresolved_ids():
+        old = old.exclude(id__in=_events_about(unresolved_ids))
     return _delete(old)
 
 
 def _delete(rows: QuerySet[Any]) -> int:
     count = 0
-    # Not in one piece: the first time it may be years of them.
-    while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH_COUNT]):
+    # In batches: the first run may delete years of rows.
+    while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH_SIZE]):
         count += rows.model.objects.filter(pk__in=ids).delete()[0]
     return count
 
@@ -61,7 +62,7 @@ def _events_about(stripe_ids: list[str]) -> QuerySet[Any]:
     return events.values("id")
 
 
-def _parked_ids() -> list[str]:
-    """Return Stripe's ids of what waits for an operator, and of the payments that it is about."""
-    rows = ParkedEvent.objects.filter(resolved_at=None).values_list("stripe_id", "details")
+def _unresolved_ids() -> list[str]:
+    """Return Stripe's ids of unresolved unmatched events and of the payments that they are about."""
+    rows = UnmatchedEvent.objects.filter(resolved_at=None).values_list("stripe_id", "details")
     return sorted({name for stripe_id, details in rows for name in (stripe_id, details.get("payment_intent")) if name})

@@ -1,7 +1,7 @@
-"""dj-stripe's tables in one piece, for databases that are new: its own migrations make and remake them for 46 s.
+"""Creates dj-stripe's tables directly on a new database. dj-stripe's own migrations take 46 s for the same result.
 
-The tables are those of its models, and so those that its migrations end with (tests/billing/test_stripe_tables.py
-compares them). Once they stand, its migrations are recorded as done, and later ones run as on any other database.
+The tables are created from dj-stripe's models (tests/billing/test_stripe_tables.py compares them with the result of the
+migrations). Its migrations are then recorded as applied, and later ones run as on any other database.
 """
 
 from django.apps import apps
@@ -14,20 +14,20 @@ APP = "djstripe"
 
 
 def create(schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Make all tables. The tables of `accounts` must stand already."""
+    """Create all tables. The tables of `accounts` must exist."""
     for model in apps.get_app_config(APP).get_models():
         schema_editor.create_model(model)
 
 
 def are_missing(database: str = DEFAULT_DB_ALIAS) -> bool:
-    """Tell whether the database has never known dj-stripe: no table of it, and no migration recorded."""
+    """Return whether the database has neither a table nor a recorded migration of dj-stripe."""
     connection = connections[database]
     is_recorded = any(app == APP for app, _ in MigrationRecorder(connection).applied_migrations())
     return not is_recorded and not any(table.startswith(f"{APP}_") for table in connection.introspection.table_names())
 
 
 def create_and_record(database: str = DEFAULT_DB_ALIAS) -> None:
-    """Make all tables and record all of its migrations as done."""
+    """Create all tables and record all of dj-stripe's migrations as applied."""
     connection = connections[database]
     recorder = MigrationRecorder(connection)
     recorder.ensure_schema()

@@ -1,8 +1,8 @@
 """Top-ups: start a checkout, fulfil what was paid, end what was not.
 
-`fulfil` is the only way from a payment to the book. Webhook, success page and clock all call it with what Stripe told
-them, in any order and as often as they like; the lock on the row lets one of them credit. It asks nobody: who calls
-it has asked Stripe already, outside of any transaction.
+`fulfil` is the only way from a payment to the ledger. The webhook, the success page and a periodic duty all call it
+with what Stripe reported, in any order and any number of times; the lock on the row lets exactly one call credit the
+payment. `fulfil` does not call Stripe: its callers have done that before, outside transactions.
 """
 
 import logging
@@ -22,14 +22,14 @@ from billing.models.payments import SENTENCE_LENGTH, AutomaticTopUp, ReplacedCar
 
 logger = logging.getLogger(__name__)
 
-# Who may know the row's id in the addresses that Stripe sends the payer back to.
+# Stands for the row's id in the addresses to which Stripe sends the payer back.
 TOPUP_ID_PLACEHOLDER = "{TOPUP_ID}"
-# The clock asks about a top-up that nobody told us of after the first, and again after the second.
-FIRST_LOOK_AFTER = timedelta(minutes=2)
-NEXT_LOOK_AFTER = timedelta(minutes=15)
-# A process that has not written Stripe's answer after this long is dead: no answer takes longer.
+# `sweep` asks Stripe about an open top-up after the first interval, then again after each of the second.
+FIRST_CHECK_AFTER = timedelta(minutes=2)
+NEXT_CHECK_AFTER = timedelta(minutes=15)
+# No answer of Stripe takes longer: a process that has not stored it by then is dead.
 STARTING_ENDS_AFTER = timedelta(minutes=15)
-SWEEP_COUNT = 100
+MAX_PER_ROUND = 100
 
 NOT_PAID = "The payment was not made. Nothing was charged."
 BANK_DECLINED = "Your bank declined the payment. Nothing was credited; try another way to pay."
@@ -37,14 +37,14 @@ INTERRUPTED = "The payment could not be started. Nothing was charged; please try
 
 
 class TopUpUnknown(VoxsiteError):
-    """Something about a payment came before the payment itself: whoever sent it should send it again."""
+    """A refund or dispute arrived before its payment. The webhook answers 500, so that Stripe sends it again."""
 
     default_message = "There is no paid top-up for this payment yet."
 
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A top-up that waits for its payer, and the page where they pay."""
+    """A top-up that waits for its payer, and the address of Stripe's pay page."""
 
     topup: TopUp
     url: str
@@ -56,14 +56,14 @@ class Checkout:
 def start_checkout(
     organization: Organization, *, amount_cents: int, person: User, save_card: bool, success_url: str, cancel_url: str
 ) -> Checkout:
-    """Begin a top-up at Stripe's pay page.
+    """Create a top-up and its Checkout Session at Stripe.
 
     success_url, cancel_url: where Stripe sends the payer back to; `{TOPUP_ID}` in them becomes the row's id.
-    Raises InvalidField for an amount out of bounds, UpstreamFailed when Stripe does not answer as it should: the row
-    is then left failed, with the reason. Waits for the network: call it outside of transactions.
+    Raises InvalidField for an amount out of bounds. Raises UpstreamFailed if Stripe fails; the row is then FAILED, with
+    the reason. Waits for the network: call it outside transactions.
     """
     check_amount(amount_cents)
-    # Durable: inside a transaction that is taken back Stripe would know a top-up that we do not.
+    # Durable: if an outer transaction rolled back, Stripe would know a top-up that has no row here.
     with transaction.atomic(durable=True):
         topup = begin(organization, amount_cents=amount_cents, person=person, save_card=save_card)
     try:
@@ -73,7 +73,7 @@ def start_checkout(
             cancel_url=cancel_url.replace(TOPUP_ID_PLACEHOLDER, str(topup.pk)),
         )
     except Exception as error:
-        # A session that Stripe made all the same is known to nobody, so nobody pays it; if one did, it is credited.
+        # Stripe may have created the session all the same. Nobody knows its address; a payment would still be credited.
         end(topup, state=TopUpState.FAILED, failure=error.message if isinstance(error, VoxsiteError) else INTERRUPTED)
         raise
     TopUp.objects.filter(pk=topup.pk).update(checkout_session_id=session["id"])
@@ -83,11 +83,11 @@ def start_checkout(
 
 
 def check_amount(amount_cents: int) -> None:
-    """Raise InvalidField unless so much may be topped up."""
-    if not pricing.SMALLEST_TOPUP_CENTS <= amount_cents <= pricing.LARGEST_TOPUP_CENTS:
+    """Raise InvalidField if the amount is out of bounds for a top-up."""
+    if not pricing.MIN_TOPUP_CENTS <= amount_cents <= pricing.MAX_TOPUP_CENTS:
         smallest, largest = (
             money.display_text(cents * money.MICROS_PER_CENT)
-            for cents in (pricing.SMALLEST_TOPUP_CENTS, pricing.LARGEST_TOPUP_CENTS)
+            for cents in (pricing.MIN_TOPUP_CENTS, pricing.MAX_TOPUP_CENTS)
         )
         raise InvalidField("amount_cents", f"Choose an amount from {smallest} to {largest}.")
 
@@ -101,7 +101,7 @@ def begin(
     is_automatic: bool = False,
     payment_method_id: str = "",
 ) -> TopUp:
-    """Write the row of a wish to pay. It must be committed before Stripe hears of it."""
+    """Insert the row of a top-up. The caller must commit it before calling Stripe."""
     return TopUp.objects.create(
         organization=organization,
         person=person,
@@ -116,51 +116,52 @@ def begin(
 # --- Fulfilling ------------------------------------------------------------------------------------------------------
 
 
-def fulfil(payment: stripe_mapping.Payment) -> TopUp | None:
-    """Credit a payment and its bonus, once. Returns the row as it is now, or None if the payment is nobody's.
+def fulfil(payment: stripe_mapping.StripePayment) -> TopUp | None:
+    """Credit a payment and its bonus, once. Returns the row as it is then, or None if the payment has none.
 
-    Does nothing about what is not paid, except to note that it is on its way. What is paid but does not fit its row
-    (unknown, another amount or currency, paid twice) is parked for an operator and credits nothing.
+    A payment that the bank has not confirmed only sets the state PROCESSING. A paid one that does not match its row
+    (no row, other amount or currency, paid twice) credits nothing and is recorded as an unmatched event.
     """
     with transaction.atomic():
         topup = _locked(payment.topup_id)
         if topup is None:
-            # A PaymentIntent without a name of ours belongs to a checkout, which is parked by itself, or to no top-up.
+            # Ignore a PaymentIntent without the id of a top-up. It belongs to a checkout, whose own event arrives here,
+            # or to no top-up at all.
             if payment.is_paid and (payment.topup_id or payment.subject == "checkout"):
-                _park(payment, reason="unknown_topup", explanation="It names no top-up of ours.")
+                _record_unmatched(payment, reason="unknown_topup", explanation="It names no top-up of this site.")
             return None
         if not payment.is_paid:
             if payment.is_processing and topup.is_open:
                 topup.state = TopUpState.PROCESSING
                 topup.save(update_fields=["state"])
             return topup
-        if fault := _fault(topup, payment):
-            reason, explanation = fault
-            _park(payment, reason=reason, explanation=explanation, topup=topup)
+        if mismatch := _mismatch(topup, payment):
+            reason, explanation = mismatch
+            _record_unmatched(payment, reason=reason, explanation=explanation, topup=topup)
             if topup.is_open:
-                _end(topup, state=TopUpState.PARKED)
+                _end(topup, state=TopUpState.UNDER_REVIEW)
             return topup
-        _keep_names(topup, payment)
-        _keep_papers(topup, payment.papers, card=payment.card)
+        _store_stripe_ids(topup, payment)
+        _store_details(topup, payment.links, card=payment.card)
         if not topup.is_paid:
             _credit(topup)
     return topup
 
 
-def fail(payment: stripe_mapping.Payment, *, failure: str = BANK_DECLINED) -> None:
-    """End the top-up of a payment that the bank refused in the end; one that ended before stays as it is."""
+def fail(payment: stripe_mapping.StripePayment, *, failure: str = BANK_DECLINED) -> None:
+    """End the top-up of a payment that the bank declined. Does nothing if it has ended before."""
     if topup := find(payment.topup_id):
         end(topup, state=TopUpState.FAILED, failure=failure)
 
 
-def expire(payment: stripe_mapping.Payment) -> None:
-    """End the top-up of a checkout that nobody paid in time; one that ended before stays as it is."""
+def expire(payment: stripe_mapping.StripePayment) -> None:
+    """End the top-up of a checkout that nobody paid in time. Does nothing if it has ended before."""
     if topup := find(payment.topup_id):
         end(topup, state=TopUpState.EXPIRED, failure=NOT_PAID)
 
 
 def end(topup: TopUp, *, state: TopUpState, failure: str = "") -> TopUp:
-    """End a top-up without money. One that has ended before, paid or not, stays as it is. Returns the row as it is."""
+    """End a top-up without a payment. Does nothing if it has ended before. Returns the row as it is then."""
     with transaction.atomic():
         locked = _locked(str(topup.pk))
         assert locked is not None, "rows of top-ups are never deleted"
@@ -169,37 +170,37 @@ def end(topup: TopUp, *, state: TopUpState, failure: str = "") -> TopUp:
     return locked
 
 
-def keep_charge(charge: stripe_mapping.Charge) -> None:
-    """Keep the receipt of a payment, and the card if the payer asked for it. A charge that is not ours is ignored."""
+def store_charge(charge: stripe_mapping.StripeCharge) -> None:
+    """Store the link to a payment's receipt, and the card if the payer asked for it. Ignores a charge of no top-up."""
     with transaction.atomic():
         topup = _locked(charge.topup_id)
         if topup is not None:
-            _keep_papers(topup, charge.papers, card=charge.card)
+            _store_details(topup, charge.links, card=charge.card)
 
 
-def keep_invoice(invoice: stripe_mapping.Invoice) -> None:
-    """Keep the addresses of a payment's invoice once it is paid. An invoice that is not ours is ignored."""
-    # The page of one that is still open asks for money, a second time.
+def store_invoice(invoice: stripe_mapping.StripeInvoice) -> None:
+    """Store the links to a payment's invoice once it is paid. Ignores an invoice of no top-up."""
+    # The page of an open invoice would ask for the money a second time.
     if not invoice.is_paid:
         return
     with transaction.atomic():
         topup = _locked(invoice.topup_id)
         if topup is not None:
-            _keep_papers(topup, invoice.papers, card=None)
+            _store_details(topup, invoice.links, card=None)
 
 
 # --- Asking Stripe ---------------------------------------------------------------------------------------------------
 
 
 def confirm(topup: TopUp) -> TopUp:
-    """Ask Stripe how an open top-up stands and act on it. Returns the row as it is then.
+    """Ask Stripe for the state of an open checkout and act on it. Returns the row as it is then.
 
-    A Stripe that does not answer changes nothing: its webhook or the clock will. Waits for the network.
+    Changes nothing if Stripe does not answer: the webhook or `sweep` does it later. Waits for the network.
     """
     if not topup.is_open or not topup.checkout_session_id:
         return topup
     try:
-        look(topup)
+        sync_checkout(topup)
     except UpstreamFailed:
         logger.warning("Stripe did not say how top-up %s stands.", topup.pk)
     topup.refresh_from_db()
@@ -207,38 +208,38 @@ def confirm(topup: TopUp) -> TopUp:
 
 
 def sweep(*, now: datetime | None = None) -> int:
-    """Ask Stripe about top-ups that stay open, in case its webhooks did not reach us. Returns how many were looked at.
+    """Ask Stripe about top-ups that stay open, in case a webhook was lost. Returns how many were checked.
 
-    Waits for the network, with no transaction open. Any number of clocks may do so at once.
+    Waits for the network, with no transaction open. Any number of processes may run it at the same time.
     """
     now = now or timezone.now()
     due = TopUp.objects.open().filter(
-        Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_LOOK_AFTER),
-        # `automatic` looks after its own.
+        Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_CHECK_AFTER),
+        # `automatic_topups` checks the automatic ones.
         is_automatic=False,
-        created_at__lte=now - FIRST_LOOK_AFTER,
+        created_at__lte=now - FIRST_CHECK_AFTER,
     )
-    looked_count = 0
-    # Never looked at first: one that fails each time must not keep the others from their turn.
-    for topup in due.order_by(F("checked_at").asc(nulls_first=True), "created_at")[:SWEEP_COUNT]:
+    checked_count = 0
+    # Unchecked ones first: one that fails each time must not starve the others.
+    for topup in due.order_by(F("checked_at").asc(nulls_first=True), "created_at")[:MAX_PER_ROUND]:
         TopUp.objects.filter(pk=topup.pk).update(checked_at=now)
-        looked_count += 1
+        checked_count += 1
         try:
             if topup.checkout_session_id:
-                look(topup)
+                sync_checkout(topup)
             elif topup.created_at <= now - STARTING_ENDS_AFTER:
-                # Its address was never given to anybody: the session's id is written before.
+                # The payer never got the address: the session's id is stored before the redirect.
                 end(topup, state=TopUpState.FAILED, failure=INTERRUPTED)
         except UpstreamFailed:
             logger.warning("Stripe did not say how top-up %s stands.", topup.pk)
             break
-        except Exception:  # One that cannot be fulfilled must not stop the others.
-            logger.exception("Top-up %s could not be looked at.", topup.pk)
-    return looked_count
+        except Exception:  # An error of one top-up must not stop the others.
+            logger.exception("Top-up %s could not be checked.", topup.pk)
+    return checked_count
 
 
-def look(topup: TopUp) -> str:
-    """Ask Stripe how a checkout stands and act on it. Returns the address of its page while it can be paid there.
+def sync_checkout(topup: TopUp) -> str:
+    """Ask Stripe for the state of a checkout and act on it. Returns the address of its pay page, empty if closed.
 
     Raises UpstreamFailed. Waits for the network.
     """
@@ -261,7 +262,7 @@ def look(topup: TopUp) -> str:
 def paid_with(payment_intent_id: str) -> TopUp:
     """Return the paid top-up of a PaymentIntent, locked. Call it inside a transaction.
 
-    Raises TopUpUnknown if there is none yet: refunds and disputes may overtake the payment that they are about.
+    Raises TopUpUnknown if there is none yet: the event of a refund or dispute may arrive before that of the payment.
     """
     topup = TopUp.objects.select_for_update(no_key=True).filter(payment_intent_id=payment_intent_id or None).first()
     if topup is None or not topup.is_paid:
@@ -270,7 +271,7 @@ def paid_with(payment_intent_id: str) -> TopUp:
 
 
 def find(topup_id: str) -> TopUp | None:
-    """Return the row of an id as Stripe gave it back, or None."""
+    """Return the top-up with the id that Stripe reported, or None."""
     try:
         return TopUp.objects.filter(pk=uuid.UUID(topup_id)).first()
     except ValueError:
@@ -287,8 +288,8 @@ def _locked(topup_id: str) -> TopUp | None:
 # --- Inside the lock -------------------------------------------------------------------------------------------------
 
 
-def _fault(topup: TopUp, payment: stripe_mapping.Payment) -> tuple[str, str] | None:
-    """Return (reason, explanation) if the payment is not the one that the row asks for."""
+def _mismatch(topup: TopUp, payment: stripe_mapping.StripePayment) -> tuple[str, str] | None:
+    """Return (reason, explanation) if the payment does not match the row, else None."""
     if payment.currency.lower() != topup.currency:
         return "wrong_currency", f"Paid in {payment.currency or 'no currency'}, asked for {topup.currency}."
     if payment.amount_cents != topup.amount_cents:
@@ -302,8 +303,10 @@ def _fault(topup: TopUp, payment: stripe_mapping.Payment) -> tuple[str, str] | N
     return None
 
 
-def _park(payment: stripe_mapping.Payment, *, reason: str, explanation: str, topup: TopUp | None = None) -> None:
-    unmatched_events.park(
+def _record_unmatched(
+    payment: stripe_mapping.StripePayment, *, reason: str, explanation: str, topup: TopUp | None = None
+) -> None:
+    unmatched_events.record(
         subject=payment.subject,
         stripe_id=payment.stripe_id,
         reason=reason,
@@ -338,7 +341,7 @@ def _credit(topup: TopUp) -> None:
     topup.failure = ""
     topup.paid_at = topup.ended_at = timezone.now()
     if topup.is_automatic:
-        # A checkout's is made by Stripe.
+        # Stripe creates the invoice of a checkout.
         topup.invoice_due_at = topup.paid_at
     topup.save(update_fields=["state", "failure", "paid_at", "ended_at", "invoice_due_at"])
     if topup.is_automatic:
@@ -352,26 +355,29 @@ def _end(topup: TopUp, *, state: TopUpState, failure: str = "") -> None:
     topup.save(update_fields=["state", "failure", "ended_at"])
 
 
-def _keep_names(topup: TopUp, payment: stripe_mapping.Payment) -> None:
+def _store_stripe_ids(topup: TopUp, payment: stripe_mapping.StripePayment) -> None:
     topup.checkout_session_id = topup.checkout_session_id or payment.checkout_session_id
     topup.payment_intent_id = topup.payment_intent_id or payment.payment_intent_id
     topup.save(update_fields=["checkout_session_id", "payment_intent_id"])
 
 
-def _keep_papers(topup: TopUp, papers: stripe_mapping.Papers, *, card: stripe_mapping.Card | None) -> None:
-    topup.receipt_url = papers.receipt_url or topup.receipt_url
-    topup.invoice_url = papers.invoice_url or topup.invoice_url
-    topup.invoice_pdf_url = papers.invoice_pdf_url or topup.invoice_pdf_url
+def _store_details(topup: TopUp, links: stripe_mapping.ReceiptLinks, *, card: stripe_mapping.StripeCard | None) -> None:
+    topup.receipt_url = links.receipt_url or topup.receipt_url
+    topup.invoice_url = links.invoice_url or topup.invoice_url
+    topup.invoice_pdf_url = links.invoice_pdf_url or topup.invoice_pdf_url
     topup.save(update_fields=["receipt_url", "invoice_url", "invoice_pdf_url"])
     if topup.save_card and card is not None:
         _save_card(topup.organization, card)
-        # The wish is granted once: a charge that is told of again must not bring back a card that was removed since.
+        # Save it once: when the charge is reported again, a card that was removed since must not come back.
         topup.save_card = False
         topup.save(update_fields=["save_card"])
 
 
-def _save_card(organization: Organization, card: stripe_mapping.Card) -> None:
-    """Keep a card in the place of the one before, which the clock then has Stripe forget: here nobody may ask it."""
+def _save_card(organization: Organization, card: stripe_mapping.StripeCard) -> None:
+    """Replace the saved card. `saved_cards.forget_replaced` later detaches the old one at Stripe.
+
+    It cannot be detached here: this runs inside a transaction, where Stripe must not be called.
+    """
     before = SavedCard.objects.select_for_update().filter(organization=organization).first()
     SavedCard.objects.update_or_create(
         organization=organization,
@@ -385,5 +391,5 @@ def _save_card(organization: Organization, card: stripe_mapping.Card) -> None:
     )
     if before is not None and before.payment_method_id != card.payment_method_id:
         ReplacedCard.objects.get_or_create(payment_method_id=before.payment_method_id)
-    # One that comes back is not to be forgotten any more.
+    # A replaced card that is saved again must not be detached.
     ReplacedCard.objects.filter(payment_method_id=card.payment_method_id).delete()

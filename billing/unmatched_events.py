@@ -1,16 +1,22 @@
-"""What Stripe told us and we would not act on, kept for an operator with the reason."""
+"""Unmatched events: what Stripe reported and this site did not act on, kept for an operator with the reason.
+
+They are the dead letters of the webhook: for example a payment of the wrong amount, or a refund of such a payment.
+"""
 
 import logging
 from collections.abc import Mapping
 
 from django.utils import timezone
 
-from billing.models.payments import SENTENCE_LENGTH, ParkedEvent, TopUp
+from billing.models.payments import SENTENCE_LENGTH, TopUp, UnmatchedEvent
 
 logger = logging.getLogger(__name__)
 
+# Stored before these rows were called unmatched. A new slug would store known events a second time.
+OF_UNMATCHED_PAYMENT = "of_parked_payment"
 
-def park(
+
+def record(
     *,
     subject: str,
     stripe_id: str,
@@ -18,12 +24,12 @@ def park(
     explanation: str,
     topup: TopUp | None = None,
     details: Mapping[str, object] | None = None,
-) -> ParkedEvent:
-    """Keep an event for an operator. Returns the row, or the earlier one when the same was parked before.
+) -> UnmatchedEvent:
+    """Store an event for an operator. Return its row; the existing one if it was stored before for the same reason.
 
-    reason: a slug. explanation: a sentence with the figures that do not fit.
+    reason: a slug. explanation: a sentence with the figures that do not match.
     """
-    parked, is_new = ParkedEvent.objects.get_or_create(
+    event, is_new = UnmatchedEvent.objects.get_or_create(
         stripe_id=stripe_id,
         reason=reason,
         defaults={
@@ -34,37 +40,39 @@ def park(
         },
     )
     if is_new:
-        logger.error("Parked %s %s (%s): %s", subject, stripe_id, reason, explanation)
-    return parked
+        logger.error("Unmatched %s %s (%s): %s", subject, stripe_id, reason, explanation)
+    return event
 
 
 def resolve(*, stripe_id: str, reason: str) -> None:
-    """Note that what was parked for this reason has ended well by itself: no operator need look."""
-    ParkedEvent.objects.filter(stripe_id=stripe_id, reason=reason, resolved_at=None).update(resolved_at=timezone.now())
+    """Mark an event as resolved because its cause has ended by itself. Do nothing if there is none."""
+    UnmatchedEvent.objects.filter(stripe_id=stripe_id, reason=reason, resolved_at=None).update(
+        resolved_at=timezone.now()
+    )
 
 
-def park_of_parked(*, payment_intent_id: str, subject: str, stripe_id: str) -> bool:
-    """Keep for an operator what became of a payment that is parked itself and so moved no money here.
+def record_about_unmatched_payment(*, payment_intent_id: str, subject: str, stripe_id: str) -> bool:
+    """Store a refund or dispute of a payment that is unmatched itself, and so moved no money in the ledger.
 
-    Returns False, and does nothing, if no payment of that id is parked.
+    Returns False, and stores nothing, if no payment of that id is unmatched.
     """
-    if not payment_intent_id or not ParkedEvent.objects.filter(details__payment_intent=payment_intent_id).exists():
+    if not payment_intent_id or not UnmatchedEvent.objects.filter(details__payment_intent=payment_intent_id).exists():
         return False
-    park(
+    record(
         subject=subject,
         stripe_id=stripe_id,
-        reason="of_parked_payment",
-        explanation=f"It is about {payment_intent_id}, which is parked itself: nothing was credited, nothing is taken.",
+        reason=OF_UNMATCHED_PAYMENT,
+        explanation=f"It is about {payment_intent_id}, which is unmatched: nothing was credited, nothing is taken.",
     )
     return True
 
 
-def park_too_much(topup: TopUp, *, subject: str, stripe_id: str) -> ParkedEvent:
-    """Keep for an operator that a payer got more back than they paid."""
-    return park(
+def record_excess_return(topup: TopUp, *, subject: str, stripe_id: str) -> UnmatchedEvent:
+    """Store for an operator that the payer got more back than they paid."""
+    return record(
         subject=subject,
         stripe_id=stripe_id,
         reason="returned_more_than_paid",
-        explanation="More went back by refunds and disputes together than was paid; the book lost only what was paid.",
+        explanation="Refunds and disputes returned more than was paid; the ledger took back only what was paid.",
         topup=topup,
     )

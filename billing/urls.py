@@ -1,4 +1,4 @@
-"""Addresses under `/billing/`. `/v1/balance` and `/v1/usage` are the native API's and routed there."""
+"""Addresses under `/billing/`. `voxsite.urls` routes `/v1/balance` and `/v1/usage`."""
 
 from django.urls import path
 
@@ -10,7 +10,7 @@ urlpatterns = [
     path("", home.billing, name="billing"),
     path("ledger/", ledger.ledger, name="ledger"),
     path("ledger.csv", ledger.ledger_csv, name="ledger-csv"),
-    path("usage/", usage.usage, name="usage"),
+    path("usage/", usage.month, name="usage"),
     path("top-up/", top_ups.top_up, name="top-up"),
     path("top-up/<uuid:topup_id>/success/", top_ups.success, name="top-up-success"),
     path("top-up/<uuid:topup_id>/cancelled/", top_ups.cancelled, name="top-up-cancelled"),

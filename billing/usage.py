@@ -1,4 +1,4 @@
-"""What was used: charges by day, by model and by key. Reads only."""
+"""Usage reports: an organization's charges by day, by model and by API key. Reads only."""
 
 import uuid
 from collections.abc import Iterator
@@ -13,23 +13,23 @@ from django.db.models.functions import Cast, TruncDate
 from accounts.models import ApiKey, Organization
 from billing.models import Entry, EntryKind, EntryQuerySet, Wallet
 
-# Whatever lies outside was mistyped, and the ends of the calendar cannot be computed with.
-FIRST_DAY = date(2000, 1, 1)
-LAST_DAY = date(2100, 12, 31)
-# What SQLite's reading of a JSON null as text gives.
+# Days outside are treated as typing errors. One day after date.max would overflow.
+MIN_DAY = date(2000, 1, 1)
+MAX_DAY = date(2100, 12, 31)
+# SQLite reads a JSON null as this text.
 JSON_NULL = "null"
 
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """What some charges come to."""
+    """Sums over some charges."""
 
     charges_count: int = 0
-    # Positive: what was taken from the balance.
+    # Positive: the amount taken from the balance.
     cost_micros: int = 0
-    # Of transcriptions.
+    # Of transcriptions only.
     audio_ms: int = 0
-    # Of completions.
+    # Of chat completions only.
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -49,7 +49,7 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class KeyLabel:
-    """How a key is called. Without an id: work that somebody did in the browser."""
+    """Name and prefix of an API key. key_id None: work in the browser, or a key that no longer exists."""
 
     key_id: uuid.UUID | None
     name: str
@@ -60,22 +60,22 @@ BROWSER = KeyLabel(key_id=None, name="In the browser")
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """The charges of some days."""
+class UsageReport:
+    """The charges of a period."""
 
-    # First and last day, both included, in UTC.
+    # First and last day of the period, both included, in UTC.
     since: date
     until: date
     total: Amounts
-    # Every day of the period, in order, also those without charges.
+    # Every day of the period in order, including days without charges.
     by_day: dict[date, Amounts]
-    # What cost most comes first.
+    # Both sorted by cost, highest first.
     by_model: dict[str, Amounts]
     by_key: dict[KeyLabel, Amounts]
 
 
-def usage(organization: Organization, *, since: date, until: date) -> Usage:
-    """Return what the organization was charged from one day to another, both included, in UTC."""
+def report(organization: Organization, *, since: date, until: date) -> UsageReport:
+    """Return the organization's charges of a period. since, until: first and last day, both included, in UTC."""
     total = Amounts()
     by_day = {since + timedelta(days=number): Amounts() for number in range((until - since).days + 1)}
     by_model: dict[str, Amounts] = {}
@@ -87,7 +87,7 @@ def usage(organization: Organization, *, since: date, until: date) -> Usage:
         by_day[day] = by_day[day] + amounts
         by_model[model] = by_model.get(model, Amounts()) + amounts
         by_key[label] = by_key.get(label, Amounts()) + amounts
-    return Usage(
+    return UsageReport(
         since=since,
         until=until,
         total=total,
@@ -98,25 +98,25 @@ def usage(organization: Organization, *, since: date, until: date) -> Usage:
 
 
 def key_labels(organization: Organization) -> dict[str, KeyLabel]:
-    """Return how the organization's keys are called, by id: its own only, whatever the details of an entry name."""
+    """Return the labels of the organization's keys by id. An entry that names another organization's key gets none."""
     keys = ApiKey.objects.of(organization).only("id", "name", "prefix")
     return {str(key.pk): KeyLabel(key_id=key.pk, name=key.name, prefix=key.prefix) for key in keys}
 
 
-def book_of(organization: Organization) -> EntryQuerySet:
-    """Return the organization's entries by the number of its wallet.
+def entries_of(organization: Organization) -> EntryQuerySet:
+    """Return the organization's ledger entries, filtered by the wallet's id.
 
-    PostgreSQL plans by how common the wallet is. Reached by a join it is unknown to the plan, and to find an old day in
-    a book of a million entries took 470 ms instead of 5.
+    PostgreSQL chooses the plan by how many entries that wallet has. With a join it cannot know the wallet: finding an
+    old day among a million entries took 470 ms instead of 5 ms.
     """
     wallet_id = Wallet.objects.of(organization).values_list("id", flat=True).first()
     return Entry.objects.none() if wallet_id is None else Entry.objects.filter(wallet_id=wallet_id)
 
 
 def detail(name: str) -> Combinable:
-    """Return a text of an entry's details, as an expression that fits the indexes of Entry.
+    """Return an expression for a text in an entry's details. It matches the indexes of Entry.
 
-    Wrapped, because Django would compare the bare one as JSON. SQLite has JSON_NULL for what is null.
+    The wrapper keeps Django from comparing the text as JSON. On SQLite a null reads as JSON_NULL.
     """
     return ExpressionWrapper(KeyTextTransform(name, "details"), output_field=TextField())
 
@@ -127,9 +127,12 @@ def start_of_day(day: date) -> datetime:
 
 
 def _groups(organization: Organization, *, since: date, until: date) -> Iterator[tuple[date, str, str, Amounts]]:
-    """Yield (day, model, key id, amounts), empty text for what is not said: one pass over the period, few rows."""
+    """Yield (day, model, key id, amounts). Model and key id are empty if the entries have none.
+
+    One query reads the period once and returns one row for each combination.
+    """
     rows = (
-        book_of(organization)
+        entries_of(organization)
         .filter(
             kind=EntryKind.USAGE,
             created_at__gte=start_of_day(since),
@@ -165,7 +168,7 @@ def _groups(organization: Organization, *, since: date, until: date) -> Iterator
 
 
 def _sum(name: str) -> Sum:
-    """Return the sum of a whole number of the details."""
+    """Return the sum of an integer in the details."""
     return Sum(Cast(KeyTextTransform(name, "details"), BigIntegerField()))
 
 

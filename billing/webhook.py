@@ -1,11 +1,12 @@
-"""Where Stripe tells us what happened: dj-stripe's endpoint behind a look at the signature.
+"""Stripe's webhook endpoint: verifies the signature, then hands the request to dj-stripe's view.
 
-dj-stripe stores whatever carries a signature header, valid or not, and while DEBUG is on lets the caller name the
-secret. So the signature is compared first, with the secret of the settings and nothing else: a stranger stores one
-short line a minute at most, for the operator to see (dj-stripe's "webhook event triggers" in the admin).
+dj-stripe stores every request that has a signature header, valid or not, and with DEBUG on lets the caller choose the
+secret. An attacker could fill the database or forge events. So this view first verifies the signature with the secret
+from the settings. A refused request stores at most one short row a minute, which operators see in the admin
+(dj-stripe's "webhook event triggers").
 
-dj-stripe then stores the event once, however often it comes, and runs the receivers (`stripe_events`) in the same
-transaction: any failure answers 500, and Stripe sends it again.
+dj-stripe then stores the event once, however often it is delivered, and calls the receivers (`stripe_events`) in the
+same transaction. Any failure answers 500, and Stripe sends the event again.
 """
 
 import logging
@@ -25,8 +26,8 @@ from billing import stripe_api
 logger = logging.getLogger(__name__)
 
 TOLERANCE_SECONDS = stripe.Webhook.DEFAULT_TOLERANCE
-# dj-stripe asks Stripe for the account of a key unless both are known (GET /v1/account, inside the webhook's
-# transaction). One account is all that this site has, so any name does.
+# If dj-stripe does not know the account of an API key, it calls Stripe (GET /v1/account, inside the webhook's
+# transaction). This site has one account only, so any id will do.
 ACCOUNT_ID = "acct_own"
 ENDPOINT_ID = "we_own"
 ENDPOINT_UUID = uuid.uuid5(uuid.NAMESPACE_URL, ENDPOINT_ID)
@@ -51,7 +52,7 @@ class StripeWebhookView(ProcessWebhookView):
 
 
 def own_endpoint() -> WebhookEndpoint:
-    """Return the row that dj-stripe keeps of our endpoint, made on first need and kept in step with the settings."""
+    """Return dj-stripe's row of this endpoint. Creates it on first use and updates it when the settings change."""
     endpoint = WebhookEndpoint.objects.filter(
         djstripe_uuid=ENDPOINT_UUID, secret=settings.STRIPE_WEBHOOK_SECRET, livemode=settings.STRIPE_LIVE_MODE
     ).first()
@@ -86,7 +87,7 @@ def _write_endpoint() -> WebhookEndpoint:
 
 
 def _fault_of_signature(request: HttpRequest) -> str:
-    """Return what is wrong with the signature in words for an operator; empty if nothing is."""
+    """Return what is wrong with the signature, as a sentence for an operator; empty if it is valid."""
     try:
         stripe.WebhookSignature.verify_header(
             request.body, request.headers.get("Stripe-Signature"), settings.STRIPE_WEBHOOK_SECRET, TOLERANCE_SECONDS
@@ -95,12 +96,12 @@ def _fault_of_signature(request: HttpRequest) -> str:
         message = str(error)
         return next((shown for part, shown in FAULTS if part in message), "The signature cannot be read.")
     except (UnicodeError, TypeError, ValueError):
-        # Bytes that are no UTF-8, or a header with characters that compare_digest does not take.
+        # The body is not UTF-8, or the header has characters that compare_digest refuses.
         return "The signature cannot be read."
     return ""
 
 
-# stripe.WebhookSignature.verify_header, 15.6, read in source. Its own sentences are for programmers.
+# (part of stripe-python's message, sentence for operators). From stripe.WebhookSignature.verify_header, 15.6.
 FAULTS = (
     ("No Stripe-Signature header", "There is no signature."),
     ("Timestamp outside the tolerance zone", "The signature is too old: this may be a replay, or a clock is wrong."),
@@ -109,7 +110,7 @@ FAULTS = (
 
 
 def _record_refusal(request: HttpRequest, fault: str) -> None:
-    """Let an operator see it, once a minute at most: strangers must not fill the database."""
+    """Store the refusal for operators, at most once a minute, so that an attacker cannot fill the database."""
     logger.warning("A Stripe webhook was refused: %s", fault)
     if cache.add("stripe-webhook-refused", fault, timeout=SECONDS_BETWEEN_RECORDS):
         WebhookEventTrigger.objects.create(

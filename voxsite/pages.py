@@ -13,7 +13,7 @@ from accounts.models import ApiKey, Role
 from accounts.page import open_page, page, show_missing
 from apex import catalogue
 from billing import money, statements, tariff
-from billing.pages.banners import money_notes
+from billing.pages.banners import money_banners
 from transcription.models import Job
 from voxsite import api_reference, mail_folder
 
@@ -107,7 +107,7 @@ def overview(request: HttpRequest) -> HttpResponse:
             "jobs": jobs,
             "live": [job for job in jobs if not job.is_final],
             "month": statements.month(organization),
-            "money_notes": money_notes(organization),
+            "money_banners": money_banners(organization),
             "steps": [] if all(step["is_done"] for step in steps) else steps,
         },
     )

@@ -1,4 +1,4 @@
-"""All of billing's models. `ledger` is written by the package billing.ledger only."""
+"""All models of billing. Only the package `billing.ledger` writes the models of `models.ledger`."""
 
 from billing.models.ledger import (
     CREDIT_KINDS,
@@ -26,7 +26,6 @@ from billing.models.payments import (
     AutomaticTopUp,
     Customer,
     Dispute,
-    ParkedEvent,
     Refund,
     RefundState,
     ReplacedCard,
@@ -35,6 +34,7 @@ from billing.models.payments import (
     TopUp,
     TopUpQuerySet,
     TopUpState,
+    UnmatchedEvent,
 )
 
 __all__ = [
@@ -60,7 +60,6 @@ __all__ = [
     "MonthlySpend",
     "Notice",
     "NoticeQuerySet",
-    "ParkedEvent",
     "Refund",
     "RefundState",
     "ReplacedCard",
@@ -69,6 +68,7 @@ __all__ = [
     "TopUp",
     "TopUpQuerySet",
     "TopUpState",
+    "UnmatchedEvent",
     "Wallet",
     "WalletQuerySet",
 ]

@@ -1,4 +1,4 @@
-"""Wallets, the ledger's entries, and holds. Only `ledger` writes them."""
+"""Wallets, freezes, ledger entries, holds and monthly sums. Only the package `billing.ledger` writes them."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import ApiKey, Organization
 from billing import months
 
-# "topup:<id>", "job:<uuid>", "signup:<uuid>": the business fact that an effect belongs to.
+# "topup:<id>", "job:<uuid>", "signup:<uuid>": the business event that an entry or hold belongs to.
 REFERENCE_LENGTH = 200
 
 
@@ -24,24 +24,26 @@ class WalletQuerySet(models.QuerySet["Wallet"]):
 
 
 class Wallet(models.Model):
-    """An organization's money: the sum of its entries and of its open holds, kept so that one UPDATE can decide.
+    """An organization's money: the sums of its entries and of its open holds.
+
+    The sums are stored so that one conditional UPDATE can admit or refuse a reservation.
 
     Written by `ledger` only.
     """
 
     organization = models.OneToOneField(Organization, on_delete=models.PROTECT, related_name="wallet")
-    # All money, held money included.
+    # All money, including held money.
     balance_micros = models.BigIntegerField(default=0)
     held_micros = models.BigIntegerField(default=0)
-    # Since when nothing new is admitted, null while it is: set exactly while a Freeze is open.
+    # When the wallet was frozen: no new work is admitted. Set exactly while a Freeze is open, else null.
     frozen_at = models.DateTimeField(null=True, blank=True)
-    # The last time that money came or work began or ended. A sign-in is not activity.
+    # When money last came in or work last began or ended. A sign-in is not activity.
     last_activity_at = models.DateTimeField(default=timezone.now)
-    # When the whole balance was taken for want of activity; null once money has come again.
+    # When the balance expired for lack of activity; null again once money has come in.
     expired_at = models.DateTimeField(null=True, blank=True)
-    # The most that may be spent in a calendar month (UTC), null for no limit. A key has its own beside it.
+    # Limit of a calendar month (UTC), null for no limit. A key may have a limit of its own as well.
     monthly_limit_micros = models.BigIntegerField(null=True, blank=True)
-    # Owners are told when less than this is available, null for never; and since when it is so.
+    # Owners get a mail when less than this is available (null: never). low_since: since when it is so.
     low_balance_micros = models.BigIntegerField(null=True, blank=True)
     low_since = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -51,7 +53,7 @@ class Wallet(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(held_micros__gte=0), name="wallet_held_is_not_negative"),
-            # Money that was taken back after it was spent leaves a debt (docs/decisions/0011).
+            # A refund or dispute of money that was spent leaves a debt (docs/decisions/0011).
             models.CheckConstraint(
                 condition=Q(held_micros__lte=F("balance_micros")) | Q(frozen_at__isnull=False),
                 name="wallet_is_overdrawn_only_while_frozen",
@@ -65,8 +67,8 @@ class Wallet(models.Model):
                 name="wallet_low_balance_is_positive",
             ),
         ]
-        # What the clock asks for: who must be told that little is left. None on what every reservation changes, as
-        # last_activity_at: each would then write to all indexes (docs/decisions/0018).
+        # For the search for owners to mail. No index on a column that every reservation changes, such as
+        # last_activity_at: each reservation would then write to all indexes (docs/decisions/0018).
         indexes = [models.Index(fields=["low_since"], condition=Q(low_since__isnull=False), name="wallet_low")]
 
     def __str__(self) -> str:
@@ -74,7 +76,7 @@ class Wallet(models.Model):
 
     @property
     def available_micros(self) -> int:
-        """What can be spent now."""
+        """The balance less the held money: what can be spent now. Negative while there is a debt."""
         return self.balance_micros - self.held_micros
 
     @property
@@ -83,20 +85,20 @@ class Wallet(models.Model):
 
     @property
     def expires_at(self) -> datetime | None:
-        """When the balance will be taken unless something happens; None if there is nothing, or it is frozen."""
+        """When the balance expires unless there is activity; None if it is empty or frozen."""
         if self.balance_micros <= 0 or self.is_frozen:
             return None
         return months.months_later(self.last_activity_at, settings.EXPIRY_MONTHS)
 
 
 class Freeze(models.Model):
-    """A reason why a wallet admits nothing new. A wallet may have several; each is lifted by itself.
+    """One reason why a wallet admits no new work. A wallet may have several; each is lifted separately.
 
     Written by `ledger` only.
     """
 
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="freezes", db_index=False)
-    # "debt": the ledger's own, lifted by itself. Else what it is about: "dispute:<id>", "operator".
+    # "debt": the ledger sets and lifts it. Else the cause: "dispute:<id>", "operator".
     reason = models.CharField(max_length=REFERENCE_LENGTH)
     created_at = models.DateTimeField(default=timezone.now)
     lifted_at = models.DateTimeField(null=True, blank=True)
@@ -114,7 +116,7 @@ class Freeze(models.Model):
 
 
 class EntryKind(models.TextChoices):
-    """Why money came or went."""
+    """Why money came in or went out."""
 
     PAYMENT = "payment", "Payment"
     BONUS = "bonus", "Bonus"
@@ -127,9 +129,9 @@ class EntryKind(models.TextChoices):
     EXPIRY = "expiry", "Expiry"
 
 
-# What `ledger.credit` may book.
+# Kinds that `ledger.credit` may write.
 CREDIT_KINDS = (EntryKind.PAYMENT, EntryKind.BONUS, EntryKind.CREDIT)
-# What `ledger.claw_back` may book, and what `ledger.restore` then books against it.
+# Kinds that `ledger.claw_back` may write, each with the kind of its reversal by `ledger.restore`.
 REVERSALS = {EntryKind.REFUND: EntryKind.REFUND_REVERSAL, EntryKind.DISPUTE: EntryKind.DISPUTE_REVERSAL}
 INCOMING_KINDS = (*CREDIT_KINDS, *REVERSALS.values())
 OUTGOING_KINDS = (EntryKind.USAGE, *REVERSALS, EntryKind.EXPIRY)
@@ -142,12 +144,12 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.filter(wallet__organization=organization)
 
     def newest_first(self) -> "EntryQuerySet":
-        # Ids of one wallet are given out under its lock, so they are in the order of the book; times may tie.
+        # The wallet's lock orders the ids of its entries; times may be equal.
         return self.order_by("-id")
 
 
 class Entry(models.Model):
-    """One line of the book: money that came or went, for good. Triggers refuse to change or remove it.
+    """One line of the ledger: money that came in or went out. Triggers refuse to change or remove it.
 
     Written by `ledger` only.
     """
@@ -156,11 +158,11 @@ class Entry(models.Model):
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="entries", db_index=False)
     kind = models.CharField(max_length=20, choices=EntryKind.choices)
     reference = models.CharField(max_length=REFERENCE_LENGTH)
-    # Positive: came. Negative: went.
+    # Positive: came in. Negative: went out.
     amount_micros = models.BigIntegerField()
     balance_after_micros = models.BigIntegerField()
     description = models.CharField(max_length=300, blank=True)
-    # What usage charts group by: api_key_id, model, duration_ms ... Never needed to recompute a balance.
+    # For reports: api_key_id, model, duration_ms ... No balance depends on it.
     details = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -169,7 +171,7 @@ class Entry(models.Model):
     class Meta:
         verbose_name_plural = "entries"
         constraints = [
-            # Over all wallets, so that one payment can never be credited to two organizations.
+            # Across all wallets, so that one payment can never be credited to two organizations.
             models.UniqueConstraint(fields=["kind", "reference"], name="one_entry_per_reference"),
             models.CheckConstraint(condition=~Q(amount_micros=0), name="entry_amount_is_not_zero"),
             models.CheckConstraint(
@@ -181,13 +183,13 @@ class Entry(models.Model):
         ]
         indexes = [
             models.Index(fields=["wallet", "-id"], name="entry_book"),
-            # Where a period begins and ends. With kind and amount in it a month's sum need not visit the rows.
+            # For the bounds of a period. It includes kind and amount, so that a month's sum reads only the index.
             models.Index(fields=["wallet", "created_at"], include=["kind", "amount_micros"], name="entry_by_time"),
-            # What is rare in a long book, which would be looked for in all of it: payments among the usage, ...
+            # For what is rare in a long ledger: payments among the usage ...
             models.Index(
                 fields=["wallet", "kind", "-created_at"], condition=~Q(kind=EntryKind.USAGE), name="entry_by_kind"
             ),
-            # ... and what a key or a model cost.
+            # ... and the charges of one key or one model.
             models.Index(
                 F("wallet"),
                 KeyTextTransform("api_key_id", "details"),
@@ -209,7 +211,7 @@ class Entry(models.Model):
 
 
 class HoldState(models.TextChoices):
-    """Open until the work ends: settled when it is paid for, released when it costs nothing."""
+    """OPEN until the work ends; then SETTLED if it is charged, RELEASED if it costs nothing."""
 
     OPEN = "open", "Open"
     SETTLED = "settled", "Settled"
@@ -227,17 +229,17 @@ class HoldQuerySet(models.QuerySet["Hold"]):
 
 
 class Hold(models.Model):
-    """A promise: so much of the balance is set aside for work that is under way. Written by `ledger` only."""
+    """Part of the balance, reserved for work in progress (an authorization hold). Written by `ledger` only."""
 
-    # Neither is checked by the database once more: each hold is counted in a MonthlySpend of this wallet and of this
-    # key, whose foreign keys keep both (docs/decisions/0018).
+    # Wallet and key have no foreign-key constraint: each hold is counted in a MonthlySpend of the same wallet and key,
+    # and the constraints of that row protect both (docs/decisions/0018).
     wallet = models.ForeignKey(
         Wallet, on_delete=models.PROTECT, related_name="holds", db_index=False, db_constraint=False
     )
     reference = models.CharField(max_length=REFERENCE_LENGTH)
     amount_micros = models.BigIntegerField()
     state = models.CharField(max_length=10, choices=HoldState.choices, default=HoldState.OPEN)
-    # The key that asked, null for a person in a browser. Its monthly limit counts this hold.
+    # The key of the request, null for a person in a browser. The key's monthly limit counts this hold.
     api_key = models.ForeignKey(
         ApiKey,
         on_delete=models.PROTECT,
@@ -247,9 +249,9 @@ class Hold(models.Model):
         db_index=False,
         db_constraint=False,
     )
-    # The first day of the month (UTC) that this hold, and later its charge, counts for.
+    # First day of the month (UTC) in which this hold, and later its charge, is counted.
     month = models.DateField()
-    # What was charged in the end, null unless settled.
+    # The final charge, null unless settled.
     charged_micros = models.BigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     closed_at = models.DateTimeField(null=True, blank=True)
@@ -267,7 +269,7 @@ class Hold(models.Model):
             ),
             models.CheckConstraint(condition=~Q(reference=""), name="hold_has_a_reference"),
             models.CheckConstraint(
-                # Unknown is not false: a comparison with NULL alone would let NULL pass.
+                # A CHECK passes when its condition is NULL, so NULL is excluded explicitly.
                 condition=Q(
                     state=HoldState.SETTLED,
                     charged_micros__isnull=False,
@@ -279,7 +281,7 @@ class Hold(models.Model):
             ),
         ]
         indexes = [
-            # The sum over open holds and the search for stale ones, without the closed ones, which are nearly all.
+            # For the sum of open holds and the search for stale ones. Nearly all holds are closed and not in it.
             models.Index(fields=["wallet", "created_at"], condition=Q(state=HoldState.OPEN), name="hold_open"),
         ]
 
@@ -292,17 +294,17 @@ class Hold(models.Model):
 
 
 class MonthlySpend(models.Model):
-    """What one month's holds come to, of a whole wallet or of one key: open ones whole, settled ones as charged.
+    """One month's spending of a wallet or of one key: the amounts of open holds and the charges of settled ones.
 
-    Kept so that a limit is one UPDATE and never a sum. Written by `ledger` only, under the wallet's lock.
+    Stored so that checking a limit is one UPDATE and never a sum. Written by `ledger` only, under the wallet's lock.
     """
 
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="monthly_spends", db_index=False)
-    # Null: the row of the whole organization, keys and people together.
+    # Null: the row of the whole organization, with all keys and people.
     api_key = models.ForeignKey(
         ApiKey, on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
     )
-    # Its first day, in UTC.
+    # First day of the month, in UTC.
     month = models.DateField()
     spent_micros = models.BigIntegerField(default=0)
 

@@ -1,4 +1,4 @@
-"""Mails to an organization's owners about its money. Only `notices` writes them."""
+"""Rows about mails to an organization's owners. Only `notices` writes them."""
 
 from datetime import datetime
 
@@ -10,15 +10,15 @@ from billing.models.ledger import Wallet
 
 
 class NoticeQuerySet(models.QuerySet["Notice"]):
-    """Notices, as those ask who look for somebody to tell."""
+    """Notices, as periodic duties ask for them."""
 
-    def standing(self, *, now: datetime) -> "NoticeQuerySet":
-        """Return those that were sent, or are being sent. The others were claimed by a process that died."""
+    def sent_or_claimed(self, *, now: datetime) -> "NoticeQuerySet":
+        """Return notices that were sent or that a live process is sending. The others belong to a process that died."""
         return self.filter(Q(retake_at__isnull=True) | Q(retake_at__gt=now))
 
 
 class Notice(models.Model):
-    """A mail that is sent to an organization's owners because of its money, once for each occasion.
+    """A mail to an organization's owners about its money, sent once for each occasion.
 
     Written by `notices` only.
     """
@@ -26,10 +26,10 @@ class Notice(models.Model):
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="notices", db_index=False)
     # "low_balance", "expiry_30" ...
     kind = models.CharField(max_length=40)
-    # What it is about, when kinds recur: the moment of expiry, the moment when the balance fell.
+    # Tells two notices of one kind apart: the moment of expiry, the moment when the balance fell.
     occasion_at = models.DateTimeField()
     created_at = models.DateTimeField(default=timezone.now)
-    # When another may claim it, should it not be sent by then. Null: it was sent.
+    # When the claim expires: another process may then send the mail. Null: the mail was sent.
     retake_at = models.DateTimeField(null=True, blank=True)
 
     objects = NoticeQuerySet.as_manager()

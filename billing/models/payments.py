@@ -1,21 +1,33 @@
-"""What moved between a customer's card and us: top-ups, refunds, disputes, saved cards, and what we could not place.
+"""Rows about money that moves between a customer's card and this site: top-ups, refunds, disputes, saved cards.
 
-Stripe's objects are kept by their ids as plain text: no foreign keys into dj-stripe's tables, which may be emptied and
-synchronised anew at any time. The money itself is in the book (`models.Entry`); these rows say why it moved.
+Stripe's objects are stored by their ids, as plain text. There are no foreign keys into dj-stripe's tables, because an
+operator may empty and synchronize those at any time. The money itself is in the ledger (`models.Entry`); these rows
+say why it moved.
 
-Whoever locks several rows of one organization takes them in this order, or two could wait for each other for good:
+Lock order
+----------
 
-1. the stored event (dj-stripe's, in the transaction of a webhook)
+Code that locks several rows of one organization must lock them in this order. Otherwise two transactions can wait for
+each other (a deadlock).
+
+1. the stored event: dj-stripe's row, in the transaction of a webhook
 2. the top-up
-3. what is about it: refunds, disputes, parked events, the saved card and the one it replaces
-4. the wallet, and then what the ledger locks below it (`ledger/__init__`)
-5. the settings of automatic top-up
+3. the rows about that top-up: refunds, disputes, unmatched events, the saved card and the card that it replaces
+4. the wallet, then the rows that the ledger locks below it (`ledger/__init__`)
+5. the organization's settings of automatic top-up (`AutomaticTopUp`)
 
-Two look like exceptions. `claw_backs.restore` writes other refunds and disputes after the wallet: nobody else can hold
-them without their top-up, which is locked. `automatic._begin` makes a top-up while it holds the settings: a new row,
-which nobody else can hold; that no open one stands in its way it has seen under that lock, so the insert waits for
-nobody. Expiry, limits and freezes lock the wallet alone; what the clocks note in passing (`checked_at`, and all of
-`invoices`) is one statement of its own.
+For example, a webhook about a refund locks its event, then the top-up, then the refund's row, then the wallet.
+
+Two places seem to break the order, and are safe:
+
+* `claw_backs.restore` writes other refunds and disputes of a top-up after it has locked the wallet. The top-up is
+  already locked, and nobody locks those rows without it.
+* `automatic_topups._begin` locks the settings first and inserts a top-up later. No other transaction can hold a lock on
+  a new row. The insert does not wait for the unique constraint on open automatic top-ups either: `_begin` has checked,
+  under the lock on the settings, that there is no other open one.
+
+Expiry, limits and freezes lock only the wallet. What periodic duties record on the side (`checked_at`, and everything
+in `invoices`) is one UPDATE in a transaction of its own.
 """
 
 import uuid
@@ -38,26 +50,26 @@ SENTENCE_LENGTH = 300
 
 
 class TopUpState(models.TextChoices):
-    """From the wish to the money. Only PAID is final for good: money that comes late is still credited."""
+    """Where a top-up stands. Only PAID is final: a payment that arrives after FAILED or EXPIRED is still credited."""
 
-    # The row is written, Stripe has not answered yet.
+    # The row exists; Stripe has not answered yet.
     STARTING = "starting", "Starting"
-    # Stripe waits for the payer.
+    # Stripe's pay page waits for the payer.
     PENDING = "pending", "Waiting for payment"
-    # The payer is done, the bank is not.
+    # The payer has paid; the bank has not confirmed yet.
     PROCESSING = "processing", "On its way"
     PAID = "paid", "Paid"
     FAILED = "failed", "Failed"
     EXPIRED = "expired", "Not paid"
-    # Money came, but not what was asked for: a person decides.
-    PARKED = "parked", "Being checked"
+    # A payment arrived that does not match the row: an operator decides. Stored as "parked", an earlier name.
+    UNDER_REVIEW = "parked", "Being checked"
 
 
 OPEN_TOPUP_STATES = (TopUpState.STARTING, TopUpState.PENDING, TopUpState.PROCESSING)
 
 
 class Customer(models.Model):
-    """What Stripe calls an organization. Written by `stripe_calls`."""
+    """An organization's customer object at Stripe. Written by `stripe_calls`."""
 
     organization = models.OneToOneField(Organization, on_delete=models.CASCADE, related_name="stripe_customer")
     stripe_id = models.CharField(max_length=STRIPE_ID_LENGTH, unique=True)
@@ -79,41 +91,42 @@ class TopUpQuerySet(models.QuerySet["TopUp"]):
         return self.filter(state__in=OPEN_TOPUP_STATES)
 
     def without_invoice(self, *, now: datetime) -> "TopUpQuerySet":
-        """Those whose invoice is to be made now, the longest waiting first."""
+        """Top-ups whose invoice is due, the longest overdue first."""
         return self.filter(invoice_due_at__lte=now).order_by("invoice_due_at")
 
 
 class TopUp(models.Model):
-    """One wish to pay, whatever became of it. Written by `topups`, `automatic` and `invoices`."""
+    """One attempt to buy credit, paid or not. Written by `topups`, `automatic_topups`, `checkouts` and `invoices`."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="topups")
-    # Who asked for it; nobody, if the clock did.
+    # The person who started it; null if automatic top-up did.
     person = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     amount_cents = models.PositiveIntegerField()
-    # Fixed when the price was shown: a change of the tiers does not change what was promised.
+    # Fixed when the payer saw it: a later change of the bonus tiers does not apply.
     bonus_cents = models.PositiveIntegerField()
     currency = models.CharField(max_length=3, default=pricing.CURRENCY)
     state = models.CharField(max_length=10, choices=TopUpState.choices, default=TopUpState.STARTING)
     is_automatic = models.BooleanField(default=False)
     save_card = models.BooleanField(default=False)
-    # Why it failed, as a sentence for the payer.
+    # The reason of a failure, as a sentence for the payer.
     failure = models.CharField(max_length=SENTENCE_LENGTH, blank=True)
     checkout_session_id = models.CharField(max_length=STRIPE_ID_LENGTH, blank=True)
     payment_intent_id = models.CharField(max_length=STRIPE_ID_LENGTH, blank=True)
-    # The saved card that an automatic one charges: asked again, Stripe must be asked the same.
+    # The saved card that an automatic top-up charges. A repeated call must name the same card, or Stripe refuses the
+    # idempotency key.
     payment_method_id = models.CharField(max_length=STRIPE_ID_LENGTH, blank=True)
     receipt_url = models.CharField(max_length=URL_LENGTH, blank=True)
     invoice_url = models.CharField(max_length=URL_LENGTH, blank=True)
     invoice_pdf_url = models.CharField(max_length=URL_LENGTH, blank=True)
-    # The invoice that the clock makes for an automatic one, and when it next goes on with it; null: nothing to do.
-    # The database's default is for processes of the version before, which know no such column.
+    # Stripe's invoice of an automatic top-up, and when `invoices` works on it next (null: nothing to do). The database
+    # default serves processes of the version before, which do not know the column.
     invoice_id = models.CharField(max_length=STRIPE_ID_LENGTH, blank=True, default="", db_default="")
     invoice_due_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
-    # When the clock asked Stripe last.
+    # When a periodic duty last asked Stripe about it.
     checked_at = models.DateTimeField(null=True, blank=True)
     paid_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -140,7 +153,7 @@ class TopUp(models.Model):
             models.UniqueConstraint(
                 fields=["payment_intent_id"], condition=~Q(payment_intent_id=""), name="one_topup_per_payment_intent"
             ),
-            # However many clocks run.
+            # Holds for any number of clock processes.
             models.UniqueConstraint(
                 fields=["organization"],
                 condition=Q(is_automatic=True, state__in=[state.value for state in OPEN_TOPUP_STATES]),
@@ -172,12 +185,12 @@ class TopUp(models.Model):
 
     @property
     def reference(self) -> str:
-        """What its entries in the book are named after."""
+        """The reference of its ledger entries."""
         return f"topup:{self.pk}"
 
 
 class RefundState(models.TextChoices):
-    """Requested: we set the money aside and have no answer from Stripe yet."""
+    """Where a refund stands. REQUESTED: its money has left the balance, and Stripe has not answered yet."""
 
     REQUESTED = "requested", "Requested"
     PENDING = "pending", "On its way"
@@ -186,26 +199,27 @@ class RefundState(models.TextChoices):
 
 
 class Refund(models.Model):
-    """Money that goes back to the card, by our wish or by one in Stripe's dashboard. Written by `refunds`."""
+    """Money that goes back to the card, requested here or made in Stripe's dashboard. Written by `refunds`."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     topup = models.ForeignKey(TopUp, on_delete=models.PROTECT, related_name="refunds")
-    # Who asked for it here; nobody, if it was made in Stripe's dashboard.
+    # The person who requested it here; null if it was made in Stripe's dashboard.
     person = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
-    # What its entries in the book are named after: "refund:<Stripe's id>", or with ours where the book came first.
+    # The reference of its ledger entries: "refund:<our id>" if requested here, else "refund:<Stripe's id>".
     reference = models.CharField(max_length=200, unique=True)
-    # Null until Stripe has named it.
+    # Null until Stripe has answered with the id.
     stripe_id = models.CharField(max_length=STRIPE_ID_LENGTH, null=True, blank=True, unique=True)
     amount_cents = models.PositiveIntegerField()
     state = models.CharField(max_length=10, choices=RefundState.choices, default=RefundState.REQUESTED)
-    # What the book lost by it, bonus included, in how many entries; stays when it is given back.
+    # What the ledger took back for it, with the bonus's share, in `takes_count` entries. A reversal leaves both as they
+    # are.
     clawed_micros = models.BigIntegerField(default=0)
     takes_count = models.PositiveSmallIntegerField(default=0)
     failure = models.CharField(max_length=SENTENCE_LENGTH, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
-    # When we asked Stripe last.
+    # When `refunds.sweep` last asked Stripe about it.
     checked_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 
@@ -223,24 +237,26 @@ class Refund(models.Model):
         return f"{self.state} refund {self.stripe_id or self.pk} of {self.amount_cents} cents"
 
     @property
-    def has_our_money(self) -> bool:
+    def is_live(self) -> bool:
+        """Whether its money has left the balance."""
         return self.state != RefundState.FAILED
 
 
 class Dispute(models.Model):
-    """A payer told the bank that a payment was not theirs. Written by `disputes`."""
+    """A payer's objection, made at the bank, to a payment (a chargeback). Written by `disputes`."""
 
     # Stripe's dp_... or du_....
     stripe_id = models.CharField(max_length=STRIPE_ID_LENGTH, primary_key=True)
     topup = models.ForeignKey(TopUp, on_delete=models.PROTECT, related_name="disputes")
     amount_cents = models.PositiveIntegerField()
-    # Stripe's word: needs_response, under_review, won, lost ... and why the payer objects.
+    # Stripe's values. status: needs_response, under_review, won, lost ...; reason: why the payer objects.
     status = models.CharField(max_length=40, blank=True)
     reason = models.CharField(max_length=100, blank=True)
-    # When the bank took the money, and when it came back; a dispute that is lost never has the second.
+    # When the bank took the money and when it returned it. A lost dispute is never reinstated.
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     reinstated_at = models.DateTimeField(null=True, blank=True)
-    # What the book lost by it, bonus and debt included, in how many entries; stays when it is given back.
+    # What the ledger took back for it, with the bonus's share, in `takes_count` entries; may have left a debt. A
+    # reversal leaves both as they are.
     clawed_micros = models.BigIntegerField(default=0)
     takes_count = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
@@ -259,12 +275,13 @@ class Dispute(models.Model):
         return f"dispute {self.stripe_id} of {self.amount_cents} cents"
 
     @property
-    def has_our_money(self) -> bool:
+    def is_live(self) -> bool:
+        """Whether its money has left the balance."""
         return self.withdrawn_at is not None and self.reinstated_at is None
 
     @property
     def reference(self) -> str:
-        """What its entries in the book, and its freeze, are named after."""
+        """The reference of its ledger entries, and the reason of its freeze."""
         return f"dispute:{self.stripe_id}"
 
 
@@ -276,7 +293,10 @@ class SavedCardQuerySet(models.QuerySet["SavedCard"]):
 
 
 class SavedCard(models.Model):
-    """The card that a payer asked us to keep: Stripe has it, we have its name. Written by `topups` and `cards`."""
+    """The card that a payer asked us to keep. Stripe stores it; the row has its id and what may be shown.
+
+    Written by `topups` and `saved_cards`.
+    """
 
     organization = models.OneToOneField(Organization, on_delete=models.CASCADE, related_name="saved_card")
     payment_method_id = models.CharField(max_length=STRIPE_ID_LENGTH)
@@ -293,14 +313,14 @@ class SavedCard(models.Model):
 
 
 class ReplacedCard(models.Model):
-    """A card that another took the place of, or that was removed, until Stripe has forgotten it.
+    """A card that was replaced or removed here and that Stripe has not detached yet.
 
-    Written by `topups` and `cards`.
+    Written by `topups` and `saved_cards`.
     """
 
     payment_method_id = models.CharField(max_length=STRIPE_ID_LENGTH, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
-    # When Stripe refused to forget it last.
+    # When Stripe last refused to detach it.
     refused_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
@@ -308,7 +328,7 @@ class ReplacedCard(models.Model):
 
 
 class AutomaticTopUp(models.Model):
-    """An organization's wish that the clock tops up for it. Written by `automatic`."""
+    """An organization's settings of automatic top-up. Written by `automatic_topups`; `topups` resets the declines."""
 
     organization = models.OneToOneField(Organization, on_delete=models.CASCADE, related_name="automatic_topup")
     is_on = models.BooleanField(default=False)
@@ -316,12 +336,12 @@ class AutomaticTopUp(models.Model):
     amount_cents = models.PositiveIntegerField(default=5_000)
     # Per calendar month in UTC.
     monthly_cap_cents = models.PositiveIntegerField(default=20_000)
-    # In a row.
+    # Declines in a row.
     declines_count = models.PositiveSmallIntegerField(default=0)
     retry_at = models.DateTimeField(null=True, blank=True)
-    # A sentence for people, if we turned it off.
+    # A sentence for people, if the site turned it off.
     turned_off_reason = models.CharField(max_length=SENTENCE_LENGTH, blank=True)
-    # Who turned it on.
+    # The person who turned it on.
     person = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
@@ -345,29 +365,32 @@ class AutomaticTopUp(models.Model):
 
     @property
     def is_waiting(self) -> bool:
-        """It is on, and yet charges nothing before `retry_at`. A time that has passed keeps it from nothing."""
+        """Whether it is on but charges nothing before `retry_at`. False once `retry_at` has passed."""
         return self.is_on and not self.is_due(now=timezone.now())
 
     @property
     def is_capped(self) -> bool:
-        """It waits for the next month's cap. The wait after a decline ends when a month begins by chance only."""
+        """Whether it waits for the next month's cap.
+
+        A wait after a decline also sets `retry_at`, but ends exactly at the start of a month only by chance.
+        """
         return self.is_waiting and self.retry_at is not None and self.retry_at == months.start_of_month(self.retry_at)
 
 
-class ParkedEvent(models.Model):
-    """Something that Stripe told us and that we would not act on: an operator reads the reason and decides.
+class UnmatchedEvent(models.Model):
+    """An event from Stripe that matches no row here, or contradicts it: an operator reads the reason and decides.
 
-    Written by `parking`; told again, it stays one row.
+    Written by `unmatched_events`; the same event reported again stays one row.
     """
 
-    # "checkout", "payment_intent", "invoice", "refund", "dispute", "payment_method".
+    # The type of Stripe's object: "checkout", "payment_intent", "invoice", "refund", "dispute", "payment_method".
     subject = models.CharField(max_length=40)
-    # Stripe's id of the subject.
+    # The object's id at Stripe.
     stripe_id = models.CharField(max_length=STRIPE_ID_LENGTH)
     # A slug: wrong_amount, wrong_currency, unknown_topup ....
     reason = models.CharField(max_length=40)
     explanation = models.CharField(max_length=SENTENCE_LENGTH)
-    topup = models.ForeignKey(TopUp, on_delete=models.PROTECT, null=True, blank=True, related_name="parked_events")
+    topup = models.ForeignKey(TopUp, on_delete=models.PROTECT, null=True, blank=True, related_name="unmatched_events")
     details = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
     created_at = models.DateTimeField(default=timezone.now)
     resolved_at = models.DateTimeField(null=True, blank=True)
@@ -376,6 +399,8 @@ class ParkedEvent(models.Model):
     )
 
     class Meta:
+        # The model was renamed and its table was not: processes of the version before use it (migration 0016).
+        db_table = "billing_parkedevent"
         constraints = [
             models.UniqueConstraint(fields=["stripe_id", "reason"], name="parked_once_per_reason"),
         ]

@@ -1,1 +1,1 @@
-"""Everything that a customer sees of money: balance, top-ups, ledger, usage, settings. Gate, query, form, render."""
+"""Pages of billing: balance, top-ups, ledger, usage, settings. Each view is gate, query, form, render."""

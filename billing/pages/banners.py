@@ -1,4 +1,4 @@
-"""What must be read about an organization's money before anything else, as sentences."""
+"""Banners: warnings about an organization's money, shown above everything else."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -7,16 +7,16 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Organization
-from billing import automatic, ledger, limits, money
+from billing import automatic_topups, ledger, limits, money
 from billing.models import Wallet
 
-# When the first mail about it goes out as well.
+# The first mail about it is sent at the same time (`expiry`).
 EXPIRY_IS_NEAR = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """A sentence, and what one may do about it. level: bad or warn."""
+class Banner:
+    """A warning and a link to what ends it. level: bad or warn. url: empty if there is no link."""
 
     level: str
     title: str
@@ -25,30 +25,30 @@ class Note:
     action: str = ""
 
 
-def money_notes(organization: Organization) -> list[Note]:
-    """Return what is wrong or soon will be, the worst first; none if all is well."""
+def money_banners(organization: Organization) -> list[Banner]:
+    """Return the banners of an organization, the most serious first."""
     wallet = Wallet.objects.of(organization).first()
     if wallet is None:
         return []
     found = [_frozen(wallet), _expired(wallet), _expires(wallet), _limit(organization), _automatic(organization)]
     if not any(found):
         found.append(_low(wallet))
-    return [note for note in found if note is not None]
+    return [banner for banner in found if banner is not None]
 
 
-def _frozen(wallet: Wallet) -> Note | None:
+def _frozen(wallet: Wallet) -> Banner | None:
     if not wallet.is_frozen:
         return None
     if wallet.available_micros < 0:
         debt = money.display_text(-wallet.available_micros)
         if ledger.has_freeze_beside_debt(wallet):
-            return Note(
+            return Banner(
                 level="bad",
                 title="New work is stopped.",
                 text=f"A payment is disputed with the bank, or an operator stopped the balance, and {debt} that was "
                 "spent is missing. Work that is running goes on. A top-up alone does not end this: write to us.",
             )
-        return Note(
+        return Banner(
             level="bad",
             title="New work is stopped.",
             text=f"A payment went back to the card after part of it was spent, so {debt} is missing. "
@@ -56,7 +56,7 @@ def _frozen(wallet: Wallet) -> Note | None:
             url=_top_up(-wallet.available_micros),
             action=f"Top up {debt} or more",
         )
-    return Note(
+    return Banner(
         level="bad",
         title="New work is stopped.",
         text="A payment is disputed with the bank, or an operator stopped the balance. Your money is still here. "
@@ -64,10 +64,10 @@ def _frozen(wallet: Wallet) -> Note | None:
     )
 
 
-def _expired(wallet: Wallet) -> Note | None:
+def _expired(wallet: Wallet) -> Banner | None:
     if wallet.expired_at is None:
         return None
-    return Note(
+    return Banner(
         level="bad",
         title="Your balance expired.",
         text=f"Nothing was bought or used for six months, so it was taken on {wallet.expired_at:%-d %B %Y}. "
@@ -77,11 +77,11 @@ def _expired(wallet: Wallet) -> Note | None:
     )
 
 
-def _expires(wallet: Wallet) -> Note | None:
+def _expires(wallet: Wallet) -> Banner | None:
     moment = wallet.expires_at
     if moment is None or moment - timezone.now() > EXPIRY_IS_NEAR:
         return None
-    return Note(
+    return Banner(
         level="warn",
         title=f"{money.display_text(wallet.available_micros)} expires on {moment:%-d %B %Y}.",
         text="Balances are kept for six months after the last top-up or the last piece of work. "
@@ -91,23 +91,23 @@ def _expires(wallet: Wallet) -> Note | None:
     )
 
 
-def _limit(organization: Organization) -> Note | None:
+def _limit(organization: Organization) -> Banner | None:
     standing = limits.organization_standing(organization)
     if standing is None or standing.limit_micros is None or standing.left_micros:
         return None
     if standing.limit_micros == 0:
-        # No month ends it.
-        return Note(
+        # The next month does not end it.
+        return Banner(
             level="warn",
             title="Spending is switched off.",
             text="The monthly limit is $0.00: what costs money is refused until somebody raises it.",
             url=reverse("billing:settings") + "#limit",
             action="Change the limit",
         )
-    return Note(
+    return Banner(
         level="warn",
         title="The monthly limit is reached.",
-        # Both: a limit may be set below what was spent already.
+        # Show both amounts: a limit may have been set below what was already spent.
         text=f"{money.display_text(standing.spent_micros)} is spent or held in this month, and the limit is "
         f"{money.display_text(standing.limit_micros)}: no more is let through. "
         f"The next month begins on {standing.resets_at:%-d %B} (UTC).",
@@ -116,23 +116,23 @@ def _limit(organization: Organization) -> Note | None:
     )
 
 
-def _automatic(organization: Organization) -> Note | None:
-    wish = automatic.settings_of(organization)
-    if wish.is_on or not wish.turned_off_reason:
+def _automatic(organization: Organization) -> Banner | None:
+    topup_settings = automatic_topups.settings_of(organization)
+    if topup_settings.is_on or not topup_settings.turned_off_reason:
         return None
-    return Note(
+    return Banner(
         level="warn",
         title="Automatic top-up is off.",
-        text=wish.turned_off_reason,
+        text=topup_settings.turned_off_reason,
         url=reverse("billing:settings") + "#automatic",
         action="Set it up again",
     )
 
 
-def _low(wallet: Wallet) -> Note | None:
+def _low(wallet: Wallet) -> Banner | None:
     if wallet.low_since is None or wallet.low_balance_micros is None:
         return None
-    return Note(
+    return Banner(
         level="warn",
         title=f"Less than {money.display_text(wallet.low_balance_micros)} is left.",
         text=f"{money.display_text(wallet.available_micros)} is free to spend.",

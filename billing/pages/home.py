@@ -1,4 +1,4 @@
-"""The balance, what may be bought, and the sentences about money that must be read."""
+"""The balance page: balance, banners, prices, and for those who may pay also top-ups and the newest entries."""
 
 from typing import Any
 
@@ -10,30 +10,30 @@ from django.views.decorators.http import require_safe
 from accounts.access import membership_for
 from accounts.models import Role
 from accounts.page import page
-from billing import automatic, ledger_reader, money, statements, tariff
+from billing import automatic_topups, ledger_reader, money, statements, tariff
 from billing.forms import TopUpForm
 from billing.models import payments
-from billing.pages.banners import money_notes
+from billing.pages.banners import money_banners
 from billing.pages.ledger import entry_rows
 from billing.pages.top_ups import payment_rows, product_cards
 
 RECENT_ENTRIES = 8
 RECENT_PAYMENTS = 5
-# Ten thousand recordings in work are ten thousand holds.
-SHOWN_HOLDS = 20
+# Ten thousand recordings in progress are ten thousand holds.
+MAX_SHOWN_HOLDS = 20
 
 
 @page
 @require_safe
 def billing(request: HttpRequest) -> HttpResponse:
-    """Show what there is and what is held; to those who may pay also what may be bought, and the newest lines."""
+    """Show the balance and the open holds; to admins also the products and the newest payments and entries."""
     membership = membership_for(request)
     organization = membership.organization
-    holds = statements.open_holds(organization, limit=SHOWN_HOLDS + 1)
+    holds = statements.open_holds(organization, limit=MAX_SHOWN_HOLDS + 1)
     context: dict[str, Any] = {
-        "holds": holds[:SHOWN_HOLDS],
-        "has_more_holds": len(holds) > SHOWN_HOLDS,
-        "money_notes": money_notes(organization),
+        "holds": holds[:MAX_SHOWN_HOLDS],
+        "has_more_holds": len(holds) > MAX_SHOWN_HOLDS,
+        "money_banners": money_banners(organization),
         "month": statements.month(organization),
         "prices": tariff.price_table(),
         "signup_credit_micros": settings.SIGNUP_CREDIT_CENTS * money.MICROS_PER_CENT,
@@ -42,7 +42,7 @@ def billing(request: HttpRequest) -> HttpResponse:
         context |= {
             "form": TopUpForm(),
             "products": product_cards(),
-            "automatic": automatic.settings_of(organization),
+            "automatic": automatic_topups.settings_of(organization),
             "card": payments.SavedCard.objects.of(organization).first(),
             "payments": payment_rows(organization, limit=RECENT_PAYMENTS),
             "entries": entry_rows(organization, ledger_reader.entries(organization, limit=RECENT_ENTRIES)),

@@ -1,4 +1,4 @@
-"""The book for people: in pages, filtered, and as a file."""
+"""The ledger page: entries in pages, filtered, and as a CSV file."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -35,13 +35,13 @@ KIND_SENTENCES = {
 @page
 @require_safe
 def ledger(request: HttpRequest) -> HttpResponse:
-    """Show the book, newest first, as the filter in the address has it."""
+    """Show the entries that the filter in the address selects, newest first."""
     organization = require_role(request, Role.ADMIN).organization
     form = LedgerForm(request.GET, organization=organization)
     is_valid = form.is_valid()
     cursor = CursorForm(request.GET)
     before = cursor.cleaned_data["before"] if cursor.is_valid() else None
-    # A filter that cannot be understood shows nothing beside its error: never lines that were not asked for.
+    # An invalid filter shows only its error: entries that were not asked for would mislead.
     rows = ledger_reader.entries(organization, limit=PAGE_ROWS + 1, before=before, only=form.filter) if is_valid else []
     return render(
         request,
@@ -61,7 +61,7 @@ def ledger(request: HttpRequest) -> HttpResponse:
 @page
 @require_GET
 def ledger_csv(request: HttpRequest) -> HttpResponseBase:
-    """Send the book, or what the filter in the address leaves of it, as a file."""
+    """Send the entries that the filter in the address selects, as a CSV file."""
     organization = require_role(request, Role.ADMIN).organization
     form = LedgerForm(request.GET, organization=organization)
     if not form.is_valid():
@@ -75,7 +75,7 @@ def ledger_csv(request: HttpRequest) -> HttpResponseBase:
 
 
 def entry_rows(organization: Organization, entries: list[Entry]) -> list[dict[str, Any]]:
-    """Return each entry with the key that caused it, if it was one of the organization's."""
+    """Return each entry with the label of its API key, or None if the organization has no such key."""
     labels = usage.key_labels(organization)
     return [{"row": entry, "key": labels.get(str(entry.details.get("api_key_id") or ""))} for entry in entries]
 
@@ -84,11 +84,11 @@ def _next(texts: Iterator[str]) -> str | None:
     try:
         return next(texts, None)
     finally:
-        # Between two texts nobody knows how long the reader takes: it must not keep a database connection.
+        # The client may read slowly: do not keep a database connection between two texts.
         connections.release()
 
 
 async def _asynchronously(texts: Iterator[str]) -> AsyncIterator[str]:
-    """Yield the same texts. Under ASGI Django would read a synchronous iterator into memory whole."""
+    """Yield the same texts. Under ASGI, Django would read a synchronous iterator into memory completely."""
     while (text := await sync_to_async(_next)(texts)) is not None:
         yield text

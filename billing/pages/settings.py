@@ -1,4 +1,4 @@
-"""Automatic top-up, the saved card, the low-balance mail and the monthly limit."""
+"""The settings page: automatic top-up, saved card, low-balance mail and monthly limit."""
 
 from typing import Any
 
@@ -8,12 +8,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.access import require_role
+from accounts import access
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.models import Organization, Role
 from accounts.page import page
-from billing import automatic as automatic_topups
-from billing import cards, ledger, limits, money
+from billing import automatic_topups, ledger, limits, money, saved_cards
 from billing.forms import AutomaticForm, LimitForm, LowBalanceForm, cents_of, dollars_of
 from billing.models import Wallet
 from billing.models.payments import SavedCard
@@ -24,20 +23,20 @@ NOT_YET_FORGOTTEN = "We do not charge it any more, but Stripe has not deleted it
 @page
 @require_safe
 def settings(request: HttpRequest) -> HttpResponse:
-    return _show(request, organization=require_role(request, Role.ADMIN).organization)
+    return _show(request, organization=access.require_role(request, Role.ADMIN).organization)
 
 
 @page
 @require_POST
 def automatic(request: HttpRequest) -> HttpResponse:
-    """Turn automatic top-up on, or change it."""
-    organization = require_role(request, Role.ADMIN).organization
+    """Turn automatic top-up on, or change its settings."""
+    organization = access.require_role(request, Role.ADMIN).organization
     form = AutomaticForm(request.POST)
     if form.is_valid():
         try:
             automatic_topups.turn_on(
                 organization,
-                person=request.user,
+                person=access.person(request),
                 threshold_cents=cents_of(form.cleaned_data["threshold"]),
                 amount_cents=cents_of(form.cleaned_data["amount"]),
                 monthly_cap_cents=cents_of(form.cleaned_data["monthly_cap"]),
@@ -55,16 +54,16 @@ def automatic(request: HttpRequest) -> HttpResponse:
 @page
 @require_POST
 def automatic_off(request: HttpRequest) -> HttpResponse:
-    automatic_topups.turn_off(require_role(request, Role.ADMIN).organization)
+    automatic_topups.turn_off(access.require_role(request, Role.ADMIN).organization)
     return _done(request, "Automatic top-up is off. Nothing is charged to the card unless you do it.")
 
 
 @page
 @require_POST
 def remove_card(request: HttpRequest) -> HttpResponse:
-    organization = require_role(request, Role.ADMIN).organization
+    organization = access.require_role(request, Role.ADMIN).organization
     try:
-        is_forgotten = cards.remove(organization)
+        is_forgotten = saved_cards.remove(organization)
     except UpstreamFailed as error:
         messages.error(request, error.message)
         return redirect("billing:settings")
@@ -75,8 +74,8 @@ def remove_card(request: HttpRequest) -> HttpResponse:
 @page
 @require_POST
 def low_balance(request: HttpRequest) -> HttpResponse:
-    """Set when owners are told by mail that little is left."""
-    organization = require_role(request, Role.ADMIN).organization
+    """Set the balance below which owners get a mail."""
+    organization = access.require_role(request, Role.ADMIN).organization
     form = LowBalanceForm(request.POST)
     if not form.is_valid():
         return _show(request, organization=organization, low_form=form, status=400)
@@ -93,8 +92,8 @@ def low_balance(request: HttpRequest) -> HttpResponse:
 @page
 @require_POST
 def limit(request: HttpRequest) -> HttpResponse:
-    """Set the most that the organization may spend in a month."""
-    organization = require_role(request, Role.ADMIN).organization
+    """Set the organization's monthly limit."""
+    organization = access.require_role(request, Role.ADMIN).organization
     form = LimitForm(request.POST)
     if not form.is_valid():
         return _show(request, organization=organization, limit_form=form, status=400)
@@ -122,17 +121,17 @@ def _show(
     status: int = 200,
 ) -> HttpResponse:
     wallet = Wallet.objects.of(organization).first() or Wallet()
-    wish = automatic_topups.settings_of(organization)
+    topup_settings = automatic_topups.settings_of(organization)
     context: dict[str, Any] = {
-        "automatic": wish,
+        "automatic": topup_settings,
         "card": SavedCard.objects.of(organization).first(),
         "standing": limits.organization_standing(organization),
         "automatic_form": automatic_form
         or AutomaticForm(
             initial={
-                "threshold": dollars_of(wish.threshold_cents * money.MICROS_PER_CENT),
-                "amount": dollars_of(wish.amount_cents * money.MICROS_PER_CENT),
-                "monthly_cap": dollars_of(wish.monthly_cap_cents * money.MICROS_PER_CENT),
+                "threshold": dollars_of(topup_settings.threshold_cents * money.MICROS_PER_CENT),
+                "amount": dollars_of(topup_settings.amount_cents * money.MICROS_PER_CENT),
+                "monthly_cap": dollars_of(topup_settings.monthly_cap_cents * money.MICROS_PER_CENT),
             }
         ),
         "low_form": low_form or LowBalanceForm.showing(wallet.low_balance_micros),

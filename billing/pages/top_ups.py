@@ -1,4 +1,4 @@
-"""Paying: choose an amount, go to Stripe, come back, see what was paid, take the unspent part back."""
+"""Pages of top-ups: choose an amount, pay at Stripe, see the result, list payments, request a refund."""
 
 import uuid
 from datetime import timedelta
@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from redis.exceptions import RedisError
 
-from accounts.access import require_role
+from accounts import access
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.gate import limits
 from accounts.models import Organization, Role
@@ -26,28 +26,28 @@ from billing.models import Wallet
 from billing.models.payments import RefundState, TopUp, TopUpState
 
 PAGE_ROWS = 25
-# Less than the page waits before it loads itself again.
-SECONDS_BETWEEN_QUESTIONS = 4
-# Not the error's own sentence: they may have paid before, so nobody can say that nothing was charged.
+# Shorter than the interval at which the page reloads itself.
+SECONDS_BETWEEN_CHECKS = 4
+# Replaces the error's own sentence, which says that nothing was charged: the person may have paid before.
 SILENT = "Stripe does not answer at the moment. If you did pay, do not pay again; otherwise try again in a minute."
 
 
 @page
 @require_http_methods(["GET", "HEAD", "POST"])
 def top_up(request: HttpRequest) -> HttpResponse:
-    """Show what may be bought; a POST leads to Stripe's pay page."""
-    organization = require_role(request, Role.ADMIN).organization
+    """Show the products; a POST redirects to Stripe's pay page."""
+    organization = access.require_role(request, Role.ADMIN).organization
     needed = NeededForm(request.GET)
     needed_cents = needed.cleaned_data["needed"] if needed.is_valid() else None
-    form = TopUpForm(request.POST or None, initial={"amount": suggested(needed_cents)})
+    form = TopUpForm(request.POST or None, initial={"amount": suggested_product(needed_cents)})
     if request.method == "POST" and form.is_valid():
         try:
-            # Each one is a session at Stripe.
+            # Each request creates a session at Stripe.
             limits.spend(organization, scope="topups")
             checkout = topups.start_checkout(
                 organization,
                 amount_cents=form.amount_cents,
-                person=request.user,
+                person=access.person(request),
                 save_card=form.cleaned_data["save_card"],
                 success_url=_address("billing:top-up-success"),
                 cancel_url=_address("billing:top-up-cancelled"),
@@ -65,19 +65,19 @@ def top_up(request: HttpRequest) -> HttpResponse:
 @page
 @require_safe
 def success(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
-    """Say what became of a payment, after asking Stripe: only what is booked is called paid."""
-    organization = require_role(request, Role.ADMIN).organization
-    topup = _confirmed(get_object_or_404(TopUp.objects.of(organization), pk=topup_id))
+    """Show the state of a payment after asking Stripe. It is called paid only if the ledger has the credit."""
+    organization = access.require_role(request, Role.ADMIN).organization
+    topup = _refreshed(get_object_or_404(TopUp.objects.of(organization), pk=topup_id))
     return render(request, "billing/success.html", {"topup": topup, **_amounts(topup)})
 
 
 @page
 @require_safe
 def cancelled(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
-    """Say that nothing was paid, unless it was: who goes back in the browser after paying comes here too."""
-    organization = require_role(request, Role.ADMIN).organization
-    topup = _confirmed(get_object_or_404(TopUp.objects.of(organization), pk=topup_id))
-    if topup.is_paid or topup.state == TopUpState.PARKED:
+    """Say that nothing was paid, unless it was: a person who pays and then goes back in the browser also comes here."""
+    organization = access.require_role(request, Role.ADMIN).organization
+    topup = _refreshed(get_object_or_404(TopUp.objects.of(organization), pk=topup_id))
+    if topup.is_paid or topup.state == TopUpState.UNDER_REVIEW:
         return redirect("billing:top-up-success", topup.pk)
     return render(request, "billing/cancelled.html", {"topup": topup, **_amounts(topup)})
 
@@ -85,8 +85,8 @@ def cancelled(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
 @page
 @require_safe
 def pay(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
-    """Lead back to Stripe's page, if it can still be paid there, else to what became of the payment."""
-    topup = _unfinished(request, topup_id)
+    """Redirect to Stripe's pay page while it is open, else to the state of the payment."""
+    topup = _topup_to_check(request, topup_id)
     try:
         url = checkouts.page_of(topup)
     except UpstreamFailed:
@@ -98,8 +98,8 @@ def pay(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
 @page
 @require_POST
 def cancel(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
-    """Close Stripe's page, so that nothing can be paid there any more; what was paid just now is shown as paid."""
-    topup = _unfinished(request, topup_id)
+    """Close Stripe's pay page. If the payment was made just before, show it as paid."""
+    topup = _topup_to_check(request, topup_id)
     try:
         topup = checkouts.cancel(topup)
     except UpstreamFailed:
@@ -121,7 +121,7 @@ def cancel(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
 @require_safe
 def history(request: HttpRequest) -> HttpResponse:
     """List the payments, newest first."""
-    organization = require_role(request, Role.ADMIN).organization
+    organization = access.require_role(request, Role.ADMIN).organization
     cursor = PaymentCursorForm(request.GET)
     before_id = cursor.cleaned_data["before"] if cursor.is_valid() else None
     before = TopUp.objects.of(organization).filter(pk=before_id).first() if before_id else None
@@ -141,18 +141,19 @@ def history(request: HttpRequest) -> HttpResponse:
 @page
 @require_http_methods(["GET", "HEAD", "POST"])
 def refund(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
-    """Say what a refund of the unspent part would do, and ask; a POST does it."""
-    organization = require_role(request, Role.ADMIN).organization
+    """Show what a refund of the unspent part would do; a POST requests it."""
+    organization = access.require_role(request, Role.ADMIN).organization
     topup = get_object_or_404(TopUp.objects.of(organization), pk=topup_id)
     offer = refunds.refundable(topup, now=timezone.now())
     form = RefundForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
             limits.spend(organization, scope="topups")
-            # The amount that was read: if some of it was spent meanwhile, we ask again instead of giving less.
+            # Refund the amount that the page showed. If part of it was spent since, ask again instead of refunding
+            # less.
             made = refunds.request(
                 topup,
-                person=request.user,
+                person=access.person(request),
                 amount_cents=form.cleaned_data["amount_cents"],
                 token=form.cleaned_data["token"],
             )
@@ -165,7 +166,7 @@ def refund(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
             offer = refunds.refundable(topup, now=timezone.now())
         else:
             if made.state == RefundState.FAILED:
-                # The same form sent again, after it was refused.
+                # The form was sent again after Stripe had refused the refund.
                 messages.warning(request, made.failure)
                 return redirect("billing:payments")
             shown = money.display_text(made.amount_cents * money.MICROS_PER_CENT)
@@ -186,31 +187,31 @@ def refund(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
     return render(request, "billing/refund.html", context, status=400 if form.errors else 200)
 
 
-def _unfinished(request: HttpRequest, topup_id: uuid.UUID) -> TopUp:
-    """Return a top-up about which Stripe is to be asked."""
-    organization = require_role(request, Role.ADMIN).organization
+def _topup_to_check(request: HttpRequest, topup_id: uuid.UUID) -> TopUp:
+    """Return the organization's top-up. Charges the rate limit if it is open, because the caller then calls Stripe."""
+    organization = access.require_role(request, Role.ADMIN).organization
     topup = get_object_or_404(TopUp.objects.of(organization), pk=topup_id)
     if topup.is_open:
         limits.spend(organization, scope="topups")
     return topup
 
 
-def _confirmed(topup: TopUp) -> TopUp:
-    """Return the top-up as Stripe has it now, or as it had it a few seconds ago: who reloads does not ask again."""
-    return topup if not topup.is_open or _was_asked_about(topup) else topups.confirm(topup)
+def _refreshed(topup: TopUp) -> TopUp:
+    """Return the top-up after asking Stripe, at most once in a few seconds however often the page is reloaded."""
+    return topup if not topup.is_open or _was_just_checked(topup) else topups.confirm(topup)
 
 
-def _was_asked_about(topup: TopUp) -> bool:
-    """Tell whether somebody asked in the last seconds, and remember that it is asked now."""
+def _was_just_checked(topup: TopUp) -> bool:
+    """Return whether Stripe was asked in the last seconds, and mark the top-up as checked now."""
     try:
-        return not cache.add(f"billing:asked-about:{topup.pk}", "asked", timeout=SECONDS_BETWEEN_QUESTIONS)
+        return not cache.add(f"billing:checked-topup:{topup.pk}", "checked", timeout=SECONDS_BETWEEN_CHECKS)
     except RedisError:
-        # Rather a question too many than a payer who is not told that the money came.
+        # Without Redis, call Stripe once too often rather than not show that the payment arrived.
         return False
 
 
 def product_cards() -> list[dict[str, int]]:
-    """Return what is offered: what is paid and what it brings."""
+    """Return the products with what each costs and credits."""
     return [
         {
             "amount_cents": amount_cents,
@@ -223,7 +224,7 @@ def product_cards() -> list[dict[str, int]]:
 
 
 def payment_rows(organization: Organization, *, limit: int, before: TopUp | None = None) -> list[dict[str, Any]]:
-    """Return the newest payments with what came of them. before: the last one of the page before."""
+    """Return the newest top-ups with their refund offers. before: the last one of the previous page."""
     found = TopUp.objects.of(organization).newest_first()
     if before is not None:
         found = found.filter(Q(created_at__lt=before.created_at) | Q(created_at=before.created_at, id__lt=before.pk))
@@ -232,7 +233,7 @@ def payment_rows(organization: Organization, *, limit: int, before: TopUp | None
     return [
         {
             "topup": topup,
-            # Asks the book: only for those that are young enough.
+            # Queries the ledger, so only for those within the refund period.
             "offer": refunds.refundable(topup, now=now) if topup.paid_at and topup.paid_at > young else None,
             **_amounts(topup),
         }
@@ -240,8 +241,8 @@ def payment_rows(organization: Organization, *, limit: int, before: TopUp | None
     ]
 
 
-def suggested(needed_cents: int | None) -> str:
-    """Return the product that is chosen at first: the smallest that covers what is needed, else the second."""
+def suggested_product(needed_cents: int | None) -> str:
+    """Return the initial choice: the smallest product that covers the needed amount, else the second one."""
     covering = (cents for cents in pricing.PRODUCTS_CENTS if needed_cents is not None and cents >= needed_cents)
     return str(next(covering, pricing.PRODUCTS_CENTS[1]))
 
@@ -257,7 +258,7 @@ def _show_top_up(request: HttpRequest, *, form: TopUpForm, needed_cents: int | N
 
 
 def _address(name: str) -> str:
-    """Return the whole address of a page about a top-up that has no id yet."""
+    """Return the absolute address of a page about a top-up, with a placeholder for its id."""
     nobody = uuid.UUID(int=0)
     return f"{settings.SITE_URL}{reverse(name, args=[nobody])}".replace(str(nobody), topups.TOPUP_ID_PLACEHOLDER)
 
@@ -271,7 +272,7 @@ def _amounts(topup: TopUp) -> dict[str, int]:
 
 
 def _consequences(topup: TopUp, offer: refunds.Refundable, *, wallet: Wallet) -> dict[str, int]:
-    """Return what leaves the balance if the offer is taken, how much of that is bonus, and what stays."""
+    """Return what a refund of the offer takes from the balance, its bonus part, and what remains, in micro-dollars."""
     returned_cents = claw_backs.returned_cents(topup)
     leaving_micros = refund_math.clawed_micros(
         paid_cents=topup.amount_cents,

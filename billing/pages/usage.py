@@ -1,4 +1,4 @@
-"""What a month cost, by day, model and key."""
+"""The usage page: the charges of one month by day, model and API key."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -12,22 +12,21 @@ from django.views.decorators.http import require_safe
 from accounts.access import require_role
 from accounts.models import Role
 from accounts.page import page
-from billing import charts, money
-from billing import usage as charges
+from billing import charts, money, usage
 from billing.forms import MonthForm
 
 
 @page
 @require_safe
-def usage(request: HttpRequest) -> HttpResponse:
-    """Show the charges of one month; for a month that cannot be understood no figures, never another's."""
+def month(request: HttpRequest) -> HttpResponse:
+    """Show the charges of one month. An invalid month shows only its error, not the figures of another month."""
     organization = require_role(request, Role.ADMIN).organization
     today = timezone.now().date()
     form = MonthForm(request.GET)
     if not form.is_valid():
         return render(request, "billing/usage.html", {"form": form}, status=400)
     first = min(form.cleaned_data["month"] or today, today).replace(day=1)
-    found = charges.usage(organization, since=first, until=last_day(first))
+    found = usage.report(organization, since=first, until=last_day(first))
     return render(
         request,
         "billing/usage.html",
@@ -47,7 +46,7 @@ def usage(request: HttpRequest) -> HttpResponse:
     )
 
 
-def day_chart(found: charges.Usage) -> SafeString:
+def day_chart(found: usage.UsageReport) -> SafeString:
     """Return the cost of each day as an SVG element."""
     columns = [
         charts.Column(label=f"{day:%-d}", name=f"{day:%-d %B}", value=amounts.cost_micros)
@@ -60,7 +59,7 @@ def day_chart(found: charges.Usage) -> SafeString:
         show=money.display_text,
         prefix="days",
     )
-    # charts escapes every text that it is given.
+    # `charts` escapes every text.
     return mark_safe(svg)  # noqa: S308
 
 
@@ -69,7 +68,7 @@ def last_day(first: date) -> date:
     return (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
 
 
-def _day_text(found: charges.Usage) -> str:
+def _day_text(found: usage.UsageReport) -> str:
     if not found.total.charges_count:
         return "Nothing was charged."
     day, most = max(found.by_day.items(), key=lambda item: item[1].cost_micros)
@@ -79,7 +78,7 @@ def _day_text(found: charges.Usage) -> str:
     )
 
 
-def _shares(groups: dict[Any, charges.Amounts], *, total: charges.Amounts) -> list[dict[str, Any]]:
+def _shares(groups: dict[Any, usage.Amounts], *, total: usage.Amounts) -> list[dict[str, Any]]:
     return [
         {
             "name": name,

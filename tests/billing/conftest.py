@@ -1,4 +1,4 @@
-"""Organizations without a cent."""
+"""Fixtures of billing: organizations without money, and helpers to fund and read them."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from billing.sandbox.transport import SandboxTransport
 
 @pytest.fixture
 def acme(db: None) -> Organization:
-    """An organization that was never verified and so has nothing."""
+    """An organization that was never verified, so it has no sign-up credit."""
     return Organization.objects.create(name="Acme")
 
 
@@ -31,7 +31,7 @@ def owner(acme: Organization) -> User:
 
 @pytest.fixture
 def asked_in_transaction(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Of each question to the sandbox from here on: whether a transaction was open. Ask for it last."""
+    """For each request to the sandbox from here on: whether a transaction was open. Request this fixture last."""
     seen: list[bool] = []
     request = SandboxTransport.request
 
@@ -55,7 +55,7 @@ def fund(organization: Organization, amount_micros: int, reference: str = "") ->
 
 
 def money_of(organization: Organization) -> tuple[int, int]:
-    """Return (balance, held) in micro-dollars, after checking that the book agrees."""
+    """Return (balance, held) in micro-dollars, after checking that the ledger agrees."""
     wallet = Wallet.objects.of(organization).get()
     assert ledger.verify(wallet) == []
     return wallet.balance_micros, wallet.held_micros

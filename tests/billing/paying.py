@@ -1,4 +1,4 @@
-"""Checkouts as people make them, paid at once."""
+"""Checkouts that are paid at once."""
 
 from accounts.models import Organization, User
 from billing import topups
@@ -17,7 +17,7 @@ def pay(
     save_card: bool = False,
     times: int = 1,
 ) -> TopUp:
-    """Buy credit, and let Stripe tell of it, so many times. Returns the top-up as it is then."""
+    """Buy credit and deliver Stripe's events `times` times. Returns the top-up as it is then."""
     topup = topups.start_checkout(
         organization, amount_cents=amount_cents, person=person, save_card=save_card, **ADDRESSES
     ).topup

@@ -1,4 +1,4 @@
-"""Many processes or threads that all hear of the same payment. Run by test_payments_contention, as contention.py is."""
+"""Many processes or threads that process the same payment. test_payments_contention runs it."""
 
 import sys
 from collections import Counter
@@ -13,7 +13,7 @@ DELIVERIES = 50
 
 
 def deliveries(organization: Any, worker: int) -> Counter[str]:
-    """Deliver the same event, 50 times by all workers together."""
+    """All workers together deliver the same event 50 times."""
     from billing.models.payments import TopUp
     from tests.billing.stripe_objects import deliver, event_of, session_of
 
@@ -25,7 +25,7 @@ def deliveries(organization: Any, worker: int) -> Counter[str]:
 
 
 def arrivals(organization: Any, worker: int) -> Counter[str]:
-    """Hear of the payment by the webhook, by other events about it, and by the success page, at once."""
+    """Process the payment at the same time by its event, by other events about it, and by the success page."""
     from billing import stripe_mapping, topups
     from billing.models.payments import TopUp
     from tests.billing.stripe_objects import deliver, event_of, intent_of, session_of
@@ -61,9 +61,9 @@ def refund_or_job(organization: Any, worker: int) -> Counter[str]:
 
 
 def clocks(organization: Any, worker: int) -> Counter[str]:
-    """Make the invoice that is due: half of the workers as clocks do, the others as clocks whose claim has run out."""
+    """Make the due invoice: half of the workers claim it, the others act as clocks whose claim has expired."""
     from billing import invoices
-    from billing.models.payments import ParkedEvent, TopUp
+    from billing.models.payments import TopUp, UnmatchedEvent
 
     automatic = TopUp.objects.filter(is_automatic=True)
     if worker % 2:
@@ -71,7 +71,7 @@ def clocks(organization: Any, worker: int) -> Counter[str]:
         return Counter(clock=1)
     invoices._make(automatic.get())
     done = automatic.filter(invoice_due_at=None).exclude(invoice_id="").exclude(invoice_url="")
-    return Counter(linked=done.count(), parked=ParkedEvent.objects.count())
+    return Counter(linked=done.count(), unmatched=UnmatchedEvent.objects.count())
 
 
 if __name__ == "__main__":

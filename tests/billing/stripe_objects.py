@@ -1,4 +1,4 @@
-"""Stripe's objects and signed events as tests need them: only the fields that we read, and some that we must not."""
+"""Stripe's objects and signed events, with the fields that billing reads and some that it must ignore."""
 
 import itertools
 import json
@@ -128,7 +128,7 @@ def deliver(event: dict[str, Any], *, secret: str = "", timestamp: int | None = 
     signature = stripe.WebhookSignature._compute_signature(
         f"{timestamp}.{body}", secret or settings.STRIPE_WEBHOOK_SECRET
     )
-    # By a name that the site answers to outside of pytest too.
+    # A host name that the site accepts outside pytest too.
     response = Client(raise_request_exception=False, HTTP_HOST="localhost").post(
         "/stripe/webhook",
         body,

@@ -11,12 +11,12 @@ from django.urls import reverse
 from accounts.models import Organization, User
 from billing import ledger, stripe_mapping, topups, unmatched_events
 from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
-from billing.models.payments import AutomaticTopUp, Customer, Dispute, ParkedEvent, Refund, RefundState, TopUp
+from billing.models.payments import AutomaticTopUp, Customer, Dispute, Refund, RefundState, TopUp, UnmatchedEvent
 from tests.billing.conftest import fund, money_of
 from tests.billing.stripe_objects import dispute_of, make_topup, refund_of, session_of, tell
 from tests.stripe import StripeSandbox
 
-MODELS = [Wallet, Entry, Hold, Freeze, TopUp, Refund, Dispute, ParkedEvent, AutomaticTopUp, Customer]
+MODELS = [Wallet, Entry, Hold, Freeze, TopUp, Refund, Dispute, UnmatchedEvent, AutomaticTopUp, Customer]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def one_of_each(paid: TopUp, acme: Organization) -> None:
     ledger.reserve(acme, amount_micros=1, reference="job:1")
     tell("refund.created", refund_of(paid, 100))
     tell("charge.dispute.funds_withdrawn", dispute_of(paid, 100))
-    unmatched_events.park(
+    unmatched_events.record(
         subject="checkout", stripe_id="cs_1", reason="wrong_amount", explanation="Paid 1, asked for 2."
     )
     AutomaticTopUp.objects.create(organization=acme)
@@ -41,7 +41,7 @@ def one_of_each(paid: TopUp, acme: Organization) -> None:
 
 @pytest.fixture
 def operator(client_of: Callable[[User], Client]) -> Callable[..., Client]:
-    """A browser of a member of the staff with these permissions only."""
+    """A browser of a staff member with only these permissions."""
 
     def sign_in(*codenames: str) -> Client:
         user = User.objects.create_user("operator@example.com", is_staff=True)
@@ -99,7 +99,7 @@ def test_topup_is_found_by_its_refund(paid: TopUp, operator: Callable[..., Clien
 
 # --- What an operator may do -----------------------------------------------------------------------------------------
 
-DEEDS = [
+ACTIONS = [
     ("wallet", "credit", "view_wallet", "add_entry", {"amount": "1.00", "reason": "Sorry."}),
     ("topup", "refund", "view_topup", "add_refund", {"amount": "1.00", "reason": "Asked by mail."}),
     ("freeze", "lift", "view_freeze", "change_freeze", {}),
@@ -107,22 +107,22 @@ DEEDS = [
 TOKEN = "9f4c2f54-6a1e-4a8e-9f7e-0d4f5b1c7a11"
 
 
-# Of a freeze the permission alone is enough: Django lets whoever may change a row see it too.
+# For a freeze the permission alone is enough: in Django the right to change a row includes the right to view it.
 @pytest.mark.parametrize(
-    ("model", "deed", "view", "permission", "fields", "has"),
+    ("model", "action", "view", "permission", "fields", "has"),
     [
-        (*deed, has)
-        for deed in DEEDS
+        (*action, has)
+        for action in ACTIONS
         for has in ("nothing", "view", "permission")
-        if (deed[0], has) != ("freeze", "permission")
+        if (action[0], has) != ("freeze", "permission")
     ],
 )
-def test_deed_takes_both_permissions(
+def test_action_takes_both_permissions(
     one_of_each: None,
     operator: Callable[..., Client],
     acme: Organization,
     model: str,
-    deed: str,
+    action: str,
     view: str,
     permission: str,
     fields: dict[str, str],
@@ -131,13 +131,13 @@ def test_deed_takes_both_permissions(
     row = {"wallet": Wallet, "topup": TopUp, "freeze": Freeze}[model].objects.first()
     entries = Entry.objects.count()
     client = operator(*{"nothing": [], "view": [view], "permission": [permission]}[has])
-    address = page(f"{model}_{deed}", row)
+    address = page(f"{model}_{action}", row)
     assert client.get(address).status_code == 403
     assert client.post(address, {**fields, "token": TOKEN}).status_code == 403
     assert Entry.objects.count() == entries
     assert Freeze.objects.filter(lifted_at=None).exists()
     if has == "view":
-        assert deed + "/" not in client.get(page(f"{model}_change", row)).content.decode()
+        assert action + "/" not in client.get(page(f"{model}_change", row)).content.decode()
 
 
 def test_credit_names_its_author_and_its_reason(operator: Callable[..., Client], acme: Organization) -> None:
@@ -147,7 +147,7 @@ def test_credit_names_its_author_and_its_reason(operator: Callable[..., Client],
     assert "credit/" in client.get(page("wallet_change", wallet)).content.decode()
     assert client.get(address).status_code == 200
     for _ in range(2):
-        # The same form twice is one credit.
+        # A form sent twice is one credit.
         answer = client.post(address, {"amount": "12.34", "reason": "Sorry for Monday.", "token": TOKEN})
         assert answer.status_code == 302
     entry = Entry.objects.get(reference=f"credit:{TOKEN}")
@@ -212,29 +212,31 @@ def test_operator_lifts_the_freeze_of_a_lost_dispute_but_no_debt(
     assert list(Freeze.objects.filter(lifted_at=None).values_list("reason", flat=True)) == [ledger.DEBT]
 
 
-def test_parked_event_is_seen_with_its_reason_and_marked_as_resolved(operator: Callable[..., Client], db: None) -> None:
-    parked = unmatched_events.park(
+def test_unmatched_event_is_seen_with_its_reason_and_marked_as_resolved(
+    operator: Callable[..., Client], db: None
+) -> None:
+    event = unmatched_events.record(
         subject="checkout", stripe_id="cs_1", reason="wrong_amount", explanation="Paid 1, not 2."
     )
-    client = operator("view_parkedevent", "change_parkedevent")
-    address = page("parkedevent_changelist")
+    client = operator("view_unmatchedevent", "change_unmatchedevent")
+    address = page("unmatchedevent_changelist")
     assert "Paid 1, not 2." in client.get(address).content.decode()
-    assert client.post(address, {"action": "resolve", "_selected_action": [parked.pk]}).status_code == 302
-    parked.refresh_from_db()
-    assert parked.resolved_at is not None
-    assert parked.resolved_by is not None
-    assert client.get(page("parkedevent_add")).status_code == 403
+    assert client.post(address, {"action": "resolve", "_selected_action": [event.pk]}).status_code == 302
+    event.refresh_from_db()
+    assert event.resolved_at is not None
+    assert event.resolved_by is not None
+    assert client.get(page("unmatchedevent_add")).status_code == 403
 
 
-def test_parked_event_is_not_resolved_without_permission(operator: Callable[..., Client], db: None) -> None:
-    parked = unmatched_events.park(
+def test_unmatched_event_is_not_resolved_without_permission(operator: Callable[..., Client], db: None) -> None:
+    event = unmatched_events.record(
         subject="checkout", stripe_id="cs_1", reason="wrong_amount", explanation="Paid 1, not 2."
     )
-    operator("view_parkedevent").post(
-        page("parkedevent_changelist"), {"action": "resolve", "_selected_action": [parked.pk]}
+    operator("view_unmatchedevent").post(
+        page("unmatchedevent_changelist"), {"action": "resolve", "_selected_action": [event.pk]}
     )
-    parked.refresh_from_db()
-    assert parked.resolved_at is None
+    event.refresh_from_db()
+    assert event.resolved_at is None
 
 
 def test_operator_may_give_a_single_cent(operator: Callable[..., Client], acme: Organization) -> None:
@@ -251,7 +253,7 @@ def test_operator_may_give_a_single_cent(operator: Callable[..., Client], acme: 
 @pytest.mark.parametrize(
     ("model", "words"), [(Wallet, "Give a credit"), (Freeze, "Lift the freeze"), (TopUp, "Start a refund")]
 )
-def test_button_leads_to_the_deed(
+def test_button_leads_to_the_action(
     one_of_each: None, client_of: Callable[[User], Client], model: type[Any], words: str
 ) -> None:
     client = client_of(User.objects.create_superuser("root@example.com"))
@@ -270,13 +272,13 @@ def test_list_names_the_organization(one_of_each: None, client_of: Callable[[Use
     assert re.search(r'<t[dh] class="field-wallet__organization[^"]*">(<a [^>]*>)?Acme<', listed)
 
 
-@pytest.mark.parametrize("deed", ["wallet/{}/credit", "freeze/{}/lift", "topup/{}/refund"])
+@pytest.mark.parametrize("action", ["wallet/{}/credit", "freeze/{}/lift", "topup/{}/refund"])
 @pytest.mark.parametrize("name", ["nonsense", "0", "99999999999999999999", "00000000-0000-0000-0000-000000000000"])
 def test_malformed_or_unknown_id_is_not_found(
-    db: None, client_of: Callable[[User], Client], deed: str, name: str
+    db: None, client_of: Callable[[User], Client], action: str, name: str
 ) -> None:
     client = client_of(User.objects.create_superuser("root@example.com"))
     client.raise_request_exception = False
-    address = f"{reverse('admin:index')}billing/{deed.format(name)}/"
+    address = f"{reverse('admin:index')}billing/{action.format(name)}/"
     assert client.get(address).status_code == 404
     assert client.post(address, {}).status_code == 404

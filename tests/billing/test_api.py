@@ -122,7 +122,7 @@ def test_usage_of_chosen_days(november: None, api: Api, organization: Organizati
     charge(organization, 2, at=datetime(2026, 10, 31, 9, tzinfo=UTC))
     body = api.get("/v1/usage", **{"from": "2026-10-31", "to": "2026-10-31"}).json()
     assert body["total"]["cost_micros"] == 2
-    # `to` alone: from the first of its month.
+    # With only `to`, the period begins on the first of that month.
     assert api.get("/v1/usage", to="2026-10-31").json()["total"]["cost_micros"] == 3
 
 

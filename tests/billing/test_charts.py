@@ -60,7 +60,7 @@ def test_column_is_as_high_as_its_value_of_the_topmost_line() -> None:
     highest, half = fills(drawn([1_000_000, 500_000]))
     assert int(highest.get("height")) == 2 * int(half.get("height"))
     lines = [int(line.get("y1")) for line in drawn([1_000_000]).findall(f"{SVG}line")]
-    # Full height reaches the topmost line: a million is round.
+    # A million is a round number, so its column reaches the top line.
     assert int(highest.get("y")) == min(lines)
 
 

@@ -4,9 +4,9 @@ from accounts.errors import PaymentRequired
 from accounts.models import Organization
 from billing import ledger, stripe_mapping, topups
 from billing.models import Entry, EntryKind, Wallet
-from billing.models.payments import Dispute, ParkedEvent, TopUp
-from tests.billing.conftest import fund, money_of
-from tests.billing.stripe_objects import deliver, dispute_of, event_of, make_topup, refund_of, session_of, tell
+from billing.models.payments import Dispute, TopUp, UnmatchedEvent
+from tests.billing.conftest import fund
+from tests.billing.stripe_objects import deliver, dispute_of, event_of, make_topup, session_of, tell
 
 WITHDRAWN = "charge.dispute.funds_withdrawn"
 REINSTATED = "charge.dispute.funds_reinstated"
@@ -77,7 +77,7 @@ def test_dispute_before_its_topup_is_sent_again(acme: Organization, kind: str) -
 def test_lost_dispute_stays(paid: TopUp, acme: Organization) -> None:
     tell(WITHDRAWN, dispute_of(paid, 20_000))
     assert tell("charge.dispute.closed", dispute_of(paid, 20_000, status="lost")) == 200
-    # The first event once more, late.
+    # The first event arrives again, late.
     assert tell("charge.dispute.created", dispute_of(paid, 20_000)) == 200
     assert balance_of(acme) == (0, True)
     assert Dispute.objects.get().status == "lost"
@@ -94,36 +94,16 @@ def test_two_disputes_freeze_until_both_are_reinstated(paid: TopUp, acme: Organi
     assert balance_of(acme) == (220_000_000, False)
 
 
-def test_dispute_in_another_currency_is_parked(paid: TopUp, acme: Organization) -> None:
+def test_dispute_in_another_currency_is_kept_for_an_operator(paid: TopUp, acme: Organization) -> None:
     assert tell(WITHDRAWN, dispute_of(paid, 20_000, currency="eur")) == 200
-    assert ParkedEvent.objects.get().reason == "wrong_currency"
+    assert UnmatchedEvent.objects.get().reason == "wrong_currency"
     assert balance_of(acme) == (210_000_000, False)
-
-
-def test_dispute_after_a_full_refund_takes_nothing_but_freezes(paid: TopUp, acme: Organization) -> None:
-    tell("refund.created", refund_of(paid, 20_000))
-    assert tell(WITHDRAWN, dispute_of(paid, 20_000)) == 200
-    assert balance_of(acme) == (0, True)
-    assert ParkedEvent.objects.get().reason == "returned_more_than_paid"
-    # The refund fails: now it is the dispute that has the money.
-    tell("refund.failed", refund_of(paid, 20_000, status="failed"))
-    assert balance_of(acme) == (0, True)
-    tell(REINSTATED, dispute_of(paid, 20_000))
-    assert balance_of(acme) == (210_000_000, False)
-
-
-def test_dispute_of_the_rest_after_a_partial_refund(paid: TopUp, acme: Organization) -> None:
-    tell("refund.created", refund_of(paid, 5_000))
-    tell(WITHDRAWN, dispute_of(paid, 15_000))
-    assert balance_of(acme) == (0, True)
-    tell(REINSTATED, dispute_of(paid, 15_000))
-    assert money_of(acme) == (157_500_000, 0)
 
 
 @pytest.mark.parametrize("kind", ["created", "funds_withdrawn", "funds_reinstated", "closed"])
-def test_dispute_of_a_parked_payment_is_taken_note_of(acme: Organization, kind: str) -> None:
+def test_dispute_of_an_unmatched_payment_is_taken_note_of(acme: Organization, kind: str) -> None:
     topup = make_topup(acme)
     assert tell("checkout.session.completed", session_of(topup, amount_total=1)) == 200
     assert tell(f"charge.dispute.{kind}", dispute_of(topup, 1)) == 200
-    assert ParkedEvent.objects.filter(subject="dispute", reason="of_parked_payment").count() == 1
+    assert UnmatchedEvent.objects.filter(subject="dispute", reason="of_parked_payment").count() == 1
     assert not Entry.objects.exists()

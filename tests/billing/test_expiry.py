@@ -1,4 +1,4 @@
-"""Nobody is surprised by an expiry, nothing in use expires, and one wallet's trouble is no other's."""
+"""Owners are warned before an expiry, a used balance does not expire, and an error stops only its own wallet."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -118,7 +118,7 @@ def test_mail_that_cannot_be_sent_stops_no_other_and_is_tried_again(
 def test_sweep_goes_on_after_a_wallet_that_fails(acme: Organization, rival: Organization, owner: User) -> None:
     with time_machine.travel(LAST_USED, tick=False):
         fund(rival, 7_000_000)
-    # A line in the way: what acme's expiry would be called was written for something else.
+    # An entry with the reference of acme's expiry exists already, so the expiry fails.
     wallet = ledger.wallet_of(rival)
     wallet.entries.create(
         kind=EntryKind.EXPIRY,
@@ -132,7 +132,7 @@ def test_sweep_goes_on_after_a_wallet_that_fails(acme: Organization, rival: Orga
 
 
 def test_more_wallets_than_a_batch(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expiry, "BATCH_COUNT", 2)
+    monkeypatch.setattr(expiry, "BATCH_SIZE", 2)
     for number in range(5):
         with time_machine.travel(LAST_USED, tick=False):
             fund(Organization.objects.create(name=f"Organization {number}"), 1)

@@ -1,4 +1,4 @@
-"""Invoices of automatic top-ups: one for each, paid with the charge that was made, whatever goes wrong on the way."""
+"""Invoices of automatic top-ups: one for each, paid with its charge, whatever fails on the way."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -11,18 +11,18 @@ from django.utils import timezone
 
 from accounts.models import Organization, User
 from billing import (
-    automatic,
-    cards,
+    automatic_topups,
     invoices,
     ledger,
     periodic,
     reconciliation,
     refunds,
+    saved_cards,
     stripe_calls,
     stripe_mapping,
     topups,
 )
-from billing.models.payments import AutomaticTopUp, Customer, ParkedEvent, SavedCard, TopUp, TopUpState
+from billing.models.payments import AutomaticTopUp, Customer, SavedCard, TopUp, TopUpState, UnmatchedEvent
 from billing.sandbox.transport import SandboxTransport
 from tests.billing.conftest import money_of
 from tests.billing.paying import ADDRESSES, pay
@@ -45,8 +45,8 @@ def paid(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> TopU
     """An automatic top-up of $200 that was just charged and credited, after a checkout of $5 that saved the card."""
     pay(stripe_sandbox, acme, owner, 500, save_card=True)
     ledger.settle(ledger.reserve(acme, amount_micros=5_000_000, reference="job:1"), actual_micros=5_000_000)
-    automatic.turn_on(acme, person=owner, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=50_000)
-    assert automatic.run() == 1
+    automatic_topups.turn_on(acme, person=owner, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=50_000)
+    assert automatic_topups.run() == 1
     return TopUp.objects.get(is_automatic=True)
 
 
@@ -59,7 +59,7 @@ def own_invoices(sandbox: StripeSandbox, topup: TopUp) -> list[dict[str, Any]]:
 
 
 def is_settled(sandbox: StripeSandbox, topup: TopUp) -> None:
-    """Check that there is one invoice, paid with the one charge of the top-up and linked, and the money as it was."""
+    """Check that one invoice exists, is paid with the top-up's one charge and linked, and that no money moved."""
     topup.refresh_from_db()
     [invoice] = own_invoices(sandbox, topup)
     assert (invoice["status"], invoice["total"], invoice["amount_paid"], invoice["amount_remaining"]) == (
@@ -84,14 +84,14 @@ def is_charged_once(sandbox: StripeSandbox, topup: TopUp) -> None:
 
 
 def is_given_up(sandbox: StripeSandbox, topup: TopUp, reason: str) -> None:
-    """Check that an operator is told, once, that the payer lost nothing, and that nobody is asked for money."""
+    """Check that one unmatched event was recorded, the payer lost nothing, and nobody is asked for money."""
     for _ in range(2):
         invoices.make_due(now=later(2))
     topup.refresh_from_db()
     assert topup.invoice_due_at is None
-    parked = ParkedEvent.objects.get()
-    assert (parked.subject, parked.reason, parked.topup) == ("invoice", "no_invoice", topup)
-    assert reason in parked.explanation
+    event = UnmatchedEvent.objects.get()
+    assert (event.subject, event.reason, event.topup) == ("invoice", "no_invoice", topup)
+    assert reason in event.explanation
     assert not [each for each in sandbox.all("invoice") if each["status"] == "open"]
     assert money_of(topup.organization) == (210_000_000, 0)
 
@@ -130,13 +130,13 @@ def test_stripe_never_collects_it(stripe_sandbox: StripeSandbox, paid: TopUp, mo
 
 def test_events_say_the_same_in_any_order(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
     invoices.make_due()
-    # Among them that the payment which Stripe makes with each invoice was cancelled: no decline of ours.
+    # One of them cancels the payment that Stripe creates with each invoice. It is no decline of a top-up.
     kinds = {kind for kind, _ in stripe_sandbox.deliver(times=2, order="shuffled", seed=1)}
     assert {"invoice.paid", "payment_intent.canceled"} <= kinds
     is_settled(stripe_sandbox, paid)
-    wish = AutomaticTopUp.objects.get()
-    assert (wish.is_on, wish.declines_count) == (True, 0)
-    assert not ParkedEvent.objects.exists()
+    topup_settings = AutomaticTopUp.objects.get()
+    assert (topup_settings.is_on, topup_settings.declines_count) == (True, 0)
+    assert not UnmatchedEvent.objects.exists()
 
 
 def test_charge_that_a_webhook_told_of_gets_one_too(stripe_sandbox: StripeSandbox, acme: Organization) -> None:
@@ -160,8 +160,8 @@ def test_tax_number_of_an_earlier_checkout_is_on_it(
         )
     stripe_sandbox.deliver()
     ledger.settle(ledger.reserve(acme, amount_micros=5_000_000, reference="job:1"), actual_micros=5_000_000)
-    automatic.turn_on(acme, person=owner, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=50_000)
-    automatic.run()
+    automatic_topups.turn_on(acme, person=owner, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=50_000)
+    automatic_topups.run()
     invoices.make_due()
     [invoice] = own_invoices(stripe_sandbox, TopUp.objects.get(is_automatic=True))
     assert invoice["customer_tax_ids"] == [{"type": "eu_vat", "value": "DE123456789"}]
@@ -169,7 +169,7 @@ def test_tax_number_of_an_earlier_checkout_is_on_it(
 
 def test_no_invoice_for_what_was_not_paid(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> None:
     topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
-    topups.end(topup, state=TopUpState.FAILED, failure=automatic.DECLINED)
+    topups.end(topup, state=TopUpState.FAILED, failure=automatic_topups.DECLINED)
     assert invoices.make_due(now=later()) == 0
 
 
@@ -190,11 +190,11 @@ def test_topup_from_before_there_were_invoices_gets_none(stripe_sandbox: StripeS
 
 
 class Killed(BaseException):
-    """The process is no more."""
+    """The process dies."""
 
 
 def go_wrong(patched: pytest.MonkeyPatch, number: int, error: BaseException, *, is_done: bool, times: int = 1) -> None:
-    """Let something go wrong at a certain request, before or after Stripe has done what it asks for."""
+    """Raise an error at the request with this number, before or after Stripe has performed it."""
     count = 0
     request = SandboxTransport.request
 
@@ -225,7 +225,7 @@ def test_process_that_dies_at_any_call_is_followed_by_one_that_goes_on(
         go_wrong(patched, number, Killed(), is_done=is_done)
         with pytest.raises(Killed):
             invoices.make_due()
-    # What had happened by then is told, and asks nobody for money.
+    # The events up to then arrive, and ask nobody for money.
     stripe_sandbox.deliver(times=2)
     paid.refresh_from_db()
     assert bool(paid.invoice_url) == (number == CALLS and is_done)
@@ -233,7 +233,7 @@ def test_process_that_dies_at_any_call_is_followed_by_one_that_goes_on(
     if forgets:
         with stripe_sandbox.state() as state:
             state.database.execute("DELETE FROM answers")
-    # The dead one's claim holds for a while.
+    # The claim of the dead process holds for a while.
     assert invoices.make_due(now=NOW + timedelta(minutes=1)) == 0
     assert invoices.make_due(now=later(100 if forgets else 1)) == 1
     is_settled(stripe_sandbox, paid)
@@ -248,10 +248,10 @@ def test_silence_at_any_call_delays_the_invoice_and_nothing_else(
 ) -> None:
     with monkeypatch.context() as patched:
         silence = stripe.APIConnectionError("No answer.", should_retry=True)
-        # The client asks twice.
+        # The client repeats a failed call once.
         go_wrong(patched, number, silence, is_done=is_done, times=2)
         assert invoices.make_due() == 1
-    assert automatic.run(now=later()) == 0
+    assert automatic_topups.run(now=later()) == 0
     is_charged_once(stripe_sandbox, paid)
     assert invoices.make_due(now=later()) == 1
     is_settled(stripe_sandbox, paid)
@@ -283,7 +283,7 @@ def test_silent_stripe_is_waited_for_once_in_a_round(
 def test_two_clocks_make_one_invoice(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
     stale = TopUp.objects.get(pk=paid.pk)
     invoices.make_due()
-    # One that took so long that its claim ran out meets what the other has done, whatever it believes.
+    # A process whose claim expired finds the work of the other one.
     invoices._make(stale)
     is_settled(stripe_sandbox, paid)
 
@@ -307,7 +307,7 @@ def test_round_takes_only_what_no_other_took(
 def test_claim_counts_from_when_it_is_made(
     stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a slow Stripe the last of a long round is taken long after the round began."""
+    """With a slow Stripe, the last invoice of a round is claimed long after the round began."""
     with time_machine.travel(NOW + timedelta(hours=1), tick=False), monkeypatch.context() as patched:
         go_wrong(patched, 1, Killed(), is_done=True)
         with pytest.raises(Killed):
@@ -335,7 +335,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
 
 def attaching_answers(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[str]:
-    """Let Stripe answer so where the payment is to be attached, and do nothing. Returns the addresses, as they come."""
+    """Let Stripe answer the attaching of the payment with this, and do nothing. Returns the requested addresses."""
     asked: list[str] = []
     request = SandboxTransport.request
 
@@ -352,13 +352,13 @@ def attaching_answers(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[str]
 def test_step_that_brings_nothing_is_not_taken_for_ever(
     stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An open invoice whose page takes money must not stay behind, nor Stripe be asked again and again."""
+    """No open invoice, whose page takes money, may remain, and Stripe must not be asked for ever."""
     asked = attaching_answers(monkeypatch, lambda: (json.dumps(own_invoices(stripe_sandbox, paid)[0]), 200, {}))
     for times in range(3):
         assert invoices.make_due(now=later(times)) == 1
-    # Once in each try: what comes of it may come later.
+    # Once in each attempt, because the effect may show later.
     assert len(asked) == 3
-    assert not ParkedEvent.objects.exists()
+    assert not UnmatchedEvent.objects.exists()
     with time_machine.travel(NOW + timedelta(days=1), tick=False):
         assert invoices.make_due() == 1
     is_given_up(stripe_sandbox, paid, "nothing comes of it")
@@ -378,7 +378,7 @@ def test_payment_that_is_called_declined_is_a_refusal(
 def test_balance_at_stripe_is_not_touched(
     stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch, balance: int, number: int
 ) -> None:
-    """To the customer's good it would be used up, and the rest of the payment credited to them; else they would owe."""
+    """A credit would be used up, and the rest of the payment credited to the customer; with a debit they would owe."""
     if number:
         stop_after(monkeypatch, number)
     with stripe_sandbox.state() as state:
@@ -396,7 +396,7 @@ def test_balance_that_came_in_the_last_moment_is_given_back(
 ) -> None:
     stop_after(monkeypatch, 2)
     with stripe_sandbox.state() as state:
-        # The draft was looked at before.
+        # The draft was checked before.
         state.put({**state.get(Customer.objects.get().stripe_id), "balance": balance})
     monkeypatch.setattr(stripe_calls, "retrieve_invoice", lambda invoice_id: stripe_sandbox.get(invoice_id))
     invoices.make_due(now=later())
@@ -414,14 +414,14 @@ def test_invoice_that_somebody_else_paid_is_shown_to_an_operator(
     invoices.make_due(now=later())
     is_given_up(stripe_sandbox, paid, "not with this payment alone")
     stripe_sandbox.deliver(times=2)
-    # The second payment is Stripe's and the operator's business: nothing is credited for it by itself.
+    # An operator decides about the second payment at Stripe: it is not credited automatically.
     assert money_of(paid.organization) == (210_000_000, 0)
 
 
 def test_invoice_of_another_amount_is_not_finalized(
     stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For example because somebody added to the draft in Stripe's dashboard."""
+    """For example, a person added a line to the draft in Stripe's dashboard."""
     stop_after(monkeypatch, 2)
     with stripe_sandbox.state() as state:
         [draft] = state.list("invoice", status="draft")
@@ -449,7 +449,7 @@ def test_process_that_dies_while_it_voids_is_followed_by_one_that_does(
     with stripe_sandbox.state() as state:
         state.put({**state.get(paid.payment_intent_id), "customer": "cus_other"})
     with monkeypatch.context() as patched:
-        # It looks, is refused, looks again, voids.
+        # The calls: read, refused step, read again, void.
         go_wrong(patched, 4, Killed(), is_done=True)
         with pytest.raises(Killed):
             invoices.make_due(now=later())
@@ -480,7 +480,7 @@ def test_invoice_that_an_operator_voided_is_not_made_again(
 
 
 def test_invoice_that_an_operator_made_by_hand_is_linked(stripe_sandbox: StripeSandbox, acme: Organization) -> None:
-    """As docs/operations.md says, also for top-ups from before there were invoices."""
+    """docs/operations.md describes it, also for top-ups that are older than the invoices."""
     topup = make_topup(acme, is_automatic=True, state=TopUpState.PAID, paid_at=NOW - timedelta(days=90))
     invoice = {"id": "in_1", "metadata": {"topup_id": str(topup.pk)}, "status": "paid"}
     assert tell("invoice.paid", {**invoice, "hosted_invoice_url": "https://invoice.stripe.com/1"}) == 200
@@ -502,12 +502,12 @@ def test_one_that_fails_does_not_stop_the_others_and_stays_open_to_nobody(
 ) -> None:
     early = NOW - timedelta(hours=1)
     other = topups.begin(rival, amount_cents=20_000, person=None, is_automatic=True)
-    # A payment that Stripe does not know: it answers that there is none.
+    # Stripe does not know this payment.
     topups.fulfil(stripe_mapping.payment_of_intent(intent_of(other)))
     TopUp.objects.filter(pk=other.pk).update(paid_at=early, invoice_due_at=early)
     assert invoices.make_due() == 2
     is_settled(stripe_sandbox, paid)
-    assert ParkedEvent.objects.get().topup == other
+    assert UnmatchedEvent.objects.get().topup == other
     assert [each["status"] for each in own_invoices(stripe_sandbox, other)] == ["void"]
     assert money_of(rival) == (210_000_000, 0)
 
@@ -515,12 +515,12 @@ def test_one_that_fails_does_not_stop_the_others_and_stays_open_to_nobody(
 def test_invoice_of_another_customer_is_never_taken_for_ours(
     stripe_sandbox: StripeSandbox, paid: TopUp, rival: Organization
 ) -> None:
-    """A stranger's invoice that names our top-up must not be paid with our payment, or shown to us."""
+    """An invoice of another customer that names the top-up must not be paid with its payment or linked to it."""
     with stripe_sandbox.failing("refused"):
         invoices.make_due()
     strange = stripe_calls.create_invoice(TopUp(pk=paid.pk, organization=rival, amount_cents=20_000))
     with stripe_sandbox.state() as state:
-        # Not what our keys are for: made by somebody else.
+        # Made in the dashboard, without an idempotency key of this site.
         state.database.execute("DELETE FROM answers")
     assert invoices.make_due(now=later()) == 1
     paid.refresh_from_db()
@@ -555,7 +555,7 @@ def test_refund_after_the_invoice_is_made_as_ever(stripe_sandbox: StripeSandbox,
 
 
 def test_card_that_is_removed_meanwhile_changes_nothing(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
-    cards.remove(paid.organization)
+    saved_cards.remove(paid.organization)
     assert not SavedCard.objects.exists()
     invoices.make_due(now=timezone.now())
     is_settled(stripe_sandbox, paid)

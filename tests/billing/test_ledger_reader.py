@@ -23,7 +23,7 @@ def rows_of(organization: Organization, only: Filter = ledger_reader.ALL) -> lis
 
 
 def amounts(organization: Organization, only: Filter) -> list[int]:
-    """Return what is found, newest first; page and file must agree."""
+    """Return the found entries, newest first. Page and file must agree."""
     found = [entry.amount_micros for entry in ledger_reader.entries(organization, limit=100, only=only)]
     assert [int(row["amount_micros"]) for row in reversed(rows_of(organization, only))] == found
     return found
@@ -32,7 +32,7 @@ def amounts(organization: Organization, only: Filter) -> list[int]:
 # --- Pages -----------------------------------------------------------------------------------------------------------
 
 
-def test_who_never_had_money_has_an_empty_book_and_gets_no_wallet(acme: Organization) -> None:
+def test_who_never_had_money_has_an_empty_ledger_and_gets_no_wallet(acme: Organization) -> None:
     assert ledger_reader.entries(acme, limit=10, only=Filter(since=date(2026, 1, 1), until=date(2026, 1, 2))) == []
     assert ledger_reader.models(acme) == []
     assert not Wallet.objects.exists()
@@ -86,7 +86,7 @@ def test_period_has_whole_days_in_utc_and_both_ends(acme: Organization) -> None:
 
 
 def test_hosts_whose_clocks_disagree_lose_no_line_of_a_period(acme: Organization) -> None:
-    # The second line was written by a host whose clock is two minutes behind.
+    # The second entry was written by a host whose clock is two minutes behind.
     for micros, moment in ((1, NOON), (2, NOON - timedelta(minutes=2)), (4, NOON + timedelta(minutes=1))):
         with time_machine.travel(moment.replace(hour=0, minute=1) + (moment - NOON), tick=False):
             fund(acme, micros)
@@ -105,7 +105,7 @@ def test_key_model_and_browser_are_filtered_for_transcriptions_and_completions(a
     assert amounts(acme, Filter(api_key_id=key.pk)) == [-4, -1]
     assert amounts(acme, Filter(api_key_id=key.pk, model="apex-latest")) == [-4]
     assert amounts(acme, Filter(model="premium")) == [-2]
-    # The credit has no key either, but nobody caused it in a browser.
+    # The credit has no key either, but it is no work in a browser.
     assert amounts(acme, Filter(is_without_key=True)) == [-8]
     assert amounts(acme, Filter(api_key_id=uuid.uuid4())) == []
     assert amounts(acme, Filter(kind=EntryKind.CREDIT, model="premium")) == []
@@ -132,10 +132,10 @@ def test_models_are_those_that_were_charged_sorted_and_own(acme: Organization, r
 # --- CSV -------------------------------------------------------------------------------------------------------------
 
 
-def test_csv_is_the_whole_book_in_order(
+def test_csv_is_the_whole_ledger_in_order(
     acme: Organization, rival: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_reader, "CSV_BATCH_COUNT", 2)
+    monkeypatch.setattr(ledger_reader, "CSV_BATCH_SIZE", 2)
     key, _ = api_keys.issue(acme, name="nightly", by=None)
     with time_machine.travel(NOON, tick=False):
         fund(acme, 1_000_000, reference="a")
@@ -164,7 +164,7 @@ def test_csv_is_the_whole_book_in_order(
     ]
 
 
-def test_csv_of_an_empty_book_is_its_heading(acme: Organization) -> None:
+def test_csv_of_an_empty_ledger_is_its_heading(acme: Organization) -> None:
     assert list(ledger_reader.csv_lines(acme)) == [",".join(ledger_reader.CSV_COLUMNS) + "\r\n"]
 
 
@@ -193,7 +193,7 @@ def test_amounts_of_the_file_sum_to_the_balance_in_dollars_and_in_micros(acme: O
         "  =1",
         '"=1',
         "\uff1d1+1",
-        # A spreadsheet that separates by semicolons begins a cell after one.
+        # A spreadsheet that separates columns by semicolons begins a cell after one.
         "meeting;=1+1",
         "meeting; @SUM(A1)",
         "meeting\n+1",
@@ -206,7 +206,7 @@ def test_no_text_of_a_customer_is_run_as_a_formula(acme: Organization, hostile: 
     for name in ("description", "model"):
         cells = re.split(r"[;\t\r\n]", row[name])
         assert not [cell for cell in cells if cell.strip(' "').startswith(("=", "+", "-", "@", "\uff1d"))], row[name]
-    # Numbers stay numbers.
+    # Numbers are not changed.
     assert row["amount_usd"] == "-0.000001"
 
 

@@ -1,4 +1,4 @@
-"""Two real connections that meet in the middle of each other's transaction: neither may wait for the other for good."""
+"""Two real connections whose transactions interleave must not deadlock (lock order: `billing.models.payments`)."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.errors import PaymentRequired
 from accounts.models import Organization, User
-from billing import automatic, ledger, refunds, stripe_mapping, topups
+from billing import automatic_topups, ledger, refunds, stripe_mapping, topups
 from billing.models import EntryKind
 from billing.models.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
 from tests.billing.conftest import fund, money_of
@@ -27,7 +27,7 @@ def only_where_rows_are_locked(db: None) -> None:
 
 
 class Other(threading.Thread):
-    """Somebody else, with a connection of their own, who begins at our statement and is waited for until they wait."""
+    """A second thread with its own connection. It runs from a statement of the first one until it waits for a lock."""
 
     def __init__(self, act: Callable[[], Any]) -> None:
         super().__init__(daemon=True)
@@ -51,14 +51,14 @@ class Other(threading.Thread):
             connections.close_all()
 
     def go_as_far_as_possible(self) -> None:
-        """Start, and return when they are done or wait for a lock of ours."""
+        """Start the thread. Return when it has ended or waits for a lock of the first connection."""
         self.start()
         self.ready.wait()
         while self.is_alive() and not self._is_waiting():
             self.join(timeout=0.02)
 
     def end(self) -> Any:
-        """Return what they did. Raises what went wrong."""
+        """Return the thread's result, or raise its exception."""
         self.join(timeout=30)
         assert not self.is_alive(), "they still wait"
         if self.error is not None:
@@ -76,7 +76,7 @@ class Other(threading.Thread):
 
 @contextmanager
 def meeting(other: Other, *, at: str) -> Iterator[None]:
-    """Let the other act just before this connection's first statement that begins so."""
+    """Start the other thread just before this connection's first statement that begins with `at`."""
 
     def watch(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql.startswith(at) and other.ident is None:
@@ -89,24 +89,26 @@ def meeting(other: Other, *, at: str) -> Iterator[None]:
 
 
 @pytest.fixture
-def wish(acme: Organization) -> AutomaticTopUp:
-    """An organization with nothing that wants $200 of its own card."""
+def topup_settings(acme: Organization) -> AutomaticTopUp:
+    """Settings of an organization with an empty balance that tops up by $200."""
     ledger.wallet_of(acme)
     SavedCard.objects.create(organization=acme, payment_method_id="pm_1")
     person = User.objects.create_user("owner@example.com")
-    return automatic.turn_on(acme, person=person, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=90_000)
+    return automatic_topups.turn_on(
+        acme, person=person, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=90_000
+    )
 
 
-def begin_another(wish: AutomaticTopUp) -> TopUp | None:
-    """What a second clock does that found the organization due before the first one's charge was begun."""
-    return automatic._begin(wish, now=timezone.now())
+def begin_another(topup_settings: AutomaticTopUp) -> TopUp | None:
+    """Do what a second clock does that found the organization due before the first one started a top-up."""
+    return automatic_topups._begin(topup_settings, now=timezone.now())
 
 
 def test_charge_that_is_credited_and_another_that_begins_do_not_wait_for_each_other(
-    acme: Organization, wish: AutomaticTopUp
+    acme: Organization, topup_settings: AutomaticTopUp
 ) -> None:
     topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
-    other = Other(lambda: begin_another(wish))
+    other = Other(lambda: begin_another(topup_settings))
     with meeting(other, at='UPDATE "billing_automatictopup"'):
         topups.fulfil(stripe_mapping.payment_of_intent(intent_of(topup)))
     assert other.end() is None
@@ -115,20 +117,22 @@ def test_charge_that_is_credited_and_another_that_begins_do_not_wait_for_each_ot
 
 
 def test_charge_that_is_declined_and_another_that_begins_do_not_wait_for_each_other(
-    acme: Organization, wish: AutomaticTopUp
+    acme: Organization, topup_settings: AutomaticTopUp
 ) -> None:
     topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
-    other = Other(lambda: begin_another(wish))
+    other = Other(lambda: begin_another(topup_settings))
     with meeting(other, at='SELECT "billing_automatictopup"'):
-        automatic.note_failure(stripe_mapping.payment_of_intent(intent_of(topup, status="requires_payment_method")))
+        automatic_topups.record_failure(
+            stripe_mapping.payment_of_intent(intent_of(topup, status="requires_payment_method"))
+        )
     assert other.end() is None
     assert list(TopUp.objects.values_list("state", flat=True)) == [TopUpState.FAILED]
-    wish.refresh_from_db()
-    assert wish.declines_count == 1
+    topup_settings.refresh_from_db()
+    assert topup_settings.declines_count == 1
 
 
 def test_work_is_not_admitted_on_money_that_a_refund_is_about_to_take(acme: Organization) -> None:
-    """$200 and $10 of bonus expired, then $210 came: all of it is free, so nothing expired need be given back."""
+    """$200 and $10 of bonus expired, then $210 came in. They are available, so no expired money is given back."""
     topup = topups.fulfil(stripe_mapping.payment_of_checkout(session_of(make_topup(acme))))
     assert topup is not None
     wallet = ledger.wallet_of(acme)

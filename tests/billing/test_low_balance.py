@@ -1,4 +1,4 @@
-"""Owners hear once that little is left, and again only after there was more."""
+"""Owners get one mail about a low balance, and another only after the balance was higher."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from tests.billing.conftest import fund, money_of
 
 @pytest.fixture
 def owner(acme: Organization) -> User:
-    """The owner of an organization with $10 that wants to hear below $4."""
+    """The owner of an organization with $10 whose threshold is $4."""
     owner = User.objects.create_user("owner@example.com", "correct horse battery")
     acme.memberships.create(user=owner, role=Role.OWNER)
     fund(acme, 10_000_000)
@@ -25,7 +25,7 @@ def owner(acme: Organization) -> User:
 
 
 def mails() -> int:
-    """Sweep twice, as two clocks do, and return how many mails were sent in all."""
+    """Sweep twice, as two clocks do. Return how many mails were sent in total."""
     for _ in range(2):
         low_balance.sweep(now=timezone.now() + timedelta(seconds=1))
     return len(mail.outbox)

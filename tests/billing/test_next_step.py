@@ -1,11 +1,10 @@
-"""Where a person who was refused for want of money is sent."""
+"""The link for a person whose request was refused for lack of money."""
 
 import pytest
 
 from accounts.errors import Conflict, PaymentRequired
-from billing import ledger
+from billing import ledger, next_step
 from billing.models import EntryKind
-from billing.next_step import remedy
 from tests.billing.charges import charge
 from tests.billing.conftest import fund
 
@@ -18,29 +17,29 @@ def refusal(organization, micros, **fields):
 
 def test_shortfall_leads_to_topping_up_at_least_that(acme):
     fund(acme, 1_000_000)
-    way = remedy(refusal(acme, 1_350_001))
+    way = next_step.after(refusal(acme, 1_350_001))
     assert (way.url, way.words) == ("/billing/top-up/?needed=36", "Top up $0.36 or more")
 
 
 def test_limit_of_the_organization_leads_to_the_limit_and_not_to_paying(acme):
     fund(acme, 1_000_000)
     ledger.set_monthly_limit(acme, limit_micros=5)
-    assert remedy(refusal(acme, 6)).url == "/billing/settings/#limit"
+    assert next_step.after(refusal(acme, 6)).url == "/billing/settings/#limit"
 
 
 def test_debt_leads_to_paying_it_and_a_dispute_does_not(acme, rival):
     fund(acme, 1_000_000)
     charge(acme, 250_000)
     ledger.claw_back(acme, amount_micros=1_000_000, kind=EntryKind.REFUND, reference="refund:re_1")
-    assert remedy(refusal(acme, 6)).url == "/billing/top-up/?needed=25"
+    assert next_step.after(refusal(acme, 6)).url == "/billing/top-up/?needed=25"
     fund(rival, 1_000_000)
     ledger.freeze(rival, reason="dispute:dp_1")
-    assert remedy(refusal(rival, 6)).url == "/billing/"
+    assert next_step.after(refusal(rival, 6)).url == "/billing/"
 
 
-def test_other_refusals_have_no_remedy_of_money():
-    assert remedy(Conflict("This job has ended.")) is None
+def test_other_refusals_have_no_next_step():
+    assert next_step.after(Conflict("This job has ended.")) is None
 
 
 def test_refusal_without_figures_leads_to_the_balance():
-    assert remedy(PaymentRequired("No.")).url == "/billing/"
+    assert next_step.after(PaymentRequired("No.")).url == "/billing/"

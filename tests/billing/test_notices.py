@@ -1,4 +1,4 @@
-"""A mail is sent once for its occasion, and again only if it was not sent."""
+"""A mail is sent once for each occasion, and sent again only if it failed."""
 
 import socketserver
 import threading
@@ -46,7 +46,7 @@ def test_mail_is_sent_once(acme: Organization) -> None:
 
 def test_failure_of_any_kind_is_tried_again(acme: Organization, settings: Any) -> None:
     working = settings.EMAIL_BACKEND
-    # Refuses to be made, with a ValueError: no trouble of the network.
+    # Creating this mail fails with a ValueError, which is no network error.
     settings.EMAIL_BACKEND, settings.EMAIL_USE_TLS, settings.EMAIL_USE_SSL = SMTP, True, True
     assert send(acme) is False
     assert not Notice.objects.exists()
@@ -56,18 +56,18 @@ def test_failure_of_any_kind_is_tried_again(acme: Organization, settings: Any) -
 
 
 class ProcessEnded(BaseException):
-    """What no code of ours catches: as if the machine went."""
+    """No code catches it, as if the machine had stopped."""
 
 
 class DeadlyMailServer(BaseEmailBackend):
-    """Whoever reaches it dies before the mail is taken."""
+    """The process that connects dies before the mail is accepted."""
 
     def send_messages(self, email_messages: object) -> int:
         raise ProcessEnded
 
 
 class TakingMailServer(locmem.EmailBackend):
-    """Whoever reaches it dies after the mail was taken."""
+    """The process that connects dies after the mail was accepted."""
 
     def send_messages(self, messages: Any) -> int:
         super().send_messages(messages)
@@ -85,9 +85,9 @@ def die_while_sending(organization: Organization, settings: Any, *, backend: str
 def test_mail_of_a_process_that_died_is_sent_by_another_after_some_minutes(acme: Organization, settings: Any) -> None:
     with time_machine.travel(NOW, tick=False):
         die_while_sending(acme, settings)
-        # It might live.
+        # The process may be alive.
         assert send(acme) is False
-    with time_machine.travel(NOW + notices.CLAIMED_FOR, tick=False):
+    with time_machine.travel(NOW + notices.CLAIM_LEASE, tick=False):
         assert [send(acme), send(acme)] == [True, False]
     with time_machine.travel(NOW + timedelta(days=30), tick=False):
         assert send(acme) is False
@@ -103,17 +103,17 @@ def test_process_that_dies_after_the_mail_makes_a_second_one_but_no_third(acme: 
 
 
 def test_mail_that_fails_late_does_not_take_the_claim_of_another(acme: Organization, settings: Any) -> None:
-    """One hangs at the mail server for longer than its claim lasts; another claims; then the first one fails."""
+    """One process waits for the mail server longer than its claim; another claims; then the first one fails."""
     with time_machine.travel(NOW, tick=False):
         die_while_sending(acme, settings)
     ours = Notice.objects.get()
     Notice.objects.update(retake_at=NOW + timedelta(hours=1))
-    notices._give_up(ours)
+    notices._release_claim(ours)
     assert Notice.objects.get().retake_at == NOW + timedelta(hours=1)
 
 
 def test_those_who_ask_who_is_to_be_told_see_a_dead_claim_as_none(acme: Organization, settings: Any) -> None:
-    """Sweeps leave out who was told; a claim that nobody will finish must not count."""
+    """Sweeps skip owners who got the mail. An expired claim must not count as sent."""
     wallet = ledger.wallet_of(acme)
     fund(acme, 5_000_000)
     ledger.set_low_balance(acme, threshold_micros=4_000_000)
@@ -126,7 +126,7 @@ def test_those_who_ask_who_is_to_be_told_see_a_dead_claim_as_none(acme: Organiza
     settings.EMAIL_BACKEND = working
     low_balance.sweep(now=now)
     assert mail.outbox == []
-    with time_machine.travel(now + notices.CLAIMED_FOR, tick=False):
+    with time_machine.travel(now + notices.CLAIM_LEASE, tick=False):
         for _ in range(2):
             low_balance.sweep(now=timezone.now())
     assert len(mail.outbox) == 1
@@ -134,7 +134,7 @@ def test_those_who_ask_who_is_to_be_told_see_a_dead_claim_as_none(acme: Organiza
 
 
 class RudeMailServer(socketserver.StreamRequestHandler):
-    """Takes a mail as it should, and answers the goodbye with a line that no SMTP client reads."""
+    """Accepts a mail, then answers QUIT with a line that no SMTP client can read."""
 
     taken: list[bytes]
 
@@ -154,7 +154,7 @@ class RudeMailServer(socketserver.StreamRequestHandler):
 
 @pytest.fixture
 def rude_mail_server(settings: Any) -> Iterator[list[bytes]]:
-    """Yields the mails that it took."""
+    """Yields the mails that it accepted."""
     taken: list[bytes] = []
     handler = type("Handler", (RudeMailServer,), {"taken": taken})
     with socketserver.TCPServer(("127.0.0.1", 0), handler) as server:

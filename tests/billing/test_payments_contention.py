@@ -1,4 +1,4 @@
-"""The same payment told eight times at once, by processes and by threads, on the database that is configured."""
+"""The same payment reported by eight workers at once, as processes and as threads, on the configured database."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 
 from accounts.models import Organization, User
-from billing import automatic, topups
+from billing import automatic_topups, topups
 from tests.billing.stripe_objects import make_topup
 from tests.billing.test_ledger_contention import KINDS, _database
 from tests.stripe import StripeSandbox
@@ -23,7 +23,7 @@ def contend(scenario: str, *, kind: str, organization: Organization, folder: Pat
     """Run the scenario on a database that the workers share, and return its report."""
     done = subprocess.run(
         [sys.executable, SCRIPT, scenario, kind, str(organization.pk)],
-        # The data folder holds the sandbox's file too.
+        # The sandbox's file is in the data folder too.
         env={**os.environ, **_database(folder), "VOXSITE_DATA_DIR": str(folder)},
         cwd=settings.BASE_DIR,
         capture_output=True,
@@ -71,7 +71,7 @@ def test_refund_and_job_never_both_get_the_money(acme: Organization, kind: str, 
         assert refunded + admitted + report["seen"].get("refused", 0) == 8
         assert (report["balance"], report["held"]) == (210_000_000 - refunded * 52_500_000, admitted * 50_000_000)
         assert report["balance"] >= report["held"]
-        # No money is left over that somebody was refused.
+        # Nobody was refused while money was left.
         assert report["balance"] - report["held"] < 52_500_000
         assert len(sandbox.all("refund")) == refunded
         assert report["faults"] == []
@@ -91,11 +91,13 @@ def test_clocks_at_once_make_one_invoice(acme: Organization, kind: str, tmp_path
         ).topup
         sandbox.pay(checkout.checkout_session_id)
         sandbox.deliver()
-        automatic.turn_on(acme, person=payer, threshold_cents=1_000, amount_cents=20_000, monthly_cap_cents=20_000)
-        assert automatic.run() == 1
+        automatic_topups.turn_on(
+            acme, person=payer, threshold_cents=1_000, amount_cents=20_000, monthly_cap_cents=20_000
+        )
+        assert automatic_topups.run() == 1
         report = contend("clocks", kind=kind, organization=acme, folder=tmp_path)
-        assert report["seen"] == {"clock": 4, "linked": 4, "parked": 0}
-        # One of the checkout, one of the automatic top-up.
+        assert report["seen"] == {"clock": 4, "linked": 4, "unmatched": 0}
+        # One for the checkout, one for the automatic top-up.
         made = [invoice for invoice in sandbox.all("invoice") if invoice["total"] == 20_000]
         assert [(invoice["status"], invoice["amount_paid"], len(invoice["lines"]["data"])) for invoice in made] == [
             ("paid", 20_000, 1)

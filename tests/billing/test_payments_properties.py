@@ -1,4 +1,4 @@
-"""Payments, refunds, disputes, work and expiry in any order, their events twice, late and reordered: the books agree.
+"""Payments, refunds, disputes, work and expiry in any order, with repeated and late events: the ledger stays correct.
 
 VOXSITE_LEDGER_RUNS sets the number of runs, for example 1000.
 """
@@ -32,20 +32,20 @@ numbers = itertools.count()
 
 @dataclass
 class Payment:
-    """A payment at Stripe, and what went back of it as far as Stripe and its banks are concerned."""
+    """A payment at Stripe, and what Stripe and the banks returned of it."""
 
     topup: TopUp
     refunded_cents: int = 0
-    # Live refunds and disputes that the site has been told of, in cents.
+    # Live refunds and disputes that were reported to the site, in cents.
     told: dict[str, int] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     is_told: bool = False
-    is_parked: bool = False
+    is_unmatched: bool = False
 
 
 @dataclass
 class News:
-    """An event, what it changes in our model, whether the site is ready for it, and of which payment it tells."""
+    """An event, what it changes in the model, whether the site is ready for it, and its payment."""
 
     tell: Callable[[], Any]
     happened: Callable[[], None]
@@ -54,7 +54,7 @@ class News:
 
 
 class PaymentsMachine(RuleBasedStateMachine):
-    """Compares rows and book with a model: what is live of each payment among what the site was told."""
+    """Compares rows and ledger with a model: the live part of each payment, of what was reported to the site."""
 
     payments = Bundle("payments")
     news = Bundle("news")
@@ -62,7 +62,7 @@ class PaymentsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        # Every run begins with empty tables.
+        # Every run starts with empty tables.
         self.run = transaction.atomic()
         self.run.__enter__()
         self.person = User.objects.create_user(f"payer{next(numbers)}@example.com")
@@ -81,7 +81,7 @@ class PaymentsMachine(RuleBasedStateMachine):
 
     @rule(target=news, payment=payments, way=st.sampled_from(["session", "intent"]))
     def payment_is_told(self, payment: Payment, way: str) -> News:
-        fact = (
+        reported = (
             stripe_mapping.payment_of_checkout(session_of(payment.topup))
             if way == "session"
             else stripe_mapping.payment_of_intent(intent_of(payment.topup))
@@ -90,18 +90,18 @@ class PaymentsMachine(RuleBasedStateMachine):
         def happened() -> None:
             payment.is_told = True
 
-        return self._event(lambda: topups.fulfil(fact), happened)
+        return self._event(lambda: topups.fulfil(reported), happened)
 
     @rule(payment=payments, bad=st.sampled_from(["expire", "fail", "unpaid", "amount", "currency"]))
     def something_else_is_told(self, payment: Payment, bad: str) -> None:
         if bad in {"amount", "currency"}:
-            # Parked, and credits nothing; a row that was not paid yet waits for an operator, or for the right payment.
+            # It credits nothing. A row that was not paid yet waits for an operator, or for the right payment.
             change = {"amount_total": 1} if bad == "amount" else {"currency": "eur"}
             topups.fulfil(stripe_mapping.payment_of_checkout(session_of(payment.topup, **change)))
-            payment.is_parked = True
+            payment.is_unmatched = True
             return
-        fact = stripe_mapping.payment_of_checkout(session_of(payment.topup, payment_status="unpaid"))
-        {"expire": topups.expire, "fail": topups.fail, "unpaid": topups.fulfil}[bad](fact)
+        reported = stripe_mapping.payment_of_checkout(session_of(payment.topup, payment_status="unpaid"))
+        {"expire": topups.expire, "fail": topups.fail, "unpaid": topups.fulfil}[bad](reported)
 
     # --- Money that goes back ----------------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class PaymentsMachine(RuleBasedStateMachine):
         before = Wallet.objects.get(pk=self.wallet.pk).available_micros
         try:
             with transaction.atomic():
-                row = refunds._set_aside(topup, person=self.person, amount_cents=cents, token=None)
+                row = refunds._take_from_ledger(topup, person=self.person, amount_cents=cents, token=None)
         except Conflict:
             assert before < (cents + topup.bonus_cents) * money.MICROS_PER_CENT
             return self._nothing()
@@ -154,7 +154,7 @@ class PaymentsMachine(RuleBasedStateMachine):
             stripe_id,
             cents,
             status="succeeded",
-            # One that was given up here, and made all the same, is as good as made in the dashboard.
+            # A refund that was given up here and made all the same is treated as made in the dashboard.
             known_as=name if name in payment.told else "",
             metadata={"refund_id": str(row.pk)},
         )
@@ -173,21 +173,21 @@ class PaymentsMachine(RuleBasedStateMachine):
 
     @rule(target=news, payment=payments, share=SHARES)
     def dispute(self, payment: Payment, share: int) -> News:
-        """Of any part, also of what was refunded: banks know nothing of our refunds."""
+        """Of any part, also of a refunded one: banks do not know of refunds."""
         name, cents = f"dp_{next(numbers)}", max(1, payment.topup.amount_cents * share // 100)
-        fact = stripe_mapping.dispute(dispute_of(payment.topup, cents, stripe_id=name))
+        reported = stripe_mapping.dispute(dispute_of(payment.topup, cents, stripe_id=name))
 
         def withdrawn() -> None:
             if name not in payment.ended:
                 payment.told[name] = cents
 
         self._event(
-            lambda: disputes.reinstate(fact),
+            lambda: disputes.reinstate(reported),
             lambda: self._ended(payment, name),
             lambda: payment.is_told and (name in payment.told or name in payment.ended),
             payment,
         )
-        return self._event(lambda: disputes.withdraw(fact), withdrawn, lambda: payment.is_told, payment)
+        return self._event(lambda: disputes.withdraw(reported), withdrawn, lambda: payment.is_told, payment)
 
     # --- What is told ------------------------------------------------------------------------------------------------
 
@@ -204,8 +204,8 @@ class PaymentsMachine(RuleBasedStateMachine):
         if event.is_ready():
             event.tell()
             event.happened()
-        elif event.payment is not None and event.payment.is_parked and not event.payment.is_told:
-            # Parked like its payment: an operator's remedy is no fault that Stripe should repeat.
+        elif event.payment is not None and event.payment.is_unmatched and not event.payment.is_told:
+            # The refund of an unmatched payment is unmatched too; Stripe must not repeat its event.
             event.tell()
         else:
             with pytest.raises((topups.TopUpUnknown, disputes.DisputeUnknown)), transaction.atomic():
@@ -267,7 +267,7 @@ class PaymentsMachine(RuleBasedStateMachine):
         gone = self._booked(EntryKind.USAGE, EntryKind.EXPIRY)
         given = self._booked(EntryKind.CREDIT)
         assert wallet.balance_micros == came - lost + gone + given
-        # Expired money comes back only where it expired.
+        # Expired money is given back only if money has expired.
         assert 0 <= given <= -self._booked(EntryKind.EXPIRY)
         assert wallet.available_micros >= 0 or wallet.is_frozen
 
@@ -304,7 +304,7 @@ class PaymentsMachine(RuleBasedStateMachine):
     def _refund_event(
         self, payment: Payment, stripe_id: str, cents: int, *, status: str, known_as: str = "", **changes: Any
     ) -> News:
-        fact = stripe_mapping.refund(refund_of(payment.topup, cents, stripe_id=stripe_id, status=status, **changes))
+        reported = stripe_mapping.refund(refund_of(payment.topup, cents, stripe_id=stripe_id, status=status, **changes))
 
         name = known_as or stripe_id
 
@@ -314,7 +314,7 @@ class PaymentsMachine(RuleBasedStateMachine):
             elif name not in payment.ended:
                 payment.told[name] = cents
 
-        return self._event(lambda: refunds.record(fact), happened, lambda: payment.is_told, payment)
+        return self._event(lambda: refunds.record(reported), happened, lambda: payment.is_told, payment)
 
     def _refundable(self, payment: Payment, share: int) -> int:
         return (payment.topup.amount_cents - payment.refunded_cents) * share // 100

@@ -1,4 +1,4 @@
-"""Each fault is made behind the ledger's back, and said."""
+"""Each fault is made by writing past the ledger, and is reported."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def paid(acme: Organization) -> TopUp:
 
 
 def faults() -> str:
-    """What the nightly check of the whole ledger says."""
+    """Return the report of the nightly check of the whole ledger."""
     return " ".join(ledger.faults())
 
 
@@ -58,24 +58,24 @@ def test_payment_without_a_topup(paid: TopUp, acme: Organization) -> None:
         assert f"a payment for {reference}, which is no paid top-up" in faults()
 
 
-def test_refund_that_the_book_has_not(paid: TopUp) -> None:
+def test_refund_that_the_ledger_does_not_have(paid: TopUp) -> None:
     Refund.objects.create(
         topup=paid, stripe_id="re_3", reference="refund:re_3", amount_cents=100, state=RefundState.PENDING
     )
-    assert f"Of top-up {paid.pk} the book should have lost" in faults()
+    assert f"Of top-up {paid.pk} the ledger should take back" in faults()
 
 
 def test_failed_refund_that_still_has_the_money(paid: TopUp) -> None:
     Refund.objects.filter(stripe_id="re_1").update(state=RefundState.FAILED)
-    assert "took 0; the book has 52500000 for it" in faults()
+    assert "took 0; the ledger has 52500000 for it" in faults()
 
 
 def test_dispute_that_says_another_amount(paid: TopUp) -> None:
     Dispute.objects.update(clawed_micros=1)
-    assert "took 1; the book has 52500000 for it" in faults()
+    assert "took 1; the ledger has 52500000 for it" in faults()
 
 
-def test_payment_that_comes_while_the_book_is_read_is_no_fault(acme: Organization) -> None:
+def test_payment_that_comes_while_the_ledger_is_read_is_no_fault(acme: Organization) -> None:
     topup = make_topup(acme)
     is_paid = []
 

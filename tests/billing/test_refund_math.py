@@ -55,10 +55,10 @@ def test_many_small_returns_take_what_one_large_does_and_never_more_than_was_giv
     ("available", "later", "unspent"),
     [
         (210, 0, 210),
-        # Older money is there too: it is spent first, so all of this is left.
+        # Older money is available too and is spent first, so this payment is unspent.
         (500, 0, 210),
         (100, 0, 100),
-        # What came later is spent later.
+        # Newer money is spent later.
         (150, 50, 100),
         (50, 50, 0),
         (40, 50, 0),
@@ -81,18 +81,18 @@ def test_what_went_back_is_not_left() -> None:
 @pytest.mark.parametrize(
     ("returned_cents", "unspent_micros", "refundable_cents"),
     [
-        # Nothing spent: all that was paid, and the bonus goes with it.
+        # Nothing is spent: the whole payment, and its bonus is taken back with it.
         (0, 210_000_000, 20_000),
-        # $10 spent of what was paid, for the bonus is spent last.
+        # $10 of the paid part is spent, because the bonus is spent last.
         (0, 200_000_000, 19_000),
         # Only the bonus is left.
         (0, 10_000_000, 0),
         (0, 3_000_000, 0),
         (0, 0, 0),
-        # Less than a cent is no cent.
+        # Less than a cent is rounded down.
         (0, 10_009_999, 0),
         (0, 10_010_000, 1),
-        # Half went back, and half of the bonus with it.
+        # Half was returned, and half of the bonus with it.
         (10_000, 105_000_000, 10_000),
         (10_000, 100_000_000, 9_500),
         (20_000, 0, 0),

@@ -1,4 +1,4 @@
-"""Refunds that are asked for here: by a customer, for what is unspent, or by an operator."""
+"""Refunds that are requested here: by a customer, of the unspent part, or by an operator."""
 
 import uuid
 from datetime import timedelta
@@ -56,7 +56,7 @@ def test_older_money_is_spent_first(stripe_sandbox: StripeSandbox, acme: Organiz
     first = pay(stripe_sandbox, acme, payer, 1_000)
     second = pay(stripe_sandbox, acme, payer, 2_000)
     fund(acme, 3_000_000)
-    # $12: five that were given, and seven of the first ten.
+    # $12 are spent: the $5 of credit, and $7 of the first $10.
     spend(acme, 12_000_000)
     assert [refunds.refundable(topup).amount_cents for topup in (first, second)] == [300, 2_000]
     refunds.request(second, person=payer, amount_cents=500)
@@ -106,7 +106,7 @@ def test_request_gives_the_unspent_part_back(
     assert (refund.state, refund.amount_cents, refund.person) == (RefundState.SUCCEEDED, 19_000, payer)
     at_stripe = stripe_sandbox.get(str(refund.stripe_id))
     assert (at_stripe["amount"], at_stripe["metadata"]) == (19_000, {"refund_id": str(refund.pk)})
-    # $10 spent, $190 gone and with it 95 % of the bonus.
+    # $10 are spent, $190 are refunded, and 95 % of the bonus is taken back.
     assert money_of(acme) == (500_000, 0)
     stripe_sandbox.deliver(times=2, order="reversed")
     assert money_of(acme) == (500_000, 0)
@@ -153,7 +153,7 @@ def test_bank_that_does_not_take_it_back_gives_the_money_back_here(
 def test_job_that_reserved_first_keeps_the_money(
     stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The look at what is unspent is old by the time that it is taken: taking decides, and Stripe is not asked."""
+    """The unspent part has changed when the money is taken. The taking decides, and Stripe is not called."""
     refundable = refunds.refundable(paid)
     ledger.reserve(acme, amount_micros=15_000_000, reference="job:1")
     with pytest.raises(Conflict, match="spent or is set aside"):
@@ -191,11 +191,11 @@ def test_dead_stripe_leaves_the_money_aside_until_the_clock_has_finished(
     assert Refund.objects.get().state == RefundState.REQUESTED
     assert money_of(acme) == (0, 0)
     assert refunds.sweep() == 0
-    later = timezone.now() + refunds.FIRST_LOOK_AFTER
+    later = timezone.now() + refunds.FIRST_CHECK_AFTER
     with stripe_sandbox.failing(how):
         assert refunds.sweep(now=later) == 1
     assert refunds.sweep(now=later) == 0
-    assert refunds.sweep(now=later + refunds.NEXT_LOOK_AFTER) == 1
+    assert refunds.sweep(now=later + refunds.NEXT_CHECK_AFTER) == 1
     refund = Refund.objects.get()
     assert (refund.state, money_of(acme)) == (RefundState.SUCCEEDED, (0, 0))
     assert len(stripe_sandbox.all("refund")) == 1
@@ -209,7 +209,7 @@ def test_refund_whose_answer_was_lost_is_made_once(
         refunds.request(paid, person=payer, amount_cents=5_000)
     if heard_by == "webhook":
         assert {status for _, status in stripe_sandbox.deliver()} == {200}
-    # Days later, when Stripe has forgotten the idempotency key: asked blindly, it would pay a second time.
+    # Days later the idempotency key has expired: a blind repetition would pay a second time.
     with stripe_sandbox.state() as state:
         state.database.execute("DELETE FROM answers")
     refunds.sweep(now=timezone.now() + timedelta(days=3))
@@ -222,7 +222,7 @@ def test_refund_whose_answer_was_lost_is_made_once(
 def test_refusal_of_stripe_gives_the_money_back(
     stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User
 ) -> None:
-    # Somebody refunds it in the dashboard, and the site has not heard of it.
+    # The payment is refunded in the dashboard, and its event has not arrived yet.
     stripe_sandbox.refund(paid.payment_intent_id)
     with pytest.raises(UpstreamFailed, match="back on your balance"):
         refunds.request(paid, person=payer, amount_cents=5_000)
@@ -296,11 +296,11 @@ def test_clock_waits_for_a_silent_stripe_once_in_a_round(
         for _ in range(3):
             with pytest.raises(UpstreamFailed):
                 refunds.request(paid, person=payer, amount_cents=5_000)
-        later = timezone.now() + refunds.FIRST_LOOK_AFTER
+        later = timezone.now() + refunds.FIRST_CHECK_AFTER
         assert refunds.sweep(now=later) == 1
-    # The one that was asked about had its turn: first the others.
+    # The next round begins with the refunds that were not checked.
     assert refunds.sweep(now=later) == 2
-    assert refunds.sweep(now=later + refunds.NEXT_LOOK_AFTER) == 1
+    assert refunds.sweep(now=later + refunds.NEXT_CHECK_AFTER) == 1
     assert set(Refund.objects.values_list("state", flat=True)) == {RefundState.SUCCEEDED}
     assert money_of(acme) == (52_500_000, 0)
 

@@ -22,7 +22,7 @@ def test_persons_first_organization_gets_the_credit_once(ann: User) -> None:
     first = organizations.create(name="First", owner=ann)
     assert organizations.verify(first)
     assert not organizations.verify(first)
-    signup_credit.welcome(first)
+    signup_credit.grant(first)
     assert money_of(first) == (1_000_000, 0)
     entry = Entry.objects.of(first).get()
     assert (entry.kind, entry.reference) == (EntryKind.CREDIT, f"signup:{ann.pk}")

@@ -50,7 +50,9 @@ def test_recent_topups_are_the_last_ten_payments_with_their_bonus(acme: Organiza
     fund(acme, 1)
     topups = statements.balance(acme).recent_topups
     assert len(topups) == 10
-    assert topups[0] == statements.TopUp(amount_cents=20_000, bonus_cents=1_000, created_at=NOON + timedelta(days=1))
+    assert topups[0] == statements.RecentTopUp(
+        amount_cents=20_000, bonus_cents=1_000, created_at=NOON + timedelta(days=1)
+    )
     assert [(topup.amount_cents, topup.bonus_cents) for topup in topups[1:]] == [
         (1_000 + number, 0) for number in range(10, 1, -1)
     ]

@@ -1,4 +1,4 @@
-"""The way to Stripe, against real sockets: one that refuses, one that fails, one that is silent."""
+"""The access to Stripe against real sockets that refuse, fail or stay silent."""
 
 import socket
 import threading
@@ -23,16 +23,16 @@ class Answer(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *args):
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def address(settings, request):
-    """Point the product at an address of this machine, without the sandbox."""
+    """Point the client at an address of this machine, without the sandbox."""
 
     def point(port):
         settings.STRIPE_SANDBOX = False
-        # A client is kept for each key.
+        # There is one cached client for each API key.
         settings.STRIPE_API_KEY = f"sk_test_{request.node.name}_{port}"
         settings.STRIPE_API_BASE = f"http://127.0.0.1:{port}"
         settings.STRIPE_READ_SECONDS = 0.2
@@ -108,7 +108,7 @@ def test_failure_is_tried_once_more(answering):
     assert len(server.requests) == 1 + stripe_api.RETRIES
 
 
-def test_unknown_object_and_refused_wish_are_told_apart(answering):
+def test_unknown_object_and_refused_call_are_told_apart(answering):
     server = answering(404, '{"error": {"type": "invalid_request_error", "code": "resource_missing", "message": "No"}}')
     with pytest.raises(stripe_api.StripeMissing):
         ask()

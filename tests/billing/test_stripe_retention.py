@@ -1,4 +1,4 @@
-"""Stripe's deliveries and events are forgotten after some months, but not what somebody may still want to read."""
+"""Deliveries and events are deleted after some months, but not those that an operator may need."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,7 +9,7 @@ from djstripe.models import Event, WebhookEventTrigger
 
 from accounts.models import Organization
 from billing import periodic, stripe_retention
-from billing.models.payments import ParkedEvent
+from billing.models.payments import UnmatchedEvent
 from tests.billing.conftest import money_of
 from tests.billing.stripe_objects import (
     deliver,
@@ -36,8 +36,8 @@ def grow_old() -> Grow:
     return grow_old
 
 
-def purge() -> int:
-    return stripe_retention.purge(now=timezone.now())
+def purge_deliveries() -> int:
+    return stripe_retention.purge_deliveries(now=timezone.now())
 
 
 def test_deliveries_go_after_90_days_and_events_stay(acme: Organization, grow_old: Grow) -> None:
@@ -45,10 +45,10 @@ def test_deliveries_go_after_90_days_and_events_stay(acme: Organization, grow_ol
     for _ in range(2):
         assert tell("checkout.session.completed", session_of(topup)) == 200
     grow_old(89)
-    assert purge() == 0
+    assert purge_deliveries() == 0
     grow_old(91)
     assert tell("payment_intent.succeeded", intent_of(topup)) == 200
-    assert (purge(), purge()) == (2, 0)
+    assert (purge_deliveries(), purge_deliveries()) == (2, 0)
     assert WebhookEventTrigger.objects.count() == 1
     assert Event.objects.count() == 3
 
@@ -57,48 +57,48 @@ def test_days_are_a_setting(acme: Organization, grow_old: Grow, settings) -> Non
     assert tell("checkout.session.completed", session_of(make_topup(acme))) == 200
     grow_old(11)
     settings.STRIPE_DELIVERY_DAYS = 10
-    assert purge() == 1
+    assert purge_deliveries() == 1
 
 
 def test_delivery_that_failed_stays(acme: Organization, grow_old: Grow) -> None:
-    # A refund before its payment: Stripe shall send it again.
+    # A refund before its payment fails, so that Stripe sends it again.
     assert tell("refund.created", refund_of(make_topup(acme), 100)) == 500
     grow_old(1_000)
-    assert purge() == 0
+    assert purge_deliveries() == 0
 
 
-def test_delivery_about_what_is_parked_stays_until_it_is_resolved(acme: Organization, grow_old: Grow) -> None:
+def test_delivery_about_an_unmatched_event_stays_until_it_is_resolved(acme: Organization, grow_old: Grow) -> None:
     topup = make_topup(acme)
     assert tell("checkout.session.completed", session_of(topup, amount_total=1)) == 200
     assert tell("payment_intent.succeeded", intent_of(topup, amount_received=1)) == 200
     other = make_topup(acme)
     assert tell("checkout.session.completed", session_of(other)) == 200
-    assert ParkedEvent.objects.count() >= 1
+    assert UnmatchedEvent.objects.count() >= 1
     grow_old(1_000)
-    assert purge() == 1
-    ParkedEvent.objects.update(resolved_at=timezone.now())
-    assert purge() == 2
+    assert purge_deliveries() == 1
+    UnmatchedEvent.objects.update(resolved_at=timezone.now())
+    assert purge_deliveries() == 2
 
 
 def test_refusals_go_too(stripe_sandbox: StripeSandbox, grow_old: Grow) -> None:
     assert stripe_sandbox.post({"id": "evt_1", "type": "any"}, secret="whsec_another") == 400
     assert WebhookEventTrigger.objects.count() == 1
     grow_old(91)
-    assert purge() == 1
+    assert purge_deliveries() == 1
 
 
 def test_many_go_in_batches(acme: Organization, grow_old: Grow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stripe_retention, "BATCH_COUNT", 2)
+    monkeypatch.setattr(stripe_retention, "BATCH_SIZE", 2)
     topup = make_topup(acme)
     for _ in range(5):
         tell("checkout.session.completed", session_of(topup))
     grow_old(91)
-    assert purge() == 5
+    assert purge_deliveries() == 5
 
 
 def purge_all() -> tuple[int, int]:
-    """Return how many deliveries and how many events went."""
-    return purge(), stripe_retention.purge_events(now=timezone.now())
+    """Return how many deliveries and how many events were deleted."""
+    return purge_deliveries(), stripe_retention.purge_events(now=timezone.now())
 
 
 def test_events_go_with_their_last_delivery(acme: Organization, grow_old: Grow) -> None:
@@ -109,7 +109,7 @@ def test_events_go_with_their_last_delivery(acme: Organization, grow_old: Grow) 
     event = event_of("checkout.session.completed", session_of(second))
     assert deliver(event) == 200
     grow_old(91)
-    # Delivered again only now: that delivery is young, and shows its event.
+    # Delivered again only now: the new delivery keeps its event.
     assert deliver(event) == 200
     assert purge_all() == (2, 1)
     assert Event.objects.get().id == event["id"]
@@ -128,17 +128,17 @@ def test_event_stays_for_as_long_as_stripe_may_send_it_again_whatever_the_settin
     assert purge_all() == (0, 1)
 
 
-def test_event_about_what_is_parked_stays_until_it_is_resolved(acme: Organization, grow_old: Grow) -> None:
+def test_event_about_an_unmatched_event_stays_until_it_is_resolved(acme: Organization, grow_old: Grow) -> None:
     topup = make_topup(acme)
     assert tell("checkout.session.completed", session_of(topup, amount_total=1)) == 200
-    # Its delivery is gone, its payment is parked.
+    # Its delivery is deleted, its payment is unmatched.
     WebhookEventTrigger.objects.all().delete()
-    # About nothing that has an id: compared with the ids of what is parked it must not count as unknown.
+    # An event about an object without an id: comparing NULL with the ids of unmatched events must not keep it.
     assert tell("checkout.session.completed", session_of(make_topup(acme))) == 200
     assert tell("balance.available", {"object": "balance"}) == 200
     grow_old(1_000)
     assert purge_all() == (2, 2)
-    ParkedEvent.objects.update(resolved_at=timezone.now())
+    UnmatchedEvent.objects.update(resolved_at=timezone.now())
     assert purge_all() == (0, 1)
 
 
@@ -150,7 +150,7 @@ def test_delivery_that_waits_to_be_processed_keeps_its_event(acme: Organization,
 
 
 def test_events_go_in_batches(acme: Organization, grow_old: Grow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stripe_retention, "BATCH_COUNT", 2)
+    monkeypatch.setattr(stripe_retention, "BATCH_SIZE", 2)
     for _ in range(5):
         tell("checkout.session.completed", session_of(make_topup(acme)))
     grow_old(91)
@@ -160,7 +160,7 @@ def test_events_go_in_batches(acme: Organization, grow_old: Grow, monkeypatch: p
 def test_event_that_comes_again_after_it_was_forgotten_moves_no_money(
     stripe_sandbox: StripeSandbox, acme: Organization, grow_old: Grow
 ) -> None:
-    """Nothing but our own rows may stand between a payment and a second credit."""
+    """Then only the top-up's row prevents a second credit."""
     topup = make_topup(acme)
     events = [
         event_of("checkout.session.completed", session_of(topup)),

@@ -21,7 +21,7 @@ def test_anything_longer_than_nothing_costs_a_second() -> None:
 
 
 def test_unknown_model_is_named_with_those_that_exist() -> None:
-    with pytest.raises(tariff.UnknownModel) as caught:
+    with pytest.raises(tariff.UnpricedModel) as caught:
         tariff.price_of("x" * 100, 1000)
     assert caught.value.http_status == 400
     assert caught.value.data == {"param": "model"}

@@ -24,7 +24,7 @@ def key_of(organization: Organization, name: str) -> ApiKey:
 
 
 def test_who_never_had_money_used_nothing_and_gets_no_wallet(acme: Organization) -> None:
-    found = usage.usage(acme, since=FIRST, until=LAST)
+    found = usage.report(acme, since=FIRST, until=LAST)
     assert found.total == Amounts()
     assert len(found.by_day) == 30
     assert (found.by_model, found.by_key) == ({}, {})
@@ -37,7 +37,7 @@ def test_transcriptions_and_completions_are_summed_by_day_model_and_key(acme: Or
     charge(acme, 500, at=at(3), key=key, model="standard", duration_ms=6_000)
     charge(acme, 700, at=at(3, 23, 59), model="premium", duration_ms=4_000)
     charge_chat(acme, 90, at=at(5), key=key, prompt_tokens=120, completion_tokens=30)
-    found = usage.usage(acme, since=FIRST, until=LAST)
+    found = usage.report(acme, since=FIRST, until=LAST)
     assert found.total == Amounts(
         charges_count=3, cost_micros=1_290, audio_ms=10_000, prompt_tokens=120, completion_tokens=30
     )
@@ -61,7 +61,7 @@ def test_every_group_sums_to_the_total(acme: Organization) -> None:
     keys = [key_of(acme, name) for name in "abc"]
     for number in range(12):
         charge(acme, 10 + number, at=at(1 + number), key=keys[number % 3], model="xyz"[number % 2])
-    found = usage.usage(acme, since=FIRST, until=LAST)
+    found = usage.report(acme, since=FIRST, until=LAST)
     for groups in (found.by_day, found.by_model, found.by_key):
         assert sum(groups.values(), Amounts()) == found.total
 
@@ -72,13 +72,13 @@ def test_first_and_last_day_are_whole_days_in_utc(acme: Organization) -> None:
     charge(acme, 2, at=at(1, 0, 0))
     charge(acme, 4, at=at(30, 23, 59))
     charge(acme, 8, at=at(1, 0, 0, month=5))
-    assert usage.usage(acme, since=FIRST, until=LAST).total.cost_micros == 6
+    assert usage.report(acme, since=FIRST, until=LAST).total.cost_micros == 6
 
 
 def test_payments_and_credits_are_no_usage(acme: Organization) -> None:
     fund(acme, 1_000_000)
     today = date.today()
-    assert usage.usage(acme, since=today, until=today).total == Amounts()
+    assert usage.report(acme, since=today, until=today).total == Amounts()
 
 
 def test_other_organizations_charges_and_key_names_stay_theirs(acme: Organization, rival: Organization) -> None:
@@ -87,11 +87,11 @@ def test_other_organizations_charges_and_key_names_stay_theirs(acme: Organizatio
     theirs = key_of(rival, "secret project")
     charge(rival, 7, at=at(3), key=theirs)
     charge(acme, 5, at=at(3))
-    found = usage.usage(acme, since=FIRST, until=LAST)
+    found = usage.report(acme, since=FIRST, until=LAST)
     assert found.total.cost_micros == 5
-    # Even if an entry of ours named their key by mistake.
+    # Even if an entry names a key of another organization by mistake.
     charge_with_foreign_key(acme, theirs)
-    names = {label.name for label in usage.usage(acme, since=FIRST, until=LAST).by_key}
+    names = {label.name for label in usage.report(acme, since=FIRST, until=LAST).by_key}
     assert names == {"In the browser", "A key of the past"}
 
 
@@ -107,7 +107,7 @@ def test_revoked_key_keeps_its_name(acme: Organization) -> None:
     charge(acme, 5, at=at(3), key=key)
     api_keys.revoke(acme, key_id=key.pk)
     label = KeyLabel(key_id=key.pk, name="old", prefix=key.prefix)
-    assert usage.usage(acme, since=FIRST, until=LAST).by_key == {
+    assert usage.report(acme, since=FIRST, until=LAST).by_key == {
         label: Amounts(charges_count=1, cost_micros=5, audio_ms=60_000)
     }
 
@@ -116,7 +116,7 @@ def test_entry_without_any_details_counts_as_other_and_browser(acme: Organizatio
     fund(acme, 1_000)
     with time_machine.travel(at(4), tick=False):
         ledger.settle(ledger.reserve(acme, amount_micros=3, reference="job:bare"), actual_micros=3)
-    found = usage.usage(acme, since=FIRST, until=LAST)
+    found = usage.report(acme, since=FIRST, until=LAST)
     assert found.by_model == {"": Amounts(charges_count=1, cost_micros=3)}
     assert list(found.by_key) == [usage.BROWSER]
 
@@ -128,10 +128,10 @@ def test_one_month_takes_three_queries_however_many_charges(
     for number in range(5):
         charge(acme, 5, at=at(3 + number), key=key_of(acme, f"key {number}"))
     with django_assert_num_queries(3):
-        usage.usage(acme, since=FIRST, until=LAST)
+        usage.report(acme, since=FIRST, until=LAST)
 
 
 @pytest.mark.parametrize("days", [1, 366])
 def test_period_may_be_a_day_or_a_year(acme: Organization, days: int) -> None:
     until = date.fromordinal(FIRST.toordinal() + days - 1)
-    assert len(usage.usage(acme, since=FIRST, until=until).by_day) == days
+    assert len(usage.report(acme, since=FIRST, until=until).by_day) == days

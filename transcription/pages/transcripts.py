@@ -105,7 +105,7 @@ def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, may_pay: bool) -
         return JsonResponse({"message": message, "may_retry": True}, status=400)
     outcome = outcomes[0]
     if outcome.job is None:
-        way = next_step.remedy(outcome.error)
+        way = next_step.after(outcome.error)
         return JsonResponse(
             {
                 "message": outcome.error.message,

@@ -14,9 +14,9 @@ register = template.Library()
 
 
 @register.simple_tag
-def remedy(error: VoxsiteError | None) -> next_step.Remedy | None:
+def next_step_after(error: VoxsiteError | None) -> next_step.NextStep | None:
     """Return where one may go who was refused for want of money."""
-    return next_step.remedy(error) if error is not None else None
+    return next_step.after(error) if error is not None else None
 
 
 @register.simple_tag

@@ -1,4 +1,4 @@
-"""`manage.py check_ledger`: does all money agree with the book? Tells, and never repairs."""
+"""`manage.py check_ledger`: report where wallets, holds, limits or payments disagree with the ledger's entries."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ from billing.models import Entry, Hold, Wallet
 
 
 class Command(BaseCommand):
-    help = "Compare wallets, holds, freezes and limits with the book. Exit status 1 if anything disagrees."
+    help = "Compare wallets, holds, freezes, limits and payments with the ledger. Exit status 1 if they disagree."
 
     def handle(self, *args: Any, **options: Any) -> None:
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Make an organization, its owner, its first credit and an API key in one step: for operators and for trials."""
+"""`manage.py create_organization`: create an organization with an owner, a credit and an API key, in one step."""
 
 import uuid
 from argparse import ArgumentParser
@@ -16,7 +16,7 @@ from accounts.models import Organization, Role, User
 from billing import ledger, money
 from billing.models import EntryKind
 
-LARGEST_CREDIT_MICROS = 1_000_000 * money.MICROS_PER_DOLLAR
+MAX_CREDIT_MICROS = 1_000_000 * money.MICROS_PER_DOLLAR
 
 
 class Command(BaseCommand):
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         email = _read_email(options["owner"])
         credit_micros = _read_credit(str(options["credit_dollars"]))
         try:
-            # All or nothing: a run that fails can be repeated without giving the credit twice.
+            # One transaction: a run that fails can be repeated without giving the credit twice.
             with transaction.atomic():
                 owner = _vouched_owner(email)
                 organization, is_new = _organization(name, owner=owner)
@@ -83,13 +83,13 @@ def _read_credit(text: str) -> int:
         micros = money.micros_from_dollars(text)
     except ValueError as error:
         raise CommandError(f"--credit-dollars must be an amount like 20 or 0.50, not {text!r}.") from error
-    if micros > LARGEST_CREDIT_MICROS:
-        raise CommandError(f"--credit-dollars may be at most {money.display_text(LARGEST_CREDIT_MICROS)}.")
+    if micros > MAX_CREDIT_MICROS:
+        raise CommandError(f"--credit-dollars may be at most {money.display_text(MAX_CREDIT_MICROS)}.")
     return micros
 
 
 def _vouched_owner(email: str) -> User:
-    """Return the person, made if missing, with the address marked as proved: the operator vouches for it."""
+    """Return the user with this address, created if missing. Mark the address as verified: the operator knows it."""
     owner = User.objects.filter(email__iexact=email).first()
     if owner is None:
         owner = User.objects.create_user(email)
@@ -100,7 +100,8 @@ def _vouched_owner(email: str) -> User:
     address, _ = EmailAddress.objects.get_or_create(user=owner, email=owner.email)
     address.set_as_primary(conditional=True)
     if not address.verified:
-        # Whoever signed up with a stranger's address chose that password: the true owner sets one by mail.
+        # Account pre-hijacking: somebody may have signed up with another person's address and knows the password. The
+        # owner of the address sets a new one by mail.
         owner.set_unusable_password()
         owner.save(update_fields=["password"])
         address.verified = True
@@ -109,13 +110,13 @@ def _vouched_owner(email: str) -> User:
 
 
 def _organization(name: str, *, owner: User) -> tuple[Organization, bool]:
-    """Return the owner's verified organization of that name and whether it is new."""
+    """Return (organization, whether it is new): the owner's verified organization of that name."""
     owned = Organization.objects.filter(name=name, memberships__user=owner, memberships__role=Role.OWNER)
     organization = owned.order_by("created_at").first()
     is_new = organization is None
     if organization is None:
         organization = organizations.create(name=name, owner=owner)
-    # Sends `organization_verified`, which gives the sign-up credit, once.
+    # Sends `organization_verified`, whose receiver grants the sign-up credit once.
     organizations.verify(organization)
     organization.refresh_from_db()
     return organization, is_new

@@ -12,7 +12,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         quiet = {"interactive": False, "verbosity": options["verbosity"]}
         if stripe_tables.are_missing():
-            # They point to organizations.
+            # dj-stripe's tables have foreign keys to organizations.
             call_command("migrate", "accounts", **quiet)
             stripe_tables.create_and_record()
         call_command("migrate", **quiet)

@@ -1,7 +1,6 @@
-"""What the database itself refuses, whoever writes."""
+"""Constraints of the ledger's tables: they hold for every writer."""
 
 from datetime import UTC, date, datetime
-from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -11,10 +10,8 @@ from django.utils import timezone
 from accounts import api_keys
 from accounts.models import Organization
 from billing import ledger
-from billing.models import Entry, EntryKind, Freeze, Hold, HoldState, MonthlySpend, Notice, Wallet
-from billing.models.payments import TopUp, TopUpState
+from billing.models import Entry, EntryKind, Freeze, Hold, HoldState, MonthlySpend, Wallet
 from tests.billing.conftest import fund
-from tests.billing.stripe_objects import make_topup
 
 MONTH = date(2026, 11, 1)
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
@@ -70,13 +67,6 @@ def test_one_count_per_wallet_key_and_month(acme: Organization) -> None:
             MonthlySpend.objects.create(wallet=wallet, api_key=api_key, month=MONTH)
     with pytest.raises(IntegrityError, match="spend_is_not_negative"), transaction.atomic():
         MonthlySpend.objects.update(spent_micros=-1)
-
-
-def test_one_notice_per_occasion(acme: Organization) -> None:
-    fields = {"wallet": ledger.wallet_of(acme), "kind": "low_balance", "occasion_at": timezone.now()}
-    Notice.objects.create(**fields)
-    with pytest.raises(IntegrityError), transaction.atomic():
-        Notice.objects.create(**fields)
 
 
 @pytest.mark.parametrize(
@@ -141,12 +131,3 @@ def test_rows_are_reached_through_the_organization(acme: Organization, rival: Or
     assert Wallet.objects.of(acme).get().available_micros == 7
     assert not Entry.objects.of(rival).exists()
     assert not Hold.objects.of(rival).exists()
-
-
-@pytest.mark.parametrize(
-    "fields", [{"state": TopUpState.PENDING}, {"state": TopUpState.PAID, "paid_at": NOW, "is_automatic": False}]
-)
-def test_only_a_paid_automatic_topup_waits_for_an_invoice(acme: Organization, fields: dict[str, Any]) -> None:
-    topup = make_topup(acme, **{"is_automatic": True, **fields})
-    with pytest.raises(IntegrityError, match="only_paid_automatic_topup_awaits_invoice"), transaction.atomic():
-        TopUp.objects.filter(pk=topup.pk).update(invoice_due_at=NOW)

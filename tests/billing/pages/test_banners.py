@@ -1,14 +1,14 @@
-"""The sentences about money on the overview and the billing page."""
+"""The banners on the overview and the billing page."""
 
 from datetime import UTC, datetime
 
 import pytest
 import time_machine
 
-from billing import automatic, ledger
+from billing import automatic_topups, ledger
 from billing.models import EntryKind, Wallet
 from billing.models.payments import AutomaticTopUp
-from billing.pages.banners import money_notes
+from billing.pages.banners import money_banners
 from tests.billing.charges import charge
 from tests.billing.conftest import fund
 
@@ -16,45 +16,45 @@ NOON = datetime(2026, 4, 19, 12, 0, tzinfo=UTC)
 
 
 def titles(organization):
-    return [note.title for note in money_notes(organization)]
+    return [banner.title for banner in money_banners(organization)]
 
 
 def test_all_is_well_says_nothing(acme):
-    assert money_notes(acme) == []
+    assert money_banners(acme) == []
     fund(acme, 1_000_000)
-    assert money_notes(acme) == []
+    assert money_banners(acme) == []
 
 
 def test_debt_names_what_is_missing_and_leads_to_paying_it(acme):
     fund(acme, 10_000_000)
     charge(acme, 4_000_000)
     ledger.claw_back(acme, amount_micros=10_000_000, kind=EntryKind.REFUND, reference="refund:re_1")
-    (note,) = money_notes(acme)
-    assert note.level == "bad"
-    assert "$4.00 is missing" in note.text
-    assert note.url == "/billing/top-up/?needed=400"
+    (banner,) = money_banners(acme)
+    assert banner.level == "bad"
+    assert "$4.00 is missing" in banner.text
+    assert banner.url == "/billing/top-up/?needed=400"
 
 
 def test_dispute_does_not_ask_for_money(acme):
     fund(acme, 10_000_000)
     ledger.claw_back(acme, amount_micros=1_000_000, kind=EntryKind.DISPUTE, reference="dispute:dp_1")
-    (note,) = money_notes(acme)
-    assert note.title == "New work is stopped."
-    assert "disputed" in note.text
-    assert note.url == ""
+    (banner,) = money_banners(acme)
+    assert banner.title == "New work is stopped."
+    assert "disputed" in banner.text
+    assert banner.url == ""
 
 
 def test_debt_of_a_dispute_does_not_ask_for_money_that_would_not_end_it(acme):
     fund(acme, 10_000_000)
     charge(acme, 4_000_000)
     ledger.claw_back(acme, amount_micros=10_000_000, kind=EntryKind.DISPUTE, reference="dispute:dp_1")
-    (note,) = money_notes(acme)
-    assert "$4.00 that was spent is missing" in note.text
-    assert note.url == ""
-    # The bank gave its word, an operator lifted the freeze, and only the debt is left.
+    (banner,) = money_banners(acme)
+    assert "$4.00 that was spent is missing" in banner.text
+    assert banner.url == ""
+    # The dispute is lost and an operator has lifted its freeze: only the debt is left.
     ledger.thaw(acme, reason="dispute:dp_1")
-    (note,) = money_notes(acme)
-    assert note.url == "/billing/top-up/?needed=400"
+    (banner,) = money_banners(acme)
+    assert banner.url == "/billing/top-up/?needed=400"
 
 
 @pytest.mark.parametrize(
@@ -84,34 +84,34 @@ def test_reached_limit_says_when_it_ends(acme):
         charge(acme, 999_999)
         assert titles(acme) == []
         charge(acme, 1)
-        (note,) = money_notes(acme)
-    assert note.title == "The monthly limit is reached."
-    assert "1 December" in note.text
+        (banner,) = money_banners(acme)
+    assert banner.title == "The monthly limit is reached."
+    assert "1 December" in banner.text
 
 
 def test_limit_below_what_was_spent_is_not_called_what_was_spent(acme):
     fund(acme, 10_000_000)
     charge(acme, 4_000_000)
     ledger.set_monthly_limit(acme, limit_micros=1_000_000)
-    (note,) = money_notes(acme)
-    assert "$4.00 is spent or held" in note.text
-    assert "the limit is $1.00" in note.text
+    (banner,) = money_banners(acme)
+    assert "$4.00 is spent or held" in banner.text
+    assert "the limit is $1.00" in banner.text
 
 
 def test_limit_of_nothing_is_not_said_to_end_with_the_month(acme):
     fund(acme, 10_000_000)
     ledger.set_monthly_limit(acme, limit_micros=0)
-    (note,) = money_notes(acme)
-    assert note.title == "Spending is switched off."
-    assert "month begins" not in note.text
-    assert note.url.endswith("/billing/settings/#limit")
+    (banner,) = money_banners(acme)
+    assert banner.title == "Spending is switched off."
+    assert "month begins" not in banner.text
+    assert banner.url.endswith("/billing/settings/#limit")
 
 
 def test_automatic_topup_that_we_turned_off_is_said(acme):
     fund(acme, 10_000_000)
-    AutomaticTopUp.objects.create(organization=acme, turned_off_reason=automatic.THREE_DECLINES)
-    (note,) = money_notes(acme)
-    assert note.text == automatic.THREE_DECLINES
+    AutomaticTopUp.objects.create(organization=acme, turned_off_reason=automatic_topups.THREE_DECLINES)
+    (banner,) = money_banners(acme)
+    assert banner.text == automatic_topups.THREE_DECLINES
 
 
 def test_low_balance_is_said_below_the_own_threshold(acme):

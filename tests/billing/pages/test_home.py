@@ -22,7 +22,7 @@ def test_visitor_is_asked_to_sign_in(db):
     assert response.url.startswith("/accounts/login/")
 
 
-def test_page_shows_balance_hold_and_book_with_signs(alice, organization, client_of):
+def test_page_shows_balance_hold_and_ledger_with_signs(alice, organization, client_of):
     charge(organization, 83, description="Transcription of a.wav")
     ledger.reserve(organization, amount_micros=250_000, reference="job:2")
     page = page_of(client_of(alice))
@@ -30,7 +30,7 @@ def test_page_shows_balance_hold_and_book_with_signs(alice, organization, client
         assert text in page
 
 
-def test_holds_are_no_lines_of_the_book(alice, organization, client_of):
+def test_holds_are_no_ledger_entries(alice, organization, client_of):
     hold = ledger.reserve(organization, amount_micros=250_000, reference="job:running")
     response = client_of(alice).get("/billing/")
     assert [shown.pk for shown in response.context["holds"]] == [hold.pk]
@@ -82,7 +82,7 @@ MANAGERS_PAGES = [
 
 
 @pytest.mark.parametrize(("method", "path"), MANAGERS_PAGES)
-def test_member_may_neither_read_the_book_nor_pay_nor_change_limits(bob, organization, client_of, method, path):
+def test_member_may_neither_read_the_ledger_nor_pay_nor_change_limits(bob, organization, client_of, method, path):
     assert getattr(client_of(bob), method)(path).status_code == 403
 
 

@@ -26,7 +26,7 @@ def references(response):
     return [line["row"].reference for line in response.context["entries"]]
 
 
-def test_long_book_is_shown_in_pages(alice, organization, client_of):
+def test_long_ledger_is_shown_in_pages(alice, organization, client_of):
     for number in range(60):
         credit(organization, 10_000 + number, reference=f"payment:{number}")
     client = client_of(alice)
@@ -127,7 +127,7 @@ def test_strangers_key_cannot_be_chosen_and_its_name_is_not_shown(alice, organiz
 
 @pytest.fixture
 def download(alice):
-    """Fetches the file as the web process does: asynchronously, part by part."""
+    """Fetch the file as the web process does: asynchronously, part by part."""
 
     async def fetch(query: str, person: User) -> tuple[object, str]:
         client = AsyncClient()

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from billing import automatic, ledger
+from billing import automatic_topups, ledger
 from billing.models import Wallet
 from billing.models.payments import AutomaticTopUp, SavedCard, TopUpState
 from tests.billing.charges import charge
@@ -88,12 +88,17 @@ WISH = {"threshold": "10", "amount": "50", "monthly_cap": "200"}
 
 def test_automatic_topup_is_turned_on_changed_and_off(browser, organization, card):
     page = browser.post("/billing/settings/automatic/", WISH, follow=True).content.decode()
-    wish = automatic.settings_of(organization)
-    assert (wish.is_on, wish.threshold_cents, wish.amount_cents, wish.monthly_cap_cents) == (True, 1_000, 5_000, 20_000)
+    topup_settings = automatic_topups.settings_of(organization)
+    assert (
+        topup_settings.is_on,
+        topup_settings.threshold_cents,
+        topup_settings.amount_cents,
+        topup_settings.monthly_cap_cents,
+    ) == (True, 1_000, 5_000, 20_000)
     for text in ("When less than <strong>$10.00</strong>", "Visa ending in 4242", "08/2029"):
         assert text in page
     browser.post("/billing/settings/automatic/off/")
-    assert not automatic.settings_of(organization).is_on
+    assert not automatic_topups.settings_of(organization).is_on
 
 
 def test_reached_cap_is_not_called_a_declined_card(browser, organization, card, stripe_sandbox):
@@ -101,7 +106,7 @@ def test_reached_cap_is_not_called_a_declined_card(browser, organization, card, 
     make_topup(
         organization, 1_000, is_automatic=True, state=TopUpState.PAID, paid_at=timezone.now(), ended_at=timezone.now()
     )
-    assert automatic.run() == 0
+    assert automatic_topups.run() == 0
     page = browser.get("/billing/settings/").content.decode()
     assert "Another one would go over" in page
     assert "declined" not in page
@@ -110,13 +115,13 @@ def test_reached_cap_is_not_called_a_declined_card(browser, organization, card, 
 def test_declined_card_is_told_until_it_is_tried_again(browser, organization, card):
     browser.post("/billing/settings/automatic/", WISH)
     wishes = AutomaticTopUp.objects.filter(organization=organization)
-    # Never the beginning of a month: that is what waiting for the next cap looks like.
+    # Not the start of a month, which would mean that it waits for the next cap.
     now = timezone.now().replace(microsecond=1)
     wishes.update(declines_count=1, retry_at=now + timedelta(hours=1))
     page = browser.get("/billing/settings/").content.decode()
     assert "The card was declined. We try again" in page
     assert "Another one would" not in page
-    # Money that came in by hand made a second try needless.
+    # A top-up by hand made a second attempt unnecessary.
     wishes.update(retry_at=now - timedelta(days=3))
     assert "try again" not in browser.get("/billing/settings/").content.decode()
 
@@ -132,7 +137,7 @@ def test_automatic_topup_needs_a_card(browser, organization):
     response = browser.post("/billing/settings/automatic/", WISH)
     assert response.status_code == 400
     assert "Save a card first" in response.content.decode()
-    assert not automatic.settings_of(organization).is_on
+    assert not automatic_topups.settings_of(organization).is_on
 
 
 @pytest.mark.parametrize(
@@ -147,15 +152,15 @@ def test_automatic_topup_needs_a_card(browser, organization):
         ({"monthly_cap": "999999"}, "monthly_cap"),
     ],
 )
-def test_wish_without_sense_or_without_a_cap_is_refused_in_its_place(browser, organization, card, changes, field):
+def test_invalid_setting_or_without_a_cap_is_refused_in_its_place(browser, organization, card, changes, field):
     response = browser.post("/billing/settings/automatic/", {**WISH, **changes})
     assert response.status_code == 400
     assert f'id="id_{field}_error"' in response.content.decode()
-    assert not automatic.settings_of(organization).is_on
+    assert not automatic_topups.settings_of(organization).is_on
 
 
 def test_removed_card_is_forgotten_and_automatic_topup_ends(alice, browser, organization, stripe_sandbox):
-    from tests.billing.pages.test_payments import start
+    from tests.billing.pages.test_top_ups import start
 
     topup = start(browser, save_card="on")
     stripe_sandbox.pay(topup.checkout_session_id, save_card=True)
@@ -163,15 +168,15 @@ def test_removed_card_is_forgotten_and_automatic_topup_ends(alice, browser, orga
     browser.get(f"/billing/top-up/{topup.pk}/success/")
     assert SavedCard.objects.of(organization).exists()
     browser.post("/billing/settings/automatic/", WISH)
-    assert automatic.settings_of(organization).is_on
+    assert automatic_topups.settings_of(organization).is_on
     page = browser.post("/billing/settings/card/remove/", follow=True).content.decode()
     assert "The card is removed" in page
     assert not SavedCard.objects.of(organization).exists()
-    assert not automatic.settings_of(organization).is_on
+    assert not automatic_topups.settings_of(organization).is_on
 
 
 def test_card_that_stripe_keeps_for_now_is_gone_here_and_the_page_says_so(browser, organization, stripe_sandbox):
-    from tests.billing.pages.test_payments import start
+    from tests.billing.pages.test_top_ups import start
     from tests.billing.test_replaced_cards import refusing
 
     topup = start(browser, save_card="on")
@@ -189,6 +194,6 @@ def test_strangers_settings_are_theirs(charlie, charlies, organization, client_o
     client.post("/billing/settings/automatic/", WISH)
     client.post("/billing/settings/card/remove/")
     assert wallet_of(organization).monthly_limit_micros is None
-    assert not automatic.settings_of(organization).is_on
+    assert not automatic_topups.settings_of(organization).is_on
     assert SavedCard.objects.of(organization).exists()
     assert "4242" not in client.get("/billing/settings/").content.decode()

@@ -12,7 +12,7 @@ from django.utils import timezone
 from redis import Redis
 
 from accounts.gate import limits
-from billing import automatic, ledger, periodic
+from billing import automatic_topups, ledger, periodic
 from billing.models import EntryKind, Wallet
 from billing.models.payments import Refund, TopUp, TopUpState
 from tests.billing.stripe_objects import make_topup
@@ -79,14 +79,14 @@ def test_card_is_saved_only_if_asked(browser, stripe_sandbox, is_saved):
         {"amount": "custom", "custom": "20.001"},
         {"amount": "custom", "custom": "NaN"},
         {"amount": "custom", "custom": "1e3"},
-        # Which of the two was meant?
+        # The two amounts contradict each other.
         {"amount": "20000", "custom": "75"},
     ],
 )
 def test_amount_that_cannot_be_or_is_unclear_reaches_nobody(browser, stripe_sandbox, fields):
     response = browser.post("/billing/top-up/", fields)
     if fields.get("custom") == "1e3":
-        # A thousand dollars, however it is written.
+        # A thousand dollars in several notations.
         assert TopUp.objects.get().amount_cents == 100_000
         return
     assert response.status_code == 400
@@ -190,7 +190,7 @@ def test_who_reloads_does_not_ask_stripe_each_time(browser, stripe_sandbox, page
             assert browser.get(f"/billing/top-up/{topup.pk}/{page}/").status_code == 200
         with stripe_sandbox.state() as state:
             left = int(state.knob("failure").partition("*")[2])
-    # Stripe's client tries a second time by itself.
+    # Stripe's client repeats a failed call once.
     assert 1_000 - left == 2
 
 
@@ -200,8 +200,8 @@ def test_stripe_is_asked_again_after_some_seconds(browser, organization, stripe_
     browser.get(address)
     stripe_sandbox.pay(topup.checkout_session_id)
     assert "Nothing is added to your balance yet" in browser.get(address).content.decode()
-    # It loads itself again after five seconds, and must not find this still remembered. Redis keeps its own time.
-    name = cache.make_key(f"billing:asked-about:{topup.pk}")
+    # The page reloads after five seconds; the mark must have expired by then. The frozen clock does not affect Redis.
+    name = cache.make_key(f"billing:checked-topup:{topup.pk}")
     with Redis.from_url(settings.REDIS_URL) as client:
         assert 0 < client.ttl(name) < 5
         client.delete(name)
@@ -224,8 +224,8 @@ def test_dead_stripe_keeps_the_success_page_waiting(browser, organization, strip
     assert "Nothing is added to your balance yet" in page
 
 
-def test_parked_payment_is_said_to_be_looked_at(browser, organization):
-    topup = make_topup(organization, state=TopUpState.PARKED)
+def test_payment_under_review_is_said_to_be_looked_at(browser, organization):
+    topup = make_topup(organization, state=TopUpState.UNDER_REVIEW)
     assert "by hand" in browser.get(f"/billing/top-up/{topup.pk}/success/").content.decode()
 
 
@@ -254,7 +254,7 @@ def test_who_paid_and_goes_back_while_stripe_is_silent_is_not_told_that_nothing_
 
 
 def test_who_paid_something_else_and_goes_back_is_not_told_that_nothing_was_charged(browser, organization):
-    topup = make_topup(organization, state=TopUpState.PARKED)
+    topup = make_topup(organization, state=TopUpState.UNDER_REVIEW)
     page = browser.get(f"/billing/top-up/{topup.pk}/cancelled/", follow=True).content.decode()
     assert "by hand" in page
     assert "Nothing was charged" not in page
@@ -270,7 +270,7 @@ def test_strangers_topup_looks_like_none(browser, charlies, stripe_sandbox, page
 # --- History ---------------------------------------------------------------------------------------------------------
 
 
-def test_history_has_state_papers_and_the_reason_of_failures(browser, organization, charlies, stripe_sandbox):
+def test_history_has_state_receipts_and_the_reason_of_failures(browser, organization, charlies, stripe_sandbox):
     pay(browser, stripe_sandbox)
     stripe_sandbox.deliver()
     make_topup(organization, 7_500, state=TopUpState.FAILED, failure="Your bank declined the payment.")
@@ -289,22 +289,24 @@ def test_history_links_the_invoice_of_an_automatic_topup(browser, alice, organiz
     stripe_sandbox.deliver()
     available = ledger.wallet_of(organization).available_micros
     ledger.settle(ledger.reserve(organization, amount_micros=available, reference="job:1"), actual_micros=available)
-    automatic.turn_on(organization, person=alice, threshold_cents=500, amount_cents=30_000, monthly_cap_cents=50_000)
+    automatic_topups.turn_on(
+        organization, person=alice, threshold_cents=500, amount_cents=30_000, monthly_cap_cents=50_000
+    )
     periodic.top_up_automatically()
     topup = TopUp.objects.get(is_automatic=True)
-    assert papers_in_history(browser, topup) == ["Receipt", "Refund"]
+    assert links_in_history(browser, topup) == ["Receipt", "Refund"]
     periodic.invoice_automatic_topups()
     topup.refresh_from_db()
-    assert papers_in_history(browser, topup) == ["Receipt", "Invoice", "PDF", "Refund"]
+    assert links_in_history(browser, topup) == ["Receipt", "Invoice", "PDF", "Refund"]
     assert f'href="{topup.invoice_url}"' in browser.get("/billing/payments/").content.decode()
     assert f'href="{topup.invoice_url}"' in browser.get(f"/billing/top-up/{topup.pk}/success/").content.decode()
-    # The paper itself, as Stripe would show it.
+    # The receipt, as Stripe would show it.
     paper = browser.get(urlsplit(topup.invoice_url).path).content.decode()
     assert "$300.00" in paper
     assert "Still to pay" not in paper
 
 
-def papers_in_history(browser, topup):
+def links_in_history(browser, topup):
     """Return what the row of a top-up links to, in order."""
     rows = browser.get("/billing/payments/").content.decode().split("<tr>")
     [row] = [row for row in rows if topup.receipt_url in row]
@@ -419,7 +421,7 @@ def test_dead_stripe_is_said_and_the_payment_stays_as_it_is(browser, organizatio
         page = getattr(browser, method)(f"/billing/top-up/{topup.pk}/{address}/", follow=True).content.decode()
     assert "does not answer at the moment" in page
     assert "Not paid yet" in page
-    # It may have been paid.
+    # The payment may have been made.
     assert "Nothing was charged" not in page
     assert "If you did pay, do not pay again" in page
 
@@ -439,7 +441,7 @@ def test_going_on_and_cancelling_count_as_questions_to_stripe(browser, organizat
     assert statuses == [302, 302, 429]
     assert browser.post(f"/billing/top-up/{topup.pk}/cancel/").status_code == 429
     assert stripe_sandbox.get(topup.checkout_session_id)["status"] == "open"
-    # What is over asks Stripe nothing.
+    # Nothing is asked of Stripe about a payment that has ended.
     stripe_sandbox.expire(topup.checkout_session_id)
     stripe_sandbox.deliver()
     assert browser.get(f"/billing/top-up/{topup.pk}/pay/").status_code == 302
@@ -502,7 +504,7 @@ def test_refund_that_was_refused_is_not_called_made_when_sent_again(browser, org
     topup = pay(browser, stripe_sandbox)
     address = f"/billing/payments/{topup.pk}/refund/"
     fields = confirm_of(browser.get(address).content.decode())
-    # Somebody gives it back in Stripe's dashboard, and the site has not heard of it.
+    # The payment is refunded in Stripe's dashboard, and its event has not arrived yet.
     stripe_sandbox.refund(topup.payment_intent_id)
     for _ in range(2):
         page = browser.post(address, fields, follow=True).content.decode()

@@ -1,4 +1,4 @@
-"""The usage page: figures, charts, and the way to the lines behind them."""
+"""The usage page: figures, charts, and links to the entries behind them."""
 
 import re
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ def september():
 
 @pytest.fixture(autouse=True)
 def today(september, organization, charlies):
-    """The organizations are older than their charges: the lines of a book are in the order of time."""
+    """The organizations are older than their charges, so that the entries are in the order of time."""
     september.move_to(datetime(2026, 11, 20, 9, 0, tzinfo=UTC))
 
 

@@ -1,4 +1,4 @@
-"""Who saves another card does not leave the one before at Stripe, whatever Stripe does meanwhile."""
+"""A card that was replaced or removed does not stay at Stripe, whatever Stripe answers meanwhile."""
 
 import json
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from accounts.errors import UpstreamFailed
 from accounts.models import Organization, User
-from billing import cards as saved_cards
-from billing import periodic, stripe_calls, topups
-from billing.models.payments import ParkedEvent, ReplacedCard, SavedCard, TopUpState
+from billing import automatic_topups, ledger, periodic, saved_cards, stripe_calls, topups
+from billing.models.payments import AutomaticTopUp, ReplacedCard, SavedCard, TopUpState, UnmatchedEvent
 from billing.sandbox.transport import SandboxTransport
 from tests.billing.paying import pay
 from tests.billing.stripe_objects import charge_of, make_topup, tell
@@ -20,20 +20,52 @@ from tests.stripe import StripeSandbox
 
 
 def save_card(stripe_sandbox: StripeSandbox, organization: Organization, person: User) -> str:
-    """Pay and have the card saved. Returns Stripe's name of it."""
+    """Pay and save the card. Returns its id at Stripe."""
     pay(stripe_sandbox, organization, person, 500, save_card=True, times=2)
     return SavedCard.objects.of(organization).get().payment_method_id
 
 
 def attached(stripe_sandbox: StripeSandbox) -> set[str]:
-    """Return the cards that Stripe keeps for somebody."""
+    """Return the cards that are attached to a customer at Stripe."""
     return {method["id"] for method in stripe_sandbox.all("payment_method") if method["customer"]}
 
 
 @pytest.fixture
 def cards(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> list[str]:
-    """The card before and the one that took its place."""
+    """The replaced card and the one that replaced it."""
     return [save_card(stripe_sandbox, acme, owner) for _ in range(2)]
+
+
+@pytest.fixture
+def automatic(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> AutomaticTopUp:
+    """Automatic top-up that is on, with a saved card and an empty balance."""
+    save_card(stripe_sandbox, acme, owner)
+    ledger.settle(ledger.reserve(acme, amount_micros=5_000_000, reference="job:1"), actual_micros=5_000_000)
+    return automatic_topups.turn_on(
+        acme, person=owner, threshold_cents=500, amount_cents=20_000, monthly_cap_cents=50_000
+    )
+
+
+def test_removed_card_is_forgotten_here_and_there(
+    stripe_sandbox: StripeSandbox, automatic: AutomaticTopUp, acme: Organization
+) -> None:
+    card = SavedCard.objects.get().payment_method_id
+    saved_cards.remove(acme)
+    saved_cards.remove(acme)
+    assert stripe_sandbox.get(card)["customer"] is None
+    assert not SavedCard.objects.exists()
+    automatic.refresh_from_db()
+    assert (automatic.is_on, automatic.turned_off_reason) == (False, automatic_topups.CARD_REMOVED)
+
+
+@pytest.mark.usefixtures("automatic")
+def test_card_that_stripe_could_not_forget_is_not_charged_any_more(
+    stripe_sandbox: StripeSandbox, acme: Organization
+) -> None:
+    with stripe_sandbox.failing("silence"), pytest.raises(UpstreamFailed):
+        saved_cards.remove(acme)
+    assert SavedCard.objects.exists()
+    assert automatic_topups.run() == 0
 
 
 def test_card_that_was_replaced_is_forgotten_by_stripe(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
@@ -62,7 +94,7 @@ def test_card_that_stripe_does_not_know_is_asked_about_once(stripe_sandbox: Stri
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Let Stripe refuse to detach cards that are attached, as it does for reasons of its own."""
+    """Let Stripe refuse to detach attached cards."""
     request = SandboxTransport.request
     refusal = {"error": {"type": "invalid_request_error", "code": "payment_method_in_use", "message": "Not now."}}
 
@@ -83,24 +115,24 @@ def test_card_that_stripe_will_not_forget_is_asked_about_again_and_shown_to_an_o
     with refusing():
         assert saved_cards.forget_replaced() == 0
         assert attached(stripe_sandbox) == {before, now}
-        parked = ParkedEvent.objects.get()
-        assert (parked.subject, parked.stripe_id, parked.resolved_at) == ("payment_method", before, None)
-        assert "payment_method_in_use" in parked.explanation
-        # Not every minute, and not a row each time.
+        event = UnmatchedEvent.objects.get()
+        assert (event.subject, event.stripe_id, event.resolved_at) == ("payment_method", before, None)
+        assert "payment_method_in_use" in event.explanation
+        # It is not asked every minute, and does not insert a row each time.
         assert saved_cards.forget_replaced() == 0
         saved_cards.forget_replaced(now=timezone.now() + timedelta(hours=2))
     assert saved_cards.forget_replaced() == 0
     assert saved_cards.forget_replaced(now=timezone.now() + timedelta(hours=4)) == 1
     assert attached(stripe_sandbox) == {now}
-    # Nobody has to look after what ended well.
-    parked = ParkedEvent.objects.get()
-    assert parked.resolved_at is not None
+    # The event is resolved by itself.
+    event = UnmatchedEvent.objects.get()
+    assert event.resolved_at is not None
 
 
 def test_card_that_stripe_will_not_forget_keeps_no_other_waiting(
     stripe_sandbox: StripeSandbox, cards: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saved_cards, "ROUND_COUNT", 1)
+    monkeypatch.setattr(saved_cards, "MAX_PER_ROUND", 1)
     with refusing():
         saved_cards.forget_replaced()
     ReplacedCard.objects.create(payment_method_id="pm_of_nobody")
@@ -111,13 +143,13 @@ def test_card_that_stripe_will_not_forget_keeps_no_other_waiting(
 def test_card_that_was_forgotten_already_is_no_refusal(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
     stripe_calls.detach_card(cards[0])
     assert saved_cards.forget_replaced() == 1
-    assert not ParkedEvent.objects.exists()
+    assert not UnmatchedEvent.objects.exists()
 
 
 def test_card_that_is_gone_when_stripe_is_asked_whether_it_keeps_it_is_forgotten(
     stripe_sandbox: StripeSandbox, cards: list[str], acme: Organization
 ) -> None:
-    """Whoever deletes the customer in Stripe's dashboard meanwhile; no other card may wait for this one for good."""
+    """A person deletes the customer at Stripe meanwhile. Other cards must not wait for this one for ever."""
     ReplacedCard.objects.create(payment_method_id="pm_of_nobody")
     with refusing():
         assert saved_cards.forget_replaced() == 1

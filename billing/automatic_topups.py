@@ -1,7 +1,13 @@
-"""Automatic top-up: when little is left, the clock charges the card that a payer asked us to keep.
+"""Automatic top-up: when a balance falls below its threshold, a periodic duty charges the organization's saved card.
 
-Never inside a money transaction, and never more than one at a time, up to the month's cap. A decline is told to the
-owners and tried again later, then turned off. The top-up that it makes goes through `topups.fulfil` like any other.
+* At most one automatic top-up of an organization is open at a time.
+* Automatic top-ups of a calendar month stay within the monthly cap.
+* After the first and second decline in a row the duty waits (WAITS_AFTER_DECLINE); the third turns automatic top-up
+  off. Owners get a mail about each decline.
+* The card is charged outside transactions. `topups.fulfil` credits the payment, as it does for any other top-up.
+
+Life of one automatic top-up: `run` inserts the row, commits, and charges the card with an idempotency key. If Stripe
+does not answer, the row stays open and the next `run` asks again with the same key.
 """
 
 import logging
@@ -20,16 +26,16 @@ from billing.models.payments import OPEN_TOPUP_STATES, AutomaticTopUp, SavedCard
 
 logger = logging.getLogger(__name__)
 
-SMALLEST_THRESHOLD_CENTS = 100
-LARGEST_THRESHOLD_CENTS = 100_000
-LARGEST_CAP_CENTS = 10_000_000
-# How long to wait after the first and second decline in a row; after the third it is turned off.
+MIN_THRESHOLD_CENTS = 100
+MAX_THRESHOLD_CENTS = 100_000
+MAX_MONTHLY_CAP_CENTS = 10_000_000
+# Waits after the first and the second decline in a row. The third turns automatic top-up off.
 WAITS_AFTER_DECLINE = (timedelta(hours=1), timedelta(days=1))
-NEXT_LOOK_AFTER = timedelta(minutes=2)
-# Stripe keeps idempotency keys for 24 hours at least: later, the same call could charge a second time.
-CHARGE_AGAIN_UNTIL = timedelta(hours=20)
-TELL_FOR = timedelta(days=2)
-ROUND_COUNT = 100
+NEXT_CHECK_AFTER = timedelta(minutes=2)
+# Stripe keeps idempotency keys for at least 24 hours. After that a repeated call could charge a second time.
+RETRY_CHARGE_WITHIN = timedelta(hours=20)
+NOTIFY_WITHIN = timedelta(days=2)
+MAX_PER_ROUND = 100
 DECLINED_NOTICE = "automatic_topup_declined"
 CAPPED_NOTICE = "automatic_topup_capped"
 LATE_NOTICE = "automatic_topup_late"
@@ -53,14 +59,14 @@ def settings_of(organization: Organization) -> AutomaticTopUp:
 def turn_on(
     organization: Organization, *, person: User, threshold_cents: int, amount_cents: int, monthly_cap_cents: int
 ) -> AutomaticTopUp:
-    """Let the clock top up from now on; earlier declines are forgotten.
+    """Turn automatic top-up on, or change its amounts, and reset the count of declines.
 
-    Raises InvalidField for amounts out of bounds, Conflict without a saved card.
+    Raises InvalidField for an amount out of bounds, Conflict without a saved card.
     """
     topups.check_amount(amount_cents)
-    if not SMALLEST_THRESHOLD_CENTS <= threshold_cents <= LARGEST_THRESHOLD_CENTS:
+    if not MIN_THRESHOLD_CENTS <= threshold_cents <= MAX_THRESHOLD_CENTS:
         raise InvalidField("threshold_cents", "Choose a balance from $1.00 to $1,000.00.")
-    if not amount_cents <= monthly_cap_cents <= LARGEST_CAP_CENTS:
+    if not amount_cents <= monthly_cap_cents <= MAX_MONTHLY_CAP_CENTS:
         raise InvalidField("monthly_cap_cents", "The monthly cap must be at least one top-up, and at most $100,000.00.")
     with transaction.atomic():
         if not SavedCard.objects.of(organization).exists():
@@ -82,34 +88,40 @@ def turn_on(
 
 
 def turn_off(organization: Organization, *, reason: str = "") -> None:
-    """Stop the clock from topping up. A charge that is under way is still finished."""
+    """Turn automatic top-up off. A charge in progress is still finished.
+
+    reason: a sentence for the owners if the site turned it off; empty if a person did.
+    """
     AutomaticTopUp.objects.filter(organization=organization).update(
         is_on=False, turned_off_reason=reason, updated_at=timezone.now()
     )
 
 
-# --- The clock -------------------------------------------------------------------------------------------------------
+# --- Charging --------------------------------------------------------------------------------------------------------
 
 
 def run(*, now: datetime | None = None) -> int:
-    """Finish what was begun, then top up who is below their threshold. Returns how many charges were begun.
+    """Finish open automatic top-ups, then start those that are due. Returns how many were started.
 
-    Waits for the network, with no transaction open. Any number of clocks may do so at once.
+    Waits for the network, with no transaction open. Any number of processes may run it at the same time.
     """
     now = now or timezone.now()
-    begun_count = 0
+    started_count = 0
     if _finish_open(now=now):
-        for wish in _due(now=now):
-            topup = _begin(wish, now=now)
+        for topup_settings in _due(now=now):
+            topup = _begin(topup_settings, now=now)
             if topup is not None:
-                begun_count += 1
+                started_count += 1
                 if not _try(topup, now=now):
                     break
-    return begun_count
+    return started_count
 
 
-def note_failure(payment: stripe_mapping.Payment) -> None:
-    """Note that a charge of ours, which looked good at first, was declined. Other payments may still be tried again."""
+def record_failure(payment: stripe_mapping.StripePayment) -> None:
+    """Record that Stripe reported an automatic charge as declined after it had accepted it.
+
+    Does nothing for a payment by hand: its payer may try another card on Stripe's page.
+    """
     topup = topups.find(payment.topup_id)
     if topup is not None and topup.is_automatic:
         _decline(topup, failure=DECLINED, now=timezone.now())
@@ -121,7 +133,7 @@ def _due(*, now: datetime) -> list[AutomaticTopUp]:
     return list(
         AutomaticTopUp.objects.filter(
             Q(retry_at__isnull=True) | Q(retry_at__lte=now),
-            # Those whose answer is awaited must not take the places of the others.
+            # An organization that waits for Stripe's answer must not take one of the MAX_PER_ROUND places.
             ~Exists(under_way),
             is_on=True,
             organization__wallet__frozen_at__isnull=True,
@@ -129,77 +141,81 @@ def _due(*, now: datetime) -> list[AutomaticTopUp]:
         )
         .annotate(available_micros=available)
         .filter(available_micros__lt=F("threshold_cents") * money.MICROS_PER_CENT)
-        .order_by("organization_id")[:ROUND_COUNT]
+        .order_by("organization_id")[:MAX_PER_ROUND]
     )
 
 
-def _begin(wish: AutomaticTopUp, *, now: datetime) -> TopUp | None:
-    """Write the row of an automatic top-up, if it is still wanted. Returns it committed, or None."""
+def _begin(topup_settings: AutomaticTopUp, *, now: datetime) -> TopUp | None:
+    """Insert the row of an automatic top-up if it is still due. Returns the committed row, or None."""
     try:
         with transaction.atomic(durable=True):
-            # All that begin one lock this row first, so none begins while we look.
-            wish = AutomaticTopUp.objects.select_for_update(no_key=True).get(pk=wish.pk)
-            organization = wish.organization
-            # Before the insert, which would wait for whoever is just ending that one, and they for this lock; and
-            # before the wallet: one that has ended by now is in its balance.
+            # Every process locks this row before it starts a top-up, so no other one starts during these checks.
+            topup_settings = AutomaticTopUp.objects.select_for_update(no_key=True).get(pk=topup_settings.pk)
+            organization = topup_settings.organization
+            # Check for an open one before the insert. Otherwise the insert would wait, at the unique constraint, for
+            # the transaction that ends the open one, and that transaction for this lock: a deadlock. Check it before
+            # the wallet is read, so that the balance includes a top-up that has just ended.
             if TopUp.objects.of(organization).open().filter(is_automatic=True).exists():
                 return None
             wallet = ledger.wallet_of(organization)
             card = SavedCard.objects.of(organization).first()
-            is_low = wallet.available_micros < wish.threshold_cents * money.MICROS_PER_CENT
-            if not wish.is_due(now=now) or card is None or not is_low or wallet.is_frozen:
+            is_low = wallet.available_micros < topup_settings.threshold_cents * money.MICROS_PER_CENT
+            if not topup_settings.is_due(now=now) or card is None or not is_low or wallet.is_frozen:
                 return None
-            if _this_month_cents(organization, now=now) + wish.amount_cents > wish.monthly_cap_cents:
-                wish.retry_at = _next_month(now)
-                wish.save(update_fields=["retry_at"])
+            if (
+                _this_month_cents(organization, now=now) + topup_settings.amount_cents
+                > topup_settings.monthly_cap_cents
+            ):
+                topup_settings.retry_at = _next_month(now)
+                topup_settings.save(update_fields=["retry_at"])
                 return None
             return topups.begin(
                 organization,
-                amount_cents=wish.amount_cents,
+                amount_cents=topup_settings.amount_cents,
                 person=None,
                 is_automatic=True,
                 payment_method_id=card.payment_method_id,
             )
     except IntegrityError:
-        # one_automatic_topup_at_a_time: another is under way.
+        # one_automatic_topup_at_a_time: another one is open.
         return None
 
 
 def _finish_open(*, now: datetime) -> bool:
-    """Ask again about charges whose answer was lost or is still to come. Returns False if Stripe does not answer."""
+    """Ask Stripe again about open automatic top-ups. Returns False if Stripe does not answer."""
     waiting = TopUp.objects.open().filter(
-        Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_LOOK_AFTER),
+        Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_CHECK_AFTER),
         is_automatic=True,
-        created_at__lte=now - NEXT_LOOK_AFTER,
+        created_at__lte=now - NEXT_CHECK_AFTER,
     )
-    for topup in waiting.order_by(F("checked_at").asc(nulls_first=True), "created_at")[:ROUND_COUNT]:
+    for topup in waiting.order_by(F("checked_at").asc(nulls_first=True), "created_at")[:MAX_PER_ROUND]:
         if not _try(topup, now=now):
             return False
     return True
 
 
 def _try(topup: TopUp, *, now: datetime) -> bool:
-    """Charge, whatever goes wrong with it. Returns False if Stripe does not answer: then no other is worth the wait."""
+    """Charge, and log any error. Returns False if Stripe does not answer: the caller then stops its round."""
     TopUp.objects.filter(pk=topup.pk).update(checked_at=now)
     try:
         _charge(topup, now=now)
     except UpstreamFailed:
-        # It stays open, and the next round asks again with the same idempotency key.
+        # The row stays open; the next round asks again with the same idempotency key.
         logger.warning("Stripe did not answer about automatic top-up %s.", topup.pk)
         return False
-    except Exception:  # One organization's trouble must not keep the others from their money.
+    except Exception:  # An error of one organization must not stop the others.
         logger.exception("Automatic top-up %s could not be finished.", topup.pk)
     return True
 
 
 def _charge(topup: TopUp, *, now: datetime) -> None:
-    """Charge the card, or find out how the charge that was begun stands, and act on it."""
+    """Charge the card, or find out the state of an earlier charge, and act on the result. Raises UpstreamFailed."""
     try:
         if topup.payment_intent_id:
             intent = stripe_calls.retrieve_payment_intent(topup.payment_intent_id)
-        elif topup.created_at <= now - CHARGE_AGAIN_UNTIL:
-            # Stripe has not been heard for a day: charging now would surprise. But what it charged must be known
-            # before this one ends, because another is begun then.
+        elif topup.created_at <= now - RETRY_CHARGE_WITHIN:
+            # Stripe has not answered for most of a day. It is too late to charge, but an earlier call may have charged:
+            # find that out before this top-up ends, because the next one starts then.
             found = stripe_calls.find_charge_of_card(topup)
             if found is None:
                 topups.end(topup, state=TopUpState.FAILED, failure=NO_ANSWER)
@@ -211,7 +227,7 @@ def _charge(topup: TopUp, *, now: datetime) -> None:
         _decline(topup, failure=NEEDS_PAYER if error.needs_person else DECLINED, now=now)
         return
     except (stripe_api.StripeRefused, stripe_api.StripeMissing):
-        # For example a card that was removed at Stripe: it will be refused again.
+        # For example, the card was removed at Stripe. A second try would be refused too.
         _decline(topup, failure=CARD_UNUSABLE, now=now)
         return
     payment = stripe_mapping.payment_of_intent(intent)
@@ -219,48 +235,50 @@ def _charge(topup: TopUp, *, now: datetime) -> None:
     if payment.is_paid or payment.is_processing:
         topups.fulfil(payment)
     else:
-        # What still wants the payer cannot be completed by anybody: its secret was given to no one.
+        # A payment that needs the payer cannot be completed: nobody was given its client secret.
         _decline(topup, failure=NEEDS_PAYER if intent.get("status") == "requires_action" else DECLINED, now=now)
 
 
 def _decline(topup: TopUp, *, failure: str, now: datetime) -> None:
-    """End a declined top-up and wait longer before the next, once for each top-up."""
+    """End a declined top-up, and delay the next one or turn automatic top-up off. Ignore one that has ended before."""
     with transaction.atomic():
         topup = TopUp.objects.select_for_update(no_key=True).get(pk=topup.pk)
         if not topup.is_open:
             return
         topups.end(topup, state=TopUpState.FAILED, failure=failure)
-        wish = AutomaticTopUp.objects.select_for_update(no_key=True).filter(organization=topup.organization).first()
-        if wish is None:
+        topup_settings = (
+            AutomaticTopUp.objects.select_for_update(no_key=True).filter(organization=topup.organization).first()
+        )
+        if topup_settings is None:
             return
-        wish.declines_count += 1
-        if wish.declines_count <= len(WAITS_AFTER_DECLINE):
-            wish.retry_at = now + WAITS_AFTER_DECLINE[wish.declines_count - 1]
+        topup_settings.declines_count += 1
+        if topup_settings.declines_count <= len(WAITS_AFTER_DECLINE):
+            topup_settings.retry_at = now + WAITS_AFTER_DECLINE[topup_settings.declines_count - 1]
         else:
-            wish.is_on = False
-            wish.turned_off_reason = THREE_DECLINES
-        wish.save(update_fields=["declines_count", "retry_at", "is_on", "turned_off_reason"])
+            topup_settings.is_on = False
+            topup_settings.turned_off_reason = THREE_DECLINES
+        topup_settings.save(update_fields=["declines_count", "retry_at", "is_on", "turned_off_reason"])
 
 
-# --- Telling the owners ----------------------------------------------------------------------------------------------
+# --- Mails to owners -------------------------------------------------------------------------------------------------
 
 
-def tell(*, now: datetime | None = None) -> None:
-    """Mail owners about declines, reached caps and charges that came after all; `notices` sends each once.
+def notify_owners(*, now: datetime | None = None) -> None:
+    """Mail owners about declines, reached caps and late charges. `notices` sends each mail once.
 
-    A duty of its own: `run` must not wait for a mail server.
+    A separate periodic duty, so that `run` never waits for a mail server.
     """
     now = now or timezone.now()
-    told = Notice.objects.standing(now=now).filter(
+    already_sent = Notice.objects.sent_or_claimed(now=now).filter(
         wallet__organization=OuterRef("organization"), kind=DECLINED_NOTICE, occasion_at=OuterRef("created_at")
     )
     declined = TopUp.objects.filter(
-        ~Exists(told), is_automatic=True, state=TopUpState.FAILED, ended_at__gte=now - TELL_FOR
+        ~Exists(already_sent), is_automatic=True, state=TopUpState.FAILED, ended_at__gte=now - NOTIFY_WITHIN
     )
-    for topup in declined.select_related("organization").order_by("ended_at")[:ROUND_COUNT]:
-        wish = settings_of(topup.organization)
+    for topup in declined.select_related("organization").order_by("ended_at")[:MAX_PER_ROUND]:
+        topup_settings = settings_of(topup.organization)
         amount = money.display_text(topup.amount_cents * money.MICROS_PER_CENT)
-        after = "We will try again later." if wish.is_on else wish.turned_off_reason
+        after = "We will try again later." if topup_settings.is_on else topup_settings.turned_off_reason
         notices.send_once(
             ledger.wallet_of(topup.organization),
             kind=DECLINED_NOTICE,
@@ -269,40 +287,43 @@ def tell(*, now: datetime | None = None) -> None:
             text=f"We could not charge {amount} to the saved card of {topup.organization.name}.\n\n"
             f"{topup.failure} {after} You can top up yourself, with this card or another, on the billing page.",
         )
-    told = Notice.objects.standing(now=now).filter(
+    already_sent = Notice.objects.sent_or_claimed(now=now).filter(
         wallet__organization=OuterRef("organization"), kind=CAPPED_NOTICE, occasion_at=months.start_of_month(now)
     )
-    capped = AutomaticTopUp.objects.filter(~Exists(told), is_on=True, retry_at=_next_month(now))
-    for wish in capped.select_related("organization").order_by("organization_id")[:ROUND_COUNT]:
+    capped = AutomaticTopUp.objects.filter(~Exists(already_sent), is_on=True, retry_at=_next_month(now))
+    for topup_settings in capped.select_related("organization").order_by("organization_id")[:MAX_PER_ROUND]:
+        organization = topup_settings.organization
         amount, cap = (
-            money.display_text(cents * money.MICROS_PER_CENT) for cents in (wish.amount_cents, wish.monthly_cap_cents)
+            money.display_text(cents * money.MICROS_PER_CENT)
+            for cents in (topup_settings.amount_cents, topup_settings.monthly_cap_cents)
         )
         notices.send_once(
-            ledger.wallet_of(wish.organization),
+            ledger.wallet_of(organization),
             kind=CAPPED_NOTICE,
             occasion_at=months.start_of_month(now),
-            subject=f"Automatic top-up of {wish.organization.name} has reached its monthly cap",
-            text=f"The balance of {wish.organization.name} is low, and another automatic top-up of {amount} would go "
+            subject=f"Automatic top-up of {organization.name} has reached its monthly cap",
+            text=f"The balance of {organization.name} is low, and another automatic top-up of {amount} would go "
             f"over its cap of {cap} for this month. You can raise the cap or top up yourself on the billing page.",
         )
-    _tell_of_late_charges(now=now)
+    _notify_of_late_charges(now=now)
 
 
-def _tell_of_late_charges(*, now: datetime) -> None:
-    """Mail owners about a charge that was given up, or told of as failed, and that was paid all the same.
+def _notify_of_late_charges(*, now: datetime) -> None:
+    """Mail owners about an automatic top-up that was paid after it had been reported as failed or given up.
 
-    The cap counts it from then on; another that was made in its place may have filled it already.
+    From then on it counts toward the monthly cap. Another top-up may have been made in its place, so the month's sum
+    can exceed the cap.
     """
-    of_topup = Notice.objects.standing(now=now).filter(
+    of_topup = Notice.objects.sent_or_claimed(now=now).filter(
         wallet__organization=OuterRef("organization"), occasion_at=OuterRef("created_at")
     )
     late = TopUp.objects.filter(
-        Exists(of_topup.filter(kind=DECLINED_NOTICE)) | Q(paid_at__gte=F("created_at") + CHARGE_AGAIN_UNTIL),
+        Exists(of_topup.filter(kind=DECLINED_NOTICE)) | Q(paid_at__gte=F("created_at") + RETRY_CHARGE_WITHIN),
         ~Exists(of_topup.filter(kind=LATE_NOTICE)),
         is_automatic=True,
-        paid_at__gte=now - TELL_FOR,
+        paid_at__gte=now - NOTIFY_WITHIN,
     )
-    for topup in late.select_related("organization").order_by("paid_at")[:ROUND_COUNT]:
+    for topup in late.select_related("organization").order_by("paid_at")[:MAX_PER_ROUND]:
         cap_cents = settings_of(topup.organization).monthly_cap_cents
         sum_cents = _this_month_cents(topup.organization, now=now)
         amount, cap, total = (
@@ -322,16 +343,17 @@ def _tell_of_late_charges(*, now: datetime) -> None:
         )
 
 
-# --- Figures ---------------------------------------------------------------------------------------------------------
+# --- Monthly cap -----------------------------------------------------------------------------------------------------
 
 
 def _this_month_cents(organization: Organization, *, now: datetime) -> int:
-    """Return what this month's cap must bear: what was paid in it, whenever it was begun, and all that may be yet.
+    """Return the automatic top-ups that count toward this month's cap, in cents.
 
-    One that is begun in a month and paid in the next counts for both, so neither cap is passed by whichever date one
-    goes. What was given up, and is paid all the same, counts from then on: nobody could know before.
+    These are the top-ups paid this month, whenever they were started, and all that are open. A top-up that starts in
+    one month and is paid in the next counts in both, so the cap holds by either date. A top-up that was given up and is
+    paid later counts from the payment on.
     """
-    paid = Q(state__in=(TopUpState.PAID, TopUpState.PARKED), ended_at__gte=months.start_of_month(now))
+    paid = Q(state__in=(TopUpState.PAID, TopUpState.UNDER_REVIEW), ended_at__gte=months.start_of_month(now))
     counted = TopUp.objects.of(organization).filter(Q(state__in=OPEN_TOPUP_STATES) | paid, is_automatic=True)
     return counted.aggregate(sum=Sum("amount_cents"))["sum"] or 0
 

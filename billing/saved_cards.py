@@ -1,6 +1,6 @@
-"""Saved cards that nobody is to charge any more: removed by their owner, or replaced by another.
+"""Removal of saved cards: those that an organization removed, and those that a newer card replaced.
 
-Stripe keeps a card until it is told to forget it. `topups` saves them, `automatic` charges them.
+Stripe keeps a card until it is told to detach it. `topups` saves cards, `automatic_topups` charges them.
 """
 
 import logging
@@ -12,24 +12,24 @@ from django.utils import timezone
 
 from accounts.errors import UpstreamFailed
 from accounts.models import Organization
-from billing import automatic, stripe_api, stripe_calls, unmatched_events
+from billing import automatic_topups, stripe_api, stripe_calls, unmatched_events
 from billing.models.payments import ReplacedCard, SavedCard, TopUp
 
 logger = logging.getLogger(__name__)
 
-AGAIN_AFTER = timedelta(hours=1)
-ROUND_COUNT = 100
+RETRY_AFTER = timedelta(hours=1)
+MAX_PER_ROUND = 100
 NOT_FORGOTTEN = "card_not_forgotten"
 
 
 def remove(organization: Organization) -> bool:
-    """Forget the saved card, at Stripe first, and turn automatic top-up off.
+    """Turn automatic top-up off, detach the saved card at Stripe, then delete it here.
 
-    Returns False if Stripe refuses to forget it yet: it is gone here, and the clock asks Stripe again.
-    Raises UpstreamFailed if Stripe does not answer: the card is then still saved, and not charged by itself any more.
-    Waits for the network: call it outside of transactions.
+    Returns False if Stripe refuses to detach it: it is deleted here, and `forget_replaced` asks Stripe again.
+    Raises UpstreamFailed if Stripe does not answer: the card is then still saved, but automatic top-up is off.
+    Waits for the network: call it outside transactions.
     """
-    automatic.turn_off(organization, reason=automatic.CARD_REMOVED)
+    automatic_topups.turn_off(organization, reason=automatic_topups.CARD_REMOVED)
     card = SavedCard.objects.of(organization).first()
     if card is None:
         return True
@@ -39,7 +39,7 @@ def remove(organization: Organization) -> bool:
     except stripe_api.StripeRefused:
         is_forgotten = False
     with transaction.atomic():
-        # Another card may have been saved meanwhile.
+        # A payer may have saved another card meanwhile: delete only the one that was detached.
         count, _ = SavedCard.objects.filter(pk=card.pk, payment_method_id=card.payment_method_id).delete()
         if count and not is_forgotten:
             ReplacedCard.objects.get_or_create(payment_method_id=card.payment_method_id)
@@ -47,28 +47,28 @@ def remove(organization: Organization) -> bool:
 
 
 def forget_replaced(*, now: datetime | None = None) -> int:
-    """Have Stripe forget the cards that others took the place of. Returns how many it forgot.
+    """Detach replaced and removed cards at Stripe. Returns how many were detached.
 
-    One that it refuses to forget is parked for an operator, and asked about again every hour.
-    Waits for the network, with no transaction open. Any number of clocks may do so at once.
+    A card that Stripe refuses to detach is recorded as an unmatched event and tried again every hour.
+    Waits for the network, with no transaction open. Any number of processes may run it at the same time.
     """
     now = now or timezone.now()
-    # A charge under way may have to be asked for again with the same card.
+    # An open automatic top-up may have to repeat its call with the same card.
     charged = TopUp.objects.open().filter(is_automatic=True, payment_method_id=OuterRef("payment_method_id"))
     due = ReplacedCard.objects.filter(
-        ~Exists(charged), Q(refused_at__isnull=True) | Q(refused_at__lte=now - AGAIN_AFTER)
+        ~Exists(charged), Q(refused_at__isnull=True) | Q(refused_at__lte=now - RETRY_AFTER)
     )
     forgotten_count = 0
-    for card in due.order_by(F("refused_at").asc(nulls_first=True), "created_at")[:ROUND_COUNT]:
+    for card in due.order_by(F("refused_at").asc(nulls_first=True), "created_at")[:MAX_PER_ROUND]:
         try:
             stripe_calls.detach_card(card.payment_method_id)
         except UpstreamFailed:
-            # The next round tries again. Whoever saved the new card has had it since.
+            # The next round tries again. The new card works meanwhile.
             logger.warning("Stripe did not forget a card that was replaced.")
             break
         except stripe_api.StripeRefused as error:
             ReplacedCard.objects.filter(pk=card.pk).update(refused_at=now)
-            unmatched_events.park(
+            unmatched_events.record(
                 subject="payment_method",
                 stripe_id=card.payment_method_id,
                 reason=NOT_FORGOTTEN,
