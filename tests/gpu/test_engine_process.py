@@ -16,6 +16,7 @@ from transcription.speech.diarizers.service import RemoteDiarizer
 from transcription.speech.engines import remote
 from transcription.speech.engines.client import Exchange
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import SAMPLE_RATE
 
 pytestmark = [pytest.mark.gpu, pytest.mark.enable_socket, pytest.mark.filterwarnings("ignore")]
 
@@ -53,7 +54,7 @@ def test_worker_diarizes_by_asking_the_engine_process(address, tmp_path):
 def test_canceled_diarization_ends_at_once_and_leaves_the_model_to_others(address, tmp_path):
     """An hour of sound keeps this pipeline busy for minutes: only a stop can end it in time."""
     hour = tmp_path / "hour.pcm"
-    np.random.default_rng(1).integers(-3000, 3000, 3600 * 16_000, dtype="<i2").tofile(hour)
+    np.random.default_rng(1).integers(-3000, 3000, 3600 * SAMPLE_RATE, dtype="<i2").tofile(hour)
     question = {"kind": service.KIND, "path": str(hour), "options": TranscriptionOptions().to_dict()}
     exchange = Exchange([address], timeout_seconds=60)
     exchange.ask({"job": "one", **question}, [])

@@ -14,6 +14,7 @@ from transcription.speech.diarizers.pyannote import NAME, PyannoteDiarizer, Pyan
 from transcription.speech.diarizers.service import RemoteDiarizer, pyannote
 from transcription.speech.errors import EngineUnavailable, Stopped
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import SAMPLE_RATE, samples_to_ms
 from transcription.speech.transcript import Word
 
 # Torch, Lightning and pyannote warn of much that is not ours.
@@ -36,7 +37,7 @@ def test_turns_are_sorted_and_inside_the_recording(pipeline, samples):
     turns = pipeline.find(samples, TranscriptionOptions())
     assert turns
     assert turns == sorted(turns, key=lambda turn: (turn.start_ms, turn.end_ms))
-    assert all(0 <= turn.start_ms < turn.end_ms <= len(samples) // 16 for turn in turns)
+    assert all(0 <= turn.start_ms < turn.end_ms <= samples_to_ms(len(samples)) for turn in turns)
     in_front = [turn for turn in turns if not turn.is_background]
     assert all(left.end_ms <= right.start_ms for left, right in pairwise(in_front))
 
@@ -79,11 +80,11 @@ def test_stop_is_heard_in_every_step(pipeline, samples, looks):
         pipeline.find(samples, TranscriptionOptions(), should_stop)
     assert len(asked) == looks + 1
     # The pipeline is as good as new for whoever comes next.
-    assert pipeline.find(samples[: 6 * 16_000], TranscriptionOptions())
+    assert pipeline.find(samples[: 6 * SAMPLE_RATE], TranscriptionOptions())
 
 
 def test_same_recording_gives_the_same_turns(pipeline, samples):
-    short = samples[: 6 * 16_000]
+    short = samples[: 6 * SAMPLE_RATE]
     assert pipeline.find(short, TranscriptionOptions()) == pipeline.find(short, TranscriptionOptions())
 
 

@@ -11,19 +11,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from transcription.speech import containers, errors
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
+from transcription.speech.samples import SAMPLE_RATE, Samples, ms_to_samples
 
 logger = logging.getLogger(__name__)
 
-SAMPLE_RATE = 16_000
 WINDOW_MS = 30_000
 
 # A recording may come out this much longer than it was probed (encoder padding, a last partial packet).
@@ -109,8 +103,8 @@ def windows(
     """
     import numpy as np
 
-    size = SAMPLE_RATE * window_ms // 1000
-    limit = SAMPLE_RATE * (max_duration_ms + LENGTH_SLACK_MS) // 1000
+    size = ms_to_samples(window_ms)
+    limit = ms_to_samples(max_duration_ms + LENGTH_SLACK_MS)
     kept: list[Samples] = []
     kept_count = total = 0
     for piece in _pieces(source, channel=channel):
@@ -136,7 +130,7 @@ def peaks(path: Path | str, *, max_duration_ms: int, count: int = 1000) -> list[
     import numpy as np
 
     per_tenth: list[float] = []
-    step = SAMPLE_RATE // 10
+    step = ms_to_samples(100)
     for window in windows(path, max_duration_ms=max_duration_ms):
         padded = np.pad(np.abs(window), (0, -len(window) % step))
         per_tenth.extend(padded.reshape(-1, step).max(axis=1).tolist())
@@ -155,7 +149,7 @@ def _pieces(source: Path | str | int, *, channel: int | None) -> Iterator[Sample
             gap_ms = timeline.add(frame.pts, frame.samples, frame.time_base, rate=frame.sample_rate)
             while gap_ms > 0:  # in parts, so that a long gap is never one array
                 part_ms = min(gap_ms, WINDOW_MS)
-                yield np.zeros(part_ms * SAMPLE_RATE // 1000, dtype=np.float32)
+                yield np.zeros(ms_to_samples(part_ms), dtype=np.float32)
                 gap_ms -= part_ms
             yield from resampler.feed(frame)
         yield from resampler.flush()

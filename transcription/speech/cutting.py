@@ -6,15 +6,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from transcription.speech import vad
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
+from transcription.speech.samples import Samples, ms_to_samples, samples_to_ms
 
 MAX_CLIP_MS = 30_000
 PAUSE_MS = 600
@@ -49,11 +43,11 @@ class Clip:
     @property
     def end_ms(self) -> int:
         offset_ms, start_ms = self.starts[-1]
-        return start_ms + len(self.samples) // 16 - offset_ms
+        return start_ms + samples_to_ms(len(self.samples)) - offset_ms
 
     def stretches(self) -> Iterator[tuple[int, Samples]]:
         """Yield (start in the recording in ms, samples) of each stretch; the samples are views."""
-        offsets = [offset_ms * 16 for offset_ms, _ in self.starts] + [len(self.samples)]
+        offsets = [ms_to_samples(offset_ms) for offset_ms, _ in self.starts] + [len(self.samples)]
         for (_, start_ms), (begin, end) in zip(self.starts, pairwise(offsets), strict=True):
             yield start_ms, self.samples[begin:end]
 
@@ -62,7 +56,7 @@ class Clip:
         middle_ms = (start_ms + end_ms) // 2
         index = max(0, bisect_right(self.starts, middle_ms, key=lambda start: start[0]) - 1)
         offset_ms, begin_ms = self.starts[index]
-        following = self.starts[index + 1][0] if index + 1 < len(self.starts) else len(self.samples) // 16
+        following = self.starts[index + 1][0] if index + 1 < len(self.starts) else samples_to_ms(len(self.samples))
         length_ms = following - offset_ms
         placed = (begin_ms + min(max(0, one - offset_ms), length_ms) for one in (start_ms, end_ms))
         first, last = placed
@@ -82,7 +76,7 @@ def clips(
     waiting: list[_Stretch] = []
     waiting_samples = 0
     for stretch in _stretches(cutter, windows):
-        if waiting and (not fills or waiting_samples + len(stretch.samples) > max_clip_ms * 16):
+        if waiting and (not fills or waiting_samples + len(stretch.samples) > ms_to_samples(max_clip_ms)):
             yield _joined(waiting)
             waiting, waiting_samples = [], 0
         waiting.append(stretch)
@@ -109,7 +103,7 @@ def _joined(stretches: list[_Stretch]) -> Clip:
     starts = []
     offset = 0
     for stretch in stretches:
-        starts.append((offset // 16, stretch.start_ms))
+        starts.append((samples_to_ms(offset), stretch.start_ms))
         offset += len(stretch.samples)
     return Clip(samples=np.concatenate([stretch.samples for stretch in stretches]), starts=tuple(starts))
 

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transcription.speech import audio, children, errors
 from transcription.speech.children import Limits
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
+from transcription.speech.samples import BYTES_PER_SAMPLE, Samples, ms_to_samples
 
 MEMORY_BYTES = 1024 * 1024 * 1024
 # Decoding runs at hundreds of times the speed of speech; a tenth of it is a decoder gone astray.
@@ -38,12 +33,12 @@ def windows(
     """
     import numpy as np
 
-    most = audio.SAMPLE_RATE * (max_duration_ms + audio.LENGTH_SLACK_MS) // 1000
+    most = ms_to_samples(max_duration_ms + audio.LENGTH_SLACK_MS)
     how = {"max_duration_ms": max_duration_ms, "window_ms": window_ms, "channel": channel}
     with children.child("decode", path, stall_seconds=stall_seconds, **how) as child:
         for block in child.blocks():
-            most -= len(block) // 4
-            if most < 0 or len(block) % 4:
+            most -= len(block) // BYTES_PER_SAMPLE
+            if most < 0 or len(block) % BYTES_PER_SAMPLE:
                 raise errors.NotAudio  # the child ends itself before: the file has taken it over
             yield np.frombuffer(block, dtype=np.float32)
 

@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transcription.speech import pipeline, registry
 from transcription.speech.diarizers.base import Diarization, Diarizer
@@ -26,13 +26,8 @@ from transcription.speech.engines import whisper_languages
 from transcription.speech.engines.base import Engine, Recognition
 from transcription.speech.errors import SpeechError
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import Samples, samples_to_ms
 from transcription.speech.transcript import SPACELESS_LANGUAGES, Turn, Word
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
 
 MAX_DURATION_MS = 24 * 3600 * 1000
 # Seconds around each change of speaker that do not count, half before and half after: people agree no better on where
@@ -177,7 +172,7 @@ class NoEngine:
 
     def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
         """Return one word as long as the clip for each, since diarizers are given only clips with words."""
-        return [Recognition(words=(Word("", 0, len(clip) // 16, 1.0),)) for clip in clips]
+        return [Recognition(words=(Word("", 0, samples_to_ms(len(clip)), 1.0),)) for clip in clips]
 
 
 class _Listener:

@@ -11,20 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from transcription.speech import audio, cutting, decode, probing, speakers
+from transcription.speech import cutting, decode, probing, speakers
 from transcription.speech.diarizers.base import Diarization, Diarizer
 from transcription.speech.engines import language
 from transcription.speech.engines.base import Engine, Recognition, StreamingEngine, check_language
 from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
+from transcription.speech.samples import SAMPLES_PER_MS, Samples, samples_to_ms
 from transcription.speech.transcript import Segment, Transcript, Word, speaker_id
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
 
 Progress = Callable[[int], None]
 Segments = Callable[[list[Segment]], None]
@@ -179,7 +173,7 @@ class _Journey:
         for window in windows:
             yield window
             samples += len(window)
-            self.decoded_ms = round(samples * 1000 / audio.SAMPLE_RATE)
+            self.decoded_ms = round(samples / SAMPLES_PER_MS)
             self._tell(self._waiting[0].start_ms if self._waiting else self.decoded_ms, on_progress)
 
     def _remembered(self, clips: Iterator[cutting.Clip]) -> Iterator[Samples]:
@@ -195,7 +189,7 @@ class _Journey:
     def _note(self, clip: cutting.Clip, heard: Recognition) -> None:
         spoken = heard.language or self._options.language
         if heard.words and spoken is not None:
-            self._heard.append((len(clip.samples) // 16, spoken, heard.language_probability))
+            self._heard.append((samples_to_ms(len(clip.samples)), spoken, heard.language_probability))
 
 
 def _placed(words: tuple[Word, ...], clip: cutting.Clip, *, speaker: str | None) -> list[Word]:
@@ -212,7 +206,7 @@ def _placed(words: tuple[Word, ...], clip: cutting.Clip, *, speaker: str | None)
 def _add(diarization: Diarization, clip: cutting.Clip, words: list[Word]) -> None:
     """Give the diarizer the stretches in which something was said."""
     for start_ms, samples in clip.stretches():
-        end_ms = start_ms + len(samples) // 16
+        end_ms = start_ms + samples_to_ms(len(samples))
         if any(word.start_ms <= end_ms and start_ms <= word.end_ms for word in words):
             diarization.add(start_ms, samples)
 

@@ -12,14 +12,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transcription.speech.samples import Samples, samples_to_ms
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Samples = npt.NDArray[np.float32]
-
 FRAME_SAMPLES = 512
-FRAME_MS = 32
+FRAME_MS = samples_to_ms(FRAME_SAMPLES)
 _CONTEXT_SAMPLES = 64
 _STATE_SHAPE = (1, 1, 128)
 _MODEL_PACKAGE, _MODEL_FILE = "faster_whisper", "assets/silero_vad_v6.onnx"

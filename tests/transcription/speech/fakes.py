@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from transcription.speech.engines.base import Recognition
+from transcription.speech.samples import samples_to_ms
 from transcription.speech.transcript import Turn, Word
 
 
@@ -24,7 +25,7 @@ class FakeEngine:
 
     def recognise(self, clips, *, options):
         self.batch_sizes.append(len(clips))
-        return [self._hear(len(clip) // 16) for clip in clips]
+        return [self._hear(samples_to_ms(len(clip))) for clip in clips]
 
     def _hear(self, length_ms: int) -> Recognition:
         self.clip_lengths_ms.append(length_ms)
@@ -50,7 +51,7 @@ class FakeDiarization:
         self._turns: list[Turn] = []
 
     def add(self, start_ms, samples):
-        self._turns.append(Turn(start_ms, start_ms + len(samples) // 16, f"S{len(self._turns) % 2 + 1}"))
+        self._turns.append(Turn(start_ms, start_ms + samples_to_ms(len(samples)), f"S{len(self._turns) % 2 + 1}"))
 
     def turns(self):
         return self._turns

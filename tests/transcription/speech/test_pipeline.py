@@ -12,6 +12,7 @@ from transcription.speech import audio, errors, pipeline
 from transcription.speech.diarizers.clustering import ClusteringDiarizer
 from transcription.speech.engines.remote import RemoteEngine
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import SAMPLE_RATE
 
 SPOKEN = [one for one in recordings.everything() if one.text]
 SILENT = [one for one in recordings.everything() if not one.text]
@@ -177,7 +178,7 @@ def two_channels(tmp_path):
     with wave.open(str(path), "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(2)
-        file.setframerate(16_000)
+        file.setframerate(SAMPLE_RATE)
         file.writeframes(both.tobytes())
     return path
 
@@ -239,7 +240,7 @@ def test_whisper_hears_files_through_the_engine_process(name, whisper_process):
 
 
 def test_silence_noise_and_tones_of_a_minute_give_nothing_through_whisper(whisper_process, tmp_path):
-    seconds = np.arange(60 * 16_000) / 16_000
+    seconds = np.arange(60 * SAMPLE_RATE) / SAMPLE_RATE
     sounds = {
         "silence": np.zeros(len(seconds)),
         "noise": np.random.default_rng(3).normal(size=len(seconds)) * 0.1,

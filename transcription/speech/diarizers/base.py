@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import Samples
 from transcription.speech.transcript import Turn
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
 
 
 class Diarization(Protocol):

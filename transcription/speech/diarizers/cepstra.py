@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from transcription.speech.samples import SAMPLE_RATE, Samples, ms_to_samples
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Samples = npt.NDArray[np.float32]
     Small = npt.NDArray[np.float32]
 
 FRAME_MS = 10
 SIZE = 16
-_SAMPLE_RATE = 16_000
-_HOP, _LENGTH, _FFT = 160, 400, 512
+_HOP, _LENGTH, _FFT = ms_to_samples(FRAME_MS), ms_to_samples(25), 512
 _MEL_BINS = 30
 _LOWEST_HZ, _HIGHEST_HZ = 60.0, 6_800.0
 _PRE_EMPHASIS = 0.97
@@ -63,7 +63,7 @@ def _tables() -> tuple[Small, Small, Small]:
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_LENGTH) / (_LENGTH - 1))) ** 0.85  # "povey"
     edges = np.linspace(_mel(_LOWEST_HZ), _mel(_HIGHEST_HZ), _MEL_BINS + 2)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    at = _mel(np.arange(_FFT // 2 + 1) * _SAMPLE_RATE / _FFT)[:, None]
+    at = _mel(np.arange(_FFT // 2 + 1) * SAMPLE_RATE / _FFT)[:, None]
     mel = np.maximum(0.0, np.minimum((at - left) / (centre - left), (right - at) / (right - centre)))
     order = np.arange(SIZE + 1)
     cosines = np.sqrt(2 / _MEL_BINS) * np.cos(np.pi * order * (np.arange(_MEL_BINS)[:, None] + 0.5) / _MEL_BINS)

@@ -12,6 +12,7 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import Samples, samples_to_ms
 from transcription.speech.transcript import Turn, number_by_appearance, speaker_id
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from transcription.speech.diarizers.voices import Matrix, Sound
-
-    Samples = npt.NDArray[np.float32]
 
 # Nobody's turn is cut finer than this.
 PIECE_FRAMES = 150
@@ -75,7 +74,7 @@ class ClusteringDiarization:
         from transcription.speech.diarizers import cepstra, voices
 
         frames, is_voiced = cepstra.frames(samples)
-        length_ms = len(samples) // 16
+        length_ms = samples_to_ms(len(samples))
         for begin, end in _stretches(is_voiced):
             parts = max(1, round((end - begin) / PIECE_FRAMES))
             for first, last in pairwise(np.linspace(begin, end, parts + 1).astype(int).tolist()):

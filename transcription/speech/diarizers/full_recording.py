@@ -9,19 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from transcription.speech.diarizers.clustering import ClusteringDiarization, ClusteringDiarizer
 from transcription.speech.diarizers.spool import Spool
 from transcription.speech.errors import EngineFailed
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import Samples, samples_to_ms
 from transcription.speech.transcript import Turn, number_by_appearance
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +58,7 @@ class WholeDiarization:
 
     def add(self, start_ms: int, samples: Samples) -> None:
         """See `Diarization.add`."""
-        if self._simpler is None and start_ms + len(samples) // 16 > self._max_seconds * 1000:
+        if self._simpler is None and start_ms + samples_to_ms(len(samples)) > self._max_seconds * 1000:
             self._fall_back(f"it is longer than the {_length(self._max_seconds)} that {self.name} is given here")
         if self._simpler is not None:
             self._simpler.add(start_ms, samples)

@@ -11,19 +11,14 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transcription.speech.diarizers import spool
 from transcription.speech.diarizers.full_recording import WholeDiarizer
 from transcription.speech.errors import EngineFailed, EngineUnavailable, Stopped
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import SAMPLE_RATE, Samples, samples_to_ms
 from transcription.speech.transcript import Turn
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +27,7 @@ DEFAULT_PIPELINE = "pyannote/speaker-diarization-community-1"
 # GPU memory grows with the recording: 9.5 GB were reported for 72 minutes, so this needs about 12 GB.
 MAX_SECONDS = 90 * 60
 # The model reads windows of 10 s; what is shorter than this has too little for one voice print.
-MIN_SAMPLES = 16_000
+MIN_SAMPLES = SAMPLE_RATE
 
 
 class PyannotePipeline:
@@ -88,7 +83,7 @@ class PyannotePipeline:
 
         if len(samples) < MIN_SAMPLES:
             return []
-        recording = {"waveform": torch.from_numpy(samples).unsqueeze(0), "sample_rate": 16_000, "uri": "recording"}
+        recording = {"waveform": torch.from_numpy(samples).unsqueeze(0), "sample_rate": SAMPLE_RATE, "uri": "recording"}
         fewest, most = options.speaker_bounds
         bounds = {"num_speakers": fewest} if fewest == most else {"min_speakers": fewest, "max_speakers": most}
 
@@ -102,15 +97,15 @@ class PyannotePipeline:
                 # pyannote's hook is there to show progress; what it raises ends the call.
                 output = self._pipeline(recording, hook=look_up, **bounds)
             except Stopped:
-                logger.info("stopped on a recording of %d s", len(samples) // 16_000)
+                logger.info("stopped on a recording of %d s", len(samples) // SAMPLE_RATE)
                 raise
             except Exception as error:  # whatever it is, this recording has another way: clustering
-                logger.exception("pyannote failed on %d s", len(samples) // 16_000)
+                logger.exception("pyannote failed on %d s", len(samples) // SAMPLE_RATE)
                 raise EngineFailed from error
             finally:
                 if self.device.startswith("cuda"):
                     torch.cuda.empty_cache()  # the recogniser shares the GPU
-        return turns_of(output, duration_ms=len(samples) // 16)
+        return turns_of(output, duration_ms=samples_to_ms(len(samples)))
 
 
 class PyannoteDiarizer(WholeDiarizer):

@@ -9,15 +9,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from transcription.speech.samples import Samples, ms_to_samples, samples_to_ms
 
-    Samples = npt.NDArray[np.float32]
-
-SAMPLES_PER_MS = 16
 _BYTES_PER_SAMPLE = 2
 _PREFIX, _SUFFIX = "recording-", ".pcm"
 # A spool goes with its process, unless that was killed: what is older than this has no owner any more.
@@ -44,14 +38,14 @@ class Spool:
     @property
     def spans(self) -> list[tuple[int, int]]:
         """List of (start_ms, end_ms) of the clips."""
-        return [(start_ms, start_ms + count // SAMPLES_PER_MS) for start_ms, count in self._clips]
+        return [(start_ms, start_ms + samples_to_ms(count)) for start_ms, count in self._clips]
 
     def add(self, start_ms: int, samples: Samples) -> None:
         """Write the clip. samples: float32 from -1 to 1; louder is cut."""
         import numpy as np
 
         whole = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")
-        self._file.seek(start_ms * SAMPLES_PER_MS * _BYTES_PER_SAMPLE)
+        self._file.seek(ms_to_samples(start_ms) * _BYTES_PER_SAMPLE)
         self._file.write(whole.tobytes())
         self._file.flush()
         self._clips.append((start_ms, len(samples)))
@@ -59,7 +53,7 @@ class Spool:
     def clips(self) -> Iterator[tuple[int, Samples]]:
         """Give back every clip as (start_ms, float32 samples)."""
         for start_ms, count in self._clips:
-            yield start_ms, read(self.path, first=start_ms * SAMPLES_PER_MS, count=count)
+            yield start_ms, read(self.path, first=ms_to_samples(start_ms), count=count)
 
     def close(self) -> None:
         """Remove the file."""

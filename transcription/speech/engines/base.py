@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from transcription.speech.errors import UnknownLanguage
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import Samples
 from transcription.speech.transcript import Word
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
-
-SAMPLE_RATE = 16_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from transcription.speech.engines.protocol import PRIORITIES
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import BYTES_PER_SAMPLE, samples_to_ms
 
 MAX_QUEUED = 256
 MAX_QUEUED_BYTES = 512 << 20
@@ -41,7 +42,7 @@ class WaitingClip:
     ready_at: float | None = None
 
     def __post_init__(self) -> None:
-        self.duration_ms = len(self.frame) // 64
+        self.duration_ms = samples_to_ms(len(self.frame) // BYTES_PER_SAMPLE)
 
 
 class ClipQueue:

@@ -28,12 +28,11 @@ from transcription.speech.engines.base import Recognition, check_language
 from transcription.speech.engines.whisper_languages import LANGUAGES, translates
 from transcription.speech.errors import EngineUnavailable
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import Samples, samples_to_ms
 from transcription.speech.transcript import Word
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
 
 BEAM_SIZE = 5
 BATCH_ON_CPU = 8
@@ -131,7 +130,7 @@ class FasterWhisperEngine:
 
     def prepare(self, clip: Samples) -> Prepared:
         """See `BatchEngine.prepare`."""
-        duration_ms = len(clip) // 16
+        duration_ms = samples_to_ms(len(clip))
         if not len(clip) or np.abs(clip).max() < SILENT_BELOW:
             return Prepared(features=None, duration_ms=duration_ms)
         features = self._whisper.feature_extractor(clip)[..., :-1]

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from transcription.speech.engines.base import Engine, Recognition, StreamingEngine
 from transcription.speech.options import TranscriptionOptions
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
+from transcription.speech.samples import Samples
 
 # faster-whisper's own threshold: a clip that is surer than this decides alone.
 SURE_FROM = 0.5

@@ -10,18 +10,13 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transcription.speech.engines.base import Recognition, check_language
 from transcription.speech.errors import EngineFailed, EngineUnavailable
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import SAMPLE_RATE, Samples, samples_to_ms
 from transcription.speech.transcript import Word
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
 
 FRAME_MS = 10
 # Two steps of a 16-bit recording.
@@ -50,7 +45,7 @@ class PocketSphinxEngine:
         try:
             # Cepstral means are taken over each clip ("batch") and not carried from clip to clip ("live", the
             # default), so that what was decoded before cannot change the words.
-            self._decoder: Any = pocketsphinx.Decoder(samprate=16000, cmn="batch", loglevel="FATAL")
+            self._decoder: Any = pocketsphinx.Decoder(samprate=SAMPLE_RATE, cmn="batch", loglevel="FATAL")
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineUnavailable("The PocketSphinx model could not be loaded.") from error
 
@@ -86,7 +81,7 @@ class PocketSphinxEngine:
             segments = list(self._decoder.seg() or ()) if self._decoder.hyp() is not None else []
         except RuntimeError as error:
             raise EngineFailed from error
-        last_ms = len(clip) // 16
+        last_ms = samples_to_ms(len(clip))
         return tuple(
             Word(
                 text=_ALTERNATE.sub("", segment.word),

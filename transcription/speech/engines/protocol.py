@@ -24,22 +24,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgpack
 
 from transcription.speech.engines.base import Described, Recognition
 from transcription.speech.errors import EngineFailed, EngineUnavailable
+from transcription.speech.samples import BYTES_PER_SAMPLE, Samples, ms_to_samples
 from transcription.speech.transcript import Word
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
-
 PRIORITIES = ("interactive", "standard", "bulk")
-MAX_CLIP_BYTES = 4 * 16_000 * 35  # 30 s and some tolerance
+MAX_CLIP_BYTES = BYTES_PER_SAMPLE * ms_to_samples(35_000)  # 30 s and some tolerance
 # A Unix socket's path has 107 bytes on Linux, 103 on macOS.
 MAX_PATH_BYTES = 100
 _SCHEME = "ipc://"
@@ -79,7 +74,7 @@ def pack_clip(clip: Samples) -> bytes:
 
 def check_clip(frames: Sequence[bytes]) -> None:
     """Raise EngineFailed unless the frames are one clip of float32 that is not too long."""
-    if len(frames) != 1 or len(frames[0]) > MAX_CLIP_BYTES or len(frames[0]) % 4:
+    if len(frames) != 1 or len(frames[0]) > MAX_CLIP_BYTES or len(frames[0]) % BYTES_PER_SAMPLE:
         raise EngineFailed("The clip sent to the engine is too long or not float32.")
 
 

@@ -6,19 +6,14 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transcription.speech import errors
 from transcription.speech.engines import language, protocol
 from transcription.speech.engines.base import Recognition, check_language
 from transcription.speech.engines.client import STEP_SECONDS, Exchange, health
 from transcription.speech.options import TranscriptionOptions
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
+from transcription.speech.samples import Samples
 
 __all__ = ["RemoteEngine", "health"]
 

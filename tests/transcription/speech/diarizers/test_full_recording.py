@@ -9,6 +9,7 @@ from transcription.speech.diarizers import spool
 from transcription.speech.diarizers.full_recording import WholeDiarizer
 from transcription.speech.errors import EngineFailed, EngineUnavailable
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import ms_to_samples, samples_to_ms
 from transcription.speech.transcript import Turn
 
 
@@ -24,7 +25,7 @@ def test_model_gets_the_whole_recording_and_the_options(tmp_path):
     asked = []
 
     def find(path, options):
-        asked.append((len(spool.read(path)) // 16, options.num_speakers))
+        asked.append((samples_to_ms(len(spool.read(path))), options.num_speakers))
         return [Turn(0, 500, "B"), Turn(400, 900, "A", is_background=True)]
 
     diarization = feed(WholeDiarizer("model", find=find, max_seconds=60, folder=tmp_path), num_speakers=2)
@@ -86,7 +87,7 @@ def test_memory_holds_one_clip_at_most(tmp_path):
 
     diarizer = WholeDiarizer("model", find=lambda path, options: [], max_seconds=7_200, folder=tmp_path)
     diarization = diarizer.begin(options=TranscriptionOptions())
-    clip = np.zeros(30 * 16_000, dtype=np.float32)
+    clip = np.zeros(ms_to_samples(30_000), dtype=np.float32)
     tracemalloc.start()
     try:
         for number in range(120):

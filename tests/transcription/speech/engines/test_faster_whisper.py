@@ -15,6 +15,7 @@ from transcription.speech import audio
 from transcription.speech.engines import faster_whisper, whisper_languages
 from transcription.speech.errors import EngineUnavailable, UnknownLanguage
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import SAMPLE_RATE, samples_to_ms
 
 SHORT = [one for one in tiny_whisper.samples().values() if one.text and one.path.name not in ("en-long.flac",)]
 OPTIONS = TranscriptionOptions()
@@ -55,7 +56,7 @@ def test_a_clip_gives_the_same_beside_any_neighbours(whisper, heard_together):
 def test_words_have_times_inside_the_clip(heard_together):
     for sample in SHORT:
         words = heard_together[sample.path.name].words
-        length_ms = len(load(sample.path.name)) // 16
+        length_ms = samples_to_ms(len(load(sample.path.name)))
         assert [word.start_ms for word in words] == sorted(word.start_ms for word in words)
         assert all(0 <= word.start_ms <= word.end_ms <= length_ms for word in words)
         assert all(0 < word.probability <= 1 for word in words)
@@ -100,10 +101,10 @@ def test_language_that_was_given_is_used_and_unknown_ones_are_refused(whisper):
 
 
 def test_silence_noise_tones_and_nothing_give_no_words(whisper):
-    seconds = np.arange(20 * 16_000) / 16_000
-    noise = np.random.default_rng(7).normal(size=20 * 16_000) * 0.1
+    seconds = np.arange(20 * SAMPLE_RATE) / SAMPLE_RATE
+    noise = np.random.default_rng(7).normal(size=20 * SAMPLE_RATE) * 0.1
     chord = sum(np.sin(seconds * 2 * np.pi * pitch) for pitch in (220, 277, 330)) / 6
-    clips = [np.zeros(16_000), np.zeros(0), np.zeros(5), noise, np.sin(seconds * 2 * np.pi * 440) / 2, chord]
+    clips = [np.zeros(SAMPLE_RATE), np.zeros(0), np.zeros(5), noise, np.sin(seconds * 2 * np.pi * 440) / 2, chord]
     heard = whisper.recognise([clip.astype(np.float32) for clip in clips], options=OPTIONS)
     assert [text(one) for one in heard] == [""] * len(clips)
 

@@ -17,6 +17,7 @@ from tests.transcription.speech.conftest import EngineProcess, running
 from transcription.speech import audio, errors
 from transcription.speech.engines import client, protocol, remote, server
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import ms_to_samples
 
 OPTIONS = TranscriptionOptions()
 
@@ -69,7 +70,7 @@ def test_life_of_an_engine_process(sphinx_process, address, clip):
     with pytest.raises(errors.UnknownLanguage):
         engine.recognise([clip], options=TranscriptionOptions(language="fr"))
     with pytest.raises(errors.EngineFailed):
-        engine.recognise([np.zeros(36 * 16_000, dtype=np.float32)], options=OPTIONS)
+        engine.recognise([np.zeros(ms_to_samples(36_000), dtype=np.float32)], options=OPTIONS)
     with pytest.raises(errors.EngineUnavailable):
         remote.RemoteEngine(address, model="huge", timeout_seconds=30).recognise([clip], options=OPTIONS)
     assert heard(engine, [clip]) == [text]
@@ -124,7 +125,7 @@ def test_clips_of_many_jobs_share_batches(whisper_process, spoken):
 
 
 def test_pings_are_answered_while_it_computes(whisper_process, spoken):
-    long_one = load(tiny_whisper.SAMPLES / "en-long.flac")[: 30 * 16_000]
+    long_one = load(tiny_whisper.SAMPLES / "en-long.flac")[: ms_to_samples(30_000)]
     slowest = 0.0
     is_over = threading.Event()
 
@@ -145,7 +146,7 @@ def test_pings_are_answered_while_it_computes(whisper_process, spoken):
 
 def test_one_job_does_not_hold_up_another(whisper_process, spoken):
     """A bulk job of many long clips is under way; an interactive one is answered among its first batches."""
-    long_one = load(tiny_whisper.SAMPLES / "en-long.flac")[: 30 * 16_000]
+    long_one = load(tiny_whisper.SAMPLES / "en-long.flac")[: ms_to_samples(30_000)]
     done = []
 
     def bulk():
