@@ -19,14 +19,14 @@ from transcription.models import Answer, Job
 from transcription.speech.transcript import Transcript, speaker_label
 
 # Some six hours of English. What a model of 128,000 tokens can read beside its answer, in scripts of three bytes too.
-LONGEST_TEXT_BYTES = 300_000
-LONGEST_QUESTION = 1000
+MAX_TEXT_BYTES = 300_000
+MAX_QUESTION_CHARACTERS = 1000
 # A character has at most so many bytes in UTF-8: the price of a question is told before it is typed.
 BYTES_PER_CHARACTER = 4
-MOST_ANSWER_TOKENS = 1500
+MAX_ANSWER_TOKENS = 1500
 TEMPERATURE = 0.3
 # Prices before the act are rounded up to a hundredth of a cent.
-MICROS_SHOWN = 100
+PRICE_STEP_MICROS = 100
 
 SYSTEM = (
     "You help somebody who works with the transcript of a recording. It stands between <transcript> and </transcript>. "
@@ -56,7 +56,7 @@ class Assistant(Protocol):
     def is_ready(self) -> bool:
         """Tell whether it can be asked here."""
 
-    def most_micros(self, body: dict[str, Any]) -> int:
+    def max_micros(self, body: dict[str, Any]) -> int:
         """Return what a request can cost."""
 
     def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
@@ -64,7 +64,7 @@ class Assistant(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class AskQuote:
     """What may be asked about a transcript, and what that costs at most, in micro-dollars.
 
     read_until_ms: where the model stops reading, None if it reads all.
@@ -81,7 +81,7 @@ class _NoAssistant:
     def is_ready(self) -> bool:
         return False
 
-    def most_micros(self, body: dict[str, Any]) -> int:
+    def max_micros(self, body: dict[str, Any]) -> int:
         raise NotConfigured
 
     def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
@@ -91,21 +91,21 @@ class _NoAssistant:
 _assistant: Assistant = _NoAssistant()
 
 
-def plug(assistant: Assistant) -> None:
+def set_assistant(assistant: Assistant) -> None:
     """Say who answers from now on."""
     global _assistant  # noqa: PLW0603 - one per process, set when it starts.
     _assistant = assistant
 
 
-def offer(transcript: Transcript) -> Offer | None:
+def quote(transcript: Transcript) -> AskQuote | None:
     """Return what may be asked about a transcript, None when there is no model or nothing was said."""
     text, read_until_ms = readable(transcript)
     if not text or not _assistant.is_ready():
         return None
-    longest = "x" * (LONGEST_QUESTION * BYTES_PER_CHARACTER)
-    return Offer(
-        summary_micros=_rounded_up(_assistant.most_micros(_body(SUMMARY, text=text))),
-        question_micros=_rounded_up(_assistant.most_micros(_body(longest, text=text))),
+    longest = "x" * (MAX_QUESTION_CHARACTERS * BYTES_PER_CHARACTER)
+    return AskQuote(
+        summary_micros=_rounded_up(_assistant.max_micros(_body(SUMMARY, text=text))),
+        question_micros=_rounded_up(_assistant.max_micros(_body(longest, text=text))),
         read_until_ms=read_until_ms,
     )
 
@@ -132,7 +132,7 @@ def readable(transcript: Transcript) -> tuple[str, int | None]:
     """
     lines: list[str] = []
     speaker: str | None = None
-    left = LONGEST_TEXT_BYTES
+    left = MAX_TEXT_BYTES
     for segment in transcript.segments:
         text = segment.text.strip()
         if not text:
@@ -196,9 +196,9 @@ def _body(task: str, *, text: str) -> dict[str, Any]:
             {"role": "user", "content": f"{task}\n\n<transcript>\n{text}\n</transcript>"},
         ],
         "temperature": TEMPERATURE,
-        "max_tokens": MOST_ANSWER_TOKENS,
+        "max_tokens": MAX_ANSWER_TOKENS,
     }
 
 
 def _rounded_up(micros: int) -> int:
-    return -(-micros // MICROS_SHOWN) * MICROS_SHOWN
+    return -(-micros // PRICE_STEP_MICROS) * PRICE_STEP_MICROS

@@ -12,11 +12,11 @@ from django.conf import settings
 
 from billing import tariff
 from transcription.speech import registry
-from transcription.speech.capabilities import Offer
+from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.diarizers import service
 from transcription.speech.diarizers.base import Diarizer
 from transcription.speech.engines import protocol, remote, whisper_languages
-from transcription.speech.engines.client import Exchange
+from transcription.speech.engines.client import EngineClient
 from transcription.speech.engines.remote import RemoteEngine
 
 # The recogniser that works on a fresh machine, without any download. English only.
@@ -60,14 +60,14 @@ def is_fallback() -> bool:
     return engine_name() == FALLBACK_ENGINE
 
 
-def offers() -> dict[str, Offer]:
+def capabilities() -> dict[str, ModelCapabilities]:
     """Return what each model that has a price does here, by the name that customers choose."""
-    return {model: _offer(model) for model in tariff.models()}
+    return {model: _capabilities_of(model) for model in tariff.models()}
 
 
 def languages() -> frozenset[str]:
     """Return the ISO 639-1 codes that can be asked for, of one model at least."""
-    return frozenset().union(*(offer.languages for offer in offers().values()))
+    return frozenset().union(*(model.languages for model in capabilities().values()))
 
 
 def language_names() -> dict[str, str]:
@@ -115,36 +115,36 @@ def diarizer(*, job_id: str = "", should_stop: Callable[[], bool] = lambda: Fals
     if name == "none":
         yield None
     elif name == "pyannote":
-        exchange = Exchange(settings.ENGINE_SOCKETS, timeout_seconds=ENGINE_SECONDS, should_stop=should_stop)
+        client = EngineClient(settings.ENGINE_SOCKETS, timeout_seconds=ENGINE_SECONDS, should_stop=should_stop)
         try:
-            yield _asking(exchange, job_id=job_id)
+            yield _remote_diarizer(client, job_id=job_id)
         finally:
-            exchange.cancel()  # whoever was told to stop leaves the model to others at once
-            exchange.close()
+            client.cancel()  # whoever was told to stop leaves the model to others at once
+            client.close()
     else:
         yield registry.load_diarizer(name)
 
 
-def _offer(model: str) -> Offer:
+def _capabilities_of(model: str) -> ModelCapabilities:
     """Judge a Whisper model by its name, which says what it was trained for; a folder should be named so too."""
     engine = engine_name()
     if engine != "faster_whisper":
-        return Offer(engine=engine, languages=ENGINE_LANGUAGES[engine], translates=False)
+        return ModelCapabilities(engine=engine, languages=ENGINE_LANGUAGES[engine], translates=False)
     name = whisper_languages.label(settings.WHISPER_MODELS[model])
     languages = whisper_languages.languages_of(name)
-    return Offer(
+    return ModelCapabilities(
         engine=f"faster-whisper/{name}",
         languages=languages,
         translates=whisper_languages.translates(name, languages),
     )
 
 
-def _asking(exchange: Exchange, *, job_id: str) -> Diarizer:
+def _remote_diarizer(client: EngineClient, *, job_id: str) -> Diarizer:
     """Return pyannote, which lives in the engine process: workers load no model."""
 
     def ask(message: dict[str, Any]) -> dict[str, Any]:
-        exchange.ask({"kind": service.KIND, "job": job_id, **message}, [])
-        while (answer := exchange.receive(wait_seconds=1.0)) is None:
+        client.submit({"kind": service.KIND, "job": job_id, **message}, [])
+        while (answer := client.receive(wait_seconds=1.0)) is None:
             pass
         return answer[1]
 

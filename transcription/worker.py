@@ -51,5 +51,5 @@ class Worker(RqWorker):
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Fork the child, which decodes by way of the zygote of this process."""
-        children.ready()
+        children.ensure_zygote()
         super().fork_work_horse(job, queue)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fixtures import recordings
 from transcription.speech import audio, cutting, speakers
-from transcription.speech.diarizers.full_recording import WholeDiarizer
+from transcription.speech.diarizers.full_recording import FullRecordingDiarizer
 from transcription.speech.diarizers.pyannote import NAME, PyannoteDiarizer, PyannotePipeline
 from transcription.speech.diarizers.service import RemoteDiarizer, pyannote
 from transcription.speech.errors import EngineUnavailable, Stopped
@@ -97,7 +97,10 @@ def test_diarizer_names_speakers_by_appearance_and_every_word_has_one(folder, sa
     assert (diarization.name, diarization.notes) == (NAME, ())
     assert [turns[0].speaker, {turn.speaker for turn in turns}] == ["S1", {"S1", "S2"}]
     words = [Word("word", at, at + 300, 0.9) for at in range(0, 15_000, 400)]
-    assert {word.speaker for word in speakers.assign(words, turns, edge_ms=diarization.edge_ms)} <= {"S1", "S2"}
+    assert {word.speaker for word in speakers.assign(words, turns, tolerance_ms=diarization.boundary_tolerance_ms)} <= {
+        "S1",
+        "S2",
+    }
 
 
 def test_recording_beyond_the_cap_is_clustered_and_says_so(folder, samples):
@@ -116,7 +119,7 @@ def test_out_of_memory_is_clustered_and_says_so(folder, samples, monkeypatch):
 
     loaded = PyannotePipeline(str(folder), device="cpu")
     monkeypatch.setattr(loaded, "_pipeline", fail)
-    diarization, turns = diarize(WholeDiarizer(NAME, find=loaded.find_in, max_seconds=60), samples)
+    diarization, turns = diarize(FullRecordingDiarizer(NAME, find=loaded.find_in, max_seconds=60), samples)
     assert (diarization.name, len({turn.speaker for turn in turns})) == ("clustering", 2)
     assert "pyannote failed on it" in diarization.notes[0]
 
@@ -130,7 +133,7 @@ def test_words_where_the_model_hears_nobody_belong_to_one_speaker(folder, sample
         classifier.weight.zero_()
         classifier.bias[0] = 10.0  # the first class is silence
     assert loaded.find(samples, TranscriptionOptions()) == []
-    _, turns = diarize(WholeDiarizer(NAME, find=loaded.find_in, max_seconds=60), samples)
+    _, turns = diarize(FullRecordingDiarizer(NAME, find=loaded.find_in, max_seconds=60), samples)
     assert {turn.speaker for turn in turns} == {"S1"}
 
 

@@ -63,8 +63,8 @@ def test_auto_says_loudly_that_it_falls_back(auto, answers, monkeypatch, caplog)
         raise EngineUnavailable("The model could not be downloaded.")
 
     auto.WHISPER_MODELS = {"standard": "nobody/knows-this", "premium": "nobody/knows-this"}
-    monkeypatch.setattr(models, "is_at_hand", lambda source: False)
-    monkeypatch.setattr(models, "hub_answers", lambda source: answers)
+    monkeypatch.setattr(models, "is_local", lambda source: False)
+    monkeypatch.setattr(models, "is_on_hub", lambda source: answers)
     monkeypatch.setattr(models, "folder_of", broken)
     assert command.chosen_engine() == "pocketsphinx"
     assert "VOXSITE_WHISPER_STANDARD" in caplog.text
@@ -74,7 +74,7 @@ def test_auto_says_loudly_that_it_falls_back(auto, answers, monkeypatch, caplog)
 def test_client_is_told_whose_clips_it_sends(settings):
     settings.ENGINE_SOCKETS = ["ipc:///one", "ipc:///two"]
     with recognition.engine(model="premium", job_id="7", priority="bulk") as client:
-        assert client._head() == {"kind": "recognise", "job": "7", "priority": "bulk", "model": "premium"}
+        assert client._request_header() == {"kind": "recognise", "job": "7", "priority": "bulk", "model": "premium"}
         assert client._addresses == ["ipc:///one", "ipc:///two"]
 
 

@@ -24,8 +24,8 @@ WINDOW_MS = 30_000
 LENGTH_SLACK_MS = 1_000
 # Gaps between time stamps become silence, so that times agree with a player's. Smaller ones are rounding; larger
 # ones are more likely a broken clock than a pause.
-GAP_FROM_MS = 50
-GAP_TO_MS = 600_000
+MIN_GAP_MS = 50
+MAX_GAP_MS = 600_000
 
 # How many packets may fail at the start before we say that this is no audio at all.
 MAX_BAD_PACKETS_AT_START = 100
@@ -33,7 +33,7 @@ SAMPLE_RATES = range(1_000, 768_001)
 MAX_CHANNELS = 64
 
 
-class _Nameless:
+class _NamelessFile:
     """Shows libav a file's bytes but not its name, so that an extension cannot choose the demuxer."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -42,7 +42,7 @@ class _Nameless:
         self.tell = file.tell
 
 
-def _deny(url: str, *_: Any) -> NoReturn:
+def _refuse_to_open(url: str, *_: Any) -> NoReturn:
     """Refuse what a demuxer wants to open beside the file: playlists name other files and hosts."""
     raise PermissionError(f"not opened: {url[:80]!r}")
 
@@ -60,10 +60,10 @@ def open_track(source: Path | str | int) -> Iterator[tuple[Any, Any, BinaryIO]]:
         containers.refuse_foreign(file)
         try:
             container = av.open(
-                _Nameless(file),
+                _NamelessFile(file),
                 mode="r",
                 options={"protocol_whitelist": "pipe", "format_whitelist": ",".join(containers.DEMUXERS)},
-                io_open=_deny,
+                io_open=_refuse_to_open,
                 buffer_size=1 << 18,
                 metadata_errors="replace",
             )
@@ -107,10 +107,10 @@ def windows(
     limit = ms_to_samples(max_duration_ms + LENGTH_SLACK_MS)
     kept: list[Samples] = []
     kept_count = total = 0
-    for piece in _pieces(source, channel=channel):
+    for piece in _decoded(source, channel=channel):
         total += len(piece)
         if total > limit:
-            refuse_length(max_duration_ms)
+            raise_too_long(max_duration_ms)
         kept.append(piece)
         kept_count += len(piece)
         if kept_count >= size:
@@ -138,7 +138,7 @@ def peaks(path: Path | str, *, max_duration_ms: int, count: int = 1000) -> list[
     return [min(100, round(float(group.max()) * 100)) for group in groups]
 
 
-def _pieces(source: Path | str | int, *, channel: int | None) -> Iterator[Samples]:
+def _decoded(source: Path | str | int, *, channel: int | None) -> Iterator[Samples]:
     """Yield non-empty 16 kHz mono float32 arrays of any length, frame by frame."""
     import numpy as np
 
@@ -250,7 +250,7 @@ class Timeline:
             start = pts * float(time_base)
             expected = self._expected if self._expected is not None else 0.0
             jump_ms = round((start - expected) * 1000)
-            if GAP_FROM_MS <= jump_ms <= GAP_TO_MS:
+            if MIN_GAP_MS <= jump_ms <= MAX_GAP_MS:
                 gap_ms = jump_ms
             self._expected = start + seconds
         elif self._expected is not None:
@@ -259,7 +259,7 @@ class Timeline:
         return gap_ms
 
 
-def refuse_length(max_duration_ms: int) -> NoReturn:
+def raise_too_long(max_duration_ms: int) -> NoReturn:
     """Raise AudioTooLong, naming what is allowed."""
     seconds = max_duration_ms / 1000
     size, unit = next((one for one in ((3600, "hour"), (60, "minute")) if seconds >= one[0]), (1, "second"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class ModelCapabilities:
     """One model that customers can name.
 
     engine: as results name it. languages: ISO 639-1 codes that can be asked for. translates: into English.

@@ -1,7 +1,8 @@
 """Confined children of a clean process, in which strangers' files are read: the owner's side of `zygote`.
 
-Each process has at most one zygote, started when it is first needed or by `ready`. A process that was forked uses its
-parent's, since asking is one message on a socket that both hold; should that zygote be dead, the fork gets its own.
+Each process has at most one zygote, started when it is first needed or by `ensure_zygote`. A process that was forked
+uses its parent's, since asking is one message on a socket that both hold; should that zygote be dead, the fork gets
+its own.
 Safe in threads. Linux and macOS; only Linux kills the children of a zygote that was killed.
 """
 
@@ -80,7 +81,7 @@ class Child:
         if "error" in self.answer:
             raise _error(self.answer["error"])
 
-    def has_begun(self) -> bool:
+    def has_started(self) -> bool:
         """Tell whether the child lives and is confined; waits for that. It touches the file only then."""
         try:
             return bytes(self._read(1, within_seconds=START_SECONDS)) == HELLO
@@ -136,18 +137,18 @@ def _error(told: Any) -> errors.AudioError:
 
 
 @contextmanager
-def child(act: str, path: Path | str, *, stall_seconds: float, **arguments: Any) -> Iterator[Child]:
-    """Give a confined child that does `act` (see `zygote.ACTS`) to a recording. It ends with the block.
+def child(task: str, path: Path | str, *, stall_seconds: float, **arguments: Any) -> Iterator[Child]:
+    """Give a confined child that does `task` (see `zygote.HANDLERS`) to a recording. It ends with the block.
 
     stall_seconds: longest wait for the next block, and for the answer.
     Raises DecoderUnavailable when no child can be had.
     """
-    request = json.dumps({"act": act, **arguments}).encode().ljust(REQUEST_BYTES)
+    request = json.dumps({"task": task, **arguments}).encode().ljust(REQUEST_BYTES)
     assert len(request) == REQUEST_BYTES, "arguments are a few numbers"
     # Not blocking: opening a named pipe would wait for somebody to write to it.
     recording = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        zygote, pipe = _begun(request, recording)
+        zygote, pipe = _start_child(request, recording)
     finally:
         os.close(recording)
     try:
@@ -156,23 +157,23 @@ def child(act: str, path: Path | str, *, stall_seconds: float, **arguments: Any)
         os.close(pipe)  # the zygote sees it and kills what still runs
 
 
-def ready() -> None:
+def ensure_zygote() -> None:
     """See to it that this process has a living zygote, for itself and for what it forks."""
-    _living()
+    _running_zygote()
 
 
-def _begun(request: bytes, recording: int) -> tuple[_Zygote, int]:
+def _start_child(request: bytes, recording: int) -> tuple[_Zygote, int]:
     """Return (the zygote, the pipe to read from) of a child that has begun. Tries a second zygote if need be."""
     for _ in range(2):
-        zygote = _living()
-        ours, childs = os.pipe()
+        zygote = _running_zygote()
+        read_end, write_end = os.pipe()
         try:
-            is_asked = zygote.ask(request, [recording, childs])
+            is_asked = zygote.ask(request, [recording, write_end])
         finally:
-            os.close(childs)
-        if is_asked and Child(zygote, ours, stall_seconds=START_SECONDS).has_begun():
-            return zygote, ours
-        os.close(ours)
+            os.close(write_end)
+        if is_asked and Child(zygote, read_end, stall_seconds=START_SECONDS).has_started():
+            return zygote, read_end
+        os.close(read_end)
         logger.warning("the zygote %d gave no child", zygote.pid)
         zygote.kill()
     raise errors.DecoderUnavailable
@@ -231,7 +232,7 @@ _lock = threading.RLock()
 _zygotes: list[_Zygote] = []  # the last one is in use; others were a parent's, which buries them
 
 
-def _living() -> _Zygote:
+def _running_zygote() -> _Zygote:
     with _lock:
         while _zygotes and _zygotes[-1].is_ours() and not _zygotes[-1].is_alive():
             _zygotes.pop().kill()

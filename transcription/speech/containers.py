@@ -24,7 +24,7 @@ HEADER_STATES_LENGTH = frozenset({"w64", "aiff", "caf", "flac", "au", "mov,mp4,m
 
 # Writers that stream a WAV before they know its length put one of these into the size field: 0, or (nearly) the
 # largest signed or unsigned number (ffmpeg: 0xFFFFFFFF; sox: 0x7FFFFFFF less the header, read in their sources).
-UNKNOWN_WAV_SIZE_FROM = 0x7FFF0000
+MIN_UNKNOWN_WAV_SIZE = 0x7FFF0000
 
 HEAD_BYTES = 4096
 
@@ -71,7 +71,7 @@ def wav_data_bytes(file: BinaryIO) -> tuple[int, int] | None:
     while head[:4] == b"RIFF" and at + 8 <= len(head):
         size = int.from_bytes(head[at + 4 : at + 8], "little")
         if head[at : at + 4] == b"data":
-            is_open = size == 0 or size >= UNKNOWN_WAV_SIZE_FROM
+            is_open = size == 0 or size >= MIN_UNKNOWN_WAV_SIZE
             return None if is_open else (size, file_bytes - at - 8)
         at += 8 + size + size % 2
     return None

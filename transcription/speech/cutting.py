@@ -14,14 +14,14 @@ MAX_CLIP_MS = 30_000
 PAUSE_MS = 600
 
 # Silero's own defaults: speech begins at 0.5 and goes on while above 0.35.
-SPEECH_FROM = 0.5
-SPEECH_WHILE = 0.35
+SPEECH_START_SCORE = 0.5
+SPEECH_CONTINUE_SCORE = 0.35
 # Kept around speech, so that soft beginnings and endings of words survive.
 PAD_MS = 200
 # Shorter bursts than this are clicks.
 MIN_SPEECH_MS = 100
 # A clip that must be cut without a pause is cut at its quietest point, in the last two thirds, so that clips stay long.
-_CUT_FROM_PART = 1 / 3
+_MIN_CUT_POSITION = 1 / 3
 _SMOOTH_FRAMES = 5
 
 
@@ -64,25 +64,25 @@ class Clip:
 
 
 def clips(
-    windows: Iterable[Samples], *, max_clip_ms: int = MAX_CLIP_MS, pause_ms: int = PAUSE_MS, fills: bool = False
+    windows: Iterable[Samples], *, max_clip_ms: int = MAX_CLIP_MS, pause_ms: int = PAUSE_MS, packs: bool = False
 ) -> Iterator[Clip]:
     """Yield the stretches of speech, in order and without overlap, each clip at most `max_clip_ms` long.
 
     windows: consecutive 16 kHz arrays, as `audio.windows` yields them.
     pause_ms: a silence this long ends a stretch; a shorter one stays inside it.
-    fills: put as many stretches into a clip as fit, for engines to which a short clip costs as much as a long one.
+    packs: put as many stretches into a clip as fit, for engines to which a short clip costs as much as a long one.
     """
     cutter = _Cutter(max_clip_ms=max_clip_ms, pause_ms=pause_ms)
     waiting: list[_Stretch] = []
     waiting_samples = 0
     for stretch in _stretches(cutter, windows):
-        if waiting and (not fills or waiting_samples + len(stretch.samples) > ms_to_samples(max_clip_ms)):
-            yield _joined(waiting)
+        if waiting and (not packs or waiting_samples + len(stretch.samples) > ms_to_samples(max_clip_ms)):
+            yield _join(waiting)
             waiting, waiting_samples = [], 0
         waiting.append(stretch)
         waiting_samples += len(stretch.samples)
     if waiting:
-        yield _joined(waiting)
+        yield _join(waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _stretches(cutter: _Cutter, windows: Iterable[Samples]) -> Iterator[_Stretch
     yield from cutter.finish()
 
 
-def _joined(stretches: list[_Stretch]) -> Clip:
+def _join(stretches: list[_Stretch]) -> Clip:
     import numpy as np
 
     starts = []
@@ -116,8 +116,8 @@ class _Cutter:
 
         self._detector = vad.SpeechDetector()
         self._pad = max(1, PAD_MS // vad.FRAME_MS)
-        self._longest = max(4 * self._pad, max_clip_ms // vad.FRAME_MS)
-        self._pause = min(max(self._pad * 2, pause_ms // vad.FRAME_MS), self._longest // 2)
+        self._max_frames = max(4 * self._pad, max_clip_ms // vad.FRAME_MS)
+        self._pause = min(max(self._pad * 2, pause_ms // vad.FRAME_MS), self._max_frames // 2)
         self._rest: Samples = np.zeros(0, dtype=np.float32)
         self._frames: list[Samples] = []  # from frame number _first on
         self._scores: list[float] = []
@@ -148,7 +148,7 @@ class _Cutter:
         self._frames = [frame.copy() if frame.base is not None else frame for frame in self._frames]
 
     def _step(self, number: int, score: float) -> Iterator[_Stretch]:
-        if score >= (SPEECH_FROM if self._speech is None else SPEECH_WHILE):
+        if score >= (SPEECH_START_SCORE if self._speech is None else SPEECH_CONTINUE_SCORE):
             if self._speech is None:
                 self._speech = number
             self._last_speech = number
@@ -156,7 +156,7 @@ class _Cutter:
             self._drop_before(number - self._pad + 1)
         elif number - self._last_speech >= self._pause:
             yield from self._emit(end=self._last_speech + 1 + self._pad)
-        elif len(self._frames) >= self._longest:
+        elif len(self._frames) >= self._max_frames:
             yield from self._emit(end=self._quietest())
 
     def _quietest(self) -> int:
@@ -164,7 +164,7 @@ class _Cutter:
         import numpy as np
 
         scores = np.convolve(self._scores, np.ones(_SMOOTH_FRAMES) / _SMOOTH_FRAMES, mode="same")
-        start = int(len(scores) * _CUT_FROM_PART)
+        start = int(len(scores) * _MIN_CUT_POSITION)
         stop = len(scores) - _SMOOTH_FRAMES
         return self._first + start + int(np.argmin(scores[start:stop]))
 
@@ -175,7 +175,7 @@ class _Cutter:
         assert self._speech is not None, "only a running stretch is emitted"
         begin = max(self._first, self._speech - self._pad)
         frames = self._frames[begin - self._first : end - self._first]
-        spoken = sum(score >= SPEECH_WHILE for score in self._scores[begin - self._first : end - self._first])
+        spoken = sum(score >= SPEECH_CONTINUE_SCORE for score in self._scores[begin - self._first : end - self._first])
         if spoken * vad.FRAME_MS >= MIN_SPEECH_MS:
             yield _Stretch(start_ms=begin * vad.FRAME_MS, samples=np.concatenate(frames))
         is_cut_inside = self._last_speech >= end

@@ -12,8 +12,8 @@ from transcription.speech.samples import BYTES_PER_SAMPLE, Samples, ms_to_sample
 
 MEMORY_BYTES = 1024 * 1024 * 1024
 # Decoding runs at hundreds of times the speed of speech; a tenth of it is a decoder gone astray.
-CPU_SECONDS_AT_LEAST = 60
-REAL_TIME_PER_CPU_SECOND = 10
+MIN_CPU_SECONDS = 60
+MIN_SPEED = 10
 # A child that says nothing for so long hangs.
 STALL_SECONDS = 60.0
 
@@ -45,11 +45,11 @@ def windows(
 
 def limits(*, max_duration_ms: int, **_: Any) -> Limits:
     """Return what a decoding child may use."""
-    cpu_seconds = max(CPU_SECONDS_AT_LEAST, max_duration_ms // 1000 // REAL_TIME_PER_CPU_SECOND)
+    cpu_seconds = max(MIN_CPU_SECONDS, max_duration_ms // 1000 // MIN_SPEED)
     return Limits(memory_bytes=MEMORY_BYTES, cpu_seconds=cpu_seconds)
 
 
-def act(recording: int, *, send: Callable[[memoryview], None], **how: Any) -> dict[str, Any]:
+def handle(recording: int, *, send: Callable[[memoryview], None], **how: Any) -> dict[str, Any]:
     """Be the decoding child: send the windows, and answer nothing."""
     for window in audio.windows(recording, **how):
         send(window.data)

@@ -103,7 +103,7 @@ def score(
 ) -> Score:
     """Transcribe a recording and compare. What cannot be transcribed has `error` set and all words deleted."""
     result = Score(file=reference.path.name)
-    listener = _Listener(diarizer) if diarizer is not None else None
+    listener = _RecordingDiarizer(diarizer) if diarizer is not None else None
     started = time.perf_counter()
     text, language = "", options.language
     try:
@@ -166,16 +166,16 @@ class NoEngine:
 
     name = "none"
     languages: frozenset[str] | None = None
-    max_clip_ms, pause_ms, fills_clips = 30_000, 400, False
+    max_clip_ms, pause_ms, packs_clips = 30_000, 400, False
     notes: tuple[str, ...] = ()
-    honours: frozenset[str] = frozenset()
+    supported_options: frozenset[str] = frozenset()
 
     def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
         """Return one word as long as the clip for each, since diarizers are given only clips with words."""
         return [Recognition(words=(Word("", 0, samples_to_ms(len(clip)), 1.0),)) for clip in clips]
 
 
-class _Listener:
+class _RecordingDiarizer:
     """A diarizer that remembers what the one inside it said."""
 
     def __init__(self, diarizer: Diarizer) -> None:
@@ -183,12 +183,12 @@ class _Listener:
         self.turns: list[Turn] = []
         self._diarizer = diarizer
 
-    def begin(self, *, options: TranscriptionOptions) -> _Listening:
+    def begin(self, *, options: TranscriptionOptions) -> _RecordingDiarization:
         self.turns = []
-        return _Listening(self._diarizer.begin(options=options), heard=self.turns)
+        return _RecordingDiarization(self._diarizer.begin(options=options), heard=self.turns)
 
 
-class _Listening:
+class _RecordingDiarization:
     def __init__(self, diarization: Diarization, *, heard: list[Turn]) -> None:
         self._diarization, self._heard = diarization, heard
 
@@ -201,8 +201,8 @@ class _Listening:
         return self._diarization.notes
 
     @property
-    def edge_ms(self) -> int:
-        return self._diarization.edge_ms
+    def boundary_tolerance_ms(self) -> int:
+        return self._diarization.boundary_tolerance_ms
 
     def add(self, start_ms: int, samples: Samples) -> None:
         self._diarization.add(start_ms, samples)

@@ -1,4 +1,4 @@
-"""The whole journey: a file, an engine and a diarizer in, a transcript out.
+"""The whole transcription of one file: a file, an engine and a diarizer in, a transcript out.
 
 Everything streams: while the engine works on some clips, the next ones are decoded, a bounded number ahead. A long
 file costs time, not memory. One thread does it all, so that what `on_progress` raises ends everything.
@@ -20,8 +20,8 @@ from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOption
 from transcription.speech.samples import SAMPLES_PER_MS, Samples, samples_to_ms
 from transcription.speech.transcript import Segment, Transcript, Word, speaker_id
 
-Progress = Callable[[int], None]
-Segments = Callable[[list[Segment]], None]
+OnProgress = Callable[[int], None]
+OnSegments = Callable[[list[Segment]], None]
 
 
 def run(
@@ -31,8 +31,8 @@ def run(
     engine: Engine | StreamingEngine,
     diarizer: Diarizer | None,
     max_duration_ms: int,
-    on_progress: Progress = lambda _: None,
-    on_segments: Segments = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
+    on_segments: OnSegments = lambda _: None,
 ) -> Transcript:
     """Transcribe one recording.
 
@@ -45,7 +45,7 @@ def run(
     Returns a transcript without segments when nobody speaks. Raises AudioError, UnknownLanguage or EngineError.
     """
     check_language(options.language, languages=engine.languages, engine=engine.name)
-    notes = engine.notes + _ignored(options, engine=engine)
+    notes = engine.notes + _notes_on_ignored(options, engine=engine)
     # Decoders see strangers' files only in child processes of their own.
     channels = (
         probing.probe_in_child(path, max_duration_ms=max_duration_ms).channels if options.channels == "split" else 0
@@ -55,25 +55,27 @@ def run(
     is_split = 1 <= channels <= MAX_SPLIT_CHANNELS
     if is_split and channels == 1:
         notes += ("The recording has one channel: all of it is shown as one speaker.",)
-    is_translated = options.task == "translate" and "translate" in engine.honours
-    journey = _Journey(options=options, engine=engine, on_segments=on_segments, is_translated=is_translated)
+    is_translated = options.task == "translate" and "translate" in engine.supported_options
+    current = _Run(options=options, engine=engine, on_segments=on_segments, is_translated=is_translated)
     if is_split:
         diarization = None
-        segments = _apart(path, channels, journey=journey, max_duration_ms=max_duration_ms, on_progress=on_progress)
+        segments = _transcribe_channels(
+            path, channels, current=current, max_duration_ms=max_duration_ms, on_progress=on_progress
+        )
     else:
         diarization = diarizer.begin(options=options) if diarizer is not None and options.diarize else None
-        words = journey.recognise(
+        words = current.recognise(
             decode.windows(path, max_duration_ms=max_duration_ms), on_progress=on_progress, diarization=diarization
         )
         if diarization is not None and words:
-            words = speakers.assign(words, diarization.turns(), edge_ms=diarization.edge_ms)
-        segments = speakers.segments(words, language=journey.written_in(journey.language()[0]))
-    heard_language, language_probability = journey.language()
-    on_progress(journey.decoded_ms)
+            words = speakers.assign(words, diarization.turns(), tolerance_ms=diarization.boundary_tolerance_ms)
+        segments = speakers.segments(words, language=current.written_in(current.language()[0]))
+    heard_language, language_probability = current.language()
+    on_progress(current.decoded_ms)
     return Transcript(
         language=heard_language,
         language_probability=language_probability,
-        duration_ms=journey.decoded_ms,
+        duration_ms=current.decoded_ms,
         segments=segments,
         engine=engine.name,
         diarizer="channels" if is_split else diarization.name if diarization is not None else None,
@@ -82,25 +84,25 @@ def run(
     )
 
 
-def _apart(
-    path: Path | str, channels: int, *, journey: _Journey, max_duration_ms: int, on_progress: Progress
+def _transcribe_channels(
+    path: Path | str, channels: int, *, current: _Run, max_duration_ms: int, on_progress: OnProgress
 ) -> tuple[Segment, ...]:
     """Return the segments of all channels by time, each channel a speaker of its own."""
     found: list[Segment] = []
     for channel in range(channels):
         # A part of the way per channel; the first one tells how long the way is.
-        before_ms = channel * journey.decoded_ms
+        before_ms = channel * current.decoded_ms
 
-        def tell(done_ms: int, before_ms: int = before_ms) -> None:
+        def report(done_ms: int, before_ms: int = before_ms) -> None:
             on_progress((before_ms + done_ms) // channels)
 
         windows = decode.windows(path, max_duration_ms=max_duration_ms, channel=channel)
-        words = journey.recognise(windows, on_progress=tell, diarization=None, speaker=speaker_id(channel))
-        found.extend(speakers.segments(words, language=journey.written_in(journey.language()[0])))
+        words = current.recognise(windows, on_progress=report, diarization=None, speaker=speaker_id(channel))
+        found.extend(speakers.segments(words, language=current.written_in(current.language()[0])))
     return tuple(sorted(found, key=lambda segment: (segment.start_ms, segment.end_ms)))
 
 
-class _Journey:
+class _Run:
     """What is known of one recording so far."""
 
     def __init__(
@@ -108,47 +110,47 @@ class _Journey:
         *,
         options: TranscriptionOptions,
         engine: Engine | StreamingEngine,
-        on_segments: Segments,
+        on_segments: OnSegments,
         is_translated: bool,
     ) -> None:
         self._options, self._engine, self._on_segments = options, engine, on_segments
         self._is_translated = is_translated
         self._waiting: deque[cutting.Clip] = deque()
         self._heard: list[tuple[int, str, float | None]] = []  # (ms, language, probability) of clips with words
-        self._told_ms = 0
+        self._reported_ms = 0
         self.decoded_ms = 0
 
     def recognise(
         self,
         windows: Iterator[Samples],
         *,
-        on_progress: Progress,
+        on_progress: OnProgress,
         diarization: Diarization | None,
         speaker: str | None = None,
     ) -> list[Word]:
         """Return the words of one sound track."""
-        self._told_ms = 0
+        self._reported_ms = 0
         self._waiting.clear()
         words: list[Word] = []
-        self._tell(0, on_progress)
+        self._report(0, on_progress)
         clips = cutting.clips(
-            self._counted(windows, on_progress),
+            self._counting(windows, on_progress),
             max_clip_ms=self._engine.max_clip_ms,
             pause_ms=self._engine.pause_ms,
-            fills=self._engine.fills_clips,
+            packs=self._engine.packs_clips,
         )
-        with closing(language.stream(self._engine, self._remembered(clips), options=self._options)) as stream:
+        with closing(language.stream(self._engine, self._remembering(clips), options=self._options)) as stream:
             for heard in stream:
                 clip = self._waiting.popleft()
-                new = _placed(heard.words, clip, speaker=speaker)
-                self._note(clip, heard)
+                new = _place(heard.words, clip, speaker=speaker)
+                self._note_language(clip, heard)
                 if diarization is not None:
                     _add(diarization, clip, new)
                 if new:
                     words.extend(new)
                     self._on_segments(list(speakers.segments(new, language=self.written_in(heard.language))))
-                self._tell(clip.end_ms, on_progress)
-        self._tell(self.decoded_ms, on_progress)
+                self._report(clip.end_ms, on_progress)
+        self._report(self.decoded_ms, on_progress)
         return words
 
     def language(self) -> tuple[str | None, float | None]:
@@ -167,32 +169,32 @@ class _Journey:
         """Return the language of the text: words are joined as it joins them."""
         return "en" if self._is_translated else spoken
 
-    def _counted(self, windows: Iterator[Samples], on_progress: Progress) -> Iterator[Samples]:
+    def _counting(self, windows: Iterator[Samples], on_progress: OnProgress) -> Iterator[Samples]:
         """Pass the windows on, counting them and telling how far we are."""
         samples = 0
         for window in windows:
             yield window
             samples += len(window)
             self.decoded_ms = round(samples / SAMPLES_PER_MS)
-            self._tell(self._waiting[0].start_ms if self._waiting else self.decoded_ms, on_progress)
+            self._report(self._waiting[0].start_ms if self._waiting else self.decoded_ms, on_progress)
 
-    def _remembered(self, clips: Iterator[cutting.Clip]) -> Iterator[Samples]:
+    def _remembering(self, clips: Iterator[cutting.Clip]) -> Iterator[Samples]:
         for clip in clips:
             self._waiting.append(clip)
             yield clip.samples
 
-    def _tell(self, done_ms: int, on_progress: Progress) -> None:
+    def _report(self, done_ms: int, on_progress: OnProgress) -> None:
         """Report progress; a clip that began before the last report must not make it fall."""
-        self._told_ms = max(self._told_ms, done_ms)
-        on_progress(self._told_ms)
+        self._reported_ms = max(self._reported_ms, done_ms)
+        on_progress(self._reported_ms)
 
-    def _note(self, clip: cutting.Clip, heard: Recognition) -> None:
+    def _note_language(self, clip: cutting.Clip, heard: Recognition) -> None:
         spoken = heard.language or self._options.language
         if heard.words and spoken is not None:
             self._heard.append((samples_to_ms(len(clip.samples)), spoken, heard.language_probability))
 
 
-def _placed(words: tuple[Word, ...], clip: cutting.Clip, *, speaker: str | None) -> list[Word]:
+def _place(words: tuple[Word, ...], clip: cutting.Clip, *, speaker: str | None) -> list[Word]:
     """Return the words with times in the recording, kept inside their stretch of the clip and in order."""
     placed: list[Word] = []
     for word in words:
@@ -211,13 +213,13 @@ def _add(diarization: Diarization, clip: cutting.Clip, words: list[Word]) -> Non
             diarization.add(start_ms, samples)
 
 
-def _ignored(options: TranscriptionOptions, *, engine: Engine | StreamingEngine) -> tuple[str, ...]:
+def _notes_on_ignored(options: TranscriptionOptions, *, engine: Engine | StreamingEngine) -> tuple[str, ...]:
     """Return a sentence for each thing asked for that was not done."""
     notes = []
-    if options.prompt and "prompt" not in engine.honours:
+    if options.prompt and "prompt" not in engine.supported_options:
         notes.append(f"The prompt was ignored: {engine.name} takes none.")
-    if options.hotwords and "hotwords" not in engine.honours:
+    if options.hotwords and "hotwords" not in engine.supported_options:
         notes.append(f"The hotwords were ignored: {engine.name} takes none.")
-    if options.task == "translate" and "translate" not in engine.honours:
+    if options.task == "translate" and "translate" not in engine.supported_options:
         notes.append(f"Nothing was translated: {engine.name} cannot.")
     return tuple(notes)

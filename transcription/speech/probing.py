@@ -68,7 +68,7 @@ def probe(source: Path | str | int, *, max_duration_ms: int) -> AudioProbe:
                 samples_at_least += frame_size
                 timeline.add(packet.pts, packet.duration or 0, packet.time_base)
                 if max(timeline.total_ms, samples_at_least * 1000 // rate) > max_duration_ms + audio.LENGTH_SLACK_MS:
-                    audio.refuse_length(max_duration_ms)
+                    audio.raise_too_long(max_duration_ms)
         except (av.FFmpegError, ValueError, EOFError, MemoryError) as error:
             if not is_decodable:
                 raise errors.NotAudio from error
@@ -122,7 +122,7 @@ def limits(*, max_duration_ms: int) -> Limits:
     return Limits(memory_bytes=PROBE_MEMORY_BYTES, cpu_seconds=PROBE_CPU_SECONDS)
 
 
-def act(recording: int, *, send: object, max_duration_ms: int) -> dict[str, Any]:
+def handle(recording: int, *, send: object, max_duration_ms: int) -> dict[str, Any]:
     """Be the probing child: return the probe as its answer."""
     return asdict(probe(recording, max_duration_ms=max_duration_ms))
 

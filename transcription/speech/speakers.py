@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 from transcription.speech.transcript import Segment, Turn, Word, join_words
 
 # A clustering's change of speaker is this far off at most; the longest pause between words nearby is the better guess.
-SNAP_MS = 800
+BOUNDARY_TOLERANCE_MS = 800
 # Turns closer than this touch each other.
 TOUCH_MS = 50
 
@@ -21,19 +21,19 @@ MIN_SENTENCE_MS = 3_000
 SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "۔", "।")  # noqa: RUF001 - full-width on purpose
 
 
-def assign(words: Sequence[Word], turns: Sequence[Turn], *, edge_ms: int = SNAP_MS) -> list[Word]:
+def assign(words: Sequence[Word], turns: Sequence[Turn], *, tolerance_ms: int = BOUNDARY_TOLERANCE_MS) -> list[Word]:
     """Return the words with a speaker each: whose turns they overlap most, else whose turn is nearest.
 
     words, turns: sorted by time; turns may overlap. Without turns, the words come back as they are.
-    edge_ms: how far the diarizer's changes of speaker may be off (`Diarization.edge_ms`).
+    tolerance_ms: how far the diarizer's changes of speaker may be off (`Diarization.boundary_tolerance_ms`).
     A turn in the background gets only words that nobody else's turn touches. Where two speak at once and neither is in
     the background, whoever said the word before goes on, so that lines stay whole.
     """
     if not turns:
         return list(words)
     in_front = [turn for turn in turns if not turn.is_background]
-    front = _Line(snap(in_front, words, edge_ms=edge_ms)) if in_front else None
-    everybody = _Line(turns)
+    front = _TurnIndex(snap_to_pauses(in_front, words, tolerance_ms=tolerance_ms)) if in_front else None
+    everybody = _TurnIndex(turns)
     assigned: list[Word] = []
     for word in words:
         before = assigned[-1].speaker if assigned else None
@@ -43,14 +43,14 @@ def assign(words: Sequence[Word], turns: Sequence[Turn], *, edge_ms: int = SNAP_
     return assigned
 
 
-class _Line:
+class _TurnIndex:
     """Turns on the line of time, to be asked about words."""
 
     def __init__(self, turns: Sequence[Turn]) -> None:
         self._turns = sorted(turns, key=lambda turn: (turn.start_ms, turn.end_ms))
         self._starts = [turn.start_ms for turn in self._turns]
         # Which turn has the latest end so far: turns that overlap need not end in the order in which they start.
-        self._last = list(accumulate(self._turns, _later))
+        self._last = list(accumulate(self._turns, _later_end))
         self._ends = [turn.end_ms for turn in self._last]
 
     def speaker_in(self, word: Word, *, before: str | None) -> str | None:
@@ -69,7 +69,9 @@ class _Line:
         return max(sides, key=lambda turn: _overlap_ms(word, turn)).speaker
 
 
-def snap(turns: Sequence[Turn], words: Sequence[Word], *, edge_ms: int = SNAP_MS) -> list[Turn]:
+def snap_to_pauses(
+    turns: Sequence[Turn], words: Sequence[Word], *, tolerance_ms: int = BOUNDARY_TOLERANCE_MS
+) -> list[Turn]:
     """Return the turns with each touching change of speaker moved into the longest pause between words nearby."""
     snapped = list(turns)
     ends = [word.end_ms for word in words]
@@ -77,7 +79,10 @@ def snap(turns: Sequence[Turn], words: Sequence[Word], *, edge_ms: int = SNAP_MS
         left, right = snapped[index], snapped[index + 1]
         if left.speaker == right.speaker or abs(right.start_ms - left.end_ms) > TOUCH_MS:
             continue
-        earliest, latest = max(left.start_ms, left.end_ms - edge_ms), min(right.end_ms, left.end_ms + edge_ms)
+        earliest, latest = (
+            max(left.start_ms, left.end_ms - tolerance_ms),
+            min(right.end_ms, left.end_ms + tolerance_ms),
+        )
         pauses = [
             (after.start_ms - before.end_ms, (before.end_ms + after.start_ms) // 2)
             for before, after in pairwise(words[bisect_left(ends, earliest) : bisect_left(ends, latest) + 2])
@@ -94,19 +99,19 @@ def segments(words: Sequence[Word], *, language: str | None) -> tuple[Segment, .
     """Return the words as segments that one can read: a new one per speaker, pause or sentence, at most 15 s long."""
     groups: list[list[Word]] = []
     for word in words:
-        if not groups or _starts_anew(groups[-1], word):
+        if not groups or _starts_new_segment(groups[-1], word):
             groups.append([])
         groups[-1].append(word)
-    return tuple(_segment(part, language=language) for group in groups for part in _short(group))
+    return tuple(_segment(part, language=language) for group in groups for part in _split_long(group))
 
 
-def _starts_anew(group: list[Word], word: Word) -> bool:
+def _starts_new_segment(group: list[Word], word: Word) -> bool:
     last = group[-1]
     is_sentence = last.text.endswith(SENTENCE_ENDS) and last.end_ms - group[0].start_ms >= MIN_SENTENCE_MS
     return word.speaker != last.speaker or word.start_ms - last.end_ms >= PAUSE_MS or is_sentence
 
 
-def _short(group: list[Word]) -> list[list[Word]]:
+def _split_long(group: list[Word]) -> list[list[Word]]:
     """Return the group cut at its longest pauses until no part is over MAX_SEGMENT_MS."""
     waiting, short = [group], []
     while waiting:
@@ -133,7 +138,7 @@ def _segment(words: list[Word], *, language: str | None) -> Segment:
     )
 
 
-def _later(one: Turn, other: Turn) -> Turn:
+def _later_end(one: Turn, other: Turn) -> Turn:
     return other if other.end_ms > one.end_ms else one
 
 

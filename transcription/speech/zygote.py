@@ -4,9 +4,10 @@
 that has loaded them a hundredth; so this process loads them, touches no file itself, and waits. It has one thread, none
 of its owner's environment and no descriptor of its owner but the other end of its standard input.
 
-On standard input: `REQUEST_BYTES` of JSON, {"act", and that act's arguments}, with two descriptors: the recording, open
-for reading, and the end of a pipe to write to. On that pipe, from the child: one byte once it is confined; then blocks
-of a length (4 bytes, little-endian) and as many bytes; then a length of zero and JSON: the act's answer,
+On standard input: `REQUEST_BYTES` of JSON, {"task", and the arguments of its handler}, with two descriptors: the
+recording, open for reading, and the end of a pipe to write to. On that pipe, from the child: one byte once it is
+confined; then blocks of a length (4 bytes, little-endian) and as many bytes; then a length of zero and JSON: the
+handler's answer,
 {"error": {"type", "message", "data"}} or {"crash": text for our log}.
 
 A child has three descriptors (recording, pipe, /dev/null) and can get no others. It is killed when the reader of its
@@ -33,10 +34,10 @@ from transcription.speech.children import HEADER, HELLO, REQUEST_BYTES, Limits
 from transcription.speech.errors import SpeechError
 
 Send = Callable[[memoryview], None]
-# act -> (what it may use, what it does). The act gets the recording's descriptor, a way to send blocks, and arguments.
-ACTS: dict[str, tuple[Callable[..., Limits], Callable[..., dict[str, Any]]]] = {
-    "probe": (probing.limits, probing.act),
-    "decode": (decode.limits, decode.act),
+# task -> (what it may use, what it does). The handler gets the recording's descriptor, a way to send blocks, arguments.
+HANDLERS: dict[str, tuple[Callable[..., Limits], Callable[..., dict[str, Any]]]] = {
+    "probe": (probing.limits, probing.handle),
+    "decode": (decode.limits, decode.handle),
 }
 # Each child costs one descriptor here. Beyond this, requests wait in the socket.
 MAX_DESCRIPTORS = 256
@@ -67,17 +68,17 @@ class Zygote:
             ready = dict(self._poller.poll())
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
-                self._bury()
+                self._reap()
             for pid, output in list(self._outputs.items()):
                 if output in ready:  # nobody reads there any more
                     os.kill(pid, signal.SIGKILL)
                     self._poller.unregister(output)
-            if self._control.fileno() in ready and len(self._outputs) < MAX_CHILDREN and not self._take():
+            if self._control.fileno() in ready and len(self._outputs) < MAX_CHILDREN and not self._accept_request():
                 return
             # A full house listens to its children only.
             self._poller.modify(self._control, select.POLLIN if len(self._outputs) < MAX_CHILDREN else 0)
 
-    def _take(self) -> bool:
+    def _accept_request(self) -> bool:
         """Serve one request. Returns False when there will be no more."""
         message, descriptors, _, _ = socket.recv_fds(self._control, REQUEST_BYTES, 2)
         try:
@@ -102,11 +103,11 @@ class Zygote:
             return
         try:
             signal.set_wakeup_fd(-1)
-            _live(request, recording, output, self._null, parent_pid=self._pid)
+            _run_child(request, recording, output, self._null, parent_pid=self._pid)
         finally:
             os._exit(0)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         while self._outputs:
             pid, _ = os.waitpid(-1, os.WNOHANG)
             if not pid:
@@ -117,11 +118,11 @@ class Zygote:
             os.close(output)
 
 
-def _live(request: dict[str, Any], recording: int, output: int, null: int, *, parent_pid: int) -> None:
+def _run_child(request: dict[str, Any], recording: int, output: int, null: int, *, parent_pid: int) -> None:
     """Be a child: give up everything, then read the recording and tell."""
     confinement.die_with_parent(parent_pid=parent_pid)
-    name = request.pop("act")
-    limits, act = ACTS[name]
+    name = request.pop("task")
+    limits, handler = HANDLERS[name]
     # All three are above 2, where the zygote's own standard descriptors are.
     os.dup2(recording, 0)
     os.dup2(output, 1)
@@ -136,7 +137,7 @@ def _live(request: dict[str, Any], recording: int, output: int, null: int, *, pa
         _write(block.cast("B"))
 
     try:
-        answer = act(0, send=send, **request)
+        answer = handler(0, send=send, **request)
     except SpeechError as error:
         answer = {"error": error.to_dict()}
     except Exception:  # noqa: BLE001 - whatever a file brought about, our log must say

@@ -14,9 +14,9 @@ class FakeEngine:
     languages: frozenset[str] | None = None
     max_clip_ms = 30_000
     pause_ms = 600
-    fills_clips = False
+    packs_clips = False
     notes: tuple[str, ...] = ()
-    honours: frozenset[str] = frozenset()
+    supported_options: frozenset[str] = frozenset()
 
     def __init__(self, *, language: str | None = "en", probability: float | None = 0.9) -> None:
         self.language, self.probability = language, probability
@@ -45,7 +45,7 @@ class FakeDiarizer:
 class FakeDiarization:
     name = "fake"
     notes: tuple[str, ...] = ()
-    edge_ms = 800
+    boundary_tolerance_ms = 800
 
     def __init__(self) -> None:
         self._turns: list[Turn] = []

@@ -66,7 +66,7 @@ def lie(length: int) -> dict[str, Any]:
     return {}
 
 
-def act(recording: int, *, send: Callable[[memoryview], None], deed: str) -> dict[str, Any]:
+def handle(recording: int, *, send: Callable[[memoryview], None], deed: str) -> dict[str, Any]:
     deeds: dict[str, Callable[[], dict[str, Any]]] = {
         "environment": lambda: {"seen": dict(os.environ)},
         "descriptors": lambda: {"seen": descriptors()},
@@ -92,9 +92,9 @@ def act(recording: int, *, send: Callable[[memoryview], None], deed: str) -> dic
 
 
 if __name__ == "__main__":
-    zygote.ACTS["misdeed"] = (lambda **_: Limits(memory_bytes=1 << 30, cpu_seconds=1), act)
+    zygote.HANDLERS["misdeed"] = (lambda **_: Limits(memory_bytes=1 << 30, cpu_seconds=1), handle)
     # Which lie is told by the thousand seconds that are allowed.
-    zygote.ACTS["probe"] = (
+    zygote.HANDLERS["probe"] = (
         lambda **_: Limits(memory_bytes=1 << 30, cpu_seconds=1),
         lambda _, *, max_duration_ms, **__: LIES[max_duration_ms // 1_000_000],
     )

@@ -207,7 +207,7 @@ def owner(program: str) -> subprocess.Popen[str]:
 
 
 FORKING = """
-children.ready()
+children.ensure_zygote()
 {before}
 if not os.fork():
     probing.probe_in_child(PATH, max_duration_ms=3600000)

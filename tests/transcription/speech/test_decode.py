@@ -45,7 +45,7 @@ def test_length_is_bounded_while_decoding(tmp_path):
 
 def running() -> list[psutil.Process]:
     """Return the children that the zygote of this process has forked and not buried."""
-    children.ready()
+    children.ensure_zygote()
     return psutil.Process(children._zygotes[-1].pid).children()
 
 

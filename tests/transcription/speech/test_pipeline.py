@@ -147,7 +147,7 @@ def test_recording_without_pauses_between_stretches_keeps_every_time(tmp_path):
     path = tmp_path / "long.flac"
     make_recordings.encode(path, np.tile(speech, 20))
     engine = FakeEngine()
-    engine.fills_clips = True
+    engine.packs_clips = True
     transcript = run(path, engine=engine, diarizer=FakeDiarizer())
     assert len(engine.clip_lengths_ms) < 5
     assert all(length_ms <= engine.max_clip_ms for length_ms in engine.clip_lengths_ms)
@@ -210,7 +210,7 @@ def test_language_is_found_out_for_every_clip_on_request(tmp_path, whisper, wav,
 def test_translation_is_joined_as_english_whatever_was_spoken():
     """Chinese is written without spaces, its translation is not."""
     engine = FakeEngine(language="zh")
-    engine.honours = frozenset({"translate"})
+    engine.supported_options = frozenset({"translate"})
     told = []
     path = recordings.named("sentence-slt.wav").path
     transcript = run(path, engine=engine, task="translate", on_segments=told.append)

@@ -12,9 +12,9 @@ from transcription import recognition
 from transcription.speech import registry
 from transcription.speech.diarizers import service as diarizing
 from transcription.speech.engines import server
-from transcription.speech.engines.model_cache import Shelf
+from transcription.speech.engines.model_cache import ModelCache
 from transcription.speech.engines.recogniser import Recogniser
-from transcription.speech.engines.service import OneAtATime
+from transcription.speech.engines.service import SerialService
 from transcription.speech.errors import EngineUnavailable, SpeechError
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         name = chosen_engine()
         try:
             device = settings.ENGINE_DEVICES[number - 1]
-            recogniser = Recogniser(shelf_of(name, device=device), max_batch=settings.ENGINE_BATCH)
+            recogniser = Recogniser(make_model_cache(name, device=device), max_batch=settings.ENGINE_BATCH)
             server.serve(recogniser, *services(device=device), address=settings.ENGINE_SOCKETS[number - 1])
         except SpeechError as error:
             raise CommandError(error.message) from error
@@ -50,24 +50,24 @@ def chosen_engine() -> str:
     return name
 
 
-def services(*, device: str) -> list[OneAtATime]:
+def services(*, device: str) -> list[SerialService]:
     """Return what an engine process does beside recognition."""
     if settings.DIARIZER != "pyannote":
         return []
-    prepare = diarizing.pyannote(
+    prepare = diarizing.pyannote_handler(
         settings.PYANNOTE, token=settings.HF_TOKEN or None, device=None if device == "auto" else device
     )
-    return [OneAtATime(diarizing.KIND, prepare, max_frame_bytes=1024)]
+    return [SerialService(diarizing.KIND, prepare, max_frame_bytes=1024)]
 
 
-def shelf_of(name: str, *, device: str) -> Shelf:
+def make_model_cache(name: str, *, device: str) -> ModelCache:
     """Return the models of an engine process, none loaded yet."""
     if name != "faster_whisper":
-        return Shelf(dict.fromkeys(settings.WHISPER_MODELS, ""), registry.engine_loader(name))
+        return ModelCache(dict.fromkeys(settings.WHISPER_MODELS, ""), registry.engine_loader(name))
     from transcription.speech.engines import models
 
     compute_type = settings.COMPUTE_TYPE or ("int8" if device == "cpu" else "float16")
-    return Shelf(
+    return ModelCache(
         settings.WHISPER_MODELS,
         models.loader(device=device, compute_type=settings.COMPUTE_TYPE, max_batch=settings.ENGINE_BATCH),
         memory_of=lambda source: models.megabytes(source, compute_type=compute_type),
@@ -80,10 +80,10 @@ def _can_have_whisper() -> bool:
     from transcription.speech.engines import models
 
     source = settings.WHISPER_MODELS["standard"]
-    if models.is_at_hand(source):
+    if models.is_local(source):
         return True
     why = "and the hub does not answer"
-    if models.hub_answers(source):
+    if models.is_on_hub(source):
         try:
             models.folder_of(source)
         except EngineUnavailable as error:

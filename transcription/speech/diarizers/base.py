@@ -10,10 +10,11 @@ from transcription.speech.transcript import Turn
 
 
 class Diarization(Protocol):
-    """One recording in progress.
+    """The diarization of one recording. Its properties are final after `turns` has returned.
 
-    name, notes, edge_ms: right once `turns` has answered. Who did the work (the result names it), what a reader
-    should know in plain English, and how far a change of speaker may be off (see `speakers.assign`).
+    name: the diarizer that did the work, as the result names it.
+    notes: plain English for the reader of the result.
+    boundary_tolerance_ms: how far a change of speaker may be off (see `speakers.assign`).
     """
 
     @property
@@ -23,7 +24,7 @@ class Diarization(Protocol):
     def notes(self) -> tuple[str, ...]: ...
 
     @property
-    def edge_ms(self) -> int: ...
+    def boundary_tolerance_ms(self) -> int: ...
 
     def add(self, start_ms: int, samples: Samples) -> None:
         """Take the next clip. samples: float32, 16 kHz mono; keeps what it needs of them, never all in memory."""

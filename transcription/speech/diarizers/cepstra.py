@@ -15,13 +15,13 @@ from transcription.speech.samples import SAMPLE_RATE, Samples, ms_to_samples
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Small = npt.NDArray[np.float32]
+    Float32Array = npt.NDArray[np.float32]
 
 FRAME_MS = 10
 SIZE = 16
 _HOP, _LENGTH, _FFT = ms_to_samples(FRAME_MS), ms_to_samples(25), 512
 _MEL_BINS = 30
-_LOWEST_HZ, _HIGHEST_HZ = 60.0, 6_800.0
+_MIN_HZ, _MAX_HZ = 60.0, 6_800.0
 _PRE_EMPHASIS = 0.97
 _LIFTER = 22
 # Frames in one step: bounds the memory that a clip takes.
@@ -30,17 +30,17 @@ _STEP = 500
 _QUIET_PART = 0.6
 
 
-def frames(samples: Samples) -> tuple[Small, npt.NDArray[np.bool_]]:
+def frames(samples: Samples) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
     """Return (cepstra without loudness, (frames, SIZE); which frames carry a voice).
 
     samples: (n,) float32 from -1 to 1, 16 kHz mono. One frame per FRAME_MS, at least one.
     """
-    found = _all(samples)
+    found = _cepstra(samples)
     loud, quiet = np.percentile(found[:, 0], [95, 5])
     return found[:, 1:], np.asarray(found[:, 0] >= loud - (loud - quiet) * _QUIET_PART)
 
 
-def _all(samples: Samples) -> Small:
+def _cepstra(samples: Samples) -> Float32Array:
     """Return cepstra from the first, which is loudness: (frames, SIZE + 1)."""
     if len(samples) < _LENGTH:
         return np.zeros((1, SIZE + 1), dtype=np.float32)
@@ -58,10 +58,10 @@ def _all(samples: Samples) -> Small:
 
 
 @lru_cache(maxsize=1)
-def _tables() -> tuple[Small, Small, Small]:
+def _tables() -> tuple[Float32Array, Float32Array, Float32Array]:
     """Return (window: (_LENGTH,), mel filters: (_FFT / 2 + 1, _MEL_BINS), cosines: (_MEL_BINS, SIZE + 1))."""
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_LENGTH) / (_LENGTH - 1))) ** 0.85  # "povey"
-    edges = np.linspace(_mel(_LOWEST_HZ), _mel(_HIGHEST_HZ), _MEL_BINS + 2)
+    edges = np.linspace(_mel(_MIN_HZ), _mel(_MAX_HZ), _MEL_BINS + 2)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     at = _mel(np.arange(_FFT // 2 + 1) * SAMPLE_RATE / _FFT)[:, None]
     mel = np.maximum(0.0, np.minimum((at - left) / (centre - left), (right - at) / (right - centre)))

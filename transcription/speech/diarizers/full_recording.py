@@ -20,48 +20,48 @@ from transcription.speech.transcript import Turn, number_by_appearance
 logger = logging.getLogger(__name__)
 
 # (file of a spool, options) -> turns, sorted, any names. Raises EngineFailed where the model cannot do this recording.
-Find = Callable[[Path, TranscriptionOptions], list[Turn]]
+FindTurns = Callable[[Path, TranscriptionOptions], list[Turn]]
 
 # Of pyannote's segmentation: frames of 17 ms. The rest allows for the times of words, which are no better.
 EDGE_MS = 200
 
 
-class WholeDiarizer:
+class FullRecordingDiarizer:
     """Implements `diarizers.base.Diarizer` around a model that wants the whole recording at once.
 
     find: asks the model. max_seconds: the longest recording that it gets.
     folder: where recordings wait, None for the system's place of temporary files; must exist.
     """
 
-    def __init__(self, name: str, *, find: Find, max_seconds: int, folder: Path | None = None) -> None:
+    def __init__(self, name: str, *, find: FindTurns, max_seconds: int, folder: Path | None = None) -> None:
         self.name = name
         self._find, self._max_seconds, self._folder = find, max_seconds, folder
 
-    def begin(self, *, options: TranscriptionOptions) -> WholeDiarization:
-        return WholeDiarization(
+    def begin(self, *, options: TranscriptionOptions) -> FullRecordingDiarization:
+        return FullRecordingDiarization(
             self.name, find=self._find, max_seconds=self._max_seconds, folder=self._folder, options=options
         )
 
 
-class WholeDiarization:
+class FullRecordingDiarization:
     """Implements `diarizers.base.Diarization`."""
 
     def __init__(
-        self, name: str, *, find: Find, max_seconds: int, folder: Path | None, options: TranscriptionOptions
+        self, name: str, *, find: FindTurns, max_seconds: int, folder: Path | None, options: TranscriptionOptions
     ) -> None:
         self.name = name
         self.notes: tuple[str, ...] = ()
-        self.edge_ms = EDGE_MS
+        self.boundary_tolerance_ms = EDGE_MS
         self._find, self._max_seconds, self._folder, self._options = find, max_seconds, folder, options
         self._spool: Spool | None = None
-        self._simpler: ClusteringDiarization | None = None
+        self._fallback: ClusteringDiarization | None = None
 
     def add(self, start_ms: int, samples: Samples) -> None:
         """See `Diarization.add`."""
-        if self._simpler is None and start_ms + samples_to_ms(len(samples)) > self._max_seconds * 1000:
+        if self._fallback is None and start_ms + samples_to_ms(len(samples)) > self._max_seconds * 1000:
             self._fall_back(f"it is longer than the {_length(self._max_seconds)} that {self.name} is given here")
-        if self._simpler is not None:
-            self._simpler.add(start_ms, samples)
+        if self._fallback is not None:
+            self._fallback.add(start_ms, samples)
             return
         if self._spool is None:
             self._spool = Spool(self._folder)
@@ -70,25 +70,25 @@ class WholeDiarization:
     def turns(self) -> list[Turn]:
         """See `Diarization.turns`."""
         try:
-            if self._simpler is None and self._spool is not None:
+            if self._fallback is None and self._spool is not None:
                 try:
                     found = self._find(self._spool.path, self._options)
                     return number_by_appearance(found or _one_speaker(self._spool))
                 except EngineFailed:
                     logger.warning("%s failed on a recording; its speakers are told apart by clustering", self.name)
                     self._fall_back(f"{self.name} failed on it")
-            return self._simpler.turns() if self._simpler is not None else []
+            return self._fallback.turns() if self._fallback is not None else []
         finally:
             self._close()
 
     def _fall_back(self, reason: str) -> None:
         """Give all that was heard so far to clustering."""
-        self._simpler = ClusteringDiarizer().begin(options=self._options)
-        self.name, self.edge_ms = self._simpler.name, self._simpler.edge_ms
+        self._fallback = ClusteringDiarizer().begin(options=self._options)
+        self.name, self.boundary_tolerance_ms = self._fallback.name, self._fallback.boundary_tolerance_ms
         self.notes = (f"The speakers of this recording were told apart by a simpler method: {reason}.",)
         if self._spool is not None:
             for start_ms, samples in self._spool.clips():
-                self._simpler.add(start_ms, samples)
+                self._fallback.add(start_ms, samples)
         self._close()
 
     def _close(self) -> None:

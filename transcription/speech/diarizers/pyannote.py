@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from transcription.speech.diarizers import spool
-from transcription.speech.diarizers.full_recording import WholeDiarizer
+from transcription.speech.diarizers.full_recording import FullRecordingDiarizer
 from transcription.speech.errors import EngineFailed, EngineUnavailable, Stopped
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import SAMPLE_RATE, Samples, samples_to_ms
@@ -108,7 +108,7 @@ class PyannotePipeline:
         return turns_of(output, duration_ms=samples_to_ms(len(samples)))
 
 
-class PyannoteDiarizer(WholeDiarizer):
+class PyannoteDiarizer(FullRecordingDiarizer):
     """pyannote in this very process: for `script/evaluate` and tests. Workers ask the engine process instead."""
 
     def __init__(

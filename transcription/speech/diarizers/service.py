@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from transcription.speech.diarizers.full_recording import WholeDiarizer
+from transcription.speech.diarizers.full_recording import FullRecordingDiarizer
 from transcription.speech.diarizers.pyannote import PyannotePipeline
 from transcription.speech.errors import EngineFailed
 from transcription.speech.options import TranscriptionOptions
@@ -22,19 +22,19 @@ from transcription.speech.transcript import Turn
 KIND = "diarize"
 ShouldStop = Callable[[], bool]
 # (fields of the request, no frames, whether to stop) -> fields of the result. Raises SpeechError.
-Answer = Callable[[dict[str, Any], list[bytes], ShouldStop], dict[str, Any]]
+Handler = Callable[[dict[str, Any], list[bytes], ShouldStop], dict[str, Any]]
 # What `whole.Find` is, for a caller who may lose interest: raises Stopped then.
-StoppableFind = Callable[[Path, TranscriptionOptions, ShouldStop], list[Turn]]
+StoppableFindTurns = Callable[[Path, TranscriptionOptions, ShouldStop], list[Turn]]
 # The same from the worker's side. Raises EngineUnavailable when no answer comes, and what the engine process raised.
 Ask = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def pyannote(pipeline: str, *, token: str | None = None, device: str | None = None) -> Callable[[], Answer]:
+def pyannote_handler(pipeline: str, *, token: str | None = None, device: str | None = None) -> Callable[[], Handler]:
     """Return what loads pyannote (see `PyannotePipeline`) in the thread that will answer, and what it answers with."""
-    return lambda: answering(PyannotePipeline(pipeline, token=token, device=device).find_in)
+    return lambda: make_handler(PyannotePipeline(pipeline, token=token, device=device).find_in)
 
 
-def answering(find: StoppableFind) -> Answer:
+def make_handler(find: StoppableFindTurns) -> Handler:
     """Return what answers requests of kind "diarize" with a loaded model. One thread calls it."""
 
     def answer(message: dict[str, Any], frames: list[bytes], should_stop: ShouldStop) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def answering(find: StoppableFind) -> Answer:
     return answer
 
 
-class RemoteDiarizer(WholeDiarizer):
+class RemoteDiarizer(FullRecordingDiarizer):
     """The worker's side: implements `diarizers.base.Diarizer` by asking.
 
     ask: sends a request of kind "diarize" to the engine process and waits for its result.
@@ -55,10 +55,10 @@ class RemoteDiarizer(WholeDiarizer):
     """
 
     def __init__(self, name: str, *, ask: Ask, max_seconds: int, folder: Path) -> None:
-        super().__init__(name, find=self._asked, max_seconds=max_seconds, folder=folder)
+        super().__init__(name, find=self._find_remotely, max_seconds=max_seconds, folder=folder)
         self._ask = ask
 
-    def _asked(self, path: Path, options: TranscriptionOptions) -> list[Turn]:
+    def _find_remotely(self, path: Path, options: TranscriptionOptions) -> list[Turn]:
         return turns_from_list(self._ask({"path": str(path), "options": options.to_dict()})["turns"])
 
 

@@ -25,14 +25,14 @@ class Recognition:
     language_probability: float | None = None
 
 
-class Described(Protocol):
+class EngineInfo(Protocol):
     """What an engine says of itself.
 
     name: short, shown to customers in the result.
     languages: ISO 639-1 codes that it accepts, None for "any".
-    max_clip_ms, pause_ms, fills_clips: how it wants recordings cut (see `cutting.clips`).
+    max_clip_ms, pause_ms, packs_clips: how it wants recordings cut (see `cutting.clips`).
     notes: what a reader of its results should know, in plain English.
-    honours: names of the options among "prompt", "hotwords" and "translate" that it acts on.
+    supported_options: names of the options among "prompt", "hotwords" and "translate" that it acts on.
     """
 
     @property
@@ -48,16 +48,16 @@ class Described(Protocol):
     def pause_ms(self) -> int: ...
 
     @property
-    def fills_clips(self) -> bool: ...
+    def packs_clips(self) -> bool: ...
 
     @property
     def notes(self) -> tuple[str, ...]: ...
 
     @property
-    def honours(self) -> frozenset[str]: ...
+    def supported_options(self) -> frozenset[str]: ...
 
 
-class Engine(Described, Protocol):
+class Engine(EngineInfo, Protocol):
     """Recognises speech. Clips are independent of each other: an engine may batch those of many recordings."""
 
     def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
@@ -72,7 +72,7 @@ class Engine(Described, Protocol):
 
 
 @runtime_checkable
-class StreamingEngine(Described, Protocol):
+class StreamingEngine(EngineInfo, Protocol):
     """An engine that works while its caller makes the next clip ready."""
 
     def stream(self, clips: Iterable[Samples], *, options: TranscriptionOptions) -> Iterator[Recognition]:
@@ -84,7 +84,7 @@ class StreamingEngine(Described, Protocol):
 
 
 @runtime_checkable
-class BatchEngine(Described, Protocol):
+class BatchEngine(EngineInfo, Protocol):
     """An engine that takes clips of several recordings at once, each with its own options.
 
     max_batch: how many clips it takes at once.

@@ -21,21 +21,21 @@ from transcription.speech.engines import protocol
 
 PING_SECONDS = 0.5
 # The longest wait between two looks at `should_stop`.
-STEP_SECONDS = 0.25
+POLL_SECONDS = 0.25
 # An engine that computes may hold its interpreter's lock for seconds. Without a word for this long, connect anew ...
-SILENCE_SECONDS = 20.0
+RECONNECT_SECONDS = 20.0
 # ... or, where there is another process, go there.
 FAILOVER_SECONDS = 5.0
-BUSY_SECONDS = 0.25
+BUSY_RETRY_SECONDS = 0.25
 
 
 @dataclass(slots=True)
-class _Asked:
+class _PendingRequest:
     frames: list[bytes]
     is_sent: bool = False
 
 
-class Exchange:
+class EngineClient:
     """Asks the engine process at the first of `addresses`, or at the next one when that is silent.
 
     timeout_seconds: how long no process may be there, or none may know of our requests, before EngineUnavailable. A
@@ -57,20 +57,20 @@ class Exchange:
         self._addresses = list(addresses)
         self._timeout_seconds, self._should_stop, self._model = timeout_seconds, should_stop, model
         self._connection: Connection | None = None
-        self._asked: dict[str, _Asked] = {}
+        self._pending: dict[str, _PendingRequest] = {}
         self._resend_at = self._pinged_at = 0.0
-        self._heard_at = self._known_at = time.monotonic()
+        self._last_heard_at = self._last_known_at = time.monotonic()
 
     def __len__(self) -> int:
         """Return how many requests are not yet answered."""
-        return len(self._asked)
+        return len(self._pending)
 
-    def ask(self, message: dict[str, Any], frames: Sequence[bytes]) -> str:
+    def submit(self, message: dict[str, Any], frames: Sequence[bytes]) -> str:
         """Ask; return the new request's id. Does not wait: `receive` sends what cannot be sent at once."""
-        if not self._asked:
-            self._heard_at = self._known_at = time.monotonic()
+        if not self._pending:
+            self._last_heard_at = self._last_known_at = time.monotonic()
         request_id = secrets.token_hex(12)
-        self._asked[request_id] = _Asked([protocol.pack({**message, "id": request_id}), *frames])
+        self._pending[request_id] = _PendingRequest([protocol.pack({**message, "id": request_id}), *frames])
         self._send(wait_seconds=0.0)
         return request_id
 
@@ -84,25 +84,25 @@ class Exchange:
             if self._should_stop():
                 raise errors.Stopped
             now = time.monotonic()
-            if now - self._known_at > self._timeout_seconds:
+            if now - self._last_known_at > self._timeout_seconds:
                 raise errors.EngineUnavailable
-            step = max(0.0, min(STEP_SECONDS, deadline - now, self._known_at + self._timeout_seconds - now))
+            step = max(0.0, min(POLL_SECONDS, deadline - now, self._last_known_at + self._timeout_seconds - now))
             self._send(wait_seconds=step)
             self._ping(now)
             message = self._connected().receive(wait_seconds=max(0.0, min(step, deadline - time.monotonic())))
-            answer = self._note(message) if message is not None else None
+            answer = self._handle(message) if message is not None else None
             if answer is not None:
                 return answer
             if message is None:
-                self._look_elsewhere()
+                self._fail_over()
             if time.monotonic() >= deadline and message is None:
                 return None
 
     def cancel(self) -> None:
         """Give up all requests and say so."""
-        if self._asked and self._connection is not None and self._connection.pid == os.getpid():
-            self._connection.send([protocol.pack({"kind": "cancel", "ids": list(self._asked)})], wait_seconds=0.0)
-        self._asked.clear()
+        if self._pending and self._connection is not None and self._connection.pid == os.getpid():
+            self._connection.send([protocol.pack({"kind": "cancel", "ids": list(self._pending)})], wait_seconds=0.0)
+        self._pending.clear()
 
     def close(self) -> None:
         """Let the connection go; the next call makes a new one."""
@@ -113,49 +113,49 @@ class Exchange:
     def _send(self, *, wait_seconds: float) -> None:
         if time.monotonic() < self._resend_at:
             return
-        for asked in self._asked.values():
-            if not asked.is_sent:
-                if not self._connected().send(asked.frames, wait_seconds=wait_seconds):
+        for request in self._pending.values():
+            if not request.is_sent:
+                if not self._connected().send(request.frames, wait_seconds=wait_seconds):
                     return
-                asked.is_sent, wait_seconds = True, 0.0
+                request.is_sent, wait_seconds = True, 0.0
 
     def _ping(self, now: float) -> None:
         if now - self._pinged_at >= PING_SECONDS:
-            sent = [request_id for request_id, asked in self._asked.items() if asked.is_sent]
+            sent = [request_id for request_id, request in self._pending.items() if request.is_sent]
             self._connected().ping(about=sent, model=self._model)
             self._pinged_at = now
 
-    def _note(self, message: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
-        self._heard_at = time.monotonic()
+    def _handle(self, message: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+        self._last_heard_at = time.monotonic()
         request_id = str(message.get("id"))
         if message.get("kind") == "pong":
             # It answers in order: had it got a request, it would know it or have answered it by now.
             for unknown in message["unknown"]:
-                if unknown in self._asked:
-                    self._asked[unknown].is_sent = False
-            self._known_at = self._heard_at
+                if unknown in self._pending:
+                    self._pending[unknown].is_sent = False
+            self._last_known_at = self._last_heard_at
             return None
-        if request_id not in self._asked:
+        if request_id not in self._pending:
             return None
         if message["kind"] == "busy":
-            self._asked[request_id].is_sent = False
-            self._resend_at = time.monotonic() + BUSY_SECONDS
+            self._pending[request_id].is_sent = False
+            self._resend_at = time.monotonic() + BUSY_RETRY_SECONDS
             return None
-        self._known_at = self._heard_at
-        del self._asked[request_id]
+        self._last_known_at = self._last_heard_at
+        del self._pending[request_id]
         if message["kind"] == "error":
             raise errors.from_dict(message["error"], otherwise=errors.EngineFailed)
         return request_id, message
 
-    def _look_elsewhere(self) -> None:
+    def _fail_over(self) -> None:
         """Connect anew, to the next address if there is one, when nothing was heard for too long."""
-        patience = FAILOVER_SECONDS if len(self._addresses) > 1 else SILENCE_SECONDS
-        if self._asked and time.monotonic() - self._heard_at > patience:
+        patience = FAILOVER_SECONDS if len(self._addresses) > 1 else RECONNECT_SECONDS
+        if self._pending and time.monotonic() - self._last_heard_at > patience:
             self.close()
             self._addresses.append(self._addresses.pop(0))
-            for asked in self._asked.values():
-                asked.is_sent = False
-            self._heard_at = time.monotonic()
+            for request in self._pending.values():
+                request.is_sent = False
+            self._last_heard_at = time.monotonic()
 
     def _connected(self) -> Connection:
         if self._connection is not None and self._connection.pid != os.getpid():
@@ -217,17 +217,17 @@ def ask(
 ) -> dict[str, Any]:
     """Return the result of one request of any kind. Raises what was answered, Stopped and EngineUnavailable.
 
-    message: with "kind", and "job" for fairness. timeout_seconds, should_stop: see `Exchange`.
+    message: with "kind", and "job" for fairness. timeout_seconds, should_stop: see `EngineClient`.
     """
-    exchange = Exchange(addresses, timeout_seconds=timeout_seconds, should_stop=should_stop)
+    client = EngineClient(addresses, timeout_seconds=timeout_seconds, should_stop=should_stop)
     try:
-        exchange.ask(message, frames)
-        while (answer := exchange.receive(wait_seconds=60.0)) is None:
+        client.submit(message, frames)
+        while (answer := client.receive(wait_seconds=60.0)) is None:
             pass
         return answer[1]
     finally:
-        exchange.cancel()
-        exchange.close()
+        client.cancel()
+        client.close()
 
 
 def health(address: str, timeout_seconds: float, *, model: str = "") -> dict[str, Any] | None:

@@ -40,7 +40,7 @@ BATCH_ON_CUDA = 32
 # A decoding that looks wrong is tried again at these temperatures. Whisper has five; three keep one bad recording
 # from holding up everybody's.
 TEMPERATURES = (0.2, 0.4, 0.8)
-CANDIDATES = 5
+HYPOTHESES = 5
 SEED = 20
 # Half of what the decoder can hold (448), less one: the other half is for what it says.
 MAX_PROMPT_TOKENS = 223
@@ -50,7 +50,7 @@ _PREPENDED = "\"'“¿([{-"
 _APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001 - full-width on purpose
 _SENTENCE_ENDS = ".。!！?？"  # noqa: RUF001
 # Longer words than twice the median are stretched over a pause; the median itself is not believed beyond this.
-_LONGEST_MEDIAN_SECONDS = 0.7
+_MAX_MEDIAN_SECONDS = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class FasterWhisperEngine:
 
     max_clip_ms = 30_000
     pause_ms = 600
-    fills_clips = True
+    packs_clips = True
     notes: tuple[str, ...] = ()
 
     def __init__(
@@ -111,7 +111,7 @@ class FasterWhisperEngine:
         self.max_batch = max_batch or (BATCH_ON_CUDA if kind == "cuda" else BATCH_ON_CPU)
         self._is_multilingual = bool(self._whisper.model.is_multilingual)
         self.languages: frozenset[str] | None = frozenset(LANGUAGES) if self._is_multilingual else frozenset({"en"})
-        self.honours = frozenset(
+        self.supported_options = frozenset(
             {"prompt", "hotwords"} | ({"translate"} if translates(name, self.languages) else set())
         )
         self._tokenizer = lru_cache(maxsize=256)(self._make_tokenizer)
@@ -168,7 +168,7 @@ class FasterWhisperEngine:
             yield heard[row], Recognition(words, *languages[row])
         for row in doubtful:
             alone = _rows(encoded, [row], count=len(heard))
-            decoding = self._again(alone, prompts[row], decodings[row])
+            decoding = self._decode_again(alone, prompts[row], decodings[row])
             [(_, words)] = self._words(alone, [0], [decoding], [tokenizers[row]], [clips[row]])
             yield heard[row], Recognition(hallucination.without_loops(words), *languages[row])
 
@@ -214,7 +214,7 @@ class FasterWhisperEngine:
             decodings.append(_Decoding(tokens, text, mean, result.no_speech_prob))
         return decodings
 
-    def _again(self, alone: Any, prompt: list[int], first: _Decoding) -> _Decoding:
+    def _decode_again(self, alone: Any, prompt: list[int], first: _Decoding) -> _Decoding:
         """Return a better decoding of one clip: the first without doubts, else the likeliest that does not repeat."""
         tried = [first]
         for temperature in TEMPERATURES:
@@ -223,14 +223,18 @@ class FasterWhisperEngine:
                 alone,
                 [prompt],
                 beam_size=1,
-                num_hypotheses=CANDIDATES,
+                num_hypotheses=HYPOTHESES,
                 sampling_topk=0,
                 sampling_temperature=temperature,
             )
             if decoding.is_silence or not decoding.is_doubtful:
                 return decoding
             tried.append(decoding)
-        varied = [one for one in tried if hallucination.compression_ratio(one.text) <= hallucination.REPETITIVE_ABOVE]
+        varied = [
+            one
+            for one in tried
+            if hallucination.compression_ratio(one.text) <= hallucination.COMPRESSION_RATIO_THRESHOLD
+        ]
         return max(varied or tried, key=lambda one: one.mean_log_probability)
 
     def _words(
@@ -261,7 +265,7 @@ class FasterWhisperEngine:
                 [min(3000, max(1, math.ceil(clips[row].duration_ms / FRAME_MS))) for row in group],
             )
             for row, alignment in zip(group, alignments, strict=True):
-                yield row, _placed(alignment, duration_ms=clips[row].duration_ms)
+                yield row, _repaired_words(alignment, duration_ms=clips[row].duration_ms)
 
     def _make_tokenizer(self, language: str, task: str) -> Tokenizer:
         return Tokenizer(self._whisper.hf_tokenizer, self._is_multilingual, task=task, language=language)
@@ -289,13 +293,13 @@ def _array(encoded: Any) -> npt.NDArray[np.float32]:
     return np.asarray(encoded.to_device(ctranslate2.Device.cpu).to(ctranslate2.DataType.float32))
 
 
-def _placed(alignment: list[dict[str, Any]], *, duration_ms: int) -> tuple[Word, ...]:
+def _repaired_words(alignment: list[dict[str, Any]], *, duration_ms: int) -> tuple[Word, ...]:
     """Return the aligned words with punctuation on them, none stretched over a pause and none beyond the clip.
 
     The same repairs as faster-whisper's `add_word_timestamps`, within one clip.
     """
     lengths = [word["end"] - word["start"] for word in alignment if word["end"] > word["start"]]
-    median = min(_LONGEST_MEDIAN_SECONDS, float(np.median(lengths))) if lengths else 0.0
+    median = min(_MAX_MEDIAN_SECONDS, float(np.median(lengths))) if lengths else 0.0
     for before, word in pairwise(alignment):
         if lengths and word["end"] - word["start"] > 2 * median:
             if word["word"] in _SENTENCE_ENDS:

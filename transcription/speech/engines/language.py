@@ -11,55 +11,55 @@ from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import Samples
 
 # faster-whisper's own threshold: a clip that is surer than this decides alone.
-SURE_FROM = 0.5
+MIN_CERTAIN_PROBABILITY = 0.5
 # Else the likeliest language of so many clips with words.
-VOTES = 3
+MAX_VOTES = 3
 # A recording that begins with so many clips without words is not waited for any longer.
-PATIENCE = 12
-LOCAL_BATCH = 8
+MAX_CLIPS = 12
+BATCH_SIZE = 8
 
 
-class Choice:
-    """The language of one recording in the making. Give it what was heard of each clip, in order, until `is_made`."""
+class LanguageChoice:
+    """Decides the language of one recording. Add the recognition of each clip, in order, until `is_decided`."""
 
     def __init__(self, options: TranscriptionOptions) -> None:
-        self.is_made = options.language is not None or options.mixed_languages
+        self.is_decided = options.language is not None or options.mixed_languages
         self.language = options.language
         self.probability: float | None = None
         self._votes: dict[str, float] = {}
         self._count = self._clips = 0
 
-    def hear(self, heard: Recognition) -> None:
+    def add(self, heard: Recognition) -> None:
         """Count the next clip. Clips without words say nothing."""
         self._clips += 1
-        if self.is_made:
+        if self.is_decided:
             return
         if heard.words and heard.language is not None:
             self._vote(heard.language, heard.language_probability)
-        if not self.is_made and (self._count == VOTES or self._clips == PATIENCE):
-            self.end()
+        if not self.is_decided and (self._count == MAX_VOTES or self._clips == MAX_CLIPS):
+            self.decide()
 
     def _vote(self, language: str, sure: float | None) -> None:
-        if sure is None or sure >= SURE_FROM:
-            self.is_made, self.language, self.probability = True, language, sure
+        if sure is None or sure >= MIN_CERTAIN_PROBABILITY:
+            self.is_decided, self.language, self.probability = True, language, sure
             return
         self._votes[language] = self._votes.get(language, 0.0) + sure
         self._count += 1
 
-    def end(self) -> None:
+    def decide(self) -> None:
         """Decide by what was heard so far, if anything was."""
-        if self.is_made:
+        if self.is_decided:
             return
-        self.is_made = True
+        self.is_decided = True
         if self._votes:
             self.language = max(self._votes, key=lambda one: self._votes[one])
             self.probability = round(self._votes[self.language] / self._count, 4)
 
-    def is_kept(self, heard: Recognition) -> bool:
+    def accepts(self, heard: Recognition) -> bool:
         """Tell whether the clip was heard in the language that was chosen."""
         return self.language is None or heard.language in (None, self.language)
 
-    def settled(self, heard: Recognition) -> Recognition:
+    def with_language(self, heard: Recognition) -> Recognition:
         """Return the recognition with the recording's own language and probability."""
         if self.language is None:
             return heard
@@ -74,15 +74,15 @@ def stream(
         yield from engine.stream(clips, options=options)
         return
     source = iter(clips)
-    choice = Choice(options)
+    choice = LanguageChoice(options)
     undecided: list[tuple[Samples, Recognition]] = []
-    while not choice.is_made and (clip := next(source, None)) is not None:
+    while not choice.is_decided and (clip := next(source, None)) is not None:
         [heard] = engine.recognise([clip], options=options)
-        choice.hear(heard)
+        choice.add(heard)
         undecided.append((clip, heard))
-    choice.end()
+    choice.decide()
     told = replace(options, language=choice.language)
     for clip, heard in undecided:
-        yield choice.settled(heard if choice.is_kept(heard) else engine.recognise([clip], options=told)[0])
-    while batch := list(islice(source, LOCAL_BATCH)):
-        yield from (choice.settled(heard) for heard in engine.recognise(batch, options=told))
+        yield choice.with_language(heard if choice.accepts(heard) else engine.recognise([clip], options=told)[0])
+    while batch := list(islice(source, BATCH_SIZE)):
+        yield from (choice.with_language(heard) for heard in engine.recognise(batch, options=told))

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 60.0
 
 
-class Shelf:
+class ModelCache:
     """Serves engines by the names that workers use.
 
     sources: name -> what `load` takes; names with the same source share one model. The first one is the default.
@@ -46,13 +46,13 @@ class Shelf:
         self._in_use: dict[str, int] = {}
         self._loading = threading.Lock()
         self._changed = threading.Condition()
-        self._loaders = 0
+        self._waiting_loads = 0
 
     @property
     def default(self) -> str:
         return next(iter(self._sources))
 
-    def knows(self, model: str) -> bool:
+    def has_model(self, model: str) -> bool:
         return model in self._sources
 
     def get(self, model: str) -> BatchEngine:
@@ -65,24 +65,24 @@ class Shelf:
             failed_at, failure = self._failures.get(source, (0.0, None))
             if failure is not None and time.monotonic() - failed_at < RETRY_SECONDS:
                 raise failure
-            self._loaders += 1
+            self._waiting_loads += 1
         try:
             with self._loading:
-                return self._loaded(source, model)
+                return self._load_once(source, model)
         finally:
             with self._changed:
-                self._loaders -= 1
+                self._waiting_loads -= 1
                 self._changed.notify_all()
 
     @contextmanager
-    def lent(self, model: str) -> Iterator[BatchEngine]:
+    def acquire(self, model: str) -> Iterator[BatchEngine]:
         """Give the engine for as long as the block runs; it is not put away meanwhile."""
         source = self._sources[model]
         while True:
             engine = self.get(model)
             with self._changed:
                 # Whoever waits to load needs a moment in which nothing is in use.
-                self._changed.wait_for(lambda: not self._loaders)
+                self._changed.wait_for(lambda: not self._waiting_loads)
                 if self._engines.get(source) is engine:
                     self._in_use[source] = self._in_use.get(source, 0) + 1
                     break
@@ -93,7 +93,7 @@ class Shelf:
                 self._in_use[source] -= 1
                 self._changed.notify_all()
 
-    def put_away_others(self, model: str) -> bool:
+    def evict_others(self, model: str) -> bool:
         """Let all models but this one go, for want of memory; tell whether there were any."""
         source = self._sources[model]
         with self._changed:
@@ -120,12 +120,12 @@ class Shelf:
             }
         return shown
 
-    def _loaded(self, source: str, model: str) -> BatchEngine:
+    def _load_once(self, source: str, model: str) -> BatchEngine:
         with self._changed:
             if source in self._engines:
                 return self._engines[source]
             needed = self._memory_of(source)
-            self._make_room(needed)
+            self._evict_until_it_fits(needed)
         started = time.monotonic()
         try:
             made = self._load(source)
@@ -134,7 +134,7 @@ class Shelf:
             logger.exception("the model %s (%s) did not load", model, source)
             self._failures[source] = (time.monotonic(), failure)
             raise failure from error
-        engine = made if isinstance(made, BatchEngine) else OneByOne(made)
+        engine = made if isinstance(made, BatchEngine) else UnbatchedEngine(made)
         with self._changed:
             self._failures.pop(source, None)
             self._engines[source] = engine
@@ -143,7 +143,7 @@ class Shelf:
         logger.info("%s is loaded (%s, %.1f s)", engine.name, model, time.monotonic() - started)
         return engine
 
-    def _make_room(self, needed: int) -> None:
+    def _evict_until_it_fits(self, needed: int) -> None:
         """Put models away until the new one fits, waiting for those in use. Holds the lock."""
         while self._memory_mb and self._engines and sum(self._megabytes.values()) + needed > self._memory_mb:
             idle = next((one for one in self._engines if not self._in_use.get(one)), None)
@@ -154,7 +154,7 @@ class Shelf:
             del self._engines[idle], self._megabytes[idle]
 
 
-class OneByOne:
+class UnbatchedEngine:
     """Makes a BatchEngine of an engine that takes one clip after the other."""
 
     max_batch = 1
@@ -162,8 +162,8 @@ class OneByOne:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.name, self.languages, self.notes = engine.name, engine.languages, engine.notes
-        self.max_clip_ms, self.pause_ms, self.fills_clips = engine.max_clip_ms, engine.pause_ms, engine.fills_clips
-        self.honours = engine.honours
+        self.max_clip_ms, self.pause_ms, self.packs_clips = engine.max_clip_ms, engine.pause_ms, engine.packs_clips
+        self.supported_options = engine.supported_options
 
     def prepare(self, clip: Any) -> Any:
         return clip

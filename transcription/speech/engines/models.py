@@ -29,7 +29,7 @@ MODEL_FILE = "model.bin"
 HUB_SECONDS = 3.0
 REPORT_SECONDS = 10.0
 # What a model takes of its float16 file, with what it needs to compute.
-_PARTS = {"int8": 0.8, "float16": 1.4, "bfloat16": 1.4, "float32": 2.4}
+_MEMORY_FACTORS = {"int8": 0.8, "float16": 1.4, "bfloat16": 1.4, "float32": 2.4}
 
 
 def loader(*, device: str, compute_type: str, max_batch: int = 0) -> Callable[[str], Any]:
@@ -48,12 +48,12 @@ def loader(*, device: str, compute_type: str, max_batch: int = 0) -> Callable[[s
     return load
 
 
-def is_at_hand(source: str) -> bool:
+def is_local(source: str) -> bool:
     """Tell whether the model is on this machine."""
     return _local_folder(source) is not None
 
 
-def hub_answers(source: str, *, seconds: float = HUB_SECONDS) -> bool:
+def is_on_hub(source: str, *, seconds: float = HUB_SECONDS) -> bool:
     """Tell whether the hub knows the model and answers quickly: one try."""
     name = _MODELS.get(source, source)
     if os.environ.get("HF_HUB_OFFLINE") or "/" not in name:
@@ -76,7 +76,7 @@ def folder_of(source: str) -> Path:
     if Path(source).is_absolute() or source.startswith("."):
         raise EngineUnavailable(f"There is no converted Whisper model in {source}.")
     try:
-        with _reported(source):
+        with _logging_progress(source):
             return Path(download_model(source))
     except Exception as error:  # the hub's client raises errors of requests, of httpx and of its own
         raise EngineUnavailable(f"The model {source} could not be downloaded.") from error
@@ -87,7 +87,9 @@ def megabytes(source: str, *, compute_type: str) -> int:
     folder = _local_folder(source)
     if folder is None:
         return 0
-    part = next((part for name, part in _PARTS.items() if compute_type.startswith(name)), _PARTS["float16"])
+    part = next(
+        (part for name, part in _MEMORY_FACTORS.items() if compute_type.startswith(name)), _MEMORY_FACTORS["float16"]
+    )
     return round((folder / MODEL_FILE).stat().st_size * part / 1e6)
 
 
@@ -104,7 +106,7 @@ def _local_folder(source: str) -> Path | None:
 
 
 @contextmanager
-def _reported(source: str) -> Iterator[None]:
+def _logging_progress(source: str) -> Iterator[None]:
     """Say in the log that a download goes on, and how far it is."""
     is_over = threading.Event()
     before, started = _cached_megabytes(), time.monotonic()

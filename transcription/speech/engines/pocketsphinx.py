@@ -32,8 +32,8 @@ class PocketSphinxEngine:
     languages: frozenset[str] | None = frozenset({"en"})
     max_clip_ms = 15_000
     pause_ms = 400
-    fills_clips = False
-    honours: frozenset[str] = frozenset()
+    packs_clips = False
+    supported_options: frozenset[str] = frozenset()
     notes: tuple[str, ...] = (
         "Recognised by PocketSphinx, an English-only fallback: expect many more errors than from Whisper.",
     )

@@ -16,7 +16,7 @@ silent for `host.VANISHED_SECONDS` is taken for gone, and its waiting requests a
 
 Any other `kind` goes to the service that the engine process was given for it (`service.Service`), with the frames
 that follow; its fields beside `kind`, `id`, `job` and `priority`, and those of its result, are that service's own.
-`exchange.Exchange` is the worker's side of all kinds. `job` names the job, for fairness between jobs; `priority` is
+`exchange.EngineClient` is the worker's side of all kinds. `job` names the job, for fairness between jobs; `priority` is
 one of PRIORITIES; `model` one of the names that the engine process was given ("standard", "premium").
 """
 
@@ -28,7 +28,7 @@ from typing import Any
 
 import msgpack
 
-from transcription.speech.engines.base import Described, Recognition
+from transcription.speech.engines.base import EngineInfo, Recognition
 from transcription.speech.errors import EngineFailed, EngineUnavailable
 from transcription.speech.samples import BYTES_PER_SAMPLE, Samples, ms_to_samples
 from transcription.speech.transcript import Word
@@ -97,16 +97,16 @@ def recognition_from_list(packed: list[Any]) -> Recognition:
     return Recognition(words=tuple(Word(*word) for word in words), language=language, language_probability=probability)
 
 
-def description(engine: Described, *, max_batch: int) -> dict[str, Any]:
+def description(engine: EngineInfo, *, max_batch: int) -> dict[str, Any]:
     """Return what a pong says of an engine; in_flight is how many clips one job should keep asking for."""
     return {
         "name": engine.name,
         "languages": None if engine.languages is None else sorted(engine.languages),
         "max_clip_ms": engine.max_clip_ms,
         "pause_ms": engine.pause_ms,
-        "fills_clips": engine.fills_clips,
+        "packs_clips": engine.packs_clips,
         "notes": list(engine.notes),
-        "honours": sorted(engine.honours),
+        "supported_options": sorted(engine.supported_options),
         "max_batch": max_batch,
         "in_flight": max_batch + max(1, max_batch // 2),
     }

@@ -25,7 +25,7 @@ import zmq
 
 from transcription.speech import registry
 from transcription.speech.engines import protocol
-from transcription.speech.engines.model_cache import Shelf
+from transcription.speech.engines.model_cache import ModelCache
 from transcription.speech.engines.recogniser import Recogniser
 from transcription.speech.engines.service import Request, Service
 from transcription.speech.errors import EngineFailed, EngineUnavailable, SpeechError
@@ -37,7 +37,7 @@ POLL_MS = 500
 STOP_SECONDS = 5.0
 # Workers that wait for an answer ping twice a second. One that is silent for this long is gone, or stopped; should it
 # come back, it asks again.
-VANISHED_SECONDS = 30.0
+CLIENT_TIMEOUT_SECONDS = 30.0
 
 
 def serve(recogniser: Recogniser, *services: Service, address: str) -> None:
@@ -47,15 +47,15 @@ def serve(recogniser: Recogniser, *services: Service, address: str) -> None:
     Raises EngineUnavailable when the default model does not load or another process serves this address.
     """
     path = protocol.socket_path(address)
-    with _owned(path):
-        host = _Host(recogniser, services, address=address)
+    with _locked(path):
+        server = _Server(recogniser, services, address=address)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, host.stop)
-        host.run(path)
+            signal.signal(number, server.stop)
+        server.run(path)
 
 
-class _Host:
-    """Owns the socket and knows every request that is not yet answered. Only `_send_later` is safe in any thread."""
+class _Server:
+    """Owns the socket and knows every request that is not yet answered. Only `_queue_answer` is safe in any thread."""
 
     def __init__(self, recogniser: Recogniser, services: Sequence[Service], *, address: str) -> None:
         self._recogniser = recogniser
@@ -66,7 +66,7 @@ class _Host:
         self._is_stopping = False
         self._started = time.monotonic()
         self._requests: dict[str, Request] = {}
-        self._heard_at: dict[bytes, float] = {}  # by client
+        self._last_heard_at: dict[bytes, float] = {}  # by client
         self._swept_at = time.monotonic()
         self._answers: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
         self._wake_read, self._wake_write = os.pipe()
@@ -89,7 +89,7 @@ class _Host:
             os.umask(mask)
         path.chmod(0o600)
         for service in self._services.values():
-            service.start(self._send_later, self._fail)
+            service.start(self._queue_answer, self._fail)
         try:
             self._loop(router)
         finally:
@@ -106,7 +106,7 @@ class _Host:
                 raise self._failure
             raise EngineUnavailable("The engine failed.") from self._failure
 
-    def _send_later(self, request_id: str, answer: dict[str, Any]) -> None:
+    def _queue_answer(self, request_id: str, answer: dict[str, Any]) -> None:
         self._answers.put((request_id, answer))
         self._wake()
 
@@ -133,29 +133,29 @@ class _Host:
             self._send(router)
             if router in ready:
                 client, *frames = router.recv_multipart()
-                self._heard_at[client] = time.monotonic()
-                answer = self._take(client, frames)
+                self._last_heard_at[client] = time.monotonic()
+                answer = self._handle(client, frames)
                 if answer is not None:
                     self._send(router)  # a pong must not overtake the answers that it does not know any more
                     router.send_multipart([client, protocol.pack(answer)])
-            if time.monotonic() - self._swept_at > VANISHED_SECONDS / 6:
-                self._sweep()
+            if time.monotonic() - self._swept_at > CLIENT_TIMEOUT_SECONDS / 6:
+                self._drop_silent_clients()
 
-    def _take(self, client: bytes, frames: list[bytes]) -> dict[str, Any] | None:
+    def _handle(self, client: bytes, frames: list[bytes]) -> dict[str, Any] | None:
         """Return what to answer at once: to a ping, a busy queue or a bad request. What is none of ours is dropped."""
         message = protocol.unpack(frames[0]) if frames else {}
         kind, request_id = str(message.get("kind")), str(message.get("id", ""))
         if kind == "ping":
-            about = _texts(message.get("about"))
+            about = _strings(message.get("about"))
             for one in about:
                 if one in self._requests:
                     self._requests[one].client = client
             if message.get("model"):
-                self._recogniser.want(str(message["model"]))
+                self._recogniser.preload(str(message["model"]))
             unknown = [one for one in about if one not in self._requests]
             return {"id": request_id, "kind": "pong", "unknown": unknown, **self._health()}
         if kind == "cancel":
-            self._forget(_texts(message.get("ids")))
+            self._cancel(_strings(message.get("ids")))
             return None
         if kind not in self._services or not request_id:
             return None
@@ -164,7 +164,7 @@ class _Host:
             return None
         request = Request(request_id, kind, client, message, frames[1:])
         try:
-            answer = self._services[kind].take(request)
+            answer = self._services[kind].submit(request)
         except (SpeechError, TypeError, AttributeError, ValueError) as error:
             failure = error if isinstance(error, SpeechError) else EngineFailed()
             answer = {"kind": "error", "error": failure.to_dict()}
@@ -185,24 +185,26 @@ class _Host:
             if request is not None:
                 router.send_multipart([request.client, protocol.pack({"id": request_id, **answer})])
 
-    def _sweep(self) -> None:
+    def _drop_silent_clients(self) -> None:
         """Drop what was asked by clients that are not heard of any more."""
         self._swept_at = now = time.monotonic()
-        gone = {client for client, heard_at in self._heard_at.items() if now - heard_at > VANISHED_SECONDS}
-        self._heard_at = {client: heard_at for client, heard_at in self._heard_at.items() if client not in gone}
+        gone = {client for client, heard_at in self._last_heard_at.items() if now - heard_at > CLIENT_TIMEOUT_SECONDS}
+        self._last_heard_at = {
+            client: heard_at for client, heard_at in self._last_heard_at.items() if client not in gone
+        }
         left = [one.id for one in self._requests.values() if one.client in gone]
         if left:
             logger.info("dropping %d requests of clients that vanished", len(left))
-            self._forget(left)
+            self._cancel(left)
 
-    def _forget(self, ids: Sequence[str]) -> None:
+    def _cancel(self, ids: Sequence[str]) -> None:
         by_kind: dict[str, list[str]] = {}
         for one in ids:
             request = self._requests.pop(one, None)
             if request is not None:
                 by_kind.setdefault(request.kind, []).append(one)
         for kind, of_kind in by_kind.items():
-            self._services[kind].drop(of_kind)
+            self._services[kind].cancel(of_kind)
 
     def _health(self) -> dict[str, Any]:
         resident, peak = _memory_mb()
@@ -218,7 +220,7 @@ class _Host:
         }
 
 
-def _texts(value: Any) -> list[str]:
+def _strings(value: Any) -> list[str]:
     return [str(one) for one in value] if isinstance(value, list) else []
 
 
@@ -232,7 +234,7 @@ def _memory_mb() -> tuple[int, int]:
 
 
 @contextmanager
-def _owned(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[None]:
     """Make the socket's folder, for its owner only, and hold its lock: ZeroMQ would take over a live socket."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.with_name(path.name + ".lock").open("a") as lock:
@@ -253,7 +255,7 @@ def main() -> None:
     sources = dict(one.split("=", 1) for one in given.model) or {"standard": "", "premium": ""}
     load = registry.engine_loader(given.engine)
     try:
-        serve(Recogniser(Shelf(sources, load)), address=given.address)
+        serve(Recogniser(ModelCache(sources, load)), address=given.address)
     except SpeechError as error:
         raise SystemExit(error.message) from error
 

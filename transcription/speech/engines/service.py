@@ -13,11 +13,11 @@ from transcription.speech.errors import EngineFailed, SpeechError, Stopped
 
 logger = logging.getLogger(__name__)
 
-Answer = Callable[[str, dict[str, Any]], None]
+SendAnswer = Callable[[str, dict[str, Any]], None]
 BUSY: dict[str, Any] = {"kind": "busy"}
 # Tells whether the work at hand has become useless.
 ShouldStop = Callable[[], bool]
-Work = Callable[[dict[str, Any], list[bytes], ShouldStop], dict[str, Any]]
+Handler = Callable[[dict[str, Any], list[bytes], ShouldStop], dict[str, Any]]
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Service(Protocol):
     kind: str
     max_frame_bytes: int
 
-    def start(self, answer: Answer, fail: Callable[[BaseException], None]) -> None:
+    def start(self, answer: SendAnswer, fail: Callable[[BaseException], None]) -> None:
         """Start threads. answer(id, message): safe in any thread. fail(error) ends the process."""
         ...
 
@@ -52,11 +52,11 @@ class Service(Protocol):
         """Take no more work and let the threads end; the request at hand need not be finished."""
         ...
 
-    def take(self, request: Request) -> dict[str, Any] | None:
+    def submit(self, request: Request) -> dict[str, Any] | None:
         """Take a request in, or return what to answer at once, such as BUSY. Raises SpeechError for a bad one."""
         ...
 
-    def drop(self, ids: Iterable[str]) -> None:
+    def cancel(self, ids: Iterable[str]) -> None:
         """Forget waiting requests whose answers nobody waits for."""
         ...
 
@@ -65,10 +65,10 @@ class Service(Protocol):
         ...
 
 
-class OneAtATime:
+class SerialService:
     """A ready-made service: one thread that makes itself ready on the first request, then answers one by one.
 
-    prepare: called once, in the thread that will answer; returns the callable that answers.
+    make_handler: called once, in the thread that will answer; returns the callable that answers.
     That one gets (message, frames, should_stop) and returns the fields of the result, or raises SpeechError: Stopped
     once should_stop() is true, since nobody waits any more. It may be asked as often as one likes.
     """
@@ -76,20 +76,20 @@ class OneAtATime:
     def __init__(
         self,
         kind: str,
-        prepare: Callable[[], Work],
+        make_handler: Callable[[], Handler],
         *,
         max_frame_bytes: int,
         max_queued: int = 4,
     ) -> None:
         self.kind, self.max_frame_bytes = kind, max_frame_bytes
-        self._prepare, self._max_queued = prepare, max_queued
-        self._waiting: deque[Request] = deque()
+        self._make_handler, self._max_queued = make_handler, max_queued
+        self._queue: deque[Request] = deque()
         self._changed = threading.Condition()
         self._is_stopping = False
-        self._at_hand: str | None = None
+        self._running_id: str | None = None
         self._counts = {"requests": 0, "failures": 0, "stopped": 0}
 
-    def start(self, answer: Answer, fail: Callable[[BaseException], None]) -> None:
+    def start(self, answer: SendAnswer, fail: Callable[[BaseException], None]) -> None:
         threading.Thread(target=self._run, args=(answer,), name=self.kind, daemon=True).start()
 
     def stop(self) -> None:
@@ -97,31 +97,31 @@ class OneAtATime:
             self._is_stopping = True
             self._changed.notify_all()
 
-    def take(self, request: Request) -> dict[str, Any] | None:
+    def submit(self, request: Request) -> dict[str, Any] | None:
         with self._changed:
-            if len(self._waiting) >= self._max_queued:
+            if len(self._queue) >= self._max_queued:
                 return BUSY
-            self._waiting.append(request)
+            self._queue.append(request)
             self._changed.notify_all()
         return None
 
-    def drop(self, ids: Iterable[str]) -> None:
+    def cancel(self, ids: Iterable[str]) -> None:
         gone = set(ids)
         with self._changed:
-            self._waiting = deque(one for one in self._waiting if one.id not in gone)
-            if self._at_hand in gone:
-                self._at_hand = None
+            self._queue = deque(one for one in self._queue if one.id not in gone)
+            if self._running_id in gone:
+                self._running_id = None
 
     def health(self) -> dict[str, Any]:
-        return {"waiting": len(self._waiting), "is_working": self._at_hand is not None, **self._counts}
+        return {"waiting": len(self._queue), "is_working": self._running_id is not None, **self._counts}
 
-    def _run(self, answer: Answer) -> None:
-        work: Work | None = None
+    def _run(self, answer: SendAnswer) -> None:
+        work: Handler | None = None
         while (request := self._next()) is not None:
             self._counts["requests"] += 1
             try:
-                work = work or self._prepare()
-                result = {"kind": "result", **work(request.message, request.frames, self._stop_asker(request.id))}
+                work = work or self._make_handler()
+                result = {"kind": "result", **work(request.message, request.frames, self._should_stop(request.id))}
             except Stopped as error:
                 self._counts["stopped"] += 1
                 result = {"kind": "error", "error": error.to_dict()}
@@ -132,18 +132,18 @@ class OneAtATime:
                 self._counts["failures"] += 1
                 logger.exception("%s crashed", self.kind)
                 result = {"kind": "error", "error": EngineFailed().to_dict()}
-            self._at_hand = None
+            self._running_id = None
             answer(request.id, result)
 
     def _next(self) -> Request | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_stopping)
+            self._changed.wait_for(lambda: self._queue or self._is_stopping)
             if self._is_stopping:
                 return None
-            request = self._waiting.popleft()
-            self._at_hand = request.id
+            request = self._queue.popleft()
+            self._running_id = request.id
             return request
 
-    def _stop_asker(self, request_id: str) -> ShouldStop:
+    def _should_stop(self, request_id: str) -> ShouldStop:
         """Return what tells whether this request was dropped, or the process ends."""
-        return lambda: self._at_hand != request_id or self._is_stopping
+        return lambda: self._running_id != request_id or self._is_stopping

@@ -159,7 +159,7 @@ def test_hallucinations_are_gated(answers, words, temperatures, whisper, decoder
 
 
 def test_second_tries_give_the_same_words_every_time(whisper, monkeypatch):
-    monkeypatch.setattr(faster_whisper.hallucination, "UNSURE_BELOW", -0.0001)
+    monkeypatch.setattr(faster_whisper.hallucination, "LOG_PROBABILITY_THRESHOLD", -0.0001)
     names = ("en-hello.wav", "en-order.flac")
     forward = [whisper.recognise([load(name)], options=OPTIONS) for name in names]
     backward = [whisper.recognise([load(name)], options=OPTIONS) for name in reversed(names)]

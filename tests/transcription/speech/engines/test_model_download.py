@@ -27,7 +27,7 @@ logging.basicConfig(level=logging.INFO, format="%(message)s")
 logging.getLogger("httpx").setLevel(logging.WARNING)
 from transcription.speech.engines import models
 models.REPORT_SECONDS = 0.1
-print(models.is_at_hand("base"), models.folder_of("base"), models.megabytes("base", compute_type="int8"))
+print(models.is_local("base"), models.folder_of("base"), models.megabytes("base", compute_type="int8"))
 """
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from transcription.speech.engines import protocol
 from transcription.speech.engines.base import Recognition
-from transcription.speech.engines.model_cache import Shelf
+from transcription.speech.engines.model_cache import ModelCache
 from transcription.speech.engines.recogniser import Recogniser, is_broken_device, is_out_of_memory
-from transcription.speech.engines.service import BUSY, OneAtATime, Request
+from transcription.speech.engines.service import BUSY, Request, SerialService
 from transcription.speech.errors import EngineUnavailable, OptionError, Stopped
 from transcription.speech.transcript import Word
 
@@ -20,8 +20,8 @@ from transcription.speech.transcript import Word
 class MadeUpEngine:
     """Hears the length of a clip. `trouble` is called with each batch and may raise."""
 
-    name, languages, notes, honours = "made-up", None, (), frozenset()
-    max_clip_ms, pause_ms, fills_clips, max_batch = 30_000, 600, True, 8
+    name, languages, notes, supported_options = "made-up", None, (), frozenset()
+    max_clip_ms, pause_ms, packs_clips, max_batch = 30_000, 600, True, 8
 
     def __init__(self, trouble=lambda batch: None):
         self.trouble, self.batches = trouble, []
@@ -50,7 +50,7 @@ class Desk:
         for length in lengths:
             frame = np.zeros(length, dtype="<f4").tobytes()
             fields = {"job": job, "model": model, "options": {}, **message}
-            assert self.service.take(Request(f"{length}", "recognise", b"", fields, [frame])) is None
+            assert self.service.submit(Request(f"{length}", "recognise", b"", fields, [frame])) is None
 
     def wait(self, count):
         deadline = time.monotonic() + 10
@@ -69,7 +69,7 @@ def desk():
     desks = []
 
     def make(load, sources=None, **limits):
-        recogniser = Recogniser(Shelf(sources or {"standard": "s"}, load, **limits))
+        recogniser = Recogniser(ModelCache(sources or {"standard": "s"}, load, **limits))
         desks.append(Desk(recogniser))
         return desks[-1]
 
@@ -171,16 +171,16 @@ def test_other_model_that_does_not_load_fails_its_clips_only(desk):
 
 def test_full_queue_is_busy_and_bad_requests_are_refused(desk):
     go_on = threading.Event()
-    recogniser = Recogniser(Shelf({"standard": "s"}, lambda _: go_on.wait(10) and MadeUpEngine()), max_queued=5)
+    recogniser = Recogniser(ModelCache({"standard": "s"}, lambda _: go_on.wait(10) and MadeUpEngine()), max_queued=5)
     asked = Desk(recogniser)
     asked.ask(101, 102, 103, 104)  # four fifths of the queue
     request = Request("105", "recognise", b"", {"options": {}}, [b"1234"])
-    assert recogniser.take(request) == BUSY
+    assert recogniser.submit(request) == BUSY
     with pytest.raises(OptionError):
-        recogniser.take(Request("106", "recognise", b"", {"options": {}, "priority": "now"}, [b"1234"]))
+        recogniser.submit(Request("106", "recognise", b"", {"options": {}, "priority": "now"}, [b"1234"]))
     with pytest.raises(EngineUnavailable):
-        recogniser.take(Request("107", "recognise", b"", {"options": {}, "model": "huge"}, [b"1234"]))
-    recogniser.drop(["101", "102"])
+        recogniser.submit(Request("107", "recognise", b"", {"options": {}, "model": "huge"}, [b"1234"]))
+    recogniser.cancel(["101", "102"])
     go_on.set()
     assert set(asked.wait(2)) == {"103", "104"}
     recogniser.stop()
@@ -195,28 +195,28 @@ def test_least_recently_used_model_makes_room():
         return MadeUpEngine()
 
     sources = {"a": "one", "b": "two", "c": "three", "same-as-a": "one"}
-    shelf = Shelf(sources, load, memory_of=lambda _: 400, memory_mb=1000)
+    models = ModelCache(sources, load, memory_of=lambda _: 400, memory_mb=1000)
     for model in ("a", "b", "same-as-a", "c"):
-        shelf.get(model)
+        models.get(model)
     assert loaded == ["one", "two", "three"]
-    states = {model: shown["state"] for model, shown in shelf.health().items()}
+    states = {model: shown["state"] for model, shown in models.health().items()}
     assert states == {"a": "loaded", "b": "not loaded", "c": "loaded", "same-as-a": "loaded"}
-    assert shelf.describe("b") is not None
-    assert shelf.put_away_others("c")
-    assert not shelf.put_away_others("c")
+    assert models.describe("b") is not None
+    assert models.evict_others("c")
+    assert not models.evict_others("c")
 
 
 def test_model_in_use_is_not_put_away():
-    shelf = Shelf({"a": "one", "b": "two"}, lambda _: MadeUpEngine(), memory_of=lambda _: 400, memory_mb=500)
-    loading = threading.Thread(target=shelf.get, args=("b",))
-    with shelf.lent("a"):
+    models = ModelCache({"a": "one", "b": "two"}, lambda _: MadeUpEngine(), memory_of=lambda _: 400, memory_mb=500)
+    loading = threading.Thread(target=models.get, args=("b",))
+    with models.acquire("a"):
         loading.start()
         loading.join(0.2)
         assert loading.is_alive()
-        assert shelf.health()["a"]["state"] == "loaded"
+        assert models.health()["a"]["state"] == "loaded"
     loading.join(5)
-    assert shelf.health()["a"]["state"] == "not loaded"
-    assert shelf.health()["b"]["state"] == "loaded"
+    assert models.health()["a"]["state"] == "not loaded"
+    assert models.health()["b"]["state"] == "loaded"
 
 
 def test_ready_made_service_answers_one_by_one():
@@ -228,10 +228,10 @@ def test_ready_made_service_answers_one_by_one():
 
         return work
 
-    service = OneAtATime("measure", prepare, max_frame_bytes=100)
+    service = SerialService("measure", prepare, max_frame_bytes=100)
     asked = Desk(service)
     for number, fields in enumerate(({"divisor": 2}, {"bad": 1}, {"divisor": 0})):
-        service.take(Request(str(number), "measure", b"", fields, [b"1234"]))
+        service.submit(Request(str(number), "measure", b"", fields, [b"1234"]))
     answers = asked.wait(3)
     service.stop()
     assert answers["0"] == {"kind": "result", "length": 2}
@@ -239,7 +239,7 @@ def test_ready_made_service_answers_one_by_one():
     assert answers["2"]["error"]["type"] == "engine_failed"
 
 
-@pytest.mark.parametrize("how", ["drop", "stop"])
+@pytest.mark.parametrize("how", ["cancel", "stop"])
 def test_ready_made_service_ends_what_nobody_waits_for(how):
     begun = threading.Event()
 
@@ -250,14 +250,14 @@ def test_ready_made_service_ends_what_nobody_waits_for(how):
         raise Stopped
 
     never = threading.Event()
-    service = OneAtATime("measure", lambda: work, max_frame_bytes=100)
+    service = SerialService("measure", lambda: work, max_frame_bytes=100)
     asked = Desk(service)
-    service.take(Request("1", "measure", b"", {}, []))
+    service.submit(Request("1", "measure", b"", {}, []))
     assert begun.wait(10)
     assert service.health()["is_working"]
-    service.drop(["another"])
+    service.cancel(["another"])
     assert service.health()["is_working"]
-    service.drop(["1"]) if how == "drop" else service.stop()
+    service.cancel(["1"]) if how == "cancel" else service.stop()
     assert asked.wait(1)["1"]["error"]["type"] == "stopped"
     assert (service.health()["stopped"], service.health()["is_working"]) == (1, False)
     service.stop()

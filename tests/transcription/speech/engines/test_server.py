@@ -60,7 +60,7 @@ def in_threads(*calls):
 def test_life_of_an_engine_process(sphinx_process, address, clip):
     """One process, since a start takes most of a second: description, words, errors, statistics, access, clean stop."""
     engine = remote.RemoteEngine(address, timeout_seconds=30)
-    assert (engine.name, engine.languages, engine.honours) == ("pocketsphinx", frozenset({"en"}), frozenset())
+    assert (engine.name, engine.languages, engine.supported_options) == ("pocketsphinx", frozenset({"en"}), frozenset())
     assert engine.notes
 
     text = recordings.named("sentence-slt.wav").text
@@ -183,17 +183,17 @@ def test_silent_client_is_taken_for_gone(clip, monkeypatch):
     class Recogniser:
         kind = "recognise"
 
-        def drop(self, ids):
+        def cancel(self, ids):
             dropped.extend(ids)
 
-    monkeypatch.setattr(server, "VANISHED_SECONDS", 0.1)
-    served = server._Host(Recogniser(), (), address="ipc:///nowhere")
+    monkeypatch.setattr(server, "CLIENT_TIMEOUT_SECONDS", 0.1)
+    served = server._Server(Recogniser(), (), address="ipc:///nowhere")
     for number, identity in enumerate((b"a", b"b")):
         served._requests[str(number)] = server.Request(str(number), "recognise", identity, {})
-        served._heard_at[identity] = time.monotonic()
+        served._last_heard_at[identity] = time.monotonic()
     time.sleep(0.15)
-    served._heard_at[b"b"] = time.monotonic()
-    served._sweep()
+    served._last_heard_at[b"b"] = time.monotonic()
+    served._drop_silent_clients()
     assert dropped == ["0"]
     assert list(served._requests) == ["1"]
 
@@ -221,7 +221,7 @@ def test_second_process_does_not_take_the_socket(sphinx_process, address):
 def test_other_process_takes_over_from_a_dead_one(new_whisper_process, whisper_process, address, spoken, monkeypatch):
     """Nobody starts the dead one again."""
     monkeypatch.setattr(client, "FAILOVER_SECONDS", 0.5)
-    monkeypatch.setattr(remote.RemoteEngine, "_put_the_least_busy_first", lambda self: None)
+    monkeypatch.setattr(remote.RemoteEngine, "_sort_by_load", lambda self: None)
     clips = [clip for _, clip in spoken] * 3
     with new_whisper_process() as first:
         engine = remote.RemoteEngine([address, whisper_process.address], timeout_seconds=30)
@@ -240,7 +240,7 @@ def test_least_busy_process_is_asked_and_equals_are_spread(monkeypatch):
         with monkeypatch.context() as patch:
             answers = {name: None if count is None else {"waiting": count} for name, count in waiting.items()}
             patch.setattr(remote, "health", lambda address, seconds, answers=answers: answers[address])
-            engine._put_the_least_busy_first()
+            engine._sort_by_load()
         asked.add(engine._addresses[0])
         assert engine._addresses[2:] == ["ipc:///a", "ipc:///c"]
     assert asked == {"ipc:///b", "ipc:///d"}
@@ -268,9 +268,9 @@ def small_server(address, monkeypatch):
         "languages": None,
         "max_clip_ms": 30_000,
         "pause_ms": 600,
-        "fills_clips": True,
+        "packs_clips": True,
         "notes": [],
-        "honours": [],
+        "supported_options": [],
         "in_flight": 4,
     }
     threads = []
@@ -303,7 +303,7 @@ def small_server(address, monkeypatch):
 
 
 def test_full_queue_asks_to_come_again(small_server, clip, monkeypatch):
-    monkeypatch.setattr(client, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(client, "BUSY_RETRY_SECONDS", 0.05)
     asked = []
 
     def answer(message, frames):
