@@ -1,7 +1,7 @@
 """The whole transcription of one file: a file, an engine and a diarizer in, a transcript out.
 
-Everything streams: while the engine works on some clips, the next ones are decoded, a bounded number ahead. A long
-file costs time, not memory. One thread does it all, so that what `on_progress` raises ends everything.
+Everything is streamed: while the engine works on some clips, the next ones are decoded, a bounded number ahead. A long
+file takes more time and no more memory. One thread does all the work, so an exception of `on_progress` ends all of it.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ def run(
 ) -> Transcript:
     """Transcribe one recording.
 
-    diarizer: None, or `options.diarize` off, leaves the words without speakers. Channels that are transcribed apart
-    are the speakers themselves.
-    max_duration_ms: AudioTooLong as soon as decoding passes it, whatever the file says of itself.
-    on_progress: called with the milliseconds that are done, never falling; what it raises ends the run.
-    on_segments: called with what was heard, clip by clip and in order (channel by channel where they are split);
-    speakers are not known yet, and the transcript may cut its segments elsewhere.
-    Returns a transcript without segments when nobody speaks. Raises AudioError, UnknownLanguage or EngineError.
+    diarizer: with None, or with `options.diarize` false, words have no speakers. If channels are split, each channel is
+    a speaker and the diarizer is not used.
+    max_duration_ms: AudioTooLong is raised when the decoded length exceeds it, whatever the file states.
+    on_progress: called with the milliseconds that are done, which never decrease. An exception ends the run.
+    on_segments: called with the segments of each clip, in order (channel by channel if they are split). They have no
+    speakers yet, and the transcript may split segments elsewhere.
+    Returns a transcript without segments when there is no speech. Raises AudioError, UnknownLanguage or EngineError.
     """
     check_language(options.language, languages=engine.languages, engine=engine.name)
     notes = engine.notes + _notes_on_ignored(options, engine=engine)
-    # Decoders see strangers' files only in child processes of their own.
+    # Untrusted files are decoded in confined child processes only.
     channels = (
         probing.probe_in_child(path, max_duration_ms=max_duration_ms).channels if options.channels == "split" else 0
     )
@@ -87,10 +87,10 @@ def run(
 def _transcribe_channels(
     path: Path | str, channels: int, *, current: _Run, max_duration_ms: int, on_progress: OnProgress
 ) -> tuple[Segment, ...]:
-    """Return the segments of all channels by time, each channel a speaker of its own."""
+    """Return the segments of all channels, sorted by time. Each channel is a speaker."""
     found: list[Segment] = []
     for channel in range(channels):
-        # A part of the way per channel; the first one tells how long the way is.
+        # Each channel is an equal part of the progress. The first channel shows how long they are.
         before_ms = channel * current.decoded_ms
 
         def report(done_ms: int, before_ms: int = before_ms) -> None:
@@ -103,7 +103,7 @@ def _transcribe_channels(
 
 
 class _Run:
-    """What is known of one recording so far."""
+    """The state of one transcription."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class _Run:
         diarization: Diarization | None,
         speaker: str | None = None,
     ) -> list[Word]:
-        """Return the words of one sound track."""
+        """Return the words of the whole recording, or of one channel."""
         self._reported_ms = 0
         self._waiting.clear()
         words: list[Word] = []
@@ -140,21 +140,21 @@ class _Run:
             packs=self._engine.packs_clips,
         )
         with closing(language.stream(self._engine, self._remembering(clips), options=self._options)) as stream:
-            for heard in stream:
+            for recognition in stream:
                 clip = self._waiting.popleft()
-                new = _place(heard.words, clip, speaker=speaker)
-                self._note_language(clip, heard)
+                new = _place(recognition.words, clip, speaker=speaker)
+                self._note_language(clip, recognition)
                 if diarization is not None:
                     _add(diarization, clip, new)
                 if new:
                     words.extend(new)
-                    self._on_segments(list(speakers.segments(new, language=self.written_in(heard.language))))
+                    self._on_segments(list(speakers.segments(new, language=self.written_in(recognition.language))))
                 self._report(clip.end_ms, on_progress)
         self._report(self.decoded_ms, on_progress)
         return words
 
     def language(self) -> tuple[str | None, float | None]:
-        """Return (the language of most speech, the mean probability where the engine gave one)."""
+        """Return (language of most speech, its mean probability or None if the engine states none)."""
         lengths: dict[str, int] = {}
         for length_ms, spoken, _ in self._heard:
             lengths[spoken] = lengths.get(spoken, 0) + length_ms
@@ -166,11 +166,11 @@ class _Run:
         return most, round(sum(ms * sure for ms, sure in given) / total_ms, 4) if total_ms else None
 
     def written_in(self, spoken: str | None) -> str | None:
-        """Return the language of the text: words are joined as it joins them."""
+        """Return the language of the text, which decides how words are joined."""
         return "en" if self._is_translated else spoken
 
     def _counting(self, windows: Iterator[Samples], on_progress: OnProgress) -> Iterator[Samples]:
-        """Pass the windows on, counting them and telling how far we are."""
+        """Yield the windows unchanged, counting their length and reporting progress."""
         samples = 0
         for window in windows:
             yield window
@@ -184,18 +184,18 @@ class _Run:
             yield clip.samples
 
     def _report(self, done_ms: int, on_progress: OnProgress) -> None:
-        """Report progress; a clip that began before the last report must not make it fall."""
+        """Report progress. A clip that began before the last report must not make it decrease."""
         self._reported_ms = max(self._reported_ms, done_ms)
         on_progress(self._reported_ms)
 
-    def _note_language(self, clip: cutting.Clip, heard: Recognition) -> None:
-        spoken = heard.language or self._options.language
-        if heard.words and spoken is not None:
-            self._heard.append((samples_to_ms(len(clip.samples)), spoken, heard.language_probability))
+    def _note_language(self, clip: cutting.Clip, recognition: Recognition) -> None:
+        spoken = recognition.language or self._options.language
+        if recognition.words and spoken is not None:
+            self._heard.append((samples_to_ms(len(clip.samples)), spoken, recognition.language_probability))
 
 
 def _place(words: tuple[Word, ...], clip: cutting.Clip, *, speaker: str | None) -> list[Word]:
-    """Return the words with times in the recording, kept inside their stretch of the clip and in order."""
+    """Return the words with times in the recording, in order and inside their stretch of the clip."""
     placed: list[Word] = []
     for word in words:
         start_ms, end_ms = clip.place(word.start_ms, word.end_ms)
@@ -206,7 +206,7 @@ def _place(words: tuple[Word, ...], clip: cutting.Clip, *, speaker: str | None) 
 
 
 def _add(diarization: Diarization, clip: cutting.Clip, words: list[Word]) -> None:
-    """Give the diarizer the stretches in which something was said."""
+    """Give the diarizer the stretches that contain words."""
     for start_ms, samples in clip.stretches():
         end_ms = start_ms + samples_to_ms(len(samples))
         if any(word.start_ms <= end_ms and start_ms <= word.end_ms for word in words):
@@ -214,7 +214,7 @@ def _add(diarization: Diarization, clip: cutting.Clip, words: list[Word]) -> Non
 
 
 def _notes_on_ignored(options: TranscriptionOptions, *, engine: Engine | StreamingEngine) -> tuple[str, ...]:
-    """Return a sentence for each thing asked for that was not done."""
+    """Return a sentence for each requested option that the engine does not support."""
     notes = []
     if options.prompt and "prompt" not in engine.supported_options:
         notes.append(f"The prompt was ignored: {engine.name} takes none.")

@@ -1,4 +1,4 @@
-"""The engine process: loads the speech models once and serves clips of all jobs over a local socket."""
+"""Runs an engine process, which loads the speech models once and recognises clips of all jobs."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ class Command(BaseCommand):
         number = options["number"]
         if not 1 <= number <= len(settings.ENGINE_SOCKETS):
             raise CommandError(f"VOXSITE_ENGINES asks for {len(settings.ENGINE_SOCKETS)} engine processes only.")
-        # The hub's client would count its users; who transcribes what is nobody's business.
+        # Usage statistics of the hub's client would tell Hugging Face which models this site uses.
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         name = chosen_engine()
         try:
@@ -42,26 +42,26 @@ class Command(BaseCommand):
 
 
 def chosen_engine() -> str:
-    """Return the engine to load, having told the other processes what "auto" came to."""
+    """Return the short name of the engine to load. Decides "auto" and tells the other processes."""
     if settings.ENGINE != "auto":
         return str(settings.ENGINE)
-    name = "faster_whisper" if _can_have_whisper() else recognition.FALLBACK_ENGINE
+    name = "faster_whisper" if _has_whisper() else recognition.FALLBACK_ENGINE
     recognition.remember_choice(name)
     return name
 
 
 def services(*, device: str) -> list[SerialService]:
-    """Return what an engine process does beside recognition."""
+    """Return the services of an engine process besides recognition."""
     if settings.DIARIZER != "pyannote":
         return []
-    prepare = diarizing.pyannote_handler(
+    make_handler = diarizing.pyannote_handler(
         settings.PYANNOTE, token=settings.HF_TOKEN or None, device=None if device == "auto" else device
     )
-    return [SerialService(diarizing.KIND, prepare, max_frame_bytes=1024)]
+    return [SerialService(diarizing.KIND, make_handler, max_frame_bytes=1024)]
 
 
 def make_model_cache(name: str, *, device: str) -> ModelCache:
-    """Return the models of an engine process, none loaded yet."""
+    """Return the model cache of an engine process, with no model loaded yet."""
     if name != "faster_whisper":
         return ModelCache(dict.fromkeys(settings.WHISPER_MODELS, ""), registry.engine_loader(name))
     from transcription.speech.engines import models
@@ -75,26 +75,26 @@ def make_model_cache(name: str, *, device: str) -> ModelCache:
     )
 
 
-def _can_have_whisper() -> bool:
-    """Get the standard model, if it is to be had, and say loudly when it is not."""
+def _has_whisper() -> bool:
+    """Tell whether the standard model is available. Downloads it if possible; logs a warning if not."""
     from transcription.speech.engines import models
 
     source = settings.WHISPER_MODELS["standard"]
     if models.is_local(source):
         return True
-    why = "and the hub does not answer"
+    reason = "and the hub does not answer"
     if models.is_on_hub(source):
         try:
             models.folder_of(source)
         except EngineUnavailable as error:
             logger.warning("%s", error.message)
-            why = "and its download failed"
+            reason = "and its download failed"
         else:
             return True
     logger.warning(
         "THE WHISPER MODEL %s IS NOT ON THIS MACHINE, %s: speech is recognised by PocketSphinx, for development only. "
         "Set VOXSITE_WHISPER_STANDARD to a model's folder, or let this machine reach huggingface.co.",
         source,
-        why,
+        reason,
     )
     return False

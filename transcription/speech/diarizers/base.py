@@ -1,4 +1,4 @@
-"""What a diarizer is: it is fed the clips of one recording and says who spoke when."""
+"""The interface of diarizers: they get the clips of one recording and return who spoke when."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class Diarization(Protocol):
     def boundary_tolerance_ms(self) -> int: ...
 
     def add(self, start_ms: int, samples: Samples) -> None:
-        """Take the next clip. samples: float32, 16 kHz mono; keeps what it needs of them, never all in memory."""
+        """Take the next clip. Keeps what it needs of the samples, and never a whole recording in memory."""
         ...
 
     def turns(self) -> list[Turn]:
-        """Return who spoke when: sorted by time, speakers "S1", "S2", ... by appearance; [] only without a clip.
+        """Return the turns, sorted by time, speakers named "S1", "S2", ... by appearance. [] only without a clip.
 
-        Turns that are not in the background never overlap; a background turn says that somebody speaks beside them.
-        Call it once, after the last clip. Raises EngineUnavailable where another process does the work.
+        Foreground turns never overlap. A background turn marks a speaker who talks at the same time as another one.
+        Call it once, after the last clip. Raises EngineUnavailable if another process does the work and is not there.
         """
         ...
 
 
 class Diarizer(Protocol):
-    """Starts diarizations; one object serves many recordings."""
+    """Starts diarizations. One object serves many recordings."""
 
     @property
     def name(self) -> str: ...

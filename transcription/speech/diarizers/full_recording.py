@@ -1,7 +1,7 @@
-"""For models that must hear a recording as a whole: keeps it on disk, and goes on with clustering where they cannot.
+"""Diarizer for models that need the whole recording at once. It keeps the recording in a file on disk.
 
-Such a model's memory grows with the recording, so there is a longest one. Beyond it, or when the model fails, the
-speakers are told apart by clustering, and the result says so.
+The memory of such a model grows with the recording, so the length is limited. For a longer recording, or when the model
+fails, clustering is used instead, and the notes of the result say so.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from transcription.speech.transcript import Turn, number_by_appearance
 
 logger = logging.getLogger(__name__)
 
-# (file of a spool, options) -> turns, sorted, any names. Raises EngineFailed where the model cannot do this recording.
+# (spool file, options) -> turns, sorted, with any names. Raises EngineFailed if the model fails on this recording.
 FindTurns = Callable[[Path, TranscriptionOptions], list[Turn]]
 
-# Of pyannote's segmentation: frames of 17 ms. The rest allows for the times of words, which are no better.
-EDGE_MS = 200
+# The frames of pyannote's segmentation last 17 ms. The rest allows for the times of words, which are less exact.
+BOUNDARY_TOLERANCE_MS = 200
 
 
 class FullRecordingDiarizer:
-    """Implements `diarizers.base.Diarizer` around a model that wants the whole recording at once.
+    """Implements `diarizers.base.Diarizer` with a model that needs the whole recording at once.
 
-    find: asks the model. max_seconds: the longest recording that it gets.
-    folder: where recordings wait, None for the system's place of temporary files; must exist.
+    find: calls the model. max_seconds: length of the longest recording for the model.
+    folder: place of the recordings on disk, which must exist; None for the system's folder of temporary files.
     """
 
     def __init__(self, name: str, *, find: FindTurns, max_seconds: int, folder: Path | None = None) -> None:
@@ -51,7 +51,7 @@ class FullRecordingDiarization:
     ) -> None:
         self.name = name
         self.notes: tuple[str, ...] = ()
-        self.boundary_tolerance_ms = EDGE_MS
+        self.boundary_tolerance_ms = BOUNDARY_TOLERANCE_MS
         self._find, self._max_seconds, self._folder, self._options = find, max_seconds, folder, options
         self._spool: Spool | None = None
         self._fallback: ClusteringDiarization | None = None
@@ -82,7 +82,7 @@ class FullRecordingDiarization:
             self._close()
 
     def _fall_back(self, reason: str) -> None:
-        """Give all that was heard so far to clustering."""
+        """Switch to clustering, beginning with all clips so far."""
         self._fallback = ClusteringDiarizer().begin(options=self._options)
         self.name, self.boundary_tolerance_ms = self._fallback.name, self._fallback.boundary_tolerance_ms
         self.notes = (f"The speakers of this recording were told apart by a simpler method: {reason}.",)
@@ -98,7 +98,7 @@ class FullRecordingDiarization:
 
 
 def _one_speaker(spool: Spool) -> list[Turn]:
-    """Return the clips as turns of one speaker: the engine heard words where the model heard nobody."""
+    """Return the clips as turns of one speaker, for a recording in which the model finds none but the engine words."""
     return [Turn(start_ms, end_ms, "S1") for start_ms, end_ms in spool.spans]
 
 

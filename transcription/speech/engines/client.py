@@ -1,8 +1,8 @@
-"""A worker's talk with engine processes: questions go out, answers come back in any order, and nothing is lost.
+"""The client of engine processes, used by workers. Requests are answered in any order.
 
-Loses nothing when an engine process dies: the next one does not know the request, and it is sent again. With several
-processes, a dead one's requests go to another. Not safe for threads; may be made before a fork, since it connects on
-first use and anew in a forked child.
+No request is lost when an engine process dies: its successor does not know the request, so the client sends it again.
+With several processes the client fails over to another one. Not safe in threads. It may be created before a fork, since
+it connects on first use, and a forked child opens its own connection.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from transcription.speech import errors
 from transcription.speech.engines import protocol
 
 PING_SECONDS = 0.5
-# The longest wait between two looks at `should_stop`.
+# The longest wait between two calls of `should_stop`.
 POLL_SECONDS = 0.25
-# An engine that computes may hold its interpreter's lock for seconds. Without a word for this long, connect anew ...
+# An engine may hold the interpreter's lock for seconds while it computes. After this silence the client reconnects ...
 RECONNECT_SECONDS = 20.0
-# ... or, where there is another process, go there.
+# ... or fails over, if there is another process.
 FAILOVER_SECONDS = 5.0
 BUSY_RETRY_SECONDS = 0.25
 
@@ -36,12 +36,13 @@ class _PendingRequest:
 
 
 class EngineClient:
-    """Asks the engine process at the first of `addresses`, or at the next one when that is silent.
+    """Sends requests to the engine process at the first of `addresses`, and to the next one if that is silent.
 
-    timeout_seconds: how long no process may be there, or none may know of our requests, before EngineUnavailable. A
-    process that is busy with us or with others is waited for without end: what is stuck there is that process's
-    business (`recogniser.STUCK_SECONDS`).
-    should_stop: asked at least every half second while waiting; when it returns true, or raises, so does `receive`.
+    timeout_seconds: EngineUnavailable is raised after this time without any process, or without one that knows our
+    requests. There is no limit while a process works on requests, ours or others': the process itself detects work that
+    is stuck (`recogniser.STUCK_SECONDS`).
+    should_stop: called at least every half second while waiting. When it returns true, `receive` raises Stopped; an
+    exception passes through `receive`.
     """
 
     def __init__(
@@ -62,11 +63,11 @@ class EngineClient:
         self._last_heard_at = self._last_known_at = time.monotonic()
 
     def __len__(self) -> int:
-        """Return how many requests are not yet answered."""
+        """Return the number of requests without an answer."""
         return len(self._pending)
 
     def submit(self, message: dict[str, Any], frames: Sequence[bytes]) -> str:
-        """Ask; return the new request's id. Does not wait: `receive` sends what cannot be sent at once."""
+        """Queue a request and return its id. Does not wait: `receive` sends a request that cannot be sent at once."""
         if not self._pending:
             self._last_heard_at = self._last_known_at = time.monotonic()
         request_id = secrets.token_hex(12)
@@ -75,9 +76,9 @@ class EngineClient:
         return request_id
 
     def receive(self, *, wait_seconds: float = 0.0) -> tuple[str, dict[str, Any]] | None:
-        """Return (id, answer) of a request, None when none came in time.
+        """Return (id, answer) of a request, None if no answer came in time.
 
-        Raises the error that was answered, Stopped when told to stop, and EngineUnavailable.
+        Raises the error in the answer, Stopped (see `should_stop`) and EngineUnavailable.
         """
         deadline = time.monotonic() + wait_seconds
         while True:
@@ -99,13 +100,13 @@ class EngineClient:
                 return None
 
     def cancel(self) -> None:
-        """Give up all requests and say so."""
+        """Cancel all requests, here and in the engine process."""
         if self._pending and self._connection is not None and self._connection.pid == os.getpid():
             self._connection.send([protocol.pack({"kind": "cancel", "ids": list(self._pending)})], wait_seconds=0.0)
         self._pending.clear()
 
     def close(self) -> None:
-        """Let the connection go; the next call makes a new one."""
+        """Close the connection. The next call opens a new one."""
         if self._connection is not None and self._connection.pid == os.getpid():
             self._connection.close()
         self._connection = None
@@ -129,7 +130,7 @@ class EngineClient:
         self._last_heard_at = time.monotonic()
         request_id = str(message.get("id"))
         if message.get("kind") == "pong":
-            # It answers in order: had it got a request, it would know it or have answered it by now.
+            # Messages keep their order. A request that the process neither knows nor has answered did not arrive.
             for unknown in message["unknown"]:
                 if unknown in self._pending:
                     self._pending[unknown].is_sent = False
@@ -148,9 +149,9 @@ class EngineClient:
         return request_id, message
 
     def _fail_over(self) -> None:
-        """Connect anew, to the next address if there is one, when nothing was heard for too long."""
-        patience = FAILOVER_SECONDS if len(self._addresses) > 1 else RECONNECT_SECONDS
-        if self._pending and time.monotonic() - self._last_heard_at > patience:
+        """After too long a silence, connect to the next address, or again to the only one."""
+        limit = FAILOVER_SECONDS if len(self._addresses) > 1 else RECONNECT_SECONDS
+        if self._pending and time.monotonic() - self._last_heard_at > limit:
             self.close()
             self._addresses.append(self._addresses.pop(0))
             for request in self._pending.values():
@@ -159,26 +160,26 @@ class EngineClient:
 
     def _connected(self) -> Connection:
         if self._connection is not None and self._connection.pid != os.getpid():
-            self._connection = None  # a parent's socket must not be touched after a fork
+            self._connection = None  # a forked child must not use the socket of its parent
         if self._connection is None:
             self._connection = Connection(self._addresses[0])
         return self._connection
 
 
 class Connection:
-    """One DEALER socket. The context is the process's own: pyzmq makes a new one after a fork."""
+    """One DEALER socket. pyzmq makes a new context after a fork."""
 
     def __init__(self, address: str) -> None:
         self.pid = os.getpid()
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 200)  # for a last "cancel"
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # queue nothing for a process that is not there
+        self._socket.setsockopt(zmq.LINGER, 200)  # time to send a last "cancel"
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # queue nothing while no process is connected
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         self._socket.connect(address)
 
     def send(self, frames: list[bytes], *, wait_seconds: float) -> bool:
-        """Tell whether a process took the frames."""
+        """Send the frames; tell whether a process was connected to take them."""
         if not self._socket.poll(round(wait_seconds * 1000), zmq.POLLOUT):
             return False
         try:
@@ -188,18 +189,18 @@ class Connection:
         return True
 
     def ping(self, *, about: Sequence[str] = (), model: str = "", wait_seconds: float = 0.0) -> bool:
-        """Ask whether requests are known; tell whether a process took the question."""
+        """Send a ping about these requests; tell whether a process was connected to take it."""
         message = {"kind": "ping", "id": "", "about": list(about), "model": model}
         return self.send([protocol.pack(message)], wait_seconds=wait_seconds)
 
     def receive(self, *, wait_seconds: float) -> dict[str, Any] | None:
-        """Return the next message, None when none comes."""
+        """Return the next message, None if none came in time."""
         if not self._socket.poll(round(wait_seconds * 1000), zmq.POLLIN):
             return None
         return protocol.unpack(self._socket.recv_multipart()[0])
 
     def close(self) -> None:
-        """Let the socket go; in a forked child pyzmq leaves the parent's alone."""
+        """Close the socket. In a forked child pyzmq does not touch the socket of the parent."""
         self._socket.close()
 
     def __del__(self) -> None:
@@ -215,7 +216,7 @@ def ask(
     timeout_seconds: float,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Return the result of one request of any kind. Raises what was answered, Stopped and EngineUnavailable.
+    """Send one request of any kind and return its result. Raises the error in the answer, Stopped, EngineUnavailable.
 
     message: with "kind", and "job" for fairness. timeout_seconds, should_stop: see `EngineClient`.
     """
@@ -231,9 +232,9 @@ def ask(
 
 
 def health(address: str, timeout_seconds: float, *, model: str = "") -> dict[str, Any] | None:
-    """Return what the engine process says of itself, None when it does not answer in time.
+    """Return the health report of an engine process, None if it does not answer in time.
 
-    model: to be loaded soon, if it was not. Keys: see `host._Host._health` and `recogniser.Recogniser.health`.
+    model: a model to preload. Keys of the report: see `server._Server._health` and `recogniser.Recogniser.health`.
     """
     deadline = time.monotonic() + timeout_seconds
     connection = Connection(address)

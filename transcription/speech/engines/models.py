@@ -1,6 +1,6 @@
-"""Where Whisper's models come from: a folder, or a name on the Hugging Face hub that is downloaded once.
+"""Finds Whisper models: in a folder, or by a name on the Hugging Face hub, from which they are downloaded once.
 
-Imported by the engine process only: it loads CTranslate2.
+Only the engine process imports this module, since it loads CTranslate2.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 MODEL_FILE = "model.bin"
 HUB_SECONDS = 3.0
 REPORT_SECONDS = 10.0
-# What a model takes of its float16 file, with what it needs to compute.
+# Memory of a loaded model, with its working memory, as a multiple of the size of its float16 file.
 _MEMORY_FACTORS = {"int8": 0.8, "float16": 1.4, "bfloat16": 1.4, "float32": 2.4}
 
 
 def loader(*, device: str, compute_type: str, max_batch: int = 0) -> Callable[[str], Any]:
-    """Return what makes a Whisper engine of a folder or a name, downloading it if need be."""
+    """Return a function that loads a Whisper engine by folder or name, and downloads the model if needed."""
 
     def load(source: str) -> Any:
         return registry.load_engine(
@@ -54,7 +54,7 @@ def is_local(source: str) -> bool:
 
 
 def is_on_hub(source: str, *, seconds: float = HUB_SECONDS) -> bool:
-    """Tell whether the hub knows the model and answers quickly: one try."""
+    """Tell whether the hub has the model and answers in time. Tries once."""
     name = _MODELS.get(source, source)
     if os.environ.get("HF_HUB_OFFLINE") or "/" not in name:
         return False
@@ -69,7 +69,7 @@ def is_on_hub(source: str, *, seconds: float = HUB_SECONDS) -> bool:
 
 
 def folder_of(source: str) -> Path:
-    """Return the folder of the model, downloading it if need be. Raises EngineUnavailable."""
+    """Return the folder of the model. Downloads it if needed. Raises EngineUnavailable."""
     local = _local_folder(source)
     if local is not None:
         return local
@@ -83,7 +83,7 @@ def folder_of(source: str) -> Path:
 
 
 def megabytes(source: str, *, compute_type: str) -> int:
-    """Return roughly what the loaded model takes; 0 for one that is not on this machine."""
+    """Return the approximate memory of the loaded model; 0 if it is not on this machine."""
     folder = _local_folder(source)
     if folder is None:
         return 0
@@ -100,14 +100,14 @@ def _local_folder(source: str) -> Path | None:
         return None
     try:
         folder = Path(download_model(source, local_files_only=True))
-    except Exception:  # noqa: BLE001 - whatever its client says, it is not in the hub's cache
+    except Exception:  # noqa: BLE001 - any error of the client means: not in its cache
         return None
     return folder if (folder / MODEL_FILE).exists() else None
 
 
 @contextmanager
 def _logging_progress(source: str) -> Iterator[None]:
-    """Say in the log that a download goes on, and how far it is."""
+    """Log the progress of a download while the `with` block runs."""
     is_over = threading.Event()
     before, started = _cached_megabytes(), time.monotonic()
     logger.info("downloading the model %s, once", source)
@@ -132,5 +132,5 @@ def _cached_megabytes() -> int:
         try:
             total += path.stat().st_size
         except OSError:
-            continue  # renamed when it was complete
+            continue  # a complete file was renamed meanwhile
     return total // 1_000_000

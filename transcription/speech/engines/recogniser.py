@@ -1,4 +1,4 @@
-"""The service that recognises clips: a thread makes features, another one recognises batches of all jobs' clips."""
+"""The service that recognises clips. One thread prepares clips, another recognises batches with clips of all jobs."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from transcription.speech.options import TranscriptionOptions
 
 logger = logging.getLogger(__name__)
 
-# A batch that takes longer than this is stuck in native code: the process ends and the supervisor starts another.
+# A batch that takes longer is stuck in native code. The process ends then, and the supervisor starts a new one.
 STUCK_SECONDS = 1800.0
-# After running out of memory the batches stay halved for so many good ones, then grow again.
+# After running out of memory, this many batches are half as large. Then the size doubles again.
 REDUCED_BATCHES = 50
 SPEED_WINDOW_SECONDS = 60.0
 
 
 class Recogniser:
-    """Implements `service.Service` for "recognise" over a model cache."""
+    """Implements `service.Service` for requests of kind "recognise"."""
 
     kind = "recognise"
     max_frame_bytes = protocol.MAX_CLIP_BYTES
 
     def __init__(self, models: ModelCache, *, max_queued: int = 256, max_batch: int = 0) -> None:
-        """max_batch: lowers what engines take at once; 0 leaves it to them."""
+        """max_batch: upper limit for the batches of engines; 0 means their own."""
         self._models = models
         self._queue = ClipQueue(max_queued=max_queued)
         self._changed = threading.Condition()
@@ -45,7 +45,9 @@ class Recogniser:
         self._batch_since: float | None = None
         self._counts = Counter(requests=0, clips=0, audio_ms=0, busy_ms=0, failures=0, dropped=0, out_of_memory=0)
         self._batch_sizes: Counter[int] = Counter()
-        self._recent: deque[tuple[float, int]] = deque()  # (when, milliseconds of audio) of the last minute
+        self._recent: deque[tuple[float, int]] = (
+            deque()
+        )  # (time, milliseconds of audio) of each clip of the last minute
         self._answer: SendAnswer = lambda *_: None
         self._fail: Callable[[BaseException], None] = lambda _: None
         self._threads: list[threading.Thread] = []
@@ -63,7 +65,7 @@ class Recogniser:
             self._changed.notify_all()
 
     def join(self, timeout: float) -> None:
-        """Wait for the batch at hand."""
+        """Wait until the current batch is done."""
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -97,7 +99,7 @@ class Recogniser:
         return None
 
     def preload(self, model: str) -> None:
-        """Load the model soon, if it is one of ours: somebody is about to use it."""
+        """Start to load the model in the background, if it is known and not loaded: a request will follow."""
         with self._changed:
             if self._models.has_model(model) and self._models.describe(model) is None:
                 self._to_preload.add(model)
@@ -109,7 +111,7 @@ class Recogniser:
             self._counts["dropped"] += len(self._queue.remove(ids))
 
     def health(self) -> dict[str, Any]:
-        """See `Service.health`. Ends the process by `fail` when a batch is stuck."""
+        """See `Service.health`. Ends the process (`fail`) when a batch is stuck."""
         since, now = self._batch_since, time.monotonic()
         if since is not None and now - since > STUCK_SECONDS:
             self._fail(EngineUnavailable("A batch is stuck in native code."))
@@ -122,7 +124,7 @@ class Recogniser:
                 "queued": len(self._queue),
                 **self._counts,
                 "batch_sizes": {str(size): count for size, count in sorted(self._batch_sizes.items())},
-                # While it works, and over the last minute with its pauses.
+                # Seconds of audio for each second: while it computes, and of the last minute with idle time.
                 "speed_when_busy": round(self._counts["audio_ms"] / max(1, self._counts["busy_ms"]), 2),
                 "speed_last_minute": round(recent_ms / 1000 / SPEED_WINDOW_SECONDS, 2),
                 "models": self._models.health(),
@@ -133,11 +135,11 @@ class Recogniser:
     def _run_thread(self, target: Callable[[], None]) -> None:
         try:
             target()
-        except Exception as error:  # noqa: BLE001 - whatever ends a thread must end the process, to be started anew
+        except Exception as error:  # noqa: BLE001 - without this thread the process is useless and must be restarted
             self._fail(error)
 
     def _prepare_loop(self) -> None:
-        """First thread: load the default model, then models to preload and the features of waiting clips."""
+        """First thread: load the default model, then preload models and prepare waiting clips."""
         self._models.get(self._models.default)
         with self._changed:
             self._is_ready = True
@@ -166,7 +168,7 @@ class Recogniser:
             engine = self._models.get(clip.model)
             bucket = engine.bucket(clip.options)
             prepared = engine.prepare(protocol.unpack_clip(clip.frame))
-        except Exception as error:  # noqa: BLE001 - answered and logged there
+        except Exception as error:  # noqa: BLE001 - `_answer_failure` answers and logs it
             with self._changed:
                 self._queue.remove([clip.id])
             self._answer_failure(clip, error)
@@ -176,7 +178,7 @@ class Recogniser:
             self._changed.notify_all()
 
     def _recognise_loop(self) -> None:
-        """Second thread: recognise one batch after the other."""
+        """Second thread: recognise batch after batch."""
         while True:
             with self._changed:
                 batch: list[QueuedClip] = []
@@ -193,7 +195,7 @@ class Recogniser:
                     self._recognise(engine, batch[: engine.max_batch])
                     for start in range(engine.max_batch, len(batch), engine.max_batch):
                         self._recognise(engine, batch[start : start + engine.max_batch])
-            except SpeechError as error:  # the model is gone and does not load again
+            except SpeechError as error:  # the model was evicted and does not load again
                 for clip in batch:
                     self._answer_failure(clip, error)
             finally:
@@ -207,7 +209,7 @@ class Recogniser:
         return max(1, size >> (self._reduced_batches_left + REDUCED_BATCHES - 1) // REDUCED_BATCHES)
 
     def _recognise(self, engine: BatchEngine, batch: list[QueuedClip]) -> None:
-        """Answer every clip of the batch, in halves when memory runs out and alone when one of them is at fault."""
+        """Answer every clip of the batch. Repeat in halves if memory runs out, one by one after any other error."""
         left = dict(enumerate(batch))
         self._batch_sizes[len(batch)] += 1
         try:
@@ -252,7 +254,7 @@ class Recogniser:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether this is want of memory, as CTranslate2, CUDA, cuBLAS or Python say it."""
+    """Tell whether memory ran out, by the messages of CTranslate2, CUDA, cuBLAS and Python."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(
         phrase in text for phrase in ("out of memory", "bad_alloc", "bad allocation", "alloc_failed")
@@ -260,6 +262,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_broken_device(error: BaseException) -> bool:
-    """Tell whether the GPU refuses all further work of this process: only a new process helps."""
+    """Tell whether the GPU will refuse all further work of this process, so that only a new process helps."""
     text = str(error).lower()
     return not is_out_of_memory(error) and "cuda" in text and "error" in text

@@ -1,4 +1,4 @@
-"""A worker's side of the engine process: looks like an engine, holds no model."""
+"""The engine that workers use: it sends clips to the engine process and holds no model."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TIMEOUT_SECONDS = 300.0
 
 
 class RemoteEngine:
-    """Implements `engines.base.Engine` and `StreamingEngine` by asking the engine process.
+    """Implements `engines.base.Engine` and `StreamingEngine` by requests to the engine process.
 
-    addresses: "ipc://" and a path each; of several, the least busy is asked, and another one when it dies.
-    model: a name that the engine process knows, "" for its default. job_id: for fairness between jobs.
+    addresses: each "ipc://" and a path. Of several, the least busy process is used, and another one if it dies.
+    model: a name that the engine process knows; "" means its default. job_id: for fairness between jobs.
     priority: one of `protocol.PRIORITIES`.
-    should_stop: asked at least every half second; when it returns true, Stopped is raised; what it raises is raised.
-    timeout_seconds: how long to go on without any engine process. Every member raises EngineUnavailable then.
+    should_stop: called at least every half second. Stopped is raised when it returns true; its exceptions pass through.
+    timeout_seconds: after this time without any engine process, all methods and properties raise EngineUnavailable.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class RemoteEngine:
         return frozenset(self._info()["supported_options"])
 
     def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
-        """See `Engine.recognise`. Also raises what the engine raised, rebuilt."""
+        """See `Engine.recognise`. Errors of the engine process are rebuilt and raised here."""
         return list(self.stream(clips, options=replace(options, mixed_languages=True)))
 
     def stream(self, clips: Iterable[Samples], *, options: TranscriptionOptions) -> Iterator[Recognition]:
-        """See `StreamingEngine.stream`. Ending it early makes the engine drop what it has not begun."""
+        """See `StreamingEngine.stream`. Closing the iterator early cancels its requests in the engine process."""
         info = self._info()
         check_language(options.language, languages=self.languages, engine=self.name)
         client = self._connected()
@@ -110,7 +110,7 @@ class RemoteEngine:
             client.cancel()
 
     def close(self) -> None:
-        """Drop what is still asked and let the connection go; the next call makes a new one."""
+        """Cancel all requests and close the connection. The next call opens a new one."""
         if self._client is not None:
             self._client.cancel()
             self._client.close()
@@ -129,7 +129,7 @@ class RemoteEngine:
         return self._client
 
     def _info(self) -> dict[str, Any]:
-        """Return what the engine says of the model, asked once. Waits for as long as it loads."""
+        """Return the properties of the engine (`protocol.description`), asked once. Waits while the model loads."""
         if self._known_info is None and len(self._addresses) > 1:
             self._sort_by_load()
         alive_at = time.monotonic()
@@ -151,7 +151,7 @@ class RemoteEngine:
         return self._known_info
 
     def _raise_if_failed(self, state: dict[str, Any]) -> None:
-        """Raise EngineUnavailable when the model will not come."""
+        """Raise EngineUnavailable if the model is unknown or did not load."""
         if not self._model:
             return
         model = state["models"].get(self._model)
@@ -161,7 +161,7 @@ class RemoteEngine:
             raise errors.EngineUnavailable(model["message"] or None)
 
     def _sort_by_load(self) -> None:
-        """Order the engine processes by what waits there; equals by the job, so that jobs spread."""
+        """Sort the engine processes by their waiting requests. The job id decides between equals, to spread jobs."""
         first = zlib.crc32(self._job_id.encode()) % len(self._addresses)
         spread = self._addresses[first:] + self._addresses[:first]
         waiting = {}
@@ -172,14 +172,14 @@ class RemoteEngine:
 
 
 class _ClipStream:
-    """The clips of one stream: asked, answered, and asked again when the recording is in another language after all."""
+    """The requests for the clips of one recording. A clip is sent again if the recording is in another language."""
 
     def __init__(self, client: EngineClient, options: TranscriptionOptions, *, header: dict[str, Any]) -> None:
         self._client, self._options, self._header = client, options, header
         self._language = language.LanguageChoice(options)
         self._is_decided = self._language.is_decided
-        self._numbers: dict[str, int] = {}  # id of the request -> number of the clip
-        self._frames: dict[int, bytes] = {}  # kept until the clip's recognition is final
+        self._numbers: dict[str, int] = {}  # request id -> number of the clip
+        self._frames: dict[int, bytes] = {}  # kept until the recognition of the clip is final
         self._heard: dict[int, Recognition] = {}
         self._sent = self._counted = self._done = 0
 
@@ -188,13 +188,13 @@ class _ClipStream:
         return self._done == self._sent
 
     def send(self, clip: Samples) -> None:
-        """Ask for the next clip."""
+        """Send the next clip."""
         self._frames[self._sent] = protocol.pack_clip(clip)
         self._submit(self._sent)
         self._sent += 1
 
     def add_answer(self, request_id: str, answer: dict[str, Any]) -> None:
-        """Note an answer."""
+        """Take an answer into account."""
         number = self._numbers.pop(request_id)
         self._heard[number] = protocol.recognition_from_list(answer["recognition"])
         while not self._language.is_decided and self._counted in self._heard:
@@ -206,7 +206,7 @@ class _ClipStream:
             self._keep_or_resend(number)
 
     def decide(self) -> None:
-        """Settle on the language by what is known, and ask again for clips that were heard in another one."""
+        """Decide on the language by the answers so far, and send clips in other languages again."""
         self._language.decide()
         if not self._is_decided:
             self._is_decided = True
@@ -215,7 +215,7 @@ class _ClipStream:
                 self._keep_or_resend(number)
 
     def ready(self) -> Iterator[Recognition]:
-        """Yield what is final and next."""
+        """Yield the next recognitions in order, as far as they are final."""
         while self._is_decided and self._done in self._heard:
             yield self._language.with_language(self._heard.pop(self._done))
             self._done += 1

@@ -1,9 +1,9 @@
-"""The engine process: loads models once and serves the workers of this machine.
+"""The server of the engine process: loads models once and serves the workers of this machine.
 
-`python -m transcription.speech.engines.server NAME ipc:///path/to/engine.sock`, or `serve(...)`. The main thread talks
-and never computes; services (`service.Service`) load and compute in threads of their own, one service for each kind
-of request. Nothing is forked, since a process that has loaded CTranslate2 hangs after a fork. The socket is reachable
-by its owner only: what comes in is trusted to be our own workers, yet bounded.
+Start it with `python -m transcription.speech.engines.server NAME ipc:///path/to/engine.sock`, or call `serve`. The main
+thread does the communication and never computes. Services (`service.Service`), one for each kind of request, load and
+compute in threads of their own. The process never forks, because it would hang after loading CTranslate2. Only the
+owner of the socket can connect, so clients are trusted to be our workers. Their messages are limited in size anyway.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from transcription.speech.errors import EngineFailed, EngineUnavailable, SpeechE
 logger = logging.getLogger(__name__)
 
 POLL_MS = 500
-# How long a stop waits for the batch at hand; its worker asks the next process again in any case.
+# How long a stop waits for the current batch. Its workers send the requests to the next process in any case.
 STOP_SECONDS = 5.0
-# Workers that wait for an answer ping twice a second. One that is silent for this long is gone, or stopped; should it
-# come back, it asks again.
+# A worker that waits for an answer pings twice a second. After this silence it is considered gone. If it comes back, it
+# sends its requests again.
 CLIENT_TIMEOUT_SECONDS = 30.0
 
 
 def serve(recogniser: Recogniser, *services: Service, address: str) -> None:
     """Serve at `address` ("ipc://" and a path) until SIGTERM or SIGINT.
 
-    Call it in the main thread of a process that does nothing else. Makes the socket's folder if need be.
-    Raises EngineUnavailable when the default model does not load or another process serves this address.
+    Call it in the main thread of a process that does nothing else. Creates the folder of the socket if needed.
+    Raises EngineUnavailable when the default model does not load, or another process serves this address.
     """
     path = protocol.socket_path(address)
     with _locked(path):
@@ -55,7 +55,7 @@ def serve(recogniser: Recogniser, *services: Service, address: str) -> None:
 
 
 class _Server:
-    """Owns the socket and knows every request that is not yet answered. Only `_queue_answer` is safe in any thread."""
+    """Owns the socket and all requests without an answer. Other threads may call `_queue_answer` and `_fail` only."""
 
     def __init__(self, recogniser: Recogniser, services: Sequence[Service], *, address: str) -> None:
         self._recogniser = recogniser
@@ -74,7 +74,7 @@ class _Server:
         os.set_blocking(self._wake_write, False)
 
     def stop(self, *_: Any) -> None:
-        """Ask the main loop to end; a signal handler."""
+        """Signal handler: make the main loop end."""
         self._is_stopping = True
 
     def run(self, path: Path) -> None:
@@ -118,7 +118,7 @@ class _Server:
         try:
             os.write(self._wake_write, b"\0")
         except BlockingIOError:
-            pass  # a full pipe wakes too
+            pass  # the pipe is full, so the loop will wake up
         except OSError:
             logger.debug("the loop has ended")
 
@@ -136,13 +136,13 @@ class _Server:
                 self._last_heard_at[client] = time.monotonic()
                 answer = self._handle(client, frames)
                 if answer is not None:
-                    self._send(router)  # a pong must not overtake the answers that it does not know any more
+                    self._send(router)  # the pong must not arrive before answers whose requests it lists as unknown
                     router.send_multipart([client, protocol.pack(answer)])
             if time.monotonic() - self._swept_at > CLIENT_TIMEOUT_SECONDS / 6:
                 self._drop_silent_clients()
 
     def _handle(self, client: bytes, frames: list[bytes]) -> dict[str, Any] | None:
-        """Return what to answer at once: to a ping, a busy queue or a bad request. What is none of ours is dropped."""
+        """Return an immediate answer (pong, busy, error) or None. Messages of unknown kinds are ignored."""
         message = protocol.unpack(frames[0]) if frames else {}
         kind, request_id = str(message.get("kind")), str(message.get("id", ""))
         if kind == "ping":
@@ -160,7 +160,7 @@ class _Server:
         if kind not in self._services or not request_id:
             return None
         if request_id in self._requests:
-            self._requests[request_id].client = client  # asked again over a new connection
+            self._requests[request_id].client = client  # the client sent it again over a new connection
             return None
         request = Request(request_id, kind, client, message, frames[1:])
         try:
@@ -175,7 +175,7 @@ class _Server:
         return {"id": request_id, **answer}
 
     def _send(self, router: zmq.Socket[bytes]) -> None:
-        """Send what has been computed to those who asked for it."""
+        """Send the queued answers to their clients."""
         while True:
             try:
                 request_id, answer = self._answers.get_nowait()
@@ -186,7 +186,7 @@ class _Server:
                 router.send_multipart([request.client, protocol.pack({"id": request_id, **answer})])
 
     def _drop_silent_clients(self) -> None:
-        """Drop what was asked by clients that are not heard of any more."""
+        """Cancel the requests of clients that have been silent for too long."""
         self._swept_at = now = time.monotonic()
         gone = {client for client, heard_at in self._last_heard_at.items() if now - heard_at > CLIENT_TIMEOUT_SECONDS}
         self._last_heard_at = {
@@ -225,7 +225,7 @@ def _strings(value: Any) -> list[str]:
 
 
 def _memory_mb() -> tuple[int, int]:
-    """Return (resident, highest resident) memory of this process; zeros where /proc is not to be had."""
+    """Return (resident, peak resident) memory of this process; zeros on a system without /proc."""
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
     except OSError:
@@ -235,7 +235,7 @@ def _memory_mb() -> tuple[int, int]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Make the socket's folder, for its owner only, and hold its lock: ZeroMQ would take over a live socket."""
+    """Create the folder of the socket, for its owner only, and hold a lock: ZeroMQ would replace a socket in use."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.with_name(path.name + ".lock").open("a") as lock:
         try:

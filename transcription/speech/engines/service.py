@@ -1,4 +1,4 @@
-"""What the engine process can do, beside talking: one service per kind of request, each in threads of its own."""
+"""The interface of services, which compute the answers of the engine process. One service for each kind of request."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ logger = logging.getLogger(__name__)
 
 SendAnswer = Callable[[str, dict[str, Any]], None]
 BUSY: dict[str, Any] = {"kind": "busy"}
-# Tells whether the work at hand has become useless.
+# Tells whether nobody needs the current work any more.
 ShouldStop = Callable[[], bool]
 Handler = Callable[[dict[str, Any], list[bytes], ShouldStop], dict[str, Any]]
 
 
 @dataclass(slots=True)
 class Request:
-    """One question of a worker. client: ZeroMQ's name of the connection that asked last."""
+    """A request of a worker. client: ZeroMQ's identity of the connection that sent it last."""
 
     id: str
     kind: str
@@ -36,41 +36,41 @@ class Request:
 
 
 class Service(Protocol):
-    """Answers the requests of one kind. The host calls it from its one thread; it answers from any.
+    """Answers the requests of one kind. The server calls it in one thread; the service may answer in any.
 
-    kind: of the requests. max_frame_bytes: larger frames end the connection that sends them.
+    kind: the kind of its requests. max_frame_bytes: a connection that sends a larger frame is closed.
     """
 
     kind: str
     max_frame_bytes: int
 
     def start(self, answer: SendAnswer, fail: Callable[[BaseException], None]) -> None:
-        """Start threads. answer(id, message): safe in any thread. fail(error) ends the process."""
+        """Start threads. answer(id, message) may be called in any thread. fail(error) ends the process."""
         ...
 
     def stop(self) -> None:
-        """Take no more work and let the threads end; the request at hand need not be finished."""
+        """Make the threads end. The current request need not be finished."""
         ...
 
     def submit(self, request: Request) -> dict[str, Any] | None:
-        """Take a request in, or return what to answer at once, such as BUSY. Raises SpeechError for a bad one."""
+        """Queue a request, or return an immediate answer such as BUSY. Raises SpeechError for an invalid request."""
         ...
 
     def cancel(self, ids: Iterable[str]) -> None:
-        """Forget waiting requests whose answers nobody waits for."""
+        """Drop requests that no client waits for any more. Unknown ids are ignored."""
         ...
 
     def health(self) -> dict[str, Any]:
-        """Return what operators want to know: plain values."""
+        """Return figures for operators: plain JSON values."""
         ...
 
 
 class SerialService:
-    """A ready-made service: one thread that makes itself ready on the first request, then answers one by one.
+    """A service with one thread, which answers its requests one by one.
 
-    make_handler: called once, in the thread that will answer; returns the callable that answers.
-    That one gets (message, frames, should_stop) and returns the fields of the result, or raises SpeechError: Stopped
-    once should_stop() is true, since nobody waits any more. It may be asked as often as one likes.
+    make_handler: called once, in that thread, at the first request. It returns the handler.
+    The handler gets (message, frames, should_stop) and returns the fields of the result, or raises SpeechError. It
+    should call should_stop often, and raise Stopped when that returns true: nobody waits for the answer then.
     """
 
     def __init__(
@@ -116,12 +116,12 @@ class SerialService:
         return {"waiting": len(self._queue), "is_working": self._running_id is not None, **self._counts}
 
     def _run(self, answer: SendAnswer) -> None:
-        work: Handler | None = None
+        handler: Handler | None = None
         while (request := self._next()) is not None:
             self._counts["requests"] += 1
             try:
-                work = work or self._make_handler()
-                result = {"kind": "result", **work(request.message, request.frames, self._should_stop(request.id))}
+                handler = handler or self._make_handler()
+                result = {"kind": "result", **handler(request.message, request.frames, self._should_stop(request.id))}
             except Stopped as error:
                 self._counts["stopped"] += 1
                 result = {"kind": "error", "error": error.to_dict()}
@@ -145,5 +145,5 @@ class SerialService:
             return request
 
     def _should_stop(self, request_id: str) -> ShouldStop:
-        """Return what tells whether this request was dropped, or the process ends."""
+        """Return a function that tells whether the request was cancelled, or the process is stopping."""
         return lambda: self._running_id != request_id or self._is_stopping
