@@ -143,10 +143,7 @@ def _remote_diarizer(client: EngineClient, *, job_id: str) -> Diarizer:
     """Return a diarizer that uses pyannote in the engine process, since workers load no models."""
 
     def ask(message: dict[str, Any]) -> dict[str, Any]:
-        client.submit({"kind": service.KIND, "job": job_id, **message}, [])
-        while (answer := client.receive(wait_seconds=1.0)) is None:
-            pass
-        return answer[1]
+        return client.ask({"kind": service.KIND, "job": job_id, **message})
 
     # Recordings are stored beside the socket, in a folder that worker and engine process share in any case.
     folder = protocol.socket_path(settings.ENGINE_SOCKETS[0]).parent

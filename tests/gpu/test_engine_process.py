@@ -34,10 +34,7 @@ def test_worker_diarizes_by_asking_the_engine_process(address, tmp_path):
     client = EngineClient([address], timeout_seconds=60)
 
     def ask(message):
-        client.submit({"kind": service.KIND, "job": "one", **message}, [])
-        while (answer := client.receive(wait_seconds=1.0)) is None:
-            pass
-        return answer[1]
+        return client.ask({"kind": service.KIND, "job": "one", **message})
 
     diarizer = RemoteDiarizer("pyannote", ask=ask, max_seconds=60, folder=tmp_path)
     diarization = diarizer.begin(options=TranscriptionOptions(num_speakers=2))

@@ -99,6 +99,13 @@ class EngineClient:
             if time.monotonic() >= deadline and message is None:
                 return None
 
+    def ask(self, message: dict[str, Any], frames: Sequence[bytes] = ()) -> dict[str, Any]:
+        """Send a request and return its result. The client must have no other requests. Raises like `receive`."""
+        self.submit(message, frames)
+        while (answer := self.receive(wait_seconds=60.0)) is None:
+            pass
+        return answer[1]
+
     def cancel(self) -> None:
         """Cancel all requests, here and in the engine process."""
         if self._pending and self._connection is not None and self._connection.pid == os.getpid():
@@ -206,29 +213,6 @@ class Connection:
     def __del__(self) -> None:
         if hasattr(self, "_socket"):
             self.close()
-
-
-def ask(
-    addresses: Sequence[str],
-    message: dict[str, Any],
-    frames: Sequence[bytes] = (),
-    *,
-    timeout_seconds: float,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> dict[str, Any]:
-    """Send one request of any kind and return its result. Raises the error in the answer, Stopped, EngineUnavailable.
-
-    message: with "kind", and "job" for fairness. timeout_seconds, should_stop: see `EngineClient`.
-    """
-    client = EngineClient(addresses, timeout_seconds=timeout_seconds, should_stop=should_stop)
-    try:
-        client.submit(message, frames)
-        while (answer := client.receive(wait_seconds=60.0)) is None:
-            pass
-        return answer[1]
-    finally:
-        client.cancel()
-        client.close()
 
 
 def health(address: str, timeout_seconds: float, *, model: str = "") -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ import signal
 import stat
 import threading
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -361,13 +362,16 @@ def test_clips_are_taken_only_a_few_ahead(small_server, clip):
 
 def test_one_question_of_any_kind(whisper_process, spoken, address):
     message = {"kind": "recognise", "options": OPTIONS.to_dict()}
-    answer = client.ask([whisper_process.address], message, [protocol.pack_clip(spoken[0][1])], timeout_seconds=30)
-    assert [word[0] for word in answer["recognition"][2]] == spoken[0][0].split()
-    bad = {**message, "options": {"task": "sing"}}
-    with pytest.raises(errors.OptionError):
-        client.ask([whisper_process.address], bad, [b"1234"], timeout_seconds=30)
-    with pytest.raises(errors.EngineUnavailable):
-        client.ask([address], message, timeout_seconds=0.2)
+    with closing(client.EngineClient([whisper_process.address], timeout_seconds=30)) as asker:
+        answer = asker.ask(message, [protocol.pack_clip(spoken[0][1])])
+        assert [word[0] for word in answer["recognition"][2]] == spoken[0][0].split()
+        with pytest.raises(errors.OptionError):
+            asker.ask({**message, "options": {"task": "sing"}}, [b"1234"])
+    with (
+        closing(client.EngineClient([address], timeout_seconds=0.2)) as asker,
+        pytest.raises(errors.EngineUnavailable),
+    ):
+        asker.ask(message)
 
 
 def test_unusable_addresses_are_refused():
