@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
 from transcription.speech.engines.base import Recognition
-from transcription.speech.samples import samples_to_ms
+from transcription.speech.engines.service import Request
+from transcription.speech.samples import Samples, samples_to_ms
 from transcription.speech.transcript import Turn, Word
 
 
@@ -55,3 +60,54 @@ class FakeDiarization:
 
     def turns(self):
         return self._turns
+
+
+class FakeBatchEngine:
+    """An engine that recognises the length of a clip as its word. `trouble` is called with each batch and may raise."""
+
+    name, languages, notes, supported_options = "fake", None, (), frozenset[str]()
+    max_clip_ms, pause_ms, packs_clips, max_batch = 30_000, 600, True, 8
+
+    def __init__(self, trouble: Callable[[Sequence[int]], Any] = lambda batch: None) -> None:
+        self.trouble = trouble
+        self.batches: list[int] = []
+
+    def prepare(self, clip: Samples) -> int:
+        return len(clip)
+
+    def bucket(self, options: Any) -> int:
+        return len(options.prompt)
+
+    def recognise_batch(self, prepared: Sequence[int], options: Any) -> Iterator[tuple[int, Recognition]]:
+        self.batches.append(len(prepared))
+        self.trouble(prepared)
+        for index, length in enumerate(prepared):
+            yield index, Recognition((Word(str(length), 0, 1, 0.5),), "en")
+
+
+class FakeServer:
+    """Starts a service as the server of an engine process does, and keeps its answers."""
+
+    def __init__(self, service: Any) -> None:
+        self.service = service
+        self.answers: dict[str, Any] = {}
+        self.failure: BaseException | None = None
+        service.start(self.answers.__setitem__, lambda error: setattr(self, "failure", error))
+
+    def submit(self, *lengths: int, job: str = "", model: str = "standard", **message: Any) -> None:
+        """Request clips of so many zeros, with the length as request id."""
+        for length in lengths:
+            fields = {"job": job, "model": model, "options": {}, **message}
+            assert self.service.submit(Request(f"{length}", "recognise", b"", fields, [bytes(4 * length)])) is None
+
+    def wait(self, count: int) -> dict[str, Any]:
+        """Return the answers when there are so many, or the service has failed."""
+        deadline = time.monotonic() + 10
+        while len(self.answers) < count and self.failure is None:
+            assert time.monotonic() < deadline, self.answers
+            time.sleep(0.005)
+        return self.answers
+
+    def words(self, count: int) -> dict[str, str]:
+        """Return request id -> word, when there are so many answers."""
+        return {one: answer["recognition"][2][0][0] for one, answer in self.wait(count).items()}

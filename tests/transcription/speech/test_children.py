@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,43 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fixtures import hostile, recordings
+from tests.fixtures import hostile
 from tests.transcription.speech import misdeeds
+from tests.transcription.speech.zygotes import HOUR_MS, SOUND, end_zygote, owner, probe, wait, zygote, zygotes
 from transcription.speech import children, decode, errors, probing
-
-PROJECT = Path(__file__).resolve().parents[3]
-HOUR_MS = 3_600_000
-SOUND = recordings.named("silence.wav").path
-
-
-def zygotes() -> list[psutil.Process]:
-    """Return the zygotes of this process that run."""
-    below = psutil.Process().children()
-    return [one for one in below if one.status() != psutil.STATUS_ZOMBIE and "speech.zygote" in " ".join(one.cmdline())]
-
-
-def zygote() -> psutil.Process:
-    """Return the zygote of this process once it works: just after its start the kernel shows no command line yet."""
-    probe()
-    [only] = zygotes()
-    return only
-
-
-def wait(condition: object, *, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def end_zygote() -> None:
-    """Have the next recording start a new one."""
-    zygote().kill()
-    wait(lambda: not children._zygotes[-1].is_alive())
-
-
-def probe() -> int:
-    return probing.probe_in_child(SOUND, max_duration_ms=HOUR_MS).duration_ms
 
 
 @pytest.fixture
@@ -130,21 +93,6 @@ class TestTakenOver:
         wait(lambda: not psutil.Process(children._zygotes[-1].pid).children())
 
 
-def test_zygote_has_none_of_our_environment(monkeypatch):
-    monkeypatch.setenv("SECRET_KEY", "a secret")
-    end_zygote()
-    assert zygote().environ() == children.ENVIRONMENT
-
-
-def test_zygote_has_none_of_our_descriptors(tmp_path):
-    inherited = os.open(tmp_path / "kept", os.O_RDWR | os.O_CREAT)
-    os.set_inheritable(inherited, True)
-    end_zygote()
-    probe()
-    assert zygote().open_files() == []
-    os.close(inherited)
-
-
 def test_zygote_that_died_is_replaced():
     before = zygote()
     before.kill()
@@ -200,12 +148,6 @@ def test_file_that_is_gone_is_not_called_no_audio(tmp_path):
         probing.probe_in_child(tmp_path / "gone", max_duration_ms=HOUR_MS)
 
 
-def owner(program: str) -> subprocess.Popen[str]:
-    """Run a program that uses children and prints what we need to know of them."""
-    head = f"import os, sys, time\nfrom transcription.speech import children, decode, probing\nPATH = {str(SOUND)!r}\n"
-    return subprocess.Popen([sys.executable, "-c", head + program], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
-
-
 FORKING = """
 children.ensure_zygote()
 {before}
@@ -229,40 +171,3 @@ def test_fork_without_a_living_zygote_gets_its_own():
     parents, forks, later = owner(FORKING.format(before=before)).communicate(timeout=30)[0].split()
     assert len({parents, forks, later}) == 3
     wait(lambda: not psutil.pid_exists(int(forks)))  # it ends with the fork
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-@pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
-def test_nothing_outlives_its_owner(number, tmp_path):
-    bomb = hostile.flac_bomb(tmp_path)
-    program = f"windows = decode.windows({str(bomb)!r}, max_duration_ms=10**9, window_ms=1000)\n"
-    program += "next(windows); print(children._zygotes[0].pid, flush=True); time.sleep(600)"
-    process = owner(program)
-    with process:
-        assert process.stdout is not None
-        started = psutil.Process(int(process.stdout.readline()))
-        left = [started, *started.children()]
-        assert len(left) == 2
-        process.send_signal(number)
-        process.wait(timeout=10)
-    _, alive = psutil.wait_procs(left, timeout=10)
-    assert alive == []
-
-
-def test_signal_to_the_group_of_the_owner_leaves_the_recording_at_hand():
-    """The supervisor ends a process by a signal to its group; what it does first may still need children."""
-    assert os.getsid(zygote().pid) != os.getsid(0)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_of_the_zygote_stays_flat():
-    probes = 0
-    after = {}
-    for wanted in (50, 550):
-        while probes < wanted:
-            probe()
-            probes += 1
-        after[wanted] = zygote().memory_full_info().uss
-        descriptors = zygote().num_fds()
-    assert after[550] - after[50] < 512 * 1024
-    assert descriptors < 12

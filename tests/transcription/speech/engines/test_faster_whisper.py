@@ -12,7 +12,7 @@ import pytest
 
 from tests.fixtures import tiny_whisper
 from transcription.speech import audio
-from transcription.speech.engines import faster_whisper, whisper_languages
+from transcription.speech.engines import faster_whisper
 from transcription.speech.errors import EngineUnavailable, UnknownLanguage
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import SAMPLE_RATE, samples_to_ms
@@ -169,12 +169,6 @@ def test_second_tries_give_the_same_words_every_time(whisper, monkeypatch):
 def test_missing_model_is_said(tmp_path):
     with pytest.raises(EngineUnavailable):
         faster_whisper.FasterWhisperEngine(model=str(tmp_path), name="nothing", device="cpu")
-
-
-def test_turbo_and_english_models_do_not_claim_to_translate():
-    assert whisper_languages.translates("large-v3", None)
-    assert not whisper_languages.translates("large-v3-turbo", None)
-    assert not whisper_languages.translates("base.en", frozenset({"en"}))
 
 
 def test_batch_takes_little_more_memory_than_a_clip(whisper_folder):

@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from transcription.speech.engines import models, whisper_languages
+from transcription.speech.engines import models
 from transcription.speech.errors import EngineUnavailable
 
 
@@ -45,14 +45,6 @@ def test_download_is_done_once_and_its_failure_is_one_sentence(tmp_path, monkeyp
     assert models.folder_of("base") == tmp_path
     with pytest.raises(EngineUnavailable, match="large-v3 could not be downloaded"):
         models.folder_of("large-v3")
-
-
-@pytest.mark.parametrize(
-    ("source", "label"),
-    [("large-v3", "large-v3"), ("Systran/faster-whisper-base", "base"), ("/models/our-own", "our-own")],
-)
-def test_label_is_what_people_call_it(source, label):
-    assert whisper_languages.label(source) == label
 
 
 @pytest.mark.enable_socket
