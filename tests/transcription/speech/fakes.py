@@ -1,19 +1,27 @@
-"""Stand-ins for the two seams of the pipeline, the engine and the diarizer."""
+"""Fakes of the two interfaces below the pipeline, the engine and the diarizer, with behaviour that tests choose."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from transcription.speech.engines import server
 from transcription.speech.engines.base import Recognition
+from transcription.speech.engines.model_cache import ModelCache
+from transcription.speech.engines.recogniser import Recogniser
 from transcription.speech.engines.service import Request
 from transcription.speech.samples import Samples, samples_to_ms
 from transcription.speech.transcript import Turn, Word
 
 
 class FakeEngine:
-    """Hears "word" once a second; remembers how long each clip was."""
+    """An engine that recognises "word" once a second, or `words`. Implements `Engine` and `BatchEngine`.
+
+    words: the words of every clip, None for those made up. before_clip: called before each clip; it may wait or raise.
+    """
 
     name = "fake"
     languages: frozenset[str] | None = None
@@ -22,44 +30,60 @@ class FakeEngine:
     packs_clips = False
     notes: tuple[str, ...] = ()
     supported_options: frozenset[str] = frozenset()
+    max_batch = 1
 
     def __init__(self, *, language: str | None = "en", probability: float | None = 0.9) -> None:
         self.language, self.probability = language, probability
+        self.words: tuple[Word, ...] | None = None
+        self.before_clip: Callable[[], Any] = lambda: None
         self.clip_lengths_ms: list[int] = []
         self.batch_sizes: list[int] = []
 
-    def recognise(self, clips, *, options):
-        self.batch_sizes.append(len(clips))
-        return [self._hear(samples_to_ms(len(clip))) for clip in clips]
+    def say(self, text: str) -> None:
+        """Recognise these words in every clip from now on."""
+        self.words = tuple(Word(word, at * 400, at * 400 + 300, 0.5) for at, word in enumerate(text.split()))
 
-    def _hear(self, length_ms: int) -> Recognition:
+    def fail(self, error: Exception) -> None:
+        """Raise this error at every clip from now on."""
+
+        def before_clip() -> None:
+            raise error
+
+        self.before_clip = before_clip
+
+    def recognise(self, clips: Sequence[Samples], *, options: Any) -> list[Recognition]:
+        self.batch_sizes.append(len(clips))
+        return [self._recognise(clip) for clip in clips]
+
+    def prepare(self, clip: Samples) -> Samples:
+        return clip
+
+    def bucket(self, options: Any) -> int:
+        return 0
+
+    def recognise_batch(self, prepared: Sequence[Samples], options: Any) -> Iterator[tuple[int, Recognition]]:
+        yield from enumerate(self.recognise(prepared, options=options))
+
+    def _recognise(self, clip: Samples) -> Recognition:
+        length_ms = samples_to_ms(len(clip))
         self.clip_lengths_ms.append(length_ms)
-        words = tuple(Word("word", at, at + 400, 0.5) for at in range(0, max(1, length_ms - 400), 1000))
+        self.before_clip()
+        made_up = tuple(Word("word", at, at + 400, 0.5) for at in range(0, max(1, length_ms - 400), 1000))
+        words = made_up if self.words is None else self.words
         return Recognition(words=words, language=self.language, language_probability=self.probability)
 
 
-class FakeDiarizer:
-    """Gives every clip to one speaker, alternating between two."""
-
-    name = "fake"
-
-    def begin(self, *, options):
-        return FakeDiarization()
-
-
-class FakeDiarization:
-    name = "fake"
-    notes: tuple[str, ...] = ()
-    boundary_tolerance_ms = 800
-
-    def __init__(self) -> None:
-        self._turns: list[Turn] = []
-
-    def add(self, start_ms, samples):
-        self._turns.append(Turn(start_ms, start_ms + samples_to_ms(len(samples)), f"S{len(self._turns) % 2 + 1}"))
-
-    def turns(self):
-        return self._turns
+@contextmanager
+def serving(models: ModelCache, *, address: str) -> Iterator[None]:
+    """Serve engines at a real socket, as an engine process does, but in a thread of this process."""
+    engine_server = server.EngineServer(Recogniser(models), (), address=address)
+    thread = threading.Thread(target=engine_server.run, name="engine server")
+    thread.start()
+    try:
+        yield
+    finally:
+        engine_server.stop()
+        thread.join()
 
 
 class FakeBatchEngine:
@@ -111,3 +135,28 @@ class FakeServer:
     def words(self, count: int) -> dict[str, str]:
         """Return request id -> word, when there are so many answers."""
         return {one: answer["recognition"][2][0][0] for one, answer in self.wait(count).items()}
+
+
+class FakeDiarizer:
+    """Gives every clip to one speaker, alternating between two."""
+
+    name = "fake"
+
+    def begin(self, *, options: Any) -> FakeDiarization:
+        return FakeDiarization()
+
+
+class FakeDiarization:
+    name = "fake"
+    notes: tuple[str, ...] = ()
+    boundary_tolerance_ms = 800
+
+    def __init__(self) -> None:
+        self._turns: list[Turn] = []
+
+    def add(self, start_ms: int, samples: Samples) -> None:
+        end_ms = start_ms + samples_to_ms(len(samples))
+        self._turns.append(Turn(start_ms, end_ms, f"S{len(self._turns) % 2 + 1}"))
+
+    def turns(self) -> list[Turn]:
+        return self._turns

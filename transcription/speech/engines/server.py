@@ -46,21 +46,19 @@ def serve(recogniser: Recogniser, *services: Service, address: str) -> None:
     Call it in the main thread of a process that does nothing else. Creates the folder of the socket if needed.
     Raises EngineUnavailable when the default model does not load, or another process serves this address.
     """
-    path = protocol.socket_path(address)
-    with _locked(path):
-        server = _Server(recogniser, services, address=address)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, server.stop)
-        server.run(path)
+    server = EngineServer(recogniser, services, address=address)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.stop)
+    server.run()
 
 
-class _Server:
-    """Owns the socket and all requests without an answer. Other threads may call `_queue_answer` and `_fail` only."""
+class EngineServer:
+    """Owns the socket and all requests without an answer. Other threads may call `stop`, `_queue_answer`, `_fail`."""
 
     def __init__(self, recogniser: Recogniser, services: Sequence[Service], *, address: str) -> None:
+        self._address, self._path = address, protocol.socket_path(address)
         self._recogniser = recogniser
         self._services: dict[str, Service] = {one.kind: one for one in (recogniser, *services)}
-        self._address = address
         self._instance = secrets.token_hex(8)
         self._failure: BaseException | None = None
         self._is_stopping = False
@@ -74,10 +72,16 @@ class _Server:
         os.set_blocking(self._wake_write, False)
 
     def stop(self, *_: Any) -> None:
-        """Signal handler: make the main loop end."""
+        """Make `run` return. May be used as a signal handler."""
         self._is_stopping = True
+        self._wake()
 
-    def run(self, path: Path) -> None:
+    def run(self) -> None:
+        """Serve until `stop` is called. Raises like `serve`."""
+        with _locked(self._path):
+            self._serve()
+
+    def _serve(self) -> None:
         context = zmq.Context()
         router = context.socket(zmq.ROUTER)
         router.setsockopt(zmq.LINGER, 500)
@@ -87,7 +91,7 @@ class _Server:
             router.bind(self._address)
         finally:
             os.umask(mask)
-        path.chmod(0o600)
+        self._path.chmod(0o600)
         for service in self._services.values():
             service.start(self._queue_answer, self._fail)
         try:
@@ -99,7 +103,7 @@ class _Server:
                 self._recogniser.join(STOP_SECONDS)
                 self._send(router)
             router.close()
-            path.unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
             context.term()
         if self._failure is not None:
             if isinstance(self._failure, SpeechError):

@@ -129,7 +129,7 @@ def test_silent_client_is_taken_for_gone(clip, monkeypatch):
             dropped.extend(ids)
 
     monkeypatch.setattr(server, "CLIENT_TIMEOUT_SECONDS", 0.1)
-    served = server._Server(Recogniser(), (), address="ipc:///nowhere")
+    served = server.EngineServer(Recogniser(), (), address="ipc:///nowhere")
     for number, identity in enumerate((b"a", b"b")):
         served._requests[str(number)] = server.Request(str(number), "recognise", identity, {})
         served._last_heard_at[identity] = time.monotonic()
