@@ -9,8 +9,18 @@ from transcription.speech import errors
 from transcription.speech.engines import protocol, remote, server
 
 
-def test_clip_frames_are_checked():
-    protocol.check_clip([b"1234"])
+def test_clip_of_the_longest_length_is_accepted():
+    protocol.check_clip([bytes(protocol.MAX_CLIP_BYTES)])
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [[], [b"1234", b"1234"], [b"odd"], [bytes(protocol.MAX_CLIP_BYTES + 4)]],
+    ids=["none", "two", "part-of-a-sample", "too-long"],
+)
+def test_other_frames_are_no_clip(frames):
+    with pytest.raises(errors.EngineFailed):
+        protocol.check_clip(frames)
 
 
 def test_unusable_addresses_are_refused():
