@@ -1,4 +1,4 @@
-"""Diarization over the engine process's own socket, with the real pyannote on the other side."""
+"""Diarization by pyannote in an engine process, over its real socket."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_worker_diarizes_by_asking_the_engine_process(address, tmp_path):
 
 
 def test_canceled_diarization_ends_at_once_and_leaves_the_model_to_others(address, tmp_path):
-    """An hour of sound keeps this pipeline busy for minutes: only a stop can end it in time."""
+    """An hour of audio keeps this pipeline busy for minutes, so only a stop can end it in time."""
     hour = tmp_path / "hour.pcm"
     np.random.default_rng(1).integers(-3000, 3000, 3600 * SAMPLE_RATE, dtype="<i2").tofile(hour)
     question = {"kind": service.KIND, "path": str(hour), "options": TranscriptionOptions().to_dict()}
@@ -60,7 +60,7 @@ def test_canceled_diarization_ends_at_once_and_leaves_the_model_to_others(addres
         state = remote.health(address, 10)
         return state["services"][service.KIND] if state else {}
 
-    # Loading and the first batches; it is in the middle of the work then.
+    # Wait for loading and the first batches, so that the stop comes in the middle of the work.
     deadline = time.monotonic() + 60
     while not diarizing().get("is_working"):
         assert time.monotonic() < deadline

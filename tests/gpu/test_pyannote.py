@@ -1,4 +1,4 @@
-"""The real pyannote.audio with random weights: what it says is noise, the way from samples to turns is the real one."""
+"""The real pyannote.audio with random weights: its turns are noise, but all code from samples to turns is real."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import SAMPLE_RATE, samples_to_ms
 from transcription.speech.transcript import Word
 
-# Torch, Lightning and pyannote warn of much that is not ours.
+# Torch, Lightning and pyannote emit many warnings about themselves.
 pytestmark = [pytest.mark.gpu, pytest.mark.disable_socket, pytest.mark.filterwarnings("ignore")]
 
 
@@ -69,7 +69,7 @@ def test_number_of_speakers_is_obeyed(pipeline, samples, options, possible):
 
 @pytest.mark.parametrize("looks", [0, 1, 2, 5, 9])
 def test_stop_is_heard_in_every_step(pipeline, samples, looks):
-    """Between steps and between the batches of one: the next look after the wish ends the call."""
+    """Between steps, and between the batches of a step, the next call of should_stop ends the work."""
     asked = []
 
     def should_stop():
@@ -79,7 +79,7 @@ def test_stop_is_heard_in_every_step(pipeline, samples, looks):
     with pytest.raises(Stopped):
         pipeline.find(samples, TranscriptionOptions(), should_stop)
     assert len(asked) == looks + 1
-    # The pipeline is as good as new for whoever comes next.
+    # The pipeline still works for the next caller.
     assert pipeline.find(samples[: 6 * SAMPLE_RATE], TranscriptionOptions())
 
 

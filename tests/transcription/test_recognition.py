@@ -55,7 +55,7 @@ def test_client_is_told_whose_clips_it_sends(settings):
 
 
 def test_canceled_diarization_is_taken_back_from_the_engine_process(settings, tmp_path):
-    """Else the model would finish a job that nobody wants, and others would wait for it."""
+    """Otherwise the model would finish a canceled job, and other jobs would wait for it."""
     address = f"ipc://{tmp_path}/engine.sock"
     settings.DIARIZER, settings.ENGINE_SOCKETS = "pyannote", [address]
     is_canceled = threading.Event()

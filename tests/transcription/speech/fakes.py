@@ -20,7 +20,8 @@ from transcription.speech.transcript import Turn, Word
 class FakeEngine:
     """An engine that recognises "word" once a second, or `words`. Implements `Engine` and `BatchEngine`.
 
-    words: the words of every clip, None for those made up. before_clip: called before each clip; it may wait or raise.
+    words: the words of every clip; None means "word" once a second.
+    before_clip: called before each clip. It may wait or raise.
     """
 
     name = "fake"
@@ -119,13 +120,13 @@ class FakeServer:
         service.start(self.answers.__setitem__, lambda error: setattr(self, "failure", error))
 
     def submit(self, *lengths: int, job: str = "", model: str = "standard", **message: Any) -> None:
-        """Request clips of so many zeros, with the length as request id."""
+        """Send a request for a clip of zeros of each length. The length is the request id."""
         for length in lengths:
             fields = {"job": job, "model": model, "options": {}, **message}
             assert self.service.submit(Request(f"{length}", "recognise", b"", fields, [bytes(4 * length)])) is None
 
     def wait(self, count: int) -> dict[str, Any]:
-        """Return the answers when there are so many, or the service has failed."""
+        """Wait for this number of answers, or a failure of the service, and return the answers."""
         deadline = time.monotonic() + 10
         while len(self.answers) < count and self.failure is None:
             assert time.monotonic() < deadline, self.answers
@@ -133,7 +134,7 @@ class FakeServer:
         return self.answers
 
     def words(self, count: int) -> dict[str, str]:
-        """Return request id -> word, when there are so many answers."""
+        """Wait for this number of answers and return request id -> word."""
         return {one: answer["recognition"][2][0][0] for one, answer in self.wait(count).items()}
 
 

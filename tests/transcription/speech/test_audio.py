@@ -25,7 +25,7 @@ def test_decoded_length_is_the_probed_length(recording):
 
 
 def test_playlist_reaches_no_other_file(tmp_path):
-    """The classic attack: a playlist makes the server read its own files or call its own network."""
+    """Attack: a playlist makes the server read its own files or call its own network."""
     target = recordings.named("sentence-slt.wav").path
     with pytest.raises(errors.NotAudio):
         read(hostile.playlist(tmp_path, target=f"file://{target}"))
@@ -69,7 +69,7 @@ def test_windows_have_the_length_asked_for():
 
 
 def test_long_file_is_decoded_in_flat_memory(tmp_path):
-    """An hour as float32 is 230 MB; the whole process must stay below that, and so does an hour of decoding."""
+    """An hour of float32 samples is 230 MB; decoding must need much less."""
     path = tmp_path / "long.flac"
     make_recordings.encode(path, np.zeros(make_recordings.RATE * 1_800, dtype="<i2"))
     program = (

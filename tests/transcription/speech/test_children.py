@@ -1,4 +1,4 @@
-"""What a decoder can do that a stranger's file has taken over, and what happens when processes die."""
+"""What a decoder can do that a crafted file has compromised, and what happens when processes die."""
 
 from __future__ import annotations
 
@@ -12,71 +12,71 @@ import psutil
 import pytest
 
 from tests.fixtures import hostile
-from tests.transcription.speech import misdeeds
+from tests.transcription.speech import attacks
 from tests.transcription.speech.zygotes import HOUR_MS, SOUND, end_zygote, owner, probe, wait, zygote, zygotes
 from transcription.speech import children, decode, errors, probing
 
 
 @pytest.fixture
-def taken_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A zygote of our own that knows more acts."""
-    monkeypatch.setattr(children, "MODULE", "tests.transcription.speech.misdeeds")
+def compromised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Replace the zygote of this process by one with attacks among its tasks."""
+    monkeypatch.setattr(children, "MODULE", "tests.transcription.speech.attacks")
     monkeypatch.setattr(children, "_zygotes", [])
     yield
     for one in children._zygotes:
         one.kill()
 
 
-def misdeed(name: str, *, stall_seconds: float = 10) -> object:
-    with children.child("misdeed", SOUND, stall_seconds=stall_seconds, deed=name) as child:
+def attack(name: str, *, stall_seconds: float = 10) -> object:
+    with children.child("attack", SOUND, stall_seconds=stall_seconds, attack=name) as child:
         for _ in child.blocks():
             pass
         return child.answer["seen"]
 
 
-@pytest.mark.usefixtures("taken_over")
-class TestTakenOver:
-    """A child that a file has taken over"""
+@pytest.mark.usefixtures("compromised")
+class TestCompromisedChild:
+    """A child that a file has compromised ..."""
 
     def test_sees_only_what_decoding_needs(self, monkeypatch):
         monkeypatch.setenv("SECRET_KEY", "a secret")
-        assert misdeed("environment") == children.ENVIRONMENT
+        assert attack("environment") == children.ENVIRONMENT
 
     def test_has_the_recording_the_pipe_and_nothing_else(self):
-        """Neither our descriptors, nor the zygote's, nor another child's pipe."""
-        with children.child("misdeed", SOUND, stall_seconds=10, deed="sleep"):
-            assert misdeed("descriptors") == [0, 1, 2]
-        assert misdeed("reads") == "RIFF"
+        """It has no descriptor of the owner, of the zygote or of another child."""
+        with children.child("attack", SOUND, stall_seconds=10, attack="sleep"):
+            assert attack("descriptors") == [0, 1, 2]
+        assert attack("reads") == "RIFF"
 
     def test_writes_nothing_to_our_log(self):
-        assert misdeed("complaints") == Path(os.devnull).stat().st_rdev
+        assert attack("complaints") == Path(os.devnull).stat().st_rdev
 
-    @pytest.mark.parametrize("deed", ["file", "owner", "socket", "duplicate"])
-    def test_gets_no_other_descriptor(self, deed):
-        assert misdeed(deed) == ("OSError 22" if deed == "duplicate" else "OSError 24")
+    @pytest.mark.parametrize("attack", ["file", "owner", "socket", "duplicate"])
+    def test_gets_no_other_descriptor(self, attack):
+        assert attack(attack) == ("OSError 22" if attack == "duplicate" else "OSError 24")
 
     def test_cannot_change_the_recording(self):
-        assert misdeed("writes") == "OSError 9"
+        assert attack("writes") == "OSError 9"
 
     def test_gets_little_memory(self):
-        assert misdeed("memory") == "MemoryError"
+        assert attack("memory") == "MemoryError"
 
     def test_makes_us_take_no_memory(self):
-        """It says that a gigabyte comes."""
+        """It announces a block of a gigabyte."""
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with pytest.raises(errors.NotAudio):
-            misdeed("long block")
+            attack("long block")
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
 
-    @pytest.mark.parametrize("deed", ["crash", "raise", "spin", "long block", "long answer", "no answer"])
-    def test_is_a_file_that_is_no_audio(self, deed):
-        before = misdeed("groups")
+    @pytest.mark.parametrize("attack", ["crash", "raise", "spin", "long block", "long answer", "no answer"])
+    def test_is_a_file_that_is_no_audio(self, attack):
+        before = attack("groups")
         with pytest.raises(errors.NotAudio) as caught:
-            misdeed(deed, stall_seconds=60)
+            attack(attack, stall_seconds=60)
         assert "too long" not in caught.value.message, "it was ended, and not waited for in vain"
-        assert misdeed("groups") == before, "the zygote, whose group its children share, goes on"
+        assert attack("groups") == before, "the zygote, whose group its children share, goes on"
 
-    @pytest.mark.parametrize("number", range(1, len(misdeeds.LIES)))
+    @pytest.mark.parametrize("number", range(1, len(attacks.LIES)))
     def test_is_not_believed(self, number):
         assert probing.probe_in_child(SOUND, max_duration_ms=999_999).duration_ms == 2000
         with pytest.raises(errors.NotAudio):
@@ -84,11 +84,11 @@ class TestTakenOver:
 
     def test_does_not_outlive_our_patience(self):
         with pytest.raises(errors.NotAudio, match="too long"):
-            misdeed("sleep", stall_seconds=0.2)
+            attack("sleep", stall_seconds=0.2)
         wait(lambda: not psutil.Process(children._zygotes[-1].pid).children())
 
     def test_ends_with_its_reader(self):
-        with children.child("misdeed", SOUND, stall_seconds=10, deed="flood") as child:
+        with children.child("attack", SOUND, stall_seconds=10, attack="flood") as child:
             next(child.blocks())
         wait(lambda: not psutil.Process(children._zygotes[-1].pid).children())
 
@@ -137,7 +137,7 @@ def test_threads_share_the_zygote():
 
 
 def test_named_pipe_is_no_audio(tmp_path):
-    """Opening one would wait for somebody to write."""
+    """Opening it normally would wait for a writer."""
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(errors.NotAudio):
         probing.probe_in_child(tmp_path / "pipe.wav", max_duration_ms=HOUR_MS)
@@ -170,4 +170,4 @@ def test_fork_without_a_living_zygote_gets_its_own():
     before = "os.kill(children._zygotes[0].pid, 9); time.sleep(0.5)"
     parents, forks, later = owner(FORKING.format(before=before)).communicate(timeout=30)[0].split()
     assert len({parents, forks, later}) == 3
-    wait(lambda: not psutil.pid_exists(int(forks)))  # it ends with the fork
+    wait(lambda: not psutil.pid_exists(int(forks)))  # the zygote of the fork ends with the fork

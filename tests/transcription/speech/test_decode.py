@@ -44,7 +44,7 @@ def test_length_is_bounded_while_decoding(tmp_path):
 
 
 def running() -> list[psutil.Process]:
-    """Return the children that the zygote of this process has forked and not buried."""
+    """Return the children that the zygote of this process has forked and not reaped."""
     children.ensure_zygote()
     return psutil.Process(children._zygotes[-1].pid).children()
 
@@ -82,7 +82,7 @@ def test_hanging_child_is_an_error(tmp_path):
 
 
 def test_more_sound_than_the_longest_recording_is_refused(monkeypatch):
-    """A decoder that a file has taken over does not count what it sends."""
+    """A compromised decoder does not limit what it sends."""
     monkeypatch.setattr(audio, "LENGTH_SLACK_MS", -1_500)
     with pytest.raises(errors.NotAudio):
         list(decode.windows(AUDIO / "silence.wav", max_duration_ms=3_000, window_ms=1000))

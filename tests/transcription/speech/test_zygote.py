@@ -46,7 +46,7 @@ def test_nothing_outlives_its_owner(number, tmp_path):
 
 
 def test_signal_to_the_group_of_the_owner_leaves_the_recording_at_hand():
-    """The supervisor ends a process by a signal to its group; what it does first may still need children."""
+    """The supervisor stops a process by a signal to its group. The process may still need children before it ends."""
     assert os.getsid(zygote().pid) != os.getsid(0)
 
 

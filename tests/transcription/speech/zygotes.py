@@ -1,4 +1,4 @@
-"""The zygote of the tests' process, and processes that use one of their own."""
+"""The zygote of this process, and programs in other processes with a zygote of their own."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SOUND = recordings.named("silence.wav").path
 
 
 def zygotes() -> list[psutil.Process]:
-    """Return the zygotes of this process that run."""
+    """Return the running zygotes of this process."""
     below = psutil.Process().children()
     return [one for one in below if one.status() != psutil.STATUS_ZOMBIE and "speech.zygote" in " ".join(one.cmdline())]
 
 
 def zygote() -> psutil.Process:
-    """Return the zygote of this process once it works: just after its start the kernel shows no command line yet."""
+    """Return the zygote of this process, after it has worked: before, the kernel may show no command line yet."""
     probe()
     [only] = zygotes()
     return only
@@ -38,7 +38,7 @@ def wait(condition: object, *, seconds: float = 10) -> None:
 
 
 def end_zygote() -> None:
-    """Have the next recording start a new one."""
+    """Kill the zygote, so that the next recording starts a new one."""
     zygote().kill()
     wait(lambda: not children._zygotes[-1].is_alive())
 
@@ -48,6 +48,6 @@ def probe() -> int:
 
 
 def owner(program: str) -> subprocess.Popen[str]:
-    """Run a program that uses children and prints what we need to know of them."""
+    """Start a program that uses children and prints figures about them."""
     head = f"import os, sys, time\nfrom transcription.speech import children, decode, probing\nPATH = {str(SOUND)!r}\n"
     return subprocess.Popen([sys.executable, "-c", head + program], cwd=PROJECT, stdout=subprocess.PIPE, text=True)

@@ -24,7 +24,7 @@ def test_auto_takes_a_model_that_is_there(auto, tmp_path):
 
 @pytest.mark.parametrize("answers", [True, False])
 def test_auto_says_loudly_that_it_falls_back(auto, answers, monkeypatch, caplog):
-    """The hub is not there, or breaks while it sends."""
+    """The hub does not answer, or fails during the download."""
 
     def broken(source):
         raise EngineUnavailable("The model could not be downloaded.")

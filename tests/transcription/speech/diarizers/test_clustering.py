@@ -103,7 +103,7 @@ def test_same_recording_gives_the_same_turns():
 @pytest.mark.parametrize("file", ["sentence-slt.wav", "sentence-rms.wav"])
 @pytest.mark.parametrize("count", [2, 5, 20])
 def test_one_sentence_again_and_again_is_one_speaker(file, count):
-    """Each of its halves once made a cluster of its own, for how alike its copies are."""
+    """Each half of the sentence once became a cluster of its own, because its copies are so similar."""
     assert {turn.speaker for turn in turns(np.tile(load(file), count))} == {"S1"}
 
 

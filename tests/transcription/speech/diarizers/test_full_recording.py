@@ -82,7 +82,7 @@ def test_recording_without_a_clip_has_no_turns():
 
 
 def test_memory_holds_one_clip_at_most(tmp_path):
-    """An hour of clips leaves its samples on disk."""
+    """The samples of an hour of clips are on disk."""
     import tracemalloc
 
     diarizer = FullRecordingDiarizer("model", find=lambda path, options: [], max_seconds=7_200, folder=tmp_path)

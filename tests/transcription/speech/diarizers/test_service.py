@@ -47,7 +47,7 @@ def test_failure_of_the_model_means_clustering(tmp_path):
 
 
 def test_stop_is_no_failure(tmp_path):
-    """Clustering instead would keep the worker busy with a job that nobody wants any more."""
+    """Falling back to clustering would keep the worker busy with a canceled job."""
 
     def find(path, options, should_stop):
         raise Stopped

@@ -1,4 +1,4 @@
-"""Clips of speech, and a small server that stands in for an engine process in trouble."""
+"""Clips of speech, and a small server in place of an engine process that behaves badly."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def clip():
 
 @pytest.fixture(scope="module")
 def spoken():
-    """(text, clip) of short recordings in two languages that the tiny Whisper hears without an error."""
+    """(text, clip) of short recordings in two languages that the tiny Whisper recognises without errors."""
     names = ("en-hello.wav", "es-hola.wav", "en-meeting.flac", "es-reunion.flac")
     return [(tiny_whisper.samples()[name].text, load(tiny_whisper.SAMPLES / name)) for name in names]
 
 
 @pytest.fixture
 def small_server(address, monkeypatch):
-    """A small server that answers requests as it is told to stands in for an engine in trouble."""
+    """Return a function that starts a server with a given answer for each request, and returns its client."""
     path = protocol.socket_path(address)
     path.parent.mkdir(parents=True)
     is_over = threading.Event()

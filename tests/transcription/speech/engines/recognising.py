@@ -1,4 +1,4 @@
-"""Recognition as tests ask for it: recordings as clips, and the words of clips as text."""
+"""Shortcuts of tests of engines: a recording as a clip, and the recognised words of clips as text."""
 
 from __future__ import annotations
 

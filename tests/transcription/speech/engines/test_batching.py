@@ -1,4 +1,4 @@
-"""The order in which clips are recognised: arithmetic on a queue and a clock that the tests set."""
+"""The order in which clips are recognised. The tests set the clock of the queue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONG_AFTER = 5.0
 
 
 class Queue:
-    """A queue whose clips are ready at once, unless asked otherwise."""
+    """A queue whose clips are ready immediately unless a test says otherwise."""
 
     def __init__(self, max_queued=256):
         self.queue = ClipQueue(max_queued=max_queued)

@@ -35,7 +35,7 @@ def test_killed_process_loses_no_request(delay, new_whisper_process, address, sp
 
 
 def test_other_process_takes_over_from_a_dead_one(new_whisper_process, whisper_process, address, spoken, monkeypatch):
-    """Nobody starts the dead one again."""
+    """The dead process is not started again."""
     monkeypatch.setattr(client, "FAILOVER_SECONDS", 0.5)
     monkeypatch.setattr(remote.RemoteEngine, "_sort_by_load", lambda self: None)
     clips = [clip for _, clip in spoken] * 3

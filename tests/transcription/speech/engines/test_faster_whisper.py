@@ -1,4 +1,4 @@
-"""Real recognition by the tiny Whisper; only the gates' inputs are made up."""
+"""Real recognition by the tiny Whisper. Only decodings for the tests of hallucinations are made up."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def text(recognition):
 
 
 def wrong_words(heard, said):
-    """How many words differ, position by position from both ends: enough for one or two slips."""
+    """Return how many different words only one of both texts contains."""
     return len(set(said.split()) ^ set(heard.split()))
 
 
@@ -110,7 +110,7 @@ def test_silence_noise_tones_and_nothing_give_no_words(whisper):
 
 
 class Decoder:
-    """Stands in for CTranslate2's model: what it says is made up, and it remembers how it was asked."""
+    """A stub of CTranslate2's model with prepared answers. Keeps the temperatures of its calls."""
 
     def __init__(self, whisper, *answers):
         self.whisper, self.answers, self.temperatures = whisper, list(answers), []
@@ -142,12 +142,12 @@ LOOP = "thank you " * 40
 @pytest.mark.parametrize(
     ("answers", "words", "temperatures"),
     [
-        ([("hello", -0.2, 0.9)], "hello", [0]),  # sure of the words: no silence, whatever no_speech says
-        ([("hello", -3.0, 0.9)], "", [0]),  # both say silence
-        ([("hello", -3.0, 0.1), ("goodbye", -0.3, 0.1)], "goodbye", [0, 0.2]),  # unsure: tried again
-        ([(LOOP, -0.2, 0.1), ("thank you", -0.3, 0.1)], "thank you", [0, 0.2]),  # in circles: tried again
+        ([("hello", -0.2, 0.9)], "hello", [0]),  # high probability of the words: no silence, in spite of no_speech
+        ([("hello", -3.0, 0.9)], "", [0]),  # both figures mean silence
+        ([("hello", -3.0, 0.1), ("goodbye", -0.3, 0.1)], "goodbye", [0, 0.2]),  # low probability: decoded again
+        ([(LOOP, -0.2, 0.1), ("thank you", -0.3, 0.1)], "thank you", [0, 0.2]),  # repetition: decoded again
         ([("hello", -6.0, 0.1), ("one", -5.0, 0.1), ("two", -4.0, 0.1), ("six", -9.0, 0.1)], "two", [0, 0.2, 0.4, 0.8]),
-        ([(LOOP, -0.2, 0.1)] * 4, "thank you thank you", [0, 0.2, 0.4, 0.8]),  # for ever: cut
+        ([(LOOP, -0.2, 0.1)] * 4, "thank you thank you", [0, 0.2, 0.4, 0.8]),  # repetition at all temperatures: cut
     ],
     ids=["sure", "silence", "unsure", "loop", "best-of-all", "loop-for-ever"],
 )
@@ -172,7 +172,7 @@ def test_missing_model_is_said(tmp_path):
 
 
 def test_batch_takes_little_more_memory_than_a_clip(whisper_folder):
-    """All clips at once had 354 MB of the encoder's attention with this tiny model: gigabytes with a large one."""
+    """The attention of the encoder for 8 clips together took 354 MB with this tiny model; a large one needs GB."""
     program = f"""
 import resource
 import numpy as np

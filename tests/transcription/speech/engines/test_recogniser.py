@@ -1,4 +1,4 @@
-"""The service that batches, with a made-up engine at its seam: trouble can be had on order."""
+"""The service that recognises batches, with a fake engine that fails as a test needs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_out_of_memory_halves_the_batch_and_loses_no_clip(serve):
     assert (state["out_of_memory"], state["failures"], state["clips"]) == (3, 0, 8)
     asked.submit(*range(201, 209))
     asked.wait(16)
-    assert max(engine.batches[7:]) <= 4  # careful for a while
+    assert max(engine.batches[7:]) <= 4  # batches stay smaller for a while
 
 
 def test_memory_that_runs_out_midway_repeats_no_clip(serve):

@@ -36,7 +36,7 @@ def test_nobody_there_is_said_at_the_deadline(address, clip):
 
 
 def test_recording_keeps_to_the_language_of_its_first_clear_clip(small_server, clip):
-    """The first clip is unclear, the second clear, the third is heard in another language: it is asked again."""
+    """The first clip is unclear, the second clear. The third is detected in another language and sent again."""
     by_length = {1000: ("nn", 0.2), 2000: ("en", 0.9), 3000: ("de", 0.95), 4000: ("en", 0.8)}
 
     def answer(message, frames):

@@ -1,4 +1,4 @@
-"""The engine process and its client, over the real socket."""
+"""The server of the engine process, over the real socket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from transcription.speech.samples import ms_to_samples
 
 
 def test_life_of_an_engine_process(sphinx_process, address, clip):
-    """One process, since a start takes most of a second: description, words, errors, statistics, access, clean stop."""
+    """All of it with one process, since a start takes most of a second."""
     engine = remote.RemoteEngine(address, timeout_seconds=30)
     assert (engine.name, engine.languages, engine.supported_options) == ("pocketsphinx", frozenset({"en"}), frozenset())
     assert engine.notes
@@ -87,7 +87,7 @@ def test_pings_are_answered_while_it_computes(whisper_process, spoken):
 
 
 def test_one_job_does_not_hold_up_another(whisper_process, spoken):
-    """A bulk job of many long clips is under way; an interactive one is answered among its first batches."""
+    """While a bulk job of many long clips runs, an interactive job is answered with its first batches."""
     long_one = load(tiny_whisper.SAMPLES / "en-long.flac")[: ms_to_samples(30_000)]
     done = []
 
@@ -107,7 +107,7 @@ def test_one_job_does_not_hold_up_another(whisper_process, spoken):
 
 
 def test_requests_of_a_vanished_client_are_dropped(sphinx_process, address, clip, monkeypatch):
-    """Here the client says goodbye; one that cannot is noticed by its silence (see `test_silent_client`)."""
+    """Here the client cancels its requests. `test_silent_client_is_taken_for_gone` has a client that cannot."""
     engine = remote.RemoteEngine(address, timeout_seconds=30)
     stream = engine.stream([clip] * 50, options=OPTIONS)
     next(stream)

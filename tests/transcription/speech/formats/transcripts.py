@@ -1,4 +1,4 @@
-"""Transcripts to render, and the rendering of them."""
+"""Transcripts for the tests of formats."""
 
 from __future__ import annotations
 
