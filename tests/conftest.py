@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from allauth.account.models import EmailAddress
@@ -25,6 +25,9 @@ from billing import triggers
 from tests.apex import scripted
 from tests.apex.scripted import ScriptedUpstream
 from tests.stripe import StripeSandbox
+
+if TYPE_CHECKING:
+    from tests.transcription.speech.fakes import FakeEngine
 
 FIXTURES = Path(__file__).parent / "fixtures"
 AUDIO = FIXTURES / "audio"
@@ -172,6 +175,25 @@ def few_completions(settings: Any) -> Iterator[None]:
     limits._limit.cache_clear()
     yield
     limits._limit.cache_clear()
+
+
+@pytest.fixture
+def fake_engine(
+    settings: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator["FakeEngine"]:
+    """The engine of this test's site, registered as "fake". Workers reach it as always, through the engine's socket."""
+    from tests.transcription.speech import fakes
+    from transcription import recognition
+    from transcription.management.commands.engine import make_model_cache
+    from transcription.speech import registry
+
+    monkeypatch.setitem(registry.ENGINES, "fake", "tests.transcription.speech.fakes:FakeEngine")
+    monkeypatch.setitem(recognition.ENGINE_LANGUAGES, "fake", frozenset({"en"}))
+    settings.ENGINE = "fake"
+    settings.ENGINE_SOCKETS = [f"ipc://{tmp_path_factory.mktemp('f')}/engine.sock"]
+    models = make_model_cache("fake", device="cpu")
+    with fakes.serving(models, address=settings.ENGINE_SOCKETS[0]):
+        yield models.get(models.default)
 
 
 @pytest.fixture(scope="session")

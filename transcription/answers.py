@@ -1,7 +1,8 @@
-"""Summaries of a transcript and answers to questions about it, by a language model that the roof plugs in.
+"""Summaries of a transcript and answers to questions about it, written by a language model.
 
-The model is given words of strangers to read and may be talked into anything by them. So it has no tools, reads this
-one transcript and nothing else of the organization, and what it says is shown as text.
+`voxsite` registers the model (`set_assistant`). A transcript is untrusted text that may contain instructions to the
+model (prompt injection). So the model has no tools, reads one transcript and no other data of the organization, and its
+answer is shown as plain text.
 """
 
 import uuid
@@ -18,15 +19,15 @@ from transcription import jobs
 from transcription.models import Answer, Job
 from transcription.speech.transcript import Transcript, speaker_label
 
-# Some six hours of English. What a model of 128,000 tokens can read beside its answer, in scripts of three bytes too.
-LONGEST_TEXT_BYTES = 300_000
-LONGEST_QUESTION = 1000
-# A character has at most so many bytes in UTF-8: the price of a question is told before it is typed.
+# About six hours of English. It fits a model of 128,000 tokens with its answer, also in scripts with three bytes each.
+MAX_TEXT_BYTES = 300_000
+MAX_QUESTION_CHARACTERS = 1000
+# The largest character in UTF-8. The price of a question is shown before it is typed.
 BYTES_PER_CHARACTER = 4
-MOST_ANSWER_TOKENS = 1500
+MAX_ANSWER_TOKENS = 1500
 TEMPERATURE = 0.3
-# Prices before the act are rounded up to a hundredth of a cent.
-MICROS_SHOWN = 100
+# Prices that are shown in advance are rounded up to a hundredth of a cent.
+PRICE_STEP_MICROS = 100
 
 SYSTEM = (
     "You help somebody who works with the transcript of a recording. It stands between <transcript> and </transcript>. "
@@ -42,7 +43,7 @@ SUMMARY = (
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model said, and what was charged for it. is_cut: it had more to say than it was allowed."""
+    """The answer of a model and its price. is_cut: the answer ended at the limit of tokens."""
 
     text: str
     charged_micros: int
@@ -51,23 +52,23 @@ class Reply:
 
 
 class Assistant(Protocol):
-    """A language model, paid from the organization's balance. Bodies are requests in OpenAI's form."""
+    """A language model, paid from the balance of the organization. body: a request in OpenAI's format."""
 
     def is_ready(self) -> bool:
-        """Tell whether it can be asked here."""
+        """Tell whether a model is configured."""
 
-    def most_micros(self, body: dict[str, Any]) -> int:
-        """Return what a request can cost."""
+    def max_micros(self, body: dict[str, Any]) -> int:
+        """Return the highest possible price of a request."""
 
     def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
-        """Return the reply, charged once for each key. Raises accounts.errors, and then nothing was charged."""
+        """Return the reply, charged once for each key. Raises errors of `accounts.errors`; nothing is charged then."""
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What may be asked about a transcript, and what that costs at most, in micro-dollars.
+class AskQuote:
+    """The highest prices of a summary and of a question about a transcript.
 
-    read_until_ms: where the model stops reading, None if it reads all.
+    read_until_ms: time in the recording up to which the model reads; None if it reads all.
     """
 
     summary_micros: int
@@ -76,12 +77,12 @@ class Offer:
 
 
 class _NoAssistant:
-    """Stands where none was plugged in."""
+    """The assistant before `set_assistant` was called."""
 
     def is_ready(self) -> bool:
         return False
 
-    def most_micros(self, body: dict[str, Any]) -> int:
+    def max_micros(self, body: dict[str, Any]) -> int:
         raise NotConfigured
 
     def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
@@ -91,21 +92,21 @@ class _NoAssistant:
 _assistant: Assistant = _NoAssistant()
 
 
-def plug(assistant: Assistant) -> None:
-    """Say who answers from now on."""
-    global _assistant  # noqa: PLW0603 - one per process, set when it starts.
+def set_assistant(assistant: Assistant) -> None:
+    """Register the assistant of this process."""
+    global _assistant  # noqa: PLW0603 - one for each process, set at its start
     _assistant = assistant
 
 
-def offer(transcript: Transcript) -> Offer | None:
-    """Return what may be asked about a transcript, None when there is no model or nothing was said."""
+def quote(transcript: Transcript) -> AskQuote | None:
+    """Return the prices of a summary and a question, None without a model or without text."""
     text, read_until_ms = readable(transcript)
     if not text or not _assistant.is_ready():
         return None
-    longest = "x" * (LONGEST_QUESTION * BYTES_PER_CHARACTER)
-    return Offer(
-        summary_micros=_rounded_up(_assistant.most_micros(_body(SUMMARY, text=text))),
-        question_micros=_rounded_up(_assistant.most_micros(_body(longest, text=text))),
+    longest = "x" * (MAX_QUESTION_CHARACTERS * BYTES_PER_CHARACTER)
+    return AskQuote(
+        summary_micros=_rounded_up(_assistant.max_micros(_body(SUMMARY, text=text))),
+        question_micros=_rounded_up(_assistant.max_micros(_body(longest, text=text))),
         read_until_ms=read_until_ms,
     )
 
@@ -118,21 +119,21 @@ def summarise(job: Job, *, token: uuid.UUID, by: User) -> Answer:
 def ask(job: Job, *, question: str, token: uuid.UUID, by: User) -> Answer:
     """Return the answer to a question about the job's transcript, charged to its organization.
 
-    token: names the wish; the same one brings the same answer and is charged once.
-    Raises NotFound without a transcript, Conflict while the same wish is being worked on, BadRequest when nothing was
-    said, and what the assistant raises; nothing was charged then.
+    token: identifies the request. The same token returns the same answer and is charged once.
+    Raises NotFound without a transcript, Conflict while the same request is in progress, BadRequest for an empty
+    transcript, and the errors of the assistant. Nothing is charged then.
     """
     return _answer(job, question=question, token=token, by=by)
 
 
 def readable(transcript: Transcript) -> tuple[str, int | None]:
-    """Return the text that a model is given, and where in the recording it ends if that is not at its end.
+    """Return (text for the model, time in ms at which the text was cut; None if it is complete).
 
-    One line per turn. Cut between segments, and never inside one.
+    One line for each turn. The text is cut between segments.
     """
     lines: list[str] = []
     speaker: str | None = None
-    left = LONGEST_TEXT_BYTES
+    left = MAX_TEXT_BYTES
     for segment in transcript.segments:
         text = segment.text.strip()
         if not text:
@@ -156,11 +157,11 @@ def _answer(job: Job, *, question: str, token: uuid.UUID, by: User) -> Answer:
     if not text:
         raise BadRequest("Nothing was said in this recording, so there is nothing to ask about. Nothing was charged.")
     body = _body(question or SUMMARY, text=text)
-    # The reply is kept under this key together with its charge: should we die before it is written below, the same wish
-    # brings it again and costs nothing.
+    # The reply is stored under this key in the transaction that charges for it. If this process dies before the answer
+    # is written below, the same request returns the stored reply and costs nothing.
     key = f"transcript:{job.pk}:{token}"
     organization = job.organization
-    # The model may take minutes.
+    # The model may take minutes: hold no database connection meanwhile.
     connections.release()
     try:
         reply = _assistant.complete(organization, body=body, idempotency_key=key)
@@ -170,7 +171,7 @@ def _answer(job: Job, *, question: str, token: uuid.UUID, by: User) -> Answer:
             error_type=error.type,
         ) from error
     with transaction.atomic():
-        # From here on it lies with its transcript, and is deleted with it.
+        # From now on the reply is stored with its transcript only, and deleted with it.
         idempotency.forget(organization, key=key)
         if Job.objects.select_for_update().filter(pk=job.pk).exists():
             answer, _ = job.answers.get_or_create(
@@ -196,9 +197,9 @@ def _body(task: str, *, text: str) -> dict[str, Any]:
             {"role": "user", "content": f"{task}\n\n<transcript>\n{text}\n</transcript>"},
         ],
         "temperature": TEMPERATURE,
-        "max_tokens": MOST_ANSWER_TOKENS,
+        "max_tokens": MAX_ANSWER_TOKENS,
     }
 
 
 def _rounded_up(micros: int) -> int:
-    return -(-micros // MICROS_SHOWN) * MICROS_SHOWN
+    return -(-micros // PRICE_STEP_MICROS) * PRICE_STEP_MICROS

@@ -1,4 +1,4 @@
-"""Which engine and diarizer this site runs, by its settings: the place where the speech room meets the site."""
+"""The engine and diarizer of this site, chosen by its settings. The only module between `speech` and the settings."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,19 +12,19 @@ from django.conf import settings
 
 from billing import tariff
 from transcription.speech import registry
-from transcription.speech.capabilities import Offer
+from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.diarizers import service
 from transcription.speech.diarizers.base import Diarizer
 from transcription.speech.engines import protocol, remote, whisper_languages
-from transcription.speech.engines.client import Exchange
+from transcription.speech.engines.client import EngineClient
 from transcription.speech.engines.remote import RemoteEngine
 
-# The recogniser that works on a fresh machine, without any download. English only.
+# The engine that works on any machine without a download. English only.
 FALLBACK_ENGINE = "pocketsphinx"
 FALLBACK_DIARIZER = "clustering"
-# How long no engine process may be there before a worker gives up.
+# A worker gives up after this time without any engine process.
 ENGINE_SECONDS = 300.0
-# ISO 639-1 codes, at most. Kept here and not asked of the engine: the web process must not load one to refuse one.
+# All languages that an engine may accept. Stated here, because the web process checks languages without an engine.
 ENGINE_LANGUAGES: dict[str, frozenset[str]] = {
     "faster_whisper": frozenset(whisper_languages.LANGUAGES),
     "pocketsphinx": frozenset({"en"}),
@@ -38,12 +38,12 @@ def engine_name() -> str:
     try:
         written_at = settings.ENGINE_CHOICE_FILE.stat().st_mtime_ns
     except OSError:
-        return FALLBACK_ENGINE  # the engine process has not chosen yet
+        return FALLBACK_ENGINE  # the engine process has not decided yet
     return _chosen(settings.ENGINE_CHOICE_FILE, written_at)
 
 
 def remember_choice(name: str) -> None:
-    """Tell the other processes what "auto" came to. The engine process calls it."""
+    """Write the decision of "auto" to a file for the other processes. Called by the engine process."""
     path: Path = settings.ENGINE_CHOICE_FILE
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps({"engine": name}))
@@ -56,22 +56,22 @@ def diarizer_name() -> str:
 
 
 def is_fallback() -> bool:
-    """Tell whether speech is recognised by the development engine, so that pages and results can say so."""
+    """Tell whether the fallback engine recognises speech, so that pages can show a warning."""
     return engine_name() == FALLBACK_ENGINE
 
 
-def offers() -> dict[str, Offer]:
-    """Return what each model that has a price does here, by the name that customers choose."""
-    return {model: _offer(model) for model in tariff.models()}
+def capabilities() -> dict[str, ModelCapabilities]:
+    """Return the capabilities of each model that has a price, by its name in the API."""
+    return {model: _capabilities_of(model) for model in tariff.models()}
 
 
 def languages() -> frozenset[str]:
-    """Return the ISO 639-1 codes that can be asked for, of one model at least."""
-    return frozenset().union(*(offer.languages for offer in offers().values()))
+    """Return the ISO 639-1 codes of all languages that at least one model accepts."""
+    return frozenset().union(*(model.languages for model in capabilities().values()))
 
 
 def language_names() -> dict[str, str]:
-    """Return the English name of every language that can be asked for, by code and in the order of names."""
+    """Return code -> English name of all languages, sorted by name."""
     names = {code: whisper_languages.LANGUAGES.get(code, code) for code in languages()}
     return dict(sorted(names.items(), key=lambda one: one[1]))
 
@@ -79,7 +79,7 @@ def language_names() -> dict[str, str]:
 def silent_engines(*, timeout_seconds: float = 5) -> list[str]:
     """Return the addresses of this host's engine processes that do not answer. All are asked at the same time.
 
-    While an engine computes, it answers after the clip at hand, which may take a few seconds.
+    A process that computes answers after its current clip, which may take a few seconds.
     """
     with ThreadPoolExecutor(max_workers=len(settings.ENGINE_SOCKETS)) as threads:
         answers = threads.map(lambda address: remote.health(address, timeout_seconds), settings.ENGINE_SOCKETS)
@@ -94,10 +94,10 @@ def engine(
     priority: str = "standard",
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[RemoteEngine]:
-    """Give a client of this host's engine processes for as long as the block runs.
+    """Yield an engine that uses the engine processes of this host.
 
-    model: what the customer chose, a key of WHISPER_MODELS. job_id, priority: whose clips these are, for fairness.
-    should_stop: asked twice a second at least; when it returns true or raises, so does the recognition.
+    model: a key of WHISPER_MODELS, as the customer chose. job_id, priority: for fairness between jobs.
+    should_stop: called at least twice a second. Stopped is raised when it returns true; its exceptions pass through.
     """
     client = RemoteEngine(
         settings.ENGINE_SOCKETS, model=model, job_id=job_id, priority=priority, should_stop=should_stop
@@ -110,45 +110,42 @@ def engine(
 
 @contextmanager
 def diarizer(*, job_id: str = "", should_stop: Callable[[], bool] = lambda: False) -> Iterator[Diarizer | None]:
-    """Give the diarizer for as long as the block runs, or None where the operator wants no speaker labels."""
+    """Yield the diarizer, or None if the operator has turned speaker labels off."""
     name = diarizer_name()
     if name == "none":
         yield None
     elif name == "pyannote":
-        exchange = Exchange(settings.ENGINE_SOCKETS, timeout_seconds=ENGINE_SECONDS, should_stop=should_stop)
+        client = EngineClient(settings.ENGINE_SOCKETS, timeout_seconds=ENGINE_SECONDS, should_stop=should_stop)
         try:
-            yield _asking(exchange, job_id=job_id)
+            yield _remote_diarizer(client, job_id=job_id)
         finally:
-            exchange.cancel()  # whoever was told to stop leaves the model to others at once
-            exchange.close()
+            client.cancel()  # the engine process stops this work at once and serves other jobs
+            client.close()
     else:
         yield registry.load_diarizer(name)
 
 
-def _offer(model: str) -> Offer:
-    """Judge a Whisper model by its name, which says what it was trained for; a folder should be named so too."""
+def _capabilities_of(model: str) -> ModelCapabilities:
+    """Return the capabilities of a model. Those of a Whisper model follow from its name, or the name of its folder."""
     engine = engine_name()
     if engine != "faster_whisper":
-        return Offer(engine=engine, languages=ENGINE_LANGUAGES[engine], translates=False)
+        return ModelCapabilities(engine=engine, languages=ENGINE_LANGUAGES[engine], translates=False)
     name = whisper_languages.label(settings.WHISPER_MODELS[model])
     languages = whisper_languages.languages_of(name)
-    return Offer(
+    return ModelCapabilities(
         engine=f"faster-whisper/{name}",
         languages=languages,
         translates=whisper_languages.translates(name, languages),
     )
 
 
-def _asking(exchange: Exchange, *, job_id: str) -> Diarizer:
-    """Return pyannote, which lives in the engine process: workers load no model."""
+def _remote_diarizer(client: EngineClient, *, job_id: str) -> Diarizer:
+    """Return a diarizer that uses pyannote in the engine process, since workers load no models."""
 
     def ask(message: dict[str, Any]) -> dict[str, Any]:
-        exchange.ask({"kind": service.KIND, "job": job_id, **message}, [])
-        while (answer := exchange.receive(wait_seconds=1.0)) is None:
-            pass
-        return answer[1]
+        return client.ask({"kind": service.KIND, "job": job_id, **message})
 
-    # Recordings wait beside the socket: a folder that worker and engine share in any case.
+    # Recordings are stored beside the socket, in a folder that worker and engine process share in any case.
     folder = protocol.socket_path(settings.ENGINE_SOCKETS[0]).parent
     return service.RemoteDiarizer("pyannote", ask=ask, max_seconds=settings.PYANNOTE_MAX_SECONDS, folder=folder)
 

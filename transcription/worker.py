@@ -1,7 +1,7 @@
-"""RQ's worker with its libraries loaded: they are imported once and not in every child that it forks for a task.
+"""RQ's worker, with libraries imported once instead of in each child that it forks for a task.
 
-Importing is harmless before a fork; loading a model is not, and happens in the child (the detector of speech) or in the
-engine process. Saves a tenth of a second of every job.
+That saves 0.1 s for each job. Importing libraries before a fork is safe. Loading a model before a fork is not: the
+voice activity detector is loaded in the child, and all other models in the engine process.
 """
 
 import ctypes
@@ -25,23 +25,24 @@ LIBRARIES = (
 )
 
 
-# glibc, malloc.h. Larger blocks are mapped apart, and so given back.
+# From glibc's malloc.h. Blocks of at least LARGE_BYTES get a mapping of their own, which is returned when freed.
 _M_MMAP_THRESHOLD = -3
 LARGE_BYTES = 256 << 10
 
 
 def map_large_blocks_apart() -> bool:
-    """Have windows of sound given back when they are done; tell whether that could be arranged. glibc only.
+    """Make glibc return the memory of audio windows when they are freed. Returns False without glibc.
 
-    Left alone, glibc soon takes large blocks from the heap, where the little that is kept of each voice pins them: a
-    child grew by up to 1.6 GB on three hours of audio. By a call, since glibc reads its environment before we run.
+    By default glibc soon takes large blocks from the heap, where small blocks that are kept (statistics of voices)
+    prevent their return: a child grew by up to 1.6 GB on three hours of audio. An environment variable cannot be used,
+    since glibc reads it before this process runs.
     """
     libc = ctypes.CDLL(None)
     return hasattr(libc, "mallopt") and libc.mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES) == 1
 
 
 class Worker(RqWorker):
-    """Forks a child per task, as RQ does."""
+    """Forks a child for each task, as RQ does."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
@@ -50,6 +51,6 @@ class Worker(RqWorker):
             importlib.import_module(name)
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        """Fork the child, which decodes by way of the zygote of this process."""
-        children.ready()
+        """Fork the child. It uses the zygote of this process to decode."""
+        children.ensure_zygote()
         super().fork_work_horse(job, queue)

@@ -9,4 +9,4 @@ class VoxsiteConfig(AppConfig):
         from voxsite import assistant, checks
 
         checks.register()
-        answers.plug(assistant.ApexAssistant())
+        answers.set_assistant(assistant.ApexAssistant())

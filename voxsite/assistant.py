@@ -17,7 +17,7 @@ class ApexAssistant:
 
         return service.is_configured()
 
-    def most_micros(self, body: dict[str, Any]) -> int:
+    def max_micros(self, body: dict[str, Any]) -> int:
         from apex import service
 
         return service.max_price_micros(body)

@@ -1,4 +1,4 @@
-"""What tests of the extra `gpu` share: a tiny pipeline, made once.
+"""Fixtures of the tests of the extra `gpu`: a tiny pipeline, made once.
 
 Everything heavy is imported inside fixtures and tests, so that these files can be collected without the extra.
 """

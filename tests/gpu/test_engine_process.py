@@ -1,4 +1,4 @@
-"""Diarization over the engine process's own socket, with the real pyannote on the other side."""
+"""Diarization by pyannote in an engine process, over its real socket."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from transcription.speech import audio, cutting
 from transcription.speech.diarizers import service
 from transcription.speech.diarizers.service import RemoteDiarizer
 from transcription.speech.engines import remote
-from transcription.speech.engines.client import Exchange
+from transcription.speech.engines.client import EngineClient
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import SAMPLE_RATE
 
 pytestmark = [pytest.mark.gpu, pytest.mark.enable_socket, pytest.mark.filterwarnings("ignore")]
 
@@ -30,13 +31,10 @@ def address(folder, tmp_path):
 
 
 def test_worker_diarizes_by_asking_the_engine_process(address, tmp_path):
-    exchange = Exchange([address], timeout_seconds=60)
+    client = EngineClient([address], timeout_seconds=60)
 
     def ask(message):
-        exchange.ask({"kind": service.KIND, "job": "one", **message}, [])
-        while (answer := exchange.receive(wait_seconds=1.0)) is None:
-            pass
-        return answer[1]
+        return client.ask({"kind": service.KIND, "job": "one", **message})
 
     diarizer = RemoteDiarizer("pyannote", ask=ask, max_seconds=60, folder=tmp_path)
     diarization = diarizer.begin(options=TranscriptionOptions(num_speakers=2))
@@ -44,35 +42,35 @@ def test_worker_diarizes_by_asking_the_engine_process(address, tmp_path):
     for clip in cutting.clips(windows, pause_ms=400):
         diarization.add(clip.start_ms, clip.samples)
     turns = diarization.turns()
-    exchange.close()
+    client.close()
     assert (diarization.name, diarization.notes) == ("pyannote", ())
     assert {turn.speaker for turn in turns} == {"S1", "S2"}
     assert not list(tmp_path.glob("recording-*"))
 
 
 def test_canceled_diarization_ends_at_once_and_leaves_the_model_to_others(address, tmp_path):
-    """An hour of sound keeps this pipeline busy for minutes: only a stop can end it in time."""
+    """An hour of audio keeps this pipeline busy for minutes, so only a stop can end it in time."""
     hour = tmp_path / "hour.pcm"
-    np.random.default_rng(1).integers(-3000, 3000, 3600 * 16_000, dtype="<i2").tofile(hour)
+    np.random.default_rng(1).integers(-3000, 3000, 3600 * SAMPLE_RATE, dtype="<i2").tofile(hour)
     question = {"kind": service.KIND, "path": str(hour), "options": TranscriptionOptions().to_dict()}
-    exchange = Exchange([address], timeout_seconds=60)
-    exchange.ask({"job": "one", **question}, [])
+    client = EngineClient([address], timeout_seconds=60)
+    client.submit({"job": "one", **question}, [])
 
     def diarizing():
         state = remote.health(address, 10)
         return state["services"][service.KIND] if state else {}
 
-    # Loading and the first batches; it is in the middle of the work then.
+    # Wait for loading and the first batches, so that the stop comes in the middle of the work.
     deadline = time.monotonic() + 60
     while not diarizing().get("is_working"):
         assert time.monotonic() < deadline
-        exchange.receive(wait_seconds=0.1)
+        client.receive(wait_seconds=0.1)
     time.sleep(3)
     assert diarizing()["is_working"]
-    exchange.cancel()
+    client.cancel()
     deadline = time.monotonic() + 20
     while diarizing()["stopped"] == 0:
         assert time.monotonic() < deadline, diarizing()
         time.sleep(0.05)
-    exchange.close()
+    client.close()
     assert diarizing() == {"waiting": 0, "is_working": False, "requests": 1, "failures": 0, "stopped": 1}

@@ -1,4 +1,4 @@
-"""The real pyannote.audio with random weights: what it says is noise, the way from samples to turns is the real one."""
+"""The real pyannote.audio with random weights: its turns are noise, but all code from samples to turns is real."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import pytest
 
 from tests.fixtures import recordings
 from transcription.speech import audio, cutting, speakers
-from transcription.speech.diarizers.full_recording import WholeDiarizer
+from transcription.speech.diarizers.full_recording import FullRecordingDiarizer
 from transcription.speech.diarizers.pyannote import NAME, PyannoteDiarizer, PyannotePipeline
 from transcription.speech.diarizers.service import RemoteDiarizer, pyannote
 from transcription.speech.errors import EngineUnavailable, Stopped
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import SAMPLE_RATE, samples_to_ms
 from transcription.speech.transcript import Word
 
-# Torch, Lightning and pyannote warn of much that is not ours.
+# Torch, Lightning and pyannote emit many warnings about themselves.
 pytestmark = [pytest.mark.gpu, pytest.mark.disable_socket, pytest.mark.filterwarnings("ignore")]
 
 
@@ -36,7 +37,7 @@ def test_turns_are_sorted_and_inside_the_recording(pipeline, samples):
     turns = pipeline.find(samples, TranscriptionOptions())
     assert turns
     assert turns == sorted(turns, key=lambda turn: (turn.start_ms, turn.end_ms))
-    assert all(0 <= turn.start_ms < turn.end_ms <= len(samples) // 16 for turn in turns)
+    assert all(0 <= turn.start_ms < turn.end_ms <= samples_to_ms(len(samples)) for turn in turns)
     in_front = [turn for turn in turns if not turn.is_background]
     assert all(left.end_ms <= right.start_ms for left, right in pairwise(in_front))
 
@@ -68,7 +69,7 @@ def test_number_of_speakers_is_obeyed(pipeline, samples, options, possible):
 
 @pytest.mark.parametrize("looks", [0, 1, 2, 5, 9])
 def test_stop_is_heard_in_every_step(pipeline, samples, looks):
-    """Between steps and between the batches of one: the next look after the wish ends the call."""
+    """Between steps, and between the batches of a step, the next call of should_stop ends the work."""
     asked = []
 
     def should_stop():
@@ -78,12 +79,12 @@ def test_stop_is_heard_in_every_step(pipeline, samples, looks):
     with pytest.raises(Stopped):
         pipeline.find(samples, TranscriptionOptions(), should_stop)
     assert len(asked) == looks + 1
-    # The pipeline is as good as new for whoever comes next.
-    assert pipeline.find(samples[: 6 * 16_000], TranscriptionOptions())
+    # The pipeline still works for the next caller.
+    assert pipeline.find(samples[: 6 * SAMPLE_RATE], TranscriptionOptions())
 
 
 def test_same_recording_gives_the_same_turns(pipeline, samples):
-    short = samples[: 6 * 16_000]
+    short = samples[: 6 * SAMPLE_RATE]
     assert pipeline.find(short, TranscriptionOptions()) == pipeline.find(short, TranscriptionOptions())
 
 
@@ -96,7 +97,10 @@ def test_diarizer_names_speakers_by_appearance_and_every_word_has_one(folder, sa
     assert (diarization.name, diarization.notes) == (NAME, ())
     assert [turns[0].speaker, {turn.speaker for turn in turns}] == ["S1", {"S1", "S2"}]
     words = [Word("word", at, at + 300, 0.9) for at in range(0, 15_000, 400)]
-    assert {word.speaker for word in speakers.assign(words, turns, edge_ms=diarization.edge_ms)} <= {"S1", "S2"}
+    assert {word.speaker for word in speakers.assign(words, turns, tolerance_ms=diarization.boundary_tolerance_ms)} <= {
+        "S1",
+        "S2",
+    }
 
 
 def test_recording_beyond_the_cap_is_clustered_and_says_so(folder, samples):
@@ -115,7 +119,7 @@ def test_out_of_memory_is_clustered_and_says_so(folder, samples, monkeypatch):
 
     loaded = PyannotePipeline(str(folder), device="cpu")
     monkeypatch.setattr(loaded, "_pipeline", fail)
-    diarization, turns = diarize(WholeDiarizer(NAME, find=loaded.find_in, max_seconds=60), samples)
+    diarization, turns = diarize(FullRecordingDiarizer(NAME, find=loaded.find_in, max_seconds=60), samples)
     assert (diarization.name, len({turn.speaker for turn in turns})) == ("clustering", 2)
     assert "pyannote failed on it" in diarization.notes[0]
 
@@ -129,7 +133,7 @@ def test_words_where_the_model_hears_nobody_belong_to_one_speaker(folder, sample
         classifier.weight.zero_()
         classifier.bias[0] = 10.0  # the first class is silence
     assert loaded.find(samples, TranscriptionOptions()) == []
-    _, turns = diarize(WholeDiarizer(NAME, find=loaded.find_in, max_seconds=60), samples)
+    _, turns = diarize(FullRecordingDiarizer(NAME, find=loaded.find_in, max_seconds=60), samples)
     assert {turn.speaker for turn in turns} == {"S1"}
 
 

@@ -1,4 +1,4 @@
-"""Makes a folder that `Pipeline.from_pretrained` takes for a pipeline like community-1: the real code, random weights.
+"""Writes a pipeline like community-1 for `Pipeline.from_pretrained`: real code with random weights.
 
 What it answers means nothing; that it answers in the shape we read, offline, is what the tests are about.
 """
@@ -55,7 +55,7 @@ def make(folder: Path) -> Path:
         permutation_invariant=True,
     )
     segmentation.build()
-    with torch.no_grad():  # random weights hardly react to the sound: make the answer move
+    with torch.no_grad():  # random weights hardly react to the audio: scale them up
         segmentation.classifier.weight.mul_(60)
         segmentation.classifier.bias.zero_()
     _save(segmentation, folder / "segmentation")
@@ -73,7 +73,7 @@ def make(folder: Path) -> Path:
 
 
 def _save(model, folder: Path) -> None:
-    """Write a checkpoint as pyannote's models do when Lightning saves them."""
+    """Write a checkpoint in the form in which Lightning saves pyannote's models."""
     import lightning
     import torch
 

@@ -12,6 +12,7 @@ import pytest
 from tests.fixtures import tiny_whisper
 from tests.transcription.speech.conftest import running
 from transcription.speech import audio
+from transcription.speech.samples import SAMPLE_RATE, ms_to_samples
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +45,7 @@ def wav() -> Callable[..., bytes]:
         with wave.open(made, "wb") as file:
             file.setnchannels(len(channels))
             file.setsampwidth(2)
-            file.setframerate(16_000)
+            file.setframerate(SAMPLE_RATE)
             file.writeframes(sound.tobytes())
         return made.getvalue()
 
@@ -56,7 +57,7 @@ def said() -> Callable[..., np.ndarray]:
     """Return a reader of the tiny Whisper's sample recordings, one after the other, as float32 samples."""
 
     def read(*names: str, pause_ms: int = 1500) -> np.ndarray:
-        pause = np.zeros(16 * pause_ms, dtype=np.float32)
+        pause = np.zeros(ms_to_samples(pause_ms), dtype=np.float32)
         parts = []
         for name in names:
             parts += [*audio.windows(tiny_whisper.SAMPLES / name, max_duration_ms=600_000), pause]

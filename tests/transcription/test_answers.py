@@ -110,7 +110,7 @@ def test_question_is_answered_from_this_transcript_alone(job, organization, alic
 
 
 def test_price_before_is_never_below_the_charge(job, alice):
-    offer = answers.offer(jobs.transcript_of(job))
+    offer = answers.quote(jobs.transcript_of(job))
     summary = answers.summarise(job, token=uuid.uuid4(), by=alice)
     assert summary.charged_micros < offer.summary_micros < offer.question_micros
     assert offer.summary_micros % 100 == 0
@@ -260,7 +260,7 @@ def test_turns_carry_names_and_silent_segments_are_left_out():
 
 
 def test_long_transcript_is_cut_between_segments_and_says_so(organization, alice, client_of, monkeypatch):
-    monkeypatch.setattr(answers, "LONGEST_TEXT_BYTES", 30)
+    monkeypatch.setattr(answers, "MAX_TEXT_BYTES", 30)
     transcript = transcript_of(("S1", "Hello."), ("S1", "é" * 6), ("S2", "Hi."))
     assert answers.readable(transcript) == ("Speaker 1: Hello.", 1000)
     job = make_job(organization)

@@ -10,8 +10,7 @@ import zmq
 
 from transcription import recognition
 from transcription.management.commands import engine as command
-from transcription.speech.engines import models, protocol
-from transcription.speech.errors import EngineUnavailable
+from transcription.speech.engines import protocol
 from transcription.speech.options import TranscriptionOptions
 
 
@@ -48,38 +47,15 @@ def test_engine_chosen_by_name_needs_no_file(settings, tmp_path):
     assert not settings.ENGINE_CHOICE_FILE.exists()
 
 
-def test_auto_takes_a_model_that_is_there(auto, tmp_path):
-    (tmp_path / "model.bin").touch()
-    auto.WHISPER_MODELS = {"standard": str(tmp_path), "premium": str(tmp_path)}
-    assert command.chosen_engine() == "faster_whisper"
-    assert not recognition.is_fallback()
-
-
-@pytest.mark.parametrize("answers", [True, False])
-def test_auto_says_loudly_that_it_falls_back(auto, answers, monkeypatch, caplog):
-    """The hub is not there, or breaks while it sends."""
-
-    def broken(source):
-        raise EngineUnavailable("The model could not be downloaded.")
-
-    auto.WHISPER_MODELS = {"standard": "nobody/knows-this", "premium": "nobody/knows-this"}
-    monkeypatch.setattr(models, "is_at_hand", lambda source: False)
-    monkeypatch.setattr(models, "hub_answers", lambda source: answers)
-    monkeypatch.setattr(models, "folder_of", broken)
-    assert command.chosen_engine() == "pocketsphinx"
-    assert "VOXSITE_WHISPER_STANDARD" in caplog.text
-    assert recognition.is_fallback()
-
-
 def test_client_is_told_whose_clips_it_sends(settings):
     settings.ENGINE_SOCKETS = ["ipc:///one", "ipc:///two"]
     with recognition.engine(model="premium", job_id="7", priority="bulk") as client:
-        assert client._head() == {"kind": "recognise", "job": "7", "priority": "bulk", "model": "premium"}
+        assert client._request_header() == {"kind": "recognise", "job": "7", "priority": "bulk", "model": "premium"}
         assert client._addresses == ["ipc:///one", "ipc:///two"]
 
 
 def test_canceled_diarization_is_taken_back_from_the_engine_process(settings, tmp_path):
-    """Else the model would finish a job that nobody wants, and others would wait for it."""
+    """Otherwise the model would finish a canceled job, and other jobs would wait for it."""
     address = f"ipc://{tmp_path}/engine.sock"
     settings.DIARIZER, settings.ENGINE_SOCKETS = "pyannote", [address]
     is_canceled = threading.Event()

@@ -15,7 +15,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def report(path: str) -> None:
-    """Be a task: read a recording, and say whose zygote forked the reader."""
+    """A task: read a recording, and write the process ids of zygote, owner of the zygote, and worker."""
     probing.probe_in_child(recordings.named("silence.wav").path, max_duration_ms=60_000)
     zygote = psutil.Process(children._zygotes[-1].pid)
     with Path(path).open("a") as file:
@@ -35,9 +35,9 @@ def test_tasks_read_by_the_zygote_of_their_worker(tmp_path):
     assert not psutil.pid_exists(int(zygote)), "it ended with its worker"
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries have no such switch")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is a function of glibc")
 def test_large_blocks_are_given_back():
-    """What is kept of each window must not hold the windows' memory."""
+    """Small blocks that are kept from each window must not prevent the return of the memory of windows."""
     program = """
 import sys
 from pathlib import Path
@@ -45,7 +45,7 @@ from transcription import worker
 if sys.argv[1:]:
     assert worker.map_large_blocks_apart()
 freed = bytearray(24 << 20)
-del freed  # from now on, glibc by itself takes blocks of this size from the heap
+del freed  # from now on, glibc takes blocks of this size from the heap by default
 kept = []
 for _ in range(50):
     window = bytearray(b"x" * (2 << 20))

@@ -6,7 +6,7 @@ from django import forms
 
 from billing import money, tariff
 from transcription import recognition
-from transcription.answers import LONGEST_QUESTION
+from transcription.answers import MAX_QUESTION_CHARACTERS
 from transcription.speech.errors import OptionError
 from transcription.speech.options import MAX_SPEAKERS, TranscriptionOptions
 
@@ -113,7 +113,7 @@ class UploadForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         chosen = super().clean() or {}
-        offer = recognition.offers().get(chosen.get("model", ""))
+        offer = recognition.capabilities().get(chosen.get("model", ""))
         if offer is not None and chosen.get("language") and chosen["language"] not in offer.languages:
             self.add_error("language", "This model does not know this language.")
         if offer is not None and chosen.get("task") == "translate" and not offer.translates:
@@ -134,7 +134,7 @@ class AskForm(forms.Form):
     question = forms.CharField(
         label="Ask about this transcript",
         required=False,
-        max_length=LONGEST_QUESTION,
+        max_length=MAX_QUESTION_CHARACTERS,
         widget=forms.Textarea(attrs={"rows": 2}),
     )
 

@@ -236,7 +236,7 @@ def _show_transcript(
                 speakers=reading.speakers_of(result),
                 # Questions are asked about a whole job, so only where that is one transcript.
                 answers=job.answers.all() if job.item_count == 1 else (),
-                offer=answers.offer(result) if job.item_count == 1 else None,
+                offer=answers.quote(result) if job.item_count == 1 else None,
                 ask_form=form or AskForm(),
                 ask_error=error,
                 # One token per form: a refused request may be sent again.

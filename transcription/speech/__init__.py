@@ -1,5 +1,5 @@
-"""Audio in, transcript out. Knows no Django, no HTTP and no money.
+"""Speech recognition: audio in, transcript out. Knows no Django, no HTTP and no money.
 
-`pipeline.run` is the whole journey; `probing.probe_in_child` is all that the web process needs of it.
-Nothing heavy is imported here, so that importing one module loads only that module.
+`pipeline.run` does the whole transcription. The web process needs only `probing.probe_in_child`.
+This package imports nothing itself, so that importing one of its modules loads only that module.
 """

@@ -1,4 +1,4 @@
-"""What a model is offered for, as far as can be told without loading it."""
+"""The capabilities of a speech model, as far as they are known without loading it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """One model that customers can name.
+class ModelCapabilities:
+    """The capabilities of one model.
 
-    engine: as results name it. languages: ISO 639-1 codes that can be asked for. translates: into English.
+    engine: its name in results. languages: ISO 639-1 codes that a request may name. translates: into English.
     """
 
     engine: str

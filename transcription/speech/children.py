@@ -1,8 +1,8 @@
-"""Confined children of a clean process, in which strangers' files are read: the owner's side of `zygote`.
+"""Confined child processes that read untrusted files: the client of the zygote (`zygote`).
 
-Each process has at most one zygote, started when it is first needed or by `ready`. A process that was forked uses its
-parent's, since asking is one message on a socket that both hold; should that zygote be dead, the fork gets its own.
-Safe in threads. Linux and macOS; only Linux kills the children of a zygote that was killed.
+Each process has at most one zygote. It is started by `ensure_zygote`, or else by the first child. A forked process uses
+the zygote of its parent, since a request is one message on a socket that both hold. If that zygote is dead, the fork
+starts its own. Safe in threads. Runs on Linux and macOS; only Linux kills the children of a zygote that was killed.
 """
 
 from __future__ import annotations
@@ -33,44 +33,45 @@ MODULE = "transcription.speech.zygote"
 REQUEST_BYTES = 512
 HELLO = b"\1"
 HEADER = struct.Struct("<I")
-# A child that lies about the length of its blocks or answer must not fill our memory.
+# A child that lies about the length of a block or an answer must not fill our memory.
 MAX_BLOCK_BYTES = 16 << 20
 MAX_ANSWER_BYTES = 64 << 10
-# Starting the zygote takes a fifth of a second on an idle machine, and everything longer on a crowded one.
+# Starting a zygote takes 0.2 s on an idle machine; a busy one needs longer.
 START_SECONDS = 30.0
-# All that PyAV and NumPy need; the rest of our environment holds secrets.
+# PyAV and NumPy need no more. The rest of our environment holds secrets.
 ENVIRONMENT = {"LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a child may use."""
+    """The resource limits of a child."""
 
     memory_bytes: int
     cpu_seconds: int
 
 
 class Child:
-    """What a confined child writes, as it comes."""
+    """The output of a confined child, read while the child writes it."""
 
     def __init__(self, zygote: _Zygote, pipe: int, *, stall_seconds: float) -> None:
         self._zygote, self._pipe, self._stall_seconds = zygote, pipe, stall_seconds
         self.answer: dict[str, Any] = {}
 
     def blocks(self) -> Iterator[bytearray]:
-        """Yield each block that is sent; then `answer` is there.
+        """Yield each block of the child. Afterwards `answer` is set.
 
-        Raises what the child raised. One that crashes, stalls or exceeds its limits means NotAudio: the file did it.
+        Raises the error that the child raised. Raises NotAudio for a child that crashes, stalls or exceeds its limits,
+        because the file is then the cause.
         """
         try:
             while length := HEADER.unpack(self._read(HEADER.size))[0]:
                 yield self._read(length)
-            self.answer = _checked(json.loads(self._read_rest()))
+            self.answer = _require_dict(json.loads(self._read_rest()))
         except TimeoutError as error:
             raise errors.NotAudio("The file takes too long to read.") from error
         except (EOFError, ValueError) as error:
             if not self._zygote.is_alive():
-                # All its children died with it, whatever they were reading.
+                # The zygote died and its children with it: the file is not the cause.
                 raise errors.DecoderUnavailable from error
             logger.warning("a confined child ended early")
             raise errors.NotAudio from error
@@ -80,15 +81,15 @@ class Child:
         if "error" in self.answer:
             raise _error(self.answer["error"])
 
-    def has_begun(self) -> bool:
-        """Tell whether the child lives and is confined; waits for that. It touches the file only then."""
+    def has_started(self) -> bool:
+        """Wait until the child is confined, and tell whether it is. The child touches the file only afterwards."""
         try:
             return bytes(self._read(1, within_seconds=START_SECONDS)) == HELLO
         except (EOFError, TimeoutError):
             return False
 
     def _read(self, count: int, *, within_seconds: float | None = None) -> bytearray:
-        """Return so many bytes. Raises EOFError or TimeoutError, and ValueError for too many."""
+        """Return `count` bytes. Raises EOFError, TimeoutError, and ValueError if `count` is too large."""
         if count > MAX_BLOCK_BYTES:
             raise ValueError("too long a block")
         block = bytearray(count)
@@ -120,60 +121,60 @@ class Child:
             raise TimeoutError
 
 
-def _checked(answer: Any) -> dict[str, Any]:
+def _require_dict(answer: Any) -> dict[str, Any]:
     if not isinstance(answer, dict):
-        raise ValueError("an answer is a dictionary")  # noqa: TRY004 - as what is no JSON at all
+        raise ValueError("an answer is a dictionary")  # noqa: TRY004 - handled like invalid JSON
     return answer
 
 
-def _error(told: Any) -> errors.AudioError:
-    """Return the error that a child told of. One that was taken over may blame the file only, and only in shape."""
+def _error(reported: Any) -> errors.AudioError:
+    """Rebuild the error of a child. A compromised child can produce an AudioError only, and only a well-formed one."""
     try:
-        error = errors.from_dict(told, otherwise=errors.NotAudio)
+        error = errors.from_dict(reported, otherwise=errors.NotAudio)
     except (TypeError, AttributeError, ValueError):
         return errors.NotAudio()
     return error if isinstance(error, errors.AudioError) else errors.NotAudio()
 
 
 @contextmanager
-def child(act: str, path: Path | str, *, stall_seconds: float, **arguments: Any) -> Iterator[Child]:
-    """Give a confined child that does `act` (see `zygote.ACTS`) to a recording. It ends with the block.
+def child(task: str, path: Path | str, *, stall_seconds: float, **arguments: Any) -> Iterator[Child]:
+    """Run `task` (a key of `zygote.HANDLERS`) on a recording in a confined child, which ends with the `with` block.
 
     stall_seconds: longest wait for the next block, and for the answer.
-    Raises DecoderUnavailable when no child can be had.
+    Raises DecoderUnavailable when no child can be started.
     """
-    request = json.dumps({"act": act, **arguments}).encode().ljust(REQUEST_BYTES)
+    request = json.dumps({"task": task, **arguments}).encode().ljust(REQUEST_BYTES)
     assert len(request) == REQUEST_BYTES, "arguments are a few numbers"
-    # Not blocking: opening a named pipe would wait for somebody to write to it.
+    # Non-blocking: opening a named pipe would wait for a writer.
     recording = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        zygote, pipe = _begun(request, recording)
+        zygote, pipe = _start_child(request, recording)
     finally:
         os.close(recording)
     try:
         yield Child(zygote, pipe, stall_seconds=stall_seconds)
     finally:
-        os.close(pipe)  # the zygote sees it and kills what still runs
+        os.close(pipe)  # the zygote notices it and kills the child if it still runs
 
 
-def ready() -> None:
-    """See to it that this process has a living zygote, for itself and for what it forks."""
-    _living()
+def ensure_zygote() -> None:
+    """Start the zygote of this process unless it runs, so that forks of this process share it."""
+    _running_zygote()
 
 
-def _begun(request: bytes, recording: int) -> tuple[_Zygote, int]:
-    """Return (the zygote, the pipe to read from) of a child that has begun. Tries a second zygote if need be."""
+def _start_child(request: bytes, recording: int) -> tuple[_Zygote, int]:
+    """Return (zygote, read end of the pipe) of a child that has started. Tries a second zygote if the first fails."""
     for _ in range(2):
-        zygote = _living()
-        ours, childs = os.pipe()
+        zygote = _running_zygote()
+        read_end, write_end = os.pipe()
         try:
-            is_asked = zygote.ask(request, [recording, childs])
+            is_asked = zygote.ask(request, [recording, write_end])
         finally:
-            os.close(childs)
-        if is_asked and Child(zygote, ours, stall_seconds=START_SECONDS).has_begun():
-            return zygote, ours
-        os.close(ours)
-        logger.warning("the zygote %d gave no child", zygote.pid)
+            os.close(write_end)
+        if is_asked and Child(zygote, read_end, stall_seconds=START_SECONDS).has_started():
+            return zygote, read_end
+        os.close(read_end)
+        logger.warning("the zygote %d started no child", zygote.pid)
         zygote.kill()
     raise errors.DecoderUnavailable
 
@@ -185,31 +186,31 @@ class _Zygote:
         self._owner_pid = os.getpid()
         self._control, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
+            self._process = subprocess.Popen(  # noqa: S603 - a module of this package
                 [sys.executable, "-E", "-s", "-m", MODULE],
                 cwd=Path(__file__).resolve().parents[2],
                 env=ENVIRONMENT,
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
-                # A signal to our process group is for us: the recordings at hand are still wanted.
+                # A signal to our process group must not reach the zygote: recordings in progress are still needed.
                 start_new_session=True,
             )
         self.pid = self._process.pid
 
     def ask(self, request: bytes, descriptors: list[int]) -> bool:
-        """Send a request; tell whether there was anybody to take it."""
-        with _lock:  # nobody may close the socket meanwhile
+        """Send a request; tell whether the zygote was there to receive it."""
+        with _lock:  # another thread must not close the socket meanwhile
             try:
                 return socket.send_fds(self._control, [request], descriptors) == len(request)
             except OSError:
                 return False
 
-    def is_ours(self) -> bool:
-        """Tell whether this very process started it."""
+    def is_own(self) -> bool:
+        """Tell whether this process started it, and not a parent."""
         return self._owner_pid == os.getpid()
 
     def is_alive(self) -> bool:
-        """Tell whether the other end is held. The kernel lets go of it before the zygote's children die."""
+        """Tell whether the zygote holds its end of the socket. The kernel closes it before it ends the children."""
         with _lock:
             if self._control.fileno() < 0:
                 return False
@@ -218,22 +219,22 @@ class _Zygote:
             return not poller.poll(0)
 
     def kill(self) -> None:
-        """End it and its children. A fork does not bury its parent's: that one's number stays its own till then."""
+        """Kill it and its children. Only its owner waits for it; until then its process id is not reused."""
         with _lock:
             if self.is_alive():
                 os.kill(self.pid, signal.SIGKILL)
             self._control.close()
-            if self.is_ours():
+            if self.is_own():
                 self._process.wait()
 
 
 _lock = threading.RLock()
-_zygotes: list[_Zygote] = []  # the last one is in use; others were a parent's, which buries them
+_zygotes: list[_Zygote] = []  # the last one is in use; the others belong to a parent, which reaps them
 
 
-def _living() -> _Zygote:
+def _running_zygote() -> _Zygote:
     with _lock:
-        while _zygotes and _zygotes[-1].is_ours() and not _zygotes[-1].is_alive():
+        while _zygotes and _zygotes[-1].is_own() and not _zygotes[-1].is_alive():
             _zygotes.pop().kill()
         if not _zygotes or not _zygotes[-1].is_alive():
             _zygotes.append(_Zygote())
@@ -243,5 +244,5 @@ def _living() -> _Zygote:
 @atexit.register
 def _end() -> None:
     with _lock:
-        while _zygotes and _zygotes[-1].is_ours():
+        while _zygotes and _zygotes[-1].is_own():
             _zygotes.pop().kill()

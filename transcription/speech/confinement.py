@@ -1,7 +1,7 @@
-"""What a process gives up before it lets a decoder touch a stranger's file. For good, so only in a child of our own.
+"""Resource limits that a child process sets before a decoder reads an untrusted file. They cannot be lifted again.
 
-A decoder that a crafted file takes over finds little memory and time, no disk to write to, no new process, and no
-descriptor but those that it was given: it can open no file and no socket.
+A crafted file may take over the decoder. The compromised process then has little memory and CPU time, cannot write
+files, start processes or open files and sockets. It has only the descriptors that it was given.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else
 
 
 def load_libraries() -> None:
-    """Import all that decoding imports, while files may still be opened. Some of PyAV comes only when it is used."""
+    """Import all modules that decoding needs, while files can still be opened. PyAV imports some on first use."""
     import av.subtitles.stream  # noqa: F401
     import numpy as np  # noqa: F401
 
 
 def die_with_parent(*, parent_pid: int) -> None:
-    """Have the kernel kill this process when its parent ends. On Linux only."""
+    """Have the kernel kill this process when its parent ends. Linux only; elsewhere only the check below works."""
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:
-        os._exit(0)  # it ended before the line above
+        os._exit(0)  # the parent ended before the call above
 
 
 def confine(*, memory_bytes: int, cpu_seconds: int) -> None:
-    """Bound this process: memory, CPU time, and the descriptors that it has. Load libraries before.
+    """Limit the memory, CPU time and descriptors of this process. Call `load_libraries` first.
 
-    Output must go to a pipe that is open already, since no file may be written.
+    Output must go to a pipe that is already open, since no file can be written afterwards.
     """
     for limit, most in (
         (resource.RLIMIT_AS, memory_bytes),

@@ -1,4 +1,4 @@
-"""Which files we open at all, and what their headers promise. Reads bytes only; imports neither PyAV nor numpy."""
+"""The container formats that may be opened, and the length that their headers state. Imports neither PyAV nor numpy."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import BinaryIO
 
 from transcription.speech.errors import EmptyAudio, NotAudio
 
-# libavformat's demuxer names for files that carry sound. Left out on purpose: playlists and scripts that open
-# other files (hls, dash, concat, sdp, rtsp, avisynth), images, subtitles, raw video, headerless PCM, devices, and
-# trackers. libav itself refuses everything else (option format_whitelist), before any of its parsers runs.
+# libavformat's names of demuxers for files that carry sound. Deliberately absent: playlists and scripts, which open
+# other files (hls, dash, concat, sdp, rtsp, avisynth), images, subtitles, raw video, headerless PCM, devices and
+# trackers. libav refuses them (option format_whitelist) before any of their parsers runs.
 DEMUXERS = (
     "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "asf_o", "au", "avi", "caf", "dsf", "dts", "eac3",
     "flac", "flv", "live_flv", "gsm", "loas", "matroska", "webm", "matroska,webm", "mov", "mp4", "m4a", "3gp", "3g2",
@@ -17,18 +17,18 @@ DEMUXERS = (
     "spx", "tak", "tta", "voc", "w64", "wav", "wsd", "wv", "xwma",
 )  # fmt: skip
 
-# Containers whose header states a length that a complete file keeps. The others' "duration" is libav's guess from
-# the bit rate (mp3, aac), from the last page that is there (ogg) or cut to the file (wav), and says nothing about
-# truncation: mp3 and wav have their own readers below.
+# Containers whose header states the length of the complete file. For the others libav's "duration" is an estimate: from
+# the bit rate (mp3, aac), from the last page in the file (ogg), or cut to the size of the file (wav). It says nothing
+# about truncation. mp3 and wav have their own readers below.
 HEADER_STATES_LENGTH = frozenset({"w64", "aiff", "caf", "flac", "au", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "wv"})
 
-# Writers that stream a WAV before they know its length put one of these into the size field: 0, or (nearly) the
-# largest signed or unsigned number (ffmpeg: 0xFFFFFFFF; sox: 0x7FFFFFFF less the header, read in their sources).
-UNKNOWN_WAV_SIZE_FROM = 0x7FFF0000
+# A program that streams a WAV does not know its size yet and writes a placeholder: 0, or a number near the largest
+# signed or unsigned one (ffmpeg: 0xFFFFFFFF; sox: 0x7FFFFFFF minus the header; read in their sources).
+MIN_UNKNOWN_WAV_SIZE = 0x7FFF0000
 
 HEAD_BYTES = 4096
 
-# What a first look can name better than a failed demuxer: (predicate on the first bytes, what to tell the sender)
+# Files that are no recordings: (predicate on the first bytes, name for the error message).
 _FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     (lambda head: head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"#EXTM3U"), "a playlist"),
     (lambda head: head.lstrip(b"\xef\xbb\xbf \r\n\t").lower().startswith((b"[playlist]", b"ffconcat")), "a playlist"),
@@ -42,9 +42,9 @@ _FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
 
 
 def refuse_foreign(file: BinaryIO) -> None:
-    """Raise EmptyAudio for no bytes and NotAudio for what the first bytes show to be something else.
+    """Raise EmptyAudio for an empty file, and NotAudio if the first bytes show another kind of file.
 
-    Not a gate (that is `DEMUXERS`): it only gives the sender a clearer sentence. Leaves the file at its start.
+    This is no security check (`DEMUXERS` is): it only gives a clearer error message. Leaves the file at its start.
     """
     file.seek(0)
     head = file.read(HEAD_BYTES)
@@ -59,9 +59,9 @@ def refuse_foreign(file: BinaryIO) -> None:
 
 
 def wav_data_bytes(file: BinaryIO) -> tuple[int, int] | None:
-    """Return (bytes that the data chunk of a RIFF file declares, bytes that are there).
+    """Return (size that the data chunk of a RIFF file declares, size of the data in the file), in bytes.
 
-    None when the declaration is open, as a streaming writer leaves it, or is not near the start.
+    Returns None when the size is a placeholder (see MIN_UNKNOWN_WAV_SIZE), or the chunk is not near the start.
     """
     file_bytes = file.seek(0, 2)
     file.seek(0)
@@ -71,14 +71,14 @@ def wav_data_bytes(file: BinaryIO) -> tuple[int, int] | None:
     while head[:4] == b"RIFF" and at + 8 <= len(head):
         size = int.from_bytes(head[at + 4 : at + 8], "little")
         if head[at : at + 4] == b"data":
-            is_open = size == 0 or size >= UNKNOWN_WAV_SIZE_FROM
+            is_open = size == 0 or size >= MIN_UNKNOWN_WAV_SIZE
             return None if is_open else (size, file_bytes - at - 8)
         at += 8 + size + size % 2
     return None
 
 
 def mp3_declared_samples(file: BinaryIO) -> int | None:
-    """Return how many samples per channel the Xing, Info or VBRI header of an MP3 promises, None without one.
+    """Return the number of samples per channel in the Xing, Info or VBRI header of an MP3, None without such a header.
 
     Layout: "MP3 Audio Frame Header", Konrad Windszus, codeproject.com/articles/8295, read 2026-11-20.
     """
@@ -106,7 +106,7 @@ def mp3_declared_samples(file: BinaryIO) -> int | None:
 
 
 def _is_text(head: bytes) -> bool:
-    """Tell whether the bytes are printable UTF-8 or UTF-16 throughout, which no container's head is."""
+    """Tell whether all bytes are printable UTF-8 or UTF-16, which the first bytes of a container never are."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) and len(head) > 3 and 0 in head[2:4]:
         return True
     if any(byte < 9 or 13 < byte < 32 for byte in head):

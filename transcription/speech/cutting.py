@@ -1,4 +1,4 @@
-"""Cuts a stream of windows into clips of speech: no silence, no cut inside a word if a pause can be had."""
+"""Cuts a recording into clips of speech, without silence, and at pauses wherever there is one."""
 
 from __future__ import annotations
 
@@ -6,36 +6,29 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from transcription.speech import vad
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
+from transcription.speech.samples import Samples, ms_to_samples, samples_to_ms
 
 MAX_CLIP_MS = 30_000
 PAUSE_MS = 600
 
-# Silero's own defaults: speech begins at 0.5 and goes on while above 0.35.
-SPEECH_FROM = 0.5
-SPEECH_WHILE = 0.35
-# Kept around speech, so that soft beginnings and endings of words survive.
+# Silero's defaults: speech starts at a probability of 0.5 and continues while it is at least 0.35.
+SPEECH_START_SCORE = 0.5
+SPEECH_CONTINUE_SCORE = 0.35
+# Kept before and after speech, so that soft beginnings and ends of words are not cut off.
 PAD_MS = 200
-# Shorter bursts than this are clicks.
+# Shorter speech than this is a click.
 MIN_SPEECH_MS = 100
-# A clip that must be cut without a pause is cut at its quietest point, in the last two thirds, so that clips stay long.
-_CUT_FROM_PART = 1 / 3
+# A clip without a pause is cut where speech is least likely, but only in its last two thirds, so that clips stay long.
+_MIN_CUT_POSITION = 1 / 3
 _SMOOTH_FRAMES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What an engine takes at once: one or more stretches of speech, joined without the silence between them.
+    """One or more stretches of speech, joined without the silence between them: the input of an engine.
 
-    samples: float32, 16 kHz mono, -1 to 1.
     starts: (milliseconds into the clip, milliseconds into the recording) of each stretch, in order.
     """
 
@@ -49,20 +42,20 @@ class Clip:
     @property
     def end_ms(self) -> int:
         offset_ms, start_ms = self.starts[-1]
-        return start_ms + len(self.samples) // 16 - offset_ms
+        return start_ms + samples_to_ms(len(self.samples)) - offset_ms
 
     def stretches(self) -> Iterator[tuple[int, Samples]]:
-        """Yield (start in the recording in ms, samples) of each stretch; the samples are views."""
-        offsets = [offset_ms * 16 for offset_ms, _ in self.starts] + [len(self.samples)]
+        """Yield (start in the recording in ms, samples) of each stretch. The samples are views."""
+        offsets = [ms_to_samples(offset_ms) for offset_ms, _ in self.starts] + [len(self.samples)]
         for (_, start_ms), (begin, end) in zip(self.starts, pairwise(offsets), strict=True):
             yield start_ms, self.samples[begin:end]
 
     def place(self, start_ms: int, end_ms: int) -> tuple[int, int]:
-        """Return times in the recording for times in the clip, both kept inside the stretch that holds their middle."""
+        """Convert times in the clip to times in the recording, both inside the stretch that holds their middle."""
         middle_ms = (start_ms + end_ms) // 2
         index = max(0, bisect_right(self.starts, middle_ms, key=lambda start: start[0]) - 1)
         offset_ms, begin_ms = self.starts[index]
-        following = self.starts[index + 1][0] if index + 1 < len(self.starts) else len(self.samples) // 16
+        following = self.starts[index + 1][0] if index + 1 < len(self.starts) else samples_to_ms(len(self.samples))
         length_ms = following - offset_ms
         placed = (begin_ms + min(max(0, one - offset_ms), length_ms) for one in (start_ms, end_ms))
         first, last = placed
@@ -70,25 +63,25 @@ class Clip:
 
 
 def clips(
-    windows: Iterable[Samples], *, max_clip_ms: int = MAX_CLIP_MS, pause_ms: int = PAUSE_MS, fills: bool = False
+    windows: Iterable[Samples], *, max_clip_ms: int = MAX_CLIP_MS, pause_ms: int = PAUSE_MS, packs: bool = False
 ) -> Iterator[Clip]:
-    """Yield the stretches of speech, in order and without overlap, each clip at most `max_clip_ms` long.
+    """Yield clips of speech, in order and without overlap, each at most `max_clip_ms` long.
 
-    windows: consecutive 16 kHz arrays, as `audio.windows` yields them.
-    pause_ms: a silence this long ends a stretch; a shorter one stays inside it.
-    fills: put as many stretches into a clip as fit, for engines to which a short clip costs as much as a long one.
+    windows: consecutive arrays, as `audio.windows` yields them.
+    pause_ms: silence of this length ends a stretch. Shorter silence stays inside it.
+    packs: put as many stretches into a clip as fit. For engines that need as long for a short clip as for a long one.
     """
     cutter = _Cutter(max_clip_ms=max_clip_ms, pause_ms=pause_ms)
     waiting: list[_Stretch] = []
     waiting_samples = 0
     for stretch in _stretches(cutter, windows):
-        if waiting and (not fills or waiting_samples + len(stretch.samples) > max_clip_ms * 16):
-            yield _joined(waiting)
+        if waiting and (not packs or waiting_samples + len(stretch.samples) > ms_to_samples(max_clip_ms)):
+            yield _join(waiting)
             waiting, waiting_samples = [], 0
         waiting.append(stretch)
         waiting_samples += len(stretch.samples)
     if waiting:
-        yield _joined(waiting)
+        yield _join(waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,33 +96,33 @@ def _stretches(cutter: _Cutter, windows: Iterable[Samples]) -> Iterator[_Stretch
     yield from cutter.finish()
 
 
-def _joined(stretches: list[_Stretch]) -> Clip:
+def _join(stretches: list[_Stretch]) -> Clip:
     import numpy as np
 
     starts = []
     offset = 0
     for stretch in stretches:
-        starts.append((offset // 16, stretch.start_ms))
+        starts.append((samples_to_ms(offset), stretch.start_ms))
         offset += len(stretch.samples)
     return Clip(samples=np.concatenate([stretch.samples for stretch in stretches]), starts=tuple(starts))
 
 
 class _Cutter:
-    """Holds the samples that are not yet known to be silence or a whole clip: never more than about one clip."""
+    """Finds stretches of speech. Holds the samples that are still undecided, at most about one clip."""
 
     def __init__(self, *, max_clip_ms: int, pause_ms: int) -> None:
         import numpy as np
 
         self._detector = vad.SpeechDetector()
         self._pad = max(1, PAD_MS // vad.FRAME_MS)
-        self._longest = max(4 * self._pad, max_clip_ms // vad.FRAME_MS)
-        self._pause = min(max(self._pad * 2, pause_ms // vad.FRAME_MS), self._longest // 2)
+        self._max_frames = max(4 * self._pad, max_clip_ms // vad.FRAME_MS)
+        self._pause = min(max(self._pad * 2, pause_ms // vad.FRAME_MS), self._max_frames // 2)
         self._rest: Samples = np.zeros(0, dtype=np.float32)
-        self._frames: list[Samples] = []  # from frame number _first on
+        self._frames: list[Samples] = []  # the first of them is frame number _first
         self._scores: list[float] = []
         self._first = 0
-        self._speech: int | None = None  # number of the first frame of the running stretch, without padding
-        self._last_speech = 0  # number of the last frame that was speech
+        self._speech: int | None = None  # number of the first frame of the current stretch, without padding
+        self._last_speech = 0  # number of the last frame with speech
 
     def feed(self, window: Samples) -> Iterator[_Stretch]:
         import numpy as np
@@ -150,11 +143,11 @@ class _Cutter:
             self._frames.append(samples[index * vad.FRAME_SAMPLES : (index + 1) * vad.FRAME_SAMPLES])
             self._scores.append(score)
             yield from self._step(self._first + len(self._frames) - 1, score)
-        # Views keep their window alive: copy the few that outlive it.
+        # A view keeps its whole window in memory: copy the few frames that are kept.
         self._frames = [frame.copy() if frame.base is not None else frame for frame in self._frames]
 
     def _step(self, number: int, score: float) -> Iterator[_Stretch]:
-        if score >= (SPEECH_FROM if self._speech is None else SPEECH_WHILE):
+        if score >= (SPEECH_START_SCORE if self._speech is None else SPEECH_CONTINUE_SCORE):
             if self._speech is None:
                 self._speech = number
             self._last_speech = number
@@ -162,26 +155,26 @@ class _Cutter:
             self._drop_before(number - self._pad + 1)
         elif number - self._last_speech >= self._pause:
             yield from self._emit(end=self._last_speech + 1 + self._pad)
-        elif len(self._frames) >= self._longest:
+        elif len(self._frames) >= self._max_frames:
             yield from self._emit(end=self._quietest())
 
     def _quietest(self) -> int:
-        """Return the frame number at which to cut a stretch that has no pause."""
+        """Return the number of the frame at which to cut a stretch that has no pause."""
         import numpy as np
 
         scores = np.convolve(self._scores, np.ones(_SMOOTH_FRAMES) / _SMOOTH_FRAMES, mode="same")
-        start = int(len(scores) * _CUT_FROM_PART)
+        start = int(len(scores) * _MIN_CUT_POSITION)
         stop = len(scores) - _SMOOTH_FRAMES
         return self._first + start + int(np.argmin(scores[start:stop]))
 
     def _emit(self, *, end: int) -> Iterator[_Stretch]:
-        """Yield the stretch up to frame `end`, unless it is a click, and keep what comes after it."""
+        """Yield the stretch up to frame `end`, unless it is a click, and keep the frames after it."""
         import numpy as np
 
-        assert self._speech is not None, "only a running stretch is emitted"
+        assert self._speech is not None, "called only while a stretch is open"
         begin = max(self._first, self._speech - self._pad)
         frames = self._frames[begin - self._first : end - self._first]
-        spoken = sum(score >= SPEECH_WHILE for score in self._scores[begin - self._first : end - self._first])
+        spoken = sum(score >= SPEECH_CONTINUE_SCORE for score in self._scores[begin - self._first : end - self._first])
         if spoken * vad.FRAME_MS >= MIN_SPEECH_MS:
             yield _Stretch(start_ms=begin * vad.FRAME_MS, samples=np.concatenate(frames))
         is_cut_inside = self._last_speech >= end

@@ -1,25 +1,20 @@
-"""A recording as samples, decoded in a confined child: what `audio.windows` gives, without trusting the file."""
+"""Decodes a recording in a confined child process: the safe way to `audio.windows`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transcription.speech import audio, children, errors
 from transcription.speech.children import Limits
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
+from transcription.speech.samples import BYTES_PER_SAMPLE, Samples, ms_to_samples
 
 MEMORY_BYTES = 1024 * 1024 * 1024
-# Decoding runs at hundreds of times the speed of speech; a tenth of it is a decoder gone astray.
-CPU_SECONDS_AT_LEAST = 60
-REAL_TIME_PER_CPU_SECOND = 10
-# A child that says nothing for so long hangs.
+# Decoding runs at hundreds of times real time. A decoder slower than 10 times real time is stuck.
+MIN_CPU_SECONDS = 60
+MIN_SPEED = 10
+# A child that sends nothing for this long counts as stuck.
 STALL_SECONDS = 60.0
 
 
@@ -31,31 +26,31 @@ def windows(
     channel: int | None = None,
     stall_seconds: float = STALL_SECONDS,
 ) -> Iterator[Samples]:
-    """Yield what `audio.windows` yields, decoded in a child process that can harm nobody.
+    """Yield what `audio.windows` yields, decoded in a confined child process.
 
-    Raises the same errors, and DecoderUnavailable; a child that crashes, stalls or exceeds its limits means NotAudio.
-    The child ends with the iterator.
+    Raises the errors of `audio.windows`, and DecoderUnavailable. Raises NotAudio when the child crashes, stalls or
+    exceeds its limits. The child ends with the iterator.
     """
     import numpy as np
 
-    most = audio.SAMPLE_RATE * (max_duration_ms + audio.LENGTH_SLACK_MS) // 1000
-    how = {"max_duration_ms": max_duration_ms, "window_ms": window_ms, "channel": channel}
-    with children.child("decode", path, stall_seconds=stall_seconds, **how) as child:
+    samples_left = ms_to_samples(max_duration_ms + audio.LENGTH_SLACK_MS)
+    arguments = {"max_duration_ms": max_duration_ms, "window_ms": window_ms, "channel": channel}
+    with children.child("decode", path, stall_seconds=stall_seconds, **arguments) as child:
         for block in child.blocks():
-            most -= len(block) // 4
-            if most < 0 or len(block) % 4:
-                raise errors.NotAudio  # the child ends itself before: the file has taken it over
+            samples_left -= len(block) // BYTES_PER_SAMPLE
+            if samples_left < 0 or len(block) % BYTES_PER_SAMPLE:
+                raise errors.NotAudio  # an honest child would have stopped before: it is compromised
             yield np.frombuffer(block, dtype=np.float32)
 
 
 def limits(*, max_duration_ms: int, **_: Any) -> Limits:
-    """Return what a decoding child may use."""
-    cpu_seconds = max(CPU_SECONDS_AT_LEAST, max_duration_ms // 1000 // REAL_TIME_PER_CPU_SECOND)
+    """Return the resource limits of a decoding child."""
+    cpu_seconds = max(MIN_CPU_SECONDS, max_duration_ms // 1000 // MIN_SPEED)
     return Limits(memory_bytes=MEMORY_BYTES, cpu_seconds=cpu_seconds)
 
 
-def act(recording: int, *, send: Callable[[memoryview], None], **how: Any) -> dict[str, Any]:
-    """Be the decoding child: send the windows, and answer nothing."""
-    for window in audio.windows(recording, **how):
+def handle(recording: int, *, send: Callable[[memoryview], None], **arguments: Any) -> dict[str, Any]:
+    """Run in the child: send the windows. The answer is empty."""
+    for window in audio.windows(recording, **arguments):
         send(window.data)
     return {}

@@ -1,7 +1,7 @@
-"""What can be wrong with audio, options, models and engines.
+"""The errors of speech recognition.
 
     SpeechError
-    ├── AudioError               the file is at fault: the sender's business, never retried
+    ├── AudioError               the file is at fault: never retried
     │   ├── EmptyAudio           nothing in the file
     │   │   └── NoDuration       a valid file whose audio lasts 0 seconds
     │   ├── NotAudio             text, playlist, image, archive, unreadable or harmful file
@@ -10,15 +10,15 @@
     │   └── AudioTooLong         longer than the caller allows
     ├── OptionError              the request is at fault
     │   └── UnknownLanguage      the engine does not speak it
-    ├── Stopped                  nobody is at fault: told to stop while it was under way
-    └── EngineError              our side is at fault: worth a retry
+    ├── Stopped                  no fault: the caller asked to stop
+    └── EngineError              our side is at fault: may be retried
         ├── EngineUnavailable    no answer before the deadline
         ├── EngineFailed         the engine answered with a failure
-        ├── DecoderUnavailable   the processes that read recordings do not start, or were ended
+        ├── DecoderUnavailable   the processes that read recordings do not start, or were killed
         ├── UnknownEngine        no engine of that name is registered
         └── UnknownDiarizer      no diarizer of that name is registered
 
-`type` is public and never renamed; `message` is plain English, safe to show to the sender of the file.
+`type` is public and never renamed. `message` is plain English and may be shown to the sender of the file.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from typing import Any, ClassVar
 
 
 class SpeechError(Exception):
-    """Anything that keeps a recording from becoming a transcript.
+    """Base class: a recording could not be transcribed.
 
-    message: what to tell the sender; the class's own sentence when None.
-    data: plain JSON values that a program may want, such as `max_duration_ms`.
+    message: text for the sender; None means the default of the class.
+    data: plain JSON values for programs, such as `max_duration_ms`.
     """
 
     type: ClassVar[str] = "speech_error"
@@ -45,7 +45,7 @@ class SpeechError(Exception):
         return (_rebuild, (self.__class__, self.message, self.data))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return {"type", "message", "data"}, as sent between our own processes."""
+        """Return {"type", "message", "data"}, the form in which processes of this product exchange errors."""
         return {"type": self.type, "message": self.message, "data": self.data}
 
 
@@ -130,7 +130,7 @@ class UnknownDiarizer(EngineError):
 
 
 def from_dict(error: dict[str, Any], *, otherwise: type[SpeechError]) -> SpeechError:
-    """Rebuild an error from `to_dict()`; a type that we do not know becomes `otherwise`."""
+    """Rebuild an error from `to_dict()`. An unknown type becomes `otherwise`."""
     kind = _by_type().get(str(error.get("type")), otherwise)
     return _rebuild(kind, str(error.get("message") or ""), dict(error.get("data") or {}))
 

@@ -1,7 +1,7 @@
-"""How well an engine and a diarizer do on recordings whose words and speakers are known: `script/evaluate FOLDER`.
+"""Measures word and speaker errors on recordings with known words and speakers: `script/evaluate FOLDER`.
 
-A recording is an audio file with its references beside it, by name: `call.mp3` with `call.txt` (what is said) and
-`call.rttm` (who speaks when, NIST's format), either or both; or all of them in one `recordings.json`, a list of
+Each audio file has its references beside it under the same name: `call.mp3` with `call.txt` (its words), `call.rttm`
+(its speaker turns in NIST's format), or both. Alternatively one `recordings.json` describes all files: a list of
 {"file", "text", "turns": [{"start_ms", "end_ms", "speaker"}]}. Needs the packages jiwer and pyannote.metrics.
 """
 
@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transcription.speech import pipeline, registry
 from transcription.speech.diarizers.base import Diarization, Diarizer
@@ -26,23 +26,18 @@ from transcription.speech.engines import whisper_languages
 from transcription.speech.engines.base import Engine, Recognition
 from transcription.speech.errors import SpeechError
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import Samples, samples_to_ms
 from transcription.speech.transcript import SPACELESS_LANGUAGES, Turn, Word
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
-
 MAX_DURATION_MS = 24 * 3600 * 1000
-# Seconds around each change of speaker that do not count, half before and half after: people agree no better on where
-# one ends (NIST's evaluations use 0.25 s on either side).
+# This much time around each change of speaker is not scored, half before and half after it, because human annotators do
+# not agree on it more exactly (NIST's evaluations use 0.25 s on either side).
 COLLAR_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What is known of a recording. text, turns: None when not known."""
+    """The known words and turns of a recording. text, turns: None if unknown."""
 
     path: Path
     text: str | None
@@ -51,11 +46,11 @@ class Reference:
 
 @dataclass(slots=True)
 class Score:
-    """How one recording went, or the sum of several.
+    """The result of one recording, or the sum of several.
 
-    seconds: what the work took. words: in the reference; characters for languages that write no spaces.
-    spoken_seconds: of the reference, the measure of missed, false alarm and confused speech; inside the collar nothing
-    counts. Of a recording without such a reference they stay 0.
+    seconds: duration of the work. words: number in the reference; characters, for languages written without spaces.
+    spoken_seconds: speech in the reference, the denominator of missed, false alarm and confused speech; time inside the
+    collar is not counted. These four stay 0 for a recording without reference turns.
     """
 
     file: str
@@ -83,14 +78,14 @@ class Score:
         return wrong / self.spoken_seconds if self.spoken_seconds else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, both rates with them."""
+        """Return plain JSON values, including both rates."""
         figures = {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(self).items()}
         rates = {name: getattr(self, name) for name in ("word_error_rate", "diarization_error_rate")}
         return {**figures, **{name: None if rate is None else round(rate, 4) for name, rate in rates.items()}}
 
 
 def references(folder: Path) -> list[Reference]:
-    """Return the recordings of a folder that have a reference, by name. Raises ValueError if there is none."""
+    """Return the recordings of a folder that have a reference, sorted by name. Raises ValueError if there are none."""
     described = folder / "recordings.json"
     found = _from_json(described) if described.exists() else _from_files(folder)
     if not found:
@@ -106,9 +101,9 @@ def score(
     options: TranscriptionOptions,
     collar_seconds: float = COLLAR_SECONDS,
 ) -> Score:
-    """Transcribe a recording and compare. What cannot be transcribed has `error` set and all words deleted."""
+    """Transcribe a recording and compare. If that fails, `error` is set and all words count as deleted."""
     result = Score(file=reference.path.name)
-    listener = _Listener(diarizer) if diarizer is not None else None
+    listener = _RecordingDiarizer(diarizer) if diarizer is not None else None
     started = time.perf_counter()
     text, language = "", options.language
     try:
@@ -128,7 +123,7 @@ def score(
 
 
 def total(scores: Sequence[Score]) -> Score:
-    """Return the sum: its rates weigh every recording by its words or its speech."""
+    """Return the sum. Its rates weight each recording by its number of words, or its amount of speech."""
     result = Score(file="all")
     for one in scores:
         for name, value in asdict(one).items():
@@ -161,41 +156,41 @@ def table(scores: Sequence[Score]) -> str:
 
 
 def normalised(text: str) -> str:
-    """Return the text as words are compared: lower case, no punctuation. Figures are not spelled out."""
+    """Return the text in the form that is compared: lower case, no punctuation. Digits are not spelled out."""
     plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")  # noqa: RUF001 - a curly apostrophe
     return " ".join(re.sub(r"[^\w\s']|_", " ", plain).split())
 
 
 class NoEngine:
-    """Implements `engines.base.Engine` without recognising anything: judges a diarizer alone, and soon."""
+    """Implements `engines.base.Engine` without recognising speech, to measure a diarizer alone and quickly."""
 
     name = "none"
     languages: frozenset[str] | None = None
-    max_clip_ms, pause_ms, fills_clips = 30_000, 400, False
+    max_clip_ms, pause_ms, packs_clips = 30_000, 400, False
     notes: tuple[str, ...] = ()
-    honours: frozenset[str] = frozenset()
+    supported_options: frozenset[str] = frozenset()
 
     def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
-        """Return one word as long as the clip for each, since diarizers are given only clips with words."""
-        return [Recognition(words=(Word("", 0, len(clip) // 16, 1.0),)) for clip in clips]
+        """Return one word as long as the clip for each clip, since diarizers only get clips with words."""
+        return [Recognition(words=(Word("", 0, samples_to_ms(len(clip)), 1.0),)) for clip in clips]
 
 
-class _Listener:
-    """A diarizer that remembers what the one inside it said."""
+class _RecordingDiarizer:
+    """A diarizer that keeps the turns of the diarizer that it wraps."""
 
     def __init__(self, diarizer: Diarizer) -> None:
         self.name = diarizer.name
         self.turns: list[Turn] = []
         self._diarizer = diarizer
 
-    def begin(self, *, options: TranscriptionOptions) -> _Listening:
+    def begin(self, *, options: TranscriptionOptions) -> _RecordingDiarization:
         self.turns = []
-        return _Listening(self._diarizer.begin(options=options), heard=self.turns)
+        return _RecordingDiarization(self._diarizer.begin(options=options), turns=self.turns)
 
 
-class _Listening:
-    def __init__(self, diarization: Diarization, *, heard: list[Turn]) -> None:
-        self._diarization, self._heard = diarization, heard
+class _RecordingDiarization:
+    def __init__(self, diarization: Diarization, *, turns: list[Turn]) -> None:
+        self._diarization, self._turns = diarization, turns
 
     @property
     def name(self) -> str:
@@ -206,21 +201,21 @@ class _Listening:
         return self._diarization.notes
 
     @property
-    def edge_ms(self) -> int:
-        return self._diarization.edge_ms
+    def boundary_tolerance_ms(self) -> int:
+        return self._diarization.boundary_tolerance_ms
 
     def add(self, start_ms: int, samples: Samples) -> None:
         self._diarization.add(start_ms, samples)
 
     def turns(self) -> list[Turn]:
-        self._heard.extend(self._diarization.turns())
-        return list(self._heard)
+        self._turns.extend(self._diarization.turns())
+        return list(self._turns)
 
 
-def _compare_words(result: Score, reference: str, heard: str, *, by_character: bool) -> None:
+def _compare_words(result: Score, reference: str, recognised: str, *, by_character: bool) -> None:
     import jiwer
 
-    said, found = normalised(reference).split(), normalised(heard).split()
+    said, found = normalised(reference).split(), normalised(recognised).split()
     if by_character:
         said, found = list("".join(said)), list("".join(found))
     result.words = len(said)
@@ -298,7 +293,7 @@ def _percent(rate: float | None) -> str:
 
 
 def _make_engine(name: str, *, model: str, device: str) -> Engine:
-    """Return an engine in this very process. model: for faster_whisper, a folder or a name that the hub knows."""
+    """Return an engine in this process. model: for faster_whisper, a folder or a name on the hub."""
     if name == NoEngine.name:
         return NoEngine()
     if name != "faster_whisper":
@@ -348,7 +343,7 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Print what was measured; return 1 if a recording could not be transcribed, 2 if nothing could be tried."""
+    """Print the results. Returns 1 if a recording could not be transcribed, 2 if none could be tried."""
     given = _arguments().parse_args()
     try:
         recordings = references(given.folder)
@@ -358,7 +353,7 @@ def main() -> int:
             given.diarizer, pyannote=given.pyannote, token=os.environ.get("VOXSITE_HF_TOKEN", ""), device=given.device
         )
     except (SpeechError, ValueError, OSError) as error:
-        print(f"script/evaluate: {error}", file=sys.stderr)  # noqa: T201 - a command's own words
+        print(f"script/evaluate: {error}", file=sys.stderr)  # noqa: T201 - output of a command
         return 2
     scores = []
     for recording in recordings:

@@ -1,4 +1,4 @@
-"""Everything that any dialect may ask of a transcription, in one value that can be stored with the job."""
+"""The options of a transcription, for all API dialects, in one value that is stored with the job."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, Literal
 from transcription.speech.errors import OptionError
 
 MAX_SPEAKERS = 20
-# Each channel is as much work as a whole recording; telephone and interview recordings have two.
+# Each channel costs as much work as a whole recording. Telephone calls and interviews have two.
 MAX_SPLIT_CHANNELS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionOptions:
-    """What to do with one recording.
+    """The options of one transcription.
 
-    language: ISO 639-1 code; None means find out, once for the recording or, with mixed_languages, again and again.
-    prompt: text that the recording may continue; hotwords: terms to expect. Engines without such a thing
-    say so in the transcript's notes.
-    diarize: tell speakers apart; num_speakers fixes how many, min_speakers and max_speakers bound it.
-    task: "translate" asks for English text. channels: "split" treats every channel as its own recording.
-    word_timestamps: whether the customer wants the words; recognition always makes them, for subtitles and speakers.
+    language: ISO 639-1 code. None detects it: once for the recording, or with mixed_languages once for each clip.
+    prompt: text that the recording may continue. hotwords: terms to expect. If the engine supports neither, the notes
+    of the transcript say so.
+    diarize: label speakers. num_speakers is their exact number; min_speakers and max_speakers are bounds.
+    task: "translate" asks for English text. channels: "split" transcribes each channel as a recording of its own.
+    word_timestamps: whether the result shows words. Recognition always makes them, for subtitles and speakers.
     """
 
     language: str | None = None
@@ -52,9 +52,10 @@ class TranscriptionOptions:
             )
 
     def refuse_contradictions(self) -> None:
-        """Raise OptionError, with `data["param"]` and `data["rule"]`, for wishes that cannot be met together.
+        """Raise OptionError, with `data["param"]` and `data["rule"]`, for options that contradict each other.
 
-        For requests. Not part of making one: what an older job was stored with must stay readable.
+        Called for new requests only. The constructor does not call it, so that options stored with older jobs remain
+        readable.
         """
         counts = [name for name in ("num_speakers", "min_speakers", "max_speakers") if getattr(self, name) is not None]
         if self.num_speakers is not None and len(counts) > 1:
@@ -84,11 +85,11 @@ class TranscriptionOptions:
 
     @property
     def speaker_bounds(self) -> tuple[int, int]:
-        """(fewest, most) speakers to look for; num_speakers wins over the bounds."""
+        """(minimum, maximum) number of speakers. num_speakers takes precedence over the bounds."""
         if self.num_speakers:
             return self.num_speakers, self.num_speakers
-        fewest = self.min_speakers or 1
-        return fewest, max(fewest, self.max_speakers or MAX_SPEAKERS)
+        minimum = self.min_speakers or 1
+        return minimum, max(minimum, self.max_speakers or MAX_SPEAKERS)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -96,7 +97,7 @@ class TranscriptionOptions:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> TranscriptionOptions:
-        """Rebuild options from `to_dict()`; keys of a newer version are ignored, missing ones take the default."""
+        """Rebuild options from `to_dict()`. Unknown keys are ignored; missing ones take the default."""
         known = {field.name for field in fields(cls)}
         values = {name: value for name, value in stored.items() if name in known}
         if "hotwords" in values:

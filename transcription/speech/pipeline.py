@@ -1,7 +1,7 @@
-"""The whole journey: a file, an engine and a diarizer in, a transcript out.
+"""The whole transcription of one file: a file, an engine and a diarizer in, a transcript out.
 
-Everything streams: while the engine works on some clips, the next ones are decoded, a bounded number ahead. A long
-file costs time, not memory. One thread does it all, so that what `on_progress` raises ends everything.
+Everything is streamed: while the engine works on some clips, the next ones are decoded, a bounded number ahead. A long
+file takes more time and no more memory. One thread does all the work, so an exception of `on_progress` ends all of it.
 """
 
 from __future__ import annotations
@@ -11,23 +11,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from transcription.speech import audio, cutting, decode, probing, speakers
+from transcription.speech import cutting, decode, probing, speakers
 from transcription.speech.diarizers.base import Diarization, Diarizer
 from transcription.speech.engines import language
 from transcription.speech.engines.base import Engine, Recognition, StreamingEngine, check_language
 from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
+from transcription.speech.samples import SAMPLES_PER_MS, Samples, samples_to_ms
 from transcription.speech.transcript import Segment, Transcript, Word, speaker_id
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
-
-Progress = Callable[[int], None]
-Segments = Callable[[list[Segment]], None]
+OnProgress = Callable[[int], None]
+OnSegments = Callable[[list[Segment]], None]
 
 
 def run(
@@ -37,22 +31,22 @@ def run(
     engine: Engine | StreamingEngine,
     diarizer: Diarizer | None,
     max_duration_ms: int,
-    on_progress: Progress = lambda _: None,
-    on_segments: Segments = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
+    on_segments: OnSegments = lambda _: None,
 ) -> Transcript:
     """Transcribe one recording.
 
-    diarizer: None, or `options.diarize` off, leaves the words without speakers. Channels that are transcribed apart
-    are the speakers themselves.
-    max_duration_ms: AudioTooLong as soon as decoding passes it, whatever the file says of itself.
-    on_progress: called with the milliseconds that are done, never falling; what it raises ends the run.
-    on_segments: called with what was heard, clip by clip and in order (channel by channel where they are split);
-    speakers are not known yet, and the transcript may cut its segments elsewhere.
-    Returns a transcript without segments when nobody speaks. Raises AudioError, UnknownLanguage or EngineError.
+    diarizer: with None, or with `options.diarize` false, words have no speakers. If channels are split, each channel is
+    a speaker and the diarizer is not used.
+    max_duration_ms: AudioTooLong is raised when the decoded length exceeds it, whatever the file states.
+    on_progress: called with the milliseconds that are done, which never decrease. An exception ends the run.
+    on_segments: called with the segments of each clip, in order (channel by channel if they are split). They have no
+    speakers yet, and the transcript may split segments elsewhere.
+    Returns a transcript without segments when there is no speech. Raises AudioError, UnknownLanguage or EngineError.
     """
     check_language(options.language, languages=engine.languages, engine=engine.name)
-    notes = engine.notes + _ignored(options, engine=engine)
-    # Decoders see strangers' files only in child processes of their own.
+    notes = engine.notes + _notes_on_ignored(options, engine=engine)
+    # Untrusted files are decoded in confined child processes only.
     channels = (
         probing.probe_in_child(path, max_duration_ms=max_duration_ms).channels if options.channels == "split" else 0
     )
@@ -61,25 +55,27 @@ def run(
     is_split = 1 <= channels <= MAX_SPLIT_CHANNELS
     if is_split and channels == 1:
         notes += ("The recording has one channel: all of it is shown as one speaker.",)
-    is_translated = options.task == "translate" and "translate" in engine.honours
-    journey = _Journey(options=options, engine=engine, on_segments=on_segments, is_translated=is_translated)
+    is_translated = options.task == "translate" and "translate" in engine.supported_options
+    current = _Run(options=options, engine=engine, on_segments=on_segments, is_translated=is_translated)
     if is_split:
         diarization = None
-        segments = _apart(path, channels, journey=journey, max_duration_ms=max_duration_ms, on_progress=on_progress)
+        segments = _transcribe_channels(
+            path, channels, current=current, max_duration_ms=max_duration_ms, on_progress=on_progress
+        )
     else:
         diarization = diarizer.begin(options=options) if diarizer is not None and options.diarize else None
-        words = journey.recognise(
+        words = current.recognise(
             decode.windows(path, max_duration_ms=max_duration_ms), on_progress=on_progress, diarization=diarization
         )
         if diarization is not None and words:
-            words = speakers.assign(words, diarization.turns(), edge_ms=diarization.edge_ms)
-        segments = speakers.segments(words, language=journey.written_in(journey.language()[0]))
-    heard_language, language_probability = journey.language()
-    on_progress(journey.decoded_ms)
+            words = speakers.assign(words, diarization.turns(), tolerance_ms=diarization.boundary_tolerance_ms)
+        segments = speakers.segments(words, language=current.written_in(current.language()[0]))
+    heard_language, language_probability = current.language()
+    on_progress(current.decoded_ms)
     return Transcript(
         language=heard_language,
         language_probability=language_probability,
-        duration_ms=journey.decoded_ms,
+        duration_ms=current.decoded_ms,
         segments=segments,
         engine=engine.name,
         diarizer="channels" if is_split else diarization.name if diarization is not None else None,
@@ -88,77 +84,77 @@ def run(
     )
 
 
-def _apart(
-    path: Path | str, channels: int, *, journey: _Journey, max_duration_ms: int, on_progress: Progress
+def _transcribe_channels(
+    path: Path | str, channels: int, *, current: _Run, max_duration_ms: int, on_progress: OnProgress
 ) -> tuple[Segment, ...]:
-    """Return the segments of all channels by time, each channel a speaker of its own."""
+    """Return the segments of all channels, sorted by time. Each channel is a speaker."""
     found: list[Segment] = []
     for channel in range(channels):
-        # A part of the way per channel; the first one tells how long the way is.
-        before_ms = channel * journey.decoded_ms
+        # Each channel is an equal part of the progress. The first channel shows how long they are.
+        before_ms = channel * current.decoded_ms
 
-        def tell(done_ms: int, before_ms: int = before_ms) -> None:
+        def report(done_ms: int, before_ms: int = before_ms) -> None:
             on_progress((before_ms + done_ms) // channels)
 
         windows = decode.windows(path, max_duration_ms=max_duration_ms, channel=channel)
-        words = journey.recognise(windows, on_progress=tell, diarization=None, speaker=speaker_id(channel))
-        found.extend(speakers.segments(words, language=journey.written_in(journey.language()[0])))
+        words = current.recognise(windows, on_progress=report, diarization=None, speaker=speaker_id(channel))
+        found.extend(speakers.segments(words, language=current.written_in(current.language()[0])))
     return tuple(sorted(found, key=lambda segment: (segment.start_ms, segment.end_ms)))
 
 
-class _Journey:
-    """What is known of one recording so far."""
+class _Run:
+    """The state of one transcription."""
 
     def __init__(
         self,
         *,
         options: TranscriptionOptions,
         engine: Engine | StreamingEngine,
-        on_segments: Segments,
+        on_segments: OnSegments,
         is_translated: bool,
     ) -> None:
         self._options, self._engine, self._on_segments = options, engine, on_segments
         self._is_translated = is_translated
         self._waiting: deque[cutting.Clip] = deque()
         self._heard: list[tuple[int, str, float | None]] = []  # (ms, language, probability) of clips with words
-        self._told_ms = 0
+        self._reported_ms = 0
         self.decoded_ms = 0
 
     def recognise(
         self,
         windows: Iterator[Samples],
         *,
-        on_progress: Progress,
+        on_progress: OnProgress,
         diarization: Diarization | None,
         speaker: str | None = None,
     ) -> list[Word]:
-        """Return the words of one sound track."""
-        self._told_ms = 0
+        """Return the words of the whole recording, or of one channel."""
+        self._reported_ms = 0
         self._waiting.clear()
         words: list[Word] = []
-        self._tell(0, on_progress)
+        self._report(0, on_progress)
         clips = cutting.clips(
-            self._counted(windows, on_progress),
+            self._counting(windows, on_progress),
             max_clip_ms=self._engine.max_clip_ms,
             pause_ms=self._engine.pause_ms,
-            fills=self._engine.fills_clips,
+            packs=self._engine.packs_clips,
         )
-        with closing(language.stream(self._engine, self._remembered(clips), options=self._options)) as stream:
-            for heard in stream:
+        with closing(language.stream(self._engine, self._remembering(clips), options=self._options)) as stream:
+            for recognition in stream:
                 clip = self._waiting.popleft()
-                new = _placed(heard.words, clip, speaker=speaker)
-                self._note(clip, heard)
+                new = _place(recognition.words, clip, speaker=speaker)
+                self._note_language(clip, recognition)
                 if diarization is not None:
                     _add(diarization, clip, new)
                 if new:
                     words.extend(new)
-                    self._on_segments(list(speakers.segments(new, language=self.written_in(heard.language))))
-                self._tell(clip.end_ms, on_progress)
-        self._tell(self.decoded_ms, on_progress)
+                    self._on_segments(list(speakers.segments(new, language=self.written_in(recognition.language))))
+                self._report(clip.end_ms, on_progress)
+        self._report(self.decoded_ms, on_progress)
         return words
 
     def language(self) -> tuple[str | None, float | None]:
-        """Return (the language of most speech, the mean probability where the engine gave one)."""
+        """Return (language of most speech, its mean probability or None if the engine states none)."""
         lengths: dict[str, int] = {}
         for length_ms, spoken, _ in self._heard:
             lengths[spoken] = lengths.get(spoken, 0) + length_ms
@@ -170,36 +166,36 @@ class _Journey:
         return most, round(sum(ms * sure for ms, sure in given) / total_ms, 4) if total_ms else None
 
     def written_in(self, spoken: str | None) -> str | None:
-        """Return the language of the text: words are joined as it joins them."""
+        """Return the language of the text, which decides how words are joined."""
         return "en" if self._is_translated else spoken
 
-    def _counted(self, windows: Iterator[Samples], on_progress: Progress) -> Iterator[Samples]:
-        """Pass the windows on, counting them and telling how far we are."""
+    def _counting(self, windows: Iterator[Samples], on_progress: OnProgress) -> Iterator[Samples]:
+        """Yield the windows unchanged, counting their length and reporting progress."""
         samples = 0
         for window in windows:
             yield window
             samples += len(window)
-            self.decoded_ms = round(samples * 1000 / audio.SAMPLE_RATE)
-            self._tell(self._waiting[0].start_ms if self._waiting else self.decoded_ms, on_progress)
+            self.decoded_ms = round(samples / SAMPLES_PER_MS)
+            self._report(self._waiting[0].start_ms if self._waiting else self.decoded_ms, on_progress)
 
-    def _remembered(self, clips: Iterator[cutting.Clip]) -> Iterator[Samples]:
+    def _remembering(self, clips: Iterator[cutting.Clip]) -> Iterator[Samples]:
         for clip in clips:
             self._waiting.append(clip)
             yield clip.samples
 
-    def _tell(self, done_ms: int, on_progress: Progress) -> None:
-        """Report progress; a clip that began before the last report must not make it fall."""
-        self._told_ms = max(self._told_ms, done_ms)
-        on_progress(self._told_ms)
+    def _report(self, done_ms: int, on_progress: OnProgress) -> None:
+        """Report progress. A clip that began before the last report must not make it decrease."""
+        self._reported_ms = max(self._reported_ms, done_ms)
+        on_progress(self._reported_ms)
 
-    def _note(self, clip: cutting.Clip, heard: Recognition) -> None:
-        spoken = heard.language or self._options.language
-        if heard.words and spoken is not None:
-            self._heard.append((len(clip.samples) // 16, spoken, heard.language_probability))
+    def _note_language(self, clip: cutting.Clip, recognition: Recognition) -> None:
+        spoken = recognition.language or self._options.language
+        if recognition.words and spoken is not None:
+            self._heard.append((samples_to_ms(len(clip.samples)), spoken, recognition.language_probability))
 
 
-def _placed(words: tuple[Word, ...], clip: cutting.Clip, *, speaker: str | None) -> list[Word]:
-    """Return the words with times in the recording, kept inside their stretch of the clip and in order."""
+def _place(words: tuple[Word, ...], clip: cutting.Clip, *, speaker: str | None) -> list[Word]:
+    """Return the words with times in the recording, in order and inside their stretch of the clip."""
     placed: list[Word] = []
     for word in words:
         start_ms, end_ms = clip.place(word.start_ms, word.end_ms)
@@ -210,20 +206,20 @@ def _placed(words: tuple[Word, ...], clip: cutting.Clip, *, speaker: str | None)
 
 
 def _add(diarization: Diarization, clip: cutting.Clip, words: list[Word]) -> None:
-    """Give the diarizer the stretches in which something was said."""
+    """Give the diarizer the stretches that contain words."""
     for start_ms, samples in clip.stretches():
-        end_ms = start_ms + len(samples) // 16
+        end_ms = start_ms + samples_to_ms(len(samples))
         if any(word.start_ms <= end_ms and start_ms <= word.end_ms for word in words):
             diarization.add(start_ms, samples)
 
 
-def _ignored(options: TranscriptionOptions, *, engine: Engine | StreamingEngine) -> tuple[str, ...]:
-    """Return a sentence for each thing asked for that was not done."""
+def _notes_on_ignored(options: TranscriptionOptions, *, engine: Engine | StreamingEngine) -> tuple[str, ...]:
+    """Return a sentence for each requested option that the engine does not support."""
     notes = []
-    if options.prompt and "prompt" not in engine.honours:
+    if options.prompt and "prompt" not in engine.supported_options:
         notes.append(f"The prompt was ignored: {engine.name} takes none.")
-    if options.hotwords and "hotwords" not in engine.honours:
+    if options.hotwords and "hotwords" not in engine.supported_options:
         notes.append(f"The hotwords were ignored: {engine.name} takes none.")
-    if options.task == "translate" and "translate" not in engine.honours:
+    if options.task == "translate" and "translate" not in engine.supported_options:
         notes.append(f"Nothing was translated: {engine.name} cannot.")
     return tuple(notes)

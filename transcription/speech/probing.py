@@ -1,7 +1,7 @@
-"""Bytes from strangers -> what they are, before anybody promises to transcribe them.
+"""Measures an untrusted file before a job is accepted: its length, format and channels.
 
-`probe` demuxes only, and the web process runs it in a confined child (`probe_in_child`). PyAV is imported
-on use.
+`probe` reads packets and decodes almost nothing. The web process runs it in a confined child (`probe_in_child`).
+PyAV is imported on use.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from transcription.speech.children import Limits
 
 logger = logging.getLogger(__name__)
 
-# A header may promise this much more than there is: the larger of the two.
+# A header may state this much more than the file holds (the larger of both) before the file counts as truncated.
 TRUNCATION_SLACK_MS = 500
 TRUNCATION_SLACK_PERCENT = 2
-# 10 hours of video are about 4 million packets; a crafted file could have many more of a few bytes each.
+# 10 hours of video are about 4 million packets. A crafted file can have many more, of a few bytes each.
 MAX_PACKETS = 12_000_000
 PROBE_CPU_SECONDS = 50
 PROBE_MEMORY_BYTES = 1 << 30
@@ -27,7 +27,7 @@ PROBE_MEMORY_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class AudioProbe:
-    """What a file holds: its first audio track, measured by counting and not by believing."""
+    """The first audio track of a file, measured by counting its packets."""
 
     duration_ms: int
     format: str
@@ -37,21 +37,21 @@ class AudioProbe:
 
 
 def probe(source: Path | str | int, *, max_duration_ms: int) -> AudioProbe:
-    """Measure a recording by reading its packets, decoding only until the first sound comes out.
+    """Measure a recording by reading its packets. Decodes only until the first packet gives sound.
 
     source: a path, or a descriptor, which is closed at the end.
-    Packet durations are counted because headers lie: a browser's webm has no length, and a crafted FLAC of half a
-    megabyte holds hours. Stops as soon as `max_duration_ms` is passed.
+    The durations of packets are added up, because headers are unreliable: a webm made by a browser states no length,
+    and a crafted FLAC of half a megabyte holds hours. Stops when `max_duration_ms` is exceeded.
     Raises EmptyAudio, NoDuration, NotAudio, NoAudioTrack, TruncatedAudio or AudioTooLong.
     """
     import av
 
     with audio.open_track(source) as (container, stream, file):
         timeline = audio.Timeline()
-        packets = tries = samples_at_least = 0
+        packets = tries = min_samples = 0
         is_decodable = False
         rate = stream.codec_context.sample_rate
-        # An mp4 states the length of each packet and may lie; an AAC packet always decodes to one whole frame.
+        # An mp4 may state a wrong length for a packet. An AAC packet always decodes to one whole frame.
         frame_size = stream.codec_context.frame_size if stream.codec_context.name == "aac" else 0
         try:
             for packet in container.demux():
@@ -64,18 +64,18 @@ def probe(source: Path | str | int, *, max_duration_ms: int) -> AudioProbe:
                     tries += 1
                     is_decodable = _decodes(packet)
                 if not packet.size:
-                    continue  # the end, which only makes the decoder give what it holds
-                samples_at_least += frame_size
+                    continue  # the end of the stream: the decoder returns the frames that it still holds
+                min_samples += frame_size
                 timeline.add(packet.pts, packet.duration or 0, packet.time_base)
-                if max(timeline.total_ms, samples_at_least * 1000 // rate) > max_duration_ms + audio.LENGTH_SLACK_MS:
-                    audio.refuse_length(max_duration_ms)
+                if max(timeline.total_ms, min_samples * 1000 // rate) > max_duration_ms + audio.LENGTH_SLACK_MS:
+                    audio.raise_too_long(max_duration_ms)
         except (av.FFmpegError, ValueError, EOFError, MemoryError) as error:
             if not is_decodable:
                 raise errors.NotAudio from error
             logger.info("demuxing stopped early: %s", type(error).__name__)
         duration_ms = timeline.total_ms
-        if samples_at_least * 1000 // rate > duration_ms + audio.LENGTH_SLACK_MS:  # less is the encoder's padding
-            duration_ms = samples_at_least * 1000 // rate
+        if min_samples * 1000 // rate > duration_ms + audio.LENGTH_SLACK_MS:  # less is the encoder's padding
+            duration_ms = min_samples * 1000 // rate
         _check_is_whole(container, stream, file, duration_ms=duration_ms)
         if duration_ms == 0:
             raise errors.NoDuration
@@ -91,20 +91,19 @@ def probe(source: Path | str | int, *, max_duration_ms: int) -> AudioProbe:
 
 
 def probe_in_child(path: Path | str, *, max_duration_ms: int, timeout_seconds: float = 60) -> AudioProbe:
-    """Run `probe` in a confined child, which knows nothing of us.
+    """Run `probe` in a confined child, so that a decoder that crashes or hangs does not affect this process.
 
-    This is what the web process calls: a crash or a hang of a decoder harms nobody else there.
-    Raises what `probe` raises, and DecoderUnavailable; a child that crashes, stalls or exceeds its
-    limits means NotAudio.
+    Raises the errors of `probe`, and DecoderUnavailable. Raises NotAudio when the child crashes, stalls or exceeds its
+    limits.
     """
     with children.child("probe", path, stall_seconds=timeout_seconds, max_duration_ms=max_duration_ms) as child:
         for _ in child.blocks():
-            raise errors.NotAudio  # a probe sends none: the file has taken it over
+            raise errors.NotAudio  # a probe sends no blocks: the child is compromised
         return _checked(child.answer, max_duration_ms=max_duration_ms)
 
 
 def _checked(answer: dict[str, Any], *, max_duration_ms: int) -> AudioProbe:
-    """Return the probe that a child told of. Raises NotAudio for what only one that was taken over tells."""
+    """Return the answer of a child as a probe. Raises NotAudio for an answer that only a compromised child gives."""
     try:
         found = AudioProbe(**answer)
     except TypeError as error:
@@ -118,17 +117,17 @@ def _checked(answer: dict[str, Any], *, max_duration_ms: int) -> AudioProbe:
 
 
 def limits(*, max_duration_ms: int) -> Limits:
-    """Return what a probing child may use."""
+    """Return the resource limits of a probing child."""
     return Limits(memory_bytes=PROBE_MEMORY_BYTES, cpu_seconds=PROBE_CPU_SECONDS)
 
 
-def act(recording: int, *, send: object, max_duration_ms: int) -> dict[str, Any]:
-    """Be the probing child: return the probe as its answer."""
+def handle(recording: int, *, send: object, max_duration_ms: int) -> dict[str, Any]:
+    """Run in the child: return the probe as the answer."""
     return asdict(probe(recording, max_duration_ms=max_duration_ms))
 
 
 def _decodes(packet: Any) -> bool:
-    """Tell whether the packet gives sound."""
+    """Tell whether the packet decodes to sound."""
     import av
 
     try:
@@ -138,7 +137,7 @@ def _decodes(packet: Any) -> bool:
 
 
 def _check_is_whole(container: Any, stream: Any, file: BinaryIO, *, duration_ms: int) -> None:
-    """Raise TruncatedAudio when the header promises clearly more than was counted."""
+    """Raise TruncatedAudio when the header states clearly more than was counted."""
     declared_ms = 0
     name = container.format.name
     if name == "mp3":

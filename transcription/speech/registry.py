@@ -1,4 +1,4 @@
-"""Short names of engines and diarizers, imported on first use so that nobody loads what nobody asked for."""
+"""Engines and diarizers by short name. Their modules are imported on first use, since some load large libraries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from transcription.speech.errors import UnknownDiarizer, UnknownEngine
 
-# short name -> "module:factory"; a diarizer's takes no arguments, an engine's those that its class documents
+# short name -> "module:factory". The factory of a diarizer takes no arguments; that of an engine takes those that its
+# class documents.
 ENGINES: dict[str, str] = {
     "faster_whisper": "transcription.speech.engines.faster_whisper:FasterWhisperEngine",
     "pocketsphinx": "transcription.speech.engines.pocketsphinx:PocketSphinxEngine",
@@ -19,14 +20,14 @@ DIARIZERS: dict[str, str] = {
 
 
 def load_engine(name: str, /, **settings: Any) -> Any:
-    """Make the engine of that name, an `engines.base.Engine`. Loads its model; raises UnknownEngine."""
+    """Return a new engine of that name (`engines.base.Engine`) with its model loaded. Raises UnknownEngine."""
     if name not in ENGINES:
         raise UnknownEngine(f"There is no speech engine named {name!r}.", known=sorted(ENGINES))
     return _make(ENGINES[name], **settings)
 
 
 def engine_loader(name: str, /, **settings: Any) -> Callable[[str], Any]:
-    """Return what makes the engine of that name with a given model; "" for the one that needs none."""
+    """Return a function that loads the engine of that name with a given model, "" for an engine without models."""
 
     def load(model: str) -> Any:
         return load_engine(name, **(settings | {"model": model} if model else settings))
@@ -35,7 +36,7 @@ def engine_loader(name: str, /, **settings: Any) -> Callable[[str], Any]:
 
 
 def load_diarizer(name: str) -> Any:
-    """Make the diarizer of that name, a `diarizers.base.Diarizer`. Raises UnknownDiarizer."""
+    """Return a new diarizer of that name (`diarizers.base.Diarizer`). Raises UnknownDiarizer."""
     if name not in DIARIZERS:
         raise UnknownDiarizer(f"There is no diarizer named {name!r}.", known=sorted(DIARIZERS))
     return _make(DIARIZERS[name])

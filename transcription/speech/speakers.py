@@ -1,4 +1,4 @@
-"""Gives turns to words and words to readable segments. Pure; knows no engine and no diarizer."""
+"""Assigns speakers to words and groups words into readable segments. Pure: knows no engine and no diarizer."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from itertools import accumulate, pairwise
 
 from transcription.speech.transcript import Segment, Turn, Word, join_words
 
-# A clustering's change of speaker is this far off at most; the longest pause between words nearby is the better guess.
-SNAP_MS = 800
-# Turns closer than this touch each other.
+# A change of speaker found by clustering is off by at most this. The longest pause between words nearby is more exact.
+BOUNDARY_TOLERANCE_MS = 800
+# Turns that are closer together than this count as touching.
 TOUCH_MS = 50
 
 MAX_SEGMENT_MS = 15_000
 PAUSE_MS = 700
-# A sentence that ends earlier than this goes on in the same segment: very short lines are hard to read.
+# A sentence shorter than this does not end the segment: very short lines are hard to read.
 MIN_SENTENCE_MS = 3_000
 SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "۔", "।")  # noqa: RUF001 - full-width on purpose
 
 
-def assign(words: Sequence[Word], turns: Sequence[Turn], *, edge_ms: int = SNAP_MS) -> list[Word]:
-    """Return the words with a speaker each: whose turns they overlap most, else whose turn is nearest.
+def assign(words: Sequence[Word], turns: Sequence[Turn], *, tolerance_ms: int = BOUNDARY_TOLERANCE_MS) -> list[Word]:
+    """Return the words, each with a speaker: the one whose turns overlap it most, else the one with the nearest turn.
 
-    words, turns: sorted by time; turns may overlap. Without turns, the words come back as they are.
-    edge_ms: how far the diarizer's changes of speaker may be off (`Diarization.edge_ms`).
-    A turn in the background gets only words that nobody else's turn touches. Where two speak at once and neither is in
-    the background, whoever said the word before goes on, so that lines stay whole.
+    words, turns: sorted by time; turns may overlap. Without turns the words are returned unchanged.
+    tolerance_ms: how far the changes of speaker may be off (`Diarization.boundary_tolerance_ms`).
+    A background turn gets only words that no other turn touches. Where two foreground turns overlap equally, the
+    speaker of the previous word continues, so that lines are not broken up.
     """
     if not turns:
         return list(words)
     in_front = [turn for turn in turns if not turn.is_background]
-    front = _Line(snap(in_front, words, edge_ms=edge_ms)) if in_front else None
-    everybody = _Line(turns)
+    front = _TurnIndex(snap_to_pauses(in_front, words, tolerance_ms=tolerance_ms)) if in_front else None
+    everybody = _TurnIndex(turns)
     assigned: list[Word] = []
     for word in words:
         before = assigned[-1].speaker if assigned else None
@@ -43,18 +43,18 @@ def assign(words: Sequence[Word], turns: Sequence[Turn], *, edge_ms: int = SNAP_
     return assigned
 
 
-class _Line:
-    """Turns on the line of time, to be asked about words."""
+class _TurnIndex:
+    """Finds the turns that overlap a word, or the turn nearest to it, by binary search."""
 
     def __init__(self, turns: Sequence[Turn]) -> None:
         self._turns = sorted(turns, key=lambda turn: (turn.start_ms, turn.end_ms))
         self._starts = [turn.start_ms for turn in self._turns]
-        # Which turn has the latest end so far: turns that overlap need not end in the order in which they start.
-        self._last = list(accumulate(self._turns, _later))
+        # The turn with the latest end so far: overlapping turns need not end in the order in which they start.
+        self._last = list(accumulate(self._turns, _later_end))
         self._ends = [turn.end_ms for turn in self._last]
 
     def speaker_in(self, word: Word, *, before: str | None) -> str | None:
-        """Return whose turns share most time with the word, `before` where several do equally, None where none does."""
+        """Return the speaker whose turns overlap the word most (`before` among equals), None if no turn overlaps it."""
         shared: dict[str, int] = {}
         first = bisect_right(self._ends, word.start_ms)
         for turn in self._turns[first : bisect_left(self._starts, max(word.end_ms, word.start_ms + 1))]:
@@ -63,21 +63,26 @@ class _Line:
         return max(shared, key=lambda speaker: (shared[speaker], speaker == before)) if shared else None
 
     def nearest(self, word: Word) -> str:
-        """Return whose turn is nearest to a word that none touches; the earlier of two."""
+        """Return the speaker of the nearest turn to a word that no turn touches; of two equals the earlier turn."""
         after = bisect_left(self._starts, word.end_ms)
         sides = [*self._last[max(0, after - 1) : after], *self._turns[after : after + 1]]
         return max(sides, key=lambda turn: _overlap_ms(word, turn)).speaker
 
 
-def snap(turns: Sequence[Turn], words: Sequence[Word], *, edge_ms: int = SNAP_MS) -> list[Turn]:
-    """Return the turns with each touching change of speaker moved into the longest pause between words nearby."""
+def snap_to_pauses(
+    turns: Sequence[Turn], words: Sequence[Word], *, tolerance_ms: int = BOUNDARY_TOLERANCE_MS
+) -> list[Turn]:
+    """Return the turns, each change of speaker between touching turns moved into the longest pause nearby."""
     snapped = list(turns)
     ends = [word.end_ms for word in words]
     for index in range(len(snapped) - 1):
         left, right = snapped[index], snapped[index + 1]
         if left.speaker == right.speaker or abs(right.start_ms - left.end_ms) > TOUCH_MS:
             continue
-        earliest, latest = max(left.start_ms, left.end_ms - edge_ms), min(right.end_ms, left.end_ms + edge_ms)
+        earliest, latest = (
+            max(left.start_ms, left.end_ms - tolerance_ms),
+            min(right.end_ms, left.end_ms + tolerance_ms),
+        )
         pauses = [
             (after.start_ms - before.end_ms, (before.end_ms + after.start_ms) // 2)
             for before, after in pairwise(words[bisect_left(ends, earliest) : bisect_left(ends, latest) + 2])
@@ -91,23 +96,23 @@ def snap(turns: Sequence[Turn], words: Sequence[Word], *, edge_ms: int = SNAP_MS
 
 
 def segments(words: Sequence[Word], *, language: str | None) -> tuple[Segment, ...]:
-    """Return the words as segments that one can read: a new one per speaker, pause or sentence, at most 15 s long."""
+    """Return the words as readable segments of at most MAX_SEGMENT_MS, split at speakers, pauses and sentences."""
     groups: list[list[Word]] = []
     for word in words:
-        if not groups or _starts_anew(groups[-1], word):
+        if not groups or _starts_new_segment(groups[-1], word):
             groups.append([])
         groups[-1].append(word)
-    return tuple(_segment(part, language=language) for group in groups for part in _short(group))
+    return tuple(_segment(part, language=language) for group in groups for part in _split_long(group))
 
 
-def _starts_anew(group: list[Word], word: Word) -> bool:
+def _starts_new_segment(group: list[Word], word: Word) -> bool:
     last = group[-1]
     is_sentence = last.text.endswith(SENTENCE_ENDS) and last.end_ms - group[0].start_ms >= MIN_SENTENCE_MS
     return word.speaker != last.speaker or word.start_ms - last.end_ms >= PAUSE_MS or is_sentence
 
 
-def _short(group: list[Word]) -> list[list[Word]]:
-    """Return the group cut at its longest pauses until no part is over MAX_SEGMENT_MS."""
+def _split_long(group: list[Word]) -> list[list[Word]]:
+    """Return the group, split at its longest pauses until no part is longer than MAX_SEGMENT_MS."""
     waiting, short = [group], []
     while waiting:
         part = waiting.pop()
@@ -133,10 +138,10 @@ def _segment(words: list[Word], *, language: str | None) -> Segment:
     )
 
 
-def _later(one: Turn, other: Turn) -> Turn:
+def _later_end(one: Turn, other: Turn) -> Turn:
     return other if other.end_ms > one.end_ms else one
 
 
 def _overlap_ms(word: Word, turn: Turn) -> int:
-    """Milliseconds that both share; negative: the distance between them."""
+    """Return the overlap in milliseconds; a negative number is the distance between both."""
     return min(word.end_ms, turn.end_ms) - max(word.start_ms, turn.start_ms)

@@ -1,4 +1,4 @@
-"""What was said, when and by whom: frozen values in integer milliseconds. Ours; no vendor's type."""
+"""The transcript: words, segments and speaker turns, as frozen values with times in integer milliseconds."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 STORAGE_VERSION = 1
 
-# Written without spaces between words (Unicode Standard Annex 14, "complex context" and ideographic scripts).
+# Languages written without spaces between words (Unicode Standard Annex 14, "complex context" and ideographic scripts).
 SPACELESS_LANGUAGES = frozenset({"zh", "yue", "ja", "th", "lo", "km", "my", "bo"})
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One spoken word; `probability` is the engine's own figure from 0 to 1."""
+    """One spoken word. probability: from 0 to 1, as the engine states it."""
 
     text: str
     start_ms: int
@@ -25,7 +25,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A readable stretch of one speaker; its words are in order and inside its times."""
+    """A readable line of one speaker. Its words are in order and inside its times."""
 
     start_ms: int
     end_ms: int
@@ -36,7 +36,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A stretch of time that belongs to one speaker; in the background, somebody else speaks over them."""
+    """A stretch of time in which one speaker talks. is_background: another speaker is louder meanwhile."""
 
     start_ms: int
     end_ms: int
@@ -48,12 +48,12 @@ class Turn:
 class Transcript:
     """The result of one recording.
 
-    language: what was spoken, ISO 639-1 code, None when nothing was said.
-    language_probability: None when the engine was told the language or cannot tell it.
-    duration_ms: length of the decoded audio; billing uses it.
-    diarizer: name, or None when speakers were not asked for.
-    notes: plain English, for the reader: what was ignored or replaced, such as a fallback.
-    is_translated: the text is English, whatever was spoken.
+    language: the spoken language, an ISO 639-1 code; None without speech.
+    language_probability: None when the request named the language, or the engine cannot detect it.
+    duration_ms: length of the decoded audio. Billing uses it.
+    diarizer: its name, or None without speaker labels.
+    notes: plain English for the reader: options that were ignored, fallbacks that were used.
+    is_translated: the text is English, whatever language was spoken.
     """
 
     language: str | None
@@ -72,7 +72,7 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """Everything said, as one paragraph."""
+        """The whole text as one paragraph."""
         return join_words((segment.text for segment in self.segments), language=self.written_in)
 
     @property
@@ -81,7 +81,7 @@ class Transcript:
 
     @property
     def speakers(self) -> list[tuple[str, int]]:
-        """List of (speaker id, milliseconds spoken) in order of first appearance."""
+        """List of (speaker id, milliseconds spoken), in order of first appearance."""
         totals: dict[str, int] = {}
         for segment in self.segments:
             if segment.speaker is not None:
@@ -89,7 +89,7 @@ class Transcript:
         return list(totals.items())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the storage form: plain JSON values, integer milliseconds, versioned."""
+        """Return the storage form: plain JSON values with a version number."""
         return {
             "version": STORAGE_VERSION,
             "language": self.language,
@@ -116,7 +116,7 @@ class Transcript:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Transcript:
-        """Rebuild a transcript from `to_dict()`. Raises ValueError for a version that this code does not know."""
+        """Rebuild a transcript from `to_dict()`. Raises ValueError for an unknown version."""
         if stored.get("version") != STORAGE_VERSION:
             raise ValueError(f"transcript storage version {stored.get('version')!r} is not {STORAGE_VERSION}")
         return cls(
@@ -126,7 +126,7 @@ class Transcript:
             engine=stored["engine"],
             diarizer=stored["diarizer"],
             notes=tuple(stored["notes"]),
-            is_translated=stored.get("is_translated", False),  # younger than the first results
+            is_translated=stored.get("is_translated", False),  # the first stored results lack it
             segments=tuple(
                 Segment(
                     start_ms=segment["start_ms"],
@@ -141,12 +141,12 @@ class Transcript:
 
 
 def speaker_id(index: int) -> str:
-    """Return the id of the speaker who appears `index`-th (from 0): "S1", "S2", ..."""
+    """Return the id of the speaker with this index: "S1" for 0, "S2" for 1, ..."""
     return f"S{index + 1}"
 
 
 def speaker_label(speaker: str) -> str:
-    """Return what people read for a speaker id: "Speaker 1" for "S1"; another name is its own label."""
+    """Return the label of a speaker id, "Speaker 1" for "S1". Any other name is its own label."""
     return f"Speaker {speaker[1:]}" if speaker[:1] == "S" and speaker[1:].isdigit() else speaker
 
 
@@ -161,6 +161,6 @@ def number_by_appearance(turns: Sequence[Turn]) -> list[Turn]:
 
 
 def join_words(texts: Iterable[str], *, language: str | None) -> str:
-    """Return the pieces as running text, with spaces only where the language writes them."""
+    """Return the words as running text, with spaces unless the language is written without them."""
     glue = "" if language in SPACELESS_LANGUAGES else " "
     return glue.join(text for text in texts if text)

@@ -1,8 +1,8 @@
-"""How likely each 32 ms of a recording is speech: Silero VAD v6, the ONNX file that faster-whisper's wheel carries.
+"""Voice activity detection with Silero VAD v6: the probability of speech for each 32 ms of a recording.
 
-We run the file ourselves instead of calling `faster_whisper.vad`: that import loads CTranslate2, which a forking
-worker must not hold, and its function wants the whole recording at once. This one carries its state from window to
-window, so that a long file costs no more memory than a short one.
+The ONNX file is part of faster-whisper's wheel. `faster_whisper.vad` is not used for two reasons: importing it loads
+CTranslate2, which a process that forks must not load, and it needs the whole recording at once. This detector keeps
+its state from window to window, so that a long file needs no more memory than a short one.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transcription.speech.samples import Samples, samples_to_ms
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Samples = npt.NDArray[np.float32]
-
 FRAME_SAMPLES = 512
-FRAME_MS = 32
+FRAME_MS = samples_to_ms(FRAME_SAMPLES)
 _CONTEXT_SAMPLES = 64
 _STATE_SHAPE = (1, 1, 128)
 _MODEL_PACKAGE, _MODEL_FILE = "faster_whisper", "assets/silero_vad_v6.onnx"
 
 
 class SpeechDetector:
-    """Scores one recording, fed in order; use a new one for the next recording."""
+    """Scores one recording, window by window in order. Use a new detector for the next recording."""
 
     def __init__(self) -> None:
         import numpy as np
@@ -37,9 +37,9 @@ class SpeechDetector:
         self._context = np.zeros(_CONTEXT_SAMPLES, dtype=np.float32)
 
     def score(self, samples: Samples) -> npt.NDArray[np.float32]:
-        """Return one probability per 512 samples.
+        """Return one probability for each FRAME_SAMPLES samples.
 
-        samples: 16 kHz mono; a last incomplete frame is filled with silence, so only the last call may have one.
+        samples: an incomplete last frame is padded with silence, so only the last window may have one.
         """
         import numpy as np
 
@@ -59,12 +59,12 @@ class SpeechDetector:
 def _session() -> Any:
     import onnxruntime
 
-    package = importlib.util.find_spec(_MODEL_PACKAGE)  # finds without importing
+    package = importlib.util.find_spec(_MODEL_PACKAGE)  # finds the package without importing it
     assert package is not None, f"{_MODEL_PACKAGE} is a dependency"
     folder = (package.submodule_search_locations or [""])[0]
     options = onnxruntime.SessionOptions()
     options.inter_op_num_threads = 1
-    options.intra_op_num_threads = 1  # cores belong to the engine
+    options.intra_op_num_threads = 1  # the other cores are for the engine
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(

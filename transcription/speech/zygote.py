@@ -1,16 +1,19 @@
-"""`python -m transcription.speech.zygote`: a small clean process that forks a confined child for each recording.
+"""A zygote: a small clean process that forks a confined child for each recording (the word is Android's and Chrome's).
 
-`children` starts it and is its only caller. A new interpreter with PyAV and NumPy costs 0.15 CPU seconds, a fork of one
-that has loaded them a hundredth; so this process loads them, touches no file itself, and waits. It has one thread, none
-of its owner's environment and no descriptor of its owner but the other end of its standard input.
+`children`, its only client, starts it with `python -m transcription.speech.zygote`. A new interpreter with PyAV and
+NumPy costs 0.15 CPU seconds; a fork of a process that has loaded both costs a hundredth of that. So the zygote loads
+them, opens no file itself, and waits for requests. It has one thread, none of its owner's environment, and none of its
+owner's descriptors except the other end of its standard input.
 
-On standard input: `REQUEST_BYTES` of JSON, {"act", and that act's arguments}, with two descriptors: the recording, open
-for reading, and the end of a pipe to write to. On that pipe, from the child: one byte once it is confined; then blocks
-of a length (4 bytes, little-endian) and as many bytes; then a length of zero and JSON: the act's answer,
-{"error": {"type", "message", "data"}} or {"crash": text for our log}.
+Request, on standard input: `REQUEST_BYTES` of JSON, {"task": ..., and the arguments of its handler}, with two
+descriptors: the recording, open for reading, and the write end of a pipe.
+Reply, on that pipe: one byte when the child is confined; then blocks, each a length (4 bytes, little-endian) and its
+bytes; then a length of zero and JSON: the answer of the handler, {"error": {"type", "message", "data"}} or
+{"crash": text for the log}.
 
-A child has three descriptors (recording, pipe, /dev/null) and can get no others. It is killed when the reader of its
-pipe lets go, and dies with this process, which ends once nobody holds the other end of its standard input.
+A child has three descriptors (recording, pipe, /dev/null) and cannot open others. The zygote kills a child when the
+reader of its pipe closes it. Children die with the zygote, and the zygote ends when the other end of its standard input
+is closed.
 """
 
 from __future__ import annotations
@@ -33,24 +36,24 @@ from transcription.speech.children import HEADER, HELLO, REQUEST_BYTES, Limits
 from transcription.speech.errors import SpeechError
 
 Send = Callable[[memoryview], None]
-# act -> (what it may use, what it does). The act gets the recording's descriptor, a way to send blocks, and arguments.
-ACTS: dict[str, tuple[Callable[..., Limits], Callable[..., dict[str, Any]]]] = {
-    "probe": (probing.limits, probing.act),
-    "decode": (decode.limits, decode.act),
+# task -> (its limits, its handler). A handler gets the descriptor of the recording, `send` for blocks, and arguments.
+HANDLERS: dict[str, tuple[Callable[..., Limits], Callable[..., dict[str, Any]]]] = {
+    "probe": (probing.limits, probing.handle),
+    "decode": (decode.limits, decode.handle),
 }
-# Each child costs one descriptor here. Beyond this, requests wait in the socket.
+# Each child costs one descriptor here. At MAX_CHILDREN, further requests wait in the socket.
 MAX_DESCRIPTORS = 256
 MAX_CHILDREN = 100
 CRASH_CHARACTERS = 1000
 
 
 class Zygote:
-    """Forks children and buries them. Never reads a recording, nor what a child writes."""
+    """Forks and reaps children. Never reads a recording, or what a child writes."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._pid = os.getpid()
-        self._outputs: dict[int, int] = {}  # pid of a child -> our copy of its pipe, to see its reader go
+        self._outputs: dict[int, int] = {}  # pid of a child -> our copy of its pipe, which shows when its reader closes
         self._poller = select.poll()
         self._poller.register(control, select.POLLIN)
         self._null = os.open(os.devnull, os.O_WRONLY)
@@ -62,27 +65,27 @@ class Zygote:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
 
     def serve(self) -> None:
-        """Fork a child for each request until nobody can send any."""
+        """Fork a child for each request, until the other end of the socket is closed."""
         while True:
             ready = dict(self._poller.poll())
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
-                self._bury()
+                self._reap()
             for pid, output in list(self._outputs.items()):
-                if output in ready:  # nobody reads there any more
+                if output in ready:  # its reader has closed the pipe
                     os.kill(pid, signal.SIGKILL)
                     self._poller.unregister(output)
-            if self._control.fileno() in ready and len(self._outputs) < MAX_CHILDREN and not self._take():
+            if self._control.fileno() in ready and len(self._outputs) < MAX_CHILDREN and not self._accept_request():
                 return
-            # A full house listens to its children only.
+            # At MAX_CHILDREN, stop polling for requests.
             self._poller.modify(self._control, select.POLLIN if len(self._outputs) < MAX_CHILDREN else 0)
 
-    def _take(self) -> bool:
-        """Serve one request. Returns False when there will be no more."""
+    def _accept_request(self) -> bool:
+        """Receive one request and fork its child. Returns False when there will be no more requests."""
         message, descriptors, _, _ = socket.recv_fds(self._control, REQUEST_BYTES, 2)
         try:
             if len(message) != REQUEST_BYTES or len(descriptors) != 2:
-                return False  # the end, or out of step with our owner: it starts another
+                return False  # end of input, or a broken request: the owner starts a new zygote
             self._fork(json.loads(message), *descriptors)
         finally:
             for descriptor in descriptors:
@@ -94,35 +97,35 @@ class Zygote:
         try:
             pid = os.fork()
         except OSError as error:
-            print(f"zygote: no fork: {error}", file=sys.stderr)  # noqa: T201 - our owner's log
-            return  # the reader finds that nobody writes
+            print(f"zygote: no fork: {error}", file=sys.stderr)  # noqa: T201 - the owner's log
+            return  # the reader gets an end of file
         if pid:
             self._outputs[pid] = output
             self._poller.register(output, 0)
             return
         try:
             signal.set_wakeup_fd(-1)
-            _live(request, recording, output, self._null, parent_pid=self._pid)
+            _run_child(request, recording, output, self._null, parent_pid=self._pid)
         finally:
             os._exit(0)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         while self._outputs:
             pid, _ = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
             output = self._outputs.pop(pid)
-            with suppress(KeyError):  # its reader had gone
+            with suppress(KeyError):  # its reader had closed the pipe
                 self._poller.unregister(output)
             os.close(output)
 
 
-def _live(request: dict[str, Any], recording: int, output: int, null: int, *, parent_pid: int) -> None:
-    """Be a child: give up everything, then read the recording and tell."""
+def _run_child(request: dict[str, Any], recording: int, output: int, null: int, *, parent_pid: int) -> None:
+    """Child entry point: confine this process, run the handler, report its answer."""
     confinement.die_with_parent(parent_pid=parent_pid)
-    name = request.pop("act")
-    limits, act = ACTS[name]
-    # All three are above 2, where the zygote's own standard descriptors are.
+    name = request.pop("task")
+    limits, handler = HANDLERS[name]
+    # All three are above 2: descriptors 0 to 2 are the zygote's own.
     os.dup2(recording, 0)
     os.dup2(output, 1)
     os.dup2(null, 2)
@@ -136,10 +139,10 @@ def _live(request: dict[str, Any], recording: int, output: int, null: int, *, pa
         _write(block.cast("B"))
 
     try:
-        answer = act(0, send=send, **request)
+        answer = handler(0, send=send, **request)
     except SpeechError as error:
         answer = {"error": error.to_dict()}
-    except Exception:  # noqa: BLE001 - whatever a file brought about, our log must say
+    except Exception:  # noqa: BLE001 - a crash must reach the log, whatever the file caused
         answer = {"crash": traceback.format_exc()[-CRASH_CHARACTERS:]}
     _write(memoryview(HEADER.pack(0) + json.dumps(answer).encode()))
 
@@ -152,7 +155,7 @@ def _write(data: memoryview) -> None:
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_DESCRIPTORS, MAX_DESCRIPTORS))
     confinement.load_libraries()
-    # What is loaded stays as it is: a collection in a child would copy every page that it looks at.
+    # Exclude loaded objects from garbage collection: a collection in a child would copy every page that it touches.
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=os.dup(0)) as control:

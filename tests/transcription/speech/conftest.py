@@ -1,4 +1,4 @@
-"""Models and engine processes for the whole run: loading takes most of a second."""
+"""Models and engine processes that the whole run shares, since loading one takes most of a second."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class EngineProcess:
         return self
 
     def wait(self) -> dict[str, Any]:
-        """Wait until the model is loaded and return what the process says of itself."""
+        """Wait until the model is loaded and return the health report of the process."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             state = remote.health(self.address, 1)
@@ -97,7 +97,7 @@ def sphinx_process(address: str) -> Iterator[EngineProcess]:
 
 @pytest.fixture(scope="session")
 def whisper_process(tmp_path_factory: pytest.TempPathFactory, whisper_folder: Path) -> Iterator[EngineProcess]:
-    """An engine process with the tiny Whisper that all tests may use and none may end."""
+    """An engine process with the tiny Whisper. All tests share it, and none may stop it."""
     address = f"ipc://{tmp_path_factory.mktemp('w')}/engine.sock"
     with running(address, "faster_whisper", "--model", f"standard={whisper_folder}") as engine:
         yield engine
@@ -105,7 +105,7 @@ def whisper_process(tmp_path_factory: pytest.TempPathFactory, whisper_folder: Pa
 
 @pytest.fixture
 def new_whisper_process(address: str, whisper_folder: Path) -> Callable[..., Any]:
-    """Start an engine process of the test's own, at its own address or another one."""
+    """Return a function that starts an engine process for one test, at its own address or another one."""
 
     def start(at: str = address, *words: str) -> Any:
         return running(at, "faster_whisper", "--model", f"standard={whisper_folder}", *words)

@@ -1,13 +1,9 @@
-"""What a decoder can do that a stranger's file has taken over, and what happens when processes die."""
+"""What a decoder can do that a crafted file has compromised, and what happens when processes die."""
 
 from __future__ import annotations
 
 import os
 import resource
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,105 +11,72 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fixtures import hostile, recordings
-from tests.transcription.speech import misdeeds
+from tests.fixtures import hostile
+from tests.transcription.speech import attacks
+from tests.transcription.speech.zygotes import HOUR_MS, SOUND, end_zygote, owner, probe, wait, zygote, zygotes
 from transcription.speech import children, decode, errors, probing
-
-PROJECT = Path(__file__).resolve().parents[3]
-HOUR_MS = 3_600_000
-SOUND = recordings.named("silence.wav").path
-
-
-def zygotes() -> list[psutil.Process]:
-    """Return the zygotes of this process that run."""
-    below = psutil.Process().children()
-    return [one for one in below if one.status() != psutil.STATUS_ZOMBIE and "speech.zygote" in " ".join(one.cmdline())]
-
-
-def zygote() -> psutil.Process:
-    """Return the zygote of this process once it works: just after its start the kernel shows no command line yet."""
-    probe()
-    [only] = zygotes()
-    return only
-
-
-def wait(condition: object, *, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def end_zygote() -> None:
-    """Have the next recording start a new one."""
-    zygote().kill()
-    wait(lambda: not children._zygotes[-1].is_alive())
-
-
-def probe() -> int:
-    return probing.probe_in_child(SOUND, max_duration_ms=HOUR_MS).duration_ms
 
 
 @pytest.fixture
-def taken_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A zygote of our own that knows more acts."""
-    monkeypatch.setattr(children, "MODULE", "tests.transcription.speech.misdeeds")
+def compromised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Replace the zygote of this process by one with attacks among its tasks."""
+    monkeypatch.setattr(children, "MODULE", "tests.transcription.speech.attacks")
     monkeypatch.setattr(children, "_zygotes", [])
     yield
     for one in children._zygotes:
         one.kill()
 
 
-def misdeed(name: str, *, stall_seconds: float = 10) -> object:
-    with children.child("misdeed", SOUND, stall_seconds=stall_seconds, deed=name) as child:
+def attack(name: str, *, stall_seconds: float = 10) -> object:
+    with children.child("attack", SOUND, stall_seconds=stall_seconds, attack=name) as child:
         for _ in child.blocks():
             pass
         return child.answer["seen"]
 
 
-@pytest.mark.usefixtures("taken_over")
-class TestTakenOver:
-    """A child that a file has taken over"""
+@pytest.mark.usefixtures("compromised")
+class TestCompromisedChild:
+    """A child that a file has compromised ..."""
 
     def test_sees_only_what_decoding_needs(self, monkeypatch):
         monkeypatch.setenv("SECRET_KEY", "a secret")
-        assert misdeed("environment") == children.ENVIRONMENT
+        assert attack("environment") == children.ENVIRONMENT
 
     def test_has_the_recording_the_pipe_and_nothing_else(self):
-        """Neither our descriptors, nor the zygote's, nor another child's pipe."""
-        with children.child("misdeed", SOUND, stall_seconds=10, deed="sleep"):
-            assert misdeed("descriptors") == [0, 1, 2]
-        assert misdeed("reads") == "RIFF"
+        """It has no descriptor of the owner, of the zygote or of another child."""
+        with children.child("attack", SOUND, stall_seconds=10, attack="sleep"):
+            assert attack("descriptors") == [0, 1, 2]
+        assert attack("reads") == "RIFF"
 
     def test_writes_nothing_to_our_log(self):
-        assert misdeed("complaints") == Path(os.devnull).stat().st_rdev
+        assert attack("complaints") == Path(os.devnull).stat().st_rdev
 
-    @pytest.mark.parametrize("deed", ["file", "owner", "socket", "duplicate"])
-    def test_gets_no_other_descriptor(self, deed):
-        assert misdeed(deed) == ("OSError 22" if deed == "duplicate" else "OSError 24")
+    @pytest.mark.parametrize("attack", ["file", "owner", "socket", "duplicate"])
+    def test_gets_no_other_descriptor(self, attack):
+        assert attack(attack) == ("OSError 22" if attack == "duplicate" else "OSError 24")
 
     def test_cannot_change_the_recording(self):
-        assert misdeed("writes") == "OSError 9"
+        assert attack("writes") == "OSError 9"
 
     def test_gets_little_memory(self):
-        assert misdeed("memory") == "MemoryError"
+        assert attack("memory") == "MemoryError"
 
     def test_makes_us_take_no_memory(self):
-        """It says that a gigabyte comes."""
+        """It announces a block of a gigabyte."""
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with pytest.raises(errors.NotAudio):
-            misdeed("long block")
+            attack("long block")
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
 
-    @pytest.mark.parametrize("deed", ["crash", "raise", "spin", "long block", "long answer", "no answer"])
-    def test_is_a_file_that_is_no_audio(self, deed):
-        before = misdeed("groups")
+    @pytest.mark.parametrize("attack", ["crash", "raise", "spin", "long block", "long answer", "no answer"])
+    def test_is_a_file_that_is_no_audio(self, attack):
+        before = attack("groups")
         with pytest.raises(errors.NotAudio) as caught:
-            misdeed(deed, stall_seconds=60)
+            attack(attack, stall_seconds=60)
         assert "too long" not in caught.value.message, "it was ended, and not waited for in vain"
-        assert misdeed("groups") == before, "the zygote, whose group its children share, goes on"
+        assert attack("groups") == before, "the zygote, whose group its children share, goes on"
 
-    @pytest.mark.parametrize("number", range(1, len(misdeeds.LIES)))
+    @pytest.mark.parametrize("number", range(1, len(attacks.LIES)))
     def test_is_not_believed(self, number):
         assert probing.probe_in_child(SOUND, max_duration_ms=999_999).duration_ms == 2000
         with pytest.raises(errors.NotAudio):
@@ -121,28 +84,13 @@ class TestTakenOver:
 
     def test_does_not_outlive_our_patience(self):
         with pytest.raises(errors.NotAudio, match="too long"):
-            misdeed("sleep", stall_seconds=0.2)
+            attack("sleep", stall_seconds=0.2)
         wait(lambda: not psutil.Process(children._zygotes[-1].pid).children())
 
     def test_ends_with_its_reader(self):
-        with children.child("misdeed", SOUND, stall_seconds=10, deed="flood") as child:
+        with children.child("attack", SOUND, stall_seconds=10, attack="flood") as child:
             next(child.blocks())
         wait(lambda: not psutil.Process(children._zygotes[-1].pid).children())
-
-
-def test_zygote_has_none_of_our_environment(monkeypatch):
-    monkeypatch.setenv("SECRET_KEY", "a secret")
-    end_zygote()
-    assert zygote().environ() == children.ENVIRONMENT
-
-
-def test_zygote_has_none_of_our_descriptors(tmp_path):
-    inherited = os.open(tmp_path / "kept", os.O_RDWR | os.O_CREAT)
-    os.set_inheritable(inherited, True)
-    end_zygote()
-    probe()
-    assert zygote().open_files() == []
-    os.close(inherited)
 
 
 def test_zygote_that_died_is_replaced():
@@ -189,7 +137,7 @@ def test_threads_share_the_zygote():
 
 
 def test_named_pipe_is_no_audio(tmp_path):
-    """Opening one would wait for somebody to write."""
+    """Opening it normally would wait for a writer."""
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(errors.NotAudio):
         probing.probe_in_child(tmp_path / "pipe.wav", max_duration_ms=HOUR_MS)
@@ -200,14 +148,8 @@ def test_file_that_is_gone_is_not_called_no_audio(tmp_path):
         probing.probe_in_child(tmp_path / "gone", max_duration_ms=HOUR_MS)
 
 
-def owner(program: str) -> subprocess.Popen[str]:
-    """Run a program that uses children and prints what we need to know of them."""
-    head = f"import os, sys, time\nfrom transcription.speech import children, decode, probing\nPATH = {str(SOUND)!r}\n"
-    return subprocess.Popen([sys.executable, "-c", head + program], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
-
-
 FORKING = """
-children.ready()
+children.ensure_zygote()
 {before}
 if not os.fork():
     probing.probe_in_child(PATH, max_duration_ms=3600000)
@@ -228,41 +170,4 @@ def test_fork_without_a_living_zygote_gets_its_own():
     before = "os.kill(children._zygotes[0].pid, 9); time.sleep(0.5)"
     parents, forks, later = owner(FORKING.format(before=before)).communicate(timeout=30)[0].split()
     assert len({parents, forks, later}) == 3
-    wait(lambda: not psutil.pid_exists(int(forks)))  # it ends with the fork
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-@pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
-def test_nothing_outlives_its_owner(number, tmp_path):
-    bomb = hostile.flac_bomb(tmp_path)
-    program = f"windows = decode.windows({str(bomb)!r}, max_duration_ms=10**9, window_ms=1000)\n"
-    program += "next(windows); print(children._zygotes[0].pid, flush=True); time.sleep(600)"
-    process = owner(program)
-    with process:
-        assert process.stdout is not None
-        started = psutil.Process(int(process.stdout.readline()))
-        left = [started, *started.children()]
-        assert len(left) == 2
-        process.send_signal(number)
-        process.wait(timeout=10)
-    _, alive = psutil.wait_procs(left, timeout=10)
-    assert alive == []
-
-
-def test_signal_to_the_group_of_the_owner_leaves_the_recording_at_hand():
-    """The supervisor ends a process by a signal to its group; what it does first may still need children."""
-    assert os.getsid(zygote().pid) != os.getsid(0)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_of_the_zygote_stays_flat():
-    probes = 0
-    after = {}
-    for wanted in (50, 550):
-        while probes < wanted:
-            probe()
-            probes += 1
-        after[wanted] = zygote().memory_full_info().uss
-        descriptors = zygote().num_fds()
-    assert after[550] - after[50] < 512 * 1024
-    assert descriptors < 12
+    wait(lambda: not psutil.pid_exists(int(forks)))  # the zygote of the fork ends with the fork

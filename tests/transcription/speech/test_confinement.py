@@ -8,7 +8,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 
 
 def confined(code: str, *, before: str = "") -> str:
-    """Run code in a confined process and return what it says."""
+    """Run code in a confined process and return what it prints."""
     program = f"""
 import os, socket
 from transcription.speech import confinement

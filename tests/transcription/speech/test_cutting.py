@@ -7,6 +7,7 @@ import pytest
 
 from tests.fixtures import recordings
 from transcription.speech import audio, cutting
+from transcription.speech.samples import ms_to_samples, samples_to_ms
 
 
 def load(file):
@@ -48,10 +49,10 @@ def test_no_clip_is_too_long_and_no_speech_is_lost(max_clip_ms):
     assert all(clip.end_ms - clip.start_ms <= max_clip_ms for clip in clips)
     for clip, following in pairwise(clips):
         assert clip.end_ms == following.start_ms
-    assert sum(clip.end_ms - clip.start_ms for clip in clips) > len(samples) / 16 * 0.97
+    assert sum(clip.end_ms - clip.start_ms for clip in clips) > samples_to_ms(len(samples)) * 0.97
 
 
 def test_clips_are_the_samples_of_their_times():
     samples = load("dialogue.flac")
     for clip in cutting.clips([samples], pause_ms=400):
-        assert np.array_equal(samples[clip.start_ms * 16 :][: len(clip.samples)], clip.samples)
+        assert np.array_equal(samples[ms_to_samples(clip.start_ms) :][: len(clip.samples)], clip.samples)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.fixtures import hostile
 from transcription.speech import audio, children, decode, errors
+from transcription.speech.samples import SAMPLE_RATE
 
 AUDIO = Path(__file__).resolve().parents[2] / "fixtures" / "audio"
 HOUR_MS = 3_600_000
@@ -26,8 +27,8 @@ def test_windows_have_the_wished_length():
     lengths = [
         len(window) for window in decode.windows(AUDIO / "dialogue.mp3", max_duration_ms=HOUR_MS, window_ms=1000)
     ]
-    assert set(lengths[:-1]) == {16_000}
-    assert 0 < lengths[-1] <= 16_000
+    assert set(lengths[:-1]) == {SAMPLE_RATE}
+    assert 0 < lengths[-1] <= SAMPLE_RATE
 
 
 @pytest.mark.parametrize("make", [hostile.text, hostile.random_bytes, hostile.playlist, hostile.image, hostile.no_moov])
@@ -43,8 +44,8 @@ def test_length_is_bounded_while_decoding(tmp_path):
 
 
 def running() -> list[psutil.Process]:
-    """Return the children that the zygote of this process has forked and not buried."""
-    children.ready()
+    """Return the children that the zygote of this process has forked and not reaped."""
+    children.ensure_zygote()
     return psutil.Process(children._zygotes[-1].pid).children()
 
 
@@ -81,7 +82,7 @@ def test_hanging_child_is_an_error(tmp_path):
 
 
 def test_more_sound_than_the_longest_recording_is_refused(monkeypatch):
-    """A decoder that a file has taken over does not count what it sends."""
+    """A compromised decoder does not limit what it sends."""
     monkeypatch.setattr(audio, "LENGTH_SLACK_MS", -1_500)
     with pytest.raises(errors.NotAudio):
         list(decode.windows(AUDIO / "silence.wav", max_duration_ms=3_000, window_ms=1000))

@@ -14,12 +14,12 @@ from transcription.speech.evaluate import Score, normalised, references, score, 
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Turn
 
-# pandas and scikit-learn, which pyannote.metrics brings, warn of their own affairs on import.
+# pandas and scikit-learn, dependencies of pyannote.metrics, emit warnings on import.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 class Fixed(FakeEngine):
-    """Hears the same words in every clip."""
+    """Recognises the same words in every clip."""
 
     def __init__(self, said):
         super().__init__()
@@ -39,7 +39,7 @@ def tried(reference, *, engine=None, diarizer=None):
 
 @pytest.fixture
 def folder(tmp_path):
-    """One recording with both references and a picture that nobody asked for."""
+    """One recording with both references, and a picture that belongs to none."""
     recording = recordings.named("sentence-slt.wav")
     shutil.copy(recording.path, tmp_path / "call.wav")
     (tmp_path / "call.txt").write_text(f"{recording.text.capitalize()}.\n")

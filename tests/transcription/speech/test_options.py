@@ -39,7 +39,7 @@ def test_number_of_speakers_wins_over_bounds():
 
 
 def test_contradictions_of_stored_options_are_still_read():
-    """Jobs that were accepted before a rule are done as they were understood then."""
+    """Jobs that were accepted before a rule existed keep the meaning that they had then."""
     stored = TranscriptionOptions(num_speakers=2, min_speakers=1).to_dict()
     options = TranscriptionOptions.from_dict(stored)
     with pytest.raises(OptionError):

@@ -12,6 +12,7 @@ from transcription.speech import audio, errors, pipeline
 from transcription.speech.diarizers.clustering import ClusteringDiarizer
 from transcription.speech.engines.remote import RemoteEngine
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import SAMPLE_RATE
 
 SPOKEN = [one for one in recordings.everything() if one.text]
 SILENT = [one for one in recordings.everything() if not one.text]
@@ -135,7 +136,7 @@ def test_what_was_not_done_is_said():
 
 
 def test_recording_without_pauses_between_stretches_keeps_every_time(tmp_path):
-    """Whisper's clips hold many stretches of speech without the silence between them: times must not shift."""
+    """A clip for Whisper contains many stretches of speech without the silence between them. Times must not shift."""
     sentence = make_recordings.RATE * 3
     speech = np.concatenate(
         [
@@ -146,7 +147,7 @@ def test_recording_without_pauses_between_stretches_keeps_every_time(tmp_path):
     path = tmp_path / "long.flac"
     make_recordings.encode(path, np.tile(speech, 20))
     engine = FakeEngine()
-    engine.fills_clips = True
+    engine.packs_clips = True
     transcript = run(path, engine=engine, diarizer=FakeDiarizer())
     assert len(engine.clip_lengths_ms) < 5
     assert all(length_ms <= engine.max_clip_ms for length_ms in engine.clip_lengths_ms)
@@ -165,7 +166,7 @@ def test_segments_are_told_clip_by_clip():
 
 @pytest.fixture
 def two_channels(tmp_path):
-    """Two people on a line each: hello on the left, then hola on the right, with a second of overlap of nothing."""
+    """A recording with one speaker in each channel: hello on the left, then hola on the right."""
     left, right = (
         np.concatenate(list(audio.windows(tiny_whisper.SAMPLES / name, max_duration_ms=60_000)))
         for name in ("en-hello.wav", "es-hola.wav")
@@ -177,7 +178,7 @@ def two_channels(tmp_path):
     with wave.open(str(path), "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(2)
-        file.setframerate(16_000)
+        file.setframerate(SAMPLE_RATE)
         file.writeframes(both.tobytes())
     return path
 
@@ -197,7 +198,7 @@ def test_channels_are_transcribed_apart(two_channels, whisper):
 
 
 def test_language_is_found_out_for_every_clip_on_request(tmp_path, whisper, wav, said):
-    """Half a minute of English, then more Spanish: told once, the first clip decides for all of it."""
+    """Half a minute of English, then more Spanish. By default the first clip decides for the whole recording."""
     path = tmp_path / "both.wav"
     path.write_bytes(wav(said("en-dialogue.flac", "en-meeting.flac", *["es-dialogue.flac"] * 6)))
     assert run(path, engine=whisper).language == "en"
@@ -207,9 +208,9 @@ def test_language_is_found_out_for_every_clip_on_request(tmp_path, whisper, wav,
 
 
 def test_translation_is_joined_as_english_whatever_was_spoken():
-    """Chinese is written without spaces, its translation is not."""
+    """Chinese is written without spaces, its translation with spaces."""
     engine = FakeEngine(language="zh")
-    engine.honours = frozenset({"translate"})
+    engine.supported_options = frozenset({"translate"})
     told = []
     path = recordings.named("sentence-slt.wav").path
     transcript = run(path, engine=engine, task="translate", on_segments=told.append)
@@ -239,7 +240,7 @@ def test_whisper_hears_files_through_the_engine_process(name, whisper_process):
 
 
 def test_silence_noise_and_tones_of_a_minute_give_nothing_through_whisper(whisper_process, tmp_path):
-    seconds = np.arange(60 * 16_000) / 16_000
+    seconds = np.arange(60 * SAMPLE_RATE) / SAMPLE_RATE
     sounds = {
         "silence": np.zeros(len(seconds)),
         "noise": np.random.default_rng(3).normal(size=len(seconds)) * 0.1,
@@ -264,7 +265,7 @@ def test_stop_comes_through_within_two_seconds(whisper_process, tmp_path):
         run(path, engine=engine)
     assert time.monotonic() - stop_at < 2
     engine.close()
-    # What was waiting is dropped and does not hold up others.
+    # The waiting requests are dropped and do not delay others.
     deadline = time.monotonic() + 10
     while whisper_process.health()["waiting"]:
         assert time.monotonic() < deadline

@@ -19,7 +19,7 @@ def probe(path, max_duration_ms=10 * HOUR_MS):
 @pytest.mark.parametrize("recording", MADE, ids=lambda one: one.path.name)
 def test_length_is_measured_in_every_format(recording):
     found = probe(recording.path)
-    assert recording.duration_ms <= found.duration_ms <= recording.duration_ms + 120  # encoders pad
+    assert recording.duration_ms <= found.duration_ms <= recording.duration_ms + 120  # encoders add padding
 
 
 def test_video_gives_its_sound():
@@ -29,7 +29,7 @@ def test_video_gives_its_sound():
 
 def test_browser_webm_without_length_is_measured(tmp_path):
     whole = recordings.named("sentence-slt.webm").path.read_bytes()
-    at = whole.index(b"\x44\x89\x88")  # the Duration element: overwritten with Void, as a browser's recorder has none
+    at = whole.index(b"\x44\x89\x88")  # the Duration element, overwritten with Void: browsers write none
     path = tmp_path / "recorded.webm"
     path.write_bytes(whole[:at] + b"\xec\x89" + bytes(9) + whole[at + 11 :])
     assert 3_400 <= probe(path).duration_ms <= 3_700

@@ -49,7 +49,7 @@ def test_word_mostly_inside_the_longer_of_two_overlapping_turns_is_theirs():
 
 def test_pieces_of_one_speaker_count_together():
     turns = [Turn(0, 200, "S1"), Turn(200, 450, "S2"), Turn(450, 700, "S1")]
-    assert named(speakers.assign(words((0, 700)), turns, edge_ms=0)) == ["S1"]
+    assert named(speakers.assign(words((0, 700)), turns, tolerance_ms=0)) == ["S1"]
 
 
 def test_background_gets_only_what_nobody_in_front_says():
@@ -64,13 +64,13 @@ def test_only_background_is_better_than_nobody():
 def test_a_precise_diarizer_is_not_moved_into_a_pause_far_off():
     spoken = words((0, 500), (900, 1200), (1220, 1500))
     turns = [Turn(0, 1210, "S1"), Turn(1210, 2000, "S2")]
-    assert named(speakers.assign(spoken, turns, edge_ms=100)) == ["S1", "S1", "S2"]
+    assert named(speakers.assign(spoken, turns, tolerance_ms=100)) == ["S1", "S1", "S2"]
     assert named(speakers.assign(spoken, turns)) == ["S1", "S2", "S2"]
 
 
 def test_overlapping_turns_stay_as_they_are():
     turns = [Turn(0, 1500, "S1"), Turn(1000, 3000, "S2")]
-    assert speakers.snap(turns, words((0, 300), (1200, 1400))) == turns
+    assert speakers.snap_to_pauses(turns, words((0, 300), (1200, 1400))) == turns
 
 
 def test_word_without_length_has_a_speaker():
@@ -98,7 +98,7 @@ somebodys = st.builds(
 def test_turns_that_overlap_leave_no_word_without_speaker(word_edges, turns):
     spoken = words(*zip(word_edges[::2], word_edges[1::2], strict=False))
     turns = sorted(turns, key=lambda turn: (turn.start_ms, turn.end_ms))
-    for word in speakers.assign(spoken, turns, edge_ms=0):
+    for word in speakers.assign(spoken, turns, tolerance_ms=0):
         shared = {turn.speaker for turn in turns if min(word.end_ms, turn.end_ms) > max(word.start_ms, turn.start_ms)}
         assert word.speaker in (shared or {turn.speaker for turn in turns})
 

@@ -38,7 +38,9 @@ class TranscribeView(NativeGateView):
         def act(keep: idempotency.Keep) -> Response:
             steps.refuse_unknown(request.data, known=wire.FIELDS)
             upload = steps.one_file(request.FILES)
-            model, options = wire.read_options(wire.read_fields(request.POST.lists()), offers=recognition.offers())
+            model, options = wire.read_options(
+                wire.read_fields(request.POST.lists()), offers=recognition.capabilities()
+            )
             submission = steps.submission_of(
                 self.caller,
                 model=model,
@@ -65,7 +67,7 @@ class ModelsView(NativeGateView):
         """The shape is OpenAI's, with what each model does here and costs beside it."""
         diarizer = recognition.diarizer_name()
         shown = wire.show_models(
-            recognition.offers(),
+            recognition.capabilities(),
             rates_micros=settings.PRICES_PER_HOUR_MICROS,
             diarizer=None if diarizer == "none" else diarizer,
         )
@@ -82,7 +84,7 @@ class LanguagesView(NativeGateView):
         responses={200: schema.LanguageList, **error_responses(401, 403, 429)},
     )
     def get(self, request: Request) -> Response:
-        return Response(wire.show_languages(recognition.offers(), names=recognition.language_names()))
+        return Response(wire.show_languages(recognition.capabilities(), names=recognition.language_names()))
 
 
 class JobsView(NativeGateView):

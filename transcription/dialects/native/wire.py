@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from accounts.errors import InvalidField
 from accounts.gate.times import show_time
-from transcription.speech.capabilities import Offer
+from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.errors import OptionError
 from transcription.speech.formats import json as json_format
 from transcription.speech.options import TranscriptionOptions
@@ -84,7 +84,9 @@ def read_fields(lists: Iterable[tuple[str, list[Any]]]) -> dict[str, str]:
     return fields
 
 
-def read_options(fields: Mapping[str, str], *, offers: Mapping[str, Offer]) -> tuple[str, TranscriptionOptions]:
+def read_options(
+    fields: Mapping[str, str], *, offers: Mapping[str, ModelCapabilities]
+) -> tuple[str, TranscriptionOptions]:
     """Return (model, options) from form fields; an empty value is as good as none.
 
     offers: what each model does. Raises InvalidField naming the field and what it may be.
@@ -199,7 +201,7 @@ def show_result(transcript: Transcript, *, job: JobLike) -> dict[str, Any]:
 
 
 def show_models(
-    offers: Mapping[str, Offer], *, rates_micros: Mapping[str, int], diarizer: str | None
+    offers: Mapping[str, ModelCapabilities], *, rates_micros: Mapping[str, int], diarizer: str | None
 ) -> dict[str, Any]:
     """Return the list of models in OpenAI's shape, whose package asks at this very address, with ours beside it.
 
@@ -224,7 +226,7 @@ def show_models(
     }
 
 
-def show_languages(offers: Mapping[str, Offer], *, names: Mapping[str, str]) -> dict[str, Any]:
+def show_languages(offers: Mapping[str, ModelCapabilities], *, names: Mapping[str, str]) -> dict[str, Any]:
     """Return every language that can be asked for, by code, with the models that know it."""
     known = sorted(frozenset().union(*(offer.languages for offer in offers.values())))
     return {

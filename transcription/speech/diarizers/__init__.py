@@ -1,1 +1,1 @@
-"""What tells speakers apart."""
+"""Diarizers, which tell speakers apart."""

@@ -1,24 +1,20 @@
-"""What a diarizer is: it is fed the clips of one recording and says who spoke when."""
+"""The interface of diarizers: they get the clips of one recording and return who spoke when."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import Samples
 from transcription.speech.transcript import Turn
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
 
 
 class Diarization(Protocol):
-    """One recording in progress.
+    """The diarization of one recording. Its properties are final after `turns` has returned.
 
-    name, notes, edge_ms: right once `turns` has answered. Who did the work (the result names it), what a reader
-    should know in plain English, and how far a change of speaker may be off (see `speakers.assign`).
+    name: the diarizer that did the work, as the result names it.
+    notes: plain English for the reader of the result.
+    boundary_tolerance_ms: how far a change of speaker may be off (see `speakers.assign`).
     """
 
     @property
@@ -28,23 +24,23 @@ class Diarization(Protocol):
     def notes(self) -> tuple[str, ...]: ...
 
     @property
-    def edge_ms(self) -> int: ...
+    def boundary_tolerance_ms(self) -> int: ...
 
     def add(self, start_ms: int, samples: Samples) -> None:
-        """Take the next clip. samples: float32, 16 kHz mono; keeps what it needs of them, never all in memory."""
+        """Take the next clip. Keeps what it needs of the samples, and never a whole recording in memory."""
         ...
 
     def turns(self) -> list[Turn]:
-        """Return who spoke when: sorted by time, speakers "S1", "S2", ... by appearance; [] only without a clip.
+        """Return the turns, sorted by time, speakers named "S1", "S2", ... by appearance. [] only without a clip.
 
-        Turns that are not in the background never overlap; a background turn says that somebody speaks beside them.
-        Call it once, after the last clip. Raises EngineUnavailable where another process does the work.
+        Foreground turns never overlap. A background turn marks a speaker who talks at the same time as another one.
+        Call it once, after the last clip. Raises EngineUnavailable if another process does the work and is not there.
         """
         ...
 
 
 class Diarizer(Protocol):
-    """Starts diarizations; one object serves many recordings."""
+    """Starts diarizations. One object serves many recordings."""
 
     @property
     def name(self) -> str: ...

@@ -1,8 +1,8 @@
-"""Tells speakers apart by the sound of their voices, on any machine: no model, no download.
+"""Diarization by clustering the sound of voices. Runs on any machine: no model, no download.
 
-Speech is cut at pauses, and inside a stretch where the voice clearly changes; what sounds alike is then joined until
-the voices that are left are too far apart (see `voices`). Good for a few different voices in clean recordings; no
-overlap, no recognition of a voice across recordings. docs/quality.md has its figures.
+Speech is cut at pauses, and inside a stretch where the voice clearly changes. Parts that sound alike are then merged
+until the remaining voices are too far apart (see `voices`). The method is good for a few different voices in clean
+recordings. It finds no overlapping speech and recognises no voice across recordings. docs/quality.md has its figures.
 """
 
 from __future__ import annotations
@@ -12,38 +12,38 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import Samples, samples_to_ms
 from transcription.speech.transcript import Turn, number_by_appearance, speaker_id
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from transcription.speech.diarizers.voices import Matrix, Sound
+    from transcription.speech.diarizers.voices import Matrix, VoiceStatistics
 
-    Samples = npt.NDArray[np.float32]
-
-# Nobody's turn is cut finer than this.
+# Length of the pieces that stretches are cut into. A turn is never shorter than one piece.
 PIECE_FRAMES = 150
-# A pause inside a clip where speakers may change.
+# A pause inside a clip where the speaker may change.
 PAUSE_FRAMES = 20
-# A stretch with less voice than this is too noisy to vote; it gets the most likely speaker afterwards.
+# A part with fewer voiced frames is too noisy for clustering. It gets the most likely speaker afterwards.
 MIN_VOICED_FRAMES = 50
-# Distances, in log likelihood per frame, from which two stretches are two speakers, and neighbours inside a stretch.
-# Higher inside a stretch: people pause between turns nearly always. Chosen on 166 made dialogues of four flite voices.
-APART = 4.0
-APART_INSIDE = 6.0
-# Joining is quadratic: 600 stretches (half an hour of talk) take a second or two. Longer recordings are sampled evenly.
+# Distances, in log likelihood per frame, from which two parts are two speakers; the second for neighbours that no pause
+# separates. The second is higher, because nearly all speakers pause between turns. Both were chosen on 166 generated
+# dialogues of four flite voices.
+SPEAKER_THRESHOLD = 4.0
+SPEAKER_THRESHOLD_WITHOUT_PAUSE = 6.0
+# Clustering is quadratic: 600 parts (half an hour of talk) take a second or two. Longer recordings are sampled evenly.
 MAX_CLUSTERED = 600
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """stretch: number of the stretch between pauses that it is part of."""
+    """A short piece of speech. stretch: number of the stretch between two pauses that it belongs to."""
 
     stretch: int
     start_ms: int
     end_ms: int
-    sound: Sound
+    voice: VoiceStatistics
 
 
 class ClusteringDiarizer:
@@ -52,19 +52,19 @@ class ClusteringDiarizer:
     name = "clustering"
 
     def begin(self, *, options: TranscriptionOptions) -> ClusteringDiarization:
-        fewest, most = options.speaker_bounds
-        return ClusteringDiarization(fewest=fewest, most=most)
+        min_speakers, max_speakers = options.speaker_bounds
+        return ClusteringDiarization(min_speakers=min_speakers, max_speakers=max_speakers)
 
 
 class ClusteringDiarization:
-    """Implements `diarizers.base.Diarization`; keeps about a kilobyte for every 1.5 s of speech."""
+    """Implements `diarizers.base.Diarization`. Keeps about a kilobyte for every 1.5 s of speech."""
 
     name = "clustering"
     notes: tuple[str, ...] = ()
-    edge_ms = 800  # about half a piece
+    boundary_tolerance_ms = 800  # about half a piece
 
-    def __init__(self, *, fewest: int = 1, most: int = 20) -> None:
-        self._fewest, self._most = fewest, most
+    def __init__(self, *, min_speakers: int = 1, max_speakers: int = 20) -> None:
+        self._min_speakers, self._max_speakers = min_speakers, max_speakers
         self._pieces: list[_Piece] = []
         self._stretch_count = 0
 
@@ -75,7 +75,7 @@ class ClusteringDiarization:
         from transcription.speech.diarizers import cepstra, voices
 
         frames, is_voiced = cepstra.frames(samples)
-        length_ms = len(samples) // 16
+        length_ms = samples_to_ms(len(samples))
         for begin, end in _stretches(is_voiced):
             parts = max(1, round((end - begin) / PIECE_FRAMES))
             for first, last in pairwise(np.linspace(begin, end, parts + 1).astype(int).tolist()):
@@ -85,7 +85,7 @@ class ClusteringDiarization:
                         stretch=self._stretch_count,
                         start_ms=start_ms + first * cepstra.FRAME_MS,
                         end_ms=start_ms + end_ms,
-                        sound=voices.sound(frames[first:last][is_voiced[first:last]]),
+                        voice=voices.statistics(frames[first:last][is_voiced[first:last]]),
                     )
                 )
             self._stretch_count += 1
@@ -96,60 +96,72 @@ class ClusteringDiarization:
 
         if not self._pieces:
             return []
-        usual = voices.usual([piece.sound for piece in self._pieces])
+        pooled = voices.pooled_covariance([piece.voice for piece in self._pieces])
         parts: list[list[_Piece]] = []
         for _, stretch in groupby(self._pieces, key=lambda piece: piece.stretch):
-            parts.extend(_voices_inside(list(stretch), usual=usual))
-        if len(parts) < self._fewest:
+            parts.extend(_split_by_voice(list(stretch), pooled_covariance=pooled))
+        if len(parts) < self._min_speakers:
             parts = [[piece] for piece in self._pieces]
-        labels = _labels(
-            [voices.joined([piece.sound for piece in part]) for part in parts],
-            usual=usual,
-            fewest=self._fewest,
-            most=self._most,
+        labels = _label(
+            [voices.merge([piece.voice for piece in part]) for part in parts],
+            pooled_covariance=pooled,
+            min_speakers=self._min_speakers,
+            max_speakers=self._max_speakers,
         )
         turns = [
             Turn(part[0].start_ms, part[-1].end_ms, speaker_id(label))
             for part, label in zip(parts, labels, strict=True)
         ]
-        return number_by_appearance(_joined(turns))
+        return number_by_appearance(_merge_touching(turns))
 
 
-def _voices_inside(stretch: list[_Piece], *, usual: Matrix) -> list[list[_Piece]]:
-    """Return the pieces of a stretch without a pause, cut where another voice goes on."""
+def _split_by_voice(stretch: list[_Piece], *, pooled_covariance: Matrix) -> list[list[_Piece]]:
+    """Return the pieces of a stretch without a pause, split where the voice changes."""
     from transcription.speech.diarizers import voices
 
     parts = [[piece] for piece in stretch]
     while len(parts) > 1:
-        heard = voices.Voices([voices.joined([piece.sound for piece in part]) for part in parts], usual=usual)
-        steps = [float(heard.distances(index, [index + 1])[0]) for index in range(len(parts) - 1)]
-        nearest = min(range(len(steps)), key=lambda index: steps[index])
-        if steps[nearest] >= APART_INSIDE:
+        candidates = voices.Voices(
+            [voices.merge([piece.voice for piece in part]) for part in parts], pooled_covariance=pooled_covariance
+        )
+        distances = [float(candidates.distances(index, [index + 1])[0]) for index in range(len(parts) - 1)]
+        nearest = min(range(len(distances)), key=lambda index: distances[index])
+        if distances[nearest] >= SPEAKER_THRESHOLD_WITHOUT_PAUSE:
             break
         parts[nearest : nearest + 2] = [parts[nearest] + parts[nearest + 1]]
     return parts
 
 
-def _labels(sounds: list[Sound], *, usual: Matrix, fewest: int, most: int) -> list[int]:
-    """Return the speaker number of every sound."""
+def _label(
+    parts: list[VoiceStatistics], *, pooled_covariance: Matrix, min_speakers: int, max_speakers: int
+) -> list[int]:
+    """Return the speaker number of every part."""
     from transcription.speech.diarizers import voices
 
-    sure = [index for index, sound in enumerate(sounds) if sound.count >= MIN_VOICED_FRAMES]
-    sure = sure if len(sure) >= fewest else list(range(len(sounds)))
-    sure = sure[:: -(-len(sure) // MAX_CLUSTERED)]
-    sample = [sounds[index] for index in sure]
-    groups = voices.grouped(sample, usual=usual, fewest=fewest, most=most, apart=APART)
-    speakers = voices.Voices([voices.joined([sample[index] for index in group]) for group in groups], usual=usual)
-    likely = speakers.likelihoods(voices.Voices(sounds, usual=usual)).argmax(axis=1)
+    clustered = [index for index, part in enumerate(parts) if part.count >= MIN_VOICED_FRAMES]
+    clustered = clustered if len(clustered) >= min_speakers else list(range(len(parts)))
+    clustered = clustered[:: -(-len(clustered) // MAX_CLUSTERED)]
+    sample = [parts[index] for index in clustered]
+    groups = voices.cluster(
+        sample,
+        pooled_covariance=pooled_covariance,
+        min_speakers=min_speakers,
+        max_speakers=max_speakers,
+        threshold=SPEAKER_THRESHOLD,
+    )
+    speakers = voices.Voices(
+        [voices.merge([sample[index] for index in group]) for group in groups], pooled_covariance=pooled_covariance
+    )
+    likely = speakers.likelihoods(voices.Voices(parts, pooled_covariance=pooled_covariance)).argmax(axis=1)
     labels = [int(label) for label in likely]
     for number, group in enumerate(groups):
         for index in group:
-            labels[sure[index]] = number
+            labels[clustered[index]] = number
     return labels
 
 
 def _stretches(is_voiced: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return the stretches between pauses as (first frame, frame after the last), touching, covering every frame."""
+    """Return the stretches between pauses as (first frame, frame after the last). They touch and cover every frame."""
     import numpy as np
 
     voiced = np.flatnonzero(is_voiced)
@@ -158,12 +170,12 @@ def _stretches(is_voiced: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _joined(turns: list[Turn]) -> list[Turn]:
-    """Return the turns with touching ones of the same speaker made one."""
-    joined: list[Turn] = []
+def _merge_touching(turns: list[Turn]) -> list[Turn]:
+    """Return the turns, with touching ones of the same speaker merged."""
+    merged: list[Turn] = []
     for turn in turns:
-        if joined and joined[-1].speaker == turn.speaker and joined[-1].end_ms >= turn.start_ms:
-            joined[-1] = Turn(joined[-1].start_ms, turn.end_ms, turn.speaker)
+        if merged and merged[-1].speaker == turn.speaker and merged[-1].end_ms >= turn.start_ms:
+            merged[-1] = Turn(merged[-1].start_ms, turn.end_ms, turn.speaker)
         else:
-            joined.append(turn)
-    return joined
+            merged.append(turn)
+    return merged

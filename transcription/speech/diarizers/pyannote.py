@@ -1,7 +1,7 @@
-"""pyannote.audio 4 (extra `gpu`): neural diarization with overlapping speech, for the engine process.
+"""Diarization by pyannote.audio 4 (extra `gpu`): neural, finds overlapping speech, runs in the engine process.
 
-A pipeline's checkpoints are pickles, which run code as they load: only an operator names them, never a customer.
-Nothing here reads settings; the module itself imports without torch.
+The checkpoints of a pipeline are pickles, which run code when they are loaded. So only operators may name a pipeline.
+This module reads no settings and can be imported without torch.
 """
 
 from __future__ import annotations
@@ -11,46 +11,41 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transcription.speech.diarizers import spool
-from transcription.speech.diarizers.full_recording import WholeDiarizer
+from transcription.speech.diarizers.full_recording import FullRecordingDiarizer
 from transcription.speech.errors import EngineFailed, EngineUnavailable, Stopped
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import SAMPLE_RATE, Samples, samples_to_ms
 from transcription.speech.transcript import Turn
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
 
 logger = logging.getLogger(__name__)
 
 NAME = "pyannote"
 DEFAULT_PIPELINE = "pyannote/speaker-diarization-community-1"
-# GPU memory grows with the recording: 9.5 GB were reported for 72 minutes, so this needs about 12 GB.
+# GPU memory grows with the recording: 9.5 GB were reported for 72 minutes, so 90 minutes need about 12 GB.
 MAX_SECONDS = 90 * 60
-# The model reads windows of 10 s; what is shorter than this has too little for one voice print.
-MIN_SAMPLES = 16_000
+# One second: shorter recordings do not contain enough speech for one speaker embedding.
+MIN_SAMPLES = SAMPLE_RATE
 
 
 class PyannotePipeline:
-    """A loaded pipeline. One recording at a time: a second caller waits.
+    """A loaded pipeline. It processes one recording at a time; a second caller waits.
 
-    name: a folder with a config.yaml ("$model/..." paths keep it offline), or a name on the Hugging Face hub.
-    token: of Hugging Face, where the hub asks for one. device: as torch names it; None takes a GPU if there is one.
+    name: a folder with a config.yaml (with "$model/..." paths it needs no network), or a name on the Hugging Face hub.
+    token: for Hugging Face, for pipelines that need one. device: torch's name; None means a GPU if there is one.
     Raises EngineUnavailable when it cannot be loaded.
     """
 
     def __init__(self, name: str = DEFAULT_PIPELINE, *, token: str | None = None, device: str | None = None) -> None:
-        # Read at every call: without it, durations and numbers of speakers are sent to pyannote's makers.
+        # pyannote reads this at every call. By default it sends durations and numbers of speakers to its makers.
         os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         try:
             import torch
             from pyannote.audio import Pipeline
-        except (ImportError, OSError) as error:  # OSError: torch and torchaudio of different builds
+        except (ImportError, OSError) as error:  # OSError: builds of torch and torchaudio that do not match
             raise EngineUnavailable("pyannote.audio cannot be imported: see docs/operations.md.") from error
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
@@ -59,7 +54,7 @@ class PyannotePipeline:
                 self._pipeline.to(torch.device(self.device))
         except Exception as error:
             raise EngineUnavailable(f"The pipeline {name!r} could not be loaded.") from error
-        if self._pipeline is None:  # pyannote's answer for a gated pipeline without a token
+        if self._pipeline is None:  # pyannote returns None for a gated pipeline without a valid token
             raise EngineUnavailable(f"The pipeline {name!r} cannot be had: is VOXSITE_HF_TOKEN right?")
         self._lock = threading.Lock()
         logger.info("pyannote %s is ready on %s", name, self.device)
@@ -67,7 +62,7 @@ class PyannotePipeline:
     def find_in(
         self, path: Path, options: TranscriptionOptions, should_stop: Callable[[], bool] = lambda: False
     ) -> list[Turn]:
-        """Return the turns of a spool's file (see `diarizers.spool`). Raises EngineFailed, and Stopped when told to."""
+        """Return the turns of a spool file (see `diarizers.spool`). Raises EngineFailed, and Stopped on request."""
         try:
             samples = spool.read(path)
         except OSError as error:
@@ -77,44 +72,43 @@ class PyannotePipeline:
     def find(
         self, samples: Samples, options: TranscriptionOptions, should_stop: Callable[[], bool] = lambda: False
     ) -> list[Turn]:
-        """Return the turns, sorted, inside the recording, under pyannote's own names. Raises EngineFailed.
+        """Return the turns, sorted, inside the recording, with pyannote's names of speakers. Raises EngineFailed.
 
-        samples: (n,) float32, 16 kHz mono.
-        should_stop: asked between steps and between the batches of a step; when it returns true, Stopped is raised.
-        The clustering in between is one call of a few seconds at most, which nothing interrupts.
-        Looks for `options.num_speakers` or between its bounds; short recordings may hold fewer.
+        should_stop: called between steps and between the batches of a step. Stopped is raised when it returns true.
+        pyannote's clustering step takes a few seconds and cannot be interrupted.
+        The number of speakers follows `options.speaker_bounds`; short recordings may have fewer.
         """
         import torch
 
         if len(samples) < MIN_SAMPLES:
             return []
-        recording = {"waveform": torch.from_numpy(samples).unsqueeze(0), "sample_rate": 16_000, "uri": "recording"}
-        fewest, most = options.speaker_bounds
-        bounds = {"num_speakers": fewest} if fewest == most else {"min_speakers": fewest, "max_speakers": most}
+        recording = {"waveform": torch.from_numpy(samples).unsqueeze(0), "sample_rate": SAMPLE_RATE, "uri": "recording"}
+        minimum, maximum = options.speaker_bounds
+        bounds = {"num_speakers": minimum} if minimum == maximum else {"min_speakers": minimum, "max_speakers": maximum}
 
-        def look_up(*_: Any, **__: Any) -> None:
+        def check_stop(*_: Any, **__: Any) -> None:
             if should_stop():
                 raise Stopped
 
         with self._lock:
             try:
-                look_up()
-                # pyannote's hook is there to show progress; what it raises ends the call.
-                output = self._pipeline(recording, hook=look_up, **bounds)
+                check_stop()
+                # The hook is meant for progress reports; an exception in it ends the call.
+                output = self._pipeline(recording, hook=check_stop, **bounds)
             except Stopped:
-                logger.info("stopped on a recording of %d s", len(samples) // 16_000)
+                logger.info("stopped on a recording of %d s", len(samples) // SAMPLE_RATE)
                 raise
-            except Exception as error:  # whatever it is, this recording has another way: clustering
-                logger.exception("pyannote failed on %d s", len(samples) // 16_000)
+            except Exception as error:  # whatever the cause, clustering can be used instead
+                logger.exception("pyannote failed on %d s", len(samples) // SAMPLE_RATE)
                 raise EngineFailed from error
             finally:
                 if self.device.startswith("cuda"):
-                    torch.cuda.empty_cache()  # the recogniser shares the GPU
-        return turns_of(output, duration_ms=len(samples) // 16)
+                    torch.cuda.empty_cache()  # the recogniser uses the same GPU
+        return turns_of(output, duration_ms=samples_to_ms(len(samples)))
 
 
-class PyannoteDiarizer(WholeDiarizer):
-    """pyannote in this very process: for `script/evaluate` and tests. Workers ask the engine process instead."""
+class PyannoteDiarizer(FullRecordingDiarizer):
+    """pyannote in this process, for `script/evaluate` and tests. Workers use the engine process instead."""
 
     def __init__(
         self,
@@ -129,10 +123,11 @@ class PyannoteDiarizer(WholeDiarizer):
 
 
 def turns_of(output: Any, *, duration_ms: int) -> list[Turn]:
-    """Return what a pipeline answered as turns, sorted, under its own names.
+    """Return the output of a pipeline as turns, sorted, with its names of speakers.
 
-    output: `DiarizeOutput` of pyannote.audio 4: who speaks, and the same with only the dominant speaker at any time.
-    A pipeline in its legacy mode answers with an annotation alone, whose overlaps stay as they are.
+    output: `DiarizeOutput` of pyannote.audio 4: all speakers, and the dominant speaker at any time. Speech of a speaker
+    who is not dominant becomes a background turn. A pipeline in legacy mode returns an annotation alone, whose overlaps
+    are kept.
     """
     everybody = _spans(getattr(output, "speaker_diarization", output), duration_ms=duration_ms)
     dominant = getattr(output, "exclusive_speaker_diarization", None)
@@ -149,7 +144,7 @@ def turns_of(output: Any, *, duration_ms: int) -> list[Turn]:
 def _spans(annotation: Any, *, duration_ms: int) -> list[tuple[int, int, str]]:
     """Return an `Annotation` of pyannote.core as (start_ms, end_ms, speaker), sorted.
 
-    Cut to the recording: the model's last window may reach beyond its end.
+    Spans are cut to the recording, since the model's last window may extend beyond it.
     """
     spans = [
         (max(0, round(segment.start * 1000)), min(duration_ms, round(segment.end * 1000)), str(speaker))
@@ -159,7 +154,7 @@ def _spans(annotation: Any, *, duration_ms: int) -> list[tuple[int, int, str]]:
 
 
 def _without(start_ms: int, end_ms: int, taken: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return what is left of a stretch without those taken, which are sorted and do not overlap."""
+    """Return the parts of a stretch outside of `taken`, which is sorted and without overlaps."""
     left = []
     for start, end in taken:
         if start > start_ms:

@@ -1,6 +1,6 @@
-"""A recording kept on disk: 16-bit samples at their place in time, so that memory holds one clip at most.
+"""Keeps a recording on disk as 16-bit samples at their place in time, so that memory holds at most one clip.
 
-The file can be handed to another process of this machine by its path.
+Another process of this machine can read the file by its path.
 """
 
 from __future__ import annotations
@@ -9,25 +9,19 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from transcription.speech.samples import Samples, ms_to_samples, samples_to_ms
 
-    Samples = npt.NDArray[np.float32]
-
-SAMPLES_PER_MS = 16
 _BYTES_PER_SAMPLE = 2
 _PREFIX, _SUFFIX = "recording-", ".pcm"
-# A spool goes with its process, unless that was killed: what is older than this has no owner any more.
+# The file is removed with its process, unless the process was killed. Older files than this have no owner any more.
 ABANDONED_SECONDS = 24 * 3600.0
 
 
 class Spool:
-    """Takes clips in order; what lies between them reads as silence. Close it, or the file lives as long as we do.
+    """Stores clips in order; the time between them reads as silence. `close` removes the file.
 
-    folder: where the file goes, for its owner only; None for the system's place of temporary files.
+    folder: place of the file, which only its owner may read; None for the system's folder of temporary files.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -38,28 +32,28 @@ class Spool:
 
     @property
     def path(self) -> Path:
-        """Where the file is: little-endian int16, 16 kHz mono, from the start of the recording."""
+        """The file: little-endian int16, 16 kHz mono, from the start of the recording."""
         return Path(self._file.name)
 
     @property
     def spans(self) -> list[tuple[int, int]]:
         """List of (start_ms, end_ms) of the clips."""
-        return [(start_ms, start_ms + count // SAMPLES_PER_MS) for start_ms, count in self._clips]
+        return [(start_ms, start_ms + samples_to_ms(count)) for start_ms, count in self._clips]
 
     def add(self, start_ms: int, samples: Samples) -> None:
-        """Write the clip. samples: float32 from -1 to 1; louder is cut."""
+        """Write the clip. Samples outside of -1 to 1 are clipped."""
         import numpy as np
 
         whole = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")
-        self._file.seek(start_ms * SAMPLES_PER_MS * _BYTES_PER_SAMPLE)
+        self._file.seek(ms_to_samples(start_ms) * _BYTES_PER_SAMPLE)
         self._file.write(whole.tobytes())
         self._file.flush()
         self._clips.append((start_ms, len(samples)))
 
     def clips(self) -> Iterator[tuple[int, Samples]]:
-        """Give back every clip as (start_ms, float32 samples)."""
+        """Yield every clip as (start_ms, samples)."""
         for start_ms, count in self._clips:
-            yield start_ms, read(self.path, first=start_ms * SAMPLES_PER_MS, count=count)
+            yield start_ms, read(self.path, first=ms_to_samples(start_ms), count=count)
 
     def close(self) -> None:
         """Remove the file."""
@@ -67,7 +61,7 @@ class Spool:
 
 
 def read(path: Path, *, first: int = 0, count: int = -1) -> Samples:
-    """Return samples of a spool's file as float32 from -1 to 1; count -1: to its end."""
+    """Return `count` samples of a spool file from sample number `first` on; count -1 means to its end."""
     import numpy as np
 
     whole = np.fromfile(path, dtype="<i2", offset=first * _BYTES_PER_SAMPLE, count=count)
@@ -77,7 +71,7 @@ def read(path: Path, *, first: int = 0, count: int = -1) -> Samples:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed processes left."""
+    """Remove the files of killed processes."""
     oldest = time.time() - ABANDONED_SECONDS
     for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
         try:

@@ -1,9 +1,9 @@
-"""How alike two stretches of speech sound: Gaussians over cepstra, compared as in classic diarization. Arithmetic only.
+"""Distances between the voices of two stretches of speech, and the clustering that builds on them. Arithmetic only.
 
-A voice is the normal distribution of its cepstra (Gish, Siu and Rohlicek 1991). Two of them are as far apart as the
-sound loses likelihood, per frame, when one distribution must do for both; less what chance alone would lose, which is
-more the fewer frames there are (the idea of Chen and Gopalakrishnan 1998, "BIC"). Per frame, because the same few
-sentences said again and again are no better proof of a second speaker than said once.
+A voice is modelled as one normal distribution over cepstra (Gish, Siu and Rohlicek 1991). The distance of two voices is
+the log likelihood that is lost per frame when one distribution must explain both. The loss to be expected by chance is
+subtracted; with fewer frames it is larger (the idea of Chen and Gopalakrishnan 1998, "BIC"). The distance is per frame,
+because repeating the same few sentences adds frames but no evidence for a second speaker.
 """
 
 from __future__ import annotations
@@ -20,104 +20,120 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Matrix = npt.NDArray[np.float64]
-    Small = npt.NDArray[np.float32]
+    Float32Array = npt.NDArray[np.float32]
 
-# Every distribution is drawn towards the usual one by as much as this many frames would.
+# The pooled covariance counts as much as this many frames of the voice itself: the prior of every covariance.
 _PRIOR_FRAMES = 40.0
-# What chance loses: this much in all, for 16 cepstra.
-_CHANCE = 100.0
+# Loss by chance, in log likelihood for a whole comparison of 16 cepstra.
+_BIC_PENALTY = 100.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
-    """What is kept of a stretch of speech. count: frames with a voice; sums: (SIZE,); products: (SIZE, SIZE)."""
+class VoiceStatistics:
+    """The sufficient statistics of the voiced frames of a stretch.
+
+    count: number of frames. sums: (SIZE,), their sum. products: (SIZE, SIZE), the sum of their outer products.
+    """
 
     count: int
-    sums: Small
-    products: Small
+    sums: Float32Array
+    products: Float32Array
 
 
 class Voices:
-    """Distributions of n sounds, to be compared and joined."""
+    """The normal distributions of n voices, which can be compared and merged."""
 
-    def __init__(self, sounds: Sequence[Sound], *, usual: Matrix) -> None:
-        """usual: (SIZE, SIZE), the covariance within one sound (see `usual`)."""
-        self.counts = np.maximum(np.array([sound.count for sound in sounds], dtype=np.float64), 1e-9)
-        self.sums = np.array([sound.sums for sound in sounds], dtype=np.float64).reshape(-1, SIZE)
-        self.products = np.array([sound.products for sound in sounds], dtype=np.float64).reshape(-1, SIZE, SIZE)
-        self._usual = usual
-        self._spreads = self._spread(self.counts, self.sums, self.products)
+    def __init__(self, voices: Sequence[VoiceStatistics], *, pooled_covariance: Matrix) -> None:
+        """pooled_covariance: (SIZE, SIZE), from the function of that name."""
+        self.counts = np.maximum(np.array([voice.count for voice in voices], dtype=np.float64), 1e-9)
+        self.sums = np.array([voice.sums for voice in voices], dtype=np.float64).reshape(-1, SIZE)
+        self.products = np.array([voice.products for voice in voices], dtype=np.float64).reshape(-1, SIZE, SIZE)
+        self._pooled_covariance = pooled_covariance
+        self._log_determinants = self._log_determinants_of(self.counts, self.sums, self.products)
 
     def __len__(self) -> int:
         return len(self.counts)
 
     def distances(self, one: int, others: Sequence[int] | npt.NDArray[np.intp]) -> Matrix:
-        """Return how much worse one voice explains both, for each of the others: (others,), 0 for chance."""
+        """Return the distance of one voice from each of the others: (others,). 0 is what chance explains."""
         counts = self.counts[one] + self.counts[others]
-        joint = self._spread(counts, self.sums[one] + self.sums[others], self.products[one] + self.products[others])
-        alone = self.counts[one] * self._spreads[one] + self.counts[others] * self._spreads[others]
+        joint = self._log_determinants_of(
+            counts, self.sums[one] + self.sums[others], self.products[one] + self.products[others]
+        )
+        alone = self.counts[one] * self._log_determinants[one] + self.counts[others] * self._log_determinants[others]
         lost = 0.5 * (counts * joint - alone)
-        return np.asarray((lost - _CHANCE) * counts / (self.counts[one] * self.counts[others]))
+        return np.asarray((lost - _BIC_PENALTY) * counts / (self.counts[one] * self.counts[others]))
 
-    def join(self, one: int, other: int) -> None:
-        """Make `one` the voice of both; `other` stays as it is."""
+    def merge(self, one: int, other: int) -> None:
+        """Make `one` the voice of both. `other` is not changed."""
         self.counts[one] += self.counts[other]
         self.sums[one] += self.sums[other]
         self.products[one] += self.products[other]
         here = slice(one, one + 1)
-        self._spreads[here] = self._spread(self.counts[here], self.sums[here], self.products[here])
+        self._log_determinants[here] = self._log_determinants_of(
+            self.counts[here], self.sums[here], self.products[here]
+        )
 
-    def likelihoods(self, sounds: Voices) -> Matrix:
-        """Return the log likelihood of each sound under each of these voices: (sounds, voices)."""
+    def likelihoods(self, others: Voices) -> Matrix:
+        """Return the log likelihood of the frames of `others` under each of these voices: (others, voices)."""
         columns = []
         for index in range(len(self)):
             here = slice(index, index + 1)
             mean, covariance = (
-                part[0] for part in self._shape(self.counts[here], self.sums[here], self.products[here])
+                part[0] for part in self._means_and_covariances(self.counts[here], self.sums[here], self.products[here])
             )
             precision = np.linalg.inv(covariance)
-            around = np.einsum("ijk,jk->i", sounds.products, precision)
-            around += -2 * sounds.sums @ precision @ mean + sounds.counts * (mean @ precision @ mean)
-            columns.append(-0.5 * (sounds.counts * self._spreads[index] + around))
+            around = np.einsum("ijk,jk->i", others.products, precision)
+            around += -2 * others.sums @ precision @ mean + others.counts * (mean @ precision @ mean)
+            columns.append(-0.5 * (others.counts * self._log_determinants[index] + around))
         return np.stack(columns, axis=1)
 
-    def _spread(self, counts: Matrix, sums: Matrix, products: Matrix) -> Matrix:
+    def _log_determinants_of(self, counts: Matrix, sums: Matrix, products: Matrix) -> Matrix:
         """Return the log determinant of each covariance."""
-        return np.asarray(np.linalg.slogdet(self._shape(counts, sums, products)[1])[1])
+        return np.asarray(np.linalg.slogdet(self._means_and_covariances(counts, sums, products)[1])[1])
 
-    def _shape(self, counts: Matrix, sums: Matrix, products: Matrix) -> tuple[Matrix, Matrix]:
-        """Return (means, covariances)."""
+    def _means_and_covariances(self, counts: Matrix, sums: Matrix, products: Matrix) -> tuple[Matrix, Matrix]:
         means = sums / counts[:, None]
         scatter = products - counts[:, None, None] * means[:, :, None] * means[:, None, :]
-        return means, (scatter + _PRIOR_FRAMES * self._usual) / (counts + _PRIOR_FRAMES)[:, None, None]
+        return means, (scatter + _PRIOR_FRAMES * self._pooled_covariance) / (counts + _PRIOR_FRAMES)[:, None, None]
 
 
-def usual(sounds: Sequence[Sound]) -> Matrix:
-    """Return the covariance of cepstra within one sound: what a voice of which little is known is taken to have."""
+def pooled_covariance(stretches: Sequence[VoiceStatistics]) -> Matrix:
+    """Return the mean covariance inside a stretch, (SIZE, SIZE): the prior for voices with few frames."""
     scatter, total = np.zeros((SIZE, SIZE)), 0
-    for sound in sounds:
-        if sound.count > SIZE:
-            sums = sound.sums.astype(np.float64)
-            scatter += sound.products - np.outer(sums, sums) / sound.count
-            total += sound.count
+    for stretch in stretches:
+        if stretch.count > SIZE:
+            sums = stretch.sums.astype(np.float64)
+            scatter += stretch.products - np.outer(sums, sums) / stretch.count
+            total += stretch.count
     return np.asarray(scatter / max(1, total) + 1e-3 * np.eye(SIZE))
 
 
-def grouped(sounds: Sequence[Sound], *, usual: Matrix, fewest: int, most: int, apart: float) -> list[list[int]]:
-    """Return the sounds' indices, one list per voice: the nearest two voices are joined until all are `apart`.
+def cluster(
+    stretches: Sequence[VoiceStatistics],
+    *,
+    pooled_covariance: Matrix,
+    min_speakers: int,
+    max_speakers: int,
+    threshold: float,
+) -> list[list[int]]:
+    """Return the indices of the stretches, one list per voice (agglomerative clustering).
 
-    Gives at most `most` voices, and `fewest` unless there are fewer sounds.
+    threshold: the two nearest voices are merged until no two are nearer than this.
+    Returns at most `max_speakers` voices, and at least `min_speakers` unless there are fewer stretches.
     """
-    voices = Voices(sounds, usual=usual)
-    groups: dict[int, list[int]] = {index: [index] for index in range(len(sounds))}
-    distances = np.full((len(sounds), len(sounds)), np.inf)
-    for one in range(len(sounds) - 1):
-        distances[one, one + 1 :] = distances[one + 1 :, one] = voices.distances(one, np.arange(one + 1, len(sounds)))
-    while len(groups) > max(1, fewest):
+    voices = Voices(stretches, pooled_covariance=pooled_covariance)
+    groups: dict[int, list[int]] = {index: [index] for index in range(len(stretches))}
+    distances = np.full((len(stretches), len(stretches)), np.inf)
+    for one in range(len(stretches) - 1):
+        distances[one, one + 1 :] = distances[one + 1 :, one] = voices.distances(
+            one, np.arange(one + 1, len(stretches))
+        )
+    while len(groups) > max(1, min_speakers):
         one, other = (int(index) for index in np.unravel_index(np.argmin(distances), distances.shape))
-        if len(groups) <= most and distances[one, other] >= apart:
+        if len(groups) <= max_speakers and distances[one, other] >= threshold:
             break
-        voices.join(one, other)
+        voices.merge(one, other)
         groups[one] += groups.pop(other)
         distances[other, :] = distances[:, other] = np.inf
         others = np.array([index for index in groups if index != one], dtype=np.intp)
@@ -126,15 +142,15 @@ def grouped(sounds: Sequence[Sound], *, usual: Matrix, fewest: int, most: int, a
     return list(groups.values())
 
 
-def joined(sounds: Sequence[Sound]) -> Sound:
-    """Return several sounds as one."""
-    return Sound(
-        sum(sound.count for sound in sounds),
-        np.sum([sound.sums for sound in sounds], axis=0),
-        np.sum([sound.products for sound in sounds], axis=0),
+def merge(stretches: Sequence[VoiceStatistics]) -> VoiceStatistics:
+    """Return the statistics of several stretches together."""
+    return VoiceStatistics(
+        sum(stretch.count for stretch in stretches),
+        np.sum([stretch.sums for stretch in stretches], axis=0),
+        np.sum([stretch.products for stretch in stretches], axis=0),
     )
 
 
-def sound(cepstra: Small) -> Sound:
-    """Return what is kept of frames, (frames, SIZE)."""
-    return Sound(len(cepstra), cepstra.sum(axis=0), cepstra.T @ cepstra)
+def statistics(cepstra: Float32Array) -> VoiceStatistics:
+    """Return the statistics of frames. cepstra: (frames, SIZE)."""
+    return VoiceStatistics(len(cepstra), cepstra.sum(axis=0), cepstra.T @ cepstra)

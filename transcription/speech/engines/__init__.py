@@ -1,1 +1,1 @@
-"""What turns clips of speech into words, and the process it runs in."""
+"""Speech recognition engines, and the engine process that runs them."""

@@ -1,30 +1,23 @@
-"""What an engine is. An engine knows clips and options; it knows no files, jobs or speakers."""
+"""The interfaces of engines. An engine knows clips and options; it knows no files, jobs or speakers."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from transcription.speech.errors import UnknownLanguage
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import Samples
 from transcription.speech.transcript import Word
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
-
-SAMPLE_RATE = 16_000
 
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What an engine heard in one clip.
+    """The result of one clip.
 
-    words: in order; times in milliseconds from the start of the clip; no speaker.
-    language_probability: None when the engine was told the language or cannot tell it.
+    words: in order, with times in milliseconds from the start of the clip, without speakers.
+    language_probability: None when the request named the language, or the engine cannot detect it.
     """
 
     words: tuple[Word, ...]
@@ -32,14 +25,14 @@ class Recognition:
     language_probability: float | None = None
 
 
-class Described(Protocol):
-    """What an engine says of itself.
+class EngineInfo(Protocol):
+    """The properties of an engine.
 
-    name: short, shown to customers in the result.
-    languages: ISO 639-1 codes that it accepts, None for "any".
-    max_clip_ms, pause_ms, fills_clips: how it wants recordings cut (see `cutting.clips`).
-    notes: what a reader of its results should know, in plain English.
-    honours: names of the options among "prompt", "hotwords" and "translate" that it acts on.
+    name: short, shown to customers in results.
+    languages: ISO 639-1 codes that it accepts; None means any.
+    max_clip_ms, pause_ms, packs_clips: arguments for `cutting.clips`.
+    notes: plain English for the readers of its results.
+    supported_options: the options that it supports, of "prompt", "hotwords" and "translate".
     """
 
     @property
@@ -55,69 +48,69 @@ class Described(Protocol):
     def pause_ms(self) -> int: ...
 
     @property
-    def fills_clips(self) -> bool: ...
+    def packs_clips(self) -> bool: ...
 
     @property
     def notes(self) -> tuple[str, ...]: ...
 
     @property
-    def honours(self) -> frozenset[str]: ...
+    def supported_options(self) -> frozenset[str]: ...
 
 
-class Engine(Described, Protocol):
-    """Recognises speech. Clips are independent of each other: an engine may batch those of many recordings."""
+class Engine(EngineInfo, Protocol):
+    """Recognises speech in clips, each independently of the others."""
 
     def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
-        """Return one Recognition per clip, in the same order.
+        """Return one Recognition for each clip, in the same order.
 
-        clips: float32 arrays, 16 kHz mono, -1 to 1, each at most `max_clip_ms` long (a little more is tolerated).
-        The same clip gives the same words whatever was recognised before it. Without `options.language`, each clip
-        is heard in its own language; `language.stream` settles on one per recording.
+        clips: each at most `max_clip_ms` long (a little more is tolerated).
+        The words of a clip do not depend on earlier clips. Without `options.language` the language is detected for each
+        clip; `language.stream` decides on one language for a recording.
         Raises UnknownLanguage, EngineFailed or EngineUnavailable.
         """
         ...
 
 
 @runtime_checkable
-class StreamingEngine(Described, Protocol):
-    """An engine that works while its caller makes the next clip ready."""
+class StreamingEngine(EngineInfo, Protocol):
+    """An engine that works while its caller prepares the next clips."""
 
     def stream(self, clips: Iterable[Samples], *, options: TranscriptionOptions) -> Iterator[Recognition]:
-        """Yield one Recognition per clip, in order, taking clips from the iterator a bounded number ahead.
+        """Yield one Recognition for each clip, in order. Reads the iterator a bounded number of clips ahead.
 
-        Raises what `Engine.recognise` raises, and what the iterator raises.
+        Raises the errors of `Engine.recognise`, and those of the iterator.
         """
         ...
 
 
 @runtime_checkable
-class BatchEngine(Described, Protocol):
-    """An engine that takes clips of several recordings at once, each with its own options.
+class BatchEngine(EngineInfo, Protocol):
+    """An engine that recognises clips of several recordings in one batch, each with its own options.
 
-    max_batch: how many clips it takes at once.
-    Two threads use it: one calls `prepare`, the other all else.
+    max_batch: the largest batch.
+    Two threads use it: one calls `prepare`, the other all other methods.
     """
 
     @property
     def max_batch(self) -> int: ...
 
     def prepare(self, clip: Samples) -> Any:
-        """Return what `recognise_batch` takes for this clip. Safe beside a running `recognise_batch`."""
+        """Return the clip in the form that `recognise_batch` takes. May run at the same time as `recognise_batch`."""
         ...
 
     def bucket(self, options: TranscriptionOptions) -> Hashable:
-        """Return a value that is equal for options that can share a batch. Raises OptionError for unusable ones."""
+        """Return a value that is equal for options that can share a batch. Raises OptionError for invalid ones."""
         ...
 
     def recognise_batch(
         self, prepared: Sequence[Any], options: Sequence[TranscriptionOptions]
     ) -> Iterator[tuple[int, Recognition]]:
-        """Yield (index, recognition) once for each clip, the quick ones first. All clips are of one bucket."""
+        """Yield (index, recognition) for each clip, in any order. All clips are of one bucket."""
         ...
 
 
 def check_language(language: str | None, *, languages: frozenset[str] | None, engine: str) -> None:
-    """Raise UnknownLanguage if an engine that accepts `languages` cannot take `language`; None means find out."""
+    """Raise UnknownLanguage unless the engine accepts the language. language: None means that it is detected."""
     if language is not None and languages is not None and language not in languages:
         known = ", ".join(sorted(languages))
         raise UnknownLanguage(

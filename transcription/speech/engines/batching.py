@@ -1,4 +1,4 @@
-"""Which clips are recognised next, and together: a bounded queue, fair between jobs. No threads, no models."""
+"""The queue of clips: bounded, fair between jobs, and the choice of the next batch. No threads, no models."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import Any
 
 from transcription.speech.engines.protocol import PRIORITIES
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import BYTES_PER_SAMPLE, samples_to_ms
 
 MAX_QUEUED = 256
 MAX_QUEUED_BYTES = 512 << 20
-# How much of the queue each priority may fill, so that there is room for the more urgent.
-_SHARES = {"interactive": 1.0, "standard": 0.8, "bulk": 0.6}
-# After so long a clip counts as one priority more urgent, so that nothing waits for ever.
+# The part of the queue that each priority may fill, so that there is space for more urgent clips.
+_QUEUE_SHARES = {"interactive": 1.0, "standard": 0.8, "bulk": 0.6}
+# Each time a clip has waited this long, its priority rises by one step, so that no clip waits forever.
 AGING_SECONDS = 20.0
-# A batch that is not full waits this long for clips that are on their way ...
-WINDOW_SECONDS = 0.03
-# ... and this long for clips that are here and only need their features.
-PREPARING_SECONDS = 0.4
-_REMEMBERED_JOBS = 1024
+# An incomplete batch waits this long for clips that have not arrived yet ...
+BATCH_WAIT_SECONDS = 0.03
+# ... and this long for clips in the queue that are not prepared yet.
+PREPARATION_WAIT_SECONDS = 0.4
+_MAX_REMEMBERED_JOBS = 1024
 
 
 @dataclass(slots=True, eq=False)
-class WaitingClip:
-    """A clip in the queue. bucket, prepared: set once its features are made; its frame is let go then."""
+class QueuedClip:
+    """A clip in the queue. bucket, prepared: set by `mark_ready`, which also frees the frame."""
 
     id: str
     job: str
@@ -41,79 +42,80 @@ class WaitingClip:
     ready_at: float | None = None
 
     def __post_init__(self) -> None:
-        self.duration_ms = len(self.frame) // 64
+        self.duration_ms = samples_to_ms(len(self.frame) // BYTES_PER_SAMPLE)
 
 
 class ClipQueue:
-    """Holds clips until they are taken. Not safe for threads: its owner holds a lock."""
+    """Holds clips until they are recognised. Not safe in threads: its owner holds a lock."""
 
     def __init__(self, *, max_queued: int = MAX_QUEUED) -> None:
         self._max_queued = max_queued
-        self._clips: dict[str, WaitingClip] = {}
+        self._clips: dict[str, QueuedClip] = {}
         self._bytes = 0
-        self._served: OrderedDict[str, int] = OrderedDict()  # job -> when it was last served, as a running number
+        self._served: OrderedDict[str, int] = OrderedDict()  # job -> serial number of its last clip in a batch
         self._serial = 0
 
     def __len__(self) -> int:
         return len(self._clips)
 
-    def has_room(self, *, priority: str) -> bool:
-        share = _SHARES[priority]
+    def has_space(self, *, priority: str) -> bool:
+        share = _QUEUE_SHARES[priority]
         return len(self._clips) < self._max_queued * share and self._bytes < MAX_QUEUED_BYTES * share
 
-    def put(self, clip: WaitingClip) -> None:
+    def put(self, clip: QueuedClip) -> None:
         self._clips[clip.id] = clip
         self._bytes += len(clip.frame)
 
-    def drop(self, ids: Iterable[str]) -> list[WaitingClip]:
-        """Remove clips and return them; ids of others are ignored."""
+    def remove(self, ids: Iterable[str]) -> list[QueuedClip]:
+        """Remove clips and return them. Unknown ids are ignored."""
         gone = [self._clips.pop(one) for one in ids if one in self._clips]
         self._bytes = sum(len(clip.frame) for clip in self._clips.values())
         return gone
 
-    def next_to_prepare(self, *, now: float) -> WaitingClip | None:
-        """Return the clip whose features are wanted next, and mark it."""
+    def next_to_prepare(self, *, now: float) -> QueuedClip | None:
+        """Return the next clip to prepare, and mark it as being prepared. None without one."""
         clips = [clip for clip in self._clips.values() if clip.ready_at is None and not clip.is_preparing]
         if not clips:
             return None
-        clip = self._in_order(clips, now=now)[0]
+        clip = self._by_urgency(clips, now=now)[0]
         clip.is_preparing = True
         return clip
 
-    def is_ready(self, clip: WaitingClip, *, bucket: Hashable, prepared: Any, now: float) -> None:
-        """Note that the clip can be recognised."""
+    def mark_ready(self, clip: QueuedClip, *, bucket: Hashable, prepared: Any, now: float) -> None:
+        """Record that the clip is prepared and can be recognised."""
         clip.bucket, clip.prepared, clip.ready_at, clip.is_preparing = bucket, prepared, now, False
         if clip.id in self._clips:
             self._bytes -= len(clip.frame)
         clip.frame = b""
 
-    def take(self, *, max_batch: int, now: float) -> tuple[list[WaitingClip], float | None]:
-        """Return (clips to recognise together, None), or ([], seconds after which to ask again; None: when told).
+    def pop_batch(self, *, max_batch: int, now: float) -> tuple[list[QueuedClip], float | None]:
+        """Remove and return the next batch: (clips, None).
 
-        Clips that were taken are no longer in the queue.
+        Returns ([], seconds until the next call) if it is better to wait for more clips, and ([], None) if no clip is
+        ready.
         """
         ready = [clip for clip in self._clips.values() if clip.ready_at is not None]
         if not ready:
             return [], None
-        ordered = self._in_order(ready, now=now)
+        ordered = self._by_urgency(ready, now=now)
         lead = ordered[0]
         batch = [clip for clip in ordered if (clip.model, clip.bucket) == (lead.model, lead.bucket)][:max_batch]
         if len(batch) < max_batch:
             oldest = min(clip.ready_at for clip in batch if clip.ready_at is not None)
-            window = PREPARING_SECONDS if len(ready) < len(self._clips) else WINDOW_SECONDS
+            window = PREPARATION_WAIT_SECONDS if len(ready) < len(self._clips) else BATCH_WAIT_SECONDS
             if now < oldest + window:
-                return [], min(oldest + window - now, WINDOW_SECONDS)
+                return [], min(oldest + window - now, BATCH_WAIT_SECONDS)
         for clip in batch:
             del self._clips[clip.id]
             self._serial += 1
             self._served[clip.job] = self._serial
             self._served.move_to_end(clip.job)
-        while len(self._served) > _REMEMBERED_JOBS:
+        while len(self._served) > _MAX_REMEMBERED_JOBS:
             self._served.popitem(last=False)
         return batch, None
 
-    def _in_order(self, clips: list[WaitingClip], *, now: float) -> list[WaitingClip]:
-        """Return the clips by urgency, then in turns between jobs: whose job was served longest ago comes first."""
+    def _by_urgency(self, clips: list[QueuedClip], *, now: float) -> list[QueuedClip]:
+        """Return the clips by urgency, then in turns between jobs, beginning with the job that has waited longest."""
         turns: dict[tuple[int, str], int] = {}
         keyed = []
         for clip in sorted(clips, key=lambda one: one.arrived_at):

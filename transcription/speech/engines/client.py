@@ -1,8 +1,8 @@
-"""A worker's talk with engine processes: questions go out, answers come back in any order, and nothing is lost.
+"""The client of engine processes, used by workers. Requests are answered in any order.
 
-Loses nothing when an engine process dies: the next one does not know the request, and it is sent again. With several
-processes, a dead one's requests go to another. Not safe for threads; may be made before a fork, since it connects on
-first use and anew in a forked child.
+No request is lost when an engine process dies: its successor does not know the request, so the client sends it again.
+With several processes the client fails over to another one. Not safe in threads. It may be created before a fork, since
+it connects on first use, and a forked child opens its own connection.
 """
 
 from __future__ import annotations
@@ -20,28 +20,29 @@ from transcription.speech import errors
 from transcription.speech.engines import protocol
 
 PING_SECONDS = 0.5
-# The longest wait between two looks at `should_stop`.
-STEP_SECONDS = 0.25
-# An engine that computes may hold its interpreter's lock for seconds. Without a word for this long, connect anew ...
-SILENCE_SECONDS = 20.0
-# ... or, where there is another process, go there.
+# The longest wait between two calls of `should_stop`.
+POLL_SECONDS = 0.25
+# An engine may hold the interpreter's lock for seconds while it computes. After this silence the client reconnects ...
+RECONNECT_SECONDS = 20.0
+# ... or fails over, if there is another process.
 FAILOVER_SECONDS = 5.0
-BUSY_SECONDS = 0.25
+BUSY_RETRY_SECONDS = 0.25
 
 
 @dataclass(slots=True)
-class _Asked:
+class _PendingRequest:
     frames: list[bytes]
     is_sent: bool = False
 
 
-class Exchange:
-    """Asks the engine process at the first of `addresses`, or at the next one when that is silent.
+class EngineClient:
+    """Sends requests to the engine process at the first of `addresses`, and to the next one if that is silent.
 
-    timeout_seconds: how long no process may be there, or none may know of our requests, before EngineUnavailable. A
-    process that is busy with us or with others is waited for without end: what is stuck there is that process's
-    business (`recogniser.STUCK_SECONDS`).
-    should_stop: asked at least every half second while waiting; when it returns true, or raises, so does `receive`.
+    timeout_seconds: EngineUnavailable is raised after this time without any process, or without one that knows our
+    requests. There is no limit while a process works on requests, ours or others': the process itself detects work that
+    is stuck (`recogniser.STUCK_SECONDS`).
+    should_stop: called at least every half second while waiting. When it returns true, `receive` raises Stopped; an
+    exception passes through `receive`.
     """
 
     def __init__(
@@ -57,55 +58,62 @@ class Exchange:
         self._addresses = list(addresses)
         self._timeout_seconds, self._should_stop, self._model = timeout_seconds, should_stop, model
         self._connection: Connection | None = None
-        self._asked: dict[str, _Asked] = {}
+        self._pending: dict[str, _PendingRequest] = {}
         self._resend_at = self._pinged_at = 0.0
-        self._heard_at = self._known_at = time.monotonic()
+        self._last_heard_at = self._last_known_at = time.monotonic()
 
     def __len__(self) -> int:
-        """Return how many requests are not yet answered."""
-        return len(self._asked)
+        """Return the number of requests without an answer."""
+        return len(self._pending)
 
-    def ask(self, message: dict[str, Any], frames: Sequence[bytes]) -> str:
-        """Ask; return the new request's id. Does not wait: `receive` sends what cannot be sent at once."""
-        if not self._asked:
-            self._heard_at = self._known_at = time.monotonic()
+    def submit(self, message: dict[str, Any], frames: Sequence[bytes]) -> str:
+        """Queue a request and return its id. Does not wait: `receive` sends a request that cannot be sent at once."""
+        if not self._pending:
+            self._last_heard_at = self._last_known_at = time.monotonic()
         request_id = secrets.token_hex(12)
-        self._asked[request_id] = _Asked([protocol.pack({**message, "id": request_id}), *frames])
+        self._pending[request_id] = _PendingRequest([protocol.pack({**message, "id": request_id}), *frames])
         self._send(wait_seconds=0.0)
         return request_id
 
     def receive(self, *, wait_seconds: float = 0.0) -> tuple[str, dict[str, Any]] | None:
-        """Return (id, answer) of a request, None when none came in time.
+        """Return (id, answer) of a request, None if no answer came in time.
 
-        Raises the error that was answered, Stopped when told to stop, and EngineUnavailable.
+        Raises the error in the answer, Stopped (see `should_stop`) and EngineUnavailable.
         """
         deadline = time.monotonic() + wait_seconds
         while True:
             if self._should_stop():
                 raise errors.Stopped
             now = time.monotonic()
-            if now - self._known_at > self._timeout_seconds:
+            if now - self._last_known_at > self._timeout_seconds:
                 raise errors.EngineUnavailable
-            step = max(0.0, min(STEP_SECONDS, deadline - now, self._known_at + self._timeout_seconds - now))
+            step = max(0.0, min(POLL_SECONDS, deadline - now, self._last_known_at + self._timeout_seconds - now))
             self._send(wait_seconds=step)
             self._ping(now)
             message = self._connected().receive(wait_seconds=max(0.0, min(step, deadline - time.monotonic())))
-            answer = self._note(message) if message is not None else None
+            answer = self._handle(message) if message is not None else None
             if answer is not None:
                 return answer
             if message is None:
-                self._look_elsewhere()
+                self._fail_over()
             if time.monotonic() >= deadline and message is None:
                 return None
 
+    def ask(self, message: dict[str, Any], frames: Sequence[bytes] = ()) -> dict[str, Any]:
+        """Send a request and return its result. The client must have no other requests. Raises like `receive`."""
+        self.submit(message, frames)
+        while (answer := self.receive(wait_seconds=60.0)) is None:
+            pass
+        return answer[1]
+
     def cancel(self) -> None:
-        """Give up all requests and say so."""
-        if self._asked and self._connection is not None and self._connection.pid == os.getpid():
-            self._connection.send([protocol.pack({"kind": "cancel", "ids": list(self._asked)})], wait_seconds=0.0)
-        self._asked.clear()
+        """Cancel all requests, here and in the engine process."""
+        if self._pending and self._connection is not None and self._connection.pid == os.getpid():
+            self._connection.send([protocol.pack({"kind": "cancel", "ids": list(self._pending)})], wait_seconds=0.0)
+        self._pending.clear()
 
     def close(self) -> None:
-        """Let the connection go; the next call makes a new one."""
+        """Close the connection. The next call opens a new one."""
         if self._connection is not None and self._connection.pid == os.getpid():
             self._connection.close()
         self._connection = None
@@ -113,72 +121,72 @@ class Exchange:
     def _send(self, *, wait_seconds: float) -> None:
         if time.monotonic() < self._resend_at:
             return
-        for asked in self._asked.values():
-            if not asked.is_sent:
-                if not self._connected().send(asked.frames, wait_seconds=wait_seconds):
+        for request in self._pending.values():
+            if not request.is_sent:
+                if not self._connected().send(request.frames, wait_seconds=wait_seconds):
                     return
-                asked.is_sent, wait_seconds = True, 0.0
+                request.is_sent, wait_seconds = True, 0.0
 
     def _ping(self, now: float) -> None:
         if now - self._pinged_at >= PING_SECONDS:
-            sent = [request_id for request_id, asked in self._asked.items() if asked.is_sent]
+            sent = [request_id for request_id, request in self._pending.items() if request.is_sent]
             self._connected().ping(about=sent, model=self._model)
             self._pinged_at = now
 
-    def _note(self, message: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
-        self._heard_at = time.monotonic()
+    def _handle(self, message: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+        self._last_heard_at = time.monotonic()
         request_id = str(message.get("id"))
         if message.get("kind") == "pong":
-            # It answers in order: had it got a request, it would know it or have answered it by now.
+            # Messages keep their order. A request that the process neither knows nor has answered did not arrive.
             for unknown in message["unknown"]:
-                if unknown in self._asked:
-                    self._asked[unknown].is_sent = False
-            self._known_at = self._heard_at
+                if unknown in self._pending:
+                    self._pending[unknown].is_sent = False
+            self._last_known_at = self._last_heard_at
             return None
-        if request_id not in self._asked:
+        if request_id not in self._pending:
             return None
         if message["kind"] == "busy":
-            self._asked[request_id].is_sent = False
-            self._resend_at = time.monotonic() + BUSY_SECONDS
+            self._pending[request_id].is_sent = False
+            self._resend_at = time.monotonic() + BUSY_RETRY_SECONDS
             return None
-        self._known_at = self._heard_at
-        del self._asked[request_id]
+        self._last_known_at = self._last_heard_at
+        del self._pending[request_id]
         if message["kind"] == "error":
             raise errors.from_dict(message["error"], otherwise=errors.EngineFailed)
         return request_id, message
 
-    def _look_elsewhere(self) -> None:
-        """Connect anew, to the next address if there is one, when nothing was heard for too long."""
-        patience = FAILOVER_SECONDS if len(self._addresses) > 1 else SILENCE_SECONDS
-        if self._asked and time.monotonic() - self._heard_at > patience:
+    def _fail_over(self) -> None:
+        """After too long a silence, connect to the next address, or again to the only one."""
+        limit = FAILOVER_SECONDS if len(self._addresses) > 1 else RECONNECT_SECONDS
+        if self._pending and time.monotonic() - self._last_heard_at > limit:
             self.close()
             self._addresses.append(self._addresses.pop(0))
-            for asked in self._asked.values():
-                asked.is_sent = False
-            self._heard_at = time.monotonic()
+            for request in self._pending.values():
+                request.is_sent = False
+            self._last_heard_at = time.monotonic()
 
     def _connected(self) -> Connection:
         if self._connection is not None and self._connection.pid != os.getpid():
-            self._connection = None  # a parent's socket must not be touched after a fork
+            self._connection = None  # a forked child must not use the socket of its parent
         if self._connection is None:
             self._connection = Connection(self._addresses[0])
         return self._connection
 
 
 class Connection:
-    """One DEALER socket. The context is the process's own: pyzmq makes a new one after a fork."""
+    """One DEALER socket. pyzmq makes a new context after a fork."""
 
     def __init__(self, address: str) -> None:
         self.pid = os.getpid()
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 200)  # for a last "cancel"
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # queue nothing for a process that is not there
+        self._socket.setsockopt(zmq.LINGER, 200)  # time to send a last "cancel"
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # queue nothing while no process is connected
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         self._socket.connect(address)
 
     def send(self, frames: list[bytes], *, wait_seconds: float) -> bool:
-        """Tell whether a process took the frames."""
+        """Send the frames; tell whether a process was connected to take them."""
         if not self._socket.poll(round(wait_seconds * 1000), zmq.POLLOUT):
             return False
         try:
@@ -188,18 +196,18 @@ class Connection:
         return True
 
     def ping(self, *, about: Sequence[str] = (), model: str = "", wait_seconds: float = 0.0) -> bool:
-        """Ask whether requests are known; tell whether a process took the question."""
+        """Send a ping about these requests; tell whether a process was connected to take it."""
         message = {"kind": "ping", "id": "", "about": list(about), "model": model}
         return self.send([protocol.pack(message)], wait_seconds=wait_seconds)
 
     def receive(self, *, wait_seconds: float) -> dict[str, Any] | None:
-        """Return the next message, None when none comes."""
+        """Return the next message, None if none came in time."""
         if not self._socket.poll(round(wait_seconds * 1000), zmq.POLLIN):
             return None
         return protocol.unpack(self._socket.recv_multipart()[0])
 
     def close(self) -> None:
-        """Let the socket go; in a forked child pyzmq leaves the parent's alone."""
+        """Close the socket. In a forked child pyzmq does not touch the socket of the parent."""
         self._socket.close()
 
     def __del__(self) -> None:
@@ -207,33 +215,10 @@ class Connection:
             self.close()
 
 
-def ask(
-    addresses: Sequence[str],
-    message: dict[str, Any],
-    frames: Sequence[bytes] = (),
-    *,
-    timeout_seconds: float,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> dict[str, Any]:
-    """Return the result of one request of any kind. Raises what was answered, Stopped and EngineUnavailable.
-
-    message: with "kind", and "job" for fairness. timeout_seconds, should_stop: see `Exchange`.
-    """
-    exchange = Exchange(addresses, timeout_seconds=timeout_seconds, should_stop=should_stop)
-    try:
-        exchange.ask(message, frames)
-        while (answer := exchange.receive(wait_seconds=60.0)) is None:
-            pass
-        return answer[1]
-    finally:
-        exchange.cancel()
-        exchange.close()
-
-
 def health(address: str, timeout_seconds: float, *, model: str = "") -> dict[str, Any] | None:
-    """Return what the engine process says of itself, None when it does not answer in time.
+    """Return the health report of an engine process, None if it does not answer in time.
 
-    model: to be loaded soon, if it was not. Keys: see `host._Host._health` and `recogniser.Recogniser.health`.
+    model: a model to preload. Keys of the report: see `server._Server._health` and `recogniser.Recogniser.health`.
     """
     deadline = time.monotonic() + timeout_seconds
     connection = Connection(address)

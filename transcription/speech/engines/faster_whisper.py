@@ -1,10 +1,11 @@
-"""Whisper by faster-whisper and CTranslate2, for many recordings at once.
+"""Whisper by faster-whisper and CTranslate2, with clips of many recordings in one batch.
 
-faster-whisper loads models, makes features and aligns words; the batch is ours: `BatchedInferencePipeline` takes one
-language, task and prompt for a whole batch and hands the end of one clip's words to the next clip, so that the same
-clip could give other words beside other neighbours. CTranslate2 takes any mixture whose prompts are equally long.
+faster-whisper loads models, computes features and aligns words. This module does the batching itself.
+`BatchedInferencePipeline` is not used: it takes one language, task and prompt for the whole batch, and passes the last
+words of a clip to the next one, so that the words of a clip would depend on its neighbours. CTranslate2 itself accepts
+mixed options in a batch if all prompts have the same length.
 
-A process that has loaded this hangs after a fork: it is imported by the engine process only.
+A process that has loaded CTranslate2 hangs after a fork, so only the engine process imports this module.
 """
 
 from __future__ import annotations
@@ -28,35 +29,34 @@ from transcription.speech.engines.base import Recognition, check_language
 from transcription.speech.engines.whisper_languages import LANGUAGES, translates
 from transcription.speech.errors import EngineUnavailable
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import Samples, samples_to_ms
 from transcription.speech.transcript import Word
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Samples = npt.NDArray[np.float32]
-
 BEAM_SIZE = 5
 BATCH_ON_CPU = 8
 BATCH_ON_CUDA = 32
-# A decoding that looks wrong is tried again at these temperatures. Whisper has five; three keep one bad recording
-# from holding up everybody's.
+# A doubtful decoding is repeated at these temperatures. Whisper uses five; three limit the time that one bad recording
+# takes from all others.
 TEMPERATURES = (0.2, 0.4, 0.8)
-CANDIDATES = 5
+HYPOTHESES = 5
 SEED = 20
-# Half of what the decoder can hold (448), less one: the other half is for what it says.
+# Half of the tokens that the decoder can hold (448), less one. The other half is for its output.
 MAX_PROMPT_TOKENS = 223
 FRAME_MS = 10
-SILENT_BELOW = 2 / 32768  # two steps of a 16-bit recording
+SILENT_BELOW = 2 / 32768  # two steps of 16-bit audio
 _PREPENDED = "\"'“¿([{-"
 _APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001 - full-width on purpose
 _SENTENCE_ENDS = ".。!！?？"  # noqa: RUF001
-# Longer words than twice the median are stretched over a pause; the median itself is not believed beyond this.
-_LONGEST_MEDIAN_SECONDS = 0.7
+# A word longer than twice the median extends over a pause. The median counts as at most this.
+_MAX_MEDIAN_SECONDS = 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One clip as the model takes it. features: (mel bins, 3000) float32, None for digital silence."""
+    """One clip as the input of the model. features: (mel bins, 3000) float32, None for digital silence."""
 
     features: npt.NDArray[np.float32] | None
     duration_ms: int
@@ -81,14 +81,14 @@ class _Decoding:
 class FasterWhisperEngine:
     """Implements `engines.base.Engine` and `BatchEngine` with one model.
 
-    model: a folder with a converted model; name: what people call it.
-    device: "auto", "cpu", "cuda" or "cuda:<number>". compute_type: CTranslate2's name, "" for the device's best.
-    Raises EngineUnavailable when it does not load.
+    model: a folder with a converted model. name: its public name.
+    device: "auto", "cpu", "cuda" or "cuda:<number>". compute_type: CTranslate2's name; "" means the best of the device.
+    Raises EngineUnavailable when the model does not load.
     """
 
     max_clip_ms = 30_000
     pause_ms = 600
-    fills_clips = True
+    packs_clips = True
     notes: tuple[str, ...] = ()
 
     def __init__(
@@ -112,7 +112,7 @@ class FasterWhisperEngine:
         self.max_batch = max_batch or (BATCH_ON_CUDA if kind == "cuda" else BATCH_ON_CPU)
         self._is_multilingual = bool(self._whisper.model.is_multilingual)
         self.languages: frozenset[str] | None = frozenset(LANGUAGES) if self._is_multilingual else frozenset({"en"})
-        self.honours = frozenset(
+        self.supported_options = frozenset(
             {"prompt", "hotwords"} | ({"translate"} if translates(name, self.languages) else set())
         )
         self._tokenizer = lru_cache(maxsize=256)(self._make_tokenizer)
@@ -131,7 +131,7 @@ class FasterWhisperEngine:
 
     def prepare(self, clip: Samples) -> Prepared:
         """See `BatchEngine.prepare`."""
-        duration_ms = len(clip) // 16
+        duration_ms = samples_to_ms(len(clip))
         if not len(clip) or np.abs(clip).max() < SILENT_BELOW:
             return Prepared(features=None, duration_ms=duration_ms)
         features = self._whisper.feature_extractor(clip)[..., :-1]
@@ -169,15 +169,15 @@ class FasterWhisperEngine:
             yield heard[row], Recognition(words, *languages[row])
         for row in doubtful:
             alone = _rows(encoded, [row], count=len(heard))
-            decoding = self._again(alone, prompts[row], decodings[row])
+            decoding = self._decode_again(alone, prompts[row], decodings[row])
             [(_, words)] = self._words(alone, [0], [decoding], [tokenizers[row]], [clips[row]])
             yield heard[row], Recognition(hallucination.without_loops(words), *languages[row])
 
     def _encode(self, features: Sequence[npt.NDArray[np.float32]]) -> Any:
-        """Return the encoder's output of all clips: on a GPU together, on a CPU one by one.
+        """Return the output of the encoder for all clips: on a GPU in one batch, on a CPU one by one.
 
-        The encoder's attention is heads x 1500 x 1500 floats a clip, twice: 42 MB for the tiny test model, 360 MB for
-        large-v3. A CPU gains nothing by a batch of it (8 clips in 1.11 s together, 1.02 s one by one).
+        The attention of the encoder needs heads x 1500 x 1500 floats for each clip, twice: 42 MB for the tiny test
+        model, 360 MB for large-v3. A batch is not faster on a CPU (8 clips: 1.11 s together, 1.02 s one by one).
         """
         if self.device == "cuda":
             return self._whisper.encode(np.stack(features))
@@ -185,7 +185,7 @@ class FasterWhisperEngine:
         return ctranslate2.StorageView.from_array(np.concatenate(alone))
 
     def _languages(self, encoded: Any, asked: Sequence[TranscriptionOptions]) -> list[tuple[str, float | None]]:
-        """Return (language, probability) of each clip; the probability only of those whose language was not given."""
+        """Return (language, probability) of each clip. The probability is None if the options name the language."""
         if not self._is_multilingual:
             return [("en", None)] * len(asked)
         if all(one.language for one in asked):
@@ -209,14 +209,14 @@ class FasterWhisperEngine:
         decodings = []
         for result in results:
             tokens = list(result.sequences_ids[0])
-            # Scores are divided by the length, without the end-of-text token that their sum contains.
+            # The score is divided by the number of tokens without end-of-text, but its sum includes that token.
             mean = result.scores[0] * len(tokens) / (len(tokens) + 1)
             text = self._tokenizer("en", "transcribe").decode(tokens).strip()
             decodings.append(_Decoding(tokens, text, mean, result.no_speech_prob))
         return decodings
 
-    def _again(self, alone: Any, prompt: list[int], first: _Decoding) -> _Decoding:
-        """Return a better decoding of one clip: the first without doubts, else the likeliest that does not repeat."""
+    def _decode_again(self, alone: Any, prompt: list[int], first: _Decoding) -> _Decoding:
+        """Decode one clip again. Returns the first result without doubt, else the likeliest without repetition."""
         tried = [first]
         for temperature in TEMPERATURES:
             ctranslate2.set_random_seed(SEED)  # the same clip must give the same words
@@ -224,14 +224,18 @@ class FasterWhisperEngine:
                 alone,
                 [prompt],
                 beam_size=1,
-                num_hypotheses=CANDIDATES,
+                num_hypotheses=HYPOTHESES,
                 sampling_topk=0,
                 sampling_temperature=temperature,
             )
             if decoding.is_silence or not decoding.is_doubtful:
                 return decoding
             tried.append(decoding)
-        varied = [one for one in tried if hallucination.compression_ratio(one.text) <= hallucination.REPETITIVE_ABOVE]
+        varied = [
+            one
+            for one in tried
+            if hallucination.compression_ratio(one.text) <= hallucination.COMPRESSION_RATIO_THRESHOLD
+        ]
         return max(varied or tried, key=lambda one: one.mean_log_probability)
 
     def _words(
@@ -242,10 +246,10 @@ class FasterWhisperEngine:
         tokenizers: Sequence[Tokenizer],
         clips: Sequence[Prepared],
     ) -> Iterator[tuple[int, tuple[Word, ...]]]:
-        """Yield (row, words) for these rows of the batch, aligned together where language and task agree.
+        """Yield (row, words) for these rows of the batch. Rows with the same language and task are aligned together.
 
-        On a CPU each is aligned alone: that takes half the time, since none is padded to another's length, and the
-        attention to the audio, 26 MB a clip for the tiny test model, is there once.
+        On a CPU each row is aligned alone. That takes half the time, since no row is padded to the length of another,
+        and memory for the attention of one clip only (26 MB for the tiny test model).
         """
         groups: dict[int, list[int]] = {}
         for row in rows:
@@ -262,13 +266,13 @@ class FasterWhisperEngine:
                 [min(3000, max(1, math.ceil(clips[row].duration_ms / FRAME_MS))) for row in group],
             )
             for row, alignment in zip(group, alignments, strict=True):
-                yield row, _placed(alignment, duration_ms=clips[row].duration_ms)
+                yield row, _repaired_words(alignment, duration_ms=clips[row].duration_ms)
 
     def _make_tokenizer(self, language: str, task: str) -> Tokenizer:
         return Tokenizer(self._whisper.hf_tokenizer, self._is_multilingual, task=task, language=language)
 
     def _make_context(self, prompt: str, hotwords: tuple[str, ...]) -> list[int]:
-        """Return the tokens before the start of the transcript: hotwords, then the end of the prompt."""
+        """Return the tokens before the transcript: the hotwords, then the end of the prompt."""
         if not prompt.strip() and not hotwords:
             return []
         tokenizer = self._tokenizer("en", "transcribe")
@@ -279,24 +283,24 @@ class FasterWhisperEngine:
 
 
 def _rows(encoded: Any, rows: Sequence[int], *, count: int) -> Any:
-    """Return these rows of the encoder's output of `count` clips."""
+    """Return these rows of the output of the encoder for `count` clips."""
     if list(rows) == list(range(count)):
         return encoded
     return ctranslate2.StorageView.from_array(np.ascontiguousarray(_array(encoded)[list(rows)]))
 
 
 def _array(encoded: Any) -> npt.NDArray[np.float32]:
-    """Return it for numpy, which has no bfloat16; the model converts what it is given."""
+    """Return an array as float32, since numpy has no bfloat16. The model converts its input itself."""
     return np.asarray(encoded.to_device(ctranslate2.Device.cpu).to(ctranslate2.DataType.float32))
 
 
-def _placed(alignment: list[dict[str, Any]], *, duration_ms: int) -> tuple[Word, ...]:
-    """Return the aligned words with punctuation on them, none stretched over a pause and none beyond the clip.
+def _repaired_words(alignment: list[dict[str, Any]], *, duration_ms: int) -> tuple[Word, ...]:
+    """Return the aligned words, with punctuation attached, not extended over pauses, and inside the clip.
 
-    The same repairs as faster-whisper's `add_word_timestamps`, within one clip.
+    These are the repairs of faster-whisper's `add_word_timestamps`, for one clip.
     """
     lengths = [word["end"] - word["start"] for word in alignment if word["end"] > word["start"]]
-    median = min(_LONGEST_MEDIAN_SECONDS, float(np.median(lengths))) if lengths else 0.0
+    median = min(_MAX_MEDIAN_SECONDS, float(np.median(lengths))) if lengths else 0.0
     for before, word in pairwise(alignment):
         if lengths and word["end"] - word["start"] > 2 * median:
             if word["word"] in _SENTENCE_ENDS:

@@ -1,4 +1,4 @@
-"""The models of an engine process: loaded when first asked for, and the least recently used put away for room."""
+"""The models of an engine process: loaded on first use, least recently used evicted first."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from transcription.speech.options import TranscriptionOptions
 
 logger = logging.getLogger(__name__)
 
-# A model that did not load is tried again after this long: its files may come, or the network.
+# A model that did not load is tried again after this time: its files or the network may be back.
 RETRY_SECONDS = 60.0
 
 
-class Shelf:
-    """Serves engines by the names that workers use.
+class ModelCache:
+    """An LRU cache of engines, by the model names that workers use.
 
-    sources: name -> what `load` takes; names with the same source share one model. The first one is the default.
-    load: makes an engine, or raises EngineUnavailable. memory_of: megabytes that a source will take.
-    memory_mb: what all models together may take, 0 for no limit; one model is loaded even if it alone is larger.
+    sources: model name -> argument for `load`. Names with the same source share one model. The first is the default.
+    load: returns an engine, or raises EngineUnavailable. memory_of: megabytes that the model of a source needs.
+    memory_mb: limit for all models together, 0 for no limit. A single model is loaded even if it exceeds the limit.
     """
 
     def __init__(
@@ -39,24 +39,24 @@ class Shelf:
     ) -> None:
         self._sources = dict(sources)
         self._load, self._memory_of, self._memory_mb = load, memory_of, memory_mb
-        self._engines: OrderedDict[str, BatchEngine] = OrderedDict()  # by source, the least recently used first
+        self._engines: OrderedDict[str, BatchEngine] = OrderedDict()  # by source, least recently used first
         self._megabytes: dict[str, int] = {}
-        self._descriptions: dict[str, dict[str, Any]] = {}  # by source; kept when a model is put away
+        self._descriptions: dict[str, dict[str, Any]] = {}  # by source; kept when a model is evicted
         self._failures: dict[str, tuple[float, SpeechError]] = {}
         self._in_use: dict[str, int] = {}
         self._loading = threading.Lock()
         self._changed = threading.Condition()
-        self._loaders = 0
+        self._waiting_loads = 0
 
     @property
     def default(self) -> str:
         return next(iter(self._sources))
 
-    def knows(self, model: str) -> bool:
+    def has_model(self, model: str) -> bool:
         return model in self._sources
 
     def get(self, model: str) -> BatchEngine:
-        """Return the engine, loading it if need be, which may take minutes. Raises EngineUnavailable."""
+        """Return the engine. Loads it if needed, which may take minutes. Raises EngineUnavailable."""
         source = self._sources[model]
         with self._changed:
             if source in self._engines:
@@ -65,24 +65,24 @@ class Shelf:
             failed_at, failure = self._failures.get(source, (0.0, None))
             if failure is not None and time.monotonic() - failed_at < RETRY_SECONDS:
                 raise failure
-            self._loaders += 1
+            self._waiting_loads += 1
         try:
             with self._loading:
-                return self._loaded(source, model)
+                return self._load_once(source, model)
         finally:
             with self._changed:
-                self._loaders -= 1
+                self._waiting_loads -= 1
                 self._changed.notify_all()
 
     @contextmanager
-    def lent(self, model: str) -> Iterator[BatchEngine]:
-        """Give the engine for as long as the block runs; it is not put away meanwhile."""
+    def acquire(self, model: str) -> Iterator[BatchEngine]:
+        """Yield the engine, and keep it from being evicted until the end of the `with` block."""
         source = self._sources[model]
         while True:
             engine = self.get(model)
             with self._changed:
-                # Whoever waits to load needs a moment in which nothing is in use.
-                self._changed.wait_for(lambda: not self._loaders)
+                # A waiting load needs a moment in which no model is in use, so it comes first.
+                self._changed.wait_for(lambda: not self._waiting_loads)
                 if self._engines.get(source) is engine:
                     self._in_use[source] = self._in_use.get(source, 0) + 1
                     break
@@ -93,8 +93,8 @@ class Shelf:
                 self._in_use[source] -= 1
                 self._changed.notify_all()
 
-    def put_away_others(self, model: str) -> bool:
-        """Let all models but this one go, for want of memory; tell whether there were any."""
+    def evict_others(self, model: str) -> bool:
+        """Evict all models except this one, because memory ran out. Tells whether any was evicted."""
         source = self._sources[model]
         with self._changed:
             others = [one for one in self._engines if one != source and not self._in_use.get(one)]
@@ -103,7 +103,7 @@ class Shelf:
         return bool(others)
 
     def describe(self, model: str) -> dict[str, Any] | None:
-        """Return what is known of the model (`protocol.description`), None before it was loaded once."""
+        """Return the description of the model (`protocol.description`), None before it was loaded once."""
         return self._descriptions.get(self._sources[model])
 
     def health(self) -> dict[str, Any]:
@@ -120,12 +120,12 @@ class Shelf:
             }
         return shown
 
-    def _loaded(self, source: str, model: str) -> BatchEngine:
+    def _load_once(self, source: str, model: str) -> BatchEngine:
         with self._changed:
             if source in self._engines:
                 return self._engines[source]
             needed = self._memory_of(source)
-            self._make_room(needed)
+            self._evict_until_it_fits(needed)
         started = time.monotonic()
         try:
             made = self._load(source)
@@ -134,36 +134,36 @@ class Shelf:
             logger.exception("the model %s (%s) did not load", model, source)
             self._failures[source] = (time.monotonic(), failure)
             raise failure from error
-        engine = made if isinstance(made, BatchEngine) else OneByOne(made)
+        engine = made if isinstance(made, BatchEngine) else UnbatchedEngine(made)
         with self._changed:
             self._failures.pop(source, None)
             self._engines[source] = engine
-            self._megabytes[source] = self._memory_of(source)  # it may have been downloaded just now
+            self._megabytes[source] = self._memory_of(source)  # its size is only known now, if it was downloaded
             self._descriptions[source] = protocol.description(engine, max_batch=engine.max_batch)
         logger.info("%s is loaded (%s, %.1f s)", engine.name, model, time.monotonic() - started)
         return engine
 
-    def _make_room(self, needed: int) -> None:
-        """Put models away until the new one fits, waiting for those in use. Holds the lock."""
+    def _evict_until_it_fits(self, needed: int) -> None:
+        """Evict models until the new one fits, and wait for those in use. The caller holds the lock."""
         while self._memory_mb and self._engines and sum(self._megabytes.values()) + needed > self._memory_mb:
             idle = next((one for one in self._engines if not self._in_use.get(one)), None)
             if idle is None:
                 self._changed.wait()
                 continue
-            logger.info("putting away %s for room", idle)
+            logger.info("evicting %s to free memory", idle)
             del self._engines[idle], self._megabytes[idle]
 
 
-class OneByOne:
-    """Makes a BatchEngine of an engine that takes one clip after the other."""
+class UnbatchedEngine:
+    """Adapts an engine without batches to BatchEngine, with batches of one clip."""
 
     max_batch = 1
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.name, self.languages, self.notes = engine.name, engine.languages, engine.notes
-        self.max_clip_ms, self.pause_ms, self.fills_clips = engine.max_clip_ms, engine.pause_ms, engine.fills_clips
-        self.honours = engine.honours
+        self.max_clip_ms, self.pause_ms, self.packs_clips = engine.max_clip_ms, engine.pause_ms, engine.packs_clips
+        self.supported_options = engine.supported_options
 
     def prepare(self, clip: Any) -> Any:
         return clip

@@ -1,6 +1,6 @@
-"""Where Whisper's models come from: a folder, or a name on the Hugging Face hub that is downloaded once.
+"""Finds Whisper models: in a folder, or by a name on the Hugging Face hub, from which they are downloaded once.
 
-Imported by the engine process only: it loads CTranslate2.
+Only the engine process imports this module, since it loads CTranslate2.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 MODEL_FILE = "model.bin"
 HUB_SECONDS = 3.0
 REPORT_SECONDS = 10.0
-# What a model takes of its float16 file, with what it needs to compute.
-_PARTS = {"int8": 0.8, "float16": 1.4, "bfloat16": 1.4, "float32": 2.4}
+# Memory of a loaded model, with its working memory, as a multiple of the size of its float16 file.
+_MEMORY_FACTORS = {"int8": 0.8, "float16": 1.4, "bfloat16": 1.4, "float32": 2.4}
 
 
 def loader(*, device: str, compute_type: str, max_batch: int = 0) -> Callable[[str], Any]:
-    """Return what makes a Whisper engine of a folder or a name, downloading it if need be."""
+    """Return a function that loads a Whisper engine by folder or name, and downloads the model if needed."""
 
     def load(source: str) -> Any:
         return registry.load_engine(
@@ -48,13 +48,13 @@ def loader(*, device: str, compute_type: str, max_batch: int = 0) -> Callable[[s
     return load
 
 
-def is_at_hand(source: str) -> bool:
+def is_local(source: str) -> bool:
     """Tell whether the model is on this machine."""
     return _local_folder(source) is not None
 
 
-def hub_answers(source: str, *, seconds: float = HUB_SECONDS) -> bool:
-    """Tell whether the hub knows the model and answers quickly: one try."""
+def is_on_hub(source: str, *, seconds: float = HUB_SECONDS) -> bool:
+    """Tell whether the hub has the model and answers in time. Tries once."""
     name = _MODELS.get(source, source)
     if os.environ.get("HF_HUB_OFFLINE") or "/" not in name:
         return False
@@ -69,25 +69,27 @@ def hub_answers(source: str, *, seconds: float = HUB_SECONDS) -> bool:
 
 
 def folder_of(source: str) -> Path:
-    """Return the folder of the model, downloading it if need be. Raises EngineUnavailable."""
+    """Return the folder of the model. Downloads it if needed. Raises EngineUnavailable."""
     local = _local_folder(source)
     if local is not None:
         return local
     if Path(source).is_absolute() or source.startswith("."):
         raise EngineUnavailable(f"There is no converted Whisper model in {source}.")
     try:
-        with _reported(source):
+        with _logging_progress(source):
             return Path(download_model(source))
     except Exception as error:  # the hub's client raises errors of requests, of httpx and of its own
         raise EngineUnavailable(f"The model {source} could not be downloaded.") from error
 
 
 def megabytes(source: str, *, compute_type: str) -> int:
-    """Return roughly what the loaded model takes; 0 for one that is not on this machine."""
+    """Return the approximate memory of the loaded model; 0 if it is not on this machine."""
     folder = _local_folder(source)
     if folder is None:
         return 0
-    part = next((part for name, part in _PARTS.items() if compute_type.startswith(name)), _PARTS["float16"])
+    part = next(
+        (part for name, part in _MEMORY_FACTORS.items() if compute_type.startswith(name)), _MEMORY_FACTORS["float16"]
+    )
     return round((folder / MODEL_FILE).stat().st_size * part / 1e6)
 
 
@@ -98,14 +100,14 @@ def _local_folder(source: str) -> Path | None:
         return None
     try:
         folder = Path(download_model(source, local_files_only=True))
-    except Exception:  # noqa: BLE001 - whatever its client says, it is not in the hub's cache
+    except Exception:  # noqa: BLE001 - any error of the client means: not in its cache
         return None
     return folder if (folder / MODEL_FILE).exists() else None
 
 
 @contextmanager
-def _reported(source: str) -> Iterator[None]:
-    """Say in the log that a download goes on, and how far it is."""
+def _logging_progress(source: str) -> Iterator[None]:
+    """Log the progress of a download while the `with` block runs."""
     is_over = threading.Event()
     before, started = _cached_megabytes(), time.monotonic()
     logger.info("downloading the model %s, once", source)
@@ -130,5 +132,5 @@ def _cached_megabytes() -> int:
         try:
             total += path.stat().st_size
         except OSError:
-            continue  # renamed when it was complete
+            continue  # a complete file was renamed meanwhile
     return total // 1_000_000

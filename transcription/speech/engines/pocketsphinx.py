@@ -1,8 +1,8 @@
-"""PocketSphinx 5.1: the English engine that works on any machine, since its wheel carries its model (31 MB).
+"""PocketSphinx 5.1, an English engine that works on any machine, since its wheel contains its model (31 MB).
 
-It is the fallback of the embedded default, about 8 times faster than real time on one core and far from Whisper
-in accuracy; every result says so. It holds the interpreter's lock while it searches (0.84 s for 7 s of speech), so
-its clips are short: nothing else in its process moves meanwhile.
+It is the fallback without a Whisper model: about 8 times faster than real time on one core, much less accurate than
+Whisper, and every result says so. It holds the interpreter's lock while it searches (0.84 s for 7 s of speech), which
+blocks all other threads of the process, so its clips are short.
 """
 
 from __future__ import annotations
@@ -10,21 +10,16 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transcription.speech.engines.base import Recognition, check_language
 from transcription.speech.errors import EngineFailed, EngineUnavailable
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import SAMPLE_RATE, Samples, samples_to_ms
 from transcription.speech.transcript import Word
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
-
 FRAME_MS = 10
-# Two steps of a 16-bit recording.
+# Two steps of 16-bit audio.
 SILENT_BELOW = 2 / 32768
 _ALTERNATE = re.compile(r"\(\d+\)$")  # "the(2)": the dictionary's second pronunciation
 _FILLER = re.compile(r"^(<.*>|\[.*\]|\+\+.*\+\+)$")  # <s>, <sil>, [SPEECH], [NOISE], ++um++
@@ -37,8 +32,8 @@ class PocketSphinxEngine:
     languages: frozenset[str] | None = frozenset({"en"})
     max_clip_ms = 15_000
     pause_ms = 400
-    fills_clips = False
-    honours: frozenset[str] = frozenset()
+    packs_clips = False
+    supported_options: frozenset[str] = frozenset()
     notes: tuple[str, ...] = (
         "Recognised by PocketSphinx, an English-only fallback: expect many more errors than from Whisper.",
     )
@@ -48,22 +43,22 @@ class PocketSphinxEngine:
         import pocketsphinx
 
         try:
-            # Cepstral means are taken over each clip ("batch") and not carried from clip to clip ("live", the
-            # default), so that what was decoded before cannot change the words.
-            self._decoder: Any = pocketsphinx.Decoder(samprate=16000, cmn="batch", loglevel="FATAL")
+            # "batch" computes cepstral means over each clip. The default ("live") carries them from clip to clip, so
+            # that earlier clips would change the words.
+            self._decoder: Any = pocketsphinx.Decoder(samprate=SAMPLE_RATE, cmn="batch", loglevel="FATAL")
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineUnavailable("The PocketSphinx model could not be loaded.") from error
 
     def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
-        """See `Engine.recognise`. Ignores prompt and hotwords; always says "en", since it cannot tell languages."""
+        """See `Engine.recognise`. Ignores prompt and hotwords. The language is always "en"; it detects none."""
         check_language(options.language, languages=self.languages, engine=self.name)
         return [Recognition(words=self._words(clip), language="en") for clip in clips]
 
-    def _forget(self) -> None:
-        """Drop what the decoder learned of earlier clips.
+    def _reset(self) -> None:
+        """Reset what the decoder has learned from earlier clips.
 
-        Without this, the same clip gave the same words and probabilities after another one in 1 of 15 tries, with it
-        in 15. The binding calls it unnecessary; it is, for one endless stream.
+        Without this, a clip gave the same words and probabilities after another clip in 1 of 15 tries; with it, in 15.
+        The binding deprecates the call as unnecessary, which is true for one endless stream only.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -73,26 +68,28 @@ class PocketSphinxEngine:
         import numpy as np
 
         if not len(clip) or np.abs(clip).max() < SILENT_BELOW:
-            return ()  # in digital silence it hears "i'm"
+            return ()  # it recognises "i'm" in digital silence
         pcm = (np.clip(clip, -1.0, 1.0) * 32767).astype("<i2").tobytes()
         try:
-            self._forget()
+            self._reset()
             self._decoder.start_utt()
             try:
-                # The whole clip at once: only then are the means those of this clip and of nothing else.
+                # The whole clip in one call: only then are the means computed over this clip alone.
                 self._decoder.process_raw(pcm, full_utt=True)
             finally:
                 self._decoder.end_utt()
             segments = list(self._decoder.seg() or ()) if self._decoder.hyp() is not None else []
         except RuntimeError as error:
             raise EngineFailed from error
-        last_ms = len(clip) // 16
+        last_ms = samples_to_ms(len(clip))
         return tuple(
             Word(
                 text=_ALTERNATE.sub("", segment.word),
                 start_ms=min(segment.start_frame * FRAME_MS, last_ms),
                 end_ms=min((segment.end_frame + 1) * FRAME_MS, last_ms),
-                probability=round(min(1.0, max(0.0, segment.prob)), 4),  # its log table can exceed 1 by 0.0002
+                probability=round(
+                    min(1.0, max(0.0, segment.prob)), 4
+                ),  # its table of logarithms can exceed 1 by 0.0002
             )
             for segment in segments
             if not _FILLER.match(segment.word)

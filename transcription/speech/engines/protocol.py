@@ -1,4 +1,4 @@
-"""What workers and the engine process say to each other: msgpack over a local ZeroMQ socket.
+"""The messages between workers and the engine process: msgpack over a local ZeroMQ socket.
 
     worker                                          engine process
     {"kind": "ping", "id", "about": [id, ...],
@@ -7,46 +7,42 @@
      "model", "options"} + one frame of float32  -> {"id", "kind": "result", "recognition": [...]}
                                                   | {"id", "kind": "busy"}      queue full: ask again later
                                                   | {"id", "kind": "error", "error": {"type", "message", "data"}}
-    {"kind": "cancel", "ids": [id, ...]}         -> nothing; what waits is dropped, what is computed is not answered
+    {"kind": "cancel", "ids": [id, ...]}         -> no answer; waiting requests are dropped, running ones not answered
 
-`id` is chosen by the worker and unique; the engine process answers the same id once, to whoever asked for it last.
-`about` names requests: messages keep their order, so a pong that comes before their answers and does not know them
-(`unknown`) shows that the process which took them is gone or dropped them, and the worker asks again. Whoever is
-silent for `host.VANISHED_SECONDS` is taken for gone, and its waiting requests are dropped.
+id: chosen by the worker, unique. The engine process answers it once, to the client that sent it last.
+about: ids of requests that the client waits for. Messages keep their order. So if a pong arrives before the answer of a
+request, and lists it in `unknown`, the process that received the request is gone or has dropped it, and the client
+sends the request again. The requests of a client that is silent for `server.CLIENT_TIMEOUT_SECONDS` are dropped.
+job: id of the job, for fairness between jobs. priority: one of PRIORITIES. model: a name that the engine process knows
+("standard", "premium").
 
-Any other `kind` goes to the service that the engine process was given for it (`service.Service`), with the frames
-that follow; its fields beside `kind`, `id`, `job` and `priority`, and those of its result, are that service's own.
-`exchange.Exchange` is the worker's side of all kinds. `job` names the job, for fairness between jobs; `priority` is
-one of PRIORITIES; `model` one of the names that the engine process was given ("standard", "premium").
+A message of another `kind` goes to the service for that kind (`service.Service`), with the frames that follow it. The
+service defines its fields, except `kind`, `id`, `job` and `priority`, and the fields of its result.
+`client.EngineClient` is the client of all kinds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgpack
 
-from transcription.speech.engines.base import Described, Recognition
+from transcription.speech.engines.base import EngineInfo, Recognition
 from transcription.speech.errors import EngineFailed, EngineUnavailable
+from transcription.speech.samples import BYTES_PER_SAMPLE, Samples, ms_to_samples
 from transcription.speech.transcript import Word
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
-
 PRIORITIES = ("interactive", "standard", "bulk")
-MAX_CLIP_BYTES = 4 * 16_000 * 35  # 30 s and some tolerance
+MAX_CLIP_BYTES = BYTES_PER_SAMPLE * ms_to_samples(35_000)  # the longest clip (30 s) with a tolerance
 # A Unix socket's path has 107 bytes on Linux, 103 on macOS.
 MAX_PATH_BYTES = 100
 _SCHEME = "ipc://"
 
 
 def socket_path(address: str) -> Path:
-    """Return the path of an "ipc://..." address. Raises EngineUnavailable for what cannot be one."""
+    """Return the path of an "ipc://..." address. Raises EngineUnavailable for an invalid address."""
     if not address.startswith(_SCHEME):
         raise EngineUnavailable(f"An engine address starts with {_SCHEME}.")
     path = Path(address.removeprefix(_SCHEME))
@@ -62,7 +58,7 @@ def pack(message: dict[str, Any]) -> bytes:
 
 
 def unpack(frame: bytes) -> dict[str, Any]:
-    """Return the message, {} when the bytes are none."""
+    """Return the message, {} for bytes that are no message."""
     try:
         message = msgpack.unpackb(frame)
     except (ValueError, msgpack.UnpackException):
@@ -71,47 +67,47 @@ def unpack(frame: bytes) -> dict[str, Any]:
 
 
 def pack_clip(clip: Samples) -> bytes:
-    """Return the frame of a clip: little-endian float32. Raises EngineFailed for one that is too long."""
+    """Return the frame of a clip: little-endian float32. Raises EngineFailed for a clip that is too long."""
     frame = clip.astype("<f4", copy=False).tobytes()
     check_clip([frame])
     return frame
 
 
 def check_clip(frames: Sequence[bytes]) -> None:
-    """Raise EngineFailed unless the frames are one clip of float32 that is not too long."""
-    if len(frames) != 1 or len(frames[0]) > MAX_CLIP_BYTES or len(frames[0]) % 4:
+    """Raise EngineFailed unless there is one frame of float32 that is not too long."""
+    if len(frames) != 1 or len(frames[0]) > MAX_CLIP_BYTES or len(frames[0]) % BYTES_PER_SAMPLE:
         raise EngineFailed("The clip sent to the engine is too long or not float32.")
 
 
 def unpack_clip(frame: bytes) -> Samples:
-    """Return the clip, after `check_clip`."""
+    """Return the clip of a frame that passed `check_clip`."""
     import numpy as np
 
     return np.frombuffer(frame, dtype="<f4").astype(np.float32, copy=False)
 
 
-def recognition_to_list(heard: Recognition) -> list[Any]:
+def recognition_to_list(recognition: Recognition) -> list[Any]:
     """Return [language, probability, [[text, start_ms, end_ms, probability], ...]]."""
-    words = [[word.text, word.start_ms, word.end_ms, word.probability] for word in heard.words]
-    return [heard.language, heard.language_probability, words]
+    words = [[word.text, word.start_ms, word.end_ms, word.probability] for word in recognition.words]
+    return [recognition.language, recognition.language_probability, words]
 
 
 def recognition_from_list(packed: list[Any]) -> Recognition:
-    """Rebuild what `recognition_to_list` made."""
+    """Rebuild a recognition from `recognition_to_list()`."""
     language, probability, words = packed
     return Recognition(words=tuple(Word(*word) for word in words), language=language, language_probability=probability)
 
 
-def description(engine: Described, *, max_batch: int) -> dict[str, Any]:
-    """Return what a pong says of an engine; in_flight is how many clips one job should keep asking for."""
+def description(engine: EngineInfo, *, max_batch: int) -> dict[str, Any]:
+    """Return the properties of an engine for a pong. in_flight: how many clips one job should have in progress."""
     return {
         "name": engine.name,
         "languages": None if engine.languages is None else sorted(engine.languages),
         "max_clip_ms": engine.max_clip_ms,
         "pause_ms": engine.pause_ms,
-        "fills_clips": engine.fills_clips,
+        "packs_clips": engine.packs_clips,
         "notes": list(engine.notes),
-        "honours": sorted(engine.honours),
+        "supported_options": sorted(engine.supported_options),
         "max_batch": max_batch,
         "in_flight": max_batch + max(1, max_batch // 2),
     }

@@ -1,4 +1,4 @@
-"""The service that recognises clips: a thread makes features, another one recognises batches of all jobs' clips."""
+"""The service that recognises clips. One thread prepares clips, another recognises batches with clips of all jobs."""
 
 from __future__ import annotations
 
@@ -11,49 +11,51 @@ from typing import Any
 
 from transcription.speech.engines import protocol
 from transcription.speech.engines.base import BatchEngine, Recognition
-from transcription.speech.engines.batching import ClipQueue, WaitingClip
-from transcription.speech.engines.model_cache import Shelf
-from transcription.speech.engines.service import BUSY, Answer, Request
+from transcription.speech.engines.batching import ClipQueue, QueuedClip
+from transcription.speech.engines.model_cache import ModelCache
+from transcription.speech.engines.service import BUSY, Request, SendAnswer
 from transcription.speech.errors import EngineFailed, EngineUnavailable, OptionError, SpeechError
 from transcription.speech.options import TranscriptionOptions
 
 logger = logging.getLogger(__name__)
 
-# A batch that takes longer than this is stuck in native code: the process ends and the supervisor starts another.
+# A batch that takes longer is stuck in native code. The process ends then, and the supervisor starts a new one.
 STUCK_SECONDS = 1800.0
-# After running out of memory the batches stay halved for so many good ones, then grow again.
-CAREFUL_BATCHES = 50
+# After running out of memory, this many batches are half as large. Then the size doubles again.
+REDUCED_BATCHES = 50
 SPEED_WINDOW_SECONDS = 60.0
 
 
 class Recogniser:
-    """Implements `service.Service` for "recognise" over the models of a shelf."""
+    """Implements `service.Service` for requests of kind "recognise"."""
 
     kind = "recognise"
     max_frame_bytes = protocol.MAX_CLIP_BYTES
 
-    def __init__(self, shelf: Shelf, *, max_queued: int = 256, max_batch: int = 0) -> None:
-        """max_batch: lowers what engines take at once; 0 leaves it to them."""
-        self._shelf = shelf
+    def __init__(self, models: ModelCache, *, max_queued: int = 256, max_batch: int = 0) -> None:
+        """max_batch: upper limit for the batches of engines; 0 means their own."""
+        self._models = models
         self._queue = ClipQueue(max_queued=max_queued)
         self._changed = threading.Condition()
-        self._wanted: set[str] = {shelf.default}
+        self._to_preload: set[str] = {models.default}
         self._is_stopping = False
         self._is_ready = False
         self._max_batch = max_batch
-        self._careful_left = 0
+        self._reduced_batches_left = 0
         self._batch_since: float | None = None
         self._counts = Counter(requests=0, clips=0, audio_ms=0, busy_ms=0, failures=0, dropped=0, out_of_memory=0)
         self._batch_sizes: Counter[int] = Counter()
-        self._recent: deque[tuple[float, int]] = deque()  # (when, milliseconds of audio) of the last minute
-        self._answer: Answer = lambda *_: None
+        self._recent: deque[tuple[float, int]] = (
+            deque()
+        )  # (time, milliseconds of audio) of each clip of the last minute
+        self._answer: SendAnswer = lambda *_: None
         self._fail: Callable[[BaseException], None] = lambda _: None
         self._threads: list[threading.Thread] = []
 
-    def start(self, answer: Answer, fail: Callable[[BaseException], None]) -> None:
+    def start(self, answer: SendAnswer, fail: Callable[[BaseException], None]) -> None:
         self._answer, self._fail = answer, fail
-        for name, target in (("prepare", self._prepare), ("compute", self._compute)):
-            thread = threading.Thread(target=self._guarded, args=(target,), name=name, daemon=True)
+        for name, target in (("prepare", self._prepare_loop), ("compute", self._recognise_loop)):
+            thread = threading.Thread(target=self._run_thread, args=(target,), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -63,27 +65,27 @@ class Recogniser:
             self._changed.notify_all()
 
     def join(self, timeout: float) -> None:
-        """Wait for the batch at hand."""
+        """Wait until the current batch is done."""
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def take(self, request: Request) -> dict[str, Any] | None:
-        """See `Service.take`."""
+    def submit(self, request: Request) -> dict[str, Any] | None:
+        """See `Service.submit`."""
         protocol.check_clip(request.frames)
         priority = str(request.message.get("priority") or "standard")
-        model = str(request.message.get("model") or self._shelf.default)
+        model = str(request.message.get("model") or self._models.default)
         if priority not in protocol.PRIORITIES:
             raise OptionError("Unknown priority.", param="priority")
-        if not self._shelf.knows(model):
+        if not self._models.has_model(model):
             raise EngineUnavailable(f"There is no model {model!r} here.")
         options = TranscriptionOptions.from_dict(request.message.get("options") or {})
         with self._changed:
-            if not self._queue.has_room(priority=priority):
+            if not self._queue.has_space(priority=priority):
                 return BUSY
             self._counts["requests"] += 1
             self._queue.put(
-                WaitingClip(
+                QueuedClip(
                     id=request.id,
                     job=request.job,
                     priority=priority,
@@ -96,20 +98,20 @@ class Recogniser:
             self._changed.notify_all()
         return None
 
-    def want(self, model: str) -> None:
-        """Load the model soon, if it is one of ours: somebody is about to use it."""
+    def preload(self, model: str) -> None:
+        """Start to load the model in the background, if it is known and not loaded: a request will follow."""
         with self._changed:
-            if self._shelf.knows(model) and self._shelf.describe(model) is None:
-                self._wanted.add(model)
+            if self._models.has_model(model) and self._models.describe(model) is None:
+                self._to_preload.add(model)
                 self._changed.notify_all()
 
-    def drop(self, ids: Iterable[str]) -> None:
-        """See `Service.drop`."""
+    def cancel(self, ids: Iterable[str]) -> None:
+        """See `Service.cancel`."""
         with self._changed:
-            self._counts["dropped"] += len(self._queue.drop(ids))
+            self._counts["dropped"] += len(self._queue.remove(ids))
 
     def health(self) -> dict[str, Any]:
-        """See `Service.health`. Ends the process by `fail` when a batch is stuck."""
+        """See `Service.health`. Ends the process (`fail`) when a batch is stuck."""
         since, now = self._batch_since, time.monotonic()
         if since is not None and now - since > STUCK_SECONDS:
             self._fail(EngineUnavailable("A batch is stuck in native code."))
@@ -122,66 +124,66 @@ class Recogniser:
                 "queued": len(self._queue),
                 **self._counts,
                 "batch_sizes": {str(size): count for size, count in sorted(self._batch_sizes.items())},
-                # While it works, and over the last minute with its pauses.
+                # Seconds of audio for each second: while it computes, and of the last minute with idle time.
                 "speed_when_busy": round(self._counts["audio_ms"] / max(1, self._counts["busy_ms"]), 2),
                 "speed_last_minute": round(recent_ms / 1000 / SPEED_WINDOW_SECONDS, 2),
-                "models": self._shelf.health(),
-                "engine": self._shelf.describe(self._shelf.default),
-                "engines": {model: self._shelf.describe(model) for model in self._shelf.health()},
+                "models": self._models.health(),
+                "engine": self._models.describe(self._models.default),
+                "engines": {model: self._models.describe(model) for model in self._models.health()},
             }
 
-    def _guarded(self, target: Callable[[], None]) -> None:
+    def _run_thread(self, target: Callable[[], None]) -> None:
         try:
             target()
-        except Exception as error:  # noqa: BLE001 - whatever ends a thread must end the process, to be started anew
+        except Exception as error:  # noqa: BLE001 - without this thread the process is useless and must be restarted
             self._fail(error)
 
-    def _prepare(self) -> None:
-        """First thread: load the default model, then models that are wanted and the features of waiting clips."""
-        self._shelf.get(self._shelf.default)
+    def _prepare_loop(self) -> None:
+        """First thread: load the default model, then preload models and prepare waiting clips."""
+        self._models.get(self._models.default)
         with self._changed:
             self._is_ready = True
-            self._wanted.discard(self._shelf.default)
+            self._to_preload.discard(self._models.default)
         while True:
             with self._changed:
                 clip = None
-                while not self._is_stopping and not self._wanted:
+                while not self._is_stopping and not self._to_preload:
                     clip = self._queue.next_to_prepare(now=time.monotonic())
                     if clip is not None:
                         break
                     self._changed.wait()
                 if self._is_stopping:
                     return
-                wanted, self._wanted = self._wanted, set()
-            for model in wanted:
+                to_load, self._to_preload = self._to_preload, set()
+            for model in to_load:
                 try:
-                    self._shelf.get(model)
+                    self._models.get(model)
                 except SpeechError:
                     logger.warning("the model %s is not available", model)
             if clip is not None:
-                self._make_ready(clip)
+                self._prepare_clip(clip)
 
-    def _make_ready(self, clip: WaitingClip) -> None:
+    def _prepare_clip(self, clip: QueuedClip) -> None:
         try:
-            engine = self._shelf.get(clip.model)
+            engine = self._models.get(clip.model)
             bucket = engine.bucket(clip.options)
             prepared = engine.prepare(protocol.unpack_clip(clip.frame))
-        except Exception as error:  # noqa: BLE001 - answered and logged there
+        except Exception as error:  # noqa: BLE001 - `_answer_failure` answers and logs it
             with self._changed:
-                self._queue.drop([clip.id])
+                self._queue.remove([clip.id])
             self._answer_failure(clip, error)
             return
         with self._changed:
-            self._queue.is_ready(clip, bucket=bucket, prepared=prepared, now=time.monotonic())
+            self._queue.mark_ready(clip, bucket=bucket, prepared=prepared, now=time.monotonic())
             self._changed.notify_all()
 
-    def _compute(self) -> None:
-        """Second thread: recognise one batch after the other."""
+    def _recognise_loop(self) -> None:
+        """Second thread: recognise batch after batch."""
         while True:
             with self._changed:
-                batch: list[WaitingClip] = []
+                batch: list[QueuedClip] = []
                 while not self._is_stopping:
-                    batch, wait_seconds = self._queue.take(max_batch=self._limit(), now=time.monotonic())
+                    batch, wait_seconds = self._queue.pop_batch(max_batch=self._batch_size(), now=time.monotonic())
                     if batch:
                         break
                     self._changed.wait(wait_seconds)
@@ -189,41 +191,41 @@ class Recogniser:
                     return
             started = self._batch_since = time.monotonic()
             try:
-                with self._shelf.lent(batch[0].model) as engine:
+                with self._models.acquire(batch[0].model) as engine:
                     self._recognise(engine, batch[: engine.max_batch])
                     for start in range(engine.max_batch, len(batch), engine.max_batch):
                         self._recognise(engine, batch[start : start + engine.max_batch])
-            except SpeechError as error:  # the model is gone and does not load again
+            except SpeechError as error:  # the model was evicted and does not load again
                 for clip in batch:
                     self._answer_failure(clip, error)
             finally:
                 self._batch_since = None
                 self._counts["busy_ms"] += round((time.monotonic() - started) * 1000)
 
-    def _limit(self) -> int:
-        described = self._shelf.describe(self._shelf.default)
+    def _batch_size(self) -> int:
+        described = self._models.describe(self._models.default)
         largest = 1 if described is None else max(1, described["max_batch"])
-        wanted = min(self._max_batch or largest, largest)
-        return max(1, wanted >> (self._careful_left + CAREFUL_BATCHES - 1) // CAREFUL_BATCHES)
+        size = min(self._max_batch or largest, largest)
+        return max(1, size >> (self._reduced_batches_left + REDUCED_BATCHES - 1) // REDUCED_BATCHES)
 
-    def _recognise(self, engine: BatchEngine, batch: list[WaitingClip]) -> None:
-        """Answer every clip of the batch, in halves when memory runs out and alone when one of them is at fault."""
+    def _recognise(self, engine: BatchEngine, batch: list[QueuedClip]) -> None:
+        """Answer every clip of the batch. Repeat in halves if memory runs out, one by one after any other error."""
         left = dict(enumerate(batch))
         self._batch_sizes[len(batch)] += 1
         try:
             heard = engine.recognise_batch([clip.prepared for clip in batch], [clip.options for clip in batch])
             for index, recognition in heard:
-                self._answer_words(left.pop(index), recognition)
+                self._answer_recognition(left.pop(index), recognition)
             assert not left, "an engine answers for every clip"
         except Exception as error:
             clips = list(left.values())
             is_memory = is_out_of_memory(error)
             if is_memory:
                 self._counts["out_of_memory"] += 1
-                self._careful_left = min(self._careful_left + CAREFUL_BATCHES, 5 * CAREFUL_BATCHES)
+                self._reduced_batches_left = min(self._reduced_batches_left + REDUCED_BATCHES, 5 * REDUCED_BATCHES)
             logger.warning("a batch of %d failed: %s", len(batch), error, exc_info=not is_memory)
             if len(batch) == 1:
-                if is_memory and self._shelf.put_away_others(clips[0].model):
+                if is_memory and self._models.evict_others(clips[0].model):
                     self._recognise(engine, clips)
                 else:
                     self._answer_failure(clips[0], error)
@@ -234,16 +236,16 @@ class Recogniser:
             for start in range(0, len(clips), size):
                 self._recognise(engine, clips[start : start + size])
         else:
-            self._careful_left = max(0, self._careful_left - 1)
+            self._reduced_batches_left = max(0, self._reduced_batches_left - 1)
 
-    def _answer_words(self, clip: WaitingClip, recognition: Recognition) -> None:
+    def _answer_recognition(self, clip: QueuedClip, recognition: Recognition) -> None:
         self._counts["clips"] += 1
         self._counts["audio_ms"] += clip.duration_ms
         with self._changed:
             self._recent.append((time.monotonic(), clip.duration_ms))
         self._answer(clip.id, {"kind": "result", "recognition": protocol.recognition_to_list(recognition)})
 
-    def _answer_failure(self, clip: WaitingClip, error: Exception) -> None:
+    def _answer_failure(self, clip: QueuedClip, error: Exception) -> None:
         self._counts["failures"] += 1
         if not isinstance(error, SpeechError):
             logger.error("recognition failed", exc_info=error)
@@ -252,7 +254,7 @@ class Recogniser:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether this is want of memory, as CTranslate2, CUDA, cuBLAS or Python say it."""
+    """Tell whether memory ran out, by the messages of CTranslate2, CUDA, cuBLAS and Python."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(
         phrase in text for phrase in ("out of memory", "bad_alloc", "bad allocation", "alloc_failed")
@@ -260,6 +262,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_broken_device(error: BaseException) -> bool:
-    """Tell whether the GPU refuses all further work of this process: only a new process helps."""
+    """Tell whether the GPU will refuse all further work of this process, so that only a new process helps."""
     text = str(error).lower()
     return not is_out_of_memory(error) and "cuda" in text and "error" in text

@@ -1,4 +1,4 @@
-"""A worker's side of the engine process: looks like an engine, holds no model."""
+"""The engine that workers use: it sends clips to the engine process and holds no model."""
 
 from __future__ import annotations
 
@@ -6,19 +6,14 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transcription.speech import errors
 from transcription.speech.engines import language, protocol
 from transcription.speech.engines.base import Recognition, check_language
-from transcription.speech.engines.client import STEP_SECONDS, Exchange, health
+from transcription.speech.engines.client import POLL_SECONDS, EngineClient, health
 from transcription.speech.options import TranscriptionOptions
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Samples = npt.NDArray[np.float32]
+from transcription.speech.samples import Samples
 
 __all__ = ["RemoteEngine", "health"]
 
@@ -26,13 +21,13 @@ TIMEOUT_SECONDS = 300.0
 
 
 class RemoteEngine:
-    """Implements `engines.base.Engine` and `StreamingEngine` by asking the engine process.
+    """Implements `engines.base.Engine` and `StreamingEngine` by requests to the engine process.
 
-    addresses: "ipc://" and a path each; of several, the least busy is asked, and another one when it dies.
-    model: a name that the engine process knows, "" for its default. job_id: for fairness between jobs.
+    addresses: each "ipc://" and a path. Of several, the least busy process is used, and another one if it dies.
+    model: a name that the engine process knows; "" means its default. job_id: for fairness between jobs.
     priority: one of `protocol.PRIORITIES`.
-    should_stop: asked at least every half second; when it returns true, Stopped is raised; what it raises is raised.
-    timeout_seconds: how long to go on without any engine process. Every member raises EngineUnavailable then.
+    should_stop: called at least every half second. Stopped is raised when it returns true; its exceptions pass through.
+    timeout_seconds: after this time without any engine process, all methods and properties raise EngineUnavailable.
     """
 
     def __init__(
@@ -50,95 +45,95 @@ class RemoteEngine:
             protocol.socket_path(address)
         self._model, self._job_id, self._priority = model, job_id, priority
         self._should_stop, self._timeout_seconds = should_stop, timeout_seconds
-        self._exchange: Exchange | None = None
-        self._described: dict[str, Any] | None = None
+        self._client: EngineClient | None = None
+        self._known_info: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
-        return str(self._describe()["name"])
+        return str(self._info()["name"])
 
     @property
     def languages(self) -> frozenset[str] | None:
-        languages = self._describe()["languages"]
+        languages = self._info()["languages"]
         return None if languages is None else frozenset(languages)
 
     @property
     def max_clip_ms(self) -> int:
-        return int(self._describe()["max_clip_ms"])
+        return int(self._info()["max_clip_ms"])
 
     @property
     def pause_ms(self) -> int:
-        return int(self._describe()["pause_ms"])
+        return int(self._info()["pause_ms"])
 
     @property
-    def fills_clips(self) -> bool:
-        return bool(self._describe()["fills_clips"])
+    def packs_clips(self) -> bool:
+        return bool(self._info()["packs_clips"])
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return tuple(self._describe()["notes"])
+        return tuple(self._info()["notes"])
 
     @property
-    def honours(self) -> frozenset[str]:
-        return frozenset(self._describe()["honours"])
+    def supported_options(self) -> frozenset[str]:
+        return frozenset(self._info()["supported_options"])
 
     def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
-        """See `Engine.recognise`. Also raises what the engine raised, rebuilt."""
+        """See `Engine.recognise`. Errors of the engine process are rebuilt and raised here."""
         return list(self.stream(clips, options=replace(options, mixed_languages=True)))
 
     def stream(self, clips: Iterable[Samples], *, options: TranscriptionOptions) -> Iterator[Recognition]:
-        """See `StreamingEngine.stream`. Ending it early makes the engine drop what it has not begun."""
-        described = self._describe()
+        """See `StreamingEngine.stream`. Closing the iterator early cancels its requests in the engine process."""
+        info = self._info()
         check_language(options.language, languages=self.languages, engine=self.name)
-        exchange = self._connected()
-        journey = _Journey(exchange, options, head=self._head())
+        client = self._connected()
+        stream = _ClipStream(client, options, header=self._request_header())
         source = iter(clips)
         is_over = False
         try:
-            while not (is_over and journey.is_done):
+            while not (is_over and stream.is_done):
                 wait_seconds = 0.0
-                if not is_over and len(exchange) < int(described["in_flight"]):
+                if not is_over and len(client) < int(info["in_flight"]):
                     clip = next(source, None)
                     if clip is None:
                         is_over = True
                     else:
-                        journey.send(clip)
-                elif not len(exchange):
-                    journey.decide()
+                        stream.send(clip)
+                elif not len(client):
+                    stream.decide()
                 else:
-                    wait_seconds = 2 * STEP_SECONDS
-                answer = exchange.receive(wait_seconds=wait_seconds)
+                    wait_seconds = 2 * POLL_SECONDS
+                answer = client.receive(wait_seconds=wait_seconds)
                 if answer is not None:
-                    journey.take(*answer)
-                yield from journey.ripe()
+                    stream.add_answer(*answer)
+                yield from stream.ready()
         finally:
-            exchange.cancel()
+            client.cancel()
 
     def close(self) -> None:
-        """Drop what is still asked and let the connection go; the next call makes a new one."""
-        if self._exchange is not None:
-            self._exchange.cancel()
-            self._exchange.close()
+        """Cancel all requests and close the connection. The next call opens a new one."""
+        if self._client is not None:
+            self._client.cancel()
+            self._client.close()
 
-    def _head(self) -> dict[str, Any]:
+    def _request_header(self) -> dict[str, Any]:
         return {"kind": "recognise", "job": self._job_id, "priority": self._priority, "model": self._model}
 
-    def _connected(self) -> Exchange:
-        if self._exchange is None:
-            self._exchange = Exchange(
+    def _connected(self) -> EngineClient:
+        if self._client is None:
+            self._client = EngineClient(
                 self._addresses,
                 timeout_seconds=self._timeout_seconds,
                 should_stop=self._should_stop,
                 model=self._model,
             )
-        return self._exchange
+        return self._client
 
-    def _describe(self) -> dict[str, Any]:
-        """Return what the engine says of the model, asked once. Waits for as long as it loads."""
-        if self._described is None and len(self._addresses) > 1:
-            self._put_the_least_busy_first()
+    def _info(self) -> dict[str, Any]:
+        """Return the properties of the engine (`protocol.description`), asked once. Waits while the model loads."""
+        if self._known_info is None and len(self._addresses) > 1:
+            self._sort_by_load()
         alive_at = time.monotonic()
-        while self._described is None:
+        while self._known_info is None:
             if self._should_stop():
                 raise errors.Stopped
             left = alive_at + self._timeout_seconds - time.monotonic()
@@ -149,14 +144,14 @@ class RemoteEngine:
                 self._addresses.append(self._addresses.pop(0))
                 continue
             alive_at = time.monotonic()
-            self._described = state["engines"].get(self._model) if self._model else state["engine"]
-            if self._described is None:
-                self._check_hope(state)
+            self._known_info = state["engines"].get(self._model) if self._model else state["engine"]
+            if self._known_info is None:
+                self._raise_if_failed(state)
                 time.sleep(0.05)
-        return self._described
+        return self._known_info
 
-    def _check_hope(self, state: dict[str, Any]) -> None:
-        """Raise EngineUnavailable when the model will not come."""
+    def _raise_if_failed(self, state: dict[str, Any]) -> None:
+        """Raise EngineUnavailable if the model is unknown or did not load."""
         if not self._model:
             return
         model = state["models"].get(self._model)
@@ -165,73 +160,73 @@ class RemoteEngine:
         if model["state"] == "failed":
             raise errors.EngineUnavailable(model["message"] or None)
 
-    def _put_the_least_busy_first(self) -> None:
-        """Order the engine processes by what waits there; equals by the job, so that jobs spread."""
+    def _sort_by_load(self) -> None:
+        """Sort the engine processes by their waiting requests. The job id decides between equals, to spread jobs."""
         first = zlib.crc32(self._job_id.encode()) % len(self._addresses)
         spread = self._addresses[first:] + self._addresses[:first]
         waiting = {}
         for address in spread:
-            state = health(address, STEP_SECONDS)
+            state = health(address, POLL_SECONDS)
             waiting[address] = 1 << 30 if state is None else int(state["waiting"])
         self._addresses = sorted(spread, key=lambda address: waiting[address])
 
 
-class _Journey:
-    """The clips of one stream: asked, answered, and asked again when the recording is in another language after all."""
+class _ClipStream:
+    """The requests for the clips of one recording. A clip is sent again if the recording is in another language."""
 
-    def __init__(self, exchange: Exchange, options: TranscriptionOptions, *, head: dict[str, Any]) -> None:
-        self._exchange, self._options, self._head = exchange, options, head
-        self._choice = language.Choice(options)
-        self._was_made = self._choice.is_made
-        self._numbers: dict[str, int] = {}  # id of the request -> number of the clip
-        self._frames: dict[int, bytes] = {}  # kept until the clip's recognition is final
+    def __init__(self, client: EngineClient, options: TranscriptionOptions, *, header: dict[str, Any]) -> None:
+        self._client, self._options, self._header = client, options, header
+        self._language = language.LanguageChoice(options)
+        self._is_decided = self._language.is_decided
+        self._numbers: dict[str, int] = {}  # request id -> number of the clip
+        self._frames: dict[int, bytes] = {}  # kept until the recognition of the clip is final
         self._heard: dict[int, Recognition] = {}
-        self._sent = self._judged = self._done = 0
+        self._sent = self._counted = self._done = 0
 
     @property
     def is_done(self) -> bool:
         return self._done == self._sent
 
     def send(self, clip: Samples) -> None:
-        """Ask for the next clip."""
+        """Send the next clip."""
         self._frames[self._sent] = protocol.pack_clip(clip)
-        self._ask(self._sent)
+        self._submit(self._sent)
         self._sent += 1
 
-    def take(self, request_id: str, answer: dict[str, Any]) -> None:
-        """Note an answer."""
+    def add_answer(self, request_id: str, answer: dict[str, Any]) -> None:
+        """Take an answer into account."""
         number = self._numbers.pop(request_id)
         self._heard[number] = protocol.recognition_from_list(answer["recognition"])
-        while not self._choice.is_made and self._judged in self._heard:
-            self._choice.hear(self._heard[self._judged])
-            self._judged += 1
-        if self._choice.is_made and not self._was_made:
+        while not self._language.is_decided and self._counted in self._heard:
+            self._language.add(self._heard[self._counted])
+            self._counted += 1
+        if self._language.is_decided and not self._is_decided:
             self.decide()
-        elif self._choice.is_made:
-            self._judge(number)
+        elif self._language.is_decided:
+            self._keep_or_resend(number)
 
     def decide(self) -> None:
-        """Settle on the language by what is known, and ask again for clips that were heard in another one."""
-        self._choice.end()
-        if not self._was_made:
-            self._was_made = True
-            self._options = replace(self._options, language=self._choice.language)
+        """Decide on the language by the answers so far, and send clips in other languages again."""
+        self._language.decide()
+        if not self._is_decided:
+            self._is_decided = True
+            self._options = replace(self._options, language=self._language.language)
             for number in list(self._heard):
-                self._judge(number)
+                self._keep_or_resend(number)
 
-    def ripe(self) -> Iterator[Recognition]:
-        """Yield what is final and next."""
-        while self._was_made and self._done in self._heard:
-            yield self._choice.settled(self._heard.pop(self._done))
+    def ready(self) -> Iterator[Recognition]:
+        """Yield the next recognitions in order, as far as they are final."""
+        while self._is_decided and self._done in self._heard:
+            yield self._language.with_language(self._heard.pop(self._done))
             self._done += 1
 
-    def _judge(self, number: int) -> None:
-        if self._choice.is_kept(self._heard[number]):
+    def _keep_or_resend(self, number: int) -> None:
+        if self._language.accepts(self._heard[number]):
             self._frames.pop(number, None)
         else:
             del self._heard[number]
-            self._ask(number)
+            self._submit(number)
 
-    def _ask(self, number: int) -> None:
-        message = {**self._head, "options": self._options.to_dict()}
-        self._numbers[self._exchange.ask(message, [self._frames[number]])] = number
+    def _submit(self, number: int) -> None:
+        message = {**self._header, "options": self._options.to_dict()}
+        self._numbers[self._client.submit(message, [self._frames[number]])] = number

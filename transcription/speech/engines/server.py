@@ -1,9 +1,9 @@
-"""The engine process: loads models once and serves the workers of this machine.
+"""The server of the engine process: loads models once and serves the workers of this machine.
 
-`python -m transcription.speech.engines.server NAME ipc:///path/to/engine.sock`, or `serve(...)`. The main thread talks
-and never computes; services (`service.Service`) load and compute in threads of their own, one service for each kind
-of request. Nothing is forked, since a process that has loaded CTranslate2 hangs after a fork. The socket is reachable
-by its owner only: what comes in is trusted to be our own workers, yet bounded.
+Start it with `python -m transcription.speech.engines.server NAME ipc:///path/to/engine.sock`, or call `serve`. The main
+thread does the communication and never computes. Services (`service.Service`), one for each kind of request, load and
+compute in threads of their own. The process never forks, because it would hang after loading CTranslate2. Only the
+owner of the socket can connect, so clients are trusted to be our workers. Their messages are limited in size anyway.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import zmq
 
 from transcription.speech import registry
 from transcription.speech.engines import protocol
-from transcription.speech.engines.model_cache import Shelf
+from transcription.speech.engines.model_cache import ModelCache
 from transcription.speech.engines.recogniser import Recogniser
 from transcription.speech.engines.service import Request, Service
 from transcription.speech.errors import EngineFailed, EngineUnavailable, SpeechError
@@ -33,40 +33,38 @@ from transcription.speech.errors import EngineFailed, EngineUnavailable, SpeechE
 logger = logging.getLogger(__name__)
 
 POLL_MS = 500
-# How long a stop waits for the batch at hand; its worker asks the next process again in any case.
+# How long a stop waits for the current batch. Its workers send the requests to the next process in any case.
 STOP_SECONDS = 5.0
-# Workers that wait for an answer ping twice a second. One that is silent for this long is gone, or stopped; should it
-# come back, it asks again.
-VANISHED_SECONDS = 30.0
+# A worker that waits for an answer pings twice a second. After this silence it is considered gone. If it comes back, it
+# sends its requests again.
+CLIENT_TIMEOUT_SECONDS = 30.0
 
 
 def serve(recogniser: Recogniser, *services: Service, address: str) -> None:
     """Serve at `address` ("ipc://" and a path) until SIGTERM or SIGINT.
 
-    Call it in the main thread of a process that does nothing else. Makes the socket's folder if need be.
-    Raises EngineUnavailable when the default model does not load or another process serves this address.
+    Call it in the main thread of a process that does nothing else. Creates the folder of the socket if needed.
+    Raises EngineUnavailable when the default model does not load, or another process serves this address.
     """
-    path = protocol.socket_path(address)
-    with _owned(path):
-        host = _Host(recogniser, services, address=address)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, host.stop)
-        host.run(path)
+    server = EngineServer(recogniser, services, address=address)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.stop)
+    server.run()
 
 
-class _Host:
-    """Owns the socket and knows every request that is not yet answered. Only `_send_later` is safe in any thread."""
+class EngineServer:
+    """Owns the socket and all requests without an answer. Other threads may call `stop`, `_queue_answer`, `_fail`."""
 
     def __init__(self, recogniser: Recogniser, services: Sequence[Service], *, address: str) -> None:
+        self._address, self._path = address, protocol.socket_path(address)
         self._recogniser = recogniser
         self._services: dict[str, Service] = {one.kind: one for one in (recogniser, *services)}
-        self._address = address
         self._instance = secrets.token_hex(8)
         self._failure: BaseException | None = None
         self._is_stopping = False
         self._started = time.monotonic()
         self._requests: dict[str, Request] = {}
-        self._heard_at: dict[bytes, float] = {}  # by client
+        self._last_heard_at: dict[bytes, float] = {}  # by client
         self._swept_at = time.monotonic()
         self._answers: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
         self._wake_read, self._wake_write = os.pipe()
@@ -74,10 +72,16 @@ class _Host:
         os.set_blocking(self._wake_write, False)
 
     def stop(self, *_: Any) -> None:
-        """Ask the main loop to end; a signal handler."""
+        """Make `run` return. May be used as a signal handler."""
         self._is_stopping = True
+        self._wake()
 
-    def run(self, path: Path) -> None:
+    def run(self) -> None:
+        """Serve until `stop` is called. Raises like `serve`."""
+        with _locked(self._path):
+            self._serve()
+
+    def _serve(self) -> None:
         context = zmq.Context()
         router = context.socket(zmq.ROUTER)
         router.setsockopt(zmq.LINGER, 500)
@@ -87,9 +91,9 @@ class _Host:
             router.bind(self._address)
         finally:
             os.umask(mask)
-        path.chmod(0o600)
+        self._path.chmod(0o600)
         for service in self._services.values():
-            service.start(self._send_later, self._fail)
+            service.start(self._queue_answer, self._fail)
         try:
             self._loop(router)
         finally:
@@ -99,14 +103,14 @@ class _Host:
                 self._recogniser.join(STOP_SECONDS)
                 self._send(router)
             router.close()
-            path.unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
             context.term()
         if self._failure is not None:
             if isinstance(self._failure, SpeechError):
                 raise self._failure
             raise EngineUnavailable("The engine failed.") from self._failure
 
-    def _send_later(self, request_id: str, answer: dict[str, Any]) -> None:
+    def _queue_answer(self, request_id: str, answer: dict[str, Any]) -> None:
         self._answers.put((request_id, answer))
         self._wake()
 
@@ -118,7 +122,7 @@ class _Host:
         try:
             os.write(self._wake_write, b"\0")
         except BlockingIOError:
-            pass  # a full pipe wakes too
+            pass  # the pipe is full, so the loop will wake up
         except OSError:
             logger.debug("the loop has ended")
 
@@ -133,38 +137,38 @@ class _Host:
             self._send(router)
             if router in ready:
                 client, *frames = router.recv_multipart()
-                self._heard_at[client] = time.monotonic()
-                answer = self._take(client, frames)
+                self._last_heard_at[client] = time.monotonic()
+                answer = self._handle(client, frames)
                 if answer is not None:
-                    self._send(router)  # a pong must not overtake the answers that it does not know any more
+                    self._send(router)  # the pong must not arrive before answers whose requests it lists as unknown
                     router.send_multipart([client, protocol.pack(answer)])
-            if time.monotonic() - self._swept_at > VANISHED_SECONDS / 6:
-                self._sweep()
+            if time.monotonic() - self._swept_at > CLIENT_TIMEOUT_SECONDS / 6:
+                self._drop_silent_clients()
 
-    def _take(self, client: bytes, frames: list[bytes]) -> dict[str, Any] | None:
-        """Return what to answer at once: to a ping, a busy queue or a bad request. What is none of ours is dropped."""
+    def _handle(self, client: bytes, frames: list[bytes]) -> dict[str, Any] | None:
+        """Return an immediate answer (pong, busy, error) or None. Messages of unknown kinds are ignored."""
         message = protocol.unpack(frames[0]) if frames else {}
         kind, request_id = str(message.get("kind")), str(message.get("id", ""))
         if kind == "ping":
-            about = _texts(message.get("about"))
+            about = _strings(message.get("about"))
             for one in about:
                 if one in self._requests:
                     self._requests[one].client = client
             if message.get("model"):
-                self._recogniser.want(str(message["model"]))
+                self._recogniser.preload(str(message["model"]))
             unknown = [one for one in about if one not in self._requests]
             return {"id": request_id, "kind": "pong", "unknown": unknown, **self._health()}
         if kind == "cancel":
-            self._forget(_texts(message.get("ids")))
+            self._cancel(_strings(message.get("ids")))
             return None
         if kind not in self._services or not request_id:
             return None
         if request_id in self._requests:
-            self._requests[request_id].client = client  # asked again over a new connection
+            self._requests[request_id].client = client  # the client sent it again over a new connection
             return None
         request = Request(request_id, kind, client, message, frames[1:])
         try:
-            answer = self._services[kind].take(request)
+            answer = self._services[kind].submit(request)
         except (SpeechError, TypeError, AttributeError, ValueError) as error:
             failure = error if isinstance(error, SpeechError) else EngineFailed()
             answer = {"kind": "error", "error": failure.to_dict()}
@@ -175,7 +179,7 @@ class _Host:
         return {"id": request_id, **answer}
 
     def _send(self, router: zmq.Socket[bytes]) -> None:
-        """Send what has been computed to those who asked for it."""
+        """Send the queued answers to their clients."""
         while True:
             try:
                 request_id, answer = self._answers.get_nowait()
@@ -185,24 +189,26 @@ class _Host:
             if request is not None:
                 router.send_multipart([request.client, protocol.pack({"id": request_id, **answer})])
 
-    def _sweep(self) -> None:
-        """Drop what was asked by clients that are not heard of any more."""
+    def _drop_silent_clients(self) -> None:
+        """Cancel the requests of clients that have been silent for too long."""
         self._swept_at = now = time.monotonic()
-        gone = {client for client, heard_at in self._heard_at.items() if now - heard_at > VANISHED_SECONDS}
-        self._heard_at = {client: heard_at for client, heard_at in self._heard_at.items() if client not in gone}
+        gone = {client for client, heard_at in self._last_heard_at.items() if now - heard_at > CLIENT_TIMEOUT_SECONDS}
+        self._last_heard_at = {
+            client: heard_at for client, heard_at in self._last_heard_at.items() if client not in gone
+        }
         left = [one.id for one in self._requests.values() if one.client in gone]
         if left:
             logger.info("dropping %d requests of clients that vanished", len(left))
-            self._forget(left)
+            self._cancel(left)
 
-    def _forget(self, ids: Sequence[str]) -> None:
+    def _cancel(self, ids: Sequence[str]) -> None:
         by_kind: dict[str, list[str]] = {}
         for one in ids:
             request = self._requests.pop(one, None)
             if request is not None:
                 by_kind.setdefault(request.kind, []).append(one)
         for kind, of_kind in by_kind.items():
-            self._services[kind].drop(of_kind)
+            self._services[kind].cancel(of_kind)
 
     def _health(self) -> dict[str, Any]:
         resident, peak = _memory_mb()
@@ -218,12 +224,12 @@ class _Host:
         }
 
 
-def _texts(value: Any) -> list[str]:
+def _strings(value: Any) -> list[str]:
     return [str(one) for one in value] if isinstance(value, list) else []
 
 
 def _memory_mb() -> tuple[int, int]:
-    """Return (resident, highest resident) memory of this process; zeros where /proc is not to be had."""
+    """Return (resident, peak resident) memory of this process; zeros on a system without /proc."""
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
     except OSError:
@@ -232,8 +238,8 @@ def _memory_mb() -> tuple[int, int]:
 
 
 @contextmanager
-def _owned(path: Path) -> Iterator[None]:
-    """Make the socket's folder, for its owner only, and hold its lock: ZeroMQ would take over a live socket."""
+def _locked(path: Path) -> Iterator[None]:
+    """Create the folder of the socket, for its owner only, and hold a lock: ZeroMQ would replace a socket in use."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.with_name(path.name + ".lock").open("a") as lock:
         try:
@@ -253,7 +259,7 @@ def main() -> None:
     sources = dict(one.split("=", 1) for one in given.model) or {"standard": "", "premium": ""}
     load = registry.engine_loader(given.engine)
     try:
-        serve(Recogniser(Shelf(sources, load)), address=given.address)
+        serve(Recogniser(ModelCache(sources, load)), address=given.address)
     except SpeechError as error:
         raise SystemExit(error.message) from error
 

@@ -1,4 +1,4 @@
-"""What the engine process can do, beside talking: one service per kind of request, each in threads of its own."""
+"""The interface of services, which compute the answers of the engine process. One service for each kind of request."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from transcription.speech.errors import EngineFailed, SpeechError, Stopped
 
 logger = logging.getLogger(__name__)
 
-Answer = Callable[[str, dict[str, Any]], None]
+SendAnswer = Callable[[str, dict[str, Any]], None]
 BUSY: dict[str, Any] = {"kind": "busy"}
-# Tells whether the work at hand has become useless.
+# Tells whether nobody needs the current work any more.
 ShouldStop = Callable[[], bool]
-Work = Callable[[dict[str, Any], list[bytes], ShouldStop], dict[str, Any]]
+Handler = Callable[[dict[str, Any], list[bytes], ShouldStop], dict[str, Any]]
 
 
 @dataclass(slots=True)
 class Request:
-    """One question of a worker. client: ZeroMQ's name of the connection that asked last."""
+    """A request of a worker. client: ZeroMQ's identity of the connection that sent it last."""
 
     id: str
     kind: str
@@ -36,60 +36,60 @@ class Request:
 
 
 class Service(Protocol):
-    """Answers the requests of one kind. The host calls it from its one thread; it answers from any.
+    """Answers the requests of one kind. The server calls it in one thread; the service may answer in any.
 
-    kind: of the requests. max_frame_bytes: larger frames end the connection that sends them.
+    kind: the kind of its requests. max_frame_bytes: a connection that sends a larger frame is closed.
     """
 
     kind: str
     max_frame_bytes: int
 
-    def start(self, answer: Answer, fail: Callable[[BaseException], None]) -> None:
-        """Start threads. answer(id, message): safe in any thread. fail(error) ends the process."""
+    def start(self, answer: SendAnswer, fail: Callable[[BaseException], None]) -> None:
+        """Start threads. answer(id, message) may be called in any thread. fail(error) ends the process."""
         ...
 
     def stop(self) -> None:
-        """Take no more work and let the threads end; the request at hand need not be finished."""
+        """Make the threads end. The current request need not be finished."""
         ...
 
-    def take(self, request: Request) -> dict[str, Any] | None:
-        """Take a request in, or return what to answer at once, such as BUSY. Raises SpeechError for a bad one."""
+    def submit(self, request: Request) -> dict[str, Any] | None:
+        """Queue a request, or return an immediate answer such as BUSY. Raises SpeechError for an invalid request."""
         ...
 
-    def drop(self, ids: Iterable[str]) -> None:
-        """Forget waiting requests whose answers nobody waits for."""
+    def cancel(self, ids: Iterable[str]) -> None:
+        """Drop requests that no client waits for any more. Unknown ids are ignored."""
         ...
 
     def health(self) -> dict[str, Any]:
-        """Return what operators want to know: plain values."""
+        """Return figures for operators: plain JSON values."""
         ...
 
 
-class OneAtATime:
-    """A ready-made service: one thread that makes itself ready on the first request, then answers one by one.
+class SerialService:
+    """A service with one thread, which answers its requests one by one.
 
-    prepare: called once, in the thread that will answer; returns the callable that answers.
-    That one gets (message, frames, should_stop) and returns the fields of the result, or raises SpeechError: Stopped
-    once should_stop() is true, since nobody waits any more. It may be asked as often as one likes.
+    make_handler: called once, in that thread, at the first request. It returns the handler.
+    The handler gets (message, frames, should_stop) and returns the fields of the result, or raises SpeechError. It
+    should call should_stop often, and raise Stopped when that returns true: nobody waits for the answer then.
     """
 
     def __init__(
         self,
         kind: str,
-        prepare: Callable[[], Work],
+        make_handler: Callable[[], Handler],
         *,
         max_frame_bytes: int,
         max_queued: int = 4,
     ) -> None:
         self.kind, self.max_frame_bytes = kind, max_frame_bytes
-        self._prepare, self._max_queued = prepare, max_queued
-        self._waiting: deque[Request] = deque()
+        self._make_handler, self._max_queued = make_handler, max_queued
+        self._queue: deque[Request] = deque()
         self._changed = threading.Condition()
         self._is_stopping = False
-        self._at_hand: str | None = None
+        self._running_id: str | None = None
         self._counts = {"requests": 0, "failures": 0, "stopped": 0}
 
-    def start(self, answer: Answer, fail: Callable[[BaseException], None]) -> None:
+    def start(self, answer: SendAnswer, fail: Callable[[BaseException], None]) -> None:
         threading.Thread(target=self._run, args=(answer,), name=self.kind, daemon=True).start()
 
     def stop(self) -> None:
@@ -97,31 +97,31 @@ class OneAtATime:
             self._is_stopping = True
             self._changed.notify_all()
 
-    def take(self, request: Request) -> dict[str, Any] | None:
+    def submit(self, request: Request) -> dict[str, Any] | None:
         with self._changed:
-            if len(self._waiting) >= self._max_queued:
+            if len(self._queue) >= self._max_queued:
                 return BUSY
-            self._waiting.append(request)
+            self._queue.append(request)
             self._changed.notify_all()
         return None
 
-    def drop(self, ids: Iterable[str]) -> None:
+    def cancel(self, ids: Iterable[str]) -> None:
         gone = set(ids)
         with self._changed:
-            self._waiting = deque(one for one in self._waiting if one.id not in gone)
-            if self._at_hand in gone:
-                self._at_hand = None
+            self._queue = deque(one for one in self._queue if one.id not in gone)
+            if self._running_id in gone:
+                self._running_id = None
 
     def health(self) -> dict[str, Any]:
-        return {"waiting": len(self._waiting), "is_working": self._at_hand is not None, **self._counts}
+        return {"waiting": len(self._queue), "is_working": self._running_id is not None, **self._counts}
 
-    def _run(self, answer: Answer) -> None:
-        work: Work | None = None
+    def _run(self, answer: SendAnswer) -> None:
+        handler: Handler | None = None
         while (request := self._next()) is not None:
             self._counts["requests"] += 1
             try:
-                work = work or self._prepare()
-                result = {"kind": "result", **work(request.message, request.frames, self._stop_asker(request.id))}
+                handler = handler or self._make_handler()
+                result = {"kind": "result", **handler(request.message, request.frames, self._should_stop(request.id))}
             except Stopped as error:
                 self._counts["stopped"] += 1
                 result = {"kind": "error", "error": error.to_dict()}
@@ -132,18 +132,18 @@ class OneAtATime:
                 self._counts["failures"] += 1
                 logger.exception("%s crashed", self.kind)
                 result = {"kind": "error", "error": EngineFailed().to_dict()}
-            self._at_hand = None
+            self._running_id = None
             answer(request.id, result)
 
     def _next(self) -> Request | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_stopping)
+            self._changed.wait_for(lambda: self._queue or self._is_stopping)
             if self._is_stopping:
                 return None
-            request = self._waiting.popleft()
-            self._at_hand = request.id
+            request = self._queue.popleft()
+            self._running_id = request.id
             return request
 
-    def _stop_asker(self, request_id: str) -> ShouldStop:
-        """Return what tells whether this request was dropped, or the process ends."""
-        return lambda: self._at_hand != request_id or self._is_stopping
+    def _should_stop(self, request_id: str) -> ShouldStop:
+        """Return a function that tells whether the request was cancelled, or the process is stopping."""
+        return lambda: self._running_id != request_id or self._is_stopping

@@ -1,9 +1,9 @@
-"""What Whisper's models can do, by their names. Light: the web process reads it and loads no model."""
+"""Languages and abilities of Whisper models, by their names. The web process uses it, which loads no model."""
 
 from pathlib import Path
 
-# code -> English name, in Whisper's order (openai/whisper, tokenizer.py, LANGUAGES; read 2026-11-20). ISO 639-1 but for
-# "haw" and for "jw", which is Whisper's own for Javanese.
+# code -> English name, in Whisper's order (openai/whisper, tokenizer.py, LANGUAGES; read 2026-11-20). ISO 639-1
+# except for "haw", and "jw", which is Whisper's code for Javanese.
 LANGUAGES: dict[str, str] = {
     "en": "English",
     "zh": "Chinese",
@@ -108,15 +108,15 @@ LANGUAGES: dict[str, str] = {
 
 
 def label(source: str) -> str:
-    """Return what people call the model: "large-v3" for a name, the last part of a path or of a hub's name."""
+    """Return the public name of a model: "large-v3" as it is, and the last part of a path or of a name on the hub."""
     return Path(source).name.removeprefix("faster-whisper-") or source
 
 
 def languages_of(name: str) -> frozenset[str]:
-    """Return the languages of the model with this label: those whose names end in ".en" know English only."""
+    """Return the languages of the model with this label. A model whose name ends in ".en" knows English only."""
     return frozenset({"en"}) if name.endswith(".en") else frozenset(LANGUAGES)
 
 
 def translates(name: str, languages: frozenset[str] | None) -> bool:
-    """Tell whether the model can translate: turbo and distilled ones were trained without it, English ones need not."""
+    """Tell whether the model can translate. Turbo and distilled models were not trained to; English models need not."""
     return "turbo" not in name and "distil" not in name and languages != frozenset({"en"})

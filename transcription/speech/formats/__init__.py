@@ -1,4 +1,4 @@
-"""Transcript -> bytes, one module each; `FORMATS` is the list that dialects and pages offer."""
+"""The export formats of a transcript, one module each. API dialects and pages offer those in `FORMATS`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transcription.speech.transcript import Transcript
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """content_type: with charset where it is text. extension: without a dot. render: UTF-8 bytes."""
+    """A format. content_type: with charset for text. extension: without a dot. render: returns UTF-8 bytes."""
 
     content_type: str
     extension: str

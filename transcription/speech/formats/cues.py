@@ -1,4 +1,4 @@
-"""Segments cut into subtitle cues: at most two lines of 42 characters and seven seconds, as broadcasters ask.
+"""Splits segments into subtitle cues of at most two lines of 42 characters and seven seconds, as broadcasters require.
 
 Source: Netflix, English Timed Text Style Guide (42 characters per line, two lines, 7 s), read 2026-11-20.
 """
@@ -18,7 +18,7 @@ MIN_CUE_MS = 1
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """lines: one or two, unescaped, without the speaker's name."""
+    """A subtitle. lines: one or two, unescaped, without the name of the speaker."""
 
     start_ms: int
     end_ms: int
@@ -27,7 +27,7 @@ class Cue:
 
 
 def cues(transcript: Transcript, *, label_characters: int = 0) -> list[Cue]:
-    """Return the transcript as cues in order. label_characters: room to leave on the first line of each cue."""
+    """Return the transcript as cues in order. label_characters: space to reserve in the first line of each cue."""
     return [
         cue
         for segment in transcript.segments
@@ -52,7 +52,7 @@ def _segment_cues(segment: Segment, *, language: str | None, label_characters: i
 
 
 def _groups(words: list[Word], *, language: str | None, label_characters: int) -> list[list[Word]]:
-    """Return the words in groups that fit, cut near the middle at the longest pause, so that no word is left alone."""
+    """Return the words in groups that fit a cue. They are split near the middle, so that no word is left alone."""
     if len(words) == 1 or _fits(words, language=language, label_characters=label_characters):
         return [words]
     middle = len(words) // 2
@@ -78,12 +78,12 @@ def _text(words: list[Word], *, language: str | None) -> str:
 
 
 def _cue(segment: Segment, start_ms: int, end_ms: int, text: str, label_characters: int) -> Cue:
-    # A cue that ends where it starts is invalid in WebVTT.
+    # WebVTT does not allow a cue that ends when it starts.
     return Cue(start_ms, max(end_ms, start_ms + MIN_CUE_MS), _wrap(text, label_characters), segment.speaker)
 
 
 def _wrap(text: str, label_characters: int) -> tuple[str, ...]:
-    """Return the lines; words longer than a line are broken. The label's room is a run that is taken off again."""
+    """Return the lines. Longer words than a line are broken. NUL characters reserve the space of the label."""
     lines = textwrap.wrap(
         text,
         width=LINE_CHARACTERS,

@@ -1,4 +1,4 @@
-"""The transcript as JSON, in seconds with millisecond precision; a dialect adds job id, model and time of creation."""
+"""The transcript as JSON, with times in seconds. Dialects add job id, model and time of creation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def document(transcript: Transcript) -> dict[str, Any]:
     """Return {engine, task, language, language_probability, duration_seconds, text, segments, speakers, notes}.
 
     segments: [{id, start, end, speaker, text, words: [{word, start, end, probability, speaker}]}], ids from 0.
-    speakers: [{id, label, seconds}], empty when they were not told apart.
+    speakers: [{id, label, seconds}], empty without speaker labels.
     """
     return {
         "engine": transcript.engine,
@@ -56,5 +56,5 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
 
 
 def _seconds(milliseconds: int) -> float:
-    """Return the number that prints with at most three decimals: integers this small divide exactly enough."""
+    """Return seconds, which print with at most three decimals: integers of this size divide exactly enough."""
     return milliseconds / 1000

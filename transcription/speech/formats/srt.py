@@ -1,4 +1,4 @@
-"""SubRip: numbered cues. It has no escapes, yet players read "<i>" as a tag and "-->" as a time line."""
+"""SubRip: numbered cues. The format has no escapes, but players read "<i>" as a tag and "-->" as a time line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from transcription.speech.transcript import Transcript, speaker_label
 
 
 def render(transcript: Transcript) -> bytes:
-    """Return the cues as UTF-8 SubRip, each with its speaker's name in front."""
+    """Return the cues as UTF-8 SubRip, each with the name of its speaker first."""
     longest = max((len(_label(speaker)) for speaker, _ in transcript.speakers), default=0)
     blocks = [_block(number, cue) for number, cue in enumerate(cues(transcript, label_characters=longest), start=1)]
     return "\n".join(blocks).encode()
@@ -24,5 +24,5 @@ def _label(speaker: str | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return the text with angle brackets that no player takes for markup: single guillemets."""
+    """Return the text with single guillemets instead of angle brackets, which players take for markup."""
     return text.replace("<", "‹").replace(">", "›")  # noqa: RUF001 - they look alike on purpose

@@ -1,4 +1,4 @@
-"""Plain text: one paragraph per speaker's turn, or per segment when speakers were not told apart."""
+"""Plain text: one paragraph for each turn of a speaker, or for each segment without speaker labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from transcription.speech.transcript import Transcript, join_words, speaker_labe
 
 
 def render(transcript: Transcript) -> bytes:
-    """Return UTF-8 text that ends in a line break; nothing at all when nothing was said."""
+    """Return UTF-8 text that ends in a line break. Empty for a transcript without segments."""
     paragraphs = []
     for speaker, segments in groupby(transcript.segments, key=lambda segment: segment.speaker):
         texts = [segment.text for segment in segments]

@@ -1,11 +1,11 @@
-"""WebVTT (W3C, "WebVTT: The Web Video Text Tracks Format", read 2026-11-20), speakers as voice tags."""
+"""WebVTT, with speakers as voice tags (W3C, "WebVTT: The Web Video Text Tracks Format", read 2026-11-20)."""
 
 from __future__ import annotations
 
 from transcription.speech.formats.cues import Cue, cues, timestamp
 from transcription.speech.transcript import Transcript, speaker_label
 
-# "<" would begin a tag and "&" a reference; ">" escaped also keeps "-->" out of the text.
+# "<" would start a tag and "&" a character reference. Escaping ">" keeps "-->" out of the text.
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 

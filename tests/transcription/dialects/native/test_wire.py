@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 from accounts.errors import InvalidField
 from transcription.dialects.native import wire
 from transcription.models import Status
-from transcription.speech.capabilities import Offer
+from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Segment, Transcript, Word
 
 OFFERS = {
-    "standard": Offer(engine="faster-whisper/turbo", languages=frozenset({"en", "es"}), translates=False),
-    "premium": Offer(engine="faster-whisper/large", languages=frozenset({"en", "es", "de"}), translates=True),
+    "standard": ModelCapabilities(engine="faster-whisper/turbo", languages=frozenset({"en", "es"}), translates=False),
+    "premium": ModelCapabilities(
+        engine="faster-whisper/large", languages=frozenset({"en", "es", "de"}), translates=True
+    ),
 }
 
 

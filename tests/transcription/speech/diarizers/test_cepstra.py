@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 
 from transcription.speech.diarizers import cepstra
+from transcription.speech.samples import SAMPLE_RATE
 
 
 def tones(seconds):
-    at = np.arange(int(seconds * 16_000)) / 16_000
+    at = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     return (0.3 * np.sin(2 * np.pi * 220 * at) + 0.1 * np.sin(2 * np.pi * 1_900 * at)).astype(np.float32)
 
 
 def test_cepstra_are_kaldis():
-    """kaldi-native-fbank 1.22, dither 0, 30 mel bins from 60 to 6,800 Hz, 17 cepstra, the same tones."""
+    """The numbers are those of kaldi-native-fbank 1.22: dither 0, 30 mel bins from 60 to 6,800 Hz, 17 cepstra."""
     found, _ = cepstra.frames(tones(1.0))
     assert found[3, :8] == pytest.approx([66.932, -38.792, 105.085, 115.646, -30.408, -68.233, 55.48, 24.62], abs=0.05)
 
@@ -28,7 +29,7 @@ def test_less_than_a_frame_is_one_frame(length):
 
 
 def test_digital_silence_is_a_number():
-    found, _ = cepstra.frames(np.zeros(16_000, dtype=np.float32))
+    found, _ = cepstra.frames(np.zeros(SAMPLE_RATE, dtype=np.float32))
     assert np.isfinite(found).all()
 
 

@@ -10,6 +10,7 @@ from transcription.speech import audio, cutting
 from transcription.speech.diarizers import clustering
 from transcription.speech.diarizers.clustering import ClusteringDiarizer
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import ms_to_samples, samples_to_ms
 
 
 def load(file):
@@ -27,7 +28,7 @@ def spoken_by(file, speaker):
     """Return the sentences of one speaker, as arrays."""
     samples = load(file)
     said = [turn for turn in recordings.named(file).turns if turn["speaker"] == speaker]
-    return [samples[(turn["start_ms"] - 80) * 16 : (turn["end_ms"] + 120) * 16] for turn in said]
+    return [samples[ms_to_samples(turn["start_ms"] - 80) : ms_to_samples(turn["end_ms"] + 120)] for turn in said]
 
 
 def speaker_at(found, at_ms):
@@ -56,8 +57,8 @@ def test_several_sentences_of_one_voice_are_one_speaker(file, speaker):
 def test_voices_without_a_pause_between_them_are_told_apart():
     slt, rms = spoken_by("dialogue.flac", "S1"), spoken_by("dialogue.flac", "S2")
     order = [slt[0], rms[0], slt[1], rms[1], slt[2]]
-    ends = np.cumsum([len(samples) // 16 for samples in order])
-    middles = [int(end) - len(samples) // 32 for end, samples in zip(ends, order, strict=True)]
+    ends = np.cumsum([samples_to_ms(len(samples)) for samples in order])
+    middles = [int(end) - samples_to_ms(len(samples)) // 2 for end, samples in zip(ends, order, strict=True)]
     found = turns(np.concatenate(order))
     assert [speaker_at(found, at_ms) for at_ms in middles] == ["S1", "S2", "S1", "S2", "S1"]
 
@@ -102,7 +103,7 @@ def test_same_recording_gives_the_same_turns():
 @pytest.mark.parametrize("file", ["sentence-slt.wav", "sentence-rms.wav"])
 @pytest.mark.parametrize("count", [2, 5, 20])
 def test_one_sentence_again_and_again_is_one_speaker(file, count):
-    """Each of its halves once made a cluster of its own, for how alike its copies are."""
+    """Each half of the sentence once became a cluster of its own, because its copies are so similar."""
     assert {turn.speaker for turn in turns(np.tile(load(file), count))} == {"S1"}
 
 

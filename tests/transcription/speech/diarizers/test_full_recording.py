@@ -6,9 +6,10 @@ import pytest
 from tests.fixtures import recordings
 from transcription.speech import audio, cutting
 from transcription.speech.diarizers import spool
-from transcription.speech.diarizers.full_recording import WholeDiarizer
+from transcription.speech.diarizers.full_recording import FullRecordingDiarizer
 from transcription.speech.errors import EngineFailed, EngineUnavailable
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import ms_to_samples, samples_to_ms
 from transcription.speech.transcript import Turn
 
 
@@ -24,10 +25,10 @@ def test_model_gets_the_whole_recording_and_the_options(tmp_path):
     asked = []
 
     def find(path, options):
-        asked.append((len(spool.read(path)) // 16, options.num_speakers))
+        asked.append((samples_to_ms(len(spool.read(path))), options.num_speakers))
         return [Turn(0, 500, "B"), Turn(400, 900, "A", is_background=True)]
 
-    diarization = feed(WholeDiarizer("model", find=find, max_seconds=60, folder=tmp_path), num_speakers=2)
+    diarization = feed(FullRecordingDiarizer("model", find=find, max_seconds=60, folder=tmp_path), num_speakers=2)
     assert diarization.turns() == [Turn(0, 500, "S1"), Turn(400, 900, "S2", is_background=True)]
     ((length_ms, count),) = asked
     assert length_ms == pytest.approx(recordings.named("dialogue.flac").duration_ms, abs=1_000)
@@ -40,7 +41,7 @@ def test_longer_recordings_are_clustered_and_say_so(tmp_path):
     def find(path, options):
         raise AssertionError("the model must not be asked")
 
-    diarization = feed(WholeDiarizer("model", find=find, max_seconds=10, folder=tmp_path))
+    diarization = feed(FullRecordingDiarizer("model", find=find, max_seconds=10, folder=tmp_path))
     assert list(tmp_path.iterdir()) == []
     turns = diarization.turns()
     assert [turn.speaker for turn in turns] == [turn["speaker"] for turn in recordings.named("dialogue.flac").turns]
@@ -54,10 +55,10 @@ def test_failing_model_is_replaced_by_clustering(tmp_path):
     def find(path, options):
         raise EngineFailed
 
-    diarization = feed(WholeDiarizer("model", find=find, max_seconds=60, folder=tmp_path))
+    diarization = feed(FullRecordingDiarizer("model", find=find, max_seconds=60, folder=tmp_path))
     assert len({turn.speaker for turn in diarization.turns()}) == 2
     assert diarization.notes[0].endswith("model failed on it.")
-    assert diarization.edge_ms > 200
+    assert diarization.boundary_tolerance_ms > 200
     assert list(tmp_path.iterdir()) == []
 
 
@@ -66,27 +67,27 @@ def test_engine_that_does_not_answer_is_told_to_the_caller(tmp_path):
         raise EngineUnavailable
 
     with pytest.raises(EngineUnavailable):
-        feed(WholeDiarizer("model", find=find, max_seconds=60, folder=tmp_path)).turns()
+        feed(FullRecordingDiarizer("model", find=find, max_seconds=60, folder=tmp_path)).turns()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_recording_in_which_the_model_hears_nobody_is_one_speaker():
-    diarization = feed(WholeDiarizer("model", find=lambda path, options: [], max_seconds=60))
+    diarization = feed(FullRecordingDiarizer("model", find=lambda path, options: [], max_seconds=60))
     assert {turn.speaker for turn in diarization.turns()} == {"S1"}
 
 
 def test_recording_without_a_clip_has_no_turns():
-    diarizer = WholeDiarizer("model", find=lambda path, options: [Turn(0, 1, "A")], max_seconds=60)
+    diarizer = FullRecordingDiarizer("model", find=lambda path, options: [Turn(0, 1, "A")], max_seconds=60)
     assert diarizer.begin(options=TranscriptionOptions()).turns() == []
 
 
 def test_memory_holds_one_clip_at_most(tmp_path):
-    """An hour of clips leaves its samples on disk."""
+    """The samples of an hour of clips are on disk."""
     import tracemalloc
 
-    diarizer = WholeDiarizer("model", find=lambda path, options: [], max_seconds=7_200, folder=tmp_path)
+    diarizer = FullRecordingDiarizer("model", find=lambda path, options: [], max_seconds=7_200, folder=tmp_path)
     diarization = diarizer.begin(options=TranscriptionOptions())
-    clip = np.zeros(30 * 16_000, dtype=np.float32)
+    clip = np.zeros(ms_to_samples(30_000), dtype=np.float32)
     tracemalloc.start()
     try:
         for number in range(120):

@@ -1,4 +1,4 @@
-"""What becomes of pyannote's answer; the answer itself is tried in tests/gpu, where pyannote is installed."""
+"""The conversion of pyannote's output. tests/gpu tests pyannote itself, where it is installed."""
 
 from __future__ import annotations
 

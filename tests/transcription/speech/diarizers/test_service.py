@@ -4,7 +4,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from transcription.speech.diarizers.service import RemoteDiarizer, answering
+from transcription.speech.diarizers.service import RemoteDiarizer, make_handler
 from transcription.speech.errors import EngineFailed, EngineUnavailable, OptionError, Stopped
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Turn
@@ -12,7 +12,7 @@ from transcription.speech.transcript import Turn
 
 def over_the_wire(find):
     """Return an `Ask` that packs both messages as the socket does."""
-    answer = answering(find)
+    answer = make_handler(find)
     return lambda message: msgpack.unpackb(
         msgpack.packb(answer(msgpack.unpackb(msgpack.packb(message)), [], lambda: False))
     )
@@ -47,7 +47,7 @@ def test_failure_of_the_model_means_clustering(tmp_path):
 
 
 def test_stop_is_no_failure(tmp_path):
-    """Clustering instead would keep the worker busy with a job that nobody wants any more."""
+    """Falling back to clustering would keep the worker busy with a canceled job."""
 
     def find(path, options, should_stop):
         raise Stopped
@@ -70,9 +70,9 @@ def test_missing_engine_process_is_told_to_the_caller(tmp_path):
 @pytest.mark.parametrize("message", [{}, {"path": 3, "options": {}}, {"path": "x", "options": 5}])
 def test_broken_request_is_the_engines_failure(message):
     with pytest.raises(EngineFailed):
-        answering(lambda path, options, should_stop: [])(message, [], lambda: False)
+        make_handler(lambda path, options, should_stop: [])(message, [], lambda: False)
 
 
 def test_option_out_of_range_is_refused():
     with pytest.raises(OptionError):
-        answering(lambda *_: [])({"path": "x", "options": {"num_speakers": 99}}, [], lambda: False)
+        make_handler(lambda *_: [])({"path": "x", "options": {"num_speakers": 99}}, [], lambda: False)

@@ -9,6 +9,7 @@ import pytest
 
 from transcription.speech.diarizers import spool
 from transcription.speech.diarizers.spool import Spool
+from transcription.speech.samples import ms_to_samples
 
 
 @pytest.fixture
@@ -19,17 +20,17 @@ def made(tmp_path):
 
 
 def test_clips_keep_their_place_in_time(made):
-    made.add(100, np.full(160, 0.5, dtype=np.float32))
-    made.add(500, np.full(320, -0.25, dtype=np.float32))
+    made.add(100, np.full(ms_to_samples(10), 0.5, dtype=np.float32))
+    made.add(500, np.full(ms_to_samples(20), -0.25, dtype=np.float32))
     assert made.spans == [(100, 110), (500, 520)]
     whole = spool.read(made.path)
-    assert (whole.dtype, len(whole)) == (np.float32, 520 * 16)
-    assert not whole[: 100 * 16].any()
-    assert not whole[110 * 16 : 500 * 16].any()
-    assert whole[105 * 16] == 0.5
+    assert (whole.dtype, len(whole)) == (np.float32, ms_to_samples(520))
+    assert not whole[: ms_to_samples(100)].any()
+    assert not whole[ms_to_samples(110) : ms_to_samples(500)].any()
+    assert whole[ms_to_samples(105)] == 0.5
     assert [(start_ms, len(samples), samples[0]) for start_ms, samples in made.clips()] == [
-        (100, 160, 0.5),
-        (500, 320, -0.25),
+        (100, ms_to_samples(10), 0.5),
+        (500, ms_to_samples(20), -0.25),
     ]
 
 

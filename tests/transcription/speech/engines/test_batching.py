@@ -1,4 +1,4 @@
-"""The order in which clips are recognised: arithmetic on a queue and a clock that the tests set."""
+"""The order in which clips are recognised. The tests set the clock of the queue."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import itertools
 import pytest
 
 from transcription.speech.engines import batching
-from transcription.speech.engines.batching import ClipQueue, WaitingClip
+from transcription.speech.engines.batching import ClipQueue, QueuedClip
 from transcription.speech.options import TranscriptionOptions
 
 LONG_AFTER = 5.0
 
 
 class Queue:
-    """A queue whose clips are ready at once, unless asked otherwise."""
+    """A queue whose clips are ready immediately unless a test says otherwise."""
 
     def __init__(self, max_queued=256):
         self.queue = ClipQueue(max_queued=max_queued)
@@ -22,7 +22,7 @@ class Queue:
 
     def put(self, job, count=1, *, priority="standard", bucket=0, model="standard", at=0.0, is_ready=True):
         for _ in range(count):
-            clip = WaitingClip(
+            clip = QueuedClip(
                 id=str(next(self.ids)),
                 job=job,
                 priority=priority,
@@ -34,10 +34,10 @@ class Queue:
             self.queue.put(clip)
             if is_ready:
                 assert self.queue.next_to_prepare(now=at) is clip
-                self.queue.is_ready(clip, bucket=bucket, prepared=object(), now=at)
+                self.queue.mark_ready(clip, bucket=bucket, prepared=object(), now=at)
 
     def take(self, max_batch=4, now=LONG_AFTER):
-        batch, _ = self.queue.take(max_batch=max_batch, now=now)
+        batch, _ = self.queue.pop_batch(max_batch=max_batch, now=now)
         return "".join(clip.job for clip in batch)
 
 
@@ -79,9 +79,9 @@ def test_only_equals_share_a_batch(queue, other):
 
 def test_short_batch_waits_a_little_and_a_full_one_does_not(queue):
     queue.put("a", 3)
-    batch, wait = queue.queue.take(max_batch=4, now=0.01)
+    batch, wait = queue.queue.pop_batch(max_batch=4, now=0.01)
     assert batch == []
-    assert 0 < wait <= batching.WINDOW_SECONDS
+    assert 0 < wait <= batching.BATCH_WAIT_SECONDS
     queue.put("b", 1)
     assert queue.take(now=0.01) == "abaa"
 
@@ -89,8 +89,8 @@ def test_short_batch_waits_a_little_and_a_full_one_does_not(queue):
 def test_short_batch_waits_longer_for_clips_that_are_being_prepared(queue):
     queue.put("a", 1)
     queue.put("b", 1, is_ready=False)
-    assert queue.take(now=2 * batching.WINDOW_SECONDS) == ""
-    assert queue.take(now=batching.PREPARING_SECONDS + 0.01) == "a"
+    assert queue.take(now=2 * batching.BATCH_WAIT_SECONDS) == ""
+    assert queue.take(now=batching.PREPARATION_WAIT_SECONDS + 0.01) == "a"
 
 
 def test_queue_keeps_room_for_the_urgent():
@@ -98,7 +98,7 @@ def test_queue_keeps_room_for_the_urgent():
     room = {}
     for count in range(11):
         for priority in ("bulk", "standard", "interactive"):
-            if queue.queue.has_room(priority=priority):
+            if queue.queue.has_space(priority=priority):
                 room[priority] = count
         queue.put("a")
     assert room == {"bulk": 5, "standard": 7, "interactive": 9}
@@ -107,6 +107,6 @@ def test_queue_keeps_room_for_the_urgent():
 def test_dropped_clips_are_gone(queue):
     queue.put("a", 2)
     queue.put("b", 1)
-    assert len(queue.queue.drop(["0", "nobody's"])) == 1
+    assert len(queue.queue.remove(["0", "nobody's"])) == 1
     assert queue.take() == "ab"
     assert len(queue.queue) == 0

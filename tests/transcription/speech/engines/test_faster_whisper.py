@@ -1,4 +1,4 @@
-"""Real recognition by the tiny Whisper; only the gates' inputs are made up."""
+"""Real recognition by the tiny Whisper. Only decodings for the tests of hallucinations are made up."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pytest
 
 from tests.fixtures import tiny_whisper
 from transcription.speech import audio
-from transcription.speech.engines import faster_whisper, whisper_languages
+from transcription.speech.engines import faster_whisper
 from transcription.speech.errors import EngineUnavailable, UnknownLanguage
 from transcription.speech.options import TranscriptionOptions
+from transcription.speech.samples import SAMPLE_RATE, samples_to_ms
 
 SHORT = [one for one in tiny_whisper.samples().values() if one.text and one.path.name not in ("en-long.flac",)]
 OPTIONS = TranscriptionOptions()
@@ -29,7 +30,7 @@ def text(recognition):
 
 
 def wrong_words(heard, said):
-    """How many words differ, position by position from both ends: enough for one or two slips."""
+    """Return how many different words only one of both texts contains."""
     return len(set(said.split()) ^ set(heard.split()))
 
 
@@ -55,7 +56,7 @@ def test_a_clip_gives_the_same_beside_any_neighbours(whisper, heard_together):
 def test_words_have_times_inside_the_clip(heard_together):
     for sample in SHORT:
         words = heard_together[sample.path.name].words
-        length_ms = len(load(sample.path.name)) // 16
+        length_ms = samples_to_ms(len(load(sample.path.name)))
         assert [word.start_ms for word in words] == sorted(word.start_ms for word in words)
         assert all(0 <= word.start_ms <= word.end_ms <= length_ms for word in words)
         assert all(0 < word.probability <= 1 for word in words)
@@ -100,16 +101,16 @@ def test_language_that_was_given_is_used_and_unknown_ones_are_refused(whisper):
 
 
 def test_silence_noise_tones_and_nothing_give_no_words(whisper):
-    seconds = np.arange(20 * 16_000) / 16_000
-    noise = np.random.default_rng(7).normal(size=20 * 16_000) * 0.1
+    seconds = np.arange(20 * SAMPLE_RATE) / SAMPLE_RATE
+    noise = np.random.default_rng(7).normal(size=20 * SAMPLE_RATE) * 0.1
     chord = sum(np.sin(seconds * 2 * np.pi * pitch) for pitch in (220, 277, 330)) / 6
-    clips = [np.zeros(16_000), np.zeros(0), np.zeros(5), noise, np.sin(seconds * 2 * np.pi * 440) / 2, chord]
+    clips = [np.zeros(SAMPLE_RATE), np.zeros(0), np.zeros(5), noise, np.sin(seconds * 2 * np.pi * 440) / 2, chord]
     heard = whisper.recognise([clip.astype(np.float32) for clip in clips], options=OPTIONS)
     assert [text(one) for one in heard] == [""] * len(clips)
 
 
 class Decoder:
-    """Stands in for CTranslate2's model: what it says is made up, and it remembers how it was asked."""
+    """A stub of CTranslate2's model with prepared answers. Keeps the temperatures of its calls."""
 
     def __init__(self, whisper, *answers):
         self.whisper, self.answers, self.temperatures = whisper, list(answers), []
@@ -141,12 +142,12 @@ LOOP = "thank you " * 40
 @pytest.mark.parametrize(
     ("answers", "words", "temperatures"),
     [
-        ([("hello", -0.2, 0.9)], "hello", [0]),  # sure of the words: no silence, whatever no_speech says
-        ([("hello", -3.0, 0.9)], "", [0]),  # both say silence
-        ([("hello", -3.0, 0.1), ("goodbye", -0.3, 0.1)], "goodbye", [0, 0.2]),  # unsure: tried again
-        ([(LOOP, -0.2, 0.1), ("thank you", -0.3, 0.1)], "thank you", [0, 0.2]),  # in circles: tried again
+        ([("hello", -0.2, 0.9)], "hello", [0]),  # high probability of the words: no silence, in spite of no_speech
+        ([("hello", -3.0, 0.9)], "", [0]),  # both figures mean silence
+        ([("hello", -3.0, 0.1), ("goodbye", -0.3, 0.1)], "goodbye", [0, 0.2]),  # low probability: decoded again
+        ([(LOOP, -0.2, 0.1), ("thank you", -0.3, 0.1)], "thank you", [0, 0.2]),  # repetition: decoded again
         ([("hello", -6.0, 0.1), ("one", -5.0, 0.1), ("two", -4.0, 0.1), ("six", -9.0, 0.1)], "two", [0, 0.2, 0.4, 0.8]),
-        ([(LOOP, -0.2, 0.1)] * 4, "thank you thank you", [0, 0.2, 0.4, 0.8]),  # for ever: cut
+        ([(LOOP, -0.2, 0.1)] * 4, "thank you thank you", [0, 0.2, 0.4, 0.8]),  # repetition at all temperatures: cut
     ],
     ids=["sure", "silence", "unsure", "loop", "best-of-all", "loop-for-ever"],
 )
@@ -158,7 +159,7 @@ def test_hallucinations_are_gated(answers, words, temperatures, whisper, decoder
 
 
 def test_second_tries_give_the_same_words_every_time(whisper, monkeypatch):
-    monkeypatch.setattr(faster_whisper.hallucination, "UNSURE_BELOW", -0.0001)
+    monkeypatch.setattr(faster_whisper.hallucination, "LOG_PROBABILITY_THRESHOLD", -0.0001)
     names = ("en-hello.wav", "en-order.flac")
     forward = [whisper.recognise([load(name)], options=OPTIONS) for name in names]
     backward = [whisper.recognise([load(name)], options=OPTIONS) for name in reversed(names)]
@@ -170,14 +171,8 @@ def test_missing_model_is_said(tmp_path):
         faster_whisper.FasterWhisperEngine(model=str(tmp_path), name="nothing", device="cpu")
 
 
-def test_turbo_and_english_models_do_not_claim_to_translate():
-    assert whisper_languages.translates("large-v3", None)
-    assert not whisper_languages.translates("large-v3-turbo", None)
-    assert not whisper_languages.translates("base.en", frozenset({"en"}))
-
-
 def test_batch_takes_little_more_memory_than_a_clip(whisper_folder):
-    """All clips at once had 354 MB of the encoder's attention with this tiny model: gigabytes with a large one."""
+    """The attention of the encoder for 8 clips together took 354 MB with this tiny model; a large one needs GB."""
     program = f"""
 import resource
 import numpy as np

@@ -1,4 +1,4 @@
-"""Models from a hub, in processes of their own as engines are: the hub's client reads its switches when imported."""
+"""Downloads from a model hub, each in a new process, because the client of the hub reads its settings on import."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logging.basicConfig(level=logging.INFO, format="%(message)s")
 logging.getLogger("httpx").setLevel(logging.WARNING)
 from transcription.speech.engines import models
 models.REPORT_SECONDS = 0.1
-print(models.is_at_hand("base"), models.folder_of("base"), models.megabytes("base", compute_type="int8"))
+print(models.is_local("base"), models.folder_of("base"), models.megabytes("base", compute_type="int8"))
 """
 
 
@@ -42,7 +42,7 @@ def surroundings(cache: Path, *, endpoint: str) -> dict[str, str]:
 
 
 def getting(cache: Path, *, endpoint: str) -> subprocess.Popen[str]:
-    """Start a process that gets the model; it prints whether it was at hand, its folder and its megabytes."""
+    """Start a process that gets the model and prints whether it was local, its folder and its megabytes."""
     return subprocess.Popen(
         [sys.executable, "-c", GET],
         env=surroundings(cache, endpoint=endpoint),
@@ -61,7 +61,7 @@ def test_download_is_reported_and_done_once(cache, whisper_folder):
         assert any(line.endswith("MB so far") and " 0 MB" not in line for line in said), said
         assert any(line.startswith("downloaded the model base in") for line in said)
         assert hub.downloads == dict.fromkeys(FILES, 1)
-    # The hub is gone: nobody asks it again.
+    # The hub is stopped: no process asks it again.
     printed, log = getting(cache, endpoint=hub.address).communicate(timeout=60)
     at_hand, folder, megabytes = printed.split()
     assert (at_hand, megabytes) == ("True", "13"), log
@@ -73,7 +73,7 @@ def test_killed_download_is_not_taken_for_a_model(cache, whisper_folder):
     with model_hub.serving(whisper_folder, name=NAME, bytes_per_second=4e6) as hub:
         first = getting(cache, endpoint=hub.address)
         deadline = time.monotonic() + 30
-        # The small files have come, the large one has not.
+        # The small files are complete, the large one is not.
         small = set(FILES) - {"model.bin"}
         while not hub.downloads["model.bin"] or not small <= {
             path.name for path in cache.glob("hub/models--*/snapshots/*/*") if path.exists()
@@ -101,7 +101,7 @@ def test_engines_that_start_at_once_download_once(cache, whisper_folder, tmp_pat
         for _ in engines(cache, tmp_path, endpoint=hub.address):
             pass
         assert hub.downloads == dict.fromkeys(FILES, 1)
-    # As after a restart of a machine that cannot reach the hub any more.
+    # As after a restart of a machine without access to the hub.
     for engine in engines(cache, tmp_path, endpoint=hub.address):
         heard = engine.recognise([hello()], options=TranscriptionOptions())
         assert " ".join(word.text for word in heard[0].words) == tiny_whisper.samples()["en-hello.wav"].text

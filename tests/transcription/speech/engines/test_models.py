@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from transcription.speech.engines import models, whisper_languages
+from transcription.speech.engines import models
 from transcription.speech.errors import EngineUnavailable
 
 
@@ -16,7 +16,7 @@ def folder(tmp_path):
 
 
 def test_folder_is_taken_as_it_is(folder):
-    assert models.is_at_hand(str(folder))
+    assert models.is_local(str(folder))
     assert models.folder_of(str(folder)) == folder
 
 
@@ -30,7 +30,7 @@ def test_missing_folder_is_not_looked_for_on_the_hub(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "download_model", lambda *_, **__: pytest.fail("asked the hub"))
     with pytest.raises(EngineUnavailable):
         models.folder_of(str(tmp_path / "nothing"))
-    assert not models.is_at_hand("no-such-name")
+    assert not models.is_local("no-such-name")
 
 
 def test_download_is_done_once_and_its_failure_is_one_sentence(tmp_path, monkeypatch):
@@ -45,14 +45,6 @@ def test_download_is_done_once_and_its_failure_is_one_sentence(tmp_path, monkeyp
     assert models.folder_of("base") == tmp_path
     with pytest.raises(EngineUnavailable, match="large-v3 could not be downloaded"):
         models.folder_of("large-v3")
-
-
-@pytest.mark.parametrize(
-    ("source", "label"),
-    [("large-v3", "large-v3"), ("Systran/faster-whisper-base", "base"), ("/models/our-own", "our-own")],
-)
-def test_label_is_what_people_call_it(source, label):
-    assert whisper_languages.label(source) == label
 
 
 @pytest.mark.enable_socket
@@ -72,11 +64,11 @@ def test_hub_is_asked_once_and_quickly(monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        assert models.hub_answers("base")
-        assert not models.hub_answers("somebody/private")
-        assert not models.hub_answers("no-such-name")
+        assert models.is_on_hub("base")
+        assert not models.is_on_hub("somebody/private")
+        assert not models.is_on_hub("no-such-name")
         server.shutdown()
     assert asked == ["/api/models/Systran/faster-whisper-base", "/api/models/somebody/private"]
-    assert not models.hub_answers("base", seconds=0.5)
+    assert not models.is_on_hub("base", seconds=0.5)
     monkeypatch.setenv("HF_ENDPOINT", "file:///etc")
-    assert not models.hub_answers("base")
+    assert not models.is_on_hub("base")

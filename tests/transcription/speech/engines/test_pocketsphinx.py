@@ -32,7 +32,7 @@ def test_words_have_times_and_probabilities(pocketsphinx):
 
 
 def test_what_came_before_changes_nothing(pocketsphinx):
-    """The default decoder carries its cepstral mean over: the same clip gave other words after other clips."""
+    """The default decoder keeps its cepstral mean, so that the words of a clip depended on earlier clips."""
     clip = load("sentence-rms.wav")
     options = TranscriptionOptions()
     first = pocketsphinx.recognise([clip], options=options)

@@ -1,4 +1,4 @@
-"""A zygote whose children do what a decoder would that a crafted file has taken over.
+"""A zygote whose children behave like a decoder that a crafted file has compromised.
 
 Run as a module by test_children.
 """
@@ -16,10 +16,10 @@ from transcription.speech import zygote
 from transcription.speech.children import HEADER, Limits
 
 
-def tried(deed: Callable[[], Any]) -> str:
-    """Return "done", or the error that it met."""
+def attempt(attack: Callable[[], Any]) -> str:
+    """Call a function and return "done", or the error that it raised."""
     try:
-        deed()
+        attack()
     except OSError as error:
         return f"{type(error).__name__} {error.errno}"
     except MemoryError:
@@ -66,18 +66,18 @@ def lie(length: int) -> dict[str, Any]:
     return {}
 
 
-def act(recording: int, *, send: Callable[[memoryview], None], deed: str) -> dict[str, Any]:
-    deeds: dict[str, Callable[[], dict[str, Any]]] = {
+def handle(recording: int, *, send: Callable[[memoryview], None], attack: str) -> dict[str, Any]:
+    attacks: dict[str, Callable[[], dict[str, Any]]] = {
         "environment": lambda: {"seen": dict(os.environ)},
         "descriptors": lambda: {"seen": descriptors()},
         "complaints": lambda: {"seen": os.fstat(2).st_rdev},
         "reads": lambda: {"seen": os.read(recording, 4).decode()},
-        "file": lambda: {"seen": tried(lambda: os.open("/etc/hostname", os.O_RDONLY))},
-        "owner": lambda: {"seen": tried(lambda: os.open(f"/proc/{os.getppid()}/environ", os.O_RDONLY))},
-        "socket": lambda: {"seen": tried(socket.socket)},
-        "duplicate": lambda: {"seen": tried(lambda: os.dup(1))},
-        "writes": lambda: {"seen": tried(lambda: os.write(recording, b"x"))},
-        "memory": lambda: {"seen": tried(lambda: bytearray(2 << 30))},
+        "file": lambda: {"seen": attempt(lambda: os.open("/etc/hostname", os.O_RDONLY))},
+        "owner": lambda: {"seen": attempt(lambda: os.open(f"/proc/{os.getppid()}/environ", os.O_RDONLY))},
+        "socket": lambda: {"seen": attempt(socket.socket)},
+        "duplicate": lambda: {"seen": attempt(lambda: os.dup(1))},
+        "writes": lambda: {"seen": attempt(lambda: os.write(recording, b"x"))},
+        "memory": lambda: {"seen": attempt(lambda: bytearray(2 << 30))},
         "crash": lambda: os.kill(os.getpid(), signal.SIGSEGV) or {},
         "raise": lambda: {"seen": 1 // 0},
         "spin": lambda: {"seen": [None for _ in iter(int, 1)]},
@@ -88,13 +88,13 @@ def act(recording: int, *, send: Callable[[memoryview], None], deed: str) -> dic
         "no answer": lambda: os._exit(0),
         "groups": lambda: {"seen": os.getpgid(0)},
     }
-    return deeds[deed]()
+    return attacks[attack]()
 
 
 if __name__ == "__main__":
-    zygote.ACTS["misdeed"] = (lambda **_: Limits(memory_bytes=1 << 30, cpu_seconds=1), act)
-    # Which lie is told by the thousand seconds that are allowed.
-    zygote.ACTS["probe"] = (
+    zygote.HANDLERS["attack"] = (lambda **_: Limits(memory_bytes=1 << 30, cpu_seconds=1), handle)
+    # The allowed length, in thousands of seconds, selects the lie.
+    zygote.HANDLERS["probe"] = (
         lambda **_: Limits(memory_bytes=1 << 30, cpu_seconds=1),
         lambda _, *, max_duration_ms, **__: LIES[max_duration_ms // 1_000_000],
     )

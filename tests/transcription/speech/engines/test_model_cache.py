@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import threading
+
+from tests.transcription.speech.fakes import FakeBatchEngine
+from transcription.speech.engines.model_cache import ModelCache
+
+
+def test_least_recently_used_model_makes_room():
+    loaded = []
+
+    def load(source):
+        loaded.append(source)
+        return FakeBatchEngine()
+
+    sources = {"a": "one", "b": "two", "c": "three", "same-as-a": "one"}
+    models = ModelCache(sources, load, memory_of=lambda _: 400, memory_mb=1000)
+    for model in ("a", "b", "same-as-a", "c"):
+        models.get(model)
+    assert loaded == ["one", "two", "three"]
+    states = {model: shown["state"] for model, shown in models.health().items()}
+    assert states == {"a": "loaded", "b": "not loaded", "c": "loaded", "same-as-a": "loaded"}
+    assert models.describe("b") is not None
+    assert models.evict_others("c")
+    assert not models.evict_others("c")
+
+
+def test_model_in_use_is_not_put_away():
+    models = ModelCache({"a": "one", "b": "two"}, lambda _: FakeBatchEngine(), memory_of=lambda _: 400, memory_mb=500)
+    loading = threading.Thread(target=models.get, args=("b",))
+    with models.acquire("a"):
+        loading.start()
+        loading.join(0.2)
+        assert loading.is_alive()
+        assert models.health()["a"]["state"] == "loaded"
+    loading.join(5)
+    assert models.health()["a"]["state"] == "not loaded"
+    assert models.health()["b"]["state"] == "loaded"

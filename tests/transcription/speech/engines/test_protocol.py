@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.transcription.speech.conftest import running
+from transcription.speech import errors
+from transcription.speech.engines import protocol, remote, server
+
+
+def test_clip_of_the_longest_length_is_accepted():
+    protocol.check_clip([bytes(protocol.MAX_CLIP_BYTES)])
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [[], [b"1234", b"1234"], [b"odd"], [bytes(protocol.MAX_CLIP_BYTES + 4)]],
+    ids=["none", "two", "part-of-a-sample", "too-long"],
+)
+def test_other_frames_are_no_clip(frames):
+    with pytest.raises(errors.EngineFailed):
+        protocol.check_clip(frames)
+
+
+def test_unusable_addresses_are_refused():
+    with pytest.raises(errors.EngineUnavailable):
+        remote.RemoteEngine("tcp://127.0.0.1:5555")
+    with pytest.raises(errors.EngineUnavailable):
+        remote.RemoteEngine("ipc:///" + "x" * 120)
+    with pytest.raises(errors.EngineUnavailable):
+        server.serve(None, address="tcp://127.0.0.1:5555")
+
+
+def test_longest_path_works(tmp_path_factory, clip):
+    folder = str(tmp_path_factory.mktemp("l"))
+    path = folder + "/" + "x" * (protocol.MAX_PATH_BYTES - len(folder) - 1)
+    assert len(os.fsencode(path)) == protocol.MAX_PATH_BYTES
+    with running(f"ipc://{path}", "pocketsphinx") as engine:
+        assert engine.health()["pid"] == engine.process.pid

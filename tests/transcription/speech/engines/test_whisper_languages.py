@@ -1,0 +1,17 @@
+import pytest
+
+from transcription.speech.engines import whisper_languages
+
+
+@pytest.mark.parametrize(
+    ("source", "label"),
+    [("large-v3", "large-v3"), ("Systran/faster-whisper-base", "base"), ("/models/our-own", "our-own")],
+)
+def test_label_is_what_people_call_it(source, label):
+    assert whisper_languages.label(source) == label
+
+
+def test_turbo_and_english_models_do_not_claim_to_translate():
+    assert whisper_languages.translates("large-v3", None)
+    assert not whisper_languages.translates("large-v3-turbo", None)
+    assert not whisper_languages.translates("base.en", frozenset({"en"}))

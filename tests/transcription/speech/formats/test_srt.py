@@ -1,0 +1,20 @@
+from tests.transcription.speech.formats.transcripts import DIALOGUE, render, said
+from transcription.speech.transcript import Segment
+
+
+def test_srt_is_numbered_and_has_commas():
+    assert render("srt", *DIALOGUE) == (
+        "1\n00:00:00,000 --> 00:00:00,580\nSpeaker 1: hello there\n\n"
+        "2\n01:01:01,500 --> 01:01:02,080\nSpeaker 2: good morning\n"
+    )
+
+
+def test_srt_text_cannot_be_markup_or_a_time_line():
+    body = render("srt", said("<i>a --> b"))
+    assert body.count("-->") == 1
+    assert "<" not in body
+
+
+def test_text_with_line_breaks_keeps_to_its_cue():
+    body = render("srt", Segment(0, 1000, "one\n\n2\n00:00 --> 00:01\ntwo"))
+    assert "\n\n" not in body
