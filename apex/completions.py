@@ -49,7 +49,7 @@ def begin(orders: Sequence[Order]) -> list[Begun]:
     organization, api_key = caller.organization, caller.api_key
     looks = [_seated(order, look, organization=organization) for order, look in zip(orders, looks, strict=True)]
     if all(_wants_money_only(order, look) for order, look in zip(orders, looks, strict=True)):
-        with suppress(ledger.NotAtOnce):
+        with suppress(ledger.FastPathUnavailable):
             return _begin_at_once(orders, looks, organization=organization, api_key=api_key)
     begun: list[Begun] = []
     with transaction.atomic():
@@ -142,7 +142,7 @@ def _known(key: str, *, scopes: Sequence[str], count: int) -> tuple[authenticati
 def _begin_at_once(
     orders: Sequence[Order], looks: Sequence[Begun], *, organization: Organization, api_key: ApiKey
 ) -> list[Begun]:
-    """Admit orders that nothing but money can refuse, all or none, in few trips. Raises NotAtOnce."""
+    """Admit orders that nothing but money can refuse, all or none, in few trips. Raises FastPathUnavailable."""
     wishes = [_wish(order) for order in orders]
     with transaction.atomic():
         holds = ledger.reserve_at_once(organization, _wanted(wishes), api_key=api_key)
@@ -194,8 +194,8 @@ class _Wish:
         return reference_of(self.completion_id)
 
 
-def _wanted(wishes: Iterable[_Wish]) -> list[ledger.Wanted]:
-    return [ledger.Wanted(wish.at_least_micros, wish.at_most_micros, wish.reference) for wish in wishes]
+def _wanted(wishes: Iterable[_Wish]) -> list[ledger.HoldRequest]:
+    return [ledger.HoldRequest(wish.at_least_micros, wish.at_most_micros, wish.reference) for wish in wishes]
 
 
 def _wants_money_only(order: Order, look: Begun) -> bool:

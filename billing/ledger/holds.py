@@ -9,7 +9,7 @@ from django.utils import timezone
 from accounts.errors import PaymentRequired
 from accounts.models import ApiKey, Organization
 from billing import months
-from billing.ledger import counts, errors, usual, wallets
+from billing.ledger import errors, fast_path, monthly_spend, wallets
 from billing.models import Entry, EntryKind, Hold, HoldState, Wallet
 
 
@@ -43,16 +43,16 @@ def reserve_up_to(
 
     Raises as `reserve`, for want of at_least_micros.
     """
-    must_be_sound(organization, at_least_micros=at_least_micros, at_most_micros=at_most_micros, api_key=api_key)
+    validate_request(organization, at_least_micros=at_least_micros, at_most_micros=at_most_micros, api_key=api_key)
     now = timezone.now()
-    hold = hold_of(reference, amount_micros=at_most_micros, api_key=api_key, now=now)
+    hold = build_hold(reference, amount_micros=at_most_micros, api_key=api_key, now=now)
     try:
         try:
-            usual.reserve([hold], organization_id=organization.pk)
-        except (IntegrityError, usual.NotAtOnce):
+            fast_path.reserve([hold], organization_id=organization.pk)
+        except (IntegrityError, fast_path.FastPathUnavailable):
             hold.pk, hold.wallet_id = None, wallets.wallet_of(organization).pk
             with transaction.atomic():
-                hold.amount_micros = _set_aside(
+                hold.amount_micros = _reserve_locked(
                     hold, at_least_micros=at_least_micros, at_most_micros=at_most_micros, now=now
                 )
                 hold.save(force_insert=True)
@@ -91,7 +91,9 @@ def extend(hold: Hold, *, to_micros: int) -> Hold:
         _must_be_open(hold)
         difference_micros = to_micros - hold.amount_micros
         if difference_micros > 0:
-            _set_aside(hold, at_least_micros=difference_micros, at_most_micros=difference_micros, now=timezone.now())
+            _reserve_locked(
+                hold, at_least_micros=difference_micros, at_most_micros=difference_micros, now=timezone.now()
+            )
             hold.amount_micros = to_micros
             hold.save(update_fields=["amount_micros"])
     return hold
@@ -108,7 +110,7 @@ def extend_as_far_as_possible(hold: Hold, *, to_micros: int) -> Hold:
         difference_micros = to_micros - hold.amount_micros
         # A frozen wallet lets nothing grow, but what runs may end.
         if difference_micros > 0 and not wallet.is_frozen:
-            hold.amount_micros += _set_aside(
+            hold.amount_micros += _reserve_locked(
                 hold, at_least_micros=0, at_most_micros=difference_micros, now=timezone.now()
             )
             hold.save(update_fields=["amount_micros"])
@@ -137,10 +139,10 @@ def settle(
     charged_micros = min(actual_micros, hold.amount_micros)
     if charged_micros == 0:
         return _settle_under_lock(hold, actual_micros=actual_micros, description=description, details=details, now=now)
-    entry = usage_of(hold, actual_micros=actual_micros, description=description, details=details, now=now)
+    entry = build_usage_entry(hold, actual_micros=actual_micros, description=description, details=details, now=now)
     try:
-        usual.settle([(hold, entry)], now=now)
-    except (IntegrityError, usual.NotAtOnce):
+        fast_path.settle([(hold, entry)], now=now)
+    except (IntegrityError, fast_path.FastPathUnavailable):
         return _settle_under_lock(hold, actual_micros=actual_micros, description=description, details=details, now=now)
     return entry
 
@@ -177,13 +179,13 @@ def _settle_under_lock(
         _close(hold, wallet=wallet, state=HoldState.SETTLED, charged_micros=charged_micros, now=now)
         if charged_micros == 0:
             return None
-        entry = usage_of(hold, actual_micros=actual_micros, description=description, details=details, now=now)
+        entry = build_usage_entry(hold, actual_micros=actual_micros, description=description, details=details, now=now)
         entry.balance_after_micros = wallet.balance_micros
         entry.save(force_insert=True)
         return entry
 
 
-def must_be_sound(
+def validate_request(
     organization: Organization, *, at_least_micros: int, at_most_micros: int, api_key: ApiKey | None
 ) -> None:
     """Raise ValueError for a hold that nobody may ask for. For the ledger alone."""
@@ -193,14 +195,14 @@ def must_be_sound(
         raise ValueError("The key belongs to another organization.")
 
 
-def hold_of(reference: str, *, amount_micros: int, api_key: ApiKey | None, now: datetime) -> Hold:
+def build_hold(reference: str, *, amount_micros: int, api_key: ApiKey | None, now: datetime) -> Hold:
     """Return a hold, not written yet and without its wallet. For the ledger alone."""
     return Hold(
         reference=reference, amount_micros=amount_micros, api_key=api_key, month=months.month_of(now), created_at=now
     )
 
 
-def usage_of(
+def build_usage_entry(
     hold: Hold,
     *,
     actual_micros: int,
@@ -234,7 +236,7 @@ def _frozen(wallet: Wallet, *, required_micros: int) -> errors.WalletFrozen:
     )
 
 
-def _set_aside(hold: Hold, *, at_least_micros: int, at_most_micros: int, now: datetime) -> int:
+def _reserve_locked(hold: Hold, *, at_least_micros: int, at_most_micros: int, now: datetime) -> int:
     """Set aside under the lock, where a refusal names figures that are true together. Returns how much.
 
     Raises PaymentRequired, WalletFrozen, SpendLimitReached.
@@ -245,17 +247,17 @@ def _set_aside(hold: Hold, *, at_least_micros: int, at_most_micros: int, now: da
     if wallet.available_micros < at_least_micros:
         raise errors.shortfall(required_micros=at_least_micros, available_micros=wallet.available_micros)
     amount_micros = min(at_most_micros, wallet.available_micros)
-    for room in counts.rooms(wallet, api_key_id=hold.api_key_id, month=hold.month):
-        if room.left_micros < at_least_micros:
+    for headroom in monthly_spend.limit_headrooms(wallet, api_key_id=hold.api_key_id, month=hold.month):
+        if headroom.left_micros < at_least_micros:
             raise errors.limit_reached(
-                limit=room.limit,
-                limit_micros=room.limit_micros,
-                left_micros=room.left_micros,
+                limit=headroom.limit,
+                limit_micros=headroom.limit_micros,
+                left_micros=headroom.left_micros,
                 required_micros=at_least_micros,
                 month=hold.month,
             )
-        amount_micros = min(amount_micros, room.left_micros)
-    counts.change(wallet, api_key_id=hold.api_key_id, month=hold.month, by_micros=amount_micros)
+        amount_micros = min(amount_micros, headroom.left_micros)
+    monthly_spend.adjust(wallet, api_key_id=hold.api_key_id, month=hold.month, by_micros=amount_micros)
     wallet.held_micros += amount_micros
     wallet.last_activity_at = now
     wallets.save(wallet, "held_micros", "last_activity_at", now=now)
@@ -275,7 +277,7 @@ def _close(hold: Hold, *, wallet: Wallet, state: HoldState, charged_micros: int 
     hold.charged_micros = charged_micros
     hold.closed_at = now
     hold.save(update_fields=["state", "charged_micros", "closed_at"])
-    counts.change(
+    monthly_spend.adjust(
         wallet, api_key_id=hold.api_key_id, month=hold.month, by_micros=(charged_micros or 0) - hold.amount_micros
     )
     wallet.held_micros -= hold.amount_micros

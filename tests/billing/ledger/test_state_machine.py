@@ -341,7 +341,7 @@ class LedgerMachine(RuleBasedStateMachine):
         is_doubled=st.booleans(),
     )
     def reserve_each(self, asked: list[tuple[int, int]], by_key: bool, is_doubled: bool) -> Any:
-        wanted = [ledger.Wanted(least, least + more, self.new("work")) for least, more in asked]
+        wanted = [ledger.HoldRequest(least, least + more, self.new("work")) for least, more in asked]
         if is_doubled:
             wanted.append(wanted[0])
         key = self.key if by_key else None

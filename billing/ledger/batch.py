@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.errors import PaymentRequired
 from accounts.models import ApiKey, Organization
-from billing.ledger import errors, holds, usual
+from billing.ledger import errors, fast_path, holds
 from billing.models import Entry, Hold
 
 Refusal = PaymentRequired | errors.ReferenceReused | errors.HoldReleased | errors.HoldSettled
@@ -20,7 +20,7 @@ REFUSALS = (PaymentRequired, errors.ReferenceReused, errors.HoldReleased, errors
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class HoldRequest:
     """A hold that is asked for. As the arguments of `reserve_up_to`."""
 
     at_least_micros: int
@@ -39,36 +39,36 @@ class Charge:
 
 
 def reserve_each(
-    organization: Organization, wanted: Sequence[Wanted], *, api_key: ApiKey | None = None
+    organization: Organization, requests: Sequence[HoldRequest], *, api_key: ApiKey | None = None
 ) -> list[Hold | Refusal]:
     """Set money aside for each, as `reserve_up_to`. Returns for each its hold or why it was refused.
 
     The most of all if there is so much, else one after another, as much as each can have.
     """
-    made = _made(organization, wanted, api_key=api_key)
+    made = _build_holds(organization, requests, api_key=api_key)
     if len(made) > 1:
         try:
-            usual.reserve(made, organization_id=organization.pk)
-        except (IntegrityError, usual.NotAtOnce):
+            fast_path.reserve(made, organization_id=organization.pk)
+        except (IntegrityError, fast_path.FastPathUnavailable):
             pass
         else:
             return list(made)
-    return [_reserve_one(organization, each, api_key=api_key) for each in wanted]
+    return [_reserve_one(organization, each, api_key=api_key) for each in requests]
 
 
 def reserve_at_once(
-    organization: Organization, wanted: Sequence[Wanted], *, api_key: ApiKey | None = None
+    organization: Organization, requests: Sequence[HoldRequest], *, api_key: ApiKey | None = None
 ) -> list[Hold]:
     """Set the most aside for all, all or none, in a transaction of the caller, who undoes it when this fails.
 
-    Raises NotAtOnce: then `reserve_each` knows how much each can have.
+    Raises FastPathUnavailable: then `reserve_each` knows how much each can have.
     """
     assert connection.in_atomic_block, "what fails here is undone by the caller's transaction"
-    made = _made(organization, wanted, api_key=api_key)
+    made = _build_holds(organization, requests, api_key=api_key)
     try:
-        usual.reserve(made, organization_id=organization.pk, savepoint=False)
+        fast_path.reserve(made, organization_id=organization.pk, savepoint=False)
     except IntegrityError as error:
-        raise usual.NotAtOnce from error
+        raise fast_path.FastPathUnavailable from error
     return made
 
 
@@ -90,7 +90,7 @@ def settle_each(charges: Sequence[Charge]) -> list[Entry | Refusal | None]:
         pairs = [
             (
                 each.hold,
-                holds.usage_of(
+                holds.build_usage_entry(
                     each.hold,
                     actual_micros=each.actual_micros,
                     description=each.description,
@@ -101,18 +101,18 @@ def settle_each(charges: Sequence[Charge]) -> list[Entry | Refusal | None]:
             for each in charges
         ]
         try:
-            usual.settle(pairs, now=now)
-        except (IntegrityError, usual.NotAtOnce):
+            fast_path.settle(pairs, now=now)
+        except (IntegrityError, fast_path.FastPathUnavailable):
             pass
         else:
             return [entry for _, entry in pairs]
     return [_settle_one(each) for each in charges]
 
 
-def _made(organization: Organization, wanted: Sequence[Wanted], *, api_key: ApiKey | None) -> list[Hold]:
+def _build_holds(organization: Organization, requests: Sequence[HoldRequest], *, api_key: ApiKey | None) -> list[Hold]:
     """Return holds of the most of each, not written yet."""
-    for each in wanted:
-        holds.must_be_sound(
+    for each in requests:
+        holds.validate_request(
             organization,
             at_least_micros=each.at_least_micros,
             at_most_micros=each.at_most_micros,
@@ -120,17 +120,18 @@ def _made(organization: Organization, wanted: Sequence[Wanted], *, api_key: ApiK
         )
     now = timezone.now()
     return [
-        holds.hold_of(each.reference, amount_micros=each.at_most_micros, api_key=api_key, now=now) for each in wanted
+        holds.build_hold(each.reference, amount_micros=each.at_most_micros, api_key=api_key, now=now)
+        for each in requests
     ]
 
 
-def _reserve_one(organization: Organization, wanted: Wanted, *, api_key: ApiKey | None) -> Hold | Refusal:
+def _reserve_one(organization: Organization, request: HoldRequest, *, api_key: ApiKey | None) -> Hold | Refusal:
     try:
         return holds.reserve_up_to(
             organization,
-            at_least_micros=wanted.at_least_micros,
-            at_most_micros=wanted.at_most_micros,
-            reference=wanted.reference,
+            at_least_micros=request.at_least_micros,
+            at_most_micros=request.at_most_micros,
+            reference=request.reference,
             api_key=api_key,
         )
     except REFUSALS as refusal:

@@ -1,10 +1,11 @@
 """The two verbs of every job and completion on SQLite, in as few statements as they need: for the usual case only.
 
 Written as SQL because the ORM's building of these UPDATEs cost more than the database's work on them (docs/benchmarks,
-"ledger"). Each function does all of its deed or raises NotAtOnce: the caller then undoes what was begun and takes the
-way under the lock, which knows every case and says why. PostgreSQL has `single`, where each is one statement.
+"ledger"). Each function does all of its deed or raises FastPathUnavailable: the caller then undoes what was begun
+and takes the way under the lock, which knows every case and says why. On PostgreSQL each is one statement
+(`fast_path_postgresql`).
 
-What the statements mean is said in `wallets.save`, `counts` and `holds`.
+What the statements mean is said in `wallets.save`, `monthly_spend` and `holds`.
 """
 
 import uuid
@@ -44,7 +45,7 @@ WHERE wallet_id = %s AND month = %s AND (api_key_id IS NULL OR api_key_id = %s)"
 BALANCE = "SELECT balance_micros FROM billing_wallet WHERE id = %s"
 
 
-class NotAtOnce(Exception):
+class FastPathUnavailable(Exception):
     """It is not the usual case: too little money, a limit, a frozen wallet, a first time, a hold that has changed."""
 
 
@@ -58,7 +59,7 @@ def reserve(holds: Sequence[Hold], *, organization_id: uuid.UUID) -> None:
     moment, month = _time(first.created_at), _date(first.month)
     wallet_id = _number(WALLET, _uuid(organization_id))
     if wallet_id is None:
-        raise NotAtOnce
+        raise FastPathUnavailable
     _change_one(ADMIT, amount_micros, moment, amount_micros, moment, wallet_id, amount_micros)
     # From here on the wallet's row is ours, and with it the counts.
     _change_one(COUNT_ORGANIZATION, amount_micros, wallet_id, month, amount_micros, wallet_id, NO_LIMIT)
@@ -106,7 +107,7 @@ def _change(statement: str, *values: Any) -> int:
 
 def _change_one(statement: str, *values: Any) -> None:
     if _change(statement, *values) != 1:
-        raise NotAtOnce
+        raise FastPathUnavailable
 
 
 def _number(statement: str, *values: Any) -> int | None:

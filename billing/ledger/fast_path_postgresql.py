@@ -1,4 +1,4 @@
-"""The two verbs of every job and completion on PostgreSQL, one statement each: for the usual case only, as `quick`.
+"""The two verbs of every job and completion on PostgreSQL, one statement each: for the usual case only.
 
 One trip instead of seven, and outside a transaction no BEGIN and COMMIT either: trips, and the client's work for each,
 were what a reservation cost (docs/benchmarks, "ledger"). Either statement takes any number of holds of one wallet.
@@ -25,7 +25,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.types.numeric import Int8
 
-from billing.ledger.quick import NO_LIMIT, NotAtOnce
+from billing.ledger.fast_path_sqlite import NO_LIMIT, FastPathUnavailable
 from billing.models import Entry, Hold
 
 # Making an encoder takes as long as using it.
@@ -128,7 +128,7 @@ def _settle_statement(*, is_one: bool, is_all: bool, has_key: bool) -> str:
 def reserve(holds: Sequence[Hold], *, organization_id: uuid.UUID) -> None:
     """Set money aside for holds of one organization, key and month, count and write them: all or none.
 
-    Gives each its wallet and its id. Raises NotAtOnce, or IntegrityError.
+    Gives each its wallet and its id. Raises FastPathUnavailable, or IntegrityError.
     """
     first = holds[0]
     is_one = len(holds) == 1
@@ -145,7 +145,7 @@ def reserve(holds: Sequence[Hold], *, organization_id: uuid.UUID) -> None:
         },
     )
     if not rows:
-        raise NotAtOnce
+        raise FastPathUnavailable
     written = {reference: (hold_id, wallet_id) for hold_id, wallet_id, reference in rows}
     for hold in holds:
         hold.pk, hold.wallet_id = written[hold.reference]
@@ -155,7 +155,7 @@ def reserve(holds: Sequence[Hold], *, organization_id: uuid.UUID) -> None:
 def settle(pairs: Sequence[tuple[Hold, Entry]], *, now: datetime) -> None:
     """Close open holds of one wallet, key and month, and write the entry of each, in this order: all or none.
 
-    Gives each entry its id and the balance after it. Raises NotAtOnce, or IntegrityError.
+    Gives each entry its id and the balance after it. Raises FastPathUnavailable, or IntegrityError.
     """
     first, entry = pairs[0]
     is_one = len(pairs) == 1
@@ -188,7 +188,7 @@ def settle(pairs: Sequence[tuple[Hold, Entry]], *, now: datetime) -> None:
         },
     )
     if not rows:
-        raise NotAtOnce
+        raise FastPathUnavailable
     written = {reference: (entry_id, balance_micros) for entry_id, reference, balance_micros in rows}
     for _, entry in pairs:
         entry.pk, entry.balance_after_micros = written[entry.reference]

@@ -1,4 +1,4 @@
-"""The usual case of the two verbs of every job and completion: all of it at once, or nothing and NotAtOnce.
+"""The usual case of the two verbs of every job and completion: all of it at once, or nothing and FastPathUnavailable.
 
 The caller of a verb that was not done takes the way under the lock, which knows every case and says why.
 """
@@ -10,30 +10,30 @@ from datetime import datetime
 
 from django.db import IntegrityError, connection, transaction
 
-from billing.ledger import quick, single
-from billing.ledger.quick import NotAtOnce
+from billing.ledger import fast_path_postgresql, fast_path_sqlite
+from billing.ledger.fast_path_sqlite import FastPathUnavailable
 from billing.models import Entry, Hold, HoldState
 
-__all__ = ["NotAtOnce", "reserve", "settle"]
+__all__ = ["FastPathUnavailable", "reserve", "settle"]
 
 
 def reserve(holds: Sequence[Hold], *, organization_id: uuid.UUID, savepoint: bool = True) -> None:
     """Admit and write holds of one organization, key and month, all or none. Gives each its wallet and its id.
 
     savepoint: False for a caller in a transaction that it undoes when this fails, which saves two trips.
-    Raises NotAtOnce; IntegrityError if a reference was used before, and perhaps instead of NotAtOnce.
+    Raises FastPathUnavailable; IntegrityError if a reference was used before, and perhaps instead of the former.
     """
     with _undone_together() if savepoint else nullcontext():
-        (single if _is_postgresql() else quick).reserve(holds, organization_id=organization_id)
+        (fast_path_postgresql if _is_postgresql() else fast_path_sqlite).reserve(holds, organization_id=organization_id)
 
 
 def settle(pairs: Sequence[tuple[Hold, Entry]], *, now: datetime) -> None:
     """Close open holds of one wallet, key and month, and write the entry of each, all or none. Not for charges of zero.
 
-    Raises NotAtOnce, or IntegrityError.
+    Raises FastPathUnavailable, or IntegrityError.
     """
     with _undone_together():
-        (single if _is_postgresql() else quick).settle(pairs, now=now)
+        (fast_path_postgresql if _is_postgresql() else fast_path_sqlite).settle(pairs, now=now)
     for hold, entry in pairs:
         hold.state, hold.charged_micros, hold.closed_at = HoldState.SETTLED, -entry.amount_micros, now
 
@@ -56,5 +56,5 @@ def _undone_together() -> Iterator[None]:
         else:
             yield
     except IntegrityError:
-        single.forget_plans()
+        fast_path_postgresql.forget_plans()
         raise

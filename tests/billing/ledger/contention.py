@@ -1,6 +1,6 @@
 """Many processes or threads at one wallet, outside of pytest: `contention.py SCENARIO processes|threads ORGANIZATION`.
 
-Run by test_ledger_contention on the database that the environment names. Prints one JSON object.
+Run by test_contention on the database that the environment names. Prints one JSON object.
 """
 
 import json
@@ -175,5 +175,5 @@ def main(scenario: str, kind: str, organization_id: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
     main(*sys.argv[1:])

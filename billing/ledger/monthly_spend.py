@@ -17,7 +17,7 @@ from billing.models import MonthlySpend, Wallet
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class LimitHeadroom:
     """What one limit still allows."""
 
     # "organization" or "key".
@@ -26,19 +26,19 @@ class Room:
     left_micros: int
 
 
-def rooms(wallet: Wallet, *, api_key_id: uuid.UUID | None, month: date) -> Iterator[Room]:
+def limit_headrooms(wallet: Wallet, *, api_key_id: uuid.UUID | None, month: date) -> Iterator[LimitHeadroom]:
     """Yield what each limit that is set allows, the organization's first. Makes the month's rows. Wallet locked."""
     spend, _ = MonthlySpend.objects.get_or_create(wallet=wallet, api_key=None, month=month)
     if wallet.monthly_limit_micros is not None:
-        yield _room("organization", limit_micros=wallet.monthly_limit_micros, spend=spend)
+        yield _headroom("organization", limit_micros=wallet.monthly_limit_micros, spend=spend)
     if api_key_id is not None:
         spend, _ = MonthlySpend.objects.get_or_create(wallet=wallet, api_key_id=api_key_id, month=month)
         limit_micros = ApiKey.objects.values_list("monthly_limit_micros", flat=True).get(pk=api_key_id)
         if limit_micros is not None:
-            yield _room("key", limit_micros=limit_micros, spend=spend)
+            yield _headroom("key", limit_micros=limit_micros, spend=spend)
 
 
-def change(wallet: Wallet, *, api_key_id: uuid.UUID | None, month: date, by_micros: int) -> None:
+def adjust(wallet: Wallet, *, api_key_id: uuid.UUID | None, month: date, by_micros: int) -> None:
     """Count more or less, whatever the limits. Wallet locked; the rows are there because the hold was counted."""
     if by_micros:
         whose = Q(api_key=None) if api_key_id is None else Q(api_key=None) | Q(api_key=api_key_id)
@@ -47,5 +47,5 @@ def change(wallet: Wallet, *, api_key_id: uuid.UUID | None, month: date, by_micr
         )
 
 
-def _room(limit: str, *, limit_micros: int, spend: MonthlySpend) -> Room:
-    return Room(limit=limit, limit_micros=limit_micros, left_micros=max(0, limit_micros - spend.spent_micros))
+def _headroom(limit: str, *, limit_micros: int, spend: MonthlySpend) -> LimitHeadroom:
+    return LimitHeadroom(limit=limit, limit_micros=limit_micros, left_micros=max(0, limit_micros - spend.spent_micros))

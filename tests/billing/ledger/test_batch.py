@@ -23,9 +23,9 @@ def key(acme: Organization) -> ApiKey:
     return key
 
 
-def wanted(*amounts: int, least: int | None = None) -> list[ledger.Wanted]:
+def wanted(*amounts: int, least: int | None = None) -> list[ledger.HoldRequest]:
     return [
-        ledger.Wanted(amount if least is None else least, amount, f"chat:{number}")
+        ledger.HoldRequest(amount if least is None else least, amount, f"chat:{number}")
         for number, amount in enumerate(amounts)
     ]
 
@@ -112,7 +112,7 @@ def test_reserve_each_refuses_what_makes_no_sense_before_anything_is_held(
     with pytest.raises(ValueError, match="another organization"):
         ledger.reserve_each(rival, wanted(10, 20), api_key=key)
     with pytest.raises(ValueError, match="negative"):
-        ledger.reserve_each(acme, [*wanted(10), ledger.Wanted(-1, 5, "chat:1")])
+        ledger.reserve_each(acme, [*wanted(10), ledger.HoldRequest(-1, 5, "chat:1")])
     assert ledger.reserve_each(acme, []) == []
     assert (money_of(acme), money_of(rival)) == ((1_000, 0), (1_000, 0))
 
@@ -132,7 +132,7 @@ def test_reserve_each_says_that_little_is_left(acme: Organization, key: ApiKey) 
     ledger.set_low_balance(acme, threshold_micros=950)
     ledger.reserve_each(acme, wanted(20, 30))
     assert Wallet.objects.of(acme).get().low_since is None
-    ledger.reserve_each(acme, [ledger.Wanted(1, 1, "more:1"), ledger.Wanted(1, 1, "more:2")])
+    ledger.reserve_each(acme, [ledger.HoldRequest(1, 1, "more:1"), ledger.HoldRequest(1, 1, "more:2")])
     assert Wallet.objects.of(acme).get().low_since is not None
 
 
@@ -155,7 +155,7 @@ def test_reserve_at_once_sets_the_most_of_all_aside(acme: Organization, key: Api
 
 @pytest.mark.parametrize("amounts", [(300, 300), (10, 501)], ids=["together beyond the limit", "one beyond it"])
 def test_reserve_at_once_is_all_or_none(acme: Organization, key: ApiKey, amounts: tuple[int, int]) -> None:
-    with pytest.raises(ledger.NotAtOnce), transaction.atomic():
+    with pytest.raises(ledger.FastPathUnavailable), transaction.atomic():
         ledger.reserve_at_once(acme, wanted(*amounts, least=1), api_key=key)
     assert (money_of(acme), spent()) == ((1_000, 0), [0, 0])
     assert not Hold.objects.open().exists()
@@ -163,7 +163,7 @@ def test_reserve_at_once_is_all_or_none(acme: Organization, key: ApiKey, amounts
 
 def test_reserve_at_once_gives_no_hold_that_was_made_before(acme: Organization, key: ApiKey) -> None:
     ledger.reserve(acme, amount_micros=5, reference="chat:0", api_key=key)
-    with pytest.raises(ledger.NotAtOnce), transaction.atomic():
+    with pytest.raises(ledger.FastPathUnavailable), transaction.atomic():
         ledger.reserve_at_once(acme, wanted(10), api_key=key)
     assert money_of(acme) == (1_000, 5)
 
