@@ -48,9 +48,6 @@ def begin(orders: Sequence[Order]) -> list[Begun]:
         return looks
     organization, api_key = caller.organization, caller.api_key
     looks = [_seated(order, look, organization=organization) for order, look in zip(orders, looks, strict=True)]
-    if all(_wants_money_only(order, look) for order, look in zip(orders, looks, strict=True)):
-        with suppress(ledger.FastPathUnavailable):
-            return _begin_at_once(orders, looks, organization=organization, api_key=api_key)
     begun: list[Begun] = []
     with transaction.atomic():
         wishes = {
@@ -137,21 +134,6 @@ def _known(key: str, *, scopes: Sequence[str], count: int) -> tuple[authenticati
         return None, [Begun(error=error)] * count
     spent = limits.spend_together(caller.organization, scopes=scopes, count=count)
     return caller, [Begun(error=each) if isinstance(each, VoxsiteError) else Begun(allowance=each) for each in spent]
-
-
-def _begin_at_once(
-    orders: Sequence[Order], looks: Sequence[Begun], *, organization: Organization, api_key: ApiKey
-) -> list[Begun]:
-    """Admit orders that nothing but money can refuse, all or none, in few trips. Raises FastPathUnavailable."""
-    wishes = [_wish(order) for order in orders]
-    with transaction.atomic():
-        holds = ledger.reserve_at_once(organization, _wanted(wishes), api_key=api_key)
-        tickets = [
-            _ticket(order, wish, hold, organization=organization, api_key=api_key)
-            for order, wish, hold in zip(orders, wishes, holds, strict=True)
-        ]
-        completion_sql.write_begun([(ticket, order.is_stream) for order, ticket in zip(orders, tickets, strict=True)])
-    return [Begun(ticket=ticket, allowance=look.allowance) for ticket, look in zip(tickets, looks, strict=True)]
 
 
 def _seated(order: Order, look: Begun, *, organization: Organization) -> Begun:

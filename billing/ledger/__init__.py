@@ -12,17 +12,16 @@ points to the wallet, and two transactions that both did so before would wait fo
 entries     money comes and goes: credit, claw_back, restore, expire
 holds       money is promised: require, reserve, reserve_up_to, extend, settle, release
 wallets     the one row of each organization: freeze, thaw, its limit and its threshold
-batch       many promises of one wallet at once: reserve_at_once, reserve_each, settle_each
+batch       many promises of one wallet at once: reserve_each, settle_each
 fast_path   the usual case of reserving and settling, at once: `fast_path_postgresql`, `fast_path_sqlite`
 monthly_spend  what a month's holds come to, for the limits
 audit       verify: compares all of it with the book
 """
 
 from billing.ledger.audit import also_check, faults, verify
-from billing.ledger.batch import Charge, HoldRequest, Refusal, reserve_at_once, reserve_each, settle_each
+from billing.ledger.batch import Charge, HoldRequest, Refusal, reserve_each, settle_each
 from billing.ledger.entries import NothingToRestore, claw_back, credit, expire, restore
 from billing.ledger.errors import HoldReleased, HoldSettled, ReferenceReused, SpendLimitReached, WalletFrozen
-from billing.ledger.fast_path import FastPathUnavailable
 from billing.ledger.holds import extend, extend_as_far_as_possible, release, require, reserve, reserve_up_to, settle
 from billing.ledger.wallets import (
     DEBT,
@@ -37,7 +36,6 @@ from billing.ledger.wallets import (
 __all__ = [
     "DEBT",
     "Charge",
-    "FastPathUnavailable",
     "HoldReleased",
     "HoldRequest",
     "HoldSettled",
@@ -58,7 +56,6 @@ __all__ = [
     "release",
     "require",
     "reserve",
-    "reserve_at_once",
     "reserve_each",
     "reserve_up_to",
     "restore",

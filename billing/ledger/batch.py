@@ -1,13 +1,13 @@
-"""Many holds or charges of one wallet at once: for work that is gathered before it is written.
+"""Many holds or charges of one wallet in one call, for work that is batched before it is written.
 
-Each verb does all in one step when that is the usual case, and else one by one, by the verbs of `holds`, which know
-every case. So what they mean is said there. A refusal of one is its result and stops no other.
+Each verb tries the fast path for all of them together. If that is not available it does one after another by the verbs
+of `holds`, which handle every case. A refusal is the result of its own item and stops no other.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.errors import PaymentRequired
@@ -21,7 +21,7 @@ REFUSALS = (PaymentRequired, errors.ReferenceReused, errors.HoldReleased, errors
 
 @dataclass(frozen=True, slots=True)
 class HoldRequest:
-    """A hold that is asked for. As the arguments of `reserve_up_to`."""
+    """A hold that is asked for. The fields are those of `reserve_up_to`."""
 
     at_least_micros: int
     at_most_micros: int
@@ -30,7 +30,7 @@ class HoldRequest:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A hold that ends. As the arguments of `settle`; a price of zero gives the hold back."""
+    """A hold that ends. The fields are those of `settle`; a price of zero releases the hold."""
 
     hold: Hold
     actual_micros: int
@@ -41,64 +41,67 @@ class Charge:
 def reserve_each(
     organization: Organization, requests: Sequence[HoldRequest], *, api_key: ApiKey | None = None
 ) -> list[Hold | Refusal]:
-    """Set money aside for each, as `reserve_up_to`. Returns for each its hold or why it was refused.
+    """Reserve money for each request. Returns for each its hold, or why it was refused.
 
-    The most of all if there is so much, else one after another, as much as each can have.
+    If the balance and the limits cover at_most_micros of all requests, each gets that. Else they are served one after
+    another, each as by `reserve_up_to`.
     """
-    made = _build_holds(organization, requests, api_key=api_key)
-    if len(made) > 1:
+    for request in requests:
+        holds.validate_request(
+            organization,
+            at_least_micros=request.at_least_micros,
+            at_most_micros=request.at_most_micros,
+            api_key=api_key,
+        )
+    # For one alone, `reserve_up_to` tries the fast path.
+    if len(requests) > 1:
+        now = timezone.now()
+        together = [
+            holds.build_hold(request.reference, amount_micros=request.at_most_micros, api_key=api_key, now=now)
+            for request in requests
+        ]
         try:
-            fast_path.reserve(made, organization_id=organization.pk)
+            fast_path.reserve(together, organization_id=organization.pk)
         except (IntegrityError, fast_path.FastPathUnavailable):
             pass
         else:
-            return list(made)
-    return [_reserve_one(organization, each, api_key=api_key) for each in requests]
-
-
-def reserve_at_once(
-    organization: Organization, requests: Sequence[HoldRequest], *, api_key: ApiKey | None = None
-) -> list[Hold]:
-    """Set the most aside for all, all or none, in a transaction of the caller, who undoes it when this fails.
-
-    Raises FastPathUnavailable: then `reserve_each` knows how much each can have.
-    """
-    assert connection.in_atomic_block, "what fails here is undone by the caller's transaction"
-    made = _build_holds(organization, requests, api_key=api_key)
-    try:
-        fast_path.reserve(made, organization_id=organization.pk, savepoint=False)
-    except IntegrityError as error:
-        raise fast_path.FastPathUnavailable from error
-    return made
+            return list(together)
+    return [_reserve_one(organization, request, api_key=api_key) for request in requests]
 
 
 def settle_each(charges: Sequence[Charge]) -> list[Entry | Refusal | None]:
-    """End holds of one wallet, each for the price of its work or as much of it as the balance bears.
+    """End holds of one wallet, each for the price of its work or for as much of it as the balance covers.
 
-    Returns for each its entry, None if nothing was charged and it was given back, or HoldReleased or HoldSettled if it
-    had ended before, also with this very price. All at once if each is of one month and one key, costs something and
-    not more than its hold; else one after another.
+    Returns for each charge one of:
+    * its usage entry,
+    * None if nothing could be charged and the hold was released,
+    * HoldReleased or HoldSettled if it had ended before, also if it was settled for this same price.
+
+    All are written together if
+    * all holds are of one month and one key, and
+    * each price is more than zero and at most its hold.
+    Else they are settled one after another.
     """
-    if len({each.hold.wallet_id for each in charges}) > 1:
-        # One after another they would be locked in any order.
+    if len({charge.hold.wallet_id for charge in charges}) > 1:
+        # One after another they would lock several wallets, in any order.
         raise ValueError("These holds are not of one wallet.")
-    if any(each.actual_micros < 0 for each in charges):
+    if any(charge.actual_micros < 0 for charge in charges):
         raise ValueError("A price cannot be negative.")
-    is_usual = all(0 < each.actual_micros <= each.hold.amount_micros for each in charges)
-    if is_usual and len({(each.hold.api_key_id, each.hold.month) for each in charges}) == 1:
+    is_within_holds = all(0 < charge.actual_micros <= charge.hold.amount_micros for charge in charges)
+    if is_within_holds and len({(charge.hold.api_key_id, charge.hold.month) for charge in charges}) == 1:
         now = timezone.now()
         pairs = [
             (
-                each.hold,
+                charge.hold,
                 holds.build_usage_entry(
-                    each.hold,
-                    actual_micros=each.actual_micros,
-                    description=each.description,
-                    details=each.details,
+                    charge.hold,
+                    actual_micros=charge.actual_micros,
+                    description=charge.description,
+                    details=charge.details,
                     now=now,
                 ),
             )
-            for each in charges
+            for charge in charges
         ]
         try:
             fast_path.settle(pairs, now=now)
@@ -106,23 +109,7 @@ def settle_each(charges: Sequence[Charge]) -> list[Entry | Refusal | None]:
             pass
         else:
             return [entry for _, entry in pairs]
-    return [_settle_one(each) for each in charges]
-
-
-def _build_holds(organization: Organization, requests: Sequence[HoldRequest], *, api_key: ApiKey | None) -> list[Hold]:
-    """Return holds of the most of each, not written yet."""
-    for each in requests:
-        holds.validate_request(
-            organization,
-            at_least_micros=each.at_least_micros,
-            at_most_micros=each.at_most_micros,
-            api_key=api_key,
-        )
-    now = timezone.now()
-    return [
-        holds.build_hold(each.reference, amount_micros=each.at_most_micros, api_key=api_key, now=now)
-        for each in requests
-    ]
+    return [_settle_one(charge) for charge in charges]
 
 
 def _reserve_one(organization: Organization, request: HoldRequest, *, api_key: ApiKey | None) -> Hold | Refusal:
@@ -139,7 +126,7 @@ def _reserve_one(organization: Organization, request: HoldRequest, *, api_key: A
 
 
 def _settle_one(charge: Charge) -> Entry | Refusal | None:
-    # One step: a hold that was extended for its charge is charged.
+    # One transaction: if the charge is refused, the hold is not extended either.
     try:
         with transaction.atomic():
             if charge.actual_micros > charge.hold.amount_micros:
@@ -152,7 +139,7 @@ def _settle_one(charge: Charge) -> Entry | Refusal | None:
                     description=charge.description,
                     details=charge.details,
                 )
-            # Nothing could be charged, or it was charged before.
+            # Without an entry, either nothing could be charged or the hold had been settled before.
             if entry is None and not holds.release(charge.hold):
                 raise errors.HoldReleased
             return entry
