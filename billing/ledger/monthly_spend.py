@@ -1,8 +1,8 @@
-"""What a month's holds come to, per organization and per key: limits are asked of these rows and never of the book.
+"""The sum of a month's holds, per organization and per key. Monthly limits are checked against these rows.
 
-A hold counts for the month in which it was made, its extensions and its charge too, whenever they come: so a count is
-the sum over the month's holds, at every moment, and `audit` can recompute it. What is released stops counting. A refund
-changes no hold and so gives no limit back. See docs/decisions/0012.
+A hold counts for the month in which it was made. Its extensions and its charge count for that month too, whenever they
+come. So the sum is that of the month's holds at every moment, and `audit` can recompute it. A released hold counts no
+more. A refund changes no hold, so it gives no part of a limit back. See docs/decisions/0012.
 """
 
 import uuid
@@ -18,7 +18,7 @@ from billing.models import MonthlySpend, Wallet
 
 @dataclass(frozen=True, slots=True)
 class LimitHeadroom:
-    """What one limit still allows."""
+    """How much one monthly limit still allows."""
 
     # "organization" or "key".
     limit: str
@@ -27,7 +27,10 @@ class LimitHeadroom:
 
 
 def limit_headrooms(wallet: Wallet, *, api_key_id: uuid.UUID | None, month: date) -> Iterator[LimitHeadroom]:
-    """Yield what each limit that is set allows, the organization's first. Makes the month's rows. Wallet locked."""
+    """Yield the headroom of each limit that is set, the organization's first. Makes the month's rows.
+
+    The caller holds the wallet's lock.
+    """
     spend, _ = MonthlySpend.objects.get_or_create(wallet=wallet, api_key=None, month=month)
     if wallet.monthly_limit_micros is not None:
         yield _headroom("organization", limit_micros=wallet.monthly_limit_micros, spend=spend)
@@ -39,7 +42,10 @@ def limit_headrooms(wallet: Wallet, *, api_key_id: uuid.UUID | None, month: date
 
 
 def adjust(wallet: Wallet, *, api_key_id: uuid.UUID | None, month: date, by_micros: int) -> None:
-    """Count more or less, whatever the limits. Wallet locked; the rows are there because the hold was counted."""
+    """Add an amount, negative to subtract, to the month of the organization and of the key. Checks no limit.
+
+    The caller holds the wallet's lock. The rows exist, because the hold was counted when it was made.
+    """
     if by_micros:
         whose = Q(api_key=None) if api_key_id is None else Q(api_key=None) | Q(api_key=api_key_id)
         MonthlySpend.objects.filter(whose, wallet=wallet, month=month).update(

@@ -117,8 +117,8 @@ def test_verify_looks_at_one_wallet_only(rival: Organization, acme: Organization
     assert len(ledger.verify(Wallet.objects.of(acme).get())) == 1
 
 
-def test_what_others_know_is_asked_too(acme: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "_others", [])
+def test_registered_checks_are_asked_once_each(acme: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_registered_checks", [])
 
     def check() -> list[str]:
         return ["A paid top-up was not posted."]
