@@ -10,9 +10,10 @@ from django.utils import timezone
 
 from accounts import api_keys
 from accounts.models import Organization
-from billing import ledger, triggers
+from billing import ledger
 from billing.ledger import audit
 from billing.models import Entry, EntryKind, Freeze, Hold, MonthlySpend, Wallet
+from tests.billing.append_only import triggers_suspended
 from tests.billing.conftest import fund
 
 
@@ -35,7 +36,7 @@ def busy(acme: Organization, rival: Organization) -> Organization:
 
 def change_entry(**fields: object) -> Callable[[], object]:
     def change() -> None:
-        with triggers.suspended(connection):
+        with triggers_suspended():
             Entry.objects.filter(kind=EntryKind.USAGE).update(**fields)
 
     return change
