@@ -1,4 +1,4 @@
-"""Whatever is written behind the ledger's back is found, of any wallet, and named."""
+"""Changes that bypassed the ledger are found in any wallet, and each is described."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -109,6 +109,20 @@ def test_break_is_found_and_named(name: str) -> None:
     assert len(found) == len(sentences), found
     for fault, sentence in zip(found, sentences, strict=True):
         assert any(part in fault for part in sentence.split("|")), found
+
+
+def test_verify_finds_changes_that_bypassed_the_ledger(acme: Organization) -> None:
+    wallet = fund(acme, 100)
+    ledger.reserve(acme, amount_micros=60, reference="job:1")
+    assert ledger.verify(wallet) == []
+    Wallet.objects.filter(pk=wallet.pk).update(balance_micros=101, held_micros=59)
+    Entry.objects.create(
+        wallet=wallet, kind=EntryKind.CREDIT, reference="forged", amount_micros=5, balance_after_micros=100
+    )
+    faults = ledger.verify(wallet)
+    assert [fault.split(" ")[0] for fault in faults] == ["Entry", "The", "Held"]
+    assert "the entries sum to 105" in faults[1]
+    assert "the open holds sum to 60" in faults[2]
 
 
 @pytest.mark.usefixtures("busy")
