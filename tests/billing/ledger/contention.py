@@ -53,6 +53,31 @@ def quarrel(organization: Any, worker: int) -> Counter[str]:
     return seen
 
 
+def live(organization: Any, worker: int) -> Counter[str]:
+    """Run ten live sessions of unknown length. Half of the workers extend the holds of all, the others end them."""
+    from accounts.errors import PaymentRequired
+    from billing import ledger
+
+    seen: Counter[str] = Counter()
+    for number in range(10):
+        try:
+            hold = ledger.reserve(organization, amount_micros=100, reference=f"live:{number}")
+            if worker % 2:
+                entry = ledger.settle(hold, actual_micros=400)
+                if entry is not None:
+                    seen["settled"] += 1
+                    seen["charged_micros"] -= entry.amount_micros
+                continue
+            for to_micros in range(200, 1_000, 100):
+                ledger.extend(hold, to_micros=to_micros)
+                seen["extended"] += 1
+        except PaymentRequired:
+            seen["refused"] += 1
+        except ledger.HoldSettled:
+            seen["late"] += 1
+    return seen
+
+
 def nickel(organization: Any, worker: int) -> Counter[str]:
     """Submit 25 recordings of five seconds, at 417 micro-dollars each."""
     from accounts.errors import PaymentRequired
@@ -108,6 +133,7 @@ def expiry_race(organization: Any, worker: int) -> Counter[str]:
 SCENARIOS = {
     "burst": burst,
     "quarrel": quarrel,
+    "live": live,
     "nickel": nickel,
     "capped": capped,
     "expiry_race": expiry_race,

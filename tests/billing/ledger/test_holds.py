@@ -1,5 +1,7 @@
 """Holds: reserved, extended, settled and released, each effect once."""
 
+from collections.abc import Callable
+
 import pytest
 from django.db import transaction
 
@@ -123,6 +125,68 @@ def test_extend_without_money_names_the_difference(acme: Organization) -> None:
     assert (caught.value.data["required_micros"], caught.value.data["available_micros"]) == (7, 6)
     assert hold.amount_micros == 4
     assert money_of(acme) == (10, 4)
+
+
+def test_extend_past_a_monthly_limit_keeps_the_hold_and_its_work_can_be_settled(acme: Organization) -> None:
+    fund(acme, 1_000)
+    ledger.set_monthly_limit(acme, limit_micros=50)
+    hold = ledger.reserve(acme, amount_micros=40, reference="live:1")
+    with pytest.raises(ledger.SpendLimitReached) as caught:
+        ledger.extend(hold, to_micros=51)
+    assert (caught.value.data["required_micros"], caught.value.data["left_micros"]) == (11, 10)
+    assert hold.amount_micros == Hold.objects.get(pk=hold.pk).amount_micros == 40
+    assert ledger.extend(hold, to_micros=50).amount_micros == 50
+    ledger.settle(hold, actual_micros=50)
+    assert money_of(acme) == (950, 0)
+
+
+def test_extend_is_refused_by_a_frozen_wallet_and_the_hold_can_be_settled(acme: Organization) -> None:
+    fund(acme, 100)
+    hold = ledger.reserve(acme, amount_micros=40, reference="live:1")
+    ledger.freeze(acme, reason="operator")
+    with pytest.raises(ledger.WalletFrozen):
+        ledger.extend(hold, to_micros=41)
+    ledger.settle(hold, actual_micros=40)
+    assert money_of(acme) == (60, 0)
+
+
+def test_extend_trusts_no_amount_that_was_read_before(acme: Organization) -> None:
+    fund(acme, 100)
+    hold = ledger.reserve(acme, amount_micros=10, reference="live:1")
+    stale = Hold.objects.get(pk=hold.pk)
+    ledger.extend(hold, to_micros=50)
+    assert ledger.extend(stale, to_micros=60).amount_micros == 60
+    assert money_of(acme) == (100, 60)
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [(ledger.release, ledger.HoldReleased), (lambda hold: ledger.settle(hold, actual_micros=10), ledger.HoldSettled)],
+    ids=["released", "settled"],
+)
+def test_extend_revives_no_hold_that_ended_meanwhile(
+    acme: Organization, end: Callable[[Hold], object], error: type[Exception]
+) -> None:
+    fund(acme, 100)
+    hold = ledger.reserve(acme, amount_micros=10, reference="live:1")
+    stale = Hold.objects.get(pk=hold.pk)
+    end(hold)
+    before = money_of(acme)
+    for verb in (ledger.extend, ledger.extend_as_far_as_possible):
+        with pytest.raises(error):
+            verb(stale, to_micros=20)
+    assert money_of(acme) == before
+
+
+def test_settle_with_a_hold_from_before_its_extension_charges_the_whole_price(acme: Organization) -> None:
+    fund(acme, 100)
+    hold = ledger.reserve(acme, amount_micros=10, reference="live:1")
+    stale = Hold.objects.get(pk=hold.pk)
+    ledger.extend(hold, to_micros=50)
+    entry = ledger.settle(stale, actual_micros=40)
+    assert entry is not None
+    assert (entry.amount_micros, entry.details) == (-40, {})
+    assert money_of(acme) == (60, 0)
 
 
 # --- settle and release ----------------------------------------------------------------------------------------------
