@@ -57,9 +57,6 @@ def begin(requests: Sequence[AdmissionRequest]) -> list[Admission]:
         _acquire_slot(request, check, organization=organization)
         for request, check in zip(requests, checked, strict=True)
     ]
-    if all(_needs_only_funds(request, check) for request, check in zip(requests, checked, strict=True)):
-        with suppress(ledger.NotAtOnce):
-            return _begin_at_once(requests, checked, organization=organization, api_key=api_key)
     admissions: list[Admission] = []
     with transaction.atomic():
         reservations = {
@@ -165,30 +162,6 @@ def _authenticate(
     ]
 
 
-def _begin_at_once(
-    requests: Sequence[AdmissionRequest],
-    checked: Sequence[Admission],
-    *,
-    organization: Organization,
-    api_key: ApiKey,
-) -> list[Admission]:
-    """Admit all or none of the requests, in few round trips. Only a lack of funds can refuse one. Raises NotAtOnce."""
-    reservations = [_reservation_for(request) for request in requests]
-    with transaction.atomic():
-        holds = ledger.reserve_at_once(organization, _hold_requests(reservations), api_key=api_key)
-        completions = [
-            _completion_for(request, reservation, hold, organization=organization, api_key=api_key)
-            for request, reservation, hold in zip(requests, reservations, holds, strict=True)
-        ]
-        completion_sql.insert_running(
-            [(completion, request.is_stream) for request, completion in zip(requests, completions, strict=True)]
-        )
-    return [
-        Admission(completion=completion, allowance=check.allowance)
-        for completion, check in zip(completions, checked, strict=True)
-    ]
-
-
 def _acquire_slot(request: AdmissionRequest, check: Admission, *, organization: Organization) -> Admission:
     """Acquire a concurrency slot for a request that has neither an error nor a fault so far.
 
@@ -234,8 +207,8 @@ class _Reservation:
         return reference_of(self.completion_id)
 
 
-def _hold_requests(reservations: Iterable[_Reservation]) -> list[ledger.Wanted]:
-    return [ledger.Wanted(each.min_micros, each.max_micros, each.reference) for each in reservations]
+def _hold_requests(reservations: Iterable[_Reservation]) -> list[ledger.HoldRequest]:
+    return [ledger.HoldRequest(each.min_micros, each.max_micros, each.reference) for each in reservations]
 
 
 def _needs_only_funds(request: AdmissionRequest, check: Admission) -> bool:

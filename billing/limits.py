@@ -1,6 +1,6 @@
-"""How far a month's spending has come against its limits, to be shown. The limits are enforced by the ledger.
+"""How much of its monthly limit an organization has spent, for pages. The ledger enforces the limits.
 
-"Spent" is charges and open holds of the work that was ordered this month (docs/decisions/0012).
+"Spent" is the charges and open holds of work that was ordered this month (docs/decisions/0012).
 """
 
 from dataclasses import dataclass
@@ -8,38 +8,28 @@ from datetime import UTC, datetime, time
 
 from django.utils import timezone
 
-from accounts.models import ApiKey, Organization
+from accounts.models import Organization
 from billing import months
 from billing.models import MonthlySpend, Wallet
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """This month of an organization or of a key."""
+    """This month of an organization."""
 
     limit_micros: int | None
     spent_micros: int
-    # None without a limit; never below zero, also where the limit was set below what was spent.
+    # None without a limit. Never negative, even if the limit was set below what was spent.
     left_micros: int | None
     resets_at: datetime
 
 
-def organization_standing(organization: Organization, *, now: datetime | None = None) -> Standing:
-    """Return the month of the whole organization, keys and people together."""
+def organization_standing(organization: Organization) -> Standing:
+    """Return this month of the whole organization, keys and people together."""
     wallet = Wallet.objects.of(organization).first()
-    return _standing(organization, key=None, limit_micros=wallet.monthly_limit_micros if wallet else None, now=now)
-
-
-def key_standing(api_key: ApiKey, *, now: datetime | None = None) -> Standing:
-    """Return the month of one key."""
-    return _standing(api_key.organization, key=api_key, limit_micros=api_key.monthly_limit_micros, now=now)
-
-
-def _standing(
-    organization: Organization, *, key: ApiKey | None, limit_micros: int | None, now: datetime | None
-) -> Standing:
-    month = months.month_of(now or timezone.now())
-    spend = MonthlySpend.objects.filter(wallet__organization=organization, api_key=key, month=month).first()
+    limit_micros = wallet.monthly_limit_micros if wallet else None
+    month = months.month_of(timezone.now())
+    spend = MonthlySpend.objects.filter(wallet__organization=organization, api_key=None, month=month).first()
     spent_micros = spend.spent_micros if spend else 0
     return Standing(
         limit_micros=limit_micros,

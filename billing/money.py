@@ -17,11 +17,6 @@ def cents_up(micros: int) -> int:
     return -(-micros // MICROS_PER_CENT)
 
 
-def cents_half_up(micros: int) -> int:
-    """Return the nearest whole cents; half a cent goes away from zero."""
-    return _divide_half_up(micros, MICROS_PER_CENT)
-
-
 def dollars_text(micros: int, *, places: int = 2) -> str:
     """Return dollars as programs read them, "99.98" or with six places "0.029542"; half goes away from zero.
 

@@ -1,10 +1,7 @@
-"""Triggers that make the book append-only: whoever writes, and by whatever means, rows stay as they were inserted.
+"""Triggers that make the ledger append-only: no writer, by no means, can change or remove an entry.
 
 On SQLite a migration that alters the table drops it with its triggers: such a migration ends with `create`.
 """
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -27,16 +24,6 @@ def drop(connection: BaseDatabaseWrapper, *, tables: tuple[str, ...] = APPEND_ON
     """Allow changes again: for migrations, and for tests that empty all tables."""
     for table in tables:
         _execute(connection, statements=tuple(s.format(table=table) for s in _DROP[connection.vendor]))
-
-
-@contextmanager
-def suspended(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Allow changes inside the block. Tests only: TransactionTestCase ends by emptying all tables."""
-    drop(connection)
-    try:
-        yield
-    finally:
-        create(connection)
 
 
 def _execute(connection: BaseDatabaseWrapper, *, statements: tuple[str, ...]) -> None:

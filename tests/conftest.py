@@ -13,7 +13,6 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
 from django.test import Client, TransactionTestCase
 from redis import Redis
 
@@ -21,9 +20,9 @@ from accounts import api_keys, organizations
 from accounts.gate import limits
 from accounts.models import Membership, Organization, Role, User
 from apex import upstream
-from billing import triggers
 from tests.apex import scripted
 from tests.apex.scripted import ScriptedUpstream
+from tests.billing.append_only import triggers_suspended
 from tests.stripe import StripeSandbox
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def tables_can_be_emptied() -> Iterator[None]:
     original = TransactionTestCase._fixture_teardown
 
     def teardown(self: TransactionTestCase) -> None:
-        with triggers.suspended(connection):
+        with triggers_suspended():
             original(self)
 
     with pytest.MonkeyPatch.context() as patch:

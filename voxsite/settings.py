@@ -124,8 +124,9 @@ DATABASE_URL = env.text("DATABASE_URL")
 if DATABASE_URL:
     DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=0)}
     if DATABASES["default"]["ENGINE"].endswith("postgresql"):
-        # Lets the ledger's two statements be planned once for each connection (billing/ledger/single.py); Django's own
-        # are never prepared. "off" is for a pooler before the server that gives a connection for a transaction only.
+        # Lets the ledger's two statements be planned once for each connection (billing/ledger/fast_path_postgresql.py);
+        # Django's own are never prepared. "off" is for a pooler before the server that gives a connection for a
+        # transaction only.
         prepares = env.flag("VOXSITE_DATABASE_PREPARES", default=True)
         DATABASES["default"].setdefault("OPTIONS", {})["prepare_threshold"] = 0 if prepares else None
     # Set by voxsite.asgi: under ASGI each request has a thread of its own, and a pool, not the number of threads,

@@ -1,29 +1,29 @@
-"""The only writer of wallets, entries, holds, freezes and monthly counts.
+"""The only writer of wallets, entries, holds, freezes and monthly spends.
 
 Every verb is atomic, may be called inside a wider transaction, and has an idempotency key: the `reference` of the
-business fact ("topup:<id>", "job:<id>"). Each changes one wallet and takes its locks in one order, wallet before what
-belongs to it, so verbs on one organization cannot block each other for good; a transaction that changes two
-organizations' wallets must itself take them in the order of their ids.
+business fact ("topup:<id>", "job:<id>"). Each verb changes one wallet, and locks it before anything that belongs to it.
+So two verbs on one organization cannot deadlock. A transaction that changes the wallets of two organizations must take
+them in the order of their ids.
 
-The lock is PostgreSQL's `FOR NO KEY UPDATE`: a plain `FOR UPDATE` also waits for those who merely insert a row that
-points to the wallet, and two transactions that both did so before would wait for each other. SQLite has no row locks:
-`transaction_mode` IMMEDIATE (settings) lets one writer in at a time, which serves as well.
+The lock is PostgreSQL's `FOR NO KEY UPDATE`. A plain `FOR UPDATE` also waits for a transaction that only inserts a row
+with a foreign key to the wallet, and two transactions that both did so first would deadlock. SQLite has no row locks:
+the settings begin every transaction as IMMEDIATE, which lets one writer in at a time.
 
-entries     money comes and goes: credit, claw_back, restore, expire
-holds       money is promised: require, reserve, reserve_up_to, extend, settle, release
-wallets     the one row of each organization: freeze, thaw, its limit and its threshold
-gathered    many promises of one wallet at once: reserve_at_once, reserve_each, settle_each
-usual       the usual case of reserving and settling, at once: `single` on PostgreSQL, `quick` on SQLite
-counts      what a month's holds come to, for the limits
-audit       verify: compares all of it with the book
+entries        money comes and goes apart from usage: credit, claw_back, restore, expire
+holds          money is reserved for work: require, reserve, reserve_up_to, extend, settle, release
+batch          many holds of one wallet in one call: reserve_each, settle_each
+fast_path      reserve and settle in the usual case, in SQL: fast_path_postgresql, fast_path_sqlite, fast_path_sql
+wallets        the one row of each organization: freeze, thaw, its limit and its threshold
+monthly_spend  the sum of a month's holds, which limits are checked against
+errors         refusals
+audit          checks of all of it: verify, faults
 """
 
 from billing.ledger.audit import also_check, faults, verify
+from billing.ledger.batch import Charge, HoldRequest, Refusal, reserve_each, settle_each
 from billing.ledger.entries import NothingToRestore, claw_back, credit, expire, restore
 from billing.ledger.errors import HoldReleased, HoldSettled, ReferenceReused, SpendLimitReached, WalletFrozen
-from billing.ledger.gathered import Charge, Refusal, Wanted, reserve_at_once, reserve_each, settle_each
 from billing.ledger.holds import extend, extend_as_far_as_possible, release, require, reserve, reserve_up_to, settle
-from billing.ledger.usual import NotAtOnce
 from billing.ledger.wallets import (
     DEBT,
     freeze,
@@ -38,14 +38,13 @@ __all__ = [
     "DEBT",
     "Charge",
     "HoldReleased",
+    "HoldRequest",
     "HoldSettled",
-    "NotAtOnce",
     "NothingToRestore",
     "ReferenceReused",
     "Refusal",
     "SpendLimitReached",
     "WalletFrozen",
-    "Wanted",
     "also_check",
     "claw_back",
     "credit",
@@ -58,7 +57,6 @@ __all__ = [
     "release",
     "require",
     "reserve",
-    "reserve_at_once",
     "reserve_each",
     "reserve_up_to",
     "restore",

@@ -1,7 +1,7 @@
-"""Compares what the ledger keeps with what it follows from. Reads only: it tells, and never repairs.
+"""Checks of the ledger: each stored sum is compared with the rows that it sums up. Reads only; repairs nothing.
 
-Each comparison is one statement, so both of its sides are of one moment, and it takes no lock. Nothing is read into
-memory but the faults.
+Each comparison is one statement, so both of its sides are of one moment and it takes no lock. Only faults are read into
+memory.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,7 @@ from billing.ledger.entries import ROUNDING_MICROS
 from billing.ledger.wallets import DEBT
 from billing.models import REVERSALS, Entry, EntryKind, Freeze, Hold, HoldState, MonthlySpend, Wallet
 
-# One pass over the holds: they have no index by wallet, since every settlement would write to it too.
+# One pass over the holds. They have no index by wallet, because every settlement would have to write to it too.
 WRONG_COUNTS = """
 SELECT spend.*, COALESCE(held.total, 0) AS held
 FROM billing_monthlyspend AS spend LEFT JOIN (
@@ -27,27 +27,27 @@ FROM billing_monthlyspend AS spend LEFT JOIN (
 ) AS held ON spend.wallet_id = held.wallet_id AND spend.month = held.month{match}
 WHERE spend.wallet_id IN ({wallets}) AND spend.api_key_id {condition}
     AND spend.spent_micros <> COALESCE(held.total, 0)"""
-# What others know to be wrong with the money: that a hold's job has ended, that a paid top-up was not posted. They plug
-# it in, because billing knows of neither jobs nor pages.
-_others: list[Callable[[], Iterable[str]]] = []
+# Checks of modules above the ledger: that a hold's job has ended, that a paid top-up was posted. They register
+# themselves, because the ledger does not import jobs or payments.
+_registered_checks: list[Callable[[], Iterable[str]]] = []
 
 
 def also_check(check: Callable[[], Iterable[str]]) -> None:
-    """Have `faults` ask this too. check: returns one sentence for each fault. To be called once, when apps start."""
-    if check not in _others:
-        _others.append(check)
+    """Add a check to those of `faults`. check: returns one sentence for each fault. Call it when apps start."""
+    if check not in _registered_checks:
+        _registered_checks.append(check)
 
 
 def faults() -> Iterator[str]:
-    """Yield one sentence for each way in which the money of all organizations is wrong; none if all is well."""
+    """Yield one sentence for each fault in the money of any organization; none if all is well."""
     yield from _faults(Wallet.objects.all())
-    yield from _forgotten_holds()
-    for check in _others:
+    yield from _stale_holds()
+    for check in _registered_checks:
         yield from check()
 
 
 def verify(wallet: Wallet) -> list[str]:
-    """Return one sentence for each way in which the wallet disagrees with its book; none if all is well."""
+    """Return one sentence for each fault of one wallet; none if all is well."""
     return list(_faults(Wallet.objects.filter(pk=wallet.pk)))
 
 
@@ -132,7 +132,7 @@ def _wrong_reversals(wallets: QuerySet[Wallet]) -> Iterator[str]:
             yield f"Entry {pk} restores {amount_micros}; {taken_micros} was taken for {reference}."
 
 
-def _forgotten_holds() -> Iterator[str]:
+def _stale_holds() -> Iterator[str]:
     before = timezone.now() - timedelta(days=settings.LONGEST_HOLD_DAYS)
     for hold in Hold.objects.open().filter(created_at__lt=before).order_by("pk").iterator():
         yield f"Hold {hold.pk} for {hold.reference} is open since {hold.created_at:%Y-%m-%d}: {hold.amount_micros}."
@@ -140,6 +140,6 @@ def _forgotten_holds() -> Iterator[str]:
 
 def _sum(rows: QuerySet[Any], amount: Any = "amount_micros") -> Coalesce:
     """Return the sum over rows as a subquery, zero for none."""
-    # Grouped by a constant: Django has no other word for the sum over all rows of a subquery.
+    # Grouped by a constant, because Django has no other way to sum over all rows of a subquery.
     total = rows.order_by().annotate(_all=Value(1)).values("_all").annotate(_total=Sum(amount)).values("_total")
     return Coalesce(Subquery(total), 0, output_field=BigIntegerField())

@@ -1,4 +1,4 @@
-"""Money that comes and goes for good, apart from work: payments and gifts, what is taken back, what expires."""
+"""Entries that are not usage: payments and credits, claw-backs and their reversals, expiry."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,12 +11,13 @@ from accounts.models import Organization
 from billing.ledger import errors, wallets
 from billing.models import CREDIT_KINDS, REVERSALS, Entry, EntryKind, Wallet
 
-# A bonus goes back in parts, each rounded up in the sum: what one part took and gives back may differ by so much.
+# A bonus is taken back in parts, and their sum is rounded up. So the amount that one part took and the amount that it
+# gives back may differ by this much.
 ROUNDING_MICROS = 1
 
 
 class NothingToRestore(Conflict):
-    """Nothing was clawed back under this reference, or not yet: events may arrive in any order. Try again later."""
+    """Nothing was clawed back under this reference, or not yet. Events may arrive in any order: try again later."""
 
     default_message = "Nothing was taken back under this reference."
 
@@ -32,7 +33,7 @@ def credit(
 ) -> Entry:
     """Add money. Returns the entry, or the earlier one when this reference was credited before.
 
-    kind: one of CREDIT_KINDS. amount_micros: more than zero. It first pays what is owed.
+    kind: one of CREDIT_KINDS. amount_micros: more than zero. A debt is paid first.
     Raises ReferenceReused if the earlier entry has another amount or belongs to another organization.
     """
     if kind not in CREDIT_KINDS:
@@ -41,7 +42,7 @@ def credit(
         raise ValueError(f"A credit must be more than zero, not {amount_micros}.")
     with transaction.atomic():
         wallet = wallets.locked(wallets.wallet_of(organization).pk)
-        return _book(
+        return _post(
             wallet,
             kind=kind,
             reference=reference,
@@ -60,11 +61,11 @@ def claw_back(
     description: str = "",
     details: Mapping[str, object] | None = None,
 ) -> Entry:
-    """Take back money that was paid, all of it, even if it is spent. Returns the entry, or the earlier one.
+    """Take back money that was paid, even if it is spent. Returns the entry, or the earlier one.
 
     kind: REFUND or DISPUTE. amount_micros: more than zero; the entry has it negative.
-    What is not there any more becomes a debt: less than nothing is available, and the wallet is frozen until money has
-    come to pay it. A dispute freezes in any case, with the reference as its reason, until `restore` or `thaw`.
+    The part that is spent becomes a debt: the available amount is negative, and the wallet is frozen until a credit
+    has paid it. A dispute always freezes the wallet, with the reference as its reason, until `restore` or `thaw`.
     Raises ReferenceReused if the earlier entry has another amount or belongs to another organization.
     """
     if kind not in REVERSALS:
@@ -73,7 +74,7 @@ def claw_back(
         raise ValueError(f"What is taken back must be more than zero, not {amount_micros}.")
     with transaction.atomic():
         wallet = wallets.locked(wallets.wallet_of(organization).pk)
-        return _book(
+        return _post(
             wallet,
             kind=kind,
             reference=reference,
@@ -94,10 +95,11 @@ def restore(
 ) -> Entry:
     """Give back what `claw_back` took under this kind and reference. Returns the entry, or the earlier one.
 
-    kind: of the claw-back, REFUND or DISPUTE. The entry is of the kind that reverses it, with the same reference.
-    amount_micros: exactly what was taken unless given, and then at most ROUNDING_MICROS beside it: for a caller that
-        keeps many returns of one payment exact in their sum.
-    Lifts the freeze of that dispute. Raises NothingToRestore, ReferenceReused if another amount was given back before.
+    kind: that of the claw-back, REFUND or DISPUTE. The entry has the kind that reverses it and the same reference.
+    amount_micros: by default exactly what was taken. A caller that keeps the sum of many partial returns exact may give
+        an amount that differs by up to ROUNDING_MICROS.
+    Lifts the freeze of that dispute.
+    Raises NothingToRestore, or ReferenceReused if another amount was given back before.
     """
     with transaction.atomic():
         wallet = wallets.locked(wallets.wallet_of(organization).pk)
@@ -109,7 +111,7 @@ def restore(
             amount_micros = taken_micros
         if abs(amount_micros - taken_micros) > ROUNDING_MICROS:
             raise ValueError(f"{taken_micros} was taken for {reference}, so {amount_micros} cannot be given back.")
-        entry, is_new = _book(
+        entry, is_new = _post(
             wallet,
             kind=REVERSALS[kind],
             reference=reference,
@@ -123,23 +125,23 @@ def restore(
 
 
 def expire(organization: Organization, *, inactive_since: datetime) -> Entry | None:
-    """Take the whole balance, if nothing has happened since the moment. Returns the entry, or None if it must stay.
+    """Take the whole balance if the wallet was inactive since a moment. Returns the entry, or None if it is kept.
 
-    It stays while work is under way, while the wallet is frozen, and when there is nothing.
+    The balance is kept while a hold is open, while the wallet is frozen, and if it is not positive.
     """
     with transaction.atomic():
         wallet = wallets.locked(wallets.wallet_of(organization).pk)
         if wallet.last_activity_at > inactive_since or wallet.is_frozen or wallet.balance_micros <= 0:
             return None
-        # A hold of zero counts: it is work under way.
+        # An open hold of zero is work under way too.
         if wallet.held_micros or wallet.holds.open().exists():
             return None
         wallet.expired_at = timezone.now()
         wallet.save(update_fields=["expired_at"])
-        return _book(
+        return _post(
             wallet,
             kind=EntryKind.EXPIRY,
-            # Activity moves with whatever brings money, so no other expiry of this wallet has this moment.
+            # A credit moves last_activity_at, so no other expiry of this wallet has this moment.
             reference=f"expiry:{wallet.pk}:{wallet.last_activity_at:%Y-%m-%dT%H:%M:%S.%f}",
             amount_micros=-wallet.balance_micros,
             description=f"Expired: no activity since {wallet.last_activity_at:%Y-%m-%d}",
@@ -147,7 +149,7 @@ def expire(organization: Organization, *, inactive_since: datetime) -> Entry | N
         )[0]
 
 
-def append(
+def _append(
     wallet_id: int,
     *,
     kind: EntryKind,
@@ -158,7 +160,10 @@ def append(
     details: Mapping[str, object] | None,
     now: datetime,
 ) -> Entry:
-    """Write a line of the book. For the ledger alone: the wallet is locked, its balance has the amount already."""
+    """Write an entry.
+
+    The caller holds the wallet's lock. balance_micros: the balance with the amount already in it.
+    """
     return Entry.objects.create(
         wallet_id=wallet_id,
         kind=kind,
@@ -171,7 +176,7 @@ def append(
     )
 
 
-def _book(
+def _post(
     wallet: Wallet,
     *,
     kind: EntryKind,
@@ -180,9 +185,9 @@ def _book(
     description: str,
     details: Mapping[str, object] | None,
 ) -> tuple[Entry, bool]:
-    """Change a locked wallet's balance and write the line, unless it was written before. Returns it, and if it is new.
+    """Change a locked wallet's balance and write the entry, unless it was written before.
 
-    Raises ReferenceReused.
+    Returns (the entry, whether it is new). Raises ReferenceReused.
     """
     earlier = Entry.objects.filter(kind=kind, reference=reference).first()
     if earlier is not None:
@@ -196,14 +201,14 @@ def _book(
         wallet.expired_at = None
     elif kind == EntryKind.DISPUTE:
         wallets.add_freeze(wallet, reason=reference)
-    # Before the balance: it may only be overdrawn while frozen.
+    # Freeze before the balance is saved: a constraint allows a debt only while the wallet is frozen.
     if wallet.available_micros < 0:
         wallets.add_freeze(wallet, reason=wallets.DEBT)
     wallets.save(wallet, "balance_micros", "last_activity_at", "expired_at", now=now)
     wallets.pay_debt(wallet)
     try:
         with transaction.atomic():
-            entry = append(
+            entry = _append(
                 wallet.pk,
                 kind=kind,
                 reference=reference,
@@ -214,6 +219,6 @@ def _book(
                 now=now,
             )
     except IntegrityError as error:
-        # Under the lock nobody else writes this wallet's book: the reference went to another's a moment ago.
+        # Only this transaction writes entries of this wallet: another wallet's entry took the reference a moment ago.
         raise errors.ReferenceReused from error
     return entry, True

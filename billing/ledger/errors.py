@@ -1,4 +1,4 @@
-"""Why the ledger refuses."""
+"""Refusals of the ledger, as customers are told of them."""
 
 from datetime import date
 from typing import ClassVar
@@ -14,25 +14,25 @@ class ReferenceReused(Conflict):
 
 
 class HoldReleased(Conflict):
-    """The hold was given back, so nothing can be charged against it."""
+    """The hold was released, so nothing can be charged against it."""
 
     default_message = "The amount that was set aside has been given back."
 
 
 class HoldSettled(Conflict):
-    """The hold was charged, so it can neither be given back nor charged otherwise."""
+    """The hold was charged, so it cannot be released or charged with another amount."""
 
     default_message = "The amount that was set aside has been charged."
 
 
 class WalletFrozen(PaymentRequired):
-    """Nothing new is admitted: a payment is disputed, or one was taken back after it was spent."""
+    """The wallet admits nothing new: a payment is disputed, or was taken back after it was spent."""
 
     default_type: ClassVar[str] = "wallet_frozen"
 
 
 class SpendLimitReached(PaymentRequired):
-    """The money is there, but a monthly limit that the customer set does not allow it.
+    """The balance covers the amount, but a monthly limit that the customer set does not allow it.
 
     data: limit ("key" or "organization"), limit_micros, left_micros, left_cents, resets_at (first moment of the next
     month, UTC), required_micros, required_cents.
@@ -42,7 +42,7 @@ class SpendLimitReached(PaymentRequired):
 
 
 def shortfall(*, required_micros: int, available_micros: int) -> PaymentRequired:
-    """Return the refusal of a wallet that has too little."""
+    """Return the refusal by a wallet that has too little available."""
     available_micros = max(0, available_micros)
     return PaymentRequired(
         f"This needs {money.display_text(required_micros)}, and {money.display_text(available_micros)} is available: "
@@ -55,10 +55,11 @@ def shortfall(*, required_micros: int, available_micros: int) -> PaymentRequired
 
 
 def frozen(*, required_micros: int, debt_micros: int, is_debt_alone: bool) -> WalletFrozen:
-    """Return the refusal of a frozen wallet.
+    """Return the refusal by a frozen wallet.
 
-    debt_micros: what is missing to zero, 0 if nothing is. is_debt_alone: money ends the freeze, because it has no
-    other reason; nobody is asked for money that would not.
+    debt_micros: how much is owed, 0 for nothing.
+    is_debt_alone: the debt is the only reason of the freeze, so that a payment ends it. Only then the message asks for
+        money.
     """
     if not debt_micros:
         message = "A payment of this organization is disputed, so its balance is frozen. Please contact support."

@@ -1,4 +1,8 @@
-"""Promises: money is set aside before work begins, charged when it succeeds, given back when it does not."""
+"""Holds: money is reserved before work begins, charged when the work succeeds, released when it does not.
+
+This module has the rule of admission for every case, under the wallet's lock. `reserve` and `settle` try the fast path
+first, which has the usual case of the same rule in SQL.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,18 +13,18 @@ from django.utils import timezone
 from accounts.errors import PaymentRequired
 from accounts.models import ApiKey, Organization
 from billing import months
-from billing.ledger import counts, errors, usual, wallets
+from billing.ledger import errors, fast_path, monthly_spend, wallets
 from billing.models import Entry, EntryKind, Hold, HoldState, Wallet
 
 
 def reserve(organization: Organization, *, amount_micros: int, reference: str, api_key: ApiKey | None = None) -> Hold:
-    """Set money aside for work that is about to begin. Returns the hold, or the open one made earlier.
+    """Reserve money for work that is about to begin. Returns the hold, or the open one made earlier.
 
-    amount_micros: zero is allowed, and admits even an empty wallet. api_key: who asks; its monthly limit counts, and
-        the charge will name it.
-    Raises PaymentRequired when less is available, its kinds WalletFrozen and SpendLimitReached, HoldSettled or
-    HoldReleased when the work of this reference has ended, ReferenceReused when its open hold is smaller or another
-    organization's.
+    amount_micros: zero is allowed, and admits even an empty wallet.
+    api_key: the key that asks. Its monthly limit applies, and the charge will name it.
+    Raises PaymentRequired if less is available, its subclasses WalletFrozen and SpendLimitReached, HoldSettled or
+    HoldReleased if the work of this reference has ended, ReferenceReused if its open hold is smaller or belongs to
+    another organization.
     """
     return reserve_up_to(
         organization,
@@ -39,30 +43,30 @@ def reserve_up_to(
     reference: str,
     api_key: ApiKey | None = None,
 ) -> Hold:
-    """Set aside as much as the balance and the limits allow between two amounts. Returns the hold, as `reserve`.
+    """Reserve as much as the balance and the limits allow between two amounts. Returns the hold, as `reserve`.
 
-    Raises as `reserve`, for want of at_least_micros.
+    Raises as `reserve`, if not even at_least_micros can be reserved.
     """
-    must_be_sound(organization, at_least_micros=at_least_micros, at_most_micros=at_most_micros, api_key=api_key)
+    validate_request(organization, at_least_micros=at_least_micros, at_most_micros=at_most_micros, api_key=api_key)
     now = timezone.now()
-    hold = hold_of(reference, amount_micros=at_most_micros, api_key=api_key, now=now)
+    hold = build_hold(reference, amount_micros=at_most_micros, api_key=api_key, now=now)
     try:
         try:
-            usual.reserve([hold], organization_id=organization.pk)
-        except (IntegrityError, usual.NotAtOnce):
+            fast_path.reserve([hold], organization_id=organization.pk)
+        except (IntegrityError, fast_path.FastPathUnavailable):
             hold.pk, hold.wallet_id = None, wallets.wallet_of(organization).pk
             with transaction.atomic():
-                hold.amount_micros = _set_aside(
+                hold.amount_micros = _reserve_locked(
                     hold, at_least_micros=at_least_micros, at_most_micros=at_most_micros, now=now
                 )
                 hold.save(force_insert=True)
     except (IntegrityError, PaymentRequired):
-        # Perhaps the same was asked before, even a moment ago, and it is that hold which has the money.
+        # The same may have been asked before, even a moment ago: then that earlier hold has the money.
         earlier = Hold.objects.filter(reference=reference).first()
         if earlier is None:
             raise
-        _must_be_open(earlier)
-        # More than asked is right: the hold was extended since.
+        _require_open(earlier)
+        # A larger hold is fine: it was extended since.
         if earlier.wallet_id != hold.wallet_id or earlier.amount_micros < at_least_micros:
             raise errors.ReferenceReused from None
         return earlier
@@ -70,9 +74,10 @@ def reserve_up_to(
 
 
 def require(organization: Organization, *, amount_micros: int) -> None:
-    """Raise PaymentRequired when less than that is available: before work that a hold can only follow.
+    """Raise PaymentRequired if less than this amount is available.
 
-    Promises nothing and locks nothing; `reserve` decides, and it alone knows the limits.
+    For work that comes before a hold can be made, such as storing an upload of unknown length. It reserves nothing,
+    locks nothing and does not look at limits: `reserve` decides.
     """
     wallet = Wallet.objects.of(organization).first() or Wallet()
     if wallet.is_frozen:
@@ -82,33 +87,42 @@ def require(organization: Organization, *, amount_micros: int) -> None:
 
 
 def extend(hold: Hold, *, to_micros: int) -> Hold:
-    """Let a hold grow to an amount; one that is as large already stays as it is.
+    """Raise an open hold to an amount. For work whose length nobody knows when it begins.
 
-    Raises PaymentRequired and its kinds (for the difference, the hold staying as it was), HoldSettled, HoldReleased.
+    to_micros: the hold's new total, not the difference. A hold that is as large already stays as it is, so a repeated
+        or late call changes nothing.
+    Returns the same object, with its amount as the database has it.
+    Raises PaymentRequired, WalletFrozen or SpendLimitReached if the difference cannot be reserved: the hold then keeps
+    its amount and its work may still be settled. Raises HoldSettled or HoldReleased if the work has ended.
+    The extension counts for the month in which the hold was made. It is activity, so it postpones expiry.
+    Locks the wallet; call it outside network waits.
     """
     with transaction.atomic():
         _lock(hold)
-        _must_be_open(hold)
+        _require_open(hold)
         difference_micros = to_micros - hold.amount_micros
         if difference_micros > 0:
-            _set_aside(hold, at_least_micros=difference_micros, at_most_micros=difference_micros, now=timezone.now())
+            _reserve_locked(
+                hold, at_least_micros=difference_micros, at_most_micros=difference_micros, now=timezone.now()
+            )
             hold.amount_micros = to_micros
             hold.save(update_fields=["amount_micros"])
     return hold
 
 
 def extend_as_far_as_possible(hold: Hold, *, to_micros: int) -> Hold:
-    """Let a hold grow to an amount, or as far as the balance and the limits allow if that is less.
+    """Raise an open hold to an amount, or as far as the balance and the limits allow. Returns it, as `extend`.
 
-    Raises HoldSettled, HoldReleased.
+    In a frozen wallet the hold keeps its amount.
+    Raises HoldSettled or HoldReleased if the work has ended.
     """
     with transaction.atomic():
         wallet = _lock(hold)
-        _must_be_open(hold)
+        _require_open(hold)
         difference_micros = to_micros - hold.amount_micros
-        # A frozen wallet lets nothing grow, but what runs may end.
+        # A frozen wallet admits nothing new, but work that runs may end.
         if difference_micros > 0 and not wallet.is_frozen:
-            hold.amount_micros += _set_aside(
+            hold.amount_micros += _reserve_locked(
                 hold, at_least_micros=0, at_most_micros=difference_micros, now=timezone.now()
             )
             hold.save(update_fields=["amount_micros"])
@@ -124,11 +138,12 @@ def settle(
 ) -> Entry | None:
     """Replace a hold by the amount really used.
 
-    actual_micros: final price; more than the hold is cut to the hold (`extend` it first), and the full price is then
-        kept in the entry's details as "uncut_micros".
+    actual_micros: the final price. More than the hold is cut to the hold (`extend` it first); the entry's details then
+        keep the full price as "uncut_micros".
     details: what usage charts need, JSON values: model, duration_ms ... "api_key_id" is the hold's unless given.
-    Returns the usage entry, whose reference is the hold's, or None if the price is zero or the same was settled before.
-    Raises HoldReleased if the hold was given back, HoldSettled if it was settled with another amount.
+    Returns the usage entry, with the hold's reference. Returns None if the price is zero, or if the hold was settled
+    for the same amount before.
+    Raises HoldReleased if the hold was released, HoldSettled if it was settled for another amount.
     Locks the wallet; call it outside network waits.
     """
     if actual_micros < 0:
@@ -136,27 +151,27 @@ def settle(
     now = timezone.now()
     charged_micros = min(actual_micros, hold.amount_micros)
     if charged_micros == 0:
-        return _settle_under_lock(hold, actual_micros=actual_micros, description=description, details=details, now=now)
-    entry = usage_of(hold, actual_micros=actual_micros, description=description, details=details, now=now)
+        return _settle_locked(hold, actual_micros=actual_micros, description=description, details=details, now=now)
+    entry = build_usage_entry(hold, actual_micros=actual_micros, description=description, details=details, now=now)
     try:
-        usual.settle([(hold, entry)], now=now)
-    except (IntegrityError, usual.NotAtOnce):
-        return _settle_under_lock(hold, actual_micros=actual_micros, description=description, details=details, now=now)
+        fast_path.settle([(hold, entry)], now=now)
+    except (IntegrityError, fast_path.FastPathUnavailable):
+        return _settle_locked(hold, actual_micros=actual_micros, description=description, details=details, now=now)
     return entry
 
 
 def release(hold: Hold) -> bool:
-    """Give a hold back. Returns False if it was given back before. Raises HoldSettled if it was charged."""
+    """Give the money of a hold back. Returns False if it was released before. Raises HoldSettled if it was charged."""
     with transaction.atomic():
         wallet = _lock(hold)
         if hold.state == HoldState.RELEASED:
             return False
-        _must_be_open(hold)
+        _require_open(hold)
         _close(hold, wallet=wallet, state=HoldState.RELEASED, charged_micros=None, now=timezone.now())
     return True
 
 
-def _settle_under_lock(
+def _settle_locked(
     hold: Hold,
     *,
     actual_micros: int,
@@ -164,7 +179,7 @@ def _settle_under_lock(
     details: Mapping[str, object] | None,
     now: datetime,
 ) -> Entry | None:
-    """Settle whatever state the hold and the wallet are in. As `settle`."""
+    """Settle in any state of the hold and the wallet. As `settle`."""
     with transaction.atomic():
         wallet = _lock(hold)
         charged_micros = min(actual_micros, hold.amount_micros)
@@ -172,35 +187,35 @@ def _settle_under_lock(
             if hold.charged_micros != charged_micros:
                 raise errors.HoldSettled
             return None
-        _must_be_open(hold)
+        _require_open(hold)
         wallet.last_activity_at = now
         _close(hold, wallet=wallet, state=HoldState.SETTLED, charged_micros=charged_micros, now=now)
         if charged_micros == 0:
             return None
-        entry = usage_of(hold, actual_micros=actual_micros, description=description, details=details, now=now)
+        entry = build_usage_entry(hold, actual_micros=actual_micros, description=description, details=details, now=now)
         entry.balance_after_micros = wallet.balance_micros
         entry.save(force_insert=True)
         return entry
 
 
-def must_be_sound(
+def validate_request(
     organization: Organization, *, at_least_micros: int, at_most_micros: int, api_key: ApiKey | None
 ) -> None:
-    """Raise ValueError for a hold that nobody may ask for. For the ledger alone."""
+    """Raise ValueError for a hold that no caller may ask for. For the ledger alone."""
     if not 0 <= at_least_micros <= at_most_micros:
         raise ValueError(f"A hold cannot be negative, nor its bounds crossed: {at_least_micros} to {at_most_micros}.")
     if api_key is not None and api_key.organization_id != organization.pk:
         raise ValueError("The key belongs to another organization.")
 
 
-def hold_of(reference: str, *, amount_micros: int, api_key: ApiKey | None, now: datetime) -> Hold:
-    """Return a hold, not written yet and without its wallet. For the ledger alone."""
+def build_hold(reference: str, *, amount_micros: int, api_key: ApiKey | None, now: datetime) -> Hold:
+    """Return a hold that is not written yet and has no wallet yet. For the ledger alone."""
     return Hold(
         reference=reference, amount_micros=amount_micros, api_key=api_key, month=months.month_of(now), created_at=now
     )
 
 
-def usage_of(
+def build_usage_entry(
     hold: Hold,
     *,
     actual_micros: int,
@@ -208,7 +223,7 @@ def usage_of(
     details: Mapping[str, object] | None,
     now: datetime,
 ) -> Entry:
-    """Return the line of a charge, not written yet and without its balance. For the ledger alone."""
+    """Return the entry of a charge, not written yet and without the balance after it. For the ledger alone."""
     charged_micros = min(actual_micros, hold.amount_micros)
     details = dict(details or {})
     if hold.api_key_id is not None:
@@ -234,9 +249,10 @@ def _frozen(wallet: Wallet, *, required_micros: int) -> errors.WalletFrozen:
     )
 
 
-def _set_aside(hold: Hold, *, at_least_micros: int, at_most_micros: int, now: datetime) -> int:
-    """Set aside under the lock, where a refusal names figures that are true together. Returns how much.
+def _reserve_locked(hold: Hold, *, at_least_micros: int, at_most_micros: int, now: datetime) -> int:
+    """Lock the hold's wallet and reserve as much as it allows between two amounts. Returns how much.
 
+    Under the lock, the figures that a refusal names are all of one moment.
     Raises PaymentRequired, WalletFrozen, SpendLimitReached.
     """
     wallet = wallets.locked(hold.wallet_id)
@@ -245,17 +261,17 @@ def _set_aside(hold: Hold, *, at_least_micros: int, at_most_micros: int, now: da
     if wallet.available_micros < at_least_micros:
         raise errors.shortfall(required_micros=at_least_micros, available_micros=wallet.available_micros)
     amount_micros = min(at_most_micros, wallet.available_micros)
-    for room in counts.rooms(wallet, api_key_id=hold.api_key_id, month=hold.month):
-        if room.left_micros < at_least_micros:
+    for headroom in monthly_spend.limit_headrooms(wallet, api_key_id=hold.api_key_id, month=hold.month):
+        if headroom.left_micros < at_least_micros:
             raise errors.limit_reached(
-                limit=room.limit,
-                limit_micros=room.limit_micros,
-                left_micros=room.left_micros,
+                limit=headroom.limit,
+                limit_micros=headroom.limit_micros,
+                left_micros=headroom.left_micros,
                 required_micros=at_least_micros,
                 month=hold.month,
             )
-        amount_micros = min(amount_micros, room.left_micros)
-    counts.change(wallet, api_key_id=hold.api_key_id, month=hold.month, by_micros=amount_micros)
+        amount_micros = min(amount_micros, headroom.left_micros)
+    monthly_spend.adjust(wallet, api_key_id=hold.api_key_id, month=hold.month, by_micros=amount_micros)
     wallet.held_micros += amount_micros
     wallet.last_activity_at = now
     wallets.save(wallet, "held_micros", "last_activity_at", now=now)
@@ -263,7 +279,7 @@ def _set_aside(hold: Hold, *, at_least_micros: int, at_most_micros: int, now: da
 
 
 def _lock(hold: Hold) -> Wallet:
-    """Lock the hold's wallet and then the hold, which is read again in place."""
+    """Lock the hold's wallet, then the hold, and read the hold again in place."""
     wallet = wallets.locked(hold.wallet_id)
     hold.refresh_from_db(from_queryset=Hold.objects.select_for_update(no_key=True))
     assert hold.wallet_id == wallet.pk, "a hold never changes its wallet"
@@ -275,7 +291,7 @@ def _close(hold: Hold, *, wallet: Wallet, state: HoldState, charged_micros: int 
     hold.charged_micros = charged_micros
     hold.closed_at = now
     hold.save(update_fields=["state", "charged_micros", "closed_at"])
-    counts.change(
+    monthly_spend.adjust(
         wallet, api_key_id=hold.api_key_id, month=hold.month, by_micros=(charged_micros or 0) - hold.amount_micros
     )
     wallet.held_micros -= hold.amount_micros
@@ -284,7 +300,7 @@ def _close(hold: Hold, *, wallet: Wallet, state: HoldState, charged_micros: int 
     wallets.pay_debt(wallet)
 
 
-def _must_be_open(hold: Hold) -> None:
+def _require_open(hold: Hold) -> None:
     if hold.state == HoldState.SETTLED:
         raise errors.HoldSettled
     if hold.state == HoldState.RELEASED:

@@ -1,4 +1,4 @@
-"""The one row of each organization: made, locked, written; frozen and thawed; its own limit and threshold."""
+"""Wallets, one for each organization: making and locking them, freezes, monthly limit, low-balance threshold."""
 
 from datetime import datetime
 
@@ -9,19 +9,19 @@ from accounts.errors import InvalidField
 from accounts.models import Organization
 from billing.models import Freeze, Wallet
 
-# The freeze that the ledger sets when less than nothing is available, and lifts when the debt is paid.
+# The reason of the freeze that the ledger sets when the available amount is negative, and lifts when the debt is paid.
 DEBT = "debt"
 
 
 def wallet_of(organization: Organization) -> Wallet:
-    """Return the organization's wallet, made on first need."""
+    """Return the organization's wallet. Makes it when it is first needed."""
     return Wallet.objects.get_or_create(organization=organization)[0]
 
 
 def freeze(organization: Organization, *, reason: str) -> bool:
-    """Admit nothing new until this reason is lifted. Returns False if it was frozen for this reason already.
+    """Admit nothing new until this reason is lifted. Returns False if the wallet was frozen for it already.
 
-    What runs is still settled. reason: what it is about, for example "dispute:<id>" or "operator".
+    Work that runs is still settled. reason: what the freeze is about, for example "dispute:<id>" or "operator".
     """
     if reason == DEBT:
         raise ValueError("A debt is the ledger's own reason.")
@@ -30,9 +30,10 @@ def freeze(organization: Organization, *, reason: str) -> bool:
 
 
 def thaw(organization: Organization, *, reason: str) -> bool:
-    """Lift one reason. Returns False if it was not frozen for it. Other reasons, and a debt, keep it frozen.
+    """Lift one reason. Returns False if the wallet was not frozen for it. Other reasons, and a debt, keep it frozen.
 
-    Once none is left, the time until expiry begins anew: nobody could use the balance, nor was told that it would end.
+    When the last reason is lifted, the time until expiry starts again: while the wallet was frozen, the customer could
+    not use the balance and was not told that it would expire.
     """
     if reason == DEBT:
         raise ValueError("A debt ends when it is paid.")
@@ -51,9 +52,9 @@ def has_freeze_beside_debt(wallet: Wallet) -> bool:
 
 
 def set_monthly_limit(organization: Organization, *, limit_micros: int | None) -> Wallet:
-    """Set the most that the organization may spend in a calendar month; zero stops all, None lifts the limit.
+    """Set the maximum that the organization may spend in a calendar month. Zero stops all, None lifts the limit.
 
-    What was spent and what is held this month counts. Raises InvalidField for less than zero.
+    Charges and open holds of this month already count towards it. Raises InvalidField for less than zero.
     """
     if limit_micros is not None and limit_micros < 0:
         raise InvalidField("monthly_limit", "The monthly limit cannot be less than zero.")
@@ -65,13 +66,13 @@ def set_monthly_limit(organization: Organization, *, limit_micros: int | None) -
 
 
 def set_low_balance(organization: Organization, *, threshold_micros: int | None) -> Wallet:
-    """Set below which amount the owners are told that little is left; None for never. Raises InvalidField."""
+    """Set the available amount below which owners get a notice; None for never. Raises InvalidField."""
     if threshold_micros is not None and threshold_micros <= 0:
         raise InvalidField("low_balance", "The threshold must be more than zero.")
     with transaction.atomic():
         wallet = locked(wallet_of(organization).pk)
         wallet.low_balance_micros = threshold_micros
-        # Another threshold is another question: who is below it is told, also if they were told of the last one.
+        # Owners of a wallet that is below the new threshold get a notice, even if they had one for the old threshold.
         wallet.low_since = None
         save(wallet, "low_balance_micros", now=timezone.now())
     return wallet
@@ -81,12 +82,12 @@ def set_low_balance(organization: Organization, *, threshold_micros: int | None)
 
 
 def locked(wallet_id: int) -> Wallet:
-    """Return the wallet as it is now, kept so until the transaction ends."""
+    """Lock the wallet until the transaction ends, and return it as it is now."""
     return Wallet.objects.select_for_update(no_key=True).get(pk=wallet_id)
 
 
 def save(wallet: Wallet, *fields: str, now: datetime) -> None:
-    """Write the fields of a locked wallet, and whether little is left in it."""
+    """Save the fields of a locked wallet, and since when it is below its threshold."""
     is_low = wallet.low_balance_micros is not None and wallet.available_micros < wallet.low_balance_micros
     if is_low != (wallet.low_since is not None):
         wallet.low_since = now if is_low else None
@@ -94,13 +95,13 @@ def save(wallet: Wallet, *fields: str, now: datetime) -> None:
 
 
 def pay_debt(wallet: Wallet) -> None:
-    """Lift the ledger's own freeze of a locked wallet once nothing is owed any more. Saved by itself."""
+    """Lift the ledger's own freeze of a locked wallet if nothing is owed any more. Saves the wallet."""
     if wallet.is_frozen and wallet.available_micros >= 0:
         lift_freeze(wallet, reason=DEBT)
 
 
 def add_freeze(wallet: Wallet, *, reason: str) -> bool:
-    """Freeze a locked wallet for one more reason. Returns False if it is frozen for this one already."""
+    """Freeze a locked wallet for one more reason. Returns False if it is frozen for this reason already."""
     if not Freeze.objects.get_or_create(wallet=wallet, reason=reason, lifted_at=None)[1]:
         return False
     if wallet.frozen_at is None:
@@ -110,7 +111,7 @@ def add_freeze(wallet: Wallet, *, reason: str) -> bool:
 
 
 def lift_freeze(wallet: Wallet, *, reason: str) -> bool:
-    """Lift one reason of a locked wallet. Returns False if there was none."""
+    """Lift one reason of a locked wallet. Returns False if it was not frozen for it."""
     standing = wallet.freezes.filter(lifted_at=None)
     if not standing.filter(reason=reason).update(lifted_at=timezone.now()):
         return False

@@ -7,7 +7,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.billing import contention
+from tests.billing.ledger import contention
 
 DELIVERIES = 50
 

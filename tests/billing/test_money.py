@@ -1,4 +1,4 @@
-from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
 
 import pytest
@@ -15,13 +15,6 @@ def test_cents_down_is_the_floor_and_up_the_ceiling(micros: int) -> None:
     exact = Decimal(micros) / money.MICROS_PER_CENT
     assert money.cents_down(micros) == int(exact.to_integral_value(ROUND_FLOOR))
     assert money.cents_up(micros) == -money.cents_down(-micros)
-
-
-@given(AMOUNTS)
-def test_cents_half_up_is_the_school_rule(micros: int) -> None:
-    assert money.cents_half_up(micros) == int(
-        (Decimal(micros) / money.MICROS_PER_CENT).to_integral_value(ROUND_HALF_UP)
-    )
 
 
 @given(st.integers(min_value=0, max_value=10**9), st.integers(min_value=0, max_value=10**9))

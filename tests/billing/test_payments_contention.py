@@ -12,8 +12,9 @@ from django.conf import settings
 
 from accounts.models import Organization, User
 from billing import automatic_topups, topups
+from tests.billing.ledger.test_contention import KINDS
 from tests.billing.stripe_objects import make_topup
-from tests.billing.test_ledger_contention import KINDS, _database
+from tests.shared_database import shared_database
 from tests.stripe import StripeSandbox
 
 SCRIPT = Path(__file__).with_name("payments_contention.py")
@@ -23,8 +24,8 @@ def contend(scenario: str, *, kind: str, organization: Organization, folder: Pat
     """Run the scenario on a database that the workers share, and return its report."""
     done = subprocess.run(
         [sys.executable, SCRIPT, scenario, kind, str(organization.pk)],
-        # The sandbox's file is in the data folder too.
-        env={**os.environ, **_database(folder), "VOXSITE_DATA_DIR": str(folder)},
+        # The data folder holds the sandbox's file too.
+        env={**os.environ, **shared_database(folder), "VOXSITE_DATA_DIR": str(folder)},
         cwd=settings.BASE_DIR,
         capture_output=True,
         text=True,

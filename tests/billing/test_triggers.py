@@ -6,6 +6,7 @@ from django.db import IntegrityError, connection, transaction
 from accounts.models import Organization
 from billing import triggers
 from billing.models import Entry
+from tests.billing.append_only import triggers_suspended
 from tests.billing.conftest import fund, money_of
 
 on_sqlite = pytest.mark.skipif("connection.vendor != 'sqlite'", reason="SQLite only")
@@ -74,7 +75,7 @@ def test_sql_cannot_truncate() -> None:
 
 
 def test_triggers_can_be_dropped_and_made_again(entry: Entry) -> None:
-    with triggers.suspended(connection):
+    with triggers_suspended():
         Entry.objects.filter(pk=entry.pk).update(description="changed")
     triggers.create(connection)
     refuses("DELETE FROM billing_entry")

@@ -1,4 +1,4 @@
-"""Whatever is written behind the ledger's back is found, of any wallet, and named."""
+"""Changes that bypassed the ledger are found in any wallet, and each is described."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,9 +10,10 @@ from django.utils import timezone
 
 from accounts import api_keys
 from accounts.models import Organization
-from billing import ledger, triggers
+from billing import ledger
 from billing.ledger import audit
 from billing.models import Entry, EntryKind, Freeze, Hold, MonthlySpend, Wallet
+from tests.billing.append_only import triggers_suspended
 from tests.billing.conftest import fund
 
 
@@ -35,7 +36,7 @@ def busy(acme: Organization, rival: Organization) -> Organization:
 
 def change_entry(**fields: object) -> Callable[[], object]:
     def change() -> None:
-        with triggers.suspended(connection):
+        with triggers_suspended():
             Entry.objects.filter(kind=EntryKind.USAGE).update(**fields)
 
     return change
@@ -110,6 +111,20 @@ def test_break_is_found_and_named(name: str) -> None:
         assert any(part in fault for part in sentence.split("|")), found
 
 
+def test_verify_finds_changes_that_bypassed_the_ledger(acme: Organization) -> None:
+    wallet = fund(acme, 100)
+    ledger.reserve(acme, amount_micros=60, reference="job:1")
+    assert ledger.verify(wallet) == []
+    Wallet.objects.filter(pk=wallet.pk).update(balance_micros=101, held_micros=59)
+    Entry.objects.create(
+        wallet=wallet, kind=EntryKind.CREDIT, reference="forged", amount_micros=5, balance_after_micros=100
+    )
+    faults = ledger.verify(wallet)
+    assert [fault.split(" ")[0] for fault in faults] == ["Entry", "The", "Held"]
+    assert "the entries sum to 105" in faults[1]
+    assert "the open holds sum to 60" in faults[2]
+
+
 @pytest.mark.usefixtures("busy")
 def test_verify_looks_at_one_wallet_only(rival: Organization, acme: Organization) -> None:
     Wallet.objects.of(acme).update(held_micros=99)
@@ -117,8 +132,8 @@ def test_verify_looks_at_one_wallet_only(rival: Organization, acme: Organization
     assert len(ledger.verify(Wallet.objects.of(acme).get())) == 1
 
 
-def test_what_others_know_is_asked_too(acme: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "_others", [])
+def test_registered_checks_are_asked_once_each(acme: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_registered_checks", [])
 
     def check() -> list[str]:
         return ["A paid top-up was not posted."]

@@ -1,4 +1,4 @@
-"""Money that is taken back, given back, or expires: exact in any order, and never beyond what a constraint allows."""
+"""Credits, claw-backs, reversals and expiry: exact in any order, and within what the constraints allow."""
 
 from datetime import datetime, timedelta
 
@@ -8,7 +8,7 @@ from django.utils import timezone
 from accounts.errors import PaymentRequired
 from accounts.models import Organization
 from billing import ledger
-from billing.models import Entry, EntryKind, Freeze, Wallet
+from billing.models import Entry, EntryKind, Wallet
 from tests.billing.conftest import fund, money_of
 
 
@@ -18,6 +18,38 @@ def claw_back(organization: Organization, amount_micros: int, kind: EntryKind = 
 
 def wallet_of(organization: Organization) -> Wallet:
     return Wallet.objects.of(organization).get()
+
+
+# --- credit ----------------------------------------------------------------------------------------------------------
+
+
+def test_credit_adds_money_and_a_line(acme: Organization) -> None:
+    ledger.credit(acme, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1", description="Card")
+    entry = ledger.credit(acme, amount_micros=7, kind=EntryKind.BONUS, reference="topup:1", details={"percent": 5})
+    assert (entry.amount_micros, entry.balance_after_micros, entry.details) == (7, 12, {"percent": 5})
+    assert money_of(acme) == (12, 0)
+
+
+def test_credit_happens_once_per_reference(acme: Organization) -> None:
+    first = ledger.credit(acme, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1")
+    assert ledger.credit(acme, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1") == first
+    assert money_of(acme) == (5, 0)
+
+
+def test_credit_refuses_a_reference_used_for_something_else(acme: Organization, rival: Organization) -> None:
+    ledger.credit(acme, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1")
+    with pytest.raises(ledger.ReferenceReused):
+        ledger.credit(acme, amount_micros=6, kind=EntryKind.PAYMENT, reference="topup:1")
+    with pytest.raises(ledger.ReferenceReused):
+        ledger.credit(rival, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1")
+    assert money_of(acme) == (5, 0)
+    assert not Entry.objects.of(rival).exists()
+
+
+@pytest.mark.parametrize(("kind", "amount"), [(EntryKind.USAGE, 1), (EntryKind.CREDIT, 0), (EntryKind.CREDIT, -1)])
+def test_credit_refuses_what_brings_nothing(acme: Organization, kind: EntryKind, amount: int) -> None:
+    with pytest.raises(ValueError, match=r"credit|bring"):
+        ledger.credit(acme, amount_micros=amount, kind=kind, reference="x:1")
 
 
 # --- claw_back -------------------------------------------------------------------------------------------------------
@@ -161,47 +193,17 @@ def test_dispute_freezes_until_it_ends_even_if_nothing_is_owed(acme: Organizatio
     assert "disputed" in caught.value.message
     assert ledger.thaw(acme, reason="back:1") is True
     ledger.reserve(acme, amount_micros=1, reference="job:1")
-    # The bank tells of the withdrawal once more, after the end.
+    # The event of the withdrawal arrives once more, after the dispute ended.
     claw_back(acme, 30, EntryKind.DISPUTE)
     assert money_of(acme) == (70, 1)
     assert not wallet_of(acme).is_frozen
-
-
-# --- freeze and thaw -------------------------------------------------------------------------------------------------
-
-
-def test_wallet_stays_frozen_while_any_reason_stands(acme: Organization) -> None:
-    fund(acme, 100)
-    assert ledger.freeze(acme, reason="dispute:1") is True
-    assert ledger.freeze(acme, reason="dispute:1") is False
-    ledger.freeze(acme, reason="operator")
-    assert ledger.thaw(acme, reason="dispute:1") is True
-    assert ledger.thaw(acme, reason="dispute:1") is False
-    assert wallet_of(acme).is_frozen
-    with pytest.raises(ledger.WalletFrozen):
-        ledger.reserve(acme, amount_micros=1, reference="job:1")
-    ledger.thaw(acme, reason="operator")
-    assert not wallet_of(acme).is_frozen
-    assert ledger.freeze(acme, reason="dispute:1") is True
-    assert Freeze.objects.count() == 3
-    assert money_of(acme) == (100, 0)
-
-
-def test_nobody_lifts_a_debt_but_money(acme: Organization) -> None:
-    claw_back(acme, 5)
-    for verb in (ledger.freeze, ledger.thaw):
-        with pytest.raises(ValueError, match="debt"):
-            verb(acme, reason=ledger.DEBT)
-    ledger.freeze(acme, reason="operator")
-    ledger.thaw(acme, reason="operator")
-    assert wallet_of(acme).is_frozen
 
 
 # --- expire ----------------------------------------------------------------------------------------------------------
 
 
 def age(organization: Organization) -> datetime:
-    """Make the last activity a year old and return when it was."""
+    """Move the last activity back by a year and return its time."""
     moment = timezone.now() - timedelta(days=365)
     Wallet.objects.of(organization).update(last_activity_at=moment)
     return moment

@@ -1,6 +1,6 @@
-"""Many processes or threads at one wallet, outside of pytest: `contention.py SCENARIO processes|threads ORGANIZATION`.
+"""Many processes or threads that use one wallet: `contention.py SCENARIO processes|threads ORGANIZATION`.
 
-Run by test_ledger_contention on the database that the environment names. Prints one JSON object.
+Run by test_contention on the database that the environment names. Prints one JSON object.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 WORKER_COUNT = 8
-# SQLite lets one writer in at a time and all others ask again every so often: nobody may wait as long as this.
+# SQLite lets one writer in at a time, and the others retry at intervals. No worker may wait longer than this.
 LONGEST_SECONDS = 120
 
 
@@ -34,7 +34,7 @@ def burst(organization: Any, worker: int) -> Counter[str]:
 
 
 def quarrel(organization: Any, worker: int) -> Counter[str]:
-    """Tell the same facts as all other workers, half of which want to charge what the others want to give back."""
+    """Repeat what all other workers do. Half of the workers settle the holds that the other half release."""
     from billing import ledger
     from billing.models import EntryKind
 
@@ -49,6 +49,31 @@ def quarrel(organization: Any, worker: int) -> Counter[str]:
             else:
                 seen["released"] += ledger.release(hold)
         except (ledger.HoldSettled, ledger.HoldReleased):
+            seen["late"] += 1
+    return seen
+
+
+def live(organization: Any, worker: int) -> Counter[str]:
+    """Run ten live sessions of unknown length. Half of the workers extend the holds of all, the others end them."""
+    from accounts.errors import PaymentRequired
+    from billing import ledger
+
+    seen: Counter[str] = Counter()
+    for number in range(10):
+        try:
+            hold = ledger.reserve(organization, amount_micros=100, reference=f"live:{number}")
+            if worker % 2:
+                entry = ledger.settle(hold, actual_micros=400)
+                if entry is not None:
+                    seen["settled"] += 1
+                    seen["charged_micros"] -= entry.amount_micros
+                continue
+            for to_micros in range(200, 1_000, 100):
+                ledger.extend(hold, to_micros=to_micros)
+                seen["extended"] += 1
+        except PaymentRequired:
+            seen["refused"] += 1
+        except ledger.HoldSettled:
             seen["late"] += 1
     return seen
 
@@ -70,7 +95,7 @@ def nickel(organization: Any, worker: int) -> Counter[str]:
 
 
 def capped(organization: Any, worker: int) -> Counter[str]:
-    """Ask 25 times with a key that may spend less than all of them want; settle some for less and give some back."""
+    """Reserve and settle 25 times with a key whose monthly limit does not cover all workers."""
     from billing import ledger
 
     key = organization.api_keys.get()
@@ -87,7 +112,7 @@ def capped(organization: Any, worker: int) -> Counter[str]:
 
 
 def expiry_race(organization: Any, worker: int) -> Counter[str]:
-    """Half of the workers take the balance for want of activity, at the moment when the others begin to use it."""
+    """Half of the workers expire the inactive balance while the other half reserve from it."""
     from accounts.errors import PaymentRequired
     from billing import ledger
     from billing.models import Wallet
@@ -108,6 +133,7 @@ def expiry_race(organization: Any, worker: int) -> Counter[str]:
 SCENARIOS = {
     "burst": burst,
     "quarrel": quarrel,
+    "live": live,
     "nickel": nickel,
     "capped": capped,
     "expiry_race": expiry_race,
@@ -138,7 +164,7 @@ def main(scenario: str, kind: str, organization_id: str) -> None:
     start: Any
     results: Any
     if kind == "processes":
-        # Forked before the first connection is made, so that none is shared.
+        # Forked before the first connection is made, so that no connection is shared.
         context = multiprocessing.get_context("fork")
         start, results, make = context.Barrier(WORKER_COUNT + 1), context.Queue(), context.Process
     else:
@@ -175,5 +201,5 @@ def main(scenario: str, kind: str, organization_id: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
     main(*sys.argv[1:])

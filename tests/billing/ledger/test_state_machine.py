@@ -1,7 +1,7 @@
-"""Any order of anything that can happen to money, told twice or too early, keeps the books right.
+"""The ledger stays correct in any order of verbs, also if they are repeated or come too early.
 
-Every step is done to the ledger and to a model of it in plain Python, and both are compared after it. The ordinary
-suite plays a few games; VOXSITE_LEDGER_RUNS=1000 plays as many as it says.
+Every step is done to the ledger and to a model of it in plain Python, and then both are compared. The ordinary suite
+does 10 runs; VOXSITE_LEDGER_RUNS sets another number.
 """
 
 import itertools
@@ -30,14 +30,14 @@ SUMS = st.integers(min_value=1, max_value=2_000)
 LIMITS = st.none() | st.integers(min_value=1, max_value=3_000)
 INCOMING = st.sampled_from([EntryKind.PAYMENT, EntryKind.BONUS, EntryKind.CREDIT])
 BACK = st.sampled_from([EntryKind.REFUND, EntryKind.DISPUTE])
-# Once, or once more as Stripe does.
+# Once or twice, because Stripe repeats events.
 TIMES = st.integers(min_value=1, max_value=2)
 numbers = itertools.count()
 
 
 @dataclass
 class Work:
-    """What the model knows of a hold."""
+    """A hold in the model."""
 
     amount: int
     month: date
@@ -52,7 +52,7 @@ class Work:
 
 @dataclass
 class Money:
-    """An organization's money as a child would keep it: lists, and sums over them."""
+    """An organization's money in the model: lists, and sums over them."""
 
     book: dict[tuple[str, str], int] = field(default_factory=dict)
     works: dict[str, Work] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class Money:
         return sum(work.counted for work in works)
 
     def room(self, month: date, *, by_key: bool) -> int:
-        """Return the most that may be set aside now, money and limits considered."""
+        """Return the maximum that can be reserved now, by balance and limits."""
         rooms = [0 if self.is_frozen else self.available]
         if self.limit is not None:
             rooms.append(self.limit - self.spent(month, by_key=False))
@@ -91,7 +91,7 @@ class Money:
         return max(0, min(rooms))
 
     def refusal(self, amount: int, month: date, *, by_key: bool) -> dict[str, Any] | None:
-        """Return what the ledger must say to this amount, None if it must admit it."""
+        """Return the data of the refusal that the ledger must give to this amount; None if it must admit it."""
         if self.is_frozen:
             return {"type": "wallet_frozen", "debt_micros": max(0, -self.available)}
         if self.available < amount:
@@ -158,7 +158,7 @@ class LedgerMachine(RuleBasedStateMachine):
         ledger.set_low_balance(self.organization, threshold_micros=threshold)
         self.money.threshold = threshold
 
-    # --- Money that comes and goes
+    # --- Entries
 
     @rule(amount=SUMS, kind=INCOMING, times=TIMES)
     def credit(self, amount: int, kind: EntryKind, times: int) -> None:
@@ -174,7 +174,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=backs, kind=BACK)
     def hear_of_a_return(self, kind: EntryKind) -> tuple[EntryKind, str]:
-        """A refund or dispute exists: what Stripe tells of it may come in any order."""
+        """Make the reference of a refund or dispute, whose events may come in any order."""
         return kind, self.new("back")
 
     @rule(back=backs, amount=SUMS, times=TIMES)
@@ -238,7 +238,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.money.book[EntryKind.EXPIRY, entry.reference] = -balance
             may = False
 
-    # --- Promises
+    # --- Holds
 
     @rule(target=works, least=AMOUNTS, more=st.sampled_from([0, 0, 500, 5_000]), by_key=st.booleans(), times=TIMES)
     def reserve(self, least: int, more: int, by_key: bool, times: int) -> str:
@@ -332,7 +332,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert ledger.release(hold) is (work.state == HoldState.OPEN)
             work.state = HoldState.RELEASED
 
-    # --- Promises gathered
+    # --- Batches
 
     @rule(
         target=works,
@@ -341,7 +341,7 @@ class LedgerMachine(RuleBasedStateMachine):
         is_doubled=st.booleans(),
     )
     def reserve_each(self, asked: list[tuple[int, int]], by_key: bool, is_doubled: bool) -> Any:
-        wanted = [ledger.Wanted(least, least + more, self.new("work")) for least, more in asked]
+        wanted = [ledger.HoldRequest(least, least + more, self.new("work")) for least, more in asked]
         if is_doubled:
             wanted.append(wanted[0])
         key = self.key if by_key else None
@@ -398,7 +398,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_ledger_is_as_the_model(self) -> None:
-        # No two steps at the same moment.
+        # So that no two steps have the same time.
         self.clock.shift(timedelta(seconds=1))
         wallet, money = Wallet.objects.get(pk=self.wallet.pk), self.money
         assert (wallet.balance_micros, wallet.held_micros) == (money.balance, money.held)
@@ -409,7 +409,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert spend.spent_micros == money.spent(spend.month, by_key=spend.api_key_id is not None)
         newest = Entry.objects.of(self.organization).newest_first().first()
         assert (newest.balance_after_micros if newest else 0) == money.balance
-        # The ledger's own checks are many statements: every tenth step, and at the end.
+        # The ledger's own checks are slow: they run after every tenth step and at the end.
         self.steps += 1
         if self.steps % 10 == 0:
             assert ledger.verify(wallet) == []
@@ -429,8 +429,8 @@ def _closed(state: HoldState) -> type[Exception]:
 
 @pytest.mark.timeout(180 + 3 * RUNS)
 @pytest.mark.django_db
-def test_any_order_of_anything_keeps_the_books_right(settings: Any) -> None:
-    # The machine's clock is not today's.
+def test_ledger_agrees_with_the_model_in_any_order_of_verbs(settings: Any) -> None:
+    # The machine's clock differs from today's, so its holds look old.
     settings.LONGEST_HOLD_DAYS = 100_000
     run_state_machine_as_test(
         LedgerMachine,

@@ -1,4 +1,4 @@
-"""The two statements on PostgreSQL: what the server keeps of them."""
+"""The two statements on PostgreSQL: which ones the server keeps prepared, and which rows they read."""
 
 import pytest
 from django.db import connection
@@ -25,7 +25,7 @@ def refuse(organization: Organization) -> None:
 
 
 def test_refusals_leave_nothing_prepared_at_the_server(acme: Organization) -> None:
-    """Else a customer who asks on beyond a limit would fill its memory."""
+    """Otherwise a customer who goes on asking beyond a limit would fill the server's memory."""
     fund(acme, 1_000)
     refuse(acme)
     assert prepared() == 0
@@ -40,9 +40,9 @@ def test_refusals_outside_a_transaction_leave_nothing_prepared_either(acme: Orga
 
 @pytest.mark.django_db(transaction=True)
 def test_first_holds_of_a_month_let_the_connection_work_on(acme: Organization, rival: Organization) -> None:
-    """The fast way fails for each, where nothing is rolled back but the statement itself.
+    """The fast path fails for each first hold, and outside a transaction nothing but its statement is rolled back.
 
-    A client that still named what the server has forgotten would fail with every hold from then on.
+    A client that still used the name of a statement that the server has dropped would fail for every later hold.
     """
     other = Organization.objects.create(name="Other")
     for organization in (acme, rival, other):
@@ -54,7 +54,7 @@ def test_first_holds_of_a_month_let_the_connection_work_on(acme: Organization, r
 
 
 def test_what_is_admitted_stays_prepared(acme: Organization) -> None:
-    """A reservation that was forgotten would be planned anew each time, which takes longer than the work."""
+    """Otherwise each reservation would be planned again, which takes longer than its work."""
     fund(acme, 1_000)
     ledger.release(ledger.reserve(acme, amount_micros=0, reference="the month's row"))
     for number in range(3):
@@ -63,7 +63,7 @@ def test_what_is_admitted_stays_prepared(acme: Organization) -> None:
 
 
 def rows_read(table: str) -> int:
-    """How many rows of a table this transaction has fetched so far."""
+    """Return how many rows of a table this transaction has read so far."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = %s", [table])
         return int(cursor.fetchone()[0])
@@ -71,7 +71,7 @@ def rows_read(table: str) -> int:
 
 @pytest.mark.parametrize("actual_micros", [10, 4], ids=["whole", "part"])
 def test_a_charge_reads_no_rows_of_other_wallets(acme: Organization, actual_micros: int) -> None:
-    """Also where the server has no statistics of the month yet, as in the first minute of each."""
+    """Even while the server has no statistics of the month, as in the first minute of each month."""
     for number in range(30):
         other = Organization.objects.create(name=f"Other {number}")
         fund(other, 1_000)
@@ -82,5 +82,5 @@ def test_a_charge_reads_no_rows_of_other_wallets(acme: Organization, actual_micr
     before = rows_read("billing_monthlyspend")
     hold = ledger.reserve(acme, amount_micros=10, reference="job:1", api_key=key)
     ledger.settle(hold, actual_micros=actual_micros)
-    # The month of the organization and that of the key, by either verb.
+    # Each verb reads the month of the organization and that of the key.
     assert rows_read("billing_monthlyspend") - before <= 4

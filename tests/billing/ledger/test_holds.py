@@ -1,3 +1,7 @@
+"""Holds: reserved, extended, settled and released, each effect once."""
+
+from collections.abc import Callable
+
 import pytest
 from django.db import transaction
 
@@ -6,46 +10,6 @@ from accounts.models import Organization
 from billing import ledger
 from billing.models import Entry, EntryKind, Hold, HoldState, Wallet
 from tests.billing.conftest import fund, money_of
-
-
-def test_wallet_is_made_on_first_need_and_only_once(acme: Organization) -> None:
-    wallet = ledger.wallet_of(acme)
-    assert (wallet.balance_micros, wallet.held_micros) == (0, 0)
-    assert ledger.wallet_of(acme) == wallet
-    assert Wallet.objects.count() == 1
-
-
-# --- credit ----------------------------------------------------------------------------------------------------------
-
-
-def test_credit_adds_money_and_a_line(acme: Organization) -> None:
-    ledger.credit(acme, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1", description="Card")
-    entry = ledger.credit(acme, amount_micros=7, kind=EntryKind.BONUS, reference="topup:1", details={"percent": 5})
-    assert (entry.amount_micros, entry.balance_after_micros, entry.details) == (7, 12, {"percent": 5})
-    assert money_of(acme) == (12, 0)
-
-
-def test_credit_happens_once_per_reference(acme: Organization) -> None:
-    first = ledger.credit(acme, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1")
-    assert ledger.credit(acme, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1") == first
-    assert money_of(acme) == (5, 0)
-
-
-def test_credit_refuses_a_reference_used_for_something_else(acme: Organization, rival: Organization) -> None:
-    ledger.credit(acme, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1")
-    with pytest.raises(ledger.ReferenceReused):
-        ledger.credit(acme, amount_micros=6, kind=EntryKind.PAYMENT, reference="topup:1")
-    with pytest.raises(ledger.ReferenceReused):
-        ledger.credit(rival, amount_micros=5, kind=EntryKind.PAYMENT, reference="topup:1")
-    assert money_of(acme) == (5, 0)
-    assert not Entry.objects.of(rival).exists()
-
-
-@pytest.mark.parametrize(("kind", "amount"), [(EntryKind.USAGE, 1), (EntryKind.CREDIT, 0), (EntryKind.CREDIT, -1)])
-def test_credit_refuses_what_brings_nothing(acme: Organization, kind: EntryKind, amount: int) -> None:
-    with pytest.raises(ValueError, match=r"credit|bring"):
-        ledger.credit(acme, amount_micros=amount, kind=kind, reference="x:1")
-
 
 # --- reserve ---------------------------------------------------------------------------------------------------------
 
@@ -163,6 +127,68 @@ def test_extend_without_money_names_the_difference(acme: Organization) -> None:
     assert money_of(acme) == (10, 4)
 
 
+def test_extend_past_a_monthly_limit_keeps_the_hold_and_its_work_can_be_settled(acme: Organization) -> None:
+    fund(acme, 1_000)
+    ledger.set_monthly_limit(acme, limit_micros=50)
+    hold = ledger.reserve(acme, amount_micros=40, reference="live:1")
+    with pytest.raises(ledger.SpendLimitReached) as caught:
+        ledger.extend(hold, to_micros=51)
+    assert (caught.value.data["required_micros"], caught.value.data["left_micros"]) == (11, 10)
+    assert hold.amount_micros == Hold.objects.get(pk=hold.pk).amount_micros == 40
+    assert ledger.extend(hold, to_micros=50).amount_micros == 50
+    ledger.settle(hold, actual_micros=50)
+    assert money_of(acme) == (950, 0)
+
+
+def test_extend_is_refused_by_a_frozen_wallet_and_the_hold_can_be_settled(acme: Organization) -> None:
+    fund(acme, 100)
+    hold = ledger.reserve(acme, amount_micros=40, reference="live:1")
+    ledger.freeze(acme, reason="operator")
+    with pytest.raises(ledger.WalletFrozen):
+        ledger.extend(hold, to_micros=41)
+    ledger.settle(hold, actual_micros=40)
+    assert money_of(acme) == (60, 0)
+
+
+def test_extend_trusts_no_amount_that_was_read_before(acme: Organization) -> None:
+    fund(acme, 100)
+    hold = ledger.reserve(acme, amount_micros=10, reference="live:1")
+    stale = Hold.objects.get(pk=hold.pk)
+    ledger.extend(hold, to_micros=50)
+    assert ledger.extend(stale, to_micros=60).amount_micros == 60
+    assert money_of(acme) == (100, 60)
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [(ledger.release, ledger.HoldReleased), (lambda hold: ledger.settle(hold, actual_micros=10), ledger.HoldSettled)],
+    ids=["released", "settled"],
+)
+def test_extend_revives_no_hold_that_ended_meanwhile(
+    acme: Organization, end: Callable[[Hold], object], error: type[Exception]
+) -> None:
+    fund(acme, 100)
+    hold = ledger.reserve(acme, amount_micros=10, reference="live:1")
+    stale = Hold.objects.get(pk=hold.pk)
+    end(hold)
+    before = money_of(acme)
+    for verb in (ledger.extend, ledger.extend_as_far_as_possible):
+        with pytest.raises(error):
+            verb(stale, to_micros=20)
+    assert money_of(acme) == before
+
+
+def test_settle_with_a_hold_from_before_its_extension_charges_the_whole_price(acme: Organization) -> None:
+    fund(acme, 100)
+    hold = ledger.reserve(acme, amount_micros=10, reference="live:1")
+    stale = Hold.objects.get(pk=hold.pk)
+    ledger.extend(hold, to_micros=50)
+    entry = ledger.settle(stale, actual_micros=40)
+    assert entry is not None
+    assert (entry.amount_micros, entry.details) == (-40, {})
+    assert money_of(acme) == (60, 0)
+
+
 # --- settle and release ----------------------------------------------------------------------------------------------
 
 
@@ -245,23 +271,6 @@ def test_negative_amounts_are_refused(acme: Organization) -> None:
     with pytest.raises(ValueError, match="negative"):
         ledger.settle(hold, actual_micros=-1)
     assert money_of(acme) == (100, 60)
-
-
-# --- verify ----------------------------------------------------------------------------------------------------------
-
-
-def test_verify_finds_what_was_written_behind_the_ledgers_back(acme: Organization) -> None:
-    wallet = fund(acme, 100)
-    ledger.reserve(acme, amount_micros=60, reference="job:1")
-    assert ledger.verify(wallet) == []
-    Wallet.objects.filter(pk=wallet.pk).update(balance_micros=101, held_micros=59)
-    Entry.objects.create(
-        wallet=wallet, kind=EntryKind.CREDIT, reference="forged", amount_micros=5, balance_after_micros=100
-    )
-    faults = ledger.verify(wallet)
-    assert [fault.split(" ")[0] for fault in faults] == ["Entry", "The", "Held"]
-    assert "the entries sum to 105" in faults[1]
-    assert "the open holds sum to 60" in faults[2]
 
 
 # --- require ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Holds and charges that are made together: each as if it were alone, and all of them or the one way for each."""
+"""Holds and charges in batches: each has the effect that it would have alone."""
 
 from datetime import UTC, datetime
 
@@ -18,14 +18,14 @@ from tests.billing.conftest import fund, money_of
 def key(acme: Organization) -> ApiKey:
     fund(acme, 1_000)
     key = api_keys.issue(acme, name="capped", by=None, monthly_limit_micros=500)[0]
-    # The month's rows: from here on the usual case is open.
+    # Makes the month's rows, without which the fast path is not available.
     ledger.release(ledger.reserve(acme, amount_micros=0, reference="first", api_key=key))
     return key
 
 
-def wanted(*amounts: int, least: int | None = None) -> list[ledger.Wanted]:
+def wanted(*amounts: int, least: int | None = None) -> list[ledger.HoldRequest]:
     return [
-        ledger.Wanted(amount if least is None else least, amount, f"chat:{number}")
+        ledger.HoldRequest(amount if least is None else least, amount, f"chat:{number}")
         for number, amount in enumerate(amounts)
     ]
 
@@ -112,7 +112,7 @@ def test_reserve_each_refuses_what_makes_no_sense_before_anything_is_held(
     with pytest.raises(ValueError, match="another organization"):
         ledger.reserve_each(rival, wanted(10, 20), api_key=key)
     with pytest.raises(ValueError, match="negative"):
-        ledger.reserve_each(acme, [*wanted(10), ledger.Wanted(-1, 5, "chat:1")])
+        ledger.reserve_each(acme, [*wanted(10), ledger.HoldRequest(-1, 5, "chat:1")])
     assert ledger.reserve_each(acme, []) == []
     assert (money_of(acme), money_of(rival)) == ((1_000, 0), (1_000, 0))
 
@@ -132,7 +132,7 @@ def test_reserve_each_says_that_little_is_left(acme: Organization, key: ApiKey) 
     ledger.set_low_balance(acme, threshold_micros=950)
     ledger.reserve_each(acme, wanted(20, 30))
     assert Wallet.objects.of(acme).get().low_since is None
-    ledger.reserve_each(acme, [ledger.Wanted(1, 1, "more:1"), ledger.Wanted(1, 1, "more:2")])
+    ledger.reserve_each(acme, [ledger.HoldRequest(1, 1, "more:1"), ledger.HoldRequest(1, 1, "more:2")])
     assert Wallet.objects.of(acme).get().low_since is not None
 
 
@@ -141,31 +141,6 @@ def test_reserve_each_is_undone_with_the_transaction_around_it(acme: Organizatio
         ledger.reserve_each(acme, wanted(10, 20), api_key=key)
         transaction.set_rollback(True)
     assert (money_of(acme), spent()) == ((1_000, 0), [0, 0])
-
-
-# --- reserve_at_once -------------------------------------------------------------------------------------------------
-
-
-def test_reserve_at_once_sets_the_most_of_all_aside(acme: Organization, key: ApiKey) -> None:
-    with transaction.atomic():
-        made = ledger.reserve_at_once(acme, wanted(10, 20, least=1), api_key=key)
-    assert [hold.amount_micros for hold in made] == [10, 20]
-    assert (money_of(acme), spent()) == ((1_000, 30), [30, 30])
-
-
-@pytest.mark.parametrize("amounts", [(300, 300), (10, 501)], ids=["together beyond the limit", "one beyond it"])
-def test_reserve_at_once_is_all_or_none(acme: Organization, key: ApiKey, amounts: tuple[int, int]) -> None:
-    with pytest.raises(ledger.NotAtOnce), transaction.atomic():
-        ledger.reserve_at_once(acme, wanted(*amounts, least=1), api_key=key)
-    assert (money_of(acme), spent()) == ((1_000, 0), [0, 0])
-    assert not Hold.objects.open().exists()
-
-
-def test_reserve_at_once_gives_no_hold_that_was_made_before(acme: Organization, key: ApiKey) -> None:
-    ledger.reserve(acme, amount_micros=5, reference="chat:0", api_key=key)
-    with pytest.raises(ledger.NotAtOnce), transaction.atomic():
-        ledger.reserve_at_once(acme, wanted(10), api_key=key)
-    assert money_of(acme) == (1_000, 5)
 
 
 # --- settle_each -----------------------------------------------------------------------------------------------------
@@ -211,7 +186,7 @@ def test_settle_each_again_charges_nothing(acme: Organization, key: ApiKey) -> N
 def test_settle_each_ends_the_others_beside_one_that_was_given_back(acme: Organization, key: ApiKey) -> None:
     lost, kept = holds_of(ledger.reserve_each(acme, wanted(100, 200), api_key=key))
     ledger.release(Hold.objects.get(pk=lost.pk))
-    # Enough is held besides that no constraint speaks for the hold.
+    # Enough else is held that no constraint of the wallet notices the released hold.
     ledger.reserve(acme, amount_micros=300, reference="other")
     results = ledger.settle_each([ledger.Charge(lost, 100), ledger.Charge(kept, 200)])
     assert [type(result) for result in results] == [ledger.HoldReleased, Entry]

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from accounts import api_keys
 from accounts.models import Organization
+from billing import ledger
 from billing.models import Wallet
 from tests.billing.conftest import fund
 from tests.shared_database import shared_database
@@ -59,6 +60,24 @@ def test_quarrel_has_each_effect_once(acme: Organization, kind: str, tmp_path: P
     assert set(seen) <= {"charged", "released", "late"}
     assert (report["balance"], report["held"]) == (15_000 - 600 * seen.get("charged", 0), 0)
     assert report["entries"] == 15 + seen.get("charged", 0)
+    assert report["faults"] == []
+
+
+@KINDS
+@pytest.mark.django_db(transaction=True)
+def test_sessions_that_are_extended_while_they_end_are_charged_once_and_within_the_limit(
+    acme: Organization, kind: str, tmp_path: Path
+) -> None:
+    fund(acme, 100_000)
+    ledger.set_monthly_limit(acme, limit_micros=2_000)
+    report = contend("live", kind=kind, organization=acme, folder=tmp_path)
+    seen = report["seen"]
+    assert set(seen) <= {"settled", "charged_micros", "extended", "refused", "late"}
+    assert 1 <= seen["settled"] <= 10
+    assert 100 * seen["settled"] <= seen["charged_micros"] <= 400 * seen["settled"]
+    assert report["balance"] == 100_000 - seen["charged_micros"]
+    assert seen["charged_micros"] + report["held"] <= 2_000
+    assert report["entries"] == 1 + seen["settled"]
     assert report["faults"] == []
 
 
