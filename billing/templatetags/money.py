@@ -1,4 +1,4 @@
-"""What templates of other apps say of money, which those apps know nothing of."""
+"""How money looks to people, and what templates of other apps say of it. Decides nothing."""
 
 from typing import Any
 
@@ -9,8 +9,35 @@ from accounts.errors import VoxsiteError
 from accounts.models import ApiKey, Organization
 from billing import months, next_step
 from billing.models import MonthlySpend
+from billing.money import MICROS_PER_CENT, cents_down, display_text
 
 register = template.Library()
+
+NONE_YET = "\N{EN DASH}"
+
+
+@register.filter
+def money(micros: int | None) -> str:
+    """Return exact dollars with at least two decimals and at most six: $0.30, $0.000417."""
+    return NONE_YET if micros is None else display_text(micros)
+
+
+@register.filter
+def signed_money(micros: int) -> str:
+    """Return exact dollars that always carry their sign, a minus being the true minus sign."""
+    return money(micros) if micros <= 0 else f"+{money(micros)}"
+
+
+@register.filter
+def cents(micros: int | None) -> str:
+    """Return dollars and whole cents, rounded down: what can surely be spent."""
+    return display_text(cents_down(micros or 0) * MICROS_PER_CENT)
+
+
+@register.filter
+def cents_money(cents: int | None) -> str:
+    """Return an amount that is kept in cents as exact dollars: 20000 is $200.00."""
+    return NONE_YET if cents is None else display_text(cents * MICROS_PER_CENT)
 
 
 @register.simple_tag
