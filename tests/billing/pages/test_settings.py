@@ -83,11 +83,11 @@ def test_odd_threshold_changes_nothing(browser, organization, amount):
 
 # --- Automatic top-up ------------------------------------------------------------------------------------------------
 
-WISH = {"threshold": "10", "amount": "50", "monthly_cap": "200"}
+AUTOMATIC_SETTINGS = {"threshold": "10", "amount": "50", "monthly_cap": "200"}
 
 
 def test_automatic_topup_is_turned_on_changed_and_off(browser, organization, card):
-    page = browser.post("/billing/settings/automatic/", WISH, follow=True).content.decode()
+    page = browser.post("/billing/settings/automatic/", AUTOMATIC_SETTINGS, follow=True).content.decode()
     topup_settings = automatic_topups.settings_of(organization)
     assert (
         topup_settings.is_on,
@@ -102,7 +102,7 @@ def test_automatic_topup_is_turned_on_changed_and_off(browser, organization, car
 
 
 def test_reached_cap_is_not_called_a_declined_card(browser, organization, card, stripe_sandbox):
-    browser.post("/billing/settings/automatic/", {**WISH, "monthly_cap": "50"})
+    browser.post("/billing/settings/automatic/", {**AUTOMATIC_SETTINGS, "monthly_cap": "50"})
     make_topup(
         organization, 1_000, is_automatic=True, state=TopUpState.PAID, paid_at=timezone.now(), ended_at=timezone.now()
     )
@@ -113,7 +113,7 @@ def test_reached_cap_is_not_called_a_declined_card(browser, organization, card, 
 
 
 def test_declined_card_is_told_until_it_is_tried_again(browser, organization, card):
-    browser.post("/billing/settings/automatic/", WISH)
+    browser.post("/billing/settings/automatic/", AUTOMATIC_SETTINGS)
     wishes = AutomaticTopUp.objects.filter(organization=organization)
     # Not the start of a month, which would mean that it waits for the next cap.
     now = timezone.now().replace(microsecond=1)
@@ -134,7 +134,7 @@ def test_each_label_leads_to_its_own_field(browser, organization, card):
 
 
 def test_automatic_topup_needs_a_card(browser, organization):
-    response = browser.post("/billing/settings/automatic/", WISH)
+    response = browser.post("/billing/settings/automatic/", AUTOMATIC_SETTINGS)
     assert response.status_code == 400
     assert "Save a card first" in response.content.decode()
     assert not automatic_topups.settings_of(organization).is_on
@@ -153,7 +153,7 @@ def test_automatic_topup_needs_a_card(browser, organization):
     ],
 )
 def test_invalid_setting_or_without_a_cap_is_refused_in_its_place(browser, organization, card, changes, field):
-    response = browser.post("/billing/settings/automatic/", {**WISH, **changes})
+    response = browser.post("/billing/settings/automatic/", {**AUTOMATIC_SETTINGS, **changes})
     assert response.status_code == 400
     assert f'id="id_{field}_error"' in response.content.decode()
     assert not automatic_topups.settings_of(organization).is_on
@@ -167,7 +167,7 @@ def test_removed_card_is_forgotten_and_automatic_topup_ends(alice, browser, orga
     stripe_sandbox.deliver()
     browser.get(f"/billing/top-up/{topup.pk}/success/")
     assert SavedCard.objects.of(organization).exists()
-    browser.post("/billing/settings/automatic/", WISH)
+    browser.post("/billing/settings/automatic/", AUTOMATIC_SETTINGS)
     assert automatic_topups.settings_of(organization).is_on
     page = browser.post("/billing/settings/card/remove/", follow=True).content.decode()
     assert "The card is removed" in page
@@ -177,7 +177,7 @@ def test_removed_card_is_forgotten_and_automatic_topup_ends(alice, browser, orga
 
 def test_card_that_stripe_keeps_for_now_is_gone_here_and_the_page_says_so(browser, organization, stripe_sandbox):
     from tests.billing.pages.test_top_ups import start
-    from tests.billing.test_replaced_cards import refusing
+    from tests.billing.test_saved_cards import refusing
 
     topup = start(browser, save_card="on")
     stripe_sandbox.pay(topup.checkout_session_id, save_card=True)
@@ -191,7 +191,7 @@ def test_card_that_stripe_keeps_for_now_is_gone_here_and_the_page_says_so(browse
 def test_strangers_settings_are_theirs(charlie, charlies, organization, client_of, card):
     client = client_of(charlie)
     client.post("/billing/settings/limit/", {"monthly_limit": "1"})
-    client.post("/billing/settings/automatic/", WISH)
+    client.post("/billing/settings/automatic/", AUTOMATIC_SETTINGS)
     client.post("/billing/settings/card/remove/")
     assert wallet_of(organization).monthly_limit_micros is None
     assert not automatic_topups.settings_of(organization).is_on
