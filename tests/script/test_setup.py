@@ -37,15 +37,16 @@ def add_python(project: Path) -> None:
     add_program(project, "python3", f'exec {sys.executable} "$@"')
 
 
-def start(project: Path, *arguments: str) -> subprocess.Popen:
+def start(project: Path, *arguments: str, **switches: str) -> subprocess.Popen:
     command = [project / "script" / "setup", *arguments]
     environ = {"PATH": str(project / "path"), "HOME": str(project), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    environ |= switches
     return subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def set_up(project: Path, *arguments: str) -> tuple[int, str]:
-    """Return (exit status, what it said)."""
-    process = start(project, *arguments)
+def set_up(project: Path, *arguments: str, **switches: str) -> tuple[int, str]:
+    """Return (exit status, what it said). switches: environment variables."""
+    process = start(project, *arguments, **switches)
     _, said = process.communicate(timeout=120)
     return process.returncode, said
 
@@ -63,6 +64,23 @@ def test_missing_venv_module_is_one_sentence(project):
     assert status == 1
     assert said.startswith("script/setup: python3.11 has no venv module; install it")
     assert said.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_named_python_is_used_instead_of_the_first_one_found(project):
+    add_program(project, "python3.11", "echo used the wrong one >&2; exit 3")
+    named = project / "a folder" / "python"
+    named.parent.mkdir()
+    named.symlink_to(sys.executable)
+    assert set_up(project, VOXSITE_PYTHON=str(named))[0] == 0
+    assert (project / ".venv" / "bin" / "python").exists()
+
+
+def test_named_python_that_is_none_is_one_sentence(project):
+    add_python(project)
+    status, said = set_up(project, VOXSITE_PYTHON="python3.13")
+    assert (status, said) == (1, "script/setup: VOXSITE_PYTHON=python3.13 is no Python 3.11 or newer.\n")
+    assert not (project / ".venv").exists()
 
 
 @pytest.mark.slow
