@@ -19,7 +19,8 @@ from transcription.speech.options import TranscriptionOptions
 class Submission:
     """What every door says of a job, however its recordings come.
 
-    dialect: the door, whose words later answers use. in_transaction: called with the job inside the transaction that
+    dialect: the door, whose words later answers use. priority: None for what the verb takes by itself, which is standard
+    for one recording and bulk for many. in_transaction: called with the job inside the transaction that
     makes it; what it raises undoes the job.
     """
 
@@ -27,7 +28,7 @@ class Submission:
     model: str
     options: TranscriptionOptions
     dialect: str
-    priority: Priority = Priority.STANDARD
+    priority: Priority | None = None
     api_key: ApiKey | None = None
     created_by: User | None = None
     in_transaction: Callable[[Job], None] | None = None
@@ -64,4 +65,5 @@ def submit_batch(submission: Submission, *, recordings: Sequence[Media], name: s
 
 
 def _arguments(submission: Submission) -> dict[str, Any]:
-    return {name: getattr(submission, name) for name in Submission.__dataclass_fields__}
+    given = {name: getattr(submission, name) for name in Submission.__dataclass_fields__}
+    return {name: value for name, value in given.items() if value is not None}
