@@ -19,9 +19,9 @@ from transcription.speech.options import TranscriptionOptions
 class Submission:
     """What every door says of a job, however its recordings come.
 
-    dialect: the door, whose words later answers use. priority: None for what the verb takes by itself, which is standard
-    for one recording and bulk for many. in_transaction: called with the job inside the transaction that
-    makes it; what it raises undoes the job.
+    dialect: the door, whose words later answers use. priority: None for what the verb takes by itself: standard for one
+    recording, bulk for many. in_transaction: called with the job inside the transaction that makes it; what it raises
+    undoes the job.
     """
 
     organization: Organization
