@@ -14,7 +14,6 @@ from tests.conftest import AUDIO, text_of
 from tests.dialects.faces import FACES, SENTENCE
 from transcription.jobs import work
 from transcription.models import Job, JobItem, Media
-from transcription.recordings import storage
 from transcription.speech.errors import EngineFailed
 from transcription.speech.transcript import Word
 
@@ -194,7 +193,7 @@ def test_crash_of_a_view_is_logged_and_tells_nothing(face, client, key, monkeypa
     def crash(*_, **__):
         raise RuntimeError("a secret in a traceback")
 
-    monkeypatch.setattr(storage, "accept", crash)
+    monkeypatch.setattr(default_storage, "save", crash)
     response = face.submit(client, key=key, content=CONTENT)
     assert face.failure(response).status == 500
     assert b"secret" not in response.content

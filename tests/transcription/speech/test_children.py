@@ -51,9 +51,9 @@ class TestCompromisedChild:
     def test_writes_nothing_to_our_log(self):
         assert attack("complaints") == Path(os.devnull).stat().st_rdev
 
-    @pytest.mark.parametrize("attack", ["file", "owner", "socket", "duplicate"])
-    def test_gets_no_other_descriptor(self, attack):
-        assert attack(attack) == ("OSError 22" if attack == "duplicate" else "OSError 24")
+    @pytest.mark.parametrize("name", ["file", "owner", "socket", "duplicate"])
+    def test_gets_no_other_descriptor(self, name):
+        assert attack(name) == ("OSError 22" if name == "duplicate" else "OSError 24")
 
     def test_cannot_change_the_recording(self):
         assert attack("writes") == "OSError 9"
@@ -68,11 +68,11 @@ class TestCompromisedChild:
             attack("long block")
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
 
-    @pytest.mark.parametrize("attack", ["crash", "raise", "spin", "long block", "long answer", "no answer"])
-    def test_is_a_file_that_is_no_audio(self, attack):
+    @pytest.mark.parametrize("name", ["crash", "raise", "spin", "long block", "long answer", "no answer"])
+    def test_is_a_file_that_is_no_audio(self, name):
         before = attack("groups")
         with pytest.raises(errors.NotAudio) as caught:
-            attack(attack, stall_seconds=60)
+            attack(name, stall_seconds=60)
         assert "too long" not in caught.value.message, "it was ended, and not waited for in vain"
         assert attack("groups") == before, "the zygote, whose group its children share, goes on"
 

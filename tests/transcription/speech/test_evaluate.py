@@ -18,17 +18,11 @@ from transcription.speech.transcript import Turn
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-class Fixed(FakeEngine):
-    """Recognises the same words in every clip."""
-
-    def __init__(self, said):
-        super().__init__()
-        self.said = said
-
-    def _hear(self, length_ms):
-        heard = super()._hear(length_ms)
-        word = heard.words[0]
-        return type(heard)(words=tuple(type(word)(text, 0, 300, 0.9) for text in self.said.split()), language="en")
+def saying(text):
+    """Return an engine that recognises these words in every clip."""
+    engine = FakeEngine()
+    engine.say(text)
+    return engine
 
 
 def tried(reference, *, engine=None, diarizer=None):
@@ -69,7 +63,7 @@ def test_folder_without_references_is_refused(tmp_path):
 
 def test_words_are_compared_without_case_and_punctuation(folder):
     (reference,) = references(folder)
-    result = tried(reference, engine=Fixed("I WOULD like, to change a time of my own appointment!"))
+    result = tried(reference, engine=saying("I WOULD like, to change a time of my own appointment!"))
     assert (result.words, result.substituted, result.deleted, result.inserted) == (10, 1, 0, 1)
     assert result.word_error_rate == pytest.approx(0.2)
     assert result.diarization_error_rate is None
@@ -77,7 +71,7 @@ def test_words_are_compared_without_case_and_punctuation(folder):
 
 def test_nothing_heard_is_all_words_missed(folder):
     (reference,) = references(folder)
-    assert tried(reference, engine=Fixed("")).deleted == 10
+    assert tried(reference, engine=saying("")).deleted == 10
 
 
 def test_words_heard_in_silence_are_counted():
@@ -143,7 +137,7 @@ def test_curly_apostrophes_and_full_width_letters_are_the_same():
 
 
 def test_command_prints_a_table_or_json(folder, monkeypatch, capsys):
-    monkeypatch.setattr(evaluate.registry, "load_engine", lambda name: Fixed("i would like to change the time"))
+    monkeypatch.setattr(evaluate.registry, "load_engine", lambda name: saying("i would like to change the time"))
     command = ["evaluate", str(folder), "--engine", "fake", "--diarizer", "clustering"]
     monkeypatch.setattr(sys, "argv", command)
     assert evaluate.main() == 0
