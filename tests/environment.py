@@ -13,8 +13,8 @@ os.environ.setdefault("VOXSITE_ENV", "development")
 # Tests pay in the sandbox, whatever the shell that starts them is set up for.
 for name in ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"):
     os.environ.pop(name, None)
-# Asyncio test helpers and Playwright run an event loop in the main thread, where Django would refuse the database.
-os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+# With it Django would let a synchronous database call block the event loop, here and in the products under test.
+os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
     folder = Path(tempfile.mkdtemp(prefix="voxsite-"))
@@ -23,7 +23,6 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 os.environ["VOXSITE_DATA_DIR"] = str(Path(os.environ["VOXSITE_TEST_DIR"]) / worker)
-
 
 if not os.environ.get("REDIS_URL"):
     process, os.environ["REDIS_URL"] = embedded_redis.start(Path(os.environ["VOXSITE_TEST_DIR"]))
