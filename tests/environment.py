@@ -3,9 +3,12 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import pytest
 
 from voxsite.serve import embedded_redis
 
@@ -13,8 +16,11 @@ os.environ.setdefault("VOXSITE_ENV", "development")
 # Tests pay in the sandbox, whatever the shell that starts them is set up for.
 for name in ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"):
     os.environ.pop(name, None)
-# Asyncio test helpers and Playwright run an event loop in the main thread, where Django would refuse the database.
-os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+# With it Django would let a synchronous database call block the event loop, here and in the products under test.
+os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)
+# Containers set it, and then every worker and every product under test would compile all modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
     folder = Path(tempfile.mkdtemp(prefix="voxsite-"))
@@ -24,7 +30,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 os.environ["VOXSITE_DATA_DIR"] = str(Path(os.environ["VOXSITE_TEST_DIR"]) / worker)
 
-
+# 64 on the embedded Redis; other servers have 16 unless they are told otherwise.
+redis_databases = 16 if os.environ.get("REDIS_URL") else 64
 if not os.environ.get("REDIS_URL"):
     process, os.environ["REDIS_URL"] = embedded_redis.start(Path(os.environ["VOXSITE_TEST_DIR"]))
     atexit.register(embedded_redis.stop, process)
@@ -34,5 +41,21 @@ parts = urlsplit(os.environ["REDIS_URL"])
 if parts.scheme == "unix":
     os.environ["REDIS_URL"] = f"unix://{parts.path}?db={worker}"
 else:
-    number = int(parts.path.strip("/") or 0) + int(worker)
-    os.environ["REDIS_URL"] = parts._replace(path=f"/{number}").geturl()
+    first_database = int(parts.path.strip("/") or 0)
+    redis_databases -= first_database
+    os.environ["REDIS_URL"] = parts._replace(path=f"/{first_database + int(worker)}").geturl()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of processes that `-n auto` starts: one for each core that this process may use.
+
+    pytest-xdist itself counts the cores of the machine, which is too many inside a container or under taskset.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, int(quota) // int(period))
+    except (OSError, ValueError):
+        pass  # No cgroup, or one without a limit ("max").
+    return max(1, min(cores, redis_databases))

@@ -25,7 +25,16 @@ from redis import Redis
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 # What the tests' own world sets must not reach the product: it runs on embedded defaults, as on a fresh machine.
-SWITCHES = ("DATABASE_URL", "REDIS_URL", "VOXSITE_ENGINE_SOCKET", "HOST", "DJANGO_SETTINGS_MODULE", "SECRET_KEY")
+SWITCHES = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "VOXSITE_ENV",
+    "VOXSITE_ENGINE_SOCKET",
+    "HOST",
+    "DJANGO_SETTINGS_MODULE",
+    "DJANGO_ALLOW_ASYNC_UNSAFE",
+    "SECRET_KEY",
+)
 START_SECONDS = 120
 STOP_SECONDS = 20
 
@@ -63,17 +72,24 @@ class Product:
         return printed.splitlines()[-1]
 
 
+def environment_of(**switches: str) -> dict[str, str]:
+    """Return the environment for a product: that of the tests without their own switches, with these switches."""
+    return {name: value for name, value in os.environ.items() if name not in SWITCHES} | switches
+
+
 @contextmanager
 def running(folder: Path, **switches: str) -> Iterator[Product]:
     """Start the product and end it. switches: environment variables beside the defaults of the tests."""
     port = free_port()
-    environment = {name: value for name, value in os.environ.items() if name not in SWITCHES} | {
-        "PORT": str(port),
-        "VOXSITE_ENV": "development",
-        "VOXSITE_DATA_DIR": str(folder),
-        "VOXSITE_ENGINE": "pocketsphinx",
-        **switches,
-    }
+    environment = environment_of(
+        **{
+            "PORT": str(port),
+            "VOXSITE_ENV": "development",
+            "VOXSITE_DATA_DIR": str(folder),
+            "VOXSITE_ENGINE": "pocketsphinx",
+            **switches,
+        }
+    )
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "voxsite.serve"], cwd=PROJECT_DIR, env=environment, stdout=log, stderr=log

@@ -23,10 +23,10 @@ def test_own_keys_are_taken(db):
     assert SessionStore(session.session_key)["a"] == 1
 
 
-@pytest.mark.parametrize("path", ["/", "/overview/", "/accounts/login/"])
-def test_cookie_with_a_null_character_is_nobodys(db, path):
+@pytest.mark.parametrize(("path", "status"), [("/", 200), ("/overview/", 302), ("/accounts/login/", 200)])
+def test_cookie_with_a_null_character_is_nobodys(db, path, status):
     client = Client(headers={"cookie": f'{settings.SESSION_COOKIE_NAME}="\\000aaaaaaaaaaaaaaa"'})
-    assert client.get(path).status_code in {200, 302}
+    assert client.get(path).status_code == status
 
 
 def test_sessions_from_before_stay_signed_in(alice, client_of):

@@ -1,6 +1,5 @@
 """Starts the web process as it runs in production, with a database and a Redis of its own."""
 
-import os
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from typing import Any
 
 import requests
 
-from tests.product import PROJECT_DIR, SWITCHES, Product, free_port
+from tests.product import PROJECT_DIR, Product, environment_of, free_port
 from voxsite.serve import embedded_redis
 
 
@@ -55,14 +54,16 @@ def running(folder: Path, **switches: str) -> Iterator[Site]:
     """Run the web process while the context is open. switches: environment variables."""
     port = free_port()
     redis, redis_url = embedded_redis.start(folder)
-    environment = {name: value for name, value in os.environ.items() if name not in SWITCHES} | {
-        "PORT": str(port),
-        "VOXSITE_ENV": "development",
-        "VOXSITE_DATA_DIR": str(folder),
-        "VOXSITE_ENGINE": "pocketsphinx",
-        "REDIS_URL": redis_url,
-        **switches,
-    }
+    environment = environment_of(
+        **{
+            "PORT": str(port),
+            "VOXSITE_ENV": "development",
+            "VOXSITE_DATA_DIR": str(folder),
+            "VOXSITE_ENGINE": "pocketsphinx",
+            "REDIS_URL": redis_url,
+            **switches,
+        }
+    )
     command = [sys.executable, "manage.py", "migrate_quickly", "--verbosity", "0"]
     subprocess.run(command, cwd=PROJECT_DIR, env=environment, check=True, timeout=120)
     address = f"http://127.0.0.1:{port}"

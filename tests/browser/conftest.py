@@ -33,9 +33,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield running.address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium where there is one, else the one that Playwright installed."""
+    """Debian's Chromium where there is one, else the one that Playwright installed.
+
+    It ends with the tests of this folder: Playwright's event loop runs in this thread, and Django refuses the
+    database there.
+    """
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_SWITCHES)
@@ -81,7 +85,7 @@ def sign_up(page: Page, site: str) -> str:
     return email
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def signed_in(chromium: Browser, site: str) -> dict:
     """The cookies of somebody who made an account: sign-ups are few, because the product limits them by address."""
     context = chromium.new_context(viewport=DESKTOP)

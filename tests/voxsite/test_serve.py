@@ -15,26 +15,20 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.product import PROJECT_DIR, environment_of
 from voxsite.serve import embedded_redis, programs
 
 pytestmark = pytest.mark.enable_socket
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent.parent
-SWITCHES = ("DATABASE_URL", "REDIS_URL", "VOXSITE_ENV", "VOXSITE_ENGINE_SOCKET", "HOST", "DJANGO_SETTINGS_MODULE")
 START_SECONDS = 90
 STOP_SECONDS = 15
-
-
-def environment(**switches: str) -> dict[str, str]:
-    """The environment without the tests' own switches: on embedded defaults, whatever the tests run on."""
-    return {name: value for name, value in os.environ.items() if name not in SWITCHES} | switches
 
 
 def refused(**switches: str) -> str:
     """Return what a server that cannot start says."""
     command = [sys.executable, "-m", "voxsite.serve"]
     done = subprocess.run(
-        command, cwd=PROJECT_DIR, env=environment(**switches), capture_output=True, text=True, timeout=30
+        command, cwd=PROJECT_DIR, env=environment_of(**switches), capture_output=True, text=True, timeout=30
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -90,7 +84,7 @@ def test_second_server_on_one_data_folder_is_refused(tmp_path, port):
 
 def test_importing_the_supervisor_needs_no_settings():
     code = "import sys, voxsite.serve.__main__ as m; sys.exit('django.conf' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=PROJECT_DIR, env=environment(), check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT_DIR, env=environment_of(), check=True, timeout=30)
 
 
 def test_embedded_redis_is_private_and_ends(tmp_path):
@@ -125,7 +119,7 @@ class Server:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [PROJECT_DIR / "script" / "server"],
-                env=environment(PORT=str(port), VOXSITE_DATA_DIR=str(data_dir), VOXSITE_WORKERS="2"),
+                env=environment_of(PORT=str(port), VOXSITE_DATA_DIR=str(data_dir), VOXSITE_WORKERS="2"),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

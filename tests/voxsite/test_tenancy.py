@@ -16,6 +16,34 @@ from transcription import jobs
 
 # Prefixes of other people's code with its own tests, and of development only.
 FOREIGN = ("admin/", "accounts/", "dev/")
+# What each address takes, of GET, POST and DELETE; it answers 405 to the others.
+METHODS = {
+    "/keys/<uuid:key_id>/revoke/": {"post"},
+    "/keys/<uuid:key_id>/limit/": {"post"},
+    "/organization/invitations/<uuid:invitation_id>/withdraw/": {"post"},
+    "/organization/members/<int:membership_id>/role/": {"post"},
+    "/organization/members/<int:membership_id>/remove/": {"post"},
+    "/invitations/<str:token>/": {"get", "post"},
+    "/billing/top-up/<uuid:topup_id>/success/": {"get"},
+    "/billing/top-up/<uuid:topup_id>/cancelled/": {"get"},
+    "/billing/top-up/<uuid:topup_id>/pay/": {"get"},
+    "/billing/top-up/<uuid:topup_id>/cancel/": {"post"},
+    "/billing/payments/<uuid:topup_id>/refund/": {"get", "post"},
+    "/transcripts/<uuid:job_id>/": {"get"},
+    "/transcripts/<uuid:job_id>/progress/": {"get"},
+    "/transcripts/<uuid:job_id>/ask/": {"post"},
+    "/transcripts/<uuid:job_id>/cancel/": {"post"},
+    "/transcripts/<uuid:job_id>/delete/": {"post"},
+    "/transcripts/<uuid:job_id>/download/<slug:format_name>/": {"get"},
+    "/transcripts/<uuid:job_id>/audio/": {"get"},
+    "/v1/jobs/<str:job_id>": {"get", "delete"},
+    "/v1/jobs/<str:job_id>/cancel": {"post"},
+    "/v1/jobs/<str:job_id>/events": {"get"},
+    "/v1/jobs/<str:job_id>/result": {"get"},
+}
+# An invitation is shown to all who have its link. Charlie, to whom it was not sent, may not accept it.
+INVITATION = "/invitations/<str:token>/"
+INVITATION_ANSWERS = {"get": (200, 200), "post": (403, 200), "delete": (405, 405)}
 
 
 def patterns(resolver=None, prefix=""):
@@ -62,27 +90,23 @@ def fill(path, values):
 
 
 def test_every_object_is_hidden_from_strangers_and_from_nobody(objects, charlie, stranger, client_of):
-    walked = 0
+    walked = set()
     for path, _, values in addresses(objects):
         address = fill(path, values)
-        walked += 1
+        walked.add(path)
         for method in ("get", "post", "delete"):
-            if address.startswith("/v1/"):
-                answers = [getattr(stranger.client, method)(address, headers={"X-API-Key": stranger.key}).status_code]
-                assert answers[0] in {404, 405}, (method, address)
-                assert getattr(Client(), method)(address).status_code in {401, 405}, (method, address)
-                continue
-            as_stranger = getattr(client_of(charlie), method)(address).status_code
+            is_taken = method in METHODS[path]
             as_nobody = getattr(Client(), method)(address)
-            if "invitations/" in address and "token" in values:
-                # Whoever has the link may see the invitation, but Charlie, to whom it was not sent, may not accept it.
-                assert as_stranger in {200, 403, 404, 405}, (method, address)
-                continue
-            assert as_stranger in {404, 405}, (method, address, as_stranger)
-            assert as_nobody.status_code in {302, 404, 405}, (method, address)
+            if address.startswith("/v1/"):
+                as_stranger = getattr(stranger.client, method)(address, headers={"X-API-Key": stranger.key})
+                expected = (404 if is_taken else 405, 401)
+            else:
+                as_stranger = getattr(client_of(charlie), method)(address)
+                expected = INVITATION_ANSWERS[method] if path == INVITATION else (404 if is_taken else 405, 302)
+            assert (as_stranger.status_code, as_nobody.status_code) == expected, (method, address)
             if as_nobody.status_code == 302:
                 assert as_nobody.headers["Location"].startswith("/accounts/login/")
-    assert walked >= 6
+    assert walked == set(METHODS)
     assert not Membership.objects.filter(user=charlie, organization__jobs__isnull=False).exists()
 
 
@@ -101,4 +125,5 @@ def test_unknown_ids_look_like_a_strangers(objects, charlie, client_of):
     for path, _, values in addresses(objects):
         others = {name: uuid.uuid4() if isinstance(value, uuid.UUID) else value for name, value in values.items()}
         if others != values and not path.startswith("/v1/"):
-            assert client_of(charlie).get(fill(path, others)).status_code in {404, 405}
+            expected = 404 if "get" in METHODS[path] else 405
+            assert client_of(charlie).get(fill(path, others)).status_code == expected, path
