@@ -19,7 +19,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
-venv/bin/pip install -qq litellm==1.110.2 openai==2.54.0
+venv/bin/pip install -qq litellm==1.110.2 openai==2.54.0 tenacity==9.2.1
 cat >run.py <<'END'
 import importlib.metadata
 import json
