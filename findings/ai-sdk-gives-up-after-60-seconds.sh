@@ -1,5 +1,5 @@
 #!/bin/sh
-# The AI SDK gives up on Gladia and Rev AI after 60 seconds, whatever the recording's length, and cannot be told to wait.
+# The AI SDK gives up on Gladia and Rev AI after 60 seconds, and cannot be told to wait longer.
 #
 # Guess: a provider for an asynchronous service polls until the job is done, or for as long as the caller says. One
 #   hour of speech takes minutes, and queues are normal.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # LiteLLM judges an error by words in its message: "separate limit" makes a 402 a rate limit, and it is sent again.
 #
-# Guess: LiteLLM maps an OpenAI-compatible server's error by its HTTP status. A 402 becomes litellm.PaymentRequiredError,
+# Guess: LiteLLM maps an OpenAI-compatible error by its HTTP status. A 402 becomes litellm.PaymentRequiredError,
 #   a class that the package has, and is not retried, whatever the text says.
 # What happens:
 #   * A 402 becomes litellm.APIError on chat and a bare openai.APIStatusError on transcription.
@@ -19,7 +19,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
-venv/bin/pip install -qq litellm==1.110.2 openai==2.54.0
+venv/bin/pip install -qq litellm==1.110.2 openai==2.54.0 tenacity==9.2.1
 cat >run.py <<'END'
 import importlib.metadata
 import json

@@ -7,7 +7,7 @@
 # What happens:
 #   * copy.copy and copy.deepcopy return a bare StripeObject. It equals nothing that Stripe returned, has no methods
 #     (`capture`), and the copy of a list cannot be iterated. pickle keeps the class.
-#   * Objects without __len__ are true, so `if charge.metadata:` now holds for empty metadata too. Lists do have a length.
+#   * Objects have no length and are always true: `if charge.metadata:` now holds for empty metadata too.
 #   * Decimal strings become Decimal: `json.dumps(price.to_dict())` raises TypeError. `to_dict(for_json=True)` works.
 #   * `json.dumps(event, default=str)` raises nothing and writes one string with JSON inside.
 # Why it matters: code that keeps a copy "as it was before" to compare with, the usual way to find a duplicate or
