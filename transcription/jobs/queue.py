@@ -54,7 +54,10 @@ def waiting_task_ids(priority: str) -> list[str]:
 
 
 def task_id(item: JobItem) -> str:
-    """Return RQ's id of an item's next task, always the same: telling twice is telling once."""
+    """Return RQ's id of an item's next task. It is always the same, so the queue can be searched for it.
+
+    RQ runs a task that was enqueued twice two times (rq 2.12): the claim of the item lets one of them work.
+    """
     return f"item-{item.pk}-{item.attempt}" if item.media_id else f"verify-{item.pk}"
 
 
