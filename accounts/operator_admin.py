@@ -5,7 +5,7 @@ A write through a form of the admin would pass by the rules that the verbs keep,
 
 import uuid
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from django.contrib import admin, messages
 from django.db.models import Model, Q, QuerySet
@@ -13,8 +13,22 @@ from django.http import HttpRequest
 
 from accounts.errors import VoxsiteError
 
+Row = TypeVar("Row", bound=Model)
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+if TYPE_CHECKING:
+
+    class _ModelAdmin(admin.ModelAdmin[Row]): ...
+
+    class _TabularInline(admin.TabularInline[Any, Any]): ...
+
+else:
+    # Django's classes take type arguments only in their stubs.
+    class _ModelAdmin(admin.ModelAdmin, Generic[Row]): ...
+
+    class _TabularInline(admin.TabularInline): ...
+
+
+class ReadOnlyAdmin(_ModelAdmin[Row]):
     """Rows that are only read. Actions of a subclass call verbs and name `operate` as their permission."""
 
     show_full_result_count = False
@@ -33,13 +47,13 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             matches |= Q(**{field: wanted})
         return queryset.filter(matches), False
 
-    def has_add_permission(self, *_args: Any, **_kwargs: Any) -> bool:
+    def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, *_args: Any, **_kwargs: Any) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         return False
 
-    def has_delete_permission(self, *_args: Any, **_kwargs: Any) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         return False
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
@@ -66,12 +80,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if changed:
             self.message_user(request, f"{done}: {changed}.", messages.SUCCESS)
 
-    def _log(self, request: HttpRequest, row: Model, sentence: str) -> None:
+    def _log(self, request: HttpRequest, row: Row, sentence: str) -> None:
         if row.pk is not None:
             self.log_change(request, row, sentence)
 
 
-class ReadOnlyInline(admin.TabularInline):  # type: ignore[type-arg]
+class ReadOnlyInline(_TabularInline):
     """Rows below another one that are only read."""
 
     extra = 0

@@ -6,7 +6,7 @@ refund (`add_refund`), lift a freeze (`change_freeze`), resolve an unmatched eve
 
 import uuid
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -21,6 +21,7 @@ from django.utils import timezone
 from accounts import access
 from accounts.errors import Conflict, VoxsiteError
 from accounts.models import Organization, User
+from accounts.operator_admin import ReadOnlyAdmin
 from billing import ledger, money, refunds
 from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
 from billing.models.payments import AutomaticTopUp, Customer, Dispute, Refund, TopUp, UnmatchedEvent
@@ -34,28 +35,11 @@ Row = TypeVar("Row", bound=Model)
 
 if TYPE_CHECKING:
 
-    class _ModelAdmin(admin.ModelAdmin[Row]): ...
-
     class _RefundInline(admin.TabularInline[Refund, TopUp]): ...
 
 else:
     # Django's classes take type arguments only in their stubs.
-    class _ModelAdmin(admin.ModelAdmin, Generic[Row]): ...
-
     class _RefundInline(admin.TabularInline): ...
-
-
-class ReadOnlyAdmin(_ModelAdmin[Row]):
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
-        return False
 
 
 class ActionPageAdmin(ReadOnlyAdmin[Row]):
