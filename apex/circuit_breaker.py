@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 FAILURE_THRESHOLD = 5
-RECOVERY_SECONDS = 15.0
 
 
 class State(Enum):
@@ -24,7 +23,7 @@ class CircuitBreaker:
     """
 
     failure_threshold: int = FAILURE_THRESHOLD
-    recovery_seconds: float = RECOVERY_SECONDS
+    recovery_seconds: float = 15.0
     _consecutive_failures: int = 0
     _retry_at: float = 0.0
 

@@ -117,7 +117,10 @@ def upstreams() -> tuple[Upstream, ...]:
 
 @lru_cache(maxsize=8)
 def _build_upstreams(entries: str) -> tuple[Upstream, ...]:
-    return tuple(Upstream(**entry, breaker=CircuitBreaker()) for entry in json.loads(entries))
+    recovery_seconds = settings.APEX_RECOVERY_SECONDS
+    return tuple(
+        Upstream(**entry, breaker=CircuitBreaker(recovery_seconds=recovery_seconds)) for entry in json.loads(entries)
+    )
 
 
 async def ask(body_for: Callable[[str], dict[str, Any]], *, model: str, is_stream: bool) -> Answer:

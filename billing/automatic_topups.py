@@ -100,15 +100,15 @@ def turn_off(organization: Organization, *, reason: str = "") -> None:
 # --- Charging --------------------------------------------------------------------------------------------------------
 
 
-def run(*, now: datetime | None = None) -> int:
+def run(*, now: datetime | None = None, max_count: int = MAX_PER_ROUND) -> int:
     """Finish open automatic top-ups, then start those that are due. Returns how many were started.
 
     Waits for the network, with no transaction open. Any number of processes may run it at the same time.
     """
     now = now or timezone.now()
     started_count = 0
-    if _finish_open(now=now):
-        for topup_settings in _due(now=now):
+    if _finish_open(now=now, max_count=max_count):
+        for topup_settings in _due(now=now, max_count=max_count):
             topup = _begin(topup_settings, now=now)
             if topup is not None:
                 started_count += 1
@@ -127,13 +127,13 @@ def record_failure(payment: stripe_mapping.StripePayment) -> None:
         _decline(topup, failure=DECLINED, now=timezone.now())
 
 
-def _due(*, now: datetime) -> list[AutomaticTopUp]:
+def _due(*, now: datetime, max_count: int) -> list[AutomaticTopUp]:
     under_way = TopUp.objects.open().filter(organization=OuterRef("organization"), is_automatic=True)
     available = F("organization__wallet__balance_micros") - F("organization__wallet__held_micros")
     return list(
         AutomaticTopUp.objects.filter(
             Q(retry_at__isnull=True) | Q(retry_at__lte=now),
-            # An organization that waits for Stripe's answer must not take one of the MAX_PER_ROUND places.
+            # An organization that waits for Stripe's answer must not take one of the places.
             ~Exists(under_way),
             is_on=True,
             organization__wallet__frozen_at__isnull=True,
@@ -141,7 +141,7 @@ def _due(*, now: datetime) -> list[AutomaticTopUp]:
         )
         .annotate(available_micros=available)
         .filter(available_micros__lt=F("threshold_cents") * money.MICROS_PER_CENT)
-        .order_by("organization_id")[:MAX_PER_ROUND]
+        .order_by("organization_id")[:max_count]
     )
 
 
@@ -181,14 +181,14 @@ def _begin(topup_settings: AutomaticTopUp, *, now: datetime) -> TopUp | None:
         return None
 
 
-def _finish_open(*, now: datetime) -> bool:
+def _finish_open(*, now: datetime, max_count: int) -> bool:
     """Ask Stripe again about open automatic top-ups. Returns False if Stripe does not answer."""
     waiting = TopUp.objects.open().filter(
         Q(checked_at__isnull=True) | Q(checked_at__lte=now - NEXT_CHECK_AFTER),
         is_automatic=True,
         created_at__lte=now - NEXT_CHECK_AFTER,
     )
-    for topup in waiting.order_by(F("checked_at").asc(nulls_first=True), "created_at")[:MAX_PER_ROUND]:
+    for topup in waiting.order_by(F("checked_at").asc(nulls_first=True), "created_at")[:max_count]:
         if not _try(topup, now=now):
             return False
     return True
@@ -263,7 +263,7 @@ def _decline(topup: TopUp, *, failure: str, now: datetime) -> None:
 # --- Mails to owners -------------------------------------------------------------------------------------------------
 
 
-def notify_owners(*, now: datetime | None = None) -> None:
+def notify_owners(*, now: datetime | None = None, max_count: int = MAX_PER_ROUND) -> None:
     """Mail owners about declines, reached caps and late charges. `notices` sends each mail once.
 
     A separate periodic duty, so that `run` never waits for a mail server.
@@ -275,7 +275,7 @@ def notify_owners(*, now: datetime | None = None) -> None:
     declined = TopUp.objects.filter(
         ~Exists(already_sent), is_automatic=True, state=TopUpState.FAILED, ended_at__gte=now - NOTIFY_WITHIN
     )
-    for topup in declined.select_related("organization").order_by("ended_at")[:MAX_PER_ROUND]:
+    for topup in declined.select_related("organization").order_by("ended_at")[:max_count]:
         topup_settings = settings_of(topup.organization)
         amount = money.display_text(topup.amount_cents * money.MICROS_PER_CENT)
         after = "We will try again later." if topup_settings.is_on else topup_settings.turned_off_reason
@@ -291,7 +291,7 @@ def notify_owners(*, now: datetime | None = None) -> None:
         wallet__organization=OuterRef("organization"), kind=CAPPED_NOTICE, occasion_at=months.start_of_month(now)
     )
     capped = AutomaticTopUp.objects.filter(~Exists(already_sent), is_on=True, retry_at=_next_month(now))
-    for topup_settings in capped.select_related("organization").order_by("organization_id")[:MAX_PER_ROUND]:
+    for topup_settings in capped.select_related("organization").order_by("organization_id")[:max_count]:
         organization = topup_settings.organization
         amount, cap = (
             money.display_text(cents * money.MICROS_PER_CENT)
@@ -305,10 +305,10 @@ def notify_owners(*, now: datetime | None = None) -> None:
             text=f"The balance of {organization.name} is low, and another automatic top-up of {amount} would go "
             f"over its cap of {cap} for this month. You can raise the cap or top up yourself on the billing page.",
         )
-    _notify_of_late_charges(now=now)
+    _notify_of_late_charges(now=now, max_count=max_count)
 
 
-def _notify_of_late_charges(*, now: datetime) -> None:
+def _notify_of_late_charges(*, now: datetime, max_count: int) -> None:
     """Mail owners about an automatic top-up that was paid after it had been reported as failed or given up.
 
     From then on it counts toward the monthly cap. Another top-up may have been made in its place, so the month's sum
@@ -323,7 +323,7 @@ def _notify_of_late_charges(*, now: datetime) -> None:
         is_automatic=True,
         paid_at__gte=now - NOTIFY_WITHIN,
     )
-    for topup in late.select_related("organization").order_by("paid_at")[:MAX_PER_ROUND]:
+    for topup in late.select_related("organization").order_by("paid_at")[:max_count]:
         cap_cents = settings_of(topup.organization).monthly_cap_cents
         sum_cents = _this_month_cents(topup.organization, now=now)
         amount, cap, total = (

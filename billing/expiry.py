@@ -22,27 +22,27 @@ NOTICE_DAYS = (30, 7, 1)
 BATCH_SIZE = 500
 
 
-def sweep(*, now: datetime) -> None:
+def sweep(*, now: datetime, batch_size: int = BATCH_SIZE) -> None:
     """Take expired balances, then mail the owners of those that expire soon. An error stops only its own wallet."""
-    for wallet in _inactive(since=months.months_later(now, -settings.EXPIRY_MONTHS)):
+    for wallet in _inactive(since=months.months_later(now, -settings.EXPIRY_MONTHS), batch_size=batch_size):
         if wallet.expires_at is not None and wallet.expires_at <= now:
             with _isolating_errors(wallet):
                 _take(wallet)
     # Look as far ahead as the first mail is sent.
     latest = now + timedelta(days=max(NOTICE_DAYS))
-    for wallet in _inactive(since=months.months_later(latest, -settings.EXPIRY_MONTHS)):
+    for wallet in _inactive(since=months.months_later(latest, -settings.EXPIRY_MONTHS), batch_size=batch_size):
         with _isolating_errors(wallet):
             _tell(wallet, now=now)
 
 
-def _inactive(*, since: datetime) -> Iterator[Wallet]:
+def _inactive(*, since: datetime, batch_size: int) -> Iterator[Wallet]:
     """Yield the wallets with money whose last activity was before `since` or up to three days later, in batches.
 
     The three days are needed at the ends of months: 31 August plus six months is 28 February, but 28 February minus six
     months is 28 August. Callers compare the exact `expires_at`.
     """
     last_id = 0
-    while batch := list(_with_money(since + timedelta(days=3)).filter(pk__gt=last_id).order_by("pk")[:BATCH_SIZE]):
+    while batch := list(_with_money(since + timedelta(days=3)).filter(pk__gt=last_id).order_by("pk")[:batch_size]):
         yield from batch
         last_id = batch[-1].pk
 

@@ -91,7 +91,7 @@ def models(organization: Organization) -> list[str]:
     return [name for name in names if name != usage.JSON_NULL]
 
 
-def csv_lines(organization: Organization, *, only: Filter = ALL) -> Iterator[str]:
+def csv_lines(organization: Organization, *, only: Filter = ALL, batch_size: int = CSV_BATCH_SIZE) -> Iterator[str]:
     """Yield the entries as CSV, a heading first, then oldest first: one text for each batch of lines.
 
     Reads in batches by id. Between batches it needs no cursor and no connection, and only one batch is in memory.
@@ -100,7 +100,7 @@ def csv_lines(organization: Organization, *, only: Filter = ALL) -> Iterator[str
     yield _csv_text([CSV_COLUMNS])
     labels = usage.key_labels(organization)
     last_id = 0
-    while batch := list(_filtered(organization, only=only).filter(id__gt=last_id).order_by("id")[:CSV_BATCH_SIZE]):
+    while batch := list(_filtered(organization, only=only).filter(id__gt=last_id).order_by("id")[:batch_size]):
         yield _csv_text([_csv_row(entry, labels=labels) for entry in batch])
         last_id = batch[-1].pk
 

@@ -46,7 +46,7 @@ def remove(organization: Organization) -> bool:
     return is_forgotten
 
 
-def forget_replaced(*, now: datetime | None = None) -> int:
+def forget_replaced(*, now: datetime | None = None, max_count: int = MAX_PER_ROUND) -> int:
     """Detach replaced and removed cards at Stripe. Returns how many were detached.
 
     A card that Stripe refuses to detach is recorded as an unmatched event and tried again every hour.
@@ -59,7 +59,7 @@ def forget_replaced(*, now: datetime | None = None) -> int:
         ~Exists(charged), Q(refused_at__isnull=True) | Q(refused_at__lte=now - RETRY_AFTER)
     )
     forgotten_count = 0
-    for card in due.order_by(F("refused_at").asc(nulls_first=True), "created_at")[:MAX_PER_ROUND]:
+    for card in due.order_by(F("refused_at").asc(nulls_first=True), "created_at")[:max_count]:
         try:
             stripe_calls.detach_card(card.payment_method_id)
         except UpstreamFailed:

@@ -19,7 +19,7 @@ BATCH_SIZE = 1000
 STRIPE_KNOWS_EVENTS_FOR = timedelta(days=30)
 
 
-def purge_deliveries(*, now: datetime) -> int:
+def purge_deliveries(*, now: datetime, batch_size: int = BATCH_SIZE) -> int:
     """Delete old deliveries. Returns how many.
 
     Deliveries that a receiver failed to process are kept, and those about an unresolved unmatched event: an operator
@@ -32,10 +32,10 @@ def purge_deliveries(*, now: datetime) -> int:
     old = WebhookEventTrigger.objects.filter(
         refused | done, created__lt=now - timedelta(days=settings.STRIPE_DELIVERY_DAYS)
     )
-    return _delete(old)
+    return _delete(old, batch_size=batch_size)
 
 
-def purge_events(*, now: datetime) -> int:
+def purge_events(*, now: datetime, batch_size: int = BATCH_SIZE) -> int:
     """Delete old events that have no stored delivery. Returns how many.
 
     Events about an unresolved unmatched event are kept, and those that Stripe may still resend.
@@ -46,13 +46,13 @@ def purge_events(*, now: datetime) -> int:
     old = Event.objects.filter(~Exists(delivered), djstripe_created__lt=now - kept_for)
     if unresolved_ids := _unresolved_ids():
         old = old.exclude(id__in=_events_about(unresolved_ids))
-    return _delete(old)
+    return _delete(old, batch_size=batch_size)
 
 
-def _delete(rows: QuerySet[Any]) -> int:
+def _delete(rows: QuerySet[Any], *, batch_size: int) -> int:
     count = 0
     # In batches: the first run may delete years of rows.
-    while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH_SIZE]):
+    while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:batch_size]):
         count += rows.model.objects.filter(pk__in=ids).delete()[0]
     return count
 

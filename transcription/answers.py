@@ -9,6 +9,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from django.conf import settings
 from django.db import transaction
 
 from accounts import connections
@@ -19,8 +20,6 @@ from transcription import jobs
 from transcription.models import Answer, Job
 from transcription.speech.transcript import Transcript, speaker_label
 
-# About six hours of English. It fits a model of 128,000 tokens with its answer, also in scripts with three bytes each.
-MAX_TEXT_BYTES = 300_000
 MAX_QUESTION_CHARACTERS = 1000
 # The largest character in UTF-8. The price of a question is shown before it is typed.
 BYTES_PER_CHARACTER = 4
@@ -133,7 +132,7 @@ def readable(transcript: Transcript) -> tuple[str, int | None]:
     """
     lines: list[str] = []
     speaker: str | None = None
-    left = MAX_TEXT_BYTES
+    left = settings.ASSISTANT_MAX_TEXT_BYTES
     for segment in transcript.segments:
         text = segment.text.strip()
         if not text:

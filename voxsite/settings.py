@@ -443,6 +443,8 @@ APEX_TOTAL_SECONDS = env.integer("APEX_TOTAL_SECONDS", default=600, minimum=1)
 APEX_DRAIN_SECONDS = env.integer("APEX_DRAIN_SECONDS", default=20)
 # A client that takes nothing for this long, while more waits for it, has left.
 APEX_CLIENT_STALL_SECONDS = env.integer("APEX_CLIENT_STALL_SECONDS", default=60, minimum=1)
+# An upstream that failed five times in a row is asked again after this long.
+APEX_RECOVERY_SECONDS = env.integer("APEX_RECOVERY_SECONDS", default=15, minimum=1)
 # A completion without a sign of life for this long belongs to a process that died.
 APEX_HEARTBEAT_SECONDS = 5
 APEX_SILENT_SECONDS = 30
@@ -479,6 +481,11 @@ MAX_AUDIO_MS = 10 * 3600 * 1000
 JOB_ATTEMPTS = 3
 # A worker writes a sign of life every few seconds; one that is silent for this long is taken for dead.
 HEARTBEAT_SECONDS = 5
+# What a model is given of a transcript: about six hours of English. It fits a model of 128,000 tokens with its answer,
+# also in scripts with three bytes each.
+ASSISTANT_MAX_TEXT_BYTES = 300_000
+# How soon a worker hears that its job was canceled.
+CANCEL_CHECK_SECONDS = 0.5
 SILENT_WORKER_SECONDS = 20
 # What was queued and not taken after this long may have been lost by Redis: the clock enqueues it again.
 LOST_IN_QUEUE_SECONDS = 20

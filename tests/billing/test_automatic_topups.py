@@ -328,15 +328,14 @@ def test_charge_whose_answer_was_lost_for_a_day_is_not_made_again_as_another(
 
 
 def test_charges_that_were_told_of_take_no_others_turn(
-    stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, acme: Organization, monkeypatch: pytest.MonkeyPatch
+    stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, acme: Organization
 ) -> None:
-    monkeypatch.setattr(automatic_topups, "MAX_PER_ROUND", 1)
     for days in (1, 2):
         topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
         TopUp.objects.filter(pk=topup.pk).update(created_at=NOW - timedelta(days=days))
         assert tell("payment_intent.succeeded", intent_of(topup)) == 200
     for expected in (1, 2, 2):
-        automatic_topups.notify_owners()
+        automatic_topups.notify_owners(max_count=1)
         assert len(mail.outbox) == expected
 
 
@@ -524,23 +523,18 @@ def test_charge_under_way_takes_no_place_in_the_round(
     stripe_sandbox: StripeSandbox,
     topup_settings: AutomaticTopUp,
     other_wish: AutomaticTopUp,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(automatic_topups, "MAX_PER_ROUND", 1)
     first = min(topup_settings, other_wish, key=lambda each: each.organization_id)
     topups.begin(first.organization, amount_cents=20_000, person=None, is_automatic=True)
-    assert automatic_topups.run() == 1
+    assert automatic_topups.run(max_count=1) == 1
 
 
-def test_every_decline_is_told_however_many_there_are(
-    topup_settings: AutomaticTopUp, acme: Organization, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(automatic_topups, "MAX_PER_ROUND", 1)
+def test_every_decline_is_told_however_many_there_are(topup_settings: AutomaticTopUp, acme: Organization) -> None:
     automatic_topups.turn_off(acme)
     for minutes in range(3):
         topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
         TopUp.objects.filter(pk=topup.pk).update(created_at=NOW - timedelta(minutes=minutes))
         topups.end(topup, state=TopUpState.FAILED, failure=automatic_topups.DECLINED)
     for _ in range(4):
-        automatic_topups.notify_owners()
+        automatic_topups.notify_owners(max_count=1)
     assert len(mail.outbox) == 3

@@ -131,12 +131,11 @@ def test_sweep_goes_on_after_a_wallet_that_fails(acme: Organization, rival: Orga
     assert Wallet.objects.of(rival).get().balance_micros == 0
 
 
-def test_more_wallets_than_a_batch(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expiry, "BATCH_SIZE", 2)
+def test_more_wallets_than_a_batch(owner: User) -> None:
     for number in range(5):
         with time_machine.travel(LAST_USED, tick=False):
             fund(Organization.objects.create(name=f"Organization {number}"), 1)
-    expiry.sweep(now=EXPIRES)
+    expiry.sweep(now=EXPIRES, batch_size=2)
     assert not Wallet.objects.filter(balance_micros__gt=0).exists()
 
 

@@ -132,17 +132,14 @@ def test_models_are_those_that_were_charged_sorted_and_own(acme: Organization, r
 # --- CSV -------------------------------------------------------------------------------------------------------------
 
 
-def test_csv_is_the_whole_ledger_in_order(
-    acme: Organization, rival: Organization, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ledger_reader, "CSV_BATCH_SIZE", 2)
+def test_csv_is_the_whole_ledger_in_order(acme: Organization, rival: Organization) -> None:
     key, _ = api_keys.issue(acme, name="nightly", by=None)
     with time_machine.travel(NOON, tick=False):
         fund(acme, 1_000_000, reference="a")
         fund(acme, 2_000_000, reference="b")
         fund(rival, 9, reference="c")
     entry = charge(acme, 29_542, at=NOON, key=key, description='"quoted", and\nmore.mp3')
-    texts = list(ledger_reader.csv_lines(acme))
+    texts = list(ledger_reader.csv_lines(acme, batch_size=2))
     assert len(texts) == 3
     rows = list(csv.reader(io.StringIO("".join(texts), newline="")))
     assert rows == [

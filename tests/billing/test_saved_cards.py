@@ -130,13 +130,12 @@ def test_card_that_stripe_will_not_forget_is_asked_about_again_and_shown_to_an_o
 
 
 def test_card_that_stripe_will_not_forget_keeps_no_other_waiting(
-    stripe_sandbox: StripeSandbox, cards: list[str], monkeypatch: pytest.MonkeyPatch
+    stripe_sandbox: StripeSandbox, cards: list[str]
 ) -> None:
-    monkeypatch.setattr(saved_cards, "MAX_PER_ROUND", 1)
     with refusing():
-        saved_cards.forget_replaced()
+        saved_cards.forget_replaced(max_count=1)
     ReplacedCard.objects.create(payment_method_id="pm_of_nobody")
-    assert saved_cards.forget_replaced(now=timezone.now() + timedelta(hours=2)) == 1
+    assert saved_cards.forget_replaced(now=timezone.now() + timedelta(hours=2), max_count=1) == 1
     assert [card.payment_method_id for card in ReplacedCard.objects.all()] == [cards[0]]
 
 

@@ -36,8 +36,8 @@ def grow_old() -> Grow:
     return grow_old
 
 
-def purge_deliveries() -> int:
-    return stripe_retention.purge_deliveries(now=timezone.now())
+def purge_deliveries(*, batch_size: int = stripe_retention.BATCH_SIZE) -> int:
+    return stripe_retention.purge_deliveries(now=timezone.now(), batch_size=batch_size)
 
 
 def test_deliveries_go_after_90_days_and_events_stay(acme: Organization, grow_old: Grow) -> None:
@@ -87,18 +87,18 @@ def test_refusals_go_too(stripe_sandbox: StripeSandbox, grow_old: Grow) -> None:
     assert purge_deliveries() == 1
 
 
-def test_many_go_in_batches(acme: Organization, grow_old: Grow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stripe_retention, "BATCH_SIZE", 2)
+def test_many_go_in_batches(acme: Organization, grow_old: Grow) -> None:
     topup = make_topup(acme)
     for _ in range(5):
         tell("checkout.session.completed", session_of(topup))
     grow_old(91)
-    assert purge_deliveries() == 5
+    assert purge_deliveries(batch_size=2) == 5
 
 
-def purge_all() -> tuple[int, int]:
+def purge_all(*, batch_size: int = stripe_retention.BATCH_SIZE) -> tuple[int, int]:
     """Return how many deliveries and how many events were deleted."""
-    return purge_deliveries(), stripe_retention.purge_events(now=timezone.now())
+    deliveries = purge_deliveries(batch_size=batch_size)
+    return deliveries, stripe_retention.purge_events(now=timezone.now(), batch_size=batch_size)
 
 
 def test_events_go_with_their_last_delivery(acme: Organization, grow_old: Grow) -> None:
@@ -149,12 +149,11 @@ def test_delivery_that_waits_to_be_processed_keeps_its_event(acme: Organization,
     assert purge_all() == (0, 0)
 
 
-def test_events_go_in_batches(acme: Organization, grow_old: Grow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stripe_retention, "BATCH_SIZE", 2)
+def test_events_go_in_batches(acme: Organization, grow_old: Grow) -> None:
     for _ in range(5):
         tell("checkout.session.completed", session_of(make_topup(acme)))
     grow_old(91)
-    assert purge_all() == (5, 5)
+    assert purge_all(batch_size=2) == (5, 5)
 
 
 def test_event_that_comes_again_after_it_was_forgotten_moves_no_money(
@@ -172,7 +171,7 @@ def test_event_that_comes_again_after_it_was_forgotten_moves_no_money(
     assert [deliver(event) for event in events] == [200] * 5
     before = money_of(acme)
     grow_old(91)
-    assert purge_all() == (5, 5)
+    assert purge_all(batch_size=2) == (5, 5)
     assert [deliver(event) for event in reversed(events)] == [200] * 5
     assert money_of(acme) == before
 

@@ -259,8 +259,8 @@ def test_turns_carry_names_and_silent_segments_are_left_out():
     assert answers.readable(transcript) == ("Speaker 1: Hello.\nAgain.\nSpeaker 2: Hi.\nNoise.", None)
 
 
-def test_long_transcript_is_cut_between_segments_and_says_so(organization, alice, client_of, monkeypatch):
-    monkeypatch.setattr(answers, "MAX_TEXT_BYTES", 30)
+def test_long_transcript_is_cut_between_segments_and_says_so(organization, alice, client_of, settings):
+    settings.ASSISTANT_MAX_TEXT_BYTES = 30
     transcript = transcript_of(("S1", "Hello."), ("S1", "é" * 6), ("S2", "Hi."))
     assert answers.readable(transcript) == ("Speaker 1: Hello.", 1000)
     job = make_job(organization)

@@ -47,20 +47,20 @@ def publish(job_id: uuid.UUID, name: str, **data: Any) -> None:
         logger.warning("An event of job %s was not sent: %s", job_id, type(error).__name__)
 
 
-async def watch(job_id: uuid.UUID) -> AsyncGenerator[Event | None, None]:
+async def watch(job_id: uuid.UUID, *, patience_seconds: float = PATIENCE_SECONDS) -> AsyncGenerator[Event | None, None]:
     """Yield a job's events from the first that is kept, and None whenever nothing came for a while. Never ends itself.
 
     While Redis does not answer, nothing comes; what was published meanwhile is lost.
     """
     last = "0"
-    client = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=PATIENCE_SECONDS + 5)
+    client = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=patience_seconds + 5)
     try:
         while True:
             try:
-                found = await client.xread({_key(job_id): last}, count=100, block=int(PATIENCE_SECONDS * 1000))
+                found = await client.xread({_key(job_id): last}, count=100, block=int(patience_seconds * 1000))
             except RedisError as error:
                 logger.warning("Events of job %s are not to be had: %s", job_id, type(error).__name__)
-                await asyncio.sleep(PATIENCE_SECONDS)
+                await asyncio.sleep(patience_seconds)
                 found = []
             if not found:
                 yield None

@@ -21,8 +21,6 @@ from transcription.speech.transcript import Segment
 logger = logging.getLogger(__name__)
 
 LENGTH_MISMATCH = "The recording is longer than its file says. Convert it, to WAV for example, and send it again."
-# How soon a worker hears that its job was canceled.
-LISTEN_SECONDS = 0.5
 # What any attempt may take, however short the recording: the engine may have to load a model first.
 SECONDS_AT_LEAST = 900.0
 
@@ -136,7 +134,7 @@ class Heart(threading.Thread):
     def run(self) -> None:
         try:
             next_beat_at = time.monotonic() + settings.HEARTBEAT_SECONDS
-            while not self._stopped.wait(LISTEN_SECONDS):
+            while not self._stopped.wait(settings.CANCEL_CHECK_SECONDS):
                 if events.is_asked_to_stop(self.item.job_id):
                     # Perhaps it was canceled before it began and queued anew: the database decides.
                     next_beat_at = 0

@@ -1,21 +1,16 @@
 import asyncio
 import uuid
 
-import pytest
-
 from transcription.jobs import events
 from voxsite.serve import embedded_redis
 
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr(events, "PATIENCE_SECONDS", 0.2)
+PATIENCE_SECONDS = 0.2
 
 
 def watched(job_id, *, count):
     async def watch():
         found = []
-        async for event in events.watch(job_id):
+        async for event in events.watch(job_id, patience_seconds=PATIENCE_SECONDS):
             found.append(event)
             if len(found) == count:
                 break
@@ -46,7 +41,7 @@ def test_watcher_hears_what_comes_later():
 
         telling = asyncio.create_task(tell())
         try:
-            async for event in events.watch(job_id):
+            async for event in events.watch(job_id, patience_seconds=PATIENCE_SECONDS):
                 if event is not None:
                     return event
         finally:
@@ -63,7 +58,7 @@ def test_watcher_waits_for_a_redis_that_ended(settings, tmp_path):
 
     async def watch():
         nonlocal redis
-        watching = events.watch(job_id)
+        watching = events.watch(job_id, patience_seconds=PATIENCE_SECONDS)
         events.publish(job_id, "progress", progress=1)
         found = [await anext(watching)]
         embedded_redis.stop(redis)
@@ -91,7 +86,7 @@ def test_word_to_stop():
     assert not events.is_asked_to_stop(uuid.uuid4())
 
 
-def test_silent_redis_harms_nobody(settings, monkeypatch):
+def test_silent_redis_harms_nobody(settings):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     events._client.cache_clear()
     try:

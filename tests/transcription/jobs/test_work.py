@@ -95,9 +95,9 @@ def test_canceled_job_stops_within_two_seconds(organization, fake_engine):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_heartbeat_is_written_while_recognition_is_silent(organization, fake_engine, monkeypatch, settings):
+def test_heartbeat_is_written_while_recognition_is_silent(organization, fake_engine, settings):
     settings.HEARTBEAT_SECONDS = 0.1
-    monkeypatch.setattr(work, "LISTEN_SECONDS", 0.05)
+    settings.CANCEL_CHECK_SECONDS = 0.05
     job = submit(organization)
     seen = []
 
@@ -131,11 +131,11 @@ def test_events_tell_the_story(job, fake_engine, monkeypatch, django_capture_on_
 
 
 @pytest.mark.django_db(transaction=True)
-def test_work_that_takes_too_long_is_ended(organization, fake_engine, monkeypatch):
+def test_work_that_takes_too_long_is_ended(organization, fake_engine, monkeypatch, settings):
     """Also inside native code, which no signal and no exception reaches: the process ends."""
     ended = threading.Event()
     monkeypatch.setattr(work, "end_process", ended.set)
-    monkeypatch.setattr(work, "LISTEN_SECONDS", 0.05)
+    settings.CANCEL_CHECK_SECONDS = 0.05
     monkeypatch.setattr(work, "_most_seconds", lambda _: 0.1)
     job = submit(organization)
     fake_engine.before_clip = lambda: ended.wait(10)

@@ -63,8 +63,9 @@ class ClusteringDiarization:
     notes: tuple[str, ...] = ()
     boundary_tolerance_ms = 800  # about half a piece
 
-    def __init__(self, *, min_speakers: int = 1, max_speakers: int = 20) -> None:
+    def __init__(self, *, min_speakers: int = 1, max_speakers: int = 20, max_clustered: int = MAX_CLUSTERED) -> None:
         self._min_speakers, self._max_speakers = min_speakers, max_speakers
+        self._max_clustered = max_clustered
         self._pieces: list[_Piece] = []
         self._stretch_count = 0
 
@@ -107,6 +108,7 @@ class ClusteringDiarization:
             pooled_covariance=pooled,
             min_speakers=self._min_speakers,
             max_speakers=self._max_speakers,
+            max_clustered=self._max_clustered,
         )
         turns = [
             Turn(part[0].start_ms, part[-1].end_ms, speaker_id(label))
@@ -133,14 +135,19 @@ def _split_by_voice(stretch: list[_Piece], *, pooled_covariance: Matrix) -> list
 
 
 def _label(
-    parts: list[VoiceStatistics], *, pooled_covariance: Matrix, min_speakers: int, max_speakers: int
+    parts: list[VoiceStatistics],
+    *,
+    pooled_covariance: Matrix,
+    min_speakers: int,
+    max_speakers: int,
+    max_clustered: int,
 ) -> list[int]:
     """Return the speaker number of every part."""
     from transcription.speech.diarizers import voices
 
     clustered = [index for index, part in enumerate(parts) if part.count >= MIN_VOICED_FRAMES]
     clustered = clustered if len(clustered) >= min_speakers else list(range(len(parts)))
-    clustered = clustered[:: -(-len(clustered) // MAX_CLUSTERED)]
+    clustered = clustered[:: -(-len(clustered) // max_clustered)]
     sample = [parts[index] for index in clustered]
     groups = voices.cluster(
         sample,

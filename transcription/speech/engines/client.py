@@ -50,13 +50,15 @@ class EngineClient:
         addresses: Sequence[str],
         *,
         timeout_seconds: float,
+        failover_seconds: float = FAILOVER_SECONDS,
         should_stop: Callable[[], bool] = lambda: False,
         model: str = "",
     ) -> None:
         for address in addresses:
             protocol.socket_path(address)
         self._addresses = list(addresses)
-        self._timeout_seconds, self._should_stop, self._model = timeout_seconds, should_stop, model
+        self._timeout_seconds, self._failover_seconds = timeout_seconds, failover_seconds
+        self._should_stop, self._model = should_stop, model
         self._connection: Connection | None = None
         self._pending: dict[str, _PendingRequest] = {}
         self._resend_at = self._pinged_at = 0.0
@@ -157,7 +159,7 @@ class EngineClient:
 
     def _fail_over(self) -> None:
         """After too long a silence, connect to the next address, or again to the only one."""
-        limit = FAILOVER_SECONDS if len(self._addresses) > 1 else RECONNECT_SECONDS
+        limit = self._failover_seconds if len(self._addresses) > 1 else RECONNECT_SECONDS
         if self._pending and time.monotonic() - self._last_heard_at > limit:
             self.close()
             self._addresses.append(self._addresses.pop(0))

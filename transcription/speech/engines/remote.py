@@ -11,7 +11,7 @@ from typing import Any
 from transcription.speech import errors
 from transcription.speech.engines import language, protocol
 from transcription.speech.engines.base import Recognition, check_language
-from transcription.speech.engines.client import POLL_SECONDS, EngineClient, health
+from transcription.speech.engines.client import FAILOVER_SECONDS, POLL_SECONDS, EngineClient, health
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import Samples
 
@@ -28,6 +28,7 @@ class RemoteEngine:
     priority: one of `protocol.PRIORITIES`.
     should_stop: called at least every half second. Stopped is raised when it returns true; its exceptions pass through.
     timeout_seconds: after this time without any engine process, all methods and properties raise EngineUnavailable.
+    failover_seconds: after this silence the next of several addresses is used.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class RemoteEngine:
         priority: str = "standard",
         should_stop: Callable[[], bool] = lambda: False,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        failover_seconds: float = FAILOVER_SECONDS,
     ) -> None:
         self._addresses = [addresses] if isinstance(addresses, str) else list(addresses)
         for address in self._addresses:
             protocol.socket_path(address)
         self._model, self._job_id, self._priority = model, job_id, priority
-        self._should_stop, self._timeout_seconds = should_stop, timeout_seconds
+        self._should_stop = should_stop
+        self._timeout_seconds, self._failover_seconds = timeout_seconds, failover_seconds
         self._client: EngineClient | None = None
         self._known_info: dict[str, Any] | None = None
 
@@ -123,6 +126,7 @@ class RemoteEngine:
             self._client = EngineClient(
                 self._addresses,
                 timeout_seconds=self._timeout_seconds,
+                failover_seconds=self._failover_seconds,
                 should_stop=self._should_stop,
                 model=self._model,
             )

@@ -55,8 +55,16 @@ def serve(recogniser: Recogniser, *services: Service, address: str) -> None:
 class EngineServer:
     """Owns the socket and all requests without an answer. Other threads may call `stop`, `_queue_answer`, `_fail`."""
 
-    def __init__(self, recogniser: Recogniser, services: Sequence[Service], *, address: str) -> None:
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        services: Sequence[Service],
+        *,
+        address: str,
+        client_timeout_seconds: float = CLIENT_TIMEOUT_SECONDS,
+    ) -> None:
         self._address, self._path = address, protocol.socket_path(address)
+        self._client_timeout_seconds = client_timeout_seconds
         self._recogniser = recogniser
         self._services: dict[str, Service] = {one.kind: one for one in (recogniser, *services)}
         self._instance = secrets.token_hex(8)
@@ -142,7 +150,7 @@ class EngineServer:
                 if answer is not None:
                     self._send(router)  # the pong must not arrive before answers whose requests it lists as unknown
                     router.send_multipart([client, protocol.pack(answer)])
-            if time.monotonic() - self._swept_at > CLIENT_TIMEOUT_SECONDS / 6:
+            if time.monotonic() - self._swept_at > self._client_timeout_seconds / 6:
                 self._drop_silent_clients()
 
     def _handle(self, client: bytes, frames: list[bytes]) -> dict[str, Any] | None:
@@ -192,7 +200,8 @@ class EngineServer:
     def _drop_silent_clients(self) -> None:
         """Cancel the requests of clients that have been silent for too long."""
         self._swept_at = now = time.monotonic()
-        gone = {client for client, heard_at in self._last_heard_at.items() if now - heard_at > CLIENT_TIMEOUT_SECONDS}
+        heard_since = now - self._client_timeout_seconds
+        gone = {client for client, heard_at in self._last_heard_at.items() if heard_at < heard_since}
         self._last_heard_at = {
             client: heard_at for client, heard_at in self._last_heard_at.items() if client not in gone
         }

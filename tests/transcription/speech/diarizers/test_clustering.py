@@ -7,8 +7,7 @@ import pytest
 
 from tests.fixtures import recordings
 from transcription.speech import audio, cutting
-from transcription.speech.diarizers import clustering
-from transcription.speech.diarizers.clustering import ClusteringDiarizer
+from transcription.speech.diarizers.clustering import ClusteringDiarization, ClusteringDiarizer
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import ms_to_samples, samples_to_ms
 
@@ -18,7 +17,10 @@ def load(file):
 
 
 def turns(samples, **options):
-    diarization = ClusteringDiarizer().begin(options=TranscriptionOptions(**options))
+    return turns_by(ClusteringDiarizer().begin(options=TranscriptionOptions(**options)), samples)
+
+
+def turns_by(diarization, samples):
     for clip in cutting.clips([samples], pause_ms=400):
         diarization.add(clip.start_ms, clip.samples)
     return diarization.turns()
@@ -89,9 +91,8 @@ def test_a_click_of_speech_is_one_speaker():
     assert {turn.speaker for turn in diarization.turns()} == {"S1"}
 
 
-def test_very_long_recordings_are_sampled(monkeypatch):
-    monkeypatch.setattr(clustering, "MAX_CLUSTERED", 10)
-    found = turns(load("dialogue.flac"))
+def test_very_long_recordings_are_sampled():
+    found = turns_by(ClusteringDiarization(max_clustered=10), load("dialogue.flac"))
     assert [turn.speaker for turn in found] == [turn["speaker"] for turn in recordings.named("dialogue.flac").turns]
 
 

@@ -36,11 +36,10 @@ def test_killed_process_loses_no_request(delay, new_whisper_process, address, sp
 
 def test_other_process_takes_over_from_a_dead_one(new_whisper_process, whisper_process, address, spoken, monkeypatch):
     """The dead process is not started again."""
-    monkeypatch.setattr(client, "FAILOVER_SECONDS", 0.5)
     monkeypatch.setattr(remote.RemoteEngine, "_sort_by_load", lambda self: None)
     clips = [clip for _, clip in spoken] * 3
     with new_whisper_process() as first:
-        engine = remote.RemoteEngine([address, whisper_process.address], timeout_seconds=30)
+        engine = remote.RemoteEngine([address, whisper_process.address], timeout_seconds=30, failover_seconds=0.5)
         stream = engine.stream(clips, options=TranscriptionOptions(mixed_languages=True))
         results = [next(stream)]
         first.kill()
@@ -48,8 +47,7 @@ def test_other_process_takes_over_from_a_dead_one(new_whisper_process, whisper_p
     assert [" ".join(word.text for word in one.words) for one in results] == [text for text, _ in spoken] * 3
 
 
-def test_full_queue_asks_to_come_again(small_server, clip, monkeypatch):
-    monkeypatch.setattr(client, "BUSY_RETRY_SECONDS", 0.05)
+def test_full_queue_asks_to_come_again(small_server, clip):
     asked = []
 
     def answer(message, frames):

@@ -119,7 +119,7 @@ def test_requests_of_a_vanished_client_are_dropped(sphinx_process, address, clip
     assert sphinx_process.health()["clips"] < 10
 
 
-def test_silent_client_is_taken_for_gone(clip, monkeypatch):
+def test_silent_client_is_taken_for_gone(clip):
     dropped = []
 
     class Recogniser:
@@ -128,8 +128,7 @@ def test_silent_client_is_taken_for_gone(clip, monkeypatch):
         def cancel(self, ids):
             dropped.extend(ids)
 
-    monkeypatch.setattr(server, "CLIENT_TIMEOUT_SECONDS", 0.1)
-    served = server.EngineServer(Recogniser(), (), address="ipc:///nowhere")
+    served = server.EngineServer(Recogniser(), (), address="ipc:///nowhere", client_timeout_seconds=0.1)
     for number, identity in enumerate((b"a", b"b")):
         served._requests[str(number)] = server.Request(str(number), "recognise", identity, {})
         served._last_heard_at[identity] = time.monotonic()
