@@ -11,7 +11,7 @@ from tests.fixtures import recordings
 from transcription.speech import audio, cutting, speakers
 from transcription.speech.diarizers.full_recording import FullRecordingDiarizer
 from transcription.speech.diarizers.pyannote import NAME, PyannoteDiarizer, PyannotePipeline
-from transcription.speech.diarizers.service import RemoteDiarizer, pyannote
+from transcription.speech.diarizers.service import RemoteDiarizer, pyannote_handler
 from transcription.speech.errors import EngineUnavailable, Stopped
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import SAMPLE_RATE, samples_to_ms
@@ -138,7 +138,7 @@ def test_words_where_the_model_hears_nobody_belong_to_one_speaker(folder, sample
 
 
 def test_worker_gets_from_the_engine_process_what_the_model_says(folder, samples, tmp_path):
-    answer = pyannote(str(folder), device="cpu")()
+    answer = pyannote_handler(str(folder), device="cpu")()
     remote = RemoteDiarizer(
         NAME, ask=lambda message: answer(message, [], lambda: False), max_seconds=60, folder=tmp_path
     )

@@ -132,7 +132,7 @@ def test_saved_card_that_fails_says_why_and_which_payment(stripe_sandbox, saved_
         off_session(saved_card)
     assert (raised.value.code, raised.value.needs_person, raised.value.http_status) == (code, needs_person, 402)
     # Unlike every other refusal, this one left something behind.
-    assert stripe_sandbox.get(raised.value.payment_intent_id)["status"] == "requires_payment_method"
+    assert stripe_sandbox.get(raised.value.__cause__.error.payment_intent["id"])["status"] == "requires_payment_method"
     assert told(stripe_sandbox)[-2:] == ["charge.failed", "payment_intent.payment_failed"]
 
 

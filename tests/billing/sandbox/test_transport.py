@@ -43,7 +43,8 @@ def test_declined_charge_is_remembered_under_its_key(stripe_sandbox, saved_card)
     stripe_sandbox.card_will(saved_card["id"], "paid")
     with pytest.raises(stripe_api.CardDeclined) as again:
         call(charge)
-    assert first.value.payment_intent_id == again.value.payment_intent_id
+    first_id, second_id = (each.value.__cause__.error.payment_intent["id"] for each in (first, again))
+    assert first_id == second_id
 
 
 def test_overlong_key_is_refused(stripe_sandbox, checkout):
