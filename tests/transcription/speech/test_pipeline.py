@@ -11,7 +11,7 @@ from tests.transcription.speech.fakes import FakeDiarizer, FakeEngine
 from transcription.speech import audio, errors, pipeline
 from transcription.speech.diarizers.clustering import ClusteringDiarizer
 from transcription.speech.engines.remote import RemoteEngine
-from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
+from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import SAMPLE_RATE
 
 SPOKEN = [one for one in recordings.everything() if one.text]
@@ -220,10 +220,9 @@ def test_translation_is_joined_as_english_whatever_was_spoken():
     assert run(path, engine=FakeEngine(language="zh"), task="translate").is_translated is False
 
 
-def test_too_many_channels_are_mixed_and_that_is_said(tmp_path, wav, said):
-    path = tmp_path / "nine.wav"
-    path.write_bytes(wav(*[said("en-hello.wav")] * (MAX_SPLIT_CHANNELS + 1)))
-    transcript = run(path, engine=FakeEngine(), channels="split")
+def test_too_many_channels_are_mixed_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "MAX_SPLIT_CHANNELS", 0)
+    transcript = run(recordings.named("sentence-slt.wav").path, engine=FakeEngine(), channels="split")
     assert len(transcript.notes) == 1
     assert transcript.words
 
