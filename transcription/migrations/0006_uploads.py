@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0002_keys_that_spend_nothing"),
-        ("transcription", "0004_batches_and_priority"),
+        ("transcription", "0005_batch_constraints"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
