@@ -8,7 +8,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [("transcription", "0004_batches_and_priority")]
 
     operations = [
