@@ -24,7 +24,7 @@ READERS = {
 INTERNAL = {"VOXSITE_ENGINE_SOCKET", "VOXSITE_STARTED_AT", "VOXSITE_SUPERVISOR_PID"}
 # Names that only Hugging Face's packages define.
 FOREIGN = re.compile(r"HF_")
-# What looks like a switch of ours in prose, shell and YAML.
+# What looks like a switch of this project in prose, shell and YAML.
 OURS = re.compile(r"\b(?:VOXSITE|APEX|STRIPE|S3|SMTP)_[A-Z0-9_]*[A-Z0-9]\b")
 
 

@@ -203,7 +203,7 @@ def finish_item(item: JobItem, *, transcript: Transcript) -> bool:
 
     Returns False when this attempt had lost the item; then nothing is kept and nothing charged.
     """
-    # A name that no other finish can have, not even a second one of this attempt: whoever loses removes its own file.
+    # No other finish has this name, not even a second one of this attempt: the one that loses removes its own file.
     key = f"results/{item.job.organization_id}/{item.job_id}/{item.pk}-{item.attempt}-{secrets.token_hex(4)}.json"
     document = json.dumps(transcript.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
     duration_ms = charging.billed_ms(item.recording, transcript=transcript)

@@ -40,7 +40,8 @@ def audio(request: HttpRequest, job_id: uuid.UUID) -> HttpResponseBase:
     if job is None or not (position.isascii() and position.isdecimal() and len(position) <= 6):
         raise NotFound("The recording is not kept any more.")
     item = job.items.select_related("media").filter(position=int(position) - 1).first()
-    if item is None:
+    # The bytes of an upload may not have come yet.
+    if item is None or item.media is None:
         raise NotFound("The recording is not kept any more.")
     try:
         return _answer(request, item.recording)

@@ -97,7 +97,7 @@ def store_file(storage_key: str, *, path: Path, may_move: bool) -> None:
 
 
 def discard(recording: Media) -> None:
-    """Remove a recording and its bytes for good. Raises ProtectedError while a job still needs it."""
+    """Delete a recording and its bytes. Raises ProtectedError while a job still needs it."""
     recording.delete()
     remove_file(recording.storage_key)
 

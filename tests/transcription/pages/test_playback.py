@@ -8,6 +8,7 @@ from django.test import AsyncClient
 from tests.transcription.factories import make_media
 from transcription import jobs
 from transcription.pages import playback
+from transcription.recordings import uploads
 from transcription.speech.options import TranscriptionOptions
 
 CONTENT = bytes(range(256)) * 20_000
@@ -73,3 +74,16 @@ def test_lost_recording_is_not_found(alice, client_of, address, storage, headers
         for name in storage.listdir(f"media/{folder}")[1]:
             storage.delete(f"media/{folder}/{name}")
     assert client_of(alice).get(address, headers=headers).status_code == 404
+
+
+def test_recording_that_has_not_come_is_not_found(organization, alice, client_of):
+    upload = uploads.begin(organization, name="call.wav", declared_bytes=1)
+    job = jobs.submit_uploads(
+        organization,
+        uploads=[upload],
+        name="call",
+        model="standard",
+        options=TranscriptionOptions(),
+        dialect="pages",
+    )
+    assert client_of(alice).get(f"/transcripts/{job.pk}/audio/").status_code == 404
