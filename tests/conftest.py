@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import stripe
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -142,8 +143,9 @@ def stranger(charlies: Organization) -> Api:
 
 
 @pytest.fixture
-def stripe_sandbox(db: None, tmp_path: Path, settings: Any) -> StripeSandbox:
-    """Stripe and the payer's bank: tests/stripe.py."""
+def stripe_sandbox(db: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> StripeSandbox:
+    """Stripe and the payer's bank: tests/stripe.py. Its library tries again without a pause: there is nobody to spare."""
+    monkeypatch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0.01)
     settings.STRIPE_SANDBOX_FILE = tmp_path / "stripe.sqlite3"
     return StripeSandbox(settings.STRIPE_SANDBOX_FILE)
 

@@ -3,7 +3,9 @@
 It runs on embedded defaults; who wants it on the PostgreSQL and Redis that the tests are given passes `given_services`.
 """
 
+import fcntl
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -75,6 +77,24 @@ class Product:
 def environment_of(**switches: str) -> dict[str, str]:
     """Return the environment for a product: that of the tests without their own switches, with these switches."""
     return {name: value for name, value in os.environ.items() if name not in SWITCHES} | switches
+
+
+def place_migrated_database(folder: Path) -> None:
+    """Put a database that needs no migration where a product with this data folder looks for it.
+
+    It is made once for all processes of a test run: migrating costs 8 seconds of a core, copying none.
+    """
+    template = Path(os.environ["VOXSITE_TEST_DIR"]) / "migrated"
+    template.mkdir(exist_ok=True)
+    with (template / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = template / "voxsite.sqlite3"
+        if not made.exists():
+            command = [sys.executable, "manage.py", "migrate_quickly", "--verbosity", "0"]
+            environment = environment_of(VOXSITE_ENV="development", VOXSITE_DATA_DIR=str(template / "new"))
+            subprocess.run(command, cwd=PROJECT_DIR, env=environment, check=True, timeout=120)
+            (template / "new" / made.name).rename(made)
+    shutil.copyfile(made, folder / made.name)
 
 
 @contextmanager

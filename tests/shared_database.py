@@ -15,7 +15,7 @@ def shared_database(folder: Path) -> dict[str, str]:
         parts = urlsplit(settings.DATABASE_URL)
         name = connection.settings_dict["NAME"]
         return {"DATABASE_URL": urlunsplit(parts._replace(path=f"/{name}"))}
-    # The test's own database may live in memory, where nobody else can see it: the workers get a copy in a file.
+    # Other processes look for a file of the product's own name: they get a copy.
     connection.ensure_connection()
     with closing(sqlite3.connect(folder / "voxsite.sqlite3")) as copy:
         connection.connection.backup(copy)

@@ -150,6 +150,9 @@ else:
                 "timeout": 20,
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
             },
+            # Without a name the tests would run in memory. There, threads share a cache, and who finds a table locked is
+            # refused at once; in a file they wait, as in production.
+            "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},
         }
     }
 

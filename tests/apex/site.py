@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from tests.product import PROJECT_DIR, Product, environment_of, free_port
+from tests.product import PROJECT_DIR, Product, environment_of, free_port, place_migrated_database
 from voxsite.serve import embedded_redis
 
 
@@ -64,8 +64,7 @@ def running(folder: Path, **switches: str) -> Iterator[Site]:
             **switches,
         }
     )
-    command = [sys.executable, "manage.py", "migrate_quickly", "--verbosity", "0"]
-    subprocess.run(command, cwd=PROJECT_DIR, env=environment, check=True, timeout=120)
+    place_migrated_database(folder)
     address = f"http://127.0.0.1:{port}"
     with (folder / "web.log").open("a") as log:
         server = start_web(environment, log)

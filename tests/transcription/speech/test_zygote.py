@@ -40,8 +40,8 @@ def test_nothing_outlives_its_owner(number, tmp_path):
         left = [started, *started.children()]
         assert len(left) == 2
         process.send_signal(number)
-        process.wait(timeout=10)
-    _, alive = psutil.wait_procs(left, timeout=10)
+        process.wait(timeout=60)
+    _, alive = psutil.wait_procs(left, timeout=60)
     assert alive == []
 
 

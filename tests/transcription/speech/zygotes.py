@@ -49,5 +49,7 @@ def probe() -> int:
 
 def owner(program: str) -> subprocess.Popen[str]:
     """Start a program that uses children and prints figures about them."""
-    head = f"import os, sys, time\nfrom transcription.speech import children, decode, probing\nPATH = {str(SOUND)!r}\n"
+    # SIGINT ends it: it would be ignored if the tests were started in the background of a shell.
+    head = "import os, signal, sys, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    head += f"from transcription.speech import children, decode, probing\nPATH = {str(SOUND)!r}\n"
     return subprocess.Popen([sys.executable, "-c", head + program], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
