@@ -144,7 +144,7 @@ def stranger(charlies: Organization) -> Api:
 
 @pytest.fixture
 def stripe_sandbox(db: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> StripeSandbox:
-    """Stripe and the payer's bank: tests/stripe.py. Its library tries again without a pause: there is nobody to spare."""
+    """Stripe and the payer's bank: tests/stripe.py. Its library pauses for a moment only before it tries again."""
     monkeypatch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0.01)
     settings.STRIPE_SANDBOX_FILE = tmp_path / "stripe.sqlite3"
     return StripeSandbox(settings.STRIPE_SANDBOX_FILE)

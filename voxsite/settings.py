@@ -150,8 +150,8 @@ else:
                 "timeout": 20,
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
             },
-            # Without a name the tests would run in memory. There, threads share a cache, and who finds a table locked is
-            # refused at once; in a file they wait, as in production.
+            # Without a name the tests would run in memory. There, threads share a cache, and one that finds a table
+            # locked is refused at once. In a file it waits, as in production.
             "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},
         }
     }
