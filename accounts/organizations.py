@@ -20,7 +20,7 @@ from accounts.models import Invitation, Membership, Organization, Role, User
 
 logger = logging.getLogger(__name__)
 
-LONGEST_NAME = 100
+MAX_NAME_LENGTH = 100
 # A name stands in subjects of mails and beside other names: no control characters, line breaks, or marks that turn
 # the direction of what follows. The joiners are needed to write Persian, Hindi and some emoji.
 UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -33,8 +33,10 @@ organization_verified = Signal()
 def create(*, name: str, owner: User, is_personal: bool = False) -> Organization:
     """Make an organization with its first owner. Raises InvalidField unless the name is one plain line."""
     name = name.strip()
-    if not name or len(name) > LONGEST_NAME or any(map(_is_unsafe, name)):
-        raise InvalidField("name", f"A name is one line of 1 to {LONGEST_NAME} characters, without control characters.")
+    if not name or len(name) > MAX_NAME_LENGTH or any(map(_is_unsafe, name)):
+        raise InvalidField(
+            "name", f"A name is one line of 1 to {MAX_NAME_LENGTH} characters, without control characters."
+        )
     with transaction.atomic():
         organization = Organization.objects.create(name=name, is_personal=is_personal)
         Membership.objects.create(organization=organization, user=owner, role=Role.OWNER)
@@ -266,7 +268,7 @@ def _personal_name(email: str) -> str:
     """Return what stands before the @, made safe: quoted, it may hold control characters (RFC 5322, section 3.2.4)."""
     local_part, _, _ = email.partition("@")
     kept = "".join(character for character in local_part if not _is_unsafe(character))
-    return kept.strip('" ')[:LONGEST_NAME] or "Personal"
+    return kept.strip('" ')[:MAX_NAME_LENGTH] or "Personal"
 
 
 def _is_unsafe(character: str) -> bool:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts import access, api_keys, organizations
+from accounts.decorators import open_page, page
 from accounts.errors import Conflict, Forbidden, InvalidField, UpstreamFailed, VoxsiteError
 from accounts.forms import (
     InviteForm,
@@ -24,7 +25,6 @@ from accounts.forms import (
 )
 from accounts.gate import limits
 from accounts.models import ApiKey, Invitation, Membership, Organization, Role
-from accounts.page import open_page, page
 
 # --- Keys ------------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from django.db import InterfaceError, OperationalError, connection
 
-from accounts import connections
+from accounts import database_connection
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Batcher(Generic[Item, Result]):
                 return [error]
             return [result for item in items for result in self._run_in_thread([item])]
         finally:
-            connections.release()
+            database_connection.release()
 
     def _handle_with_one_retry(self, items: list[Item]) -> Sequence[Result]:
         try:

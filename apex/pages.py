@@ -13,12 +13,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import connections
+from accounts import database_connection
 from accounts.access import membership_for, organization_for
+from accounts.decorators import page
 from accounts.errors import BadRequest, Conflict, VoxsiteError
 from accounts.gate import limits
 from accounts.models import Organization, Role
-from accounts.page import page
 from apex import catalogue, service, sse
 from apex.forms import DEFAULT_MAX_TOKENS, ChatForm
 from billing import money, next_step
@@ -87,7 +87,7 @@ def stream(request: HttpRequest) -> HttpResponseBase:
 def _complete(organization: Organization, form: ChatForm) -> service.CompletedChat:
     limits.spend(organization, scope="completions")
     # The answer can take minutes, during which the connection would be idle.
-    connections.release()
+    database_connection.release()
     try:
         return service.complete_and_wait(
             organization, body=form.body, idempotency_key=f"playground:{form.cleaned_data['token']}"
@@ -120,7 +120,7 @@ def _event(content: dict[str, Any]) -> bytes:
 def _shown(error: VoxsiteError, *, may_pay: bool) -> dict[str, Any]:
     """Return an error as the page's script shows it."""
     step = next_step.after(error) if may_pay else None
-    return {"message": error.message, "remedy": {"url": step.url, "words": step.words} if step else None}
+    return {"message": error.message, "next_step": {"url": step.url, "text": step.text} if step else None}
 
 
 def _max_price_micros(form: ChatForm) -> int | None:

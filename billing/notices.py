@@ -8,7 +8,7 @@ from django.core.mail import EmailMessage, get_connection
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import connections
+from accounts import database_connection
 from accounts.models import Role
 from billing.models import Notice, Wallet
 
@@ -36,7 +36,7 @@ def send_once(wallet: Wallet, *, kind: str, occasion_at: datetime, subject: str,
     notice = _claim(wallet, kind=kind, occasion_at=occasion_at)
     if notice is None:
         return False
-    connections.release()
+    database_connection.release()
     try:
         # One mail to all owners: with one mail each, a failure of the second would send the first again.
         _send(

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from django.conf import settings
 
-from accounts import connections
+from accounts import database_connection
 from accounts.models import Organization, Role
 from billing import stripe_api
 from billing.models.payments import Customer, TopUp
@@ -27,7 +27,7 @@ def create_checkout(topup: TopUp, *, success_url: str, cancel_url: str) -> dict[
     intent: dict[str, Any] = {"metadata": metadata, "description": PRODUCT_NAME}
     if topup.save_card:
         intent["setup_future_usage"] = "off_session"
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         session = stripe.v1.checkout.sessions.create(
             # The types of stripe-python accept neither plain dictionaries nor "name": "auto".
@@ -64,7 +64,7 @@ def create_checkout(topup: TopUp, *, success_url: str, cancel_url: str) -> dict[
 
 def retrieve_checkout(session_id: str) -> dict[str, Any]:
     """Return a Checkout Session with its charge and invoice. Raises StripeMissing."""
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         session = stripe.v1.checkout.sessions.retrieve(
             session_id, params={"expand": ["payment_intent.latest_charge", "invoice"]}
@@ -79,7 +79,7 @@ def expire_checkout(session_id: str) -> dict[str, Any]:
     checkout/sessions/expire), StripeMissing. There is no idempotency key: with one, Stripe would repeat a refusal for a
     day.
     """
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         session = stripe.v1.checkout.sessions.expire(session_id)
     return session.to_dict()
@@ -91,7 +91,7 @@ def charge_card(topup: TopUp) -> dict[str, Any]:
     Raises CardDeclined, StripeRefused.
     """
     customer_id = customer_of(topup.organization)
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         intent = stripe.v1.payment_intents.create(
             params={
@@ -116,7 +116,7 @@ def find_charge_of_card(topup: TopUp) -> dict[str, Any] | None:
     if customer is None:
         return None
     earliest = topup.created_at.timestamp() - CLOCK_SKEW_SECONDS
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         page = stripe.v1.payment_intents.list(params={"customer": customer.stripe_id, "limit": PAGE_SIZE})
         # Newest first.
@@ -131,7 +131,7 @@ def find_charge_of_card(topup: TopUp) -> dict[str, Any] | None:
 
 def retrieve_payment_intent(payment_intent_id: str) -> dict[str, Any]:
     """Return a PaymentIntent with its charge. Raises StripeMissing."""
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         intent = stripe.v1.payment_intents.retrieve(payment_intent_id, params={"expand": ["latest_charge"]})
     return intent.to_dict()
@@ -140,7 +140,7 @@ def retrieve_payment_intent(payment_intent_id: str) -> dict[str, Any]:
 def create_invoice(topup: TopUp) -> dict[str, Any]:
     """Create the invoice of a top-up, a draft without lines. Idempotent. Raises StripeRefused."""
     customer_id = customer_of(topup.organization)
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         invoice = stripe.v1.invoices.create(
             params={
@@ -165,7 +165,7 @@ def find_invoice(topup: TopUp) -> str:
     if customer is None:
         return ""
     earliest = int(topup.created_at.timestamp()) - CLOCK_SKEW_SECONDS
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         page = stripe.v1.invoices.list(
             params={"customer": customer.stripe_id, "created": {"gte": earliest}, "limit": PAGE_SIZE}
@@ -179,7 +179,7 @@ def find_invoice(topup: TopUp) -> str:
 
 def retrieve_invoice(invoice_id: str) -> dict[str, Any]:
     """Return an invoice with its payments. Raises StripeMissing."""
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         invoice = stripe.v1.invoices.retrieve(invoice_id, params={"expand": ["payments"]})
     return invoice.to_dict()
@@ -187,7 +187,7 @@ def retrieve_invoice(invoice_id: str) -> dict[str, Any]:
 
 def add_invoice_line(topup: TopUp) -> dict[str, Any]:
     """Add the one line to the invoice of a top-up. Returns the invoice. Idempotent. Raises StripeRefused."""
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         invoice = stripe.v1.invoices.add_lines(
             topup.invoice_id,
@@ -199,7 +199,7 @@ def add_invoice_line(topup: TopUp) -> dict[str, Any]:
 
 def finalize_invoice(topup: TopUp) -> dict[str, Any]:
     """Finalize the invoice of a top-up: numbered and open, but not collected. Returns it. Raises StripeRefused."""
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         invoice = stripe.v1.invoices.finalize_invoice(
             topup.invoice_id,
@@ -211,7 +211,7 @@ def finalize_invoice(topup: TopUp) -> dict[str, Any]:
 
 def pay_invoice_with_charge(topup: TopUp) -> dict[str, Any]:
     """Attach the top-up's payment to its invoice, which charges nothing. Returns the invoice. Raises StripeRefused."""
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         invoice = stripe.v1.invoices.attach_payment(
             topup.invoice_id,
@@ -223,7 +223,7 @@ def pay_invoice_with_charge(topup: TopUp) -> dict[str, Any]:
 
 def void_invoice(topup: TopUp) -> None:
     """Void the invoice of a top-up, so that nobody can pay it. Raises StripeRefused."""
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         stripe.v1.invoices.void_invoice(topup.invoice_id, options={"idempotency_key": f"topup-{topup.pk}-invoice-void"})
 
@@ -233,7 +233,7 @@ def create_refund(*, payment_intent_id: str, amount_cents: int, refund_id: str) 
 
     refund_id: id of the row here.
     """
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         refund = stripe.v1.refunds.create(
             params={
@@ -249,7 +249,7 @@ def create_refund(*, payment_intent_id: str, amount_cents: int, refund_id: str) 
 
 def list_refunds(*, payment_intent_id: str) -> list[dict[str, Any]]:
     """Return all refunds of a payment, newest first."""
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         page = stripe.v1.refunds.list(params={"payment_intent": payment_intent_id, "limit": PAGE_SIZE})
         return [refund.to_dict() for refund in page.auto_paging_iter()]
@@ -260,7 +260,7 @@ def detach_card(payment_method_id: str) -> None:
 
     Raises StripeRefused if Stripe keeps it attached.
     """
-    connections.release()
+    database_connection.release()
     try:
         with stripe_api.calling() as stripe:
             stripe.v1.payment_methods.detach(payment_method_id)
@@ -291,7 +291,7 @@ def customer_of(organization: Organization) -> str:
     email = owner.user.email if owner else ""
     # Part of the idempotency key: Stripe refuses a key that is repeated with another name or address.
     details = hashlib.sha256(f"{organization.name}\n{email}".encode()).hexdigest()[:8]
-    connections.release()
+    database_connection.release()
     with stripe_api.calling() as stripe:
         customer = stripe.v1.customers.create(
             params={

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from django.conf import settings
 from django.db import transaction
 
-from accounts import connections
+from accounts import database_connection
 from accounts.errors import BadRequest, Conflict, NotConfigured, NotFound
 from accounts.gate import idempotency
 from accounts.models import Organization, User
@@ -161,7 +161,7 @@ def _answer(job: Job, *, question: str, token: uuid.UUID, by: User) -> Answer:
     key = f"transcript:{job.pk}:{token}"
     organization = job.organization
     # The model may take minutes: hold no database connection meanwhile.
-    connections.release()
+    database_connection.release()
     try:
         reply = _assistant.complete(organization, body=body, idempotency_key=key)
     except Conflict as error:

@@ -12,7 +12,7 @@ from apex import schema as apex_schema
 
 METHODS = ("get", "post", "put", "patch", "delete")
 # Deeper objects are shown by the name of their kind.
-DEEPEST = 3
+MAX_DEPTH = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _fields(schema: dict[str, Any], *, prefix: str = "", depth: int = 0) -> tupl
         inner = _resolve(spec)
         path = f"{prefix}{name}"
         found.append(Field(path, _kind(spec), name in schema.get("required", []), _text(spec, inner)))
-        if depth < DEEPEST and (inner.get("properties") or inner.get("type") == "array"):
+        if depth < MAX_DEPTH and (inner.get("properties") or inner.get("type") == "array"):
             dot = "" if inner.get("type") == "array" else "."
             found += _fields(inner, prefix=f"{path}{dot}", depth=depth + 1)
     return tuple(found)

@@ -6,7 +6,7 @@ class VoxsiteConfig(AppConfig):
 
     def ready(self) -> None:
         from transcription import answers
-        from voxsite import assistant, checks
+        from voxsite import apex_assistant, checks
 
         checks.register()
-        answers.set_assistant(assistant.ApexAssistant())
+        answers.set_assistant(apex_assistant.ApexAssistant())

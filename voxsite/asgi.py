@@ -19,7 +19,7 @@ django_application: Any = get_asgi_application()
 from django.conf import settings  # noqa: E402
 from django.http import parse_cookie  # noqa: E402
 
-from accounts import connections  # noqa: E402
+from accounts import database_connection  # noqa: E402
 from accounts.errors import (  # noqa: E402
     NotConfigured,
     RateLimited,
@@ -33,7 +33,7 @@ from accounts.gate.request_ids import request_id_for  # noqa: E402
 from transcription import faces  # noqa: E402
 from transcription.faces import Face  # noqa: E402
 from voxsite.async_only_handler import AsyncOnlyHandler  # noqa: E402
-from voxsite.body_guard import OPEN_BYTES, BodyGuard, Objection, Receive, Scope, Send  # noqa: E402
+from voxsite.body_guard import OPEN_BYTES, BodyGuard, EarlyResponse, Receive, Scope, Send  # noqa: E402
 
 SPARE_BYTES = 1024**3
 CHAT = Face(
@@ -67,36 +67,36 @@ async def is_known(scope: Scope) -> bool:
         try:
             return authentication.is_known(headers, cookies=parse_cookie(headers.get("Cookie", "")))
         finally:
-            connections.release()
+            database_connection.release()
 
     return await sync_to_async(ask, thread_sensitive=False)()
 
 
-async def object_to(scope: Scope) -> Objection | None:
+async def precheck(scope: Scope) -> EarlyResponse | None:
     """Return 429 for a large body of a key whose limit is spent: it would get that after sending all of it.
 
     A large body is an upload. Nothing is counted here: the gate counts when it answers.
     """
 
-    def ask() -> Objection | None:
+    def ask() -> EarlyResponse | None:
         try:
             caller = authentication.authenticate(_headers(scope))
             for limited in ("requests", "uploads"):
                 limits.refuse_if_spent(caller.organization, scope=limited)
         except RateLimited as error:
-            return _objection(scope, error)
+            return _early_response(scope, error)
         except VoxsiteError:
             return None  # A person without a key, or one that the gate refuses in its own words.
         finally:
-            connections.release()
+            database_connection.release()
         return None
 
     return await sync_to_async(ask, thread_sensitive=False)()
 
 
-def _objection(scope: Scope, error: RateLimited) -> Objection:
+def _early_response(scope: Scope, error: RateLimited) -> EarlyResponse:
     content_type, body = _shown(scope, error)
-    return Objection(
+    return EarlyResponse(
         HTTPStatus(error.http_status),
         content_type,
         body,
@@ -125,7 +125,7 @@ def _shown(scope: Scope, error: VoxsiteError) -> tuple[str, bytes]:
     return "application/json", json.dumps(show(error, request_id=request_id(scope))).encode()
 
 
-def has_room(size: int) -> bool:
+def has_disk_space(size: int) -> bool:
     """Tell whether a body fits: Django writes it once as it comes and once as a file, and the database needs some."""
     return shutil.disk_usage(settings.DATA_DIR).free > 2 * size + SPARE_BYTES
 
@@ -141,7 +141,7 @@ def _guarded(face: Face | None) -> BodyGuard:
     choices: dict[str, Any] = {name: limit for name in BODY_LIMITS if (limit := getattr(limits_of, name)) is not None}
     if face is not CHAT:
         # A chat request is small and no upload.
-        choices |= {"has_room": has_room, "object_to": object_to}
+        choices |= {"has_disk_space": has_disk_space, "precheck": precheck}
     return BodyGuard(
         AsyncOnlyHandler() if face is CHAT else django_application,
         is_known=is_known if limits_of.needs_key else has_signature,

@@ -27,7 +27,7 @@ RequestId = Callable[[Scope], str]
 
 
 @dataclass(frozen=True)
-class Objection:
+class EarlyResponse:
     """A ready answer to a caller of ours whose large body would be read for nothing."""
 
     http_status: HTTPStatus
@@ -36,8 +36,8 @@ class Objection:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-Object = Callable[[Scope], Awaitable[Objection | None]]
-HasRoom = Callable[[int], bool]
+Precheck = Callable[[Scope], Awaitable[EarlyResponse | None]]
+HasDiskSpace = Callable[[int], bool]
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
@@ -52,7 +52,7 @@ IDLE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class _Verdict:
+class _Rejection:
     """Why a body is refused."""
 
     http_status: HTTPStatus
@@ -60,18 +60,18 @@ class _Verdict:
     message: str
 
 
-_UNKNOWN = _Verdict(
+_UNKNOWN = _Rejection(
     HTTPStatus.UNAUTHORIZED,
     "invalid_api_key",
     "A request body of this size needs a valid API key or a signed-in user.",
 )
-_NO_ROOM = _Verdict(
+_NO_DISK_SPACE = _Rejection(
     HTTPStatus.SERVICE_UNAVAILABLE, "no_room", "There is no room for a file of this size now. Try again later."
 )
-_IDLE = _Verdict(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "The request body did not arrive in time.")
+_IDLE = _Rejection(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "The request body did not arrive in time.")
 
 
-async def _no_objection(_: Scope) -> None:
+async def _no_precheck(_: Scope) -> None:
     return None
 
 
@@ -85,8 +85,8 @@ class BodyGuard:
         is_known: IsKnown,
         refusal: Refusal,
         request_id: RequestId | None = None,
-        has_room: HasRoom = lambda _: True,
-        object_to: Object = _no_objection,
+        has_disk_space: HasDiskSpace = lambda _: True,
+        precheck: Precheck = _no_precheck,
         max_bytes: int = MAX_BYTES,
         open_bytes: int = OPEN_BYTES,
         unsized_bytes: int = UNSIZED_BYTES,
@@ -97,15 +97,15 @@ class BodyGuard:
         is_known: whether the scope's headers belong to a caller of ours; asked once per large body, before it is read.
         refusal: (scope, HTTP status, error type, message for people) -> (content type, body), in the caller's dialect.
         request_id: the X-Request-Id of a refusal; left out without it.
-        has_room: whether a large body of so many bytes can be kept.
-        object_to: asked after is_known, whether this caller would be refused once the body has come; it counts nothing.
+        has_disk_space: whether a large body of so many bytes can be kept.
+        precheck: asked after is_known, whether this caller would be refused once the body has come; it counts nothing.
         """
         self.app = app
         self.is_known = is_known
         self.refusal = refusal
         self.request_id = request_id
-        self.has_room = has_room
-        self.object_to = object_to
+        self.has_disk_space = has_disk_space
+        self.precheck = precheck
         self.max_bytes = max_bytes
         self.open_bytes = open_bytes
         self.unsized_bytes = unsized_bytes
@@ -117,26 +117,26 @@ class BodyGuard:
             await self.app(scope, receive, send)
             return
         announced = _announced_bytes(scope)
-        verdict = await self._verdict_on_announced(scope, announced)
-        if verdict is not None:
+        rejection = await self._check_announced(scope, announced)
+        if rejection is not None:
             # Not one receive() before this: it is what sends "100 Continue" to a client that asks before sending.
-            await self._refuse(scope, send, verdict)
+            await self._refuse(scope, send, rejection)
             return
         body = _GuardedBody(self, scope, receive, send, announced_bytes=announced)
         await self.app(scope, body.receive, body.send)
-        if body.verdict is not None and not body.is_response_started:
-            await self._refuse(scope, send, body.verdict)
+        if body.rejection is not None and not body.is_response_started:
+            await self._refuse(scope, send, body.rejection)
 
-    async def _verdict_on_announced(self, scope: Scope, announced: int | None) -> _Verdict | Objection | None:
+    async def _check_announced(self, scope: Scope, announced: int | None) -> _Rejection | EarlyResponse | None:
         if announced is None or announced <= self.open_bytes:
             return None
         if announced > self.max_bytes:
             return _too_large(f"The request body is larger than {_readable(self.max_bytes)}.")
         if not await self.is_known(scope):
             return _UNKNOWN
-        return await self.object_to(scope) or (None if self.has_room(announced) else _NO_ROOM)
+        return await self.precheck(scope) or (None if self.has_disk_space(announced) else _NO_DISK_SPACE)
 
-    async def verdict_on_received(self, scope: Scope, *, received: int, before: int) -> _Verdict | Objection | None:
+    async def check_received(self, scope: Scope, *, received: int, before: int) -> _Rejection | EarlyResponse | None:
         """Judge a body of unannounced size after `received` bytes; `before` is the count at the last judgement."""
         if received > self.unsized_bytes:
             limit = _readable(self.unsized_bytes)
@@ -144,14 +144,14 @@ class BodyGuard:
                 f"A request body without Content-Length may have {limit} at most; send Content-Length for a larger one."
             )
         if before <= self.open_bytes < received:
-            return await self.object_to(scope) if await self.is_known(scope) else _UNKNOWN
+            return await self.precheck(scope) if await self.is_known(scope) else _UNKNOWN
         return None
 
-    async def _refuse(self, scope: Scope, send: Send, verdict: _Verdict | Objection) -> None:
-        if isinstance(verdict, Objection):
-            content_type, body = verdict.content_type, verdict.body
+    async def _refuse(self, scope: Scope, send: Send, rejection: _Rejection | EarlyResponse) -> None:
+        if isinstance(rejection, EarlyResponse):
+            content_type, body = rejection.content_type, rejection.body
         else:
-            content_type, body = self.refusal(scope, verdict.http_status, verdict.error_type, verdict.message)
+            content_type, body = self.refusal(scope, rejection.http_status, rejection.error_type, rejection.message)
         headers = [
             (b"content-type", content_type.encode("latin-1")),
             (b"content-length", str(len(body)).encode()),
@@ -161,11 +161,11 @@ class BodyGuard:
         ]
         if self.request_id is not None:
             headers.append((b"x-request-id", self.request_id(scope).encode("latin-1")))
-        if isinstance(verdict, Objection):
-            headers.extend(verdict.headers)
-        if verdict is _UNKNOWN:
+        if isinstance(rejection, EarlyResponse):
+            headers.extend(rejection.headers)
+        if rejection is _UNKNOWN:
             headers.append((b"www-authenticate", b"Bearer"))
-        await send({"type": "http.response.start", "status": int(verdict.http_status), "headers": headers})
+        await send({"type": "http.response.start", "status": int(rejection.http_status), "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
@@ -187,11 +187,11 @@ class _GuardedBody:
         self.received_bytes = 0
         self.is_complete = False
         self.is_response_started = False
-        self.verdict: _Verdict | Objection | None = None
+        self.rejection: _Rejection | EarlyResponse | None = None
 
     async def receive(self) -> Message:
         """Give the next part, or http.disconnect once the body is refused: every app drops what it has on that."""
-        if self.verdict is not None:
+        if self.rejection is not None:
             return {"type": "http.disconnect"}
         if self.is_complete:
             return await self.original_receive()
@@ -199,7 +199,7 @@ class _GuardedBody:
             async with asyncio.timeout_at(self.ends_at or asyncio.get_running_loop().time() + self.guard.idle_seconds):
                 message = await self.original_receive()
         except TimeoutError:
-            return self._give_up(_IDLE)
+            return self._reject(_IDLE)
         if message["type"] != "http.request":
             return message
         self.is_complete = not message.get("more_body", False)
@@ -207,25 +207,25 @@ class _GuardedBody:
         self.received_bytes += len(message.get("body", b""))
         # A server holds an announced body to its Content-Length; only the others need counting.
         if not self.is_announced:
-            verdict = await self.guard.verdict_on_received(self.scope, received=self.received_bytes, before=before)
-            if verdict is not None:
-                return self._give_up(verdict)
+            rejection = await self.guard.check_received(self.scope, received=self.received_bytes, before=before)
+            if rejection is not None:
+                return self._reject(rejection)
         return message
 
     async def send(self, message: Message) -> None:
         """Pass an answer on, unless the refusal is the answer."""
-        if self.verdict is not None and not self.is_response_started:
+        if self.rejection is not None and not self.is_response_started:
             return
         self.is_response_started = True
         await self.original_send(message)
 
-    def _give_up(self, verdict: _Verdict | Objection) -> Message:
-        self.verdict = verdict
+    def _reject(self, rejection: _Rejection | EarlyResponse) -> Message:
+        self.rejection = rejection
         return {"type": "http.disconnect"}
 
 
-def _too_large(message: str) -> _Verdict:
-    return _Verdict(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", message)
+def _too_large(message: str) -> _Rejection:
+    return _Rejection(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", message)
 
 
 def _has_body(scope: Scope) -> bool:

@@ -33,7 +33,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
         context["may_pay"] = membership.may(Role.ADMIN)
         balance: Any = SimpleLazyObject(lambda: statements.balance(organization))
         context["balance"] = balance
-        context["purse_percent"] = SimpleLazyObject(lambda: free_percent(balance))
+        context["available_percent"] = SimpleLazyObject(lambda: available_percent(balance))
         context["other_organizations"] = SimpleLazyObject(
             lambda: list(
                 Organization.objects.filter(memberships__user=membership.user_id)
@@ -44,7 +44,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
     return context
 
 
-def free_percent(balance: statements.Balance) -> int:
+def available_percent(balance: statements.Balance) -> int:
     """Return how much of the balance is not held, in percent: 0 to 100, and 0 for an empty balance."""
     if balance.balance_micros <= 0:
         return 0

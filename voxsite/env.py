@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from django.core.exceptions import ImproperlyConfigured
 
 # A Unix socket's path may be 108 bytes long on Linux (unix(7)), 104 on macOS; ZeroMQ and Redis need a little of it.
-LONGEST_SOCKET_PATH_BYTES = 96
+MAX_SOCKET_PATH_BYTES = 96
 
 
 def text(name: str, *, default: str = "") -> str:
@@ -88,7 +88,7 @@ def json_value(name: str, *, default: Any) -> Any:
 def socket_path(data_dir: Path, name: str) -> Path:
     """Return where a local socket of this data folder lies: in it, or in a private folder when its path is too long."""
     path = data_dir / name
-    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH_BYTES:
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         return path
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"voxsite-{os.getuid()}-{digest}"

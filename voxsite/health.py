@@ -18,7 +18,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import connections
+from accounts import database_connection
 from accounts.gate.native import NativeGateView
 from transcription import recognition
 
@@ -103,7 +103,7 @@ def _database() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     finally:
-        connections.release()  # Not to be held while the engine is waited for.
+        database_connection.release()  # Not to be held while the engine is waited for.
 
 
 def _redis() -> None:

@@ -11,7 +11,7 @@ from django.conf import settings
 
 # Django's file backend ends each message of a file with a line of 79 hyphens.
 SEPARATOR = "-" * 79
-MOST_FILES = 200
+MAX_FILES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def newest() -> list[KeptMail]:
     """Return the messages of the newest files, newest first."""
     folder = Path(settings.EMAIL_FILE_PATH)
     files = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True) if folder.is_dir() else []
-    return [mail for path in files[:MOST_FILES] for mail in reversed(_read(path))]
+    return [mail for path in files[:MAX_FILES] for mail in reversed(_read(path))]
 
 
 def of_file(name: str) -> list[KeptMail]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponseBase
 
-from accounts import connections
+from accounts import database_connection
 
 
 class StreamsHoldNoConnection:
@@ -21,5 +21,5 @@ class StreamsHoldNoConnection:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         if response.streaming:
-            connections.release()
+            database_connection.release()
         return response

@@ -9,8 +9,8 @@ from django.template import loader
 from django.views.decorators.http import require_GET, require_safe
 
 from accounts.access import membership_for, organization_for
+from accounts.decorators import open_page, page, show_missing
 from accounts.models import ApiKey, Role
-from accounts.page import open_page, page, show_missing
 from apex import catalogue
 from billing import money, statements, tariff
 from billing.pages.banners import money_banners

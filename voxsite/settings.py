@@ -413,7 +413,7 @@ SIGNUP_CREDIT_CENTS = env.integer("VOXSITE_SIGNUP_CREDIT_CENTS", default=100 if 
 # Two at least: the first mail about it goes out 30 days before, and who is active must get none.
 EXPIRY_MONTHS = env.integer("VOXSITE_EXPIRY_MONTHS", default=6, minimum=2)
 # What is held for longer than any work takes was forgotten: check_ledger reports it.
-LONGEST_HOLD_DAYS = env.integer("VOXSITE_LONGEST_HOLD_DAYS", default=7, minimum=1)
+MAX_HOLD_DAYS = env.integer("VOXSITE_MAX_HOLD_DAYS", default=7, minimum=1)
 # How long a customer may have the unspent part of a payment back.
 REFUND_DAYS = env.integer("VOXSITE_REFUND_DAYS", default=14)
 # How long the text of a webhook is kept. Longer than Stripe goes on sending one that failed, which is three days.
@@ -448,7 +448,8 @@ APEX_DRAIN_SECONDS = env.integer("APEX_DRAIN_SECONDS", default=20)
 APEX_CLIENT_STALL_SECONDS = env.integer("APEX_CLIENT_STALL_SECONDS", default=60, minimum=1)
 # An upstream that failed five times in a row is asked again after this long.
 APEX_RECOVERY_SECONDS = env.integer("APEX_RECOVERY_SECONDS", default=15, minimum=1)
-# A completion without a sign of life for this long belongs to a process that died.
+# How often a running completion writes its heartbeat. One without a heartbeat for APEX_SILENT_SECONDS belongs to a
+# process that died.
 APEX_HEARTBEAT_SECONDS = 5
 APEX_SILENT_SECONDS = 30
 
@@ -482,15 +483,15 @@ PYANNOTE_MAX_SECONDS = 60 * env.integer("VOXSITE_PYANNOTE_MAX_MINUTES", default=
 HF_TOKEN = env.text("VOXSITE_HF_TOKEN")
 MAX_AUDIO_MS = 10 * 3600 * 1000
 JOB_ATTEMPTS = 3
-# A worker writes a sign of life every few seconds; one that is silent for this long is taken for dead.
+# How often a worker writes its heartbeat. One without a heartbeat for SILENT_WORKER_SECONDS is considered dead.
 HEARTBEAT_SECONDS = 5
+SILENT_WORKER_SECONDS = 20
 # What a model is given of a transcript: about six hours of English. It fits a model of 128,000 tokens with its answer,
 # also in scripts with three bytes each.
 ASSISTANT_MAX_TEXT_BYTES = 300_000
 # How soon a worker hears that its job was canceled.
 CANCEL_CHECK_SECONDS = 0.5
-SILENT_WORKER_SECONDS = 20
-# What was queued and not taken after this long may have been lost by Redis: the clock enqueues it again.
+# Redis may have lost an item that was queued and not claimed for this long. The clock enqueues it again.
 LOST_IN_QUEUE_SECONDS = 20
 
 # --- Logs ------------------------------------------------------------------------------------------------------------

@@ -4,12 +4,12 @@ from typing import Any
 
 from voxsite import env
 
-MOST = 9
+MAX_UPSTREAMS = 9
 
 
 def configured() -> list[dict[str, Any]]:
     """Return what is said of each upstream that has an address, in the order in which they are asked."""
-    prefixes = ["APEX_UPSTREAM", *(f"APEX_UPSTREAM_{number}" for number in range(2, MOST + 1))]
+    prefixes = ["APEX_UPSTREAM", *(f"APEX_UPSTREAM_{number}" for number in range(2, MAX_UPSTREAMS + 1))]
     return [
         {
             "name": f"upstream-{number}",

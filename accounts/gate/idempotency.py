@@ -20,7 +20,7 @@ from accounts.errors import Conflict, InvalidField
 from accounts.models import IdempotencyRecord, Organization
 
 HEADER = "Idempotency-Key"
-LONGEST_KEY = 255
+MAX_KEY_LENGTH = 255
 # Longer than any request works: a probe ends after a minute, and the body was read before.
 ABANDONED_AFTER = timedelta(minutes=5)
 
@@ -105,8 +105,8 @@ def claim(
     abandoned_after: the age at which a try without an answer is taken for dead.
     Raises Conflict when the key was used for another request, or while the first one still runs.
     """
-    if not key.isprintable() or len(key) > LONGEST_KEY:
-        raise InvalidField(HEADER, f"{HEADER} must be at most {LONGEST_KEY} printable characters.")
+    if not key.isprintable() or len(key) > MAX_KEY_LENGTH:
+        raise InvalidField(HEADER, f"{HEADER} must be at most {MAX_KEY_LENGTH} printable characters.")
     began_at = timezone.now()
     try:
         with transaction.atomic():

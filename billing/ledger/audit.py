@@ -133,7 +133,7 @@ def _wrong_reversals(wallets: QuerySet[Wallet]) -> Iterator[str]:
 
 
 def _stale_holds() -> Iterator[str]:
-    before = timezone.now() - timedelta(days=settings.LONGEST_HOLD_DAYS)
+    before = timezone.now() - timedelta(days=settings.MAX_HOLD_DAYS)
     for hold in Hold.objects.open().filter(created_at__lt=before).order_by("pk").iterator():
         yield f"Hold {hold.pk} for {hold.reference} is open since {hold.created_at:%Y-%m-%d}: {hold.amount_micros}."
 

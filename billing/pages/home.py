@@ -8,8 +8,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from accounts.access import membership_for
+from accounts.decorators import page
 from accounts.models import Role
-from accounts.page import page
 from billing import automatic_topups, ledger_reader, money, statements, tariff
 from billing.forms import TopUpForm
 from billing.models import payments

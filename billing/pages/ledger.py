@@ -10,10 +10,10 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_safe
 
-from accounts import connections
+from accounts import database_connection
 from accounts.access import require_role
+from accounts.decorators import page
 from accounts.models import Organization, Role
-from accounts.page import page
 from billing import ledger_reader, usage
 from billing.forms import CursorForm, LedgerForm
 from billing.models import Entry, EntryKind
@@ -85,7 +85,7 @@ def _next(texts: Iterator[str]) -> str | None:
         return next(texts, None)
     finally:
         # The client may read slowly: do not keep a database connection between two texts.
-        connections.release()
+        database_connection.release()
 
 
 async def _asynchronously(texts: Iterator[str]) -> AsyncIterator[str]:

@@ -9,9 +9,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts import access
+from accounts.decorators import page
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.models import Organization, Role
-from accounts.page import page
 from billing import automatic_topups, ledger, limits, money, saved_cards
 from billing.forms import AutomaticForm, LimitForm, LowBalanceForm, cents_of, dollars_of
 from billing.models import Wallet

@@ -16,10 +16,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from redis.exceptions import RedisError
 
 from accounts import access
+from accounts.decorators import page
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.gate import limits
 from accounts.models import Organization, Role
-from accounts.page import page
 from billing import checkouts, claw_backs, money, pricing, refund_math, refunds, topups
 from billing.forms import NeededForm, PaymentCursorForm, RefundForm, TopUpForm
 from billing.models import Wallet

@@ -10,8 +10,8 @@ from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_safe
 
 from accounts.access import require_role
+from accounts.decorators import page
 from accounts.models import Role
-from accounts.page import page
 from billing import charts, money, usage
 from billing.forms import MonthForm
 

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.page import open_page
+from accounts.decorators import open_page
 from billing.sandbox import background_thread, payment_actions, transport, webhook_sender
 from billing.sandbox.payment_actions import Impossible, Outcome
 from billing.sandbox.store import Missing, State, Store, Thing

@@ -285,7 +285,7 @@ def test_large_body_needs_room(room, status):
     async def send(message):
         sent.append(message)
 
-    guard = BodyGuard(app, is_known=is_known, refusal=refusal, has_room=lambda _: room)
+    guard = BodyGuard(app, is_known=is_known, refusal=refusal, has_disk_space=lambda _: room)
     headers = [(b"content-length", b"1000000"), (b"x-api-key", b"known")]
     asyncio.run(guard({"type": "http", "method": "POST", "path": "/", "headers": headers}, None, send))
     assert sent[0]["status"] == status

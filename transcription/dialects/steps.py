@@ -9,7 +9,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.core.files.uploadedfile import UploadedFile
 
-from accounts import connections
+from accounts import database_connection
 from accounts.errors import InvalidField, MissingField, NotFound, UnknownField
 from accounts.gate.authentication import Caller
 from transcription.jobs import events
@@ -102,6 +102,6 @@ async def current(job_id: uuid.UUID) -> Job | None:
         try:
             return Job.objects.filter(pk=job_id).first()
         finally:
-            connections.release()
+            database_connection.release()
 
     return await sync_to_async(ask)()

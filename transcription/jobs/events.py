@@ -73,7 +73,7 @@ async def watch(job_id: uuid.UUID, *, patience_seconds: float = PATIENCE_SECONDS
 
 
 def ask_to_stop(job_id: uuid.UUID) -> None:
-    """Have the workers of a job hear at once that it was canceled, and not only at their next sign of life."""
+    """Have the workers of a job hear at once that it was canceled, and not only at their next heartbeat."""
     try:
         _client().set(_stop_key(job_id), 1, ex=KEPT_SECONDS)
     except RedisError as error:

@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import Case, Exists, F, OuterRef, When
 from django.utils import timezone
 
-from accounts import connections
+from accounts import database_connection
 from accounts.errors import Conflict
 from accounts.models import ApiKey, Organization, User
 from billing import ledger, tariff
@@ -227,7 +227,7 @@ def finish_item(item: JobItem, *, transcript: Transcript) -> bool:
     except BaseException:
         # A connection that breaks during COMMIT leaves open whether it took effect. Only a row tells; without an
         # answer the file stays, and the clock's sweep finds it if it is a stray.
-        connections.release()
+        database_connection.release()
         if not JobItem.objects.filter(pk=item.pk, result_key=key).exists():
             recordings.remove_file(key)
         raise

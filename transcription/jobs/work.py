@@ -9,7 +9,7 @@ import uuid
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from accounts import connections
+from accounts import database_connection
 from transcription import recognition, recordings
 from transcription.jobs import charging, events, lifecycle
 from transcription.models import JobItem
@@ -21,8 +21,8 @@ from transcription.speech.transcript import Segment
 logger = logging.getLogger(__name__)
 
 LENGTH_MISMATCH = "The recording is longer than its file says. Convert it, to WAV for example, and send it again."
-# What any attempt may take, however short the recording: the engine may have to load a model first.
-SECONDS_AT_LEAST = 900.0
+# Every attempt may take this long, however short its recording is: the engine may have to load a model first.
+BASE_SECONDS = 900.0
 
 
 def run_item(item_id: uuid.UUID) -> None:
@@ -31,27 +31,27 @@ def run_item(item_id: uuid.UUID) -> None:
     if item is None:
         return
     events.publish(item.job_id, "started", attempt=item.attempt)
-    heart = Heart(item)
-    heart.start()
+    heartbeat = Heartbeat(item)
+    heartbeat.start()
     try:
-        _run(item, heart=heart)
+        _run(item, heartbeat=heartbeat)
     except lifecycle.Superseded:
         logger.info("Item %s: attempt %s was taken away.", item.pk, item.attempt)
     finally:
-        heart.stop()
+        heartbeat.stop()
 
 
-def _run(item: JobItem, *, heart: "Heart") -> None:
+def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
     options = TranscriptionOptions.from_dict(item.job.options)
     max_duration_ms = min(settings.MAX_AUDIO_MS, item.recording.duration_ms + _tolerance_ms(item.recording.duration_ms))
     # An idle connection may be cut during hours of work (a restart, a firewall); what comes after opens a new one.
-    connections.release()
+    database_connection.release()
 
     def on_progress(decoded_ms: int) -> None:
-        heart.check()
+        heartbeat.raise_if_superseded()
         progress = min(99, decoded_ms * 100 // max(1, item.recording.duration_ms))
-        if progress != heart.progress:
-            heart.progress = progress
+        if progress != heartbeat.progress:
+            heartbeat.progress = progress
             events.publish(item.job_id, "progress", progress=progress)
 
     def on_segments(segments: list[Segment]) -> None:
@@ -61,7 +61,7 @@ def _run(item: JobItem, *, heart: "Heart") -> None:
             )
 
     def should_stop() -> bool:
-        heart.check()
+        heartbeat.raise_if_superseded()
         return False
 
     try:
@@ -109,61 +109,64 @@ def _tolerance_ms(duration_ms: int) -> int:
     return max(5_000, duration_ms // 50)
 
 
-def _most_seconds(duration_ms: int) -> float:
+def _max_seconds(duration_ms: int) -> float:
     """Return how long an attempt may take: a slow engine on a busy machine needs twice the recording's length."""
-    return SECONDS_AT_LEAST + 2 * duration_ms / 1000
+    return BASE_SECONDS + 2 * duration_ms / 1000
 
 
 def end_process() -> None:
-    """End this process at once: the child that RQ forked for one task."""
+    """End this process immediately. It is the child that RQ forked for one task."""
     os._exit(1)
 
 
-class Heart(threading.Thread):
-    """Writes a sign of life every few seconds from a thread of its own: recognising one clip may take longer."""
+class Heartbeat(threading.Thread):
+    """A thread that writes the heartbeat of a running item. The work cannot do it: one clip may take longer.
+
+    It also ends the work when it takes too long, and learns when the item was taken away.
+    """
 
     def __init__(self, item: JobItem) -> None:
-        super().__init__(name=f"heart of {item.pk}", daemon=True)
+        super().__init__(name=f"heartbeat of {item.pk}", daemon=True)
         self.item = item
         self.progress = 0
         tracks = charging.track_count(item.recording, options=TranscriptionOptions.from_dict(item.job.options))
-        self.deadline = time.monotonic() + _most_seconds(item.recording.duration_ms * tracks)
+        self.deadline = time.monotonic() + _max_seconds(item.recording.duration_ms * tracks)
         self._stopped = threading.Event()
         self._superseded = threading.Event()
 
     def run(self) -> None:
         try:
-            next_beat_at = time.monotonic() + settings.HEARTBEAT_SECONDS
+            next_write_at = time.monotonic() + settings.HEARTBEAT_SECONDS
             while not self._stopped.wait(settings.CANCEL_CHECK_SECONDS):
                 if events.is_asked_to_stop(self.item.job_id):
-                    # Perhaps it was canceled before it began and queued anew: the database decides.
-                    next_beat_at = 0
+                    # It may have been canceled and queued again before this attempt. The database decides.
+                    next_write_at = 0
                 if time.monotonic() >= self.deadline:
                     self._end_work()
-                if time.monotonic() >= next_beat_at:
-                    self._beat()
-                    next_beat_at = time.monotonic() + settings.HEARTBEAT_SECONDS
+                if time.monotonic() >= next_write_at:
+                    self._write()
+                    next_write_at = time.monotonic() + settings.HEARTBEAT_SECONDS
         finally:
             connection.close()
 
-    def _beat(self) -> None:
+    def _write(self) -> None:
         try:
             lifecycle.touch(self.item, progress=self.progress)
         except lifecycle.Superseded:
             self._superseded.set()
             self._stopped.set()
         except DatabaseError:
-            # The next beat may reach it; should none, the item is given to another worker, which is right.
-            logger.exception("Item %s: the sign of life was not written.", self.item.pk)
-            connections.release()
+            # The next heartbeat may succeed. If none does, the item is given to another worker, as it should be.
+            logger.exception("Item %s: the heartbeat was not written.", self.item.pk)
+            database_connection.release()
 
     def _end_work(self) -> None:
-        """End the attempt and this process: RQ's own time-out is a signal, which native code does not hear."""
+        """End the attempt and this process. RQ's own time-out is a signal, which native code does not handle."""
         logger.error("Item %s: attempt %s took too long.", self.item.pk, self.item.attempt)
         lifecycle.fail_item(self.item, error_type="timed_out", message="The work took too long.", may_retry=True)
         end_process()
 
-    def check(self) -> None:
+    def raise_if_superseded(self) -> None:
         """Raise Superseded if the item was taken away."""
         if self._superseded.is_set():
             raise lifecycle.Superseded

@@ -13,9 +13,9 @@ from transcription.speech.options import MAX_SPEAKERS, TranscriptionOptions
 MODEL_WORDS = {"standard": "fast, for clear recordings", "premium": "slower, for difficult recordings"}
 TASKS = (("transcribe", "In the language that is spoken"), ("translate", "In English, translated"))
 CHANNELS = (("mix", "All channels together"), ("split", "Each channel apart, one speaker each"))
-LONGEST_PROMPT = 4000
-MOST_TERMS = 100
-LONGEST_TERM = 100
+MAX_PROMPT_LENGTH = 4000
+MAX_TERMS = 100
+MAX_TERM_LENGTH = 100
 # What does not go together (`rule` of an OptionError), in the words of the form.
 CONTRADICTIONS = {
     "exact_or_range": "Give the exact number or a range, not both.",
@@ -60,7 +60,7 @@ class UploadForm(forms.Form):
     prompt = forms.CharField(
         label="Context",
         required=False,
-        max_length=LONGEST_PROMPT,
+        max_length=MAX_PROMPT_LENGTH,
         widget=forms.Textarea(attrs={"rows": 3}),
         help_text="What came before, or what it is about.",
     )
@@ -107,8 +107,8 @@ class UploadForm(forms.Form):
     def clean_hotwords(self) -> tuple[str, ...]:
         parts = (part.strip() for part in self.cleaned_data["hotwords"].split(","))
         terms = tuple(dict.fromkeys(part for part in parts if part))
-        if len(terms) > MOST_TERMS or any(len(term) > LONGEST_TERM for term in terms):
-            raise forms.ValidationError(f"Give {MOST_TERMS} terms of {LONGEST_TERM} characters at most.")
+        if len(terms) > MAX_TERMS or any(len(term) > MAX_TERM_LENGTH for term in terms):
+            raise forms.ValidationError(f"Give {MAX_TERMS} terms of {MAX_TERM_LENGTH} characters at most.")
         return terms
 
     def clean(self) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.views.decorators.http import require_safe
 
 from accounts.access import organization_for
+from accounts.decorators import page
 from accounts.errors import NotFound
-from accounts.page import page
 from transcription import recordings
 from transcription.models import Job, Media
 

@@ -16,12 +16,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRefresh
 
 from accounts.access import membership_for, organization_for, person_id
+from accounts.decorators import page
 from accounts.errors import Conflict, NotFound, VoxsiteError
 from accounts.gate import limits
 from accounts.models import Organization, Role, User
-from accounts.page import page
 from billing import money, next_step, statements, tariff
-from transcription import answers, jobs, reading, recordings, submissions
+from transcription import answers, jobs, recordings, submissions, turns
 from transcription.models import Job, JobItem, JobQuerySet, Priority, Status
 from transcription.pages.forms import AskForm, UploadForm
 from transcription.speech.formats import FORMATS
@@ -105,11 +105,11 @@ def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, may_pay: bool) -
         return JsonResponse({"message": message, "may_retry": True}, status=400)
     outcome = outcomes[0]
     if outcome.job is None:
-        way = next_step.after(outcome.error)
+        step = next_step.after(outcome.error)
         return JsonResponse(
             {
                 "message": outcome.error.message,
-                "remedy": {"url": way.url, "words": way.words} if way and may_pay else None,
+                "next_step": {"url": step.url, "text": step.text} if step and may_pay else None,
             },
             status=outcome.error.http_status,
         )
@@ -232,8 +232,8 @@ def _show_transcript(
         else:
             context.update(
                 result=result,
-                turns=reading.turns_of(result),
-                speakers=reading.speakers_of(result),
+                turns=turns.paragraphs(result),
+                speakers=turns.speakers(result),
                 # Questions are asked about a whole job, so only where that is one transcript.
                 answers=job.answers.all() if job.item_count == 1 else (),
                 offer=answers.quote(result) if job.item_count == 1 else None,

@@ -17,7 +17,7 @@ from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import transaction
 
-from accounts import connections
+from accounts import database_connection
 from accounts.errors import BadMedia, TooLarge
 from accounts.models import Organization
 from transcription.models import Media
@@ -43,7 +43,7 @@ def accept_file(organization: Organization, *, path: Path, name: str, may_move: 
     if size_bytes > settings.MAX_UPLOAD_BYTES:
         raise TooLarge(f"The file is larger than {settings.MAX_UPLOAD_BYTES // 1024**3} GiB.", param="file")
     # Probing and storing may take a minute. A connection held for that long is one that others wait for.
-    connections.release()
+    database_connection.release()
     found, sha256 = _probe(path, size_bytes=size_bytes)
     media_id = uuid.uuid4()
     storage_key = new_key(organization, media_id)
@@ -69,7 +69,7 @@ def accept_stored(organization: Organization, *, storage_key: str, name: str) ->
     Raises BadMedia with the slug of the fault, FileNotFoundError, and IntegrityError when the key has a Media; the
     bytes are left to the caller.
     """
-    connections.release()
+    database_connection.release()
     with path_of(storage_key) as path:
         size_bytes = path.stat().st_size
         found, sha256 = _probe(path, size_bytes=size_bytes)

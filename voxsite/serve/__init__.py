@@ -4,7 +4,7 @@ Reads the environment, starts processes, ends them. Imports no Django set-up and
 sentence what is wrong with the machine before any of that is loaded.
 
     __main__        the order of things: check, prepare, supervise, sweep
-    surroundings    what the environment asks for, and whether this machine can give it
+    config          what the environment asks for, and whether this machine can provide it
     programs        which processes there are, and how each is started
     supervision     keeps them running (library: supervisor)
     child           the first thing that each of them runs

@@ -12,17 +12,17 @@ def main() -> int:
     """Run the server until it is told to end; return the exit status."""
     started_at = time.time()
     try:
-        here = config.read()
-        config.require_port(here)
-        config.require_data_dir(here)
+        server_config = config.read()
+        config.require_port(server_config)
+        config.require_data_dir(server_config)
         os.chdir(config.PROJECT_DIR)
-        with config.sole_server_of(here.data_dir):
-            os.environ.update(config.environment_for_children(here))
+        with config.sole_server_of(server_config.data_dir):
+            os.environ.update(config.environment_for_children(server_config))
             os.environ["VOXSITE_SUPERVISOR_PID"] = str(os.getpid())
             os.environ["VOXSITE_STARTED_AT"] = str(started_at)
             lifetime.adopt_orphans()
-            _prepare(here)
-            _serve(here)
+            _prepare(server_config)
+            _serve(server_config)
     except config.StartError as error:
         print(f"script/server: {error}", file=sys.stderr)  # noqa: T201
         return 1
@@ -31,8 +31,8 @@ def main() -> int:
     return 0
 
 
-def _prepare(here: config.Surroundings) -> None:
-    if not here.is_development:
+def _prepare(server_config: config.ServerConfig) -> None:
+    if not server_config.is_development:
         _manage("check", "--deploy", "--fail-level", "ERROR")
         _manage("collectstatic", "--noinput", "--verbosity", "0")
         _manage("migrate", "--noinput", "--verbosity", "0")
@@ -52,9 +52,9 @@ def _manage(*arguments: str) -> None:
         raise config.StartError(f"`manage.py {arguments[0]}` failed; its own words are above.")
 
 
-def _serve(here: config.Surroundings) -> None:
+def _serve(server_config: config.ServerConfig) -> None:
     try:
-        supervision.run(programs.all_programs(os.environ), config_path=here.data_dir / "supervisor.conf")
+        supervision.run(programs.all_programs(os.environ), config_path=server_config.data_dir / "supervisor.conf")
     finally:
         lifetime.end_descendants()
         supervision.say("ended")

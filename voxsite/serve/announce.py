@@ -30,20 +30,20 @@ def _chosen_engine(data_dir: Path) -> str:
     try:
         return str(json.loads((data_dir / "engine.json").read_text())["engine"])
     except (OSError, ValueError, KeyError, TypeError):
-        return "not chosen yet; Whisper if its model is here or can be downloaded, else PocketSphinx"
+        return "not chosen yet; Whisper if its model is on this machine or can be downloaded, else PocketSphinx"
 
 
 def main() -> None:
     """Wait for the page and print."""
-    here = config.read()
+    server_config = config.read()
     deadline = time.monotonic() + WAIT_SECONDS
-    while not (answers := is_healthy.page_answers(here)) and time.monotonic() < deadline:
+    while not (answers := is_healthy.page_answers(server_config)) and time.monotonic() < deadline:
         time.sleep(0.1)
     if answers:
         took = time.time() - float(env.text("VOXSITE_STARTED_AT", default=str(time.time())))
-        print(f"Voxsite is at {here.address} (started in {took:.1f} s; Ctrl-C ends it)")  # noqa: T201
+        print(f"Voxsite is at {server_config.address} (started in {took:.1f} s; Ctrl-C ends it)")  # noqa: T201
     else:
-        print(f"{here.address} has not answered for {WAIT_SECONDS:.0f} s; the lines above may say why")  # noqa: T201
+        print(f"{server_config.address} has not answered for {WAIT_SECONDS:.0f} s; the lines above may say why")  # noqa: T201
     print(stand_ins(os.environ))  # noqa: T201
 
 

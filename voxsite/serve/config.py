@@ -24,7 +24,7 @@ class StartError(Exception):
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ServerConfig:
     """The switches that decide which processes run and where; everything else is the settings' business."""
 
     host: str
@@ -41,10 +41,10 @@ class Surroundings:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
 
-def read() -> Surroundings:
+def read() -> ServerConfig:
     """Read the switches. Raises StartError for one that makes no sense."""
     try:
-        return Surroundings(
+        return ServerConfig(
             host=env.text("HOST", default="127.0.0.1"),
             port=env.integer("PORT", default=8000, minimum=1),
             is_development=env.choice("VOXSITE_ENV", options=("development", "production"), default="development")
@@ -57,9 +57,9 @@ def read() -> Surroundings:
         raise StartError(str(error)) from error
 
 
-def environment_for_children(surroundings: Surroundings) -> dict[str, str]:
+def environment_for_children(config: ServerConfig) -> dict[str, str]:
     """Return the variables that every process of this server must agree on."""
-    data_dir = surroundings.data_dir
+    data_dir = config.data_dir
     try:
         engines.devices()
         engine_socket = env.text("VOXSITE_ENGINE_SOCKET") or f"ipc://{env.socket_path(data_dir, 'engine.sock')}"
@@ -68,11 +68,11 @@ def environment_for_children(surroundings: Surroundings) -> dict[str, str]:
         raise StartError(str(error)) from error
     return {
         "DJANGO_SETTINGS_MODULE": "voxsite.settings",
-        "HOST": surroundings.host,
-        "PORT": str(surroundings.port),
-        "VOXSITE_ENV": "development" if surroundings.is_development else "production",
+        "HOST": config.host,
+        "PORT": str(config.port),
+        "VOXSITE_ENV": "development" if config.is_development else "production",
         "VOXSITE_DATA_DIR": str(data_dir),
-        "VOXSITE_WORKERS": str(surroundings.worker_count),
+        "VOXSITE_WORKERS": str(config.worker_count),
         "VOXSITE_ENGINE_SOCKET": engine_socket,
         "REDIS_URL": redis_url,
         # Lines must show when they are written, not when a buffer is full.
@@ -80,9 +80,9 @@ def environment_for_children(surroundings: Surroundings) -> dict[str, str]:
     }
 
 
-def require_data_dir(surroundings: Surroundings) -> None:
+def require_data_dir(config: ServerConfig) -> None:
     """Make sure that the data folder exists, can be written, and is marked with the world that it belongs to."""
-    data_dir = surroundings.data_dir
+    data_dir = config.data_dir
     try:
         # mail, uploads and sockets lie in it: nobody else of this machine may look
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def require_data_dir(surroundings: Surroundings) -> None:
         with tempfile.NamedTemporaryFile(dir=data_dir) as probe:
             probe.write(b"\0")
         mark = data_dir / "development"
-        if surroundings.is_development:
+        if config.is_development:
             mark.touch()
     except OSError as error:
         raise StartError(
@@ -99,9 +99,9 @@ def require_data_dir(surroundings: Surroundings) -> None:
         ) from error
 
 
-def require_port(surroundings: Surroundings) -> None:
+def require_port(config: ServerConfig) -> None:
     """Make sure that the address is free to listen on."""
-    host, port = surroundings.host, surroundings.port
+    host, port = config.host, config.port
     if port > MAX_PORT:
         # getaddrinfo would quietly take the remainder
         raise StartError(f"PORT={port} is no port; choose one from 1024 to {MAX_PORT}.")

@@ -7,14 +7,16 @@ from voxsite import env
 from voxsite.serve import config
 
 ANSWER_SECONDS = 4.0
-LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - who listens everywhere is asked here
+LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a server on all addresses is asked on loopback
 
 
-def page_answers(here: config.Surroundings) -> bool:
+def page_answers(server_config: config.ServerConfig) -> bool:
     """Return whether the health page answers with success."""
     # Django refuses names that it is not told of, and in production it knows no "localhost".
     name = env.words("VOXSITE_HOSTS", default=("localhost",))[0].removeprefix(".").replace("*", "localhost")
-    connection = http.client.HTTPConnection(LOCAL_HOSTS.get(here.host, here.host), here.port, timeout=ANSWER_SECONDS)
+    connection = http.client.HTTPConnection(
+        LOCAL_HOSTS.get(server_config.host, server_config.host), server_config.port, timeout=ANSWER_SECONDS
+    )
     try:
         connection.request("GET", "/health", headers={"Host": name})
         return connection.getresponse().status == 200

@@ -31,7 +31,7 @@ class Program:
 
 
 def all_programs(environ: Mapping[str, str]) -> list[Program]:
-    """Return the programs for an environment; `surroundings.environment_for_children` gives one."""
+    """Return the programs for an environment; `config.environment_for_children` gives one."""
     manage = ["python", "manage.py"]
     programs = [
         Program("web", ["python", "-m", "voxsite.serve.web"], environment=_threads(1, environ)),

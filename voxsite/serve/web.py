@@ -12,11 +12,11 @@ GRACE_SECONDS = env.integer("VOXSITE_WEB_GRACE_SECONDS", default=3)
 
 def main() -> None:
     """Serve until told to end."""
-    here = config.read()
+    server_config = config.read()
     uvicorn.run(
         "voxsite.asgi:application",
-        host=here.host,
-        port=here.port,
+        host=server_config.host,
+        port=server_config.port,
         http=HttpProtocol,
         loop="uvloop",
         ws="none",
@@ -26,7 +26,7 @@ def main() -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         # The query of a signed upload address is a credential: in production, a proxy's log is the place for requests.
-        access_log=here.is_development,
+        access_log=server_config.is_development,
     )
 
 

@@ -431,7 +431,7 @@ def _closed(state: HoldState) -> type[Exception]:
 @pytest.mark.django_db
 def test_ledger_agrees_with_the_model_in_any_order_of_verbs(settings: Any) -> None:
     # The machine's clock differs from today's, so its holds look old.
-    settings.LONGEST_HOLD_DAYS = 100_000
+    settings.MAX_HOLD_DAYS = 100_000
     run_state_machine_as_test(
         LedgerMachine,
         settings=hypothesis_settings(

@@ -127,7 +127,7 @@ def test_events_tell_the_story(job, fake_engine, monkeypatch, django_capture_on_
     assert progress == sorted(set(progress))
     assert progress[-1] == 99
     assert {name for name, _ in told} == {"started", "progress", "segment", "end"}
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("heart of")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("heartbeat of")]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -136,7 +136,7 @@ def test_work_that_takes_too_long_is_ended(organization, fake_engine, monkeypatc
     ended = threading.Event()
     monkeypatch.setattr(work, "end_process", ended.set)
     settings.CANCEL_CHECK_SECONDS = 0.05
-    monkeypatch.setattr(work, "_most_seconds", lambda _: 0.1)
+    monkeypatch.setattr(work, "_max_seconds", lambda _: 0.1)
     job = submit(organization)
     fake_engine.before_clip = lambda: ended.wait(10)
     run(job)
@@ -150,7 +150,7 @@ def test_no_connection_is_kept_idle_through_the_work(organization, fake_engine, 
     """A firewall or a restart cuts idle ones, and the work of hours would be lost at its end."""
     job = submit(organization)
     released, before_clips = [], []
-    monkeypatch.setattr(work.connections, "release", lambda: released.append(1))
+    monkeypatch.setattr(work.database_connection, "release", lambda: released.append(1))
     fake_engine.before_clip = lambda: before_clips.append(len(released))
     run(job)
     assert before_clips == [1]
@@ -161,6 +161,6 @@ def test_channels_apart_get_the_time_of_as_many_recordings(organization):
     job = make_job(organization)
     item = job.items.get()
     item.media.channels = 4
-    together = work.Heart(item).deadline
+    together = work.Heartbeat(item).deadline
     item.job.options = {**item.job.options, "channels": "split"}
-    assert work.Heart(item).deadline - together >= 3 * 2 * item.media.duration_ms / 1000 - 1
+    assert work.Heartbeat(item).deadline - together >= 3 * 2 * item.media.duration_ms / 1000 - 1

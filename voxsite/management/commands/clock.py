@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 
-from accounts import connections
+from accounts import database_connection
 from accounts.gate import idempotency
 from apex import completions
 from apex.models import Completion
@@ -34,10 +34,10 @@ def reconcile() -> None:
 
 
 class CompletionSweep:
-    """Releases what dead processes were relaying.
+    """Ends the completions of dead processes, which are those without a recent heartbeat.
 
-    While the database was away nobody could give a sign of life. So after a fault, and at the start, nothing is swept
-    until all who live have had the time to.
+    No process can write a heartbeat while the database is away. So nothing is swept after a fault of the database, or
+    after the start, until every living process has had the time to write one.
     """
 
     __name__ = "sweep_completions"
@@ -128,4 +128,4 @@ def _do(duty: Callable[[], None]) -> None:
         logger.exception("The duty %s failed; it will be tried again.", duty.__name__)
     finally:
         # In a thread that sleeps for an hour: keep none.
-        connections.release()
+        database_connection.release()

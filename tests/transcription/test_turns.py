@@ -1,4 +1,4 @@
-from transcription.reading import turns_of
+from transcription import turns
 from transcription.speech.transcript import Segment, Transcript
 
 
@@ -18,8 +18,8 @@ def test_neighbouring_segments_of_one_speaker_are_one_paragraph():
         ),
         engine="test",
     )
-    turns = turns_of(transcript)
-    assert [(turn["name"], turn["text"], turn["position"]) for turn in turns] == [
+    found = turns.paragraphs(transcript)
+    assert [(turn["name"], turn["text"], turn["position"]) for turn in found] == [
         ("Speaker 1", "one two", 0),
         ("Speaker 2", "three", 1),
     ]

@@ -1,4 +1,4 @@
-"""Gives transcription the language models of Apex, which it must not know."""
+"""Adapter: lets `transcription.answers` use the language models of Apex. Only `voxsite` may import both apps."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from transcription.answers import Reply
 
 
 class ApexAssistant:
-    """Answers about transcripts by the first model of Apex's catalogue.
+    """Answers questions about transcripts with the first model of Apex's catalogue.
 
-    Apex is imported when it is needed: workers, the clock and commands start without its HTTP client.
+    Apex is imported inside the methods, so that workers, the clock and commands start without its HTTP client.
     """
 
     def is_ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""What every page shares: the sign-in gate, and errors turned into pages in our look."""
+"""Decorators for the views of pages: they require a sign-in, and show errors as pages of this site."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -15,12 +15,12 @@ View = Callable[..., HttpResponseBase]
 
 
 def page(view: View) -> View:
-    """A page for members: asks visitors to sign in, and answers our errors with a page."""
+    """Decorate the view of a page for members: visitors must sign in first, and our errors are shown as pages."""
     return login_required(open_page(view))
 
 
 def open_page(view: View) -> View:
-    """A page that visitors may see too: answers our errors with a page, and is kept by no shared cache."""
+    """Decorate the view of a page that visitors may see too. As `page`, but without the sign-in."""
 
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -40,12 +40,12 @@ def open_page(view: View) -> View:
 
 
 def show_missing(request: HttpRequest, *, reason: str = "") -> HttpResponse:
-    """Return the page that says that there is nothing: here and not by raising, so that it has our look everywhere."""
+    """Return the page for 404. Not by raising Http404, for which DEBUG shows a page of Django's."""
     return render(request, "404.html", {"reason": reason}, status=404)
 
 
 def show_error(request: HttpRequest, error: VoxsiteError) -> HttpResponse:
-    """Return the page that says what happened."""
+    """Return the page that explains an error."""
     response = render(request, "errors/refused.html", {"error": error}, status=error.http_status)
     if isinstance(error, RateLimited):
         response["Retry-After"] = error.headers["Retry-After"]

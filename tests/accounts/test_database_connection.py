@@ -2,7 +2,7 @@ import pytest
 from django.db import connections as django_connections
 from django.db import transaction
 
-from accounts import connections
+from accounts import database_connection
 
 
 @pytest.fixture
@@ -13,11 +13,11 @@ def closed(transactional_db, monkeypatch):
 
 
 def test_connection_is_given_back(closed):
-    connections.release()
+    database_connection.release()
     assert len(closed) == 1
 
 
 def test_open_transaction_keeps_its_connection(closed):
     with transaction.atomic():
-        connections.release()
+        database_connection.release()
     assert closed == []
