@@ -3,9 +3,8 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from accounts.errors import InvalidField
 from accounts.gate.times import show_time
@@ -15,11 +14,15 @@ from transcription.speech.formats import json as json_format
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Transcript
 
-LONGEST_PROMPT = 4000
-MOST_HOTWORDS = 100
-LONGEST_HOTWORD = 100
-MOST_SPEAKERS = 20
-MOST_PER_PAGE = 100
+if TYPE_CHECKING:
+    # For annotations only. At run time this module imports no Django models.
+    from transcription.models import Job
+
+MAX_PROMPT_LENGTH = 4000
+MAX_HOTWORDS = 100
+MAX_HOTWORD_LENGTH = 100
+MAX_SPEAKERS = 20
+MAX_PER_PAGE = 100
 DEFAULT_PER_PAGE = 20
 
 # Field of POST /v1/transcribe -> what we do with it. All others are refused by name.
@@ -50,28 +53,6 @@ STATUS_WORDS: dict[str, str] = {
     "failed": "failed",
     "canceled": "canceled",
 }
-
-
-class JobLike(Protocol):
-    """What of a job is shown."""
-
-    id: Any
-    status: str
-    model: str
-    options: dict[str, Any]
-    progress: int
-    duration_ms: int
-    cost_micros: int | None
-    error_type: str
-    error_message: str
-    created_at: datetime
-    finished_at: datetime | None
-
-    @property
-    def is_final(self) -> bool: ...
-
-    @property
-    def is_completed(self) -> bool: ...
 
 
 def read_fields(lists: Iterable[tuple[str, list[Any]]]) -> dict[str, str]:
@@ -107,8 +88,8 @@ def read_options(
         instead = f" Models that can: {', '.join(able)}." if able else ""
         raise InvalidField("task", f"The model '{model}' cannot translate.{instead}")
     prompt = _text(fields, "prompt")
-    if len(prompt) > LONGEST_PROMPT:
-        raise InvalidField("prompt", f"The prompt is {len(prompt)} characters long; at most {LONGEST_PROMPT} are read.")
+    if len(prompt) > MAX_PROMPT_LENGTH:
+        raise InvalidField("prompt", f"The prompt has {len(prompt)} characters; the maximum is {MAX_PROMPT_LENGTH}.")
     try:
         options = TranscriptionOptions(
             language=language,
@@ -130,9 +111,9 @@ def read_options(
 
 
 def read_page(query: Mapping[str, str]) -> tuple[int, int]:
-    """Return (limit, offset). A limit above the most is cut to it, as the seed's "max 100" is commonly served."""
-    limit = _whole(query, "limit", default=DEFAULT_PER_PAGE, least=1)
-    return min(limit, MOST_PER_PAGE), _whole(query, "offset", default=0, least=0)
+    """Return (limit, offset). A limit above the maximum is cut to it, as the seed's "max 100" is commonly served."""
+    limit = _whole(query, "limit", default=DEFAULT_PER_PAGE, minimum=1)
+    return min(limit, MAX_PER_PAGE), _whole(query, "offset", default=0, minimum=0)
 
 
 def read_status(query: Mapping[str, str]) -> list[str]:
@@ -147,7 +128,7 @@ def read_status(query: Mapping[str, str]) -> list[str]:
     return found
 
 
-def show_created(job: JobLike) -> dict[str, Any]:
+def show_created(job: "Job") -> dict[str, Any]:
     """Return the answer to a submission."""
     return {
         "job_id": str(job.id),
@@ -157,7 +138,7 @@ def show_created(job: JobLike) -> dict[str, Any]:
     }
 
 
-def show_job(job: JobLike) -> dict[str, Any]:
+def show_job(job: "Job") -> dict[str, Any]:
     """Return one job in full."""
     error = {"type": job.error_type, "message": job.error_message} if job.error_type else None
     shown = {**show_job_line(job), "progress": job.progress, "error": error}
@@ -166,7 +147,7 @@ def show_job(job: JobLike) -> dict[str, Any]:
     return shown
 
 
-def show_job_line(job: JobLike) -> dict[str, Any]:
+def show_job_line(job: "Job") -> dict[str, Any]:
     """Return one job as it stands in the list. The cost is null until it is known, and 0 when nothing was charged."""
     cost_micros = job.cost_micros if job.cost_micros is not None else 0 if job.is_final else None
     return {
@@ -187,7 +168,7 @@ def show_event(name: str, data: dict[str, Any]) -> bytes:
     return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 
-def show_result(transcript: Transcript, *, job: JobLike) -> dict[str, Any]:
+def show_result(transcript: Transcript, *, job: "Job") -> dict[str, Any]:
     """Return the result document; its segments have no words when the job was not to give any."""
     document = json_format.document(transcript)
     if not job.options.get("word_timestamps", True):
@@ -265,9 +246,9 @@ def _hotwords(fields: Mapping[str, str]) -> tuple[str, ...]:
     """Return the terms between commas or line breaks, each once."""
     parts = (part.strip() for part in re.split(r"[,\r\n]", _text(fields, "hotwords")))
     terms = tuple(dict.fromkeys(part for part in parts if part))
-    if len(terms) > MOST_HOTWORDS or any(len(term) > LONGEST_HOTWORD for term in terms):
+    if len(terms) > MAX_HOTWORDS or any(len(term) > MAX_HOTWORD_LENGTH for term in terms):
         raise InvalidField(
-            "hotwords", f"hotwords may be {MOST_HOTWORDS} terms of {LONGEST_HOTWORD} characters at most."
+            "hotwords", f"hotwords may be {MAX_HOTWORDS} terms of {MAX_HOTWORD_LENGTH} characters at most."
         )
     return terms
 
@@ -289,17 +270,17 @@ def _flag(fields: Mapping[str, str], name: str, *, default: bool) -> bool:
 def _count(fields: Mapping[str, str], name: str) -> int | None:
     if not fields.get(name, "").strip():
         return None
-    count = _whole(fields, name, default=0, least=1)
-    if count > MOST_SPEAKERS:
-        raise InvalidField(name, f"{name} must be at most {MOST_SPEAKERS}.")
+    count = _whole(fields, name, default=0, minimum=1)
+    if count > MAX_SPEAKERS:
+        raise InvalidField(name, f"{name} must be at most {MAX_SPEAKERS}.")
     return count
 
 
-def _whole(fields: Mapping[str, str], name: str, *, default: int, least: int) -> int:
+def _whole(fields: Mapping[str, str], name: str, *, default: int, minimum: int) -> int:
     value = fields.get(name, "").strip()
     if not value:
         return default
     # isdecimal() alone takes digits of every script, and int() a thousand of them.
-    if not (value.isascii() and value.isdecimal() and len(value) <= 9) or int(value) < least:
-        raise InvalidField(name, f"{name} must be a whole number of at least {least}.")
+    if not (value.isascii() and value.isdecimal() and len(value) <= 9) or int(value) < minimum:
+        raise InvalidField(name, f"{name} must be a whole number of at least {minimum}.")
     return int(value)

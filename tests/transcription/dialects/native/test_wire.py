@@ -1,4 +1,3 @@
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -7,7 +6,7 @@ from hypothesis import strategies as st
 
 from accounts.errors import InvalidField
 from transcription.dialects.native import wire
-from transcription.models import Status
+from transcription.models import Job, Status
 from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Segment, Transcript, Word
@@ -20,22 +19,22 @@ OFFERS = {
 }
 
 
-@dataclass(frozen=True)
-class Sheet:
-    id: str = "a1b2"
-    status: str = "completed"
-    kind: str = "transcribe"
-    model: str = "standard"
-    options: dict[str, object] = field(default_factory=lambda: TranscriptionOptions().to_dict())
-    progress: int = 100
-    duration_ms: int = 3_600_000
-    cost_micros: int | None = 300_000
-    error_type: str = ""
-    error_message: str = ""
-    created_at: datetime = datetime(2026, 4, 19, 19, 13, 18, 999, tzinfo=UTC)
-    finished_at: datetime | None = datetime(2026, 4, 19, 21, 15, 22, tzinfo=timezone(timedelta(hours=2)))
-    is_final: bool = True
-    is_completed: bool = True
+def job(**fields):
+    """Return a completed job that is not in the database."""
+    return Job(
+        **{
+            "id": "a1b2",
+            "status": Status.COMPLETED,
+            "model": "standard",
+            "options": TranscriptionOptions().to_dict(),
+            "progress": 100,
+            "duration_ms": 3_600_000,
+            "cost_micros": 300_000,
+            "created_at": datetime(2026, 4, 19, 19, 13, 18, 999, tzinfo=UTC),
+            "finished_at": datetime(2026, 4, 19, 21, 15, 22, tzinfo=timezone(timedelta(hours=2))),
+            **fields,
+        }
+    )
 
 
 def read(**fields):
@@ -43,7 +42,7 @@ def read(**fields):
 
 
 def test_job_looks_as_in_the_seed():
-    shown = wire.show_job(Sheet())
+    shown = wire.show_job(job())
     seed = {
         "id": "a1b2",
         "status": "completed",
@@ -61,18 +60,18 @@ def test_job_looks_as_in_the_seed():
 
 
 def test_cost_is_unknown_while_it_runs_and_zero_when_nothing_was_charged():
-    running = Sheet(status="processing", cost_micros=None, is_final=False, is_completed=False, finished_at=None)
+    running = job(status=Status.PROCESSING, cost_micros=None, finished_at=None)
     assert wire.show_job_line(running)["cost_cents"] is None
     assert wire.show_job_line(running)["completed_at"] is None
-    failed = replace(running, status="failed", is_final=True)
+    failed = job(status=Status.FAILED, cost_micros=None)
     assert (wire.show_job_line(failed)["cost_cents"], wire.show_job_line(failed)["cost_dollars"]) == (0, "0.000000")
     assert "result_url" not in wire.show_job(failed)
 
 
 def test_half_a_cent_is_rounded_up():
-    assert wire.show_job_line(Sheet(cost_micros=5_000))["cost_cents"] == 1
-    assert wire.show_job_line(Sheet(cost_micros=4_999))["cost_cents"] == 0
-    assert wire.show_job_line(Sheet(cost_micros=4_999))["cost_dollars"] == "0.004999"
+    assert wire.show_job_line(job(cost_micros=5_000))["cost_cents"] == 1
+    assert wire.show_job_line(job(cost_micros=4_999))["cost_cents"] == 0
+    assert wire.show_job_line(job(cost_micros=4_999))["cost_dollars"] == "0.004999"
 
 
 def test_every_status_has_a_word():
@@ -181,8 +180,8 @@ def test_hotwords_sent_several_times_add_up_and_of_others_the_last_counts():
 def test_words_are_left_out_on_request_and_nothing_else_changes():
     word = Word("hello", 0, 400, 0.9, "S1")
     transcript = Transcript("en", None, 1000, (Segment(0, 400, "hello", (word,), "S1"),), "fake")
-    whole = wire.show_result(transcript, job=Sheet())
-    bare = wire.show_result(transcript, job=Sheet(options=TranscriptionOptions(word_timestamps=False).to_dict()))
+    whole = wire.show_result(transcript, job=job())
+    bare = wire.show_result(transcript, job=job(options=TranscriptionOptions(word_timestamps=False).to_dict()))
     assert [one["word"] for one in whole["segments"][0]["words"]] == ["hello"]
     assert bare["segments"][0]["words"] == []
     whole["segments"][0]["words"] = []
