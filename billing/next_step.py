@@ -13,7 +13,7 @@ class NextStep:
     """A link: its address and its text."""
 
     url: str
-    words: str
+    text: str
 
 
 def after(error: VoxsiteError) -> NextStep | None:
@@ -22,13 +22,13 @@ def after(error: VoxsiteError) -> NextStep | None:
         return None
     if isinstance(error, ledger.SpendLimitReached):
         if error.data.get("limit") == "key":
-            return NextStep(url=reverse("keys"), words="See the limits of the keys")
-        return NextStep(url=reverse("billing:settings") + "#limit", words="See the monthly limit")
+            return NextStep(url=reverse("keys"), text="See the limits of the keys")
+        return NextStep(url=reverse("billing:settings") + "#limit", text="See the monthly limit")
     missing_cents = _missing_cents(error)
     if missing_cents <= 0:
-        return NextStep(url=reverse("billing:billing"), words="See your balance")
+        return NextStep(url=reverse("billing:billing"), text="See your balance")
     shown = money.display_text(missing_cents * money.MICROS_PER_CENT)
-    return NextStep(url=f"{reverse('billing:top-up')}?needed={missing_cents}", words=f"Top up {shown} or more")
+    return NextStep(url=f"{reverse('billing:top-up')}?needed={missing_cents}", text=f"Top up {shown} or more")
 
 
 def _missing_cents(error: VoxsiteError) -> int:

@@ -19,11 +19,11 @@
 
   function showError(error) {
     part("message").textContent = error.message;
-    part("remedy").hidden = !error.remedy;
-    if (error.remedy) {
-      const link = part("remedy").querySelector("a");
-      link.href = error.remedy.url;
-      link.textContent = error.remedy.words;
+    part("next-step").hidden = !error.next_step;
+    if (error.next_step) {
+      const link = part("next-step").querySelector("a");
+      link.href = error.next_step.url;
+      link.textContent = error.next_step.text;
     }
     fault.hidden = false;
   }

@@ -116,11 +116,11 @@ function send(row) {
           row.state = "waiting";
           row.element.querySelector("[data-remove]").hidden = false;
         }
-        if (answer?.remedy) {
-          const way = row.element.querySelector("[data-remedy]");
-          way.href = answer.remedy.url;
-          way.textContent = answer.remedy.words;
-          way.hidden = false;
+        if (answer?.next_step) {
+          const link = row.element.querySelector("[data-next-step]");
+          link.href = answer.next_step.url;
+          link.textContent = answer.next_step.text;
+          link.hidden = false;
         }
       }
       resolve();

@@ -173,9 +173,9 @@ def test_empty_balance_shows_the_top_up_link_to_admins_only(alice, bob, organiza
     assert "/billing/top-up/?needed=" in page_of(response)
     assert "/billing/top-up/?needed=" not in page_of(client_of(bob).post("/playground/", fields()))
     (event,) = streamed(client_of(alice), fields())
-    assert event["error"]["remedy"]["url"].startswith("/billing/top-up/?needed=")
+    assert event["error"]["next_step"]["url"].startswith("/billing/top-up/?needed=")
     (event,) = streamed(client_of(bob), fields())
-    assert event["error"]["remedy"] is None
+    assert event["error"]["next_step"] is None
     assert chat.bodies == []
 
 

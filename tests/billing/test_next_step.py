@@ -18,7 +18,7 @@ def refusal(organization, micros, **fields):
 def test_shortfall_leads_to_topping_up_at_least_that(acme):
     fund(acme, 1_000_000)
     way = next_step.after(refusal(acme, 1_350_001))
-    assert (way.url, way.words) == ("/billing/top-up/?needed=36", "Top up $0.36 or more")
+    assert (way.url, way.text) == ("/billing/top-up/?needed=36", "Top up $0.36 or more")
 
 
 def test_limit_of_the_organization_leads_to_the_limit_and_not_to_paying(acme):

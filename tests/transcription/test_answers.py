@@ -162,7 +162,7 @@ def test_reply_that_was_paid_and_not_written_comes_again_for_nothing(job, alice,
 # --- What goes wrong ---------------------------------------------------------------------------------------------
 
 
-def test_empty_balance_names_the_remedy(job, organization, alice, client_of, chat):
+def test_empty_balance_names_the_next_step(job, organization, alice, client_of, chat):
     free = statements.balance(organization).available_micros
     ledger.reserve(organization, amount_micros=free, reference="job:everything")
     response = ask(client_of(alice), job)

@@ -107,7 +107,7 @@ def test_empty_balance_is_told_before_the_file_is_looked_at(alice, organization,
     spend_everything(organization)
     sent = {"files": [not_a_recording()], "model": "standard"}
     response = client_of(alice).post("/transcripts/upload/", sent, headers=JSON)
-    assert (response.status_code, bool(response.json()["remedy"])) == (402, True)
+    assert (response.status_code, bool(response.json()["next_step"])) == (402, True)
 
 
 MORE = {
@@ -200,7 +200,7 @@ def test_script_gets_an_outcome_for_each_file(alice, organization, client_of):
     assert body["price"] == "$0.000333"
     bad = client.post("/transcripts/upload/", {"files": not_a_recording(), "model": "standard"}, headers=JSON)
     assert bad.status_code == 400
-    assert bad.json()["remedy"] is None
+    assert bad.json()["next_step"] is None
     assert bad.json()["message"]
     assert Media.objects.count() == 1
 
@@ -212,7 +212,7 @@ def test_upload_without_money_leads_to_topping_up_and_leaves_no_trace(alice, org
     assert '<a href="/billing/top-up/?needed=1">Top up $0.01 or more</a>' in page
     answer = client.post("/transcripts/upload/", {"files": recording(), "model": "standard"}, headers=JSON)
     assert answer.status_code == 402
-    assert answer.json()["remedy"] == {"url": "/billing/top-up/?needed=1", "words": "Top up $0.01 or more"}
+    assert answer.json()["next_step"] == {"url": "/billing/top-up/?needed=1", "text": "Top up $0.01 or more"}
     assert not Job.objects.exists()
     assert not Media.objects.exists()
 
