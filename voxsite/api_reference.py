@@ -1,4 +1,4 @@
-"""The reference part of /docs/, made from the OpenAPI document: what each address takes and answers. Text only."""
+"""The reference part of /docs/, made from the OpenAPI document: parameters, fields and answers of each address."""
 
 import json
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from drf_spectacular.generators import SchemaGenerator
 from apex import schema as apex_schema
 
 METHODS = ("get", "post", "put", "patch", "delete")
-# Deeper objects are shown by the name of their kind.
+# Fields of objects that lie deeper are not listed.
 MAX_DEPTH = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a request or an answer; `path` is dotted: error.message."""
+    """One field of a request or an answer. path: with dots, such as error.message."""
 
     path: str
     kind: str
@@ -51,21 +51,21 @@ class Operation:
 
 
 def add_chat(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add the chat endpoint, which drf-spectacular cannot find: a hook of its settings."""
+    """Add the chat endpoint, whose views drf-spectacular does not know. A postprocessing hook (see settings)."""
     result["paths"] |= {f"/v1/apex/{path}": methods for path, methods in apex_schema.OPERATIONS.items()}
     return result
 
 
 @lru_cache(maxsize=1)
 def document() -> dict[str, Any]:
-    """Return the OpenAPI document. It depends on code and settings only, so it is made once per process."""
+    """Return the OpenAPI document. It depends only on code and settings, so each process makes it once."""
     schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return schema
 
 
 @lru_cache(maxsize=8)
 def operations(*, site_url: str, key: str) -> tuple[Operation, ...]:
-    """Return every operation, with examples that carry the key's first characters."""
+    """Return every operation, with examples that show the first characters of the key."""
     return tuple(
         _operation(path, method, methods[method], site_url=site_url, key=key)
         for path, methods in sorted(document()["paths"].items(), key=_rank)
@@ -75,7 +75,7 @@ def operations(*, site_url: str, key: str) -> tuple[Operation, ...]:
 
 
 def _rank(item: tuple[str, Any]) -> tuple[bool, bool, str]:
-    """Order as people need them: what makes a job, the rest of the API, the rest."""
+    """Return the sort key: first the addresses that create something, then the rest of the API, then all others."""
     path = item[0]
     return not path.startswith("/v1/"), "post" not in item[1], path
 
@@ -119,7 +119,7 @@ def _answer(status: str, spec: dict[str, Any]) -> Answer:
 
 
 def _fields(schema: dict[str, Any], *, prefix: str = "", depth: int = 0) -> tuple[Field, ...]:
-    """Return the fields of an object, those of objects inside it after it."""
+    """Return the fields of an object. The fields of a nested object follow it."""
     schema = _resolve(schema)
     if schema.get("type") == "array":
         schema, prefix = _resolve(schema.get("items", {})), f"{prefix}[]."
@@ -135,7 +135,7 @@ def _fields(schema: dict[str, Any], *, prefix: str = "", depth: int = 0) -> tupl
 
 
 def _resolve(schema: dict[str, Any]) -> dict[str, Any]:
-    """Follow a reference, also where drf-spectacular wraps it to add a description."""
+    """Follow a reference. drf-spectacular wraps some references to add a description."""
     if "$ref" in schema:
         return document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]  # type: ignore[no-any-return]
     for wrapper in ("allOf", "oneOf", "anyOf"):

@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voxsite.settings")
-# Only the web process shares its connections among threads; workers and commands hold one at a time.
+# Only the web process shares database connections among threads. Workers and commands use one at a time.
 os.environ.setdefault("VOXSITE_DATABASE_POOL", "16")
 
 django_application: Any = get_asgi_application()
@@ -49,7 +49,7 @@ BODY_LIMITS = ("max_bytes", "open_bytes", "unsized_bytes")
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    # Header names arrive in lower case; these are the three that say who calls, and the caller's own request id.
+    # Header names arrive in lower case. Three of these identify the caller, the last one is the caller's request id.
     names = {
         b"x-api-key": "X-API-Key",
         b"authorization": "Authorization",
@@ -60,7 +60,7 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 
 async def is_known(scope: Scope) -> bool:
-    """Tell whether a live key or a signed-in session sends this, without touching the body."""
+    """Tell whether the request has a live key or a signed-in session, without reading the body."""
     headers = _headers(scope)
 
     def ask() -> bool:
@@ -73,9 +73,9 @@ async def is_known(scope: Scope) -> bool:
 
 
 async def precheck(scope: Scope) -> EarlyResponse | None:
-    """Return 429 for a large body of a key whose limit is spent: it would get that after sending all of it.
+    """Return 429 if the key's rate limit is used up, so that the client need not send a large body first.
 
-    A large body is an upload. Nothing is counted here: the gate counts when it answers.
+    A large body is an upload. Nothing is counted here, because the gate counts each request.
     """
 
     def ask() -> EarlyResponse | None:
@@ -86,7 +86,7 @@ async def precheck(scope: Scope) -> EarlyResponse | None:
         except RateLimited as error:
             return _early_response(scope, error)
         except VoxsiteError:
-            return None  # A person without a key, or one that the gate refuses in its own words.
+            return None  # A person without a key, or a key that the gate refuses with its own error.
         finally:
             database_connection.release()
         return None
@@ -105,14 +105,14 @@ def _early_response(scope: Scope, error: RateLimited) -> EarlyResponse:
 
 
 def request_id(scope: Scope) -> str:
-    """Return the id under which a refusal is logged and answered: the same for every call of one request."""
+    """Return the id of the request, for logs and refusals. Every call for one request returns the same id."""
     if "voxsite.request_id" not in scope:
         scope["voxsite.request_id"] = request_id_for(_headers(scope).get("X-Request-Id", ""))
     return str(scope["voxsite.request_id"])
 
 
 def refusal(scope: Scope, http_status: int, error_type: str, message: str) -> tuple[str, bytes]:
-    """Return a refusal in the words of whoever is asked: JSON for programs, a plain sentence for browsers."""
+    """Return (content type, body) of a refusal: JSON in the shape of the API, plain text for all other addresses."""
     kinds = (Unauthorized, RequestTimeout, TooLarge, NotConfigured)
     return _shown(scope, {kind.http_status: kind for kind in kinds}[http_status](message, error_type=error_type))
 
@@ -126,21 +126,21 @@ def _shown(scope: Scope, error: VoxsiteError) -> tuple[str, bytes]:
 
 
 def has_disk_space(size: int) -> bool:
-    """Tell whether a body fits: Django writes it once as it comes and once as a file, and the database needs some."""
+    """Tell whether a body fits on the disk. Django may write it twice, and the database needs space too."""
     return shutil.disk_usage(settings.DATA_DIR).free > 2 * size + SPARE_BYTES
 
 
 async def has_signature(_: Scope) -> bool:
-    """Let bodies pass whose address is signed: the view checks the signature before it reads."""
+    """Accept bodies for signed addresses: the view checks the signature before it reads the body."""
     return True
 
 
 def _guarded(face: Face | None) -> BodyGuard:
-    """Return the application behind the body limits of a face; None is for pages."""
+    """Return the application with the body limits of a face. None stands for the pages."""
     limits_of = face or faces.NATIVE
     choices: dict[str, Any] = {name: limit for name in BODY_LIMITS if (limit := getattr(limits_of, name)) is not None}
     if face is not CHAT:
-        # A chat request is small and no upload.
+        # Chat requests are small and are no uploads.
         choices |= {"has_disk_space": has_disk_space, "precheck": precheck}
     return BodyGuard(
         AsyncOnlyHandler() if face is CHAT else django_application,
@@ -155,6 +155,6 @@ _GUARDS = {face: _guarded(face) for face in (None, *FACES)}
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request behind the body limits of its face."""
+    """Answer a request, within the body limits of its face."""
     face = faces.face_of(scope["path"], faces=FACES) if scope["type"] == "http" else None
     await _GUARDS[face](scope, receive, send)

@@ -1,8 +1,9 @@
-"""A short way from the ASGI server to the async views of one prefix, past the middleware that they do not need.
+"""A minimal ASGI handler for async views, without the middleware that they do not need.
 
-Apex has no sessions, cookies, forms, messages or pages, and its views give every header of the gate themselves. What
-programs need of the middleware is done here: known hosts, the redirect to https, the security headers. Database
-connections are the views' own affair: Django's signals around a request are not sent, which cost two changes of thread.
+The chat endpoint has no sessions, cookies, forms, messages or pages, and its views set the headers of the gate
+themselves. This handler does what they still need of the middleware: known hosts, the redirect to https, the security
+headers. It does not send Django's request signals, which cost two thread switches. So the views must close their
+database connections themselves.
 """
 
 import io
@@ -21,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class AsyncOnlyHandler:
-    """An ASGI application that answers by async views alone. Bodies are held in memory: put a BodyGuard before it."""
+    """An ASGI application for async views only. It holds bodies in memory, so put a BodyGuard in front of it."""
 
     def __init__(self) -> None:
-        # Used for its two pure steps; its chain is never called.
+        # Only its two pure methods are used. The get_response that it needs is never called.
         self._security = SecurityMiddleware(lambda _: HttpResponse())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,16 +38,16 @@ class AsyncOnlyHandler:
         watch = create_task(_leave_with_the_client(receive, this))
         try:
             request = ASGIRequest(scope, io.BytesIO())
-            # Read already, and the guard knows this lane's own limit: `request.body` would ask for that of forms.
+            # The body was read above, within the guard's limit. `request.body` would apply Django's limit for forms.
             request._body = body
             response = await self._response(request)
             try:
                 await _send_response(response, send)
             finally:
-                # Whatever happened: it is how a relay learns that nobody reads any more.
+                # In every case: this tells a relay that nobody reads its stream any more.
                 response.close()
         except CancelledError:
-            # The client left, and the server would take this for a fault; any other end is told on.
+            # The client left. The server would log the cancellation as a fault, so only other ones are raised.
             if not watch.done():
                 raise
         finally:
@@ -67,7 +68,7 @@ class AsyncOnlyHandler:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """Return the body, None when the client left before its end."""
+    """Return the body, or None if the client left before its end."""
     parts = []
     while True:
         message = await receive()

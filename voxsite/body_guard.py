@@ -1,12 +1,12 @@
-"""Refuses request bodies that nobody should have to store, before anything stores them.
+"""ASGI wrapper that refuses unwanted request bodies before they are stored.
 
 Under ASGI, Django (5.2, `ASGIHandler.read_body`, read in source) spools the whole body to a temporary file before any
-middleware or view runs: without this wrapper, an upload without a key, or one of 50 GB, is on disk before the first
-check. Knows no Django and no dialect: who is known, whose uploads are spent and what a refusal looks like are asked
-through callables.
+middleware or view runs. Without this wrapper, an upload without a key, or one of 50 GB, would be on disk before the
+first check. This module knows no Django and no dialect. Callables tell it who the caller is, whether the request will
+be refused anyway, and what a refusal looks like.
 
-A refusal must also reach a client that is still sending. That needs a half-closed connection and is done one floor
-below, by `voxsite.serve.http_protocol`; with plain uvicorn, a client that does not read while it sends may see a reset.
+A refusal must also reach a client that is still sending. This needs a half-closed connection, which
+`voxsite.serve.http_protocol` provides. With plain uvicorn, a client that does not read while it sends may see a reset.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ RequestId = Callable[[Scope], str]
 
 @dataclass(frozen=True)
 class EarlyResponse:
-    """A ready answer to a caller of ours whose large body would be read for nothing."""
+    """A complete response to a known caller, sent instead of reading a large body that would be refused anyway."""
 
     http_status: HTTPStatus
     content_type: str
@@ -41,13 +41,13 @@ HasDiskSpace = Callable[[int], bool]
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
-# The largest file that is taken, and what multipart adds around it.
+# The largest file that is accepted, and what multipart adds to it.
 MAX_BYTES = 2048 * MEBIBYTE + MEBIBYTE
-# Enough for every form and JSON body of a stranger; larger bodies are uploads, which need a caller that we know.
+# Enough for every form and every JSON body. Larger bodies are uploads, which need a known caller.
 OPEN_BYTES = 256 * KIBIBYTE
-# A body whose size is not announced can only be refused when it has already come.
+# A body without Content-Length can only be refused after so many bytes have come.
 UNSIZED_BYTES = 64 * MEBIBYTE
-# A client that sends nothing for this long is gone, or holds the connection on purpose (slow loris).
+# A client that sends nothing for this long is gone, or keeps the connection busy on purpose (slow loris).
 IDLE_SECONDS = 60.0
 
 
@@ -94,11 +94,12 @@ class BodyGuard:
     ) -> None:
         """Wrap the app.
 
-        is_known: whether the scope's headers belong to a caller of ours; asked once per large body, before it is read.
+        is_known: whether the headers name a known caller; called once for each large body, before it is read.
         refusal: (scope, HTTP status, error type, message for people) -> (content type, body), in the caller's dialect.
-        request_id: the X-Request-Id of a refusal; left out without it.
-        has_disk_space: whether a large body of so many bytes can be kept.
-        precheck: asked after is_known, whether this caller would be refused once the body has come; it counts nothing.
+        request_id: returns the X-Request-Id of a refusal; without it, refusals have no such header.
+        has_disk_space: whether a large body of this many bytes can be stored.
+        precheck: called after is_known; returns the response if the view would refuse the request anyway. It must not
+            count against any limit.
         """
         self.app = app
         self.is_known = is_known
@@ -119,7 +120,7 @@ class BodyGuard:
         announced = _announced_bytes(scope)
         rejection = await self._check_announced(scope, announced)
         if rejection is not None:
-            # Not one receive() before this: it is what sends "100 Continue" to a client that asks before sending.
+            # No receive() before this: it would send "100 Continue" to a client that waits for it before it sends.
             await self._refuse(scope, send, rejection)
             return
         body = _GuardedBody(self, scope, receive, send, announced_bytes=announced)
@@ -137,7 +138,10 @@ class BodyGuard:
         return await self.precheck(scope) or (None if self.has_disk_space(announced) else _NO_DISK_SPACE)
 
     async def check_received(self, scope: Scope, *, received: int, before: int) -> _Rejection | EarlyResponse | None:
-        """Judge a body of unannounced size after `received` bytes; `before` is the count at the last judgement."""
+        """Check a body without Content-Length.
+
+        received: bytes so far. before: bytes at the last check.
+        """
         if received > self.unsized_bytes:
             limit = _readable(self.unsized_bytes)
             return _too_large(
@@ -156,7 +160,7 @@ class BodyGuard:
             (b"content-type", content_type.encode("latin-1")),
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
-            # The rest of the body is not read, so nothing else can follow on this connection.
+            # The rest of the body is not read, so the connection cannot be used again.
             (b"connection", b"close"),
         ]
         if self.request_id is not None:
@@ -170,7 +174,7 @@ class BodyGuard:
 
 
 class _GuardedBody:
-    """The receive and send of one request, as the app sees them."""
+    """Wraps receive and send of one request for the app."""
 
     def __init__(
         self, guard: BodyGuard, scope: Scope, receive: Receive, send: Send, *, announced_bytes: int | None
@@ -180,8 +184,8 @@ class _GuardedBody:
         self.original_receive = receive
         self.original_send = send
         self.is_announced = announced_bytes is not None
-        # What anybody may send is small, and may take no longer in all than it may pause: one byte a minute would
-        # hold a connection for as long as a stranger likes.
+        # A small body needs no known caller. So all of it must arrive within `idle_seconds`: otherwise a stranger who
+        # sends one byte a minute could keep a connection for as long as they like.
         is_small = announced_bytes is not None and announced_bytes <= guard.open_bytes
         self.ends_at = asyncio.get_running_loop().time() + guard.idle_seconds if is_small else None
         self.received_bytes = 0
@@ -190,7 +194,7 @@ class _GuardedBody:
         self.rejection: _Rejection | EarlyResponse | None = None
 
     async def receive(self) -> Message:
-        """Give the next part, or http.disconnect once the body is refused: every app drops what it has on that."""
+        """Return the next message, or http.disconnect once the body is refused: every app gives up on that."""
         if self.rejection is not None:
             return {"type": "http.disconnect"}
         if self.is_complete:
@@ -205,7 +209,7 @@ class _GuardedBody:
         self.is_complete = not message.get("more_body", False)
         before = self.received_bytes
         self.received_bytes += len(message.get("body", b""))
-        # A server holds an announced body to its Content-Length; only the others need counting.
+        # The server enforces Content-Length, so only bodies without it are counted here.
         if not self.is_announced:
             rejection = await self.guard.check_received(self.scope, received=self.received_bytes, before=before)
             if rejection is not None:
@@ -213,7 +217,7 @@ class _GuardedBody:
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass an answer on, unless the refusal is the answer."""
+        """Send the app's message, unless the request was refused."""
         if self.rejection is not None and not self.is_response_started:
             return
         self.is_response_started = True
@@ -234,7 +238,7 @@ def _has_body(scope: Scope) -> bool:
 
 
 def _announced_bytes(scope: Scope) -> int | None:
-    """Return the Content-Length, None without one. Servers refuse requests with two, or with one that is no number."""
+    """Return the Content-Length, or None without one. Servers refuse two of them, or one that is not a number."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value)

@@ -1,4 +1,4 @@
-"""System checks: what must not be true in production is said before the first request, not after the first loss."""
+"""System checks: find wrong settings before the first request, and not after the first loss."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def register() -> None:
 
 
 def production_is_complete(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """Report embedded parts in production."""
+    """Report development parts in production."""
     if settings.DEVELOPMENT:
         return []
     found: list[CheckMessage] = []
@@ -37,10 +37,10 @@ def production_is_complete(app_configs: Sequence[Any] | None, **_: Any) -> list[
             )
         )
     elif recognition.is_fallback():
-        # Chosen by name, so no accident; a hint and no refusal.
+        # The operator chose this engine by name, so this is a hint and no error.
         found.append(
             checks.Info(
-                "Speech is recognised by PocketSphinx, which knows English only and errs often.",
+                "PocketSphinx recognises the speech. It knows only English and makes many mistakes.",
                 id="voxsite.I001",
             )
         )
@@ -56,7 +56,7 @@ def production_is_complete(app_configs: Sequence[Any] | None, **_: Any) -> list[
 
 
 def engine_is_known(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """Report an engine that is not there."""
+    """Report an unknown engine."""
     if recognition.engine_name() in registry.ENGINES:
         return []
     return [
@@ -69,7 +69,7 @@ def engine_is_known(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMe
 
 
 def whisper_models_are_there(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """Report model folders without a model. A hint: a host that runs only the web process needs none."""
+    """Report model folders without a model. Only a hint, because a host without an engine process needs no model."""
     if settings.ENGINE == "pocketsphinx":
         return []
     return [
@@ -93,7 +93,7 @@ def prices_are_known(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckM
 
 
 def payments_are_whole(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """Report payments that are half set up: a key without the webhook's secret takes money and never credits it."""
+    """Report incomplete payment settings. With a key but no webhook secret, customers would pay and get no credit."""
     if stripe_api.is_configured():
         return []
     if not settings.STRIPE_API_KEY and not settings.STRIPE_WEBHOOK_SECRET:
@@ -103,7 +103,7 @@ def payments_are_whole(app_configs: Sequence[Any] | None, **_: Any) -> list[Chec
 
 
 def sandbox_is_out_of_reach(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """Report a payment sandbox where there must be none: whoever reached it would make money by pressing a button."""
+    """Report a payment sandbox outside development. Anybody who reached it could give themselves credit."""
     if settings.DEVELOPMENT and settings.STRIPE_SANDBOX:
         return []
     try:
@@ -111,4 +111,4 @@ def sandbox_is_out_of_reach(app_configs: Sequence[Any] | None, **_: Any) -> list
     except NoReverseMatch:
         if not settings.STRIPE_SANDBOX:
             return []
-    return [Error("The payment sandbox is on.", hint="It belongs to VOXSITE_ENV=development.", id="voxsite.E009")]
+    return [Error("The payment sandbox is on.", hint="It is for VOXSITE_ENV=development only.", id="voxsite.E009")]

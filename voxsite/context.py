@@ -1,4 +1,4 @@
-"""What every page's template knows."""
+"""Template context of every page."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ FALLBACK_NOTE = "Speech is recognised by PocketSphinx, a small English-only engi
 
 
 def site(request: HttpRequest) -> dict[str, Any]:
-    """Return the site's address and world, and for a member the organization and its balance (asked only if shown)."""
+    """Return the site's address and mode; for a member, also the organization and its balance (queried if shown)."""
     context: dict[str, Any] = {
         "site_url": settings.SITE_URL,
         "is_development": settings.DEVELOPMENT,
@@ -45,7 +45,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
 
 
 def available_percent(balance: statements.Balance) -> int:
-    """Return how much of the balance is not held, in percent: 0 to 100, and 0 for an empty balance."""
+    """Return the available share of the balance in percent: 0 to 100, and 0 for an empty balance."""
     if balance.balance_micros <= 0:
         return 0
     return max(0, balance.available_micros * 100 // balance.balance_micros)

@@ -1,6 +1,7 @@
-"""Which engine processes this host runs, on which device and socket each. Needs no settings: the supervisor asks too.
+"""The engine processes of this host: device and socket of each. The supervisor uses this before Django is set up.
 
-VOXSITE_ENGINES is a number ("2": on CUDA one per GPU from the first on) or a list of devices ("cuda:0,cuda:1").
+VOXSITE_ENGINES is a number ("2"; on CUDA, one process for each GPU from the first on) or a list of devices
+("cuda:0,cuda:1").
 """
 
 from django.core.exceptions import ImproperlyConfigured
@@ -26,7 +27,7 @@ def devices() -> list[str]:
 
 
 def addresses(first: str) -> list[str]:
-    """Return the socket of each engine process: the first one's own address, then that with a number."""
+    """Return the socket of each engine process: the given address, then the same address with -2, -3 and so on."""
     return [first if number == 1 else f"{first}-{number}" for number in range(1, len(devices()) + 1)]
 
 

@@ -1,4 +1,4 @@
-"""Readers of environment variables that fail loudly. Needs no settings, so that the supervisor can use it."""
+"""Readers of environment variables, which raise for a bad value. The supervisor uses them before Django is set up."""
 
 import hashlib
 import json
@@ -11,17 +11,17 @@ from urllib.parse import urlencode
 
 from django.core.exceptions import ImproperlyConfigured
 
-# A Unix socket's path may be 108 bytes long on Linux (unix(7)), 104 on macOS; ZeroMQ and Redis need a little of it.
+# The path of a Unix socket may have 108 bytes on Linux (unix(7)) and 104 on macOS. ZeroMQ and Redis add a few.
 MAX_SOCKET_PATH_BYTES = 96
 
 
 def text(name: str, *, default: str = "") -> str:
-    """Return the variable without surrounding blanks, or the default when it is unset or empty."""
+    """Return the variable without surrounding whitespace, or the default if it is unset or empty."""
     return os.environ.get(name, "").strip() or default
 
 
 def required(name: str, *, why: str) -> str:
-    """Return the variable, or stop with a sentence that names it."""
+    """Return the variable. Raises ImproperlyConfigured, with the reason, if it is unset or empty."""
     value = text(name)
     if not value:
         raise ImproperlyConfigured(f"Set {name}: {why}")
@@ -41,7 +41,7 @@ def flag(name: str, *, default: bool = False) -> bool:
 
 
 def count(name: str) -> int:
-    """Return how many of something there are: a whole number, "on" for one, "off" or nothing for none."""
+    """Return a count: a whole number, "on" for 1, "off" or nothing for 0."""
     if text(name).isdecimal():
         return integer(name, default=0)
     return int(flag(name))
@@ -70,12 +70,12 @@ def choice(name: str, *, options: tuple[str, ...], default: str) -> str:
 
 
 def words(name: str, *, default: tuple[str, ...] = ()) -> list[str]:
-    """Return a list that is separated by commas."""
+    """Return the items of a comma-separated list."""
     return [word.strip() for word in text(name).split(",") if word.strip()] or list(default)
 
 
 def json_value(name: str, *, default: Any) -> Any:
-    """Return a value that is written in JSON."""
+    """Return a value that is given as JSON."""
     value = text(name)
     if not value:
         return default
@@ -86,26 +86,26 @@ def json_value(name: str, *, default: Any) -> Any:
 
 
 def socket_path(data_dir: Path, name: str) -> Path:
-    """Return where a local socket of this data folder lies: in it, or in a private folder when its path is too long."""
+    """Return the path of a Unix socket: in the data folder, or in a private temporary one if that path is too long."""
     path = data_dir / name
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         return path
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"voxsite-{os.getuid()}-{digest}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    # Somebody else may have made the folder first, to listen in.
+    # The attack: another user of the machine makes the folder first, and then owns our sockets.
     if folder.is_symlink() or folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
         raise ImproperlyConfigured(f"{folder} belongs to somebody else; set VOXSITE_DATA_DIR to a shorter path.")
     return folder / name
 
 
 def with_query(url: str, **options: object) -> str:
-    """Return the address with these options behind its question mark."""
+    """Return the URL with these query parameters added."""
     return f"{url}{'&' if '?' in url else '?'}{urlencode(options)}"
 
 
 def kept_secret(path: Path) -> str:
-    """Return the secret in the file, made on first use and readable by its owner only (development)."""
+    """Return the secret in the file, for development. It is made on first use, and only its owner can read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)

@@ -1,4 +1,4 @@
-"""Is this process alive, and can it work? For load balancers and monitors: no key, no secrets in the answer."""
+"""Liveness and readiness, for load balancers and monitors. They need no key, so they reveal no secrets."""
 
 import logging
 import secrets
@@ -24,7 +24,7 @@ from transcription import recognition
 
 logger = logging.getLogger(__name__)
 
-KEPT_SECONDS = 3.0
+CACHE_SECONDS = 3.0
 
 
 class HealthView(NativeGateView):
@@ -66,33 +66,33 @@ class ReadyView(NativeGateView):
 
 
 def outcomes() -> dict[str, str]:
-    """Return "ok" or "failed" for each part: looked at once for all who ask within a few seconds.
+    """Return "ok" or "failed" for each part. The outcome is cached for a few seconds.
 
-    Anybody may ask, and each look costs a connection of every kind and up to some seconds of waiting.
+    Anybody may ask, and each check opens a connection to every part and may wait for seconds.
     """
-    with _looking:
+    with _lock:
         if time.monotonic() >= _last.until:
             _last.checks = {name: _outcome(name, check) for name, check in CHECKS.items()}
-            _last.until = time.monotonic() + KEPT_SECONDS
+            _last.until = time.monotonic() + CACHE_SECONDS
         return _last.checks
 
 
 @dataclass
 class _Outcomes:
-    """The last look at all parts, and until when it counts."""
+    """The cached outcome of the checks, and when it expires."""
 
     until: float = 0.0
     checks: dict[str, str] = field(default_factory=dict)
 
 
 _last = _Outcomes()
-_looking = threading.Lock()
+_lock = threading.Lock()
 
 
 def _outcome(name: str, check: Callable[[], Any]) -> str:
     try:
         check()
-    except Exception:  # Whatever is wrong with a part, the answer is that it is not ready; the log has the cause.
+    except Exception:  # For every exception the answer is "not ready". The log has the cause.
         logger.exception("Not ready: %s", name)
         return "failed"
     return "ok"
@@ -103,7 +103,7 @@ def _database() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     finally:
-        database_connection.release()  # Not to be held while the engine is waited for.
+        database_connection.release()  # Otherwise it would be held while the engine is checked.
 
 
 def _redis() -> None:

@@ -1,4 +1,4 @@
-"""Mail that development keeps in a folder instead of sending it."""
+"""Mail that development writes into a folder instead of sending it."""
 
 import email
 import email.policy
@@ -16,7 +16,7 @@ MAX_FILES = 200
 
 @dataclass(frozen=True, slots=True)
 class KeptMail:
-    """One message, and the name of the file that it lies in."""
+    """One message, and the name of its file."""
 
     name: str
     kept_at: datetime
@@ -34,9 +34,9 @@ def newest() -> list[KeptMail]:
 
 
 def of_file(name: str) -> list[KeptMail]:
-    """Return the messages of one file in order, none for a name that is not in the folder."""
+    """Return the messages of one file in order, or an empty list if the folder has no such file."""
     folder = Path(settings.EMAIL_FILE_PATH)
-    # The name comes from an address: compared with what is there, so that no path can be made of it.
+    # The name comes from the URL. It is only compared with existing names, so it cannot lead to another folder.
     path = next((path for path in folder.glob("*.log") if path.name == name), None) if folder.is_dir() else None
     return _read(path) if path else []
 

@@ -1,4 +1,4 @@
-"""What must hold for every response."""
+"""Middleware for every response."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,11 @@ from accounts import database_connection
 
 
 class StreamsHoldNoConnection:
-    """Gives the database connection back before a stream begins.
+    """Releases the database connection before a response begins to stream.
 
-    Django keeps it until the response is closed. A client that reads slowly, or never, would hold one for as long:
-    as many such clients as the pool has connections stop the site (measured: 16). Outermost, because middleware may use
-    the database after the view.
+    Django keeps the connection until the response is closed. Then 16 clients that read slowly, or never, could occupy
+    the whole pool and stop the site (measured). This middleware is the outermost one, because others may use the
+    database after the view.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

@@ -1,4 +1,4 @@
-"""Landing, pricing, docs, overview, the kept mail of development, and the pages of last resort."""
+"""Home page, pricing, docs and overview, the mail folder of development, and the pages for 404 and 500."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def pricing(request: HttpRequest) -> HttpResponse:
 @open_page
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
-    """Show guide and reference; a member's examples carry the first characters of the newest key."""
+    """Show guide and reference. For a member, the examples show the first characters of the newest key."""
     key = _shown_key(request)
     context = {
         "operations": api_reference.operations(site_url=settings.SITE_URL, key=key),
@@ -53,7 +53,7 @@ def docs(request: HttpRequest) -> HttpResponse:
 @require_safe
 def openapi(_: HttpRequest) -> HttpResponse:
     response = JsonResponse(api_reference.document())
-    # Generators of clients run in browsers too, and there is nothing secret here.
+    # Some client generators run in browsers, and nothing in this document is secret.
     response["Access-Control-Allow-Origin"] = "*"
     return response
 
@@ -63,7 +63,7 @@ def _signup_credit() -> dict[str, Any]:
 
 
 def _shown_key(request: HttpRequest) -> str:
-    """Return the newest live key's prefix, which is no secret, for examples that the reader recognises."""
+    """Return the prefix of the newest live key, so that the reader recognises it. The prefix is not secret."""
     if not request.user.is_authenticated:
         return PLACEHOLDER_KEY
     try:
@@ -129,7 +129,7 @@ def dev_mail_message(request: HttpRequest, name: str) -> HttpResponse:
     return render(request, "site/mail.html", {"mails": mails})
 
 
-# --- Last resort -----------------------------------------------------------------------------------------------------
+# --- Errors ----------------------------------------------------------------------------------------------------------
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -137,6 +137,6 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Say that we failed. Asks neither database nor session: they may be what failed."""
+    """Show the page for 500. It uses neither database nor session, because they may be the cause."""
     text = loader.render_to_string("500.html", {"request_id": getattr(request, "request_id", "")})
     return HttpResponse(text, status=500)

@@ -1,4 +1,4 @@
-"""All settings, by subject. Every switch is an environment variable read through `env`; README lists them."""
+"""All settings, by subject. Switches are environment variables, read with `env` and listed in README.md."""
 
 import sys
 from pathlib import Path
@@ -11,15 +11,15 @@ from voxsite import engines, env, upstreams
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# --- Which world -----------------------------------------------------------------------------------------------------
+# --- Mode ------------------------------------------------------------------------------------------------------------
 
 VOXSITE_ENV = env.choice("VOXSITE_ENV", options=("development", "production"), default="production")
 DEVELOPMENT = VOXSITE_ENV == "development"
 TESTING = "pytest" in sys.modules
-# Off in development too: its error pages tell all, and a development server may be reachable from elsewhere.
+# Off in development too: the error pages of DEBUG show secrets, and the server may be reachable from elsewhere.
 DEBUG = DEVELOPMENT and not TESTING and env.flag("VOXSITE_DEBUG")
 DATA_DIR = Path(env.text("VOXSITE_DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
-# Recordings and sessions are nobody else's on this machine.
+# It holds recordings and sessions, so no other user of this machine may read it.
 DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 if DEVELOPMENT:
@@ -35,14 +35,14 @@ else:
 
 HOST = env.text("HOST", default="127.0.0.1")
 PORT = env.integer("PORT", default=8000)
-# In development the address that the person chose to listen on is the address that they will type.
+# In development, people type the address that the server listens on.
 ALLOWED_HOSTS = env.words(
     "VOXSITE_HOSTS",
     default=("localhost", "127.0.0.1", "[::1]", "*" if HOST == "0.0.0.0" else HOST) if DEVELOPMENT else (),  # noqa: S104
 )
 if not DEVELOPMENT and not ALLOWED_HOSTS:
     raise ImproperlyConfigured("Set VOXSITE_HOSTS: the host names that this site answers to, separated by commas.")
-# The address in mails and examples. Never taken from a request: a forged Host header would send links elsewhere.
+# The address in mails and examples. It is never taken from a request: a forged Host header could redirect links.
 if DEVELOPMENT:
     SITE_URL = env.text("VOXSITE_URL", default=f"http://localhost:{PORT}").rstrip("/")
 elif ALLOWED_HOSTS[0].startswith(("*", ".")):
@@ -118,19 +118,18 @@ TEMPLATES = [
 # --- Database --------------------------------------------------------------------------------------------------------
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# "SQLite does not support indexes with non-key columns": it ignores them, and what it is for is small.
+# "SQLite does not support indexes with non-key columns". It ignores them, and databases on SQLite are small.
 SILENCED_SYSTEM_CHECKS = ["models.W040"]
 DATABASE_URL = env.text("DATABASE_URL")
 if DATABASE_URL:
     DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=0)}
     if DATABASES["default"]["ENGINE"].endswith("postgresql"):
-        # Lets the ledger's two statements be planned once for each connection (billing/ledger/fast_path_postgresql.py);
-        # Django's own are never prepared. "off" is for a pooler before the server that gives a connection for a
-        # transaction only.
+        # Each connection plans the two statements of the ledger once (billing/ledger/fast_path_postgresql.py). Django's
+        # own statements are never prepared. "off" is for a pooler that lends connections for single transactions.
         prepares = env.flag("VOXSITE_DATABASE_PREPARES", default=True)
         DATABASES["default"].setdefault("OPTIONS", {})["prepare_threshold"] = 0 if prepares else None
-    # Set by voxsite.asgi: under ASGI each request has a thread of its own, and a pool, not the number of threads,
-    # bounds the connections. A forking worker must not inherit a pool.
+    # voxsite.asgi sets this. Under ASGI each request has a thread of its own, so a pool must limit the connections.
+    # Workers have no pool, because their forks must not inherit one.
     database_pool = env.integer("VOXSITE_DATABASE_POOL", default=0)
     if DATABASES["default"]["ENGINE"].endswith("postgresql") and database_pool:
         DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
@@ -144,8 +143,8 @@ else:
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": str(DATA_DIR / "voxsite.sqlite3"),
             "OPTIONS": {
-                # IMMEDIATE takes the write lock at BEGIN. The default upgrades a read lock later, which SQLite
-                # answers with "database is locked" at once, whatever the time-out.
+                # IMMEDIATE takes the write lock at BEGIN. The default upgrades a read lock later. SQLite then answers
+                # "database is locked" immediately, whatever the time-out.
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
@@ -159,7 +158,7 @@ else:
 # --- Redis: queues, rate limits, cache -------------------------------------------------------------------------------
 
 REDIS_URL = env.text("REDIS_URL") or f"unix://{env.socket_path(DATA_DIR, 'redis.sock')}"
-# Without these a Redis that hangs would hang every request for good. RQ's workers raise theirs for blocking reads.
+# Without time-outs, a Redis that hangs would block every request. RQ's workers raise them for blocking reads.
 REDIS_URL_WITH_TIME_OUTS = env.with_query(REDIS_URL, socket_timeout=5, socket_connect_timeout=2)
 CACHES = {
     "default": {
@@ -168,13 +167,13 @@ CACHES = {
         "KEY_PREFIX": "voxsite",
     }
 }
-# A task may take this long before RQ ends it. The worker's own deadline comes earlier.
+# RQ ends a task after this time. The worker's own deadline is earlier.
 RQ_TASK_SECONDS = 24 * 3600
 RQ_QUEUES = {
     name: {"URL": REDIS_URL_WITH_TIME_OUTS, "DEFAULT_TIMEOUT": RQ_TASK_SECONDS, "DEFAULT_RESULT_TTL": 0}
     for name in ("interactive", "standard", "bulk")
 }
-# `transcription.jobs` waits for the commit itself, where it also says what happens when Redis does not answer.
+# `transcription.jobs` waits for the commit itself, and handles a Redis that does not answer.
 RQ = {"COMMIT_MODE": "auto"}
 
 # --- Files -----------------------------------------------------------------------------------------------------------
@@ -211,12 +210,12 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
-# Uploads are spooled here: on the volume of the media folder, so that storing one is a rename and not a copy.
+# Uploads are spooled here, on the volume of the media folder, so that storing one is a rename and not a copy.
 FILE_UPLOAD_TEMP_DIR = str(DATA_DIR / "uploads")
 Path(FILE_UPLOAD_TEMP_DIR).mkdir(exist_ok=True)
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
-# All form fields of a request together, files apart.
+# All form fields of a request together, without files.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 DATA_UPLOAD_MAX_NUMBER_FILES = 50
@@ -232,7 +231,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 if TESTING:
-    # A slow hash is the point of a password and the bane of a test suite.
+    # Password hashes are slow on purpose, which tests do not need.
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/overview/"
@@ -243,7 +242,7 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
-# Each unproved address is a mail to somebody who may be a stranger.
+# Each unverified address costs a mail, perhaps to a stranger.
 ACCOUNT_MAX_EMAIL_ADDRESSES = 3
 ACCOUNT_FORMS = {"signup": "accounts.forms.SignupForm"}
 ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
@@ -256,12 +255,12 @@ MFA_ADAPTER = "accounts.adapter.MfaAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Voxsite"
-# Phones' clocks differ: one step either way is taken (RFC 6238, section 5.2).
+# The clocks of phones differ, so codes of the previous and the next step are accepted (RFC 6238, section 5.2).
 MFA_TOTP_TOLERANCE = 1
-# Browsers offer passkeys on http://localhost too; fido2 accepts that origin only when told so.
+# Browsers offer passkeys on http://localhost too, but fido2 accepts that origin only with this.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEVELOPMENT
 USERSESSIONS_TRACK_ACTIVITY = True
-# Encrypts what is stored but must be read back (TOTP secrets). Separate, so that SECRET_KEY can be rotated.
+# Keys for secrets that must be read back (TOTP). Separate, so that SECRET_KEY can be rotated.
 FIELD_KEYS = env.words("VOXSITE_FIELD_KEYS", default=(SECRET_KEY,))
 INVITATION_DAYS = 7
 
@@ -269,7 +268,7 @@ INVITATION_DAYS = 7
 
 DEFAULT_FROM_EMAIL = env.text("VOXSITE_MAIL_FROM", default="Voxsite <hello@localhost>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
-# Who is told when the ledger does not agree with itself.
+# They get a mail when the nightly check of the ledger finds a fault.
 ADMINS = [("Operator", address) for address in env.words("VOXSITE_ADMINS", default=())]
 EMAIL_FILE_PATH = str(DATA_DIR / "mail")
 EMAIL_HOST = env.text("SMTP_HOST")
@@ -296,25 +295,25 @@ STRIPE_SANDBOX_FILE = DATA_DIR / "stripe-sandbox.sqlite3"
 # Tests carry its webhooks themselves.
 STRIPE_SANDBOX_COURIER = not TESTING
 STRIPE_LIVE_MODE = "_live_" in STRIPE_API_KEY
-# The one that dj-stripe 2.11 was made for. Webhook endpoints at Stripe must be set to it too (docs/operations.md).
+# The version that dj-stripe 2.11 uses. Webhook endpoints at Stripe must use it too (docs/operations.md).
 STRIPE_API_VERSION = "2026-05-27.dahlia"
 STRIPE_API_BASE = "https://api.stripe.com"
 STRIPE_CONNECT_SECONDS = 5
 STRIPE_READ_SECONDS = 12
-# dj-stripe's own name for a key. It never calls Stripe here (docs/decisions/0010), and keeps its key in the database:
-# a real one would lie in every backup, for nothing.
+# The key that dj-stripe reads and stores in the database. It never calls Stripe here (docs/decisions/0010), so it gets
+# a placeholder: a real key would be in every backup.
 STRIPE_SECRET_KEY = f"sk_{'live' if STRIPE_LIVE_MODE else 'test'}_{'0' * 24}"
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 DJSTRIPE_SUBSCRIBER_MODEL = "accounts.Organization"
 if TESTING:
-    # 2 seconds instead of 45, with the same tables: tests/djstripe_migrations says how.
+    # Makes the same tables in 2 seconds instead of 45 (see tests/djstripe_migrations).
     MIGRATION_MODULES = {"djstripe": "tests.djstripe_migrations"}
 
 # --- Security --------------------------------------------------------------------------------------------------------
 
-# How many proxies of ours a request comes through. Each appends the address that it sees to X-Forwarded-For, so the
-# client is so many from the right; what stands further left, the client may have written itself. Limits of sign-ins
-# and the list of sessions go by that (see accounts.adapter); uvicorn's own reading of the header is off.
+# How many of the operator's proxies a request passes. Each appends the address that it sees to X-Forwarded-For. So the
+# client's address is this many entries from the right, and the client may have forged all entries left of it. Limits of
+# sign-ins and the list of sessions use this address (see accounts.adapter). uvicorn does not read the header.
 PROXY_COUNT = env.count("VOXSITE_BEHIND_PROXY")
 ALLAUTH_TRUSTED_PROXY_COUNT = PROXY_COUNT
 SESSION_COOKIE_HTTPONLY = True
@@ -326,13 +325,13 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 if not DEVELOPMENT:
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_SSL_REDIRECT = env.flag("VOXSITE_SSL_REDIRECT", default=True)
-    # Load balancers ask for the health page over plain HTTP.
+    # Load balancers request the health page over plain HTTP.
     SECURE_REDIRECT_EXEMPT = [r"^health"]
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
     if PROXY_COUNT:
-        # Only where a proxy sets this header on every request; else a client could claim a secure connection.
+        # Only with a proxy, which sets this header on every request. Without one, a client could forge it.
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -343,7 +342,7 @@ CONTENT_SECURITY_POLICY = {
         "media-src": [SELF],
         "font-src": [SELF],
         "connect-src": [SELF],
-        # Chrome asks this of the redirect after a form too: the way to the page where one pays.
+        # Chrome applies this to the redirect after a form too, here to Stripe's payment page.
         "form-action": [SELF, SITE_URL if STRIPE_SANDBOX else "https://checkout.stripe.com"],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
@@ -388,7 +387,7 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
-# Per organization; notation of the library `limits`.
+# For each organization, in the notation of the library `limits`.
 RATE_LIMITS = {
     "requests": env.text("VOXSITE_RATE_REQUESTS", default="1000/minute"),
     "uploads": env.text("VOXSITE_RATE_UPLOADS", default="60/minute"),
@@ -398,9 +397,9 @@ RATE_LIMITS = {
 }
 MAX_LIVE_API_KEYS = env.integer("VOXSITE_MAX_API_KEYS", default=25, minimum=1)
 IDEMPOTENCY_HOURS = 24
-# A file that is announced first and then sent to a signed address.
+# For a file that is announced first and then sent to a signed address.
 MAX_SIGNED_UPLOAD_BYTES = 10 * 1000**3
-# How long the bytes of an announced file are waited for.
+# How long an announced file may take to arrive.
 UPLOAD_LIFETIME_HOURS = 24
 MAX_UPLOAD_BYTES = 2 * 1024**3
 
@@ -409,20 +408,20 @@ MAX_UPLOAD_BYTES = 2 * 1024**3
 # Micro-dollars per hour of audio (CONTRACTS: "Prices").
 PRICES_PER_HOUR_MICROS = {"standard": 300_000, "premium": 600_000}
 SIGNUP_CREDIT_CENTS = env.integer("VOXSITE_SIGNUP_CREDIT_CENTS", default=100 if DEVELOPMENT else 0)
-# A balance expires after so many months without a top-up or a piece of work.
-# Two at least: the first mail about it goes out 30 days before, and who is active must get none.
+# A balance expires after this many months without activity. The first mail about it is sent 30 days before. The minimum
+# is 2, because with 1 an active customer would get this mail.
 EXPIRY_MONTHS = env.integer("VOXSITE_EXPIRY_MONTHS", default=6, minimum=2)
-# What is held for longer than any work takes was forgotten: check_ledger reports it.
+# check_ledger reports a hold that is older than this. No work takes so long, so it was forgotten.
 MAX_HOLD_DAYS = env.integer("VOXSITE_MAX_HOLD_DAYS", default=7, minimum=1)
-# How long a customer may have the unspent part of a payment back.
+# How long a customer can get the unspent part of a payment refunded.
 REFUND_DAYS = env.integer("VOXSITE_REFUND_DAYS", default=14)
-# How long the text of a webhook is kept. Longer than Stripe goes on sending one that failed, which is three days.
+# How long the text of a webhook is kept. Stripe sends a webhook that failed again for three days.
 STRIPE_DELIVERY_DAYS = env.integer("VOXSITE_STRIPE_DELIVERY_DAYS", default=90, minimum=7)
 
 # --- Chat completions ------------------------------------------------------------------------------------------------
 
 APEX_UPSTREAMS = upstreams.configured()
-# By the names that customers use; micro-dollars per million tokens (CONTRACTS: "apex").
+# The keys are the names that customers use. Prices are micro-dollars per million tokens (CONTRACTS: "apex").
 APEX_MODELS = env.json_value(
     "APEX_MODELS",
     default={
@@ -435,18 +434,18 @@ APEX_MODELS = env.json_value(
     },
 )
 APEX_MAX_BODY_BYTES = 1024 * env.integer("APEX_MAX_BODY_KIB", default=4096, minimum=16)
-# Completions of one organization that one web process has open at once.
+# How many completions an organization may have open at once in one web process.
 APEX_MAX_OPEN = env.integer("APEX_MAX_OPEN", default=100, minimum=1)
-# How long an upstream may take: to connect, to its first chunk, between two chunks, in all.
+# How long an upstream may take: to connect, to send its first chunk, between two chunks, in total.
 APEX_CONNECT_SECONDS = env.integer("APEX_CONNECT_SECONDS", default=5, minimum=1)
 APEX_FIRST_CHUNK_SECONDS = env.integer("APEX_FIRST_CHUNK_SECONDS", default=60, minimum=1)
 APEX_IDLE_SECONDS = env.integer("APEX_IDLE_SECONDS", default=60, minimum=1)
 APEX_TOTAL_SECONDS = env.integer("APEX_TOTAL_SECONDS", default=600, minimum=1)
-# How long a stream is read on after its client left, so that the upstream can still state what it used.
+# How long a stream is still read after its client left, because the upstream reports the usage at its end.
 APEX_DRAIN_SECONDS = env.integer("APEX_DRAIN_SECONDS", default=20)
-# A client that takes nothing for this long, while more waits for it, has left.
+# A client that reads nothing for this long, although data waits for it, has left.
 APEX_CLIENT_STALL_SECONDS = env.integer("APEX_CLIENT_STALL_SECONDS", default=60, minimum=1)
-# An upstream that failed five times in a row is asked again after this long.
+# An upstream that failed five times in a row is tried again after this time.
 APEX_RECOVERY_SECONDS = env.integer("APEX_RECOVERY_SECONDS", default=15, minimum=1)
 # How often a running completion writes its heartbeat. One without a heartbeat for APEX_SILENT_SECONDS belongs to a
 # process that died.
@@ -457,27 +456,27 @@ APEX_SILENT_SECONDS = 30
 
 ENGINE = env.choice("VOXSITE_ENGINE", options=("auto", "faster_whisper", "pocketsphinx"), default="auto")
 DIARIZER = env.choice("VOXSITE_DIARIZER", options=("auto", "pyannote", "clustering", "none"), default="auto")
-# One process per address; workers ask the least busy one of their host.
+# One address for each engine process. Workers use the least busy one of their host.
 ENGINE_SOCKET = env.text("VOXSITE_ENGINE_SOCKET") or f"ipc://{env.socket_path(DATA_DIR, 'engine.sock')}"
 ENGINE_SOCKETS = engines.addresses(ENGINE_SOCKET)
 ENGINE_DEVICES = engines.devices()
-# What "auto" came to: the engine process writes it, the others read it.
+# The engine that was chosen for "auto". The engine process writes this file, the others read it.
 ENGINE_CHOICE_FILE = DATA_DIR / "engine.json"
-# Clips recognised at once (0: 8 on a CPU, 32 on CUDA), and what all models of one process may take (0: no limit).
+# Clips recognised in one batch (0: 8 on a CPU, 32 on CUDA). Memory for all models of one process (0: no limit).
 ENGINE_BATCH = env.integer("VOXSITE_ENGINE_BATCH", default=0)
 ENGINE_MEMORY_MB = env.integer("VOXSITE_ENGINE_MEMORY_MB", default=0)
-# CTranslate2's name; empty: float16 on CUDA, int8 on a CPU.
+# A compute type of CTranslate2. Empty: float16 on CUDA, int8 on a CPU.
 COMPUTE_TYPE = env.choice(
     "VOXSITE_COMPUTE_TYPE",
     options=("", "float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16", "int8_bfloat16"),
     default="",
 )
-# By the names that customers choose from: a name on the hub, or a folder with a model converted for CTranslate2.
+# For each model that customers can choose: a name on the hub, or a folder with a model converted for CTranslate2.
 WHISPER_MODELS = {
     "standard": env.text("VOXSITE_WHISPER_STANDARD", default="base" if DEVELOPMENT else "large-v3-turbo"),
     "premium": env.text("VOXSITE_WHISPER_PREMIUM", default="base" if DEVELOPMENT else "large-v3"),
 }
-# A pipeline's name on the hub, or a local folder; how long a recording it may be given (its memory grows with it).
+# The name of a pipeline on the hub, or a folder. Its memory grows with the recording, so the length is limited.
 PYANNOTE = env.text("VOXSITE_PYANNOTE", default="pyannote/speaker-diarization-community-1")
 PYANNOTE_MAX_SECONDS = 60 * env.integer("VOXSITE_PYANNOTE_MAX_MINUTES", default=90, minimum=1)
 HF_TOKEN = env.text("VOXSITE_HF_TOKEN")
@@ -486,10 +485,10 @@ JOB_ATTEMPTS = 3
 # How often a worker writes its heartbeat. One without a heartbeat for SILENT_WORKER_SECONDS is considered dead.
 HEARTBEAT_SECONDS = 5
 SILENT_WORKER_SECONDS = 20
-# What a model is given of a transcript: about six hours of English. It fits a model of 128,000 tokens with its answer,
-# also in scripts with three bytes each.
+# How much of a transcript a language model gets: about six hours of English. With the answer it fits 128,000 tokens,
+# also in scripts with three bytes for each character.
 ASSISTANT_MAX_TEXT_BYTES = 300_000
-# How soon a worker hears that its job was canceled.
+# How often a worker checks whether its job was canceled.
 CANCEL_CHECK_SECONDS = 0.5
 # Redis may have lost an item that was queued and not claimed for this long. The clock enqueues it again.
 LOST_IN_QUEUE_SECONDS = 20
@@ -504,10 +503,10 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         **{name: {"level": "INFO"} for name in ("accounts", "apex", "billing", "transcription", "voxsite")},
-        # Django's own set-up mails ADMINS every answer of 500 or more, each probe of an unready site among them, and
-        # lets the answer wait for the mail server.
+        # By default Django mails every response of 500 or more to ADMINS, for example each probe of an unready site,
+        # and the response waits for the mail server.
         "django": {"handlers": [], "level": "INFO"},
-        # Tells every few minutes that it cleans its registries.
+        # It logs every few minutes that it cleans its registries.
         "rq.worker": {"level": "WARNING"},
     },
 }

@@ -1,4 +1,4 @@
-"""Object storage as the site uses it: django-storages' S3, read in parts."""
+"""S3 storage that can read a part of an object."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from storages.utils import clean_name
 
 
 class RangedS3Storage(S3Storage):  # type: ignore[misc]
-    """S3 whose objects can be read in parts: django-storages' own file fetches all of an object on the first read.
+    """django-storages' S3, with range requests. Its own file object fetches the whole object on the first read.
 
-    Rejected: sending the browser to a presigned address. The content policy would have to allow another host for
-    sound, and S3_ENDPOINT_URL may be an address that only our own network knows.
+    Rejected: redirecting the browser to a presigned URL. The content security policy would have to allow another host
+    for audio, and S3_ENDPOINT_URL may be an address that only our own network can reach.
     """
 
     def read_range(self, name: str, *, first_byte: int, count: int) -> bytes:
-        """Return so many bytes from there on, fewer at the end of the object. Raises FileNotFoundError."""
+        """Return `count` bytes from `first_byte` on, or fewer at the end of the object. Raises FileNotFoundError."""
         key = self._normalize_name(clean_name(name))
         try:
             answer: dict[str, Any] = self.bucket.Object(key).get(Range=f"bytes={first_byte}-{first_byte + count - 1}")

@@ -1,4 +1,4 @@
-"""Every prefix on one screen."""
+"""Every address of the site, or the prefix under which an app has its own."""
 
 from allauth.account.decorators import secure_admin_login
 from django.conf import settings
@@ -9,7 +9,7 @@ from billing.api import BalanceView, UsageView
 from billing.webhook import StripeWebhookView
 from voxsite import health, pages
 
-# Operators sign in where everybody does, with its rate limits and second factor; the admin's own form has neither.
+# Operators use the same sign-in as everybody, with rate limits and second factor. The admin's own form has neither.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [

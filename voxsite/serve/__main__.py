@@ -1,4 +1,4 @@
-"""`python -m voxsite.serve`: check, prepare, supervise, sweep. script/server runs this."""
+"""`python -m voxsite.serve`, which script/server runs: check, prepare, supervise, clean up."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from voxsite.serve import config, lifetime, programs, supervision
 
 
 def main() -> int:
-    """Run the server until it is told to end; return the exit status."""
+    """Run the server until a signal ends it. Returns the exit status."""
     started_at = time.time()
     try:
         server_config = config.read()
@@ -37,7 +37,7 @@ def _prepare(server_config: config.ServerConfig) -> None:
         _manage("collectstatic", "--noinput", "--verbosity", "0")
         _manage("migrate", "--noinput", "--verbosity", "0")
     else:
-        # 45 seconds less on a new database (docs/decisions/0010); production takes the long way once.
+        # Saves 45 seconds on a new database (docs/decisions/0010). Production runs all migrations, once.
         _manage("migrate_quickly", "--verbosity", "0")
 
 
@@ -49,7 +49,7 @@ def _manage(*arguments: str) -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise config.StartError(f"`manage.py {arguments[0]}` failed; its own words are above.")
+        raise config.StartError(f"`manage.py {arguments[0]}` failed; its output is above.")
 
 
 def _serve(server_config: config.ServerConfig) -> None:

@@ -1,4 +1,4 @@
-"""Says the address once the page really answers, and what stands in for the parts that production would have."""
+"""Prints the address when the page answers, and which database, queue and speech engine are used."""
 
 import json
 import os
@@ -13,7 +13,7 @@ WAIT_SECONDS = 60.0
 
 
 def stand_ins(environ: Mapping[str, str]) -> str:
-    """Return one line on what is used for the database, the queue and speech."""
+    """Return one line that names the database, the queue and the speech engine."""
     database = environ.get("DATABASE_URL", "").split(":")[0] or "SQLite (no DATABASE_URL)"
     embedded = environ["REDIS_URL"].startswith("unix:")
     redis = f"{embedded_redis.executable()} (no REDIS_URL)" if embedded else "Redis by REDIS_URL"
@@ -21,12 +21,12 @@ def stand_ins(environ: Mapping[str, str]) -> str:
     if speech == "auto":
         speech = _chosen_engine(Path(environ["VOXSITE_DATA_DIR"]))
     if speech == "pocketsphinx":
-        speech = "PocketSphinx, for development only: it knows English alone and errs often"
+        speech = "PocketSphinx, for development only: English only, many mistakes"
     return f"database: {database}; queue: {redis}; speech: {speech}"
 
 
 def _chosen_engine(data_dir: Path) -> str:
-    """Return what the engine process made of "auto", as far as it is known yet."""
+    """Return the engine that the engine process chose for "auto", or that it has not chosen yet."""
     try:
         return str(json.loads((data_dir / "engine.json").read_text())["engine"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -34,7 +34,7 @@ def _chosen_engine(data_dir: Path) -> str:
 
 
 def main() -> None:
-    """Wait for the page and print."""
+    """Wait until the page answers, then print."""
     server_config = config.read()
     deadline = time.monotonic() + WAIT_SECONDS
     while not (answers := is_healthy.page_answers(server_config)) and time.monotonic() < deadline:

@@ -1,8 +1,8 @@
-"""The first thing that each supervised process runs: `python -m voxsite.serve.child web`.
+"""The entry point of each supervised process: `python -m voxsite.serve.child web`.
 
-Ties the process to the supervisor's life, gives it its priority and thread counts, then becomes the program. Python
-programs are run inside this process instead of by exec, because the rule for later forks lives in the interpreter.
-Containers start their processes this way too; there, the container ends what is left.
+It makes the process end with the supervisor, sets its priority and thread counts, and then runs the program. Python
+programs run inside this process and not by exec, because the hook for later forks lives in the interpreter. Containers
+start their processes in the same way; there, the container ends what is left.
 """
 
 import os
@@ -18,12 +18,12 @@ WAIT_FOR_REDIS_SECONDS = 20.0
 
 
 def become(name: str) -> None:
-    """Turn this process into the program of that name. Returns when the program does."""
+    """Run the program of this name in this process. Returns when the program ends."""
     by_name = {program.name: program for program in programs.all_programs(os.environ)}
     if name not in by_name:
         sys.exit(f"voxsite.serve.child: there is no program {name!r}; there are {', '.join(by_name)}")
     program = by_name[name]
-    # Redis goes softly, so that it can remove its socket; it has nothing else to do at its end.
+    # Redis gets SIGTERM, so that it can remove its socket.
     with_signal = signal.SIGTERM if program.name == "redis" else signal.SIGKILL
     supervisor_pid = env.text("VOXSITE_SUPERVISOR_PID")
     if supervisor_pid:

@@ -1,4 +1,4 @@
-"""What the environment asks for, and whether this machine can give it: each "no" is one sentence."""
+"""The server's configuration from the environment, and checks that this machine can run it."""
 
 import contextlib
 import errno
@@ -20,12 +20,12 @@ MAX_PORT = 65535
 
 
 class StartError(Exception):
-    """The server cannot start; the message is the one sentence to show."""
+    """The server cannot start. The message is the sentence to show."""
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """The switches that decide which processes run and where; everything else is the settings' business."""
+    """The switches that decide which processes run, and where. All others are read in the settings."""
 
     host: str
     port: int
@@ -42,7 +42,7 @@ class ServerConfig:
 
 
 def read() -> ServerConfig:
-    """Read the switches. Raises StartError for one that makes no sense."""
+    """Read the switches. Raises StartError for a value that is not allowed."""
     try:
         return ServerConfig(
             host=env.text("HOST", default="127.0.0.1"),
@@ -58,7 +58,7 @@ def read() -> ServerConfig:
 
 
 def environment_for_children(config: ServerConfig) -> dict[str, str]:
-    """Return the variables that every process of this server must agree on."""
+    """Return the environment variables that all processes of this server share."""
     data_dir = config.data_dir
     try:
         engines.devices()
@@ -75,18 +75,18 @@ def environment_for_children(config: ServerConfig) -> dict[str, str]:
         "VOXSITE_WORKERS": str(config.worker_count),
         "VOXSITE_ENGINE_SOCKET": engine_socket,
         "REDIS_URL": redis_url,
-        # Lines must show when they are written, not when a buffer is full.
+        # Without this, lines would appear only when a buffer is full.
         "PYTHONUNBUFFERED": "1",
     }
 
 
 def require_data_dir(config: ServerConfig) -> None:
-    """Make sure that the data folder exists, can be written, and is marked with the world that it belongs to."""
+    """Make the data folder, check that it is writable, and mark it if it is for development. Raises StartError."""
     data_dir = config.data_dir
     try:
-        # mail, uploads and sockets lie in it: nobody else of this machine may look
+        # It holds mail, uploads and sockets, so no other user of the machine may read it.
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Really writes: permission bits say nothing to root, nor of a full or read-only disk.
+        # Writes a file: permission bits do not apply to root, and do not show a full or read-only disk.
         with tempfile.NamedTemporaryFile(dir=data_dir) as probe:
             probe.write(b"\0")
         mark = data_dir / "development"
@@ -100,15 +100,15 @@ def require_data_dir(config: ServerConfig) -> None:
 
 
 def require_port(config: ServerConfig) -> None:
-    """Make sure that the address is free to listen on."""
+    """Check that the server can listen on its address. Raises StartError."""
     host, port = config.host, config.port
     if port > MAX_PORT:
-        # getaddrinfo would quietly take the remainder
+        # getaddrinfo would silently use the remainder.
         raise StartError(f"PORT={port} is no port; choose one from 1024 to {MAX_PORT}.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
-            # As the web server does; without it, connections of the last run that linger would count as "in use".
+            # As the web server does. Without it, lingering connections of the last run would count as "in use".
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except PermissionError as error:
@@ -123,9 +123,9 @@ def require_port(config: ServerConfig) -> None:
 
 @contextlib.contextmanager
 def sole_server_of(data_dir: Path) -> Iterator[None]:
-    """Hold the data folder. Two servers on one folder would take each other's sockets.
+    """Lock the data folder. Two servers on one folder would take each other's sockets. Raises StartError.
 
-    The lock goes with this process, however it ends; children do not inherit it (PEP 446).
+    The kernel frees the lock when this process ends in any way. Children do not inherit it (PEP 446).
     """
     descriptor = os.open(data_dir / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:

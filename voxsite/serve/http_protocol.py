@@ -1,15 +1,17 @@
-"""uvicorn's HTTP protocol with what a server on the open internet needs besides.
+"""uvicorn's HTTP protocol, hardened for the open internet in three ways.
 
-* A response to a request that has not been read to its end reaches the client. Closing a socket with unread data makes
-  the kernel send a reset: a client that is still sending gets "connection reset" and often never reads the answer that
-  is already in its own buffer. Here the connection is half-closed first, and what still comes is dropped for a moment.
-  A client whose peer has half-closed gets "broken pipe" instead (Linux, `tcp_reset`), on which clients do read on:
-  urllib3 and requests do so for that error only, curl and httpcore in any case.
-* The head of a request is limited in size and time; httptools limits neither.
-* A client that takes nothing of its answer is hung up on. A closed connection first sends what waits: without this,
-  whoever asks for megabytes and reads none has them kept for as long as its system acknowledges probes, so for ever.
+* A response reaches the client even if the request was not read to its end. If a socket is closed with unread data,
+  the kernel sends a reset. A client that is still sending then gets "connection reset", and often never reads the
+  response that is already in its buffer. Here the connection is half-closed first, and further data is dropped for a
+  moment. A client whose peer has half-closed gets "broken pipe" instead (Linux, `tcp_reset`). After that, clients still
+  read the response: urllib3 and requests for this error only, curl and httpcore in any case.
+* The head of a request is limited in size and time. httptools limits neither.
+* The connection of a client that reads nothing of its response is aborted. Closing would first send what is buffered.
+  The attack: ask for megabytes and read none. The server would keep them as long as the client's kernel acknowledges
+  probes, which is without end.
 
-Relies on these names inside uvicorn 0.54: transport, cycle.more_body, flow, send_400_response; the tests would notice.
+This relies on the names transport, cycle.more_body, flow and send_400_response inside uvicorn 0.54. The tests would
+fail without them.
 """
 
 import asyncio
@@ -23,17 +25,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from voxsite import env
 
-# How much of a refused body is read, and how long the client has to read the answer before the connection is closed.
+# How much of a refused body is read, and how long the client may read the response before the connection is closed.
 LINGER_BYTES = 256 * 1024
 LINGER_SECONDS = 1.0
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30.0
-# Taking anything begins them anew, so a slow reader has all the time it needs (nginx's send_timeout does the same).
+# Each read starts this time again, so a slow reader is not cut off (as nginx's send_timeout).
 STALL_SECONDS = env.integer("VOXSITE_WEB_STALL_SECONDS", default=60, minimum=1)
 
 
 class _LingeringTransport:
-    """A transport whose close() lets the other side read the answer first."""
+    """A transport whose close() lets the client read the response first."""
 
     def __init__(self, transport: asyncio.Transport, protocol: "HttpProtocol") -> None:
         self._transport = transport
@@ -81,7 +83,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.watch_reader(self.transport)
 
     def resume_writing(self) -> None:
-        # A closing connection still has the last of it to send.
+        # A closing connection still sends the rest of its buffer.
         if not self.transport.is_closing():
             self._forget_reader()
         super().resume_writing()
@@ -90,7 +92,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self._lingering is not None:
             self._lingered_bytes += len(data)
             if self._lingered_bytes > LINGER_BYTES:
-                # Only stop reading: closing now overtakes the answer on its way to a fast sender (curl, one in ten).
+                # Only stop reading. Closing now could reset the connection before a fast sender has read the response
+                # (curl, one in ten).
                 self.flow.pause_reading()
             return
         if self._is_in_head:
@@ -113,7 +116,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     @property
     def is_lingering(self) -> bool:
-        """Whether the answer is out and the rest of the request is being dropped."""
+        """Whether the response was sent and the rest of the request is being dropped."""
         return self._lingering is not None
 
     def is_request_unread(self) -> bool:
@@ -123,14 +126,14 @@ class HttpProtocol(HttpToolsProtocol):
         return self.cycle is not None and self.cycle.more_body
 
     def linger(self, transport: asyncio.Transport) -> None:
-        """Close our side after what is written, and drop what still comes, within limits."""
+        """Half-close the connection after the response, and drop further data, within limits."""
         self._lingering = transport
         transport.write_eof()
         self.flow.resume_reading()
         self._start_timer(LINGER_SECONDS, lambda: self._end_lingering(transport))
 
     def watch_reader(self, transport: asyncio.Transport) -> None:
-        """Hang up once nothing is taken of what waits. Call it where nothing more is written before that."""
+        """Abort the connection if the client reads nothing of the buffer. Call it when nothing more will be written."""
         self._forget_reader()
         if transport.get_write_buffer_size():
             self._stall_timer = self.loop.call_later(STALL_SECONDS, self._hang_up, transport, _untaken_bytes(transport))
@@ -139,7 +142,7 @@ class HttpProtocol(HttpToolsProtocol):
         if _untaken_bytes(transport) < untaken_bytes:
             self.watch_reader(transport)
         else:
-            # close() would wait for what nobody takes.
+            # close() would wait until the client has read the buffer.
             transport.abort()
 
     def _forget_reader(self) -> None:
@@ -162,14 +165,15 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 def _untaken_bytes(transport: asyncio.Transport) -> int:
-    """Return how much the client's system has not taken: of ours, and of what our system was given to send.
+    """Return how many bytes the client's kernel has not acknowledged: those in our buffer and in our kernel's.
 
-    A system takes more from us only when a third of its own buffer is free, a megabyte and more. A client that reads 20
-    KB each second, a player of sound, would seem to take nothing for a minute.
+    Our buffer alone is not enough. Our kernel takes more only when a third of its own buffer is free, which is a
+    megabyte and more. So a client that reads 20 KB each second, such as an audio player, would seem to read nothing
+    for a minute.
     """
     waiting_bytes = transport.get_write_buffer_size()
     if sys.platform != "linux":
         return waiting_bytes
-    # tcp(7), SIOCOUTQ, which has this number and name in the headers of terminals.
+    # SIOCOUTQ of tcp(7). The terminal headers have the same number under this name.
     unacknowledged = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
     return waiting_bytes + int.from_bytes(unacknowledged, sys.byteorder)

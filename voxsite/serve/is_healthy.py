@@ -1,4 +1,4 @@
-"""`python -m voxsite.serve.is_healthy`: ends with status 0 if the web process of this machine answers."""
+"""`python -m voxsite.serve.is_healthy`: exits with status 0 if the web process of this machine answers."""
 
 import http.client
 import sys
@@ -11,8 +11,8 @@ LOCAL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a server on 
 
 
 def page_answers(server_config: config.ServerConfig) -> bool:
-    """Return whether the health page answers with success."""
-    # Django refuses names that it is not told of, and in production it knows no "localhost".
+    """Return whether `/health` answers with status 200."""
+    # Django refuses unknown host names, and in production "localhost" is one.
     name = env.words("VOXSITE_HOSTS", default=("localhost",))[0].removeprefix(".").replace("*", "localhost")
     connection = http.client.HTTPConnection(
         LOCAL_HOSTS.get(server_config.host, server_config.host), server_config.port, timeout=ANSWER_SECONDS

@@ -1,6 +1,6 @@
-"""Ties processes to their parents' lives, so that none outlives the server, however it ended.
+"""Ends processes when their parent ends, so that none outlives the server, even after `kill -9`.
 
-Linux only; elsewhere a `kill -9` of the server may leave processes behind, an orderly end still does not.
+This works on Linux only. Elsewhere, `kill -9` of the server may leave processes behind; a normal end does not.
 """
 
 import ctypes
@@ -22,25 +22,25 @@ def _load_prctl() -> Callable[..., int] | None:
     return ctypes.CDLL(None, use_errno=True).prctl
 
 
-# Loaded before any fork: a child between fork and exec should not have to load libraries.
+# Loaded before any fork, because a child should not load libraries between fork and exec.
 _prctl = _load_prctl()
 
 
 def die_with_parent(*, parent_pid: int, with_signal: signal.Signals = signal.SIGKILL) -> None:
-    """Have the kernel send this process the signal when its parent ends. Survives exec, is not inherited by fork."""
+    """Ask the kernel to send this process the signal when its parent ends. Exec keeps this, fork does not."""
     if _prctl is None:
         return
     _prctl(PR_SET_PDEATHSIG, with_signal, 0, 0, 0)
     if os.getppid() != parent_pid:
-        # The parent ended before the line above: nobody would ever send the signal.
+        # The parent ended before the line above, so no signal would ever come.
         os._exit(0)
 
 
 def let_no_fork_outlive_this_process() -> None:
-    """Have every later fork of this process die with it.
+    """Make every later fork of this process end with it.
 
-    RQ forks a work-horse per job into a process group of its own. Without this, `kill -9` of a worker leaves the
-    horse running, and soon a second one beside it on the same job (measured).
+    RQ forks a "work horse" for each job, in a process group of its own. Without this, `kill -9` of a worker leaves its
+    horse running, and soon a second one works on the same job (measured).
     """
     forking: dict[str, int] = {}
     os.register_at_fork(
@@ -50,15 +50,15 @@ def let_no_fork_outlive_this_process() -> None:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends, so that `end_descendants` finds it."""
+    """Become the parent of every descendant whose parent ends, so that `end_descendants` finds it."""
     if _prctl is not None:
         _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def end_descendants() -> int:
-    """Kill what is left below this process; return how many processes that were."""
+    """Kill all descendants of this process. Returns their number."""
     ended = 0
-    # Killing one may hand us its children: look again until there are none.
+    # The children of a killed process become ours, so look again until there are none.
     while left := psutil.Process().children(recursive=True):
         for process in left:
             process.kill()

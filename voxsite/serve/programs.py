@@ -1,4 +1,4 @@
-"""Which processes the server has, and how each is started."""
+"""The processes of the server, and how each is started."""
 
 import os
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ QUEUES = ("interactive", "standard", "bulk")
 class Program:
     """One kind of process.
 
-    command: `python` as its first word means this very interpreter (see `child`); anything else is executed.
-    niceness: added to that of the supervisor; web has none, so that pages answer while the machine transcribes.
+    command: `python` as its first word stands for the running interpreter (see `child`); all else is executed.
+    niceness: added to the supervisor's; 0 for web, so that pages answer while the machine transcribes.
     """
 
     name: str
@@ -31,14 +31,14 @@ class Program:
 
 
 def all_programs(environ: Mapping[str, str]) -> list[Program]:
-    """Return the programs for an environment; `config.environment_for_children` gives one."""
+    """Return the programs for an environment, as `config.environment_for_children` makes it."""
     manage = ["python", "manage.py"]
     programs = [
         Program("web", ["python", "-m", "voxsite.serve.web"], environment=_threads(1, environ)),
         Program(
             "worker",
             [*manage, "rqworker", "--worker-class", "transcription.worker.Worker", *QUEUES],
-            # Below the engine: workers that crowd it out only wait for it longer.
+            # A lower priority than the engine, because workers wait for it.
             niceness=10,
             count=int(environ.get("VOXSITE_WORKERS") or 1),
             needs_redis=True,
@@ -54,7 +54,7 @@ def all_programs(environ: Mapping[str, str]) -> list[Program]:
 
 
 def _engines(environ: Mapping[str, str]) -> list[Program]:
-    """Return one program per engine process, since each has a device and a socket of its own."""
+    """Return one program for each engine process, because each has a device and a socket of its own."""
     count = len(engines.devices())
     threads = _threads(_engine_threads(count), environ)
     return [
@@ -62,7 +62,7 @@ def _engines(environ: Mapping[str, str]) -> list[Program]:
             "engine" if number == 1 else f"engine-{number}",
             ["python", "manage.py", "engine", "--number", str(number)],
             niceness=5,
-            # It finishes the batch at hand.
+            # Time to finish the current batch.
             stop_seconds=8,
             environment=threads,
         )
@@ -71,15 +71,15 @@ def _engines(environ: Mapping[str, str]) -> list[Program]:
 
 
 def _engine_threads(engine_count: int) -> int:
-    """Leave one core to web and the workers, where there is more than one."""
+    """Return the threads of each engine process. One core is left to web and the workers, if there are several."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, (cores - 1) // engine_count)
 
 
 def _threads(count: int, environ: Mapping[str, str]) -> dict[str, str]:
-    """Pin the thread counts of native libraries, unless the environment already does.
+    """Set the thread counts of native libraries, unless the environment already does.
 
-    Left alone, each takes one thread per core, in every process; waiting OpenMP threads spin, and the same
+    By default each library uses one thread per core in every process, and waiting OpenMP threads spin: the same
     transcription took 20 times longer (measured on two busy cores).
     """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

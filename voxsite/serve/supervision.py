@@ -1,9 +1,9 @@
 """Keeps the programs running and shows what they print.
 
-Built on supervisord's own classes, in this process. Considered: honcho ends everything when one process ends; circus
-brings its own event loop and sockets. supervisord restarts with back-off, stops in order and kills process groups; what
-it lacks is added here or in `child`: a name before each line (an in-process subscriber to its log events), and the end
-of processes that leave their group (`lifetime`).
+It runs supervisord's classes in this process. They restart with back-off, stop in order and kill process groups. Two
+things are added: the name of the process before each line (a subscriber to supervisord's log events), and the end of
+processes that leave their group (`lifetime`). Rejected: honcho, which ends all processes when one ends, and circus,
+which brings its own event loop and sockets.
 """
 
 import shlex
@@ -16,9 +16,9 @@ from supervisor.options import ServerOptions
 
 from voxsite.serve.programs import ANNOUNCE, Program
 
-# A process that lived this long has started; one that ends sooner is retried after 1, 2, 3 ... seconds.
+# A process that ends sooner than this is restarted after 1, 2, 3 ... seconds.
 STARTED_SECONDS = 2
-# supervisord's "give up" is never what we want: the database may be away for an hour.
+# supervisord must never give up, because the database may be away for an hour.
 RETRIES = 1_000_000
 # The name before the server's own lines.
 SERVER = "server"
@@ -46,19 +46,19 @@ def say(text: str) -> None:
 
 class _Options(ServerOptions):  # type: ignore[misc]
     def cleanup_fds(self) -> None:
-        """Close nothing: the lock on the data folder is one of the descriptors that the original closes."""
+        """Close nothing: the original would also close the lock on the data folder."""
 
     def write_pidfile(self) -> None:
-        """Write none: the lock says who runs here, and does not lie after a crash."""
+        """Write no file: the lock shows that a server runs, and is right after a crash too."""
 
     def make_logger(self) -> None:
-        """Say nothing: the console below shows what people need to know."""
+        """Log nothing: the console below shows what people need to know."""
         self.logger = loggers.getLogger(self.loglevel)
 
 
 class _Supervisor(supervisord.Supervisor):  # type: ignore[misc]
     def runforever(self) -> None:
-        # Here and not earlier: run() drops all subscribers before it calls this.
+        # Not earlier, because run() removes all subscribers before it calls this.
         console = _Console()
         events.subscribe(events.ProcessLogStdoutEvent, console.show_output)
         events.subscribe(events.ProcessStateEvent, console.show_state)
@@ -67,7 +67,7 @@ class _Supervisor(supervisord.Supervisor):  # type: ignore[misc]
 
 
 class _Console:
-    """Shows whole lines, each after the name of the process that wrote it."""
+    """Prints whole lines, each with the name of the process that wrote it."""
 
     def __init__(self) -> None:
         self.unfinished: dict[str, bytes] = {}
@@ -76,7 +76,7 @@ class _Console:
         name = event.process.config.name
         shown_name = SERVER if name == ANNOUNCE else name
         *lines, rest = (self.unfinished.get(name, b"") + event.data).split(b"\n")
-        # A "line" without an end must not grow for ever.
+        # Bounds a "line" that never ends.
         self.unfinished[name] = rest[-65536:]
         for line in lines:
             _write(shown_name, line.decode(errors="replace").rstrip())
@@ -93,17 +93,17 @@ def _write(name: str, text: str) -> None:
     try:
         print(f"{name:<9}| {text}", flush=True)  # noqa: T201 - this is the server's terminal
     except OSError:
-        # Whoever read our output is gone; the processes must still be supervised and stopped.
+        # The reader of our output is gone, but the processes must still be supervised and stopped.
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
 
 
 def _config(programs: list[Program]) -> str:
     grouped = [program.name for program in programs if program.name != "redis"]
     sections = [
-        # silent and the low limits: nothing of supervisord's own may stop a start or print beside our lines
+        # silent: supervisord prints nothing itself. The low limits: it never refuses to start because of them.
         _section("supervisord", nodaemon="true", silent="true", nocleanup="true", minfds="256", minprocs="20"),
         *(_program_section(program) for program in programs),
-        # Groups start in the order of their priorities and stop in the opposite one: Redis outlives who uses it.
+        # Groups start by priority and stop in the opposite order, so Redis stops after the processes that use it.
         _section("group:voxsite", programs=",".join(grouped), priority="20"),
     ]
     return "\n".join(sections)

@@ -1,4 +1,4 @@
-"""`python -m voxsite.serve.web`: the web process, here under the supervisor and in a container alike."""
+"""`python -m voxsite.serve.web`: the web process, under the supervisor and in containers."""
 
 import uvicorn
 
@@ -6,12 +6,12 @@ from voxsite import env
 from voxsite.serve import config
 from voxsite.serve.http_protocol import HttpProtocol
 
-# An open page or stream is not waited for longer than this when the process is told to end.
+# When the process is stopped, it waits this long for open responses.
 GRACE_SECONDS = env.integer("VOXSITE_WEB_GRACE_SECONDS", default=3)
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until a signal ends the process."""
     server_config = config.read()
     uvicorn.run(
         "voxsite.asgi:application",
@@ -22,10 +22,10 @@ def main() -> None:
         ws="none",
         lifespan="off",
         server_header=False,
-        # uvicorn would believe addresses by who names them; how many proxies there are decides (settings, PROXY_COUNT).
+        # The site reads these headers itself, by the number of proxies (PROXY_COUNT in the settings).
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        # The query of a signed upload address is a credential: in production, a proxy's log is the place for requests.
+        # Off in production: the query of a signed upload address is a credential. A proxy can log requests.
         access_log=server_config.is_development,
     )
 

@@ -1,7 +1,7 @@
-"""The clock: periodic duties. Any number may run; every duty is a conditional write.
+"""The clock process: runs the periodic duties. Several clocks may run, because every duty is a conditional write.
 
-Each duty has a thread of its own: some wait for Stripe or a mail server, which may be silent for half a minute per
-question, and lost jobs must be given back meanwhile.
+Each duty has a thread of its own. Some wait for Stripe or a mail server, half a minute for one request, and lost jobs
+must be queued again meanwhile.
 """
 
 import logging
@@ -72,7 +72,7 @@ def expire_uploads() -> None:
     jobs.fail_expired_uploads(now=timezone.now())
 
 
-# Seconds between two rounds of each duty.
+# (period in seconds, duty)
 DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (5, reconcile),
     (5, CompletionSweep()),
@@ -83,12 +83,12 @@ DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
 )
 
 
-# Below the supervisor's patience. What a duty is in the middle of then, it leaves as a crash would: whole.
-LAST_WORDS_SECONDS = 2.0
+# Less than the supervisor waits. A duty that is still running then is cut off as by a crash, which it must survive.
+STOP_SECONDS = 2.0
 
 
 class Command(BaseCommand):
-    help = "Do the periodic duties, until SIGTERM."
+    help = "Run the periodic duties until SIGTERM."
 
     def handle(self, *args: Any, **options: Any) -> None:
         stopped = threading.Event()
@@ -98,17 +98,17 @@ class Command(BaseCommand):
 
 
 def run(duties: Sequence[tuple[float, Callable[[], None]]], *, stopped: threading.Event) -> None:
-    """Do each duty a second from now and then once in its period, none waiting for another, until the event is set."""
+    """Run each duty after a second and then once in its period, in parallel, until the event is set."""
     threads = [
         threading.Thread(target=_repeat, args=(period, duty, stopped), name=duty.__name__, daemon=True)
         for period, duty in duties
     ]
     for thread in threads:
         thread.start()
-    # In turns, not for good: a signal's handler runs in this thread, between two of them.
+    # Waits in short steps: the signal handler runs in this thread, between two of them.
     while not stopped.wait(1):
         pass
-    end = time.monotonic() + LAST_WORDS_SECONDS
+    end = time.monotonic() + STOP_SECONDS
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
 
@@ -124,8 +124,8 @@ def _do(duty: Callable[[], None]) -> None:
     close_old_connections()
     try:
         duty()
-    except Exception:  # One failing duty (the database restarts, say) must not end the others.
+    except Exception:  # A duty that fails, for example because the database restarts, must not end the clock.
         logger.exception("The duty %s failed; it will be tried again.", duty.__name__)
     finally:
-        # In a thread that sleeps for an hour: keep none.
+        # The thread may sleep for an hour, so it keeps no connection.
         database_connection.release()
