@@ -1,1 +1,1 @@
-"""The ground: who calls, may they, how often, and what we say when not."""
+"""Users, organizations and API keys: authentication, permissions, rate limits and errors. All other apps use it."""

@@ -1,4 +1,4 @@
-"""The tenancy gate for pages: which organization a signed-in person works in, and what they may do there."""
+"""Access control for pages: which organization a signed-in person works in, and what they may do there."""
 
 import uuid
 
@@ -13,24 +13,24 @@ SESSION_KEY = "organization_id"
 
 
 def person_id(request: HttpRequest) -> int:
-    """Return the id of the person who is signed in. Raises Http404 for nobody."""
+    """Return the id of the signed-in person. Raises Http404 if nobody is signed in."""
     if request.user.pk is None:
         raise Http404
     return request.user.pk
 
 
 def person(request: HttpRequest) -> User:
-    """Return the person who is signed in. Raises Http404 for nobody."""
+    """Return the signed-in person. Raises Http404 if nobody is signed in."""
     if not isinstance(request.user, User):
         raise Http404
     return request.user
 
 
 def membership_for(request: HttpRequest) -> Membership:
-    """Return the person's membership in the organization that they work in now: the chosen one, else their oldest.
+    """Return the person's membership in their current organization: the chosen one, or else their oldest.
 
-    A person who has lost their last one (its other owner removed them) gets a personal one again.
-    Raises Http404 for one who never proved an address, such as an operator's account.
+    A person without an organization (an owner removed them from their last one) gets a new personal one.
+    Raises Http404 for a person without a verified address, such as an operator.
     """
     cached: Membership | None = getattr(request, "_voxsite_membership", None)
     if cached is not None:
@@ -52,12 +52,12 @@ def membership_for(request: HttpRequest) -> Membership:
 
 
 def organization_for(request: HttpRequest) -> Organization:
-    """Return the organization that the person works in now. Every row of a page is reached through it."""
+    """Return the person's current organization. Pages reach every row through it."""
     return membership_for(request).organization
 
 
 def require_role(request: HttpRequest, role: Role) -> Membership:
-    """Return the membership if it has at least the role's rights, else raise Forbidden."""
+    """Return the membership. Raises Forbidden unless it has at least the rights of the role."""
     membership = membership_for(request)
     if not membership.may(role):
         raise Forbidden(f"Only an {role.label.lower()} of {membership.organization.name} can do this.")
@@ -65,7 +65,7 @@ def require_role(request: HttpRequest, role: Role) -> Membership:
 
 
 def switch(request: HttpRequest, *, organization_id: uuid.UUID) -> Membership:
-    """Work in another organization from now on. Raises Http404 if the person is not in it."""
+    """Make another organization the current one. Raises Http404 if the person is not a member of it."""
     membership = (
         Membership.objects.select_related("organization")
         .filter(user_id=person_id(request), organization_id=organization_id)

@@ -1,4 +1,4 @@
-"""What we change of django-allauth."""
+"""Adapters that change django-allauth: verification, links in mails, and encryption of second factors."""
 
 import base64
 import hashlib
@@ -30,19 +30,19 @@ NEW_PASSWORD_MAILS = frozenset(f"account/email/password_{what}" for what in ("ch
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """Gives an account to whoever reads its mail, and links to this site only."""
+    """Ties an account to the person who reads its mail, and sends links to this site only."""
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
-        """Mark the address as proved, and have a new password chosen where the old one may be a stranger's.
+        """Mark the address as verified. Require a new password if a stranger may have chosen the old one.
 
-        The attack: somebody signs up with another person's address and waits for its owner to open the link. So the
-        password stays only if this browser has shown that it knows it. Asked for the first address alone: no other can
-        be added before it is proved.
-        Raises ImmediateHttpResponse, the way to the form for the new password: no `next` may lead past it.
+        The attack: somebody signs up with another person's address and waits until its owner opens the link. So the
+        password is kept only if this browser has proved that it knows it. Only the first address is checked, because
+        no other one can be added before it is verified.
+        Raises ImmediateHttpResponse, which leads to the form for the new password: `next` must not skip it.
         """
         user = email_address.user
         is_first = not EmailAddress.objects.filter(user=user, verified=True).exists()
-        # One transaction: between a proved address and a lost password the stranger could sign in.
+        # One transaction: the stranger could sign in between the verification and the removal of the password.
         with transaction.atomic():
             if not super().confirm_email(request, email_address):
                 return False
@@ -55,7 +55,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         self.add_message(
             request,
             messages.INFO,
-            message="Choose a password: this link was opened in another browser than the one that signed up.",
+            message="Choose a password: this link was opened in a different browser from the one you signed up with.",
         )
         token = app_settings.PASSWORD_RESET_TOKEN_GENERATOR().make_token(user)
         raise ImmediateHttpResponse(
@@ -63,9 +63,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         )
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """Return the address that the outermost of our proxies saw.
+        """Return the client's address as the outermost of our proxies saw it.
 
-        A request that passed fewer proxies than there are came past them: it counts as whoever connected to us.
+        A request that passed fewer proxies than configured has bypassed them. Its address is that of the connection.
         """
         try:
             return str(super().get_client_ip(request))
@@ -73,10 +73,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             return str(request.META["REMOTE_ADDR"])
 
     def send_account_already_exists_mail(self, email: str) -> None:
-        """Tell of the account, or mail the link again while the address is not proved.
+        """Mail that the account exists. If its address is not verified yet, mail the verification link again instead.
 
-        Not for an address that an account merely claims beside its own: the link would lead into a stranger's account.
-        A sign-up drops such claims before it comes here (see forms.SignupForm); this guards every other way.
+        No link is sent for an unverified second address of an account: it would lead into a stranger's account. A
+        sign-up removes such addresses first (see forms.SignupForm), so this protects other callers.
         """
         address = EmailAddress.objects.filter(user__email__iexact=email, email__iexact=email, verified=False).first()
         if address is None or EmailAddress.objects.filter(user=address.user, verified=True).exists():
@@ -88,24 +88,26 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         self, template_prefix: str, user: User, context: dict[str, Any] | None = None, email: str | None = None
     ) -> None:
         if template_prefix in NEW_PASSWORD_MAILS:
-            # Whoever knew the old password may have made keys, which a new password does not end.
+            # A person who knew the old password may have created keys, and these stay valid.
             context = (context or {}) | {"live_keys": _live_keys_of(user)}
         super().send_notification_mail(template_prefix, user, context, email)
 
     def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: Any) -> str:
-        return _at_home(super().get_email_confirmation_url(request, emailconfirmation))
+        return _with_site_url(super().get_email_confirmation_url(request, emailconfirmation))
 
     def get_reset_password_from_key_url(self, key: str) -> str:
-        return _at_home(super().get_reset_password_from_key_url(key))
+        return _with_site_url(super().get_reset_password_from_key_url(key))
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        # The links to whole pages, which allauth asks no adapter for.
-        links = {name: _at_home(context[name]) for name in ("signup_url", "password_reset_url") if name in context}
+        # allauth has no hook for these two links.
+        links = {
+            name: _with_site_url(context[name]) for name in ("signup_url", "password_reset_url") if name in context
+        }
         super().send_mail(template_prefix, email, context | links)
 
 
 class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
-    """Encrypts TOTP secrets and recovery seeds at rest; allauth by itself stores them in clear."""
+    """Encrypts TOTP secrets and recovery seeds at rest. By default allauth stores them as plain text."""
 
     def encrypt(self, text: str) -> str:
         return _fernet().encrypt(text.encode()).decode()
@@ -115,9 +117,10 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
 
 
 def _knows_password(request: HttpRequest, user: User) -> bool:
-    """Tell whether this browser signed up, signed in or chose the password of this person before.
+    """Tell whether this browser has already used the person's password: at sign-up, sign-in or a password change.
 
-    allauth keeps that as a pending sign-in, which it no longer completes after 15 minutes; as a proof it stays good.
+    allauth stores this as a pending sign-in. After 15 minutes it does not complete it any more, but the proof is still
+    valid.
     """
     pending = request.session.get(LOGIN_SESSION_KEY)
     is_pending = isinstance(pending, dict) and pending.get("user_pk") == user_pk_to_url_str(user)
@@ -133,10 +136,10 @@ def _live_keys_of(owner: User) -> QuerySet[ApiKey]:
     )
 
 
-def _at_home(url: str) -> str:
-    """Return the link with this site's address instead of the request's Host, which anybody may forge.
+def _with_site_url(url: str) -> str:
+    """Return the link with the site's address instead of the request's Host, which a client can forge.
 
-    In development the Host stays: people type localhost or 127.0.0.1, and a cookie of one is not sent to the other.
+    In development the Host is kept: people use localhost or 127.0.0.1, and each has its own cookies.
     """
     if settings.DEVELOPMENT:
         return url
@@ -145,7 +148,7 @@ def _at_home(url: str) -> str:
 
 
 def _fernet() -> MultiFernet:
-    """Encrypts with the first key and reads with any: so that keys can be rotated."""
+    """Return the cipher. It encrypts with the first key and decrypts with any, so that keys can be rotated."""
     keys = [
         base64.urlsafe_b64encode(hashlib.sha256(f"voxsite.field:{key}".encode()).digest())
         for key in settings.FIELD_KEYS

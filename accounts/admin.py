@@ -1,4 +1,4 @@
-"""Operators' admin of accounts. Rows are only read; `organizations` and `api_keys` change them."""
+"""Admin pages of accounts. They are read-only. Their actions call verbs of `organizations` and `api_keys`."""
 
 from typing import Any
 
@@ -18,19 +18,19 @@ class MembershipInline(ReadOnlyInline):
 
 @admin.register(User)
 class UserAdmin(admin.ModelAdmin):
-    """People. Who may sign in and who is staff is Django's own matter and is edited here."""
+    """Users. Operators may edit whether they are active, and whether they are staff."""
 
     list_display = ["email", "is_active", "is_staff", "date_joined"]
     search_fields = ["email"]
     fields = ["email", "is_active", "is_staff", "is_superuser", "groups", "last_login", "date_joined"]
-    # The address is proved by a mail: another one comes from the person.
+    # The person must verify a new address by mail, so an operator cannot change it.
     readonly_fields = ["email", "last_login", "date_joined"]
 
     def has_add_permission(self, *_args: Any, **_kwargs: Any) -> bool:
         return False
 
     def has_delete_permission(self, *_args: Any, **_kwargs: Any) -> bool:
-        # It would take memberships along, also that of a last owner.
+        # It would delete memberships too, perhaps that of a last owner.
         return False
 
 

@@ -1,7 +1,7 @@
-"""API keys: issue, find, revoke. A key is `vxp_live_`, 32 random base-62 characters and 6 of checksum.
+"""API keys: issue, find, revoke. A key is `vxp_live_`, 32 random base-62 characters and 6 characters of checksum.
 
-The checksum (CRC-32 of the random part, base 62, as GitHub's tokens have it) lets a scanner tell a leaked key from a
-random text without asking us, and lets us refuse a mistyped one without asking the database.
+The checksum is the CRC-32 of the random part in base 62, as in GitHub's tokens. With it a secret scanner can recognize
+a leaked key without asking us, and we can refuse a mistyped key without a query.
 """
 
 import hashlib
@@ -19,24 +19,24 @@ from django.utils import timezone
 from accounts.errors import Conflict, InvalidField, NotFound
 from accounts.models import ApiKey, Organization, User
 
-MARK = "vxp_live_"
+PREFIX = "vxp_live_"
 RANDOM_LENGTH = 32
 CHECKSUM_LENGTH = 6
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-# `last_used_at` is for people: a write per minute is enough, one per request would be the hottest row we have.
+# `last_used_at` is for people, so one write a minute is enough. One for each request would make a hot row.
 LAST_USED_STEP = timedelta(minutes=1)
 
 
 def generate() -> str:
     """Return a new random key."""
     body = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
-    return f"{MARK}{body}{_checksum(body)}"
+    return f"{PREFIX}{body}{_checksum(body)}"
 
 
 def is_well_formed(key: str) -> bool:
-    """Tell whether the text can be a key at all: mark, length, alphabet and checksum."""
-    body, checksum = key[len(MARK) : -CHECKSUM_LENGTH], key[-CHECKSUM_LENGTH:]
-    return key.startswith(MARK) and len(body) == RANDOM_LENGTH and key.isascii() and _checksum(body) == checksum
+    """Tell whether the text has the form of a key: prefix, length, alphabet and checksum."""
+    body, checksum = key[len(PREFIX) : -CHECKSUM_LENGTH], key[-CHECKSUM_LENGTH:]
+    return key.startswith(PREFIX) and len(body) == RANDOM_LENGTH and key.isascii() and _checksum(body) == checksum
 
 
 def issue(
@@ -47,28 +47,28 @@ def issue(
     expires_at: datetime | None = None,
     monthly_limit_micros: int | None = None,
 ) -> tuple[ApiKey, str]:
-    """Make a key. Returns the row and the key itself, which can never be shown again.
+    """Create a key. Returns the row and the key itself, which is not stored and so cannot be shown again.
 
-    Raises InvalidField for an empty name, a past expiry or a negative limit, Conflict when the organization has as
-    many live keys as it may.
+    Raises InvalidField for an empty name, a past expiry or a negative limit, and Conflict if the organization has the
+    maximum number of live keys.
     """
     name = name.strip()
     now = timezone.now()
     if not name or len(name) > 80 or not name.isprintable():
         raise InvalidField("name", "A key needs a name of 1 to 80 characters, on one line.")
     if expires_at is not None and expires_at <= now:
-        raise InvalidField("expires_at", "The expiry must lie in the future.")
+        raise InvalidField("expires_at", "The expiry must be in the future.")
     _check_limit(monthly_limit_micros)
     key = generate()
     with transaction.atomic():
-        # The lock on the organization makes count and insert one step.
+        # The lock on the organization makes count and insert atomic.
         Organization.objects.select_for_update().get(pk=organization.pk)
         if ApiKey.objects.of(organization).live(now=now).count() >= settings.MAX_LIVE_API_KEYS:
             raise Conflict(f"An organization can have {settings.MAX_LIVE_API_KEYS} live keys. Revoke one first.")
         row = ApiKey.objects.create(
             organization=organization,
             name=name,
-            prefix=key[: len(MARK) + 4],
+            prefix=key[: len(PREFIX) + 4],
             sha256=_hash(key),
             created_by=by,
             expires_at=expires_at,
@@ -78,7 +78,7 @@ def issue(
 
 
 def find(key: str) -> ApiKey | None:
-    """Return the live key with its organization, or None. Touches `last_used_at`."""
+    """Return the live key with its organization, or None. Updates `last_used_at`."""
     if not is_well_formed(key):
         return None
     row = _stored(_hash(key))
@@ -91,11 +91,11 @@ def find(key: str) -> ApiKey | None:
 
 
 def set_monthly_limit(organization: Organization, *, key_id: uuid.UUID | str, limit_micros: int | None) -> ApiKey:
-    """Set the most that a key may spend in a calendar month (UTC): 0 for nothing, None for no limit.
+    """Set what a key may spend in a calendar month (UTC): 0 blocks all spending, None removes the limit.
 
     `billing` enforces it.
 
-    Raises NotFound for another organization's key, InvalidField for a negative limit.
+    Raises NotFound for another organization's key, and InvalidField for a negative limit.
     """
     _check_limit(limit_micros)
     row = ApiKey.objects.of(organization).filter(pk=key_id).first()
@@ -107,7 +107,7 @@ def set_monthly_limit(organization: Organization, *, key_id: uuid.UUID | str, li
 
 
 def revoke(organization: Organization, *, key_id: uuid.UUID | str) -> ApiKey:
-    """End a key at once and for good. Raises NotFound for another organization's."""
+    """Revoke a key immediately and permanently. Raises NotFound for another organization's key."""
     row = ApiKey.objects.of(organization).filter(pk=key_id).first()
     if row is None:
         raise NotFound("There is no such key.")
@@ -117,10 +117,10 @@ def revoke(organization: Organization, *, key_id: uuid.UUID | str) -> ApiKey:
 
 
 def _stored(sha256: str) -> ApiKey | None:
-    """Return the key of this digest with its organization.
+    """Return the key with this digest, and its organization.
 
-    Every request of a program begins here, and to build the same SQL again took twice as long as to run it. So Django
-    builds it once, and converts what it gives as it would itself.
+    Every API request begins here, and building the SQL took twice as long as running it. So Django builds it once, and
+    its own converters are applied to the row.
     """
     sql, columns, converters = _statement()
     with connection.cursor() as cursor:
@@ -140,7 +140,7 @@ def _stored(sha256: str) -> ApiKey | None:
 
 @cache
 def _statement() -> tuple[str, list[str], dict[int, Any]]:
-    """Return the SQL, the names of its columns (those of the key, then those of its organization), and converters."""
+    """Return the SQL, the names of its columns (of the key, then of its organization) and the converters."""
     query = ApiKey.objects.select_related("organization").filter(sha256="").query
     compiler = query.get_compiler(DEFAULT_DB_ALIAS)
     sql, _ = compiler.as_sql()
@@ -150,7 +150,7 @@ def _statement() -> tuple[str, list[str], dict[int, Any]]:
 
 def _check_limit(micros: int | None) -> None:
     if micros is not None and micros < 0:
-        raise InvalidField("monthly_limit", "The monthly limit cannot be less than zero.")
+        raise InvalidField("monthly_limit", "The monthly limit must not be negative.")
 
 
 def _hash(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Every error that a caller can be told of.
+"""All errors that are shown to callers.
 
 VoxsiteError
 ├── BadRequest 400           invalid_request
@@ -24,7 +24,7 @@ VoxsiteError
 └── NotConfigured 503        not_configured
 
 `type` is public: programs compare it, so it is never renamed. `message` is for people and may change. `data` is sent
-beside them. Domain verbs raise these; only the faces (the gate's views, the pages) turn one into a response.
+with them. Domain verbs raise these errors, and only the gate's views and the pages turn one into a response.
 """
 
 from collections.abc import Mapping
@@ -33,12 +33,12 @@ from typing import ClassVar
 
 
 class ErrorType(StrEnum):
-    """Every `type` that a caller can be told, of a request or of a job. Public: never renamed, never removed.
+    """Every `type` of an error of a request or of a job. It is public, so none is ever renamed or removed.
 
-    A dialect's table of codes is complete when it has a code for each.
+    The table of codes of a dialect must have a code for each.
     """
 
-    # What a request can be wrong about.
+    # Faults of the request.
     INVALID_REQUEST = "invalid_request"
     MISSING_FIELD = "missing_field"
     UNKNOWN_FIELD = "unknown_field"
@@ -50,7 +50,7 @@ class ErrorType(StrEnum):
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
 
-    # Who calls, and how often.
+    # Authentication, permissions and rate limits.
     MISSING_API_KEY = "missing_api_key"
     INVALID_API_KEY = "invalid_api_key"
     EMAIL_NOT_VERIFIED = "email_not_verified"
@@ -82,7 +82,7 @@ class ErrorType(StrEnum):
     AUDIO_TOO_LONG = "audio_too_long"
     LENGTH_MISMATCH = "length_mismatch"
 
-    # Uploads whose bytes come later.
+    # Uploads that were announced before their bytes came.
     UPLOAD_NOT_RECEIVED = "upload_not_received"
     UPLOAD_ALREADY_RECEIVED = "upload_already_received"
     UPLOAD_SIZE_MISMATCH = "upload_size_mismatch"
@@ -123,7 +123,7 @@ class ErrorType(StrEnum):
 
 
 class VoxsiteError(Exception):
-    """Base of all errors that a caller is told of."""
+    """Base class of all errors that are shown to callers."""
 
     http_status: ClassVar[int] = 500
     default_type: ClassVar[str] = "internal_error"
@@ -131,14 +131,14 @@ class VoxsiteError(Exception):
 
     def __init__(self, message: str = "", *, error_type: str = "", **data: object) -> None:
         self.message = message or self.default_message
-        # A type that the enum lacks is missing from the dialects' tables too, so it is a fault of the source.
+        # A type outside the enum would be missing from the dialects' tables too, so it is a bug.
         self.type = ErrorType(error_type or self.default_type)
         self.data = data
         super().__init__(self.message)
 
 
 class BadRequest(VoxsiteError):
-    """What was sent cannot be understood or used."""
+    """The request cannot be understood or used."""
 
     http_status = 400
     default_type = "invalid_request"
@@ -146,7 +146,7 @@ class BadRequest(VoxsiteError):
 
 
 class MissingField(BadRequest):
-    """A field that is needed was not sent."""
+    """A required field is missing."""
 
     default_type = "missing_field"
 
@@ -155,7 +155,7 @@ class MissingField(BadRequest):
 
 
 class UnknownField(BadRequest):
-    """A field was sent that this endpoint does not have: more likely a typing error than a wish to be ignored."""
+    """The endpoint does not have this field. It is refused and not ignored, because it is probably a typing error."""
 
     default_type = "unknown_field"
 
@@ -165,7 +165,7 @@ class UnknownField(BadRequest):
 
 
 class InvalidField(BadRequest):
-    """A field has a value that it cannot have."""
+    """The value of a field is not allowed."""
 
     default_type = "invalid_field"
 
@@ -174,13 +174,13 @@ class InvalidField(BadRequest):
 
 
 class BadMedia(BadRequest):
-    """The audio cannot be used; the type says why (the slug of `transcription.speech.errors`)."""
+    """The recording cannot be used. The type is the slug of an error in `transcription.speech.errors`."""
 
     default_type = "invalid_media"
 
 
 class Unauthorized(VoxsiteError):
-    """No key, or none that works."""
+    """No API key, or no valid one."""
 
     http_status = 401
     default_type = "invalid_api_key"
@@ -195,27 +195,27 @@ class PaymentRequired(VoxsiteError):
 
 
 class Forbidden(VoxsiteError):
-    """The caller is known but may not do this."""
+    """The caller is known but does not have this permission."""
 
     http_status = 403
     default_type = "forbidden"
-    default_message = "You may not do this."
+    default_message = "You do not have access."
 
 
 class NotFound(VoxsiteError):
-    """There is no such thing, or it is another organization's: the two look alike on purpose."""
+    """The object does not exist or belongs to another organization. Both cases look the same on purpose."""
 
     http_status = 404
     default_type = "not_found"
-    default_message = "There is nothing at this address."
+    default_message = "This does not exist, or it belongs to another organization."
 
 
 class MethodNotAllowed(VoxsiteError):
-    """The address exists, but not with this method."""
+    """The address does not support this HTTP method."""
 
     http_status = 405
     default_type = "method_not_allowed"
-    default_message = "This address does not answer to that method."
+    default_message = "Method not allowed."
 
 
 class RequestTimeout(VoxsiteError):
@@ -227,14 +227,14 @@ class RequestTimeout(VoxsiteError):
 
 
 class Conflict(VoxsiteError):
-    """The request contradicts what is already so."""
+    """The request conflicts with the current state."""
 
     http_status = 409
     default_type = "conflict"
 
 
 class TooLarge(VoxsiteError):
-    """The body is larger than this endpoint takes."""
+    """The body is larger than this endpoint accepts."""
 
     http_status = 413
     default_type = "body_too_large"
@@ -242,7 +242,7 @@ class TooLarge(VoxsiteError):
 
 
 class UnsupportedMediaType(BadRequest):
-    """The Content-Type is not one that this endpoint reads: 400 and not 415, as the VoxParse seed's table has it."""
+    """The endpoint does not read this Content-Type. The status is 400 and not 415, as in the VoxParse seed's table."""
 
     default_type = "unsupported_media_type"
 
@@ -250,7 +250,7 @@ class UnsupportedMediaType(BadRequest):
 class RateLimited(VoxsiteError):
     """Too many requests in the window.
 
-    retry_after: whole seconds until one more is taken. headers: what the answer says of the limit.
+    retry_after: whole seconds until the next request is accepted. headers: the rate limit headers of the response.
     """
 
     http_status = 429
@@ -262,11 +262,11 @@ class RateLimited(VoxsiteError):
 
 
 class InternalError(VoxsiteError):
-    """A fault of ours. The text of the cause is logged and never sent."""
+    """A bug or fault on our side. The cause is logged and never sent."""
 
 
 class UpstreamFailed(VoxsiteError):
-    """A service that we depend on failed."""
+    """An external service failed."""
 
     http_status = 502
     default_type = "upstream_failed"
@@ -274,7 +274,7 @@ class UpstreamFailed(VoxsiteError):
 
 
 class NotConfigured(VoxsiteError):
-    """The operator has not set this part up."""
+    """The operator has not configured this part."""
 
     http_status = 503
     default_type = "not_configured"

@@ -1,4 +1,4 @@
-"""What people may type on the pages of accounts. Meaning and limits are checked by the verbs."""
+"""Forms of the pages of accounts. The verbs check the rules."""
 
 from datetime import datetime, time, timedelta
 from decimal import Decimal
@@ -16,28 +16,27 @@ MICROS_PER_DOLLAR = 1_000_000
 
 
 class SignupForm(allauth_forms.SignupForm):
-    """allauth's, in which an address that somebody merely claims is free."""
+    """allauth's sign-up form. It accepts an address that is only an unverified second address of another account."""
 
     def validate_unique_email(self, value: str) -> str:
-        """Return the address. Drops claims: unproved addresses that accounts of other addresses have added.
+        """Return the address. First delete it where it is an unverified second address of another account.
 
-        The attack: add a stranger's address beside one's own, and its owner can never sign up. Whoever signs up has
-        proved no more, but then takes nothing from a claimant that adding it again does not give back.
+        The attack: add a stranger's address as a second address of one's own account, so that the stranger can never
+        sign up. The other account loses nothing: it can add the address again.
         """
         EmailAddress.objects.filter(email=value, verified=False).exclude(user__email__iexact=value).delete()
         return str(super().validate_unique_email(value))
 
 
 def limit_field() -> forms.DecimalField:
-    """Return the field of a key's monthly limit; empty is none, 0 is nothing."""
+    """Return the field of a key's monthly limit: empty for no limit, 0 to block all spending."""
     return forms.DecimalField(
         label="Monthly limit in dollars",
         required=False,
         min_value=Decimal(0),
         max_value=Decimal("1000000"),
         decimal_places=2,
-        help_text="The most that this key may spend in a calendar month (UTC). Empty: no limit of its own. "
-        "0: it may spend nothing.",
+        help_text="What this key can spend in a calendar month (UTC). Leave empty for no limit. 0 blocks all spending.",
         widget=forms.NumberInput(attrs={"inputmode": "decimal", "placeholder": "No limit"}),
     )
 
@@ -47,13 +46,13 @@ class KeyForm(forms.Form):
 
     name = forms.CharField(
         max_length=80,
-        help_text="Where it will be used, such as “production” or “nightly import”.",
+        help_text="Where you will use it, such as “production” or “nightly import”.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     expires_on = forms.DateField(
-        label="Last day",
+        label="Expires on",
         required=False,
-        help_text="The key stops working at the end of this day (UTC).",
+        help_text="The key works until the end of this day (UTC). Leave empty for no expiry.",
         widget=forms.DateInput(attrs={"type": "date"}),
     )
     monthly_limit = limit_field()
@@ -66,7 +65,7 @@ class KeyForm(forms.Form):
 
     @property
     def expires_at(self) -> datetime | None:
-        """The first moment after the last day."""
+        """The moment at which the key expires: the end of its last day (UTC)."""
         last_day = self.cleaned_data["expires_on"]
         return datetime.combine(last_day + timedelta(days=1), time.min, tzinfo=ZoneInfo("UTC")) if last_day else None
 
@@ -76,7 +75,7 @@ class KeyForm(forms.Form):
 
 
 class KeyLimitForm(forms.Form):
-    """Another limit for a key that there is."""
+    """A new limit for an existing key."""
 
     monthly_limit = limit_field()
 
@@ -86,10 +85,10 @@ class KeyLimitForm(forms.Form):
 
 
 class InviteForm(forms.Form):
-    """A person to invite, and as what."""
+    """The address and role of a person to invite."""
 
     email = forms.EmailField(
-        label="E-mail address",
+        label="Email address",
         max_length=Invitation._meta.get_field("email").max_length,
         widget=forms.EmailInput(attrs={"autocomplete": "off", "placeholder": "name@example.com"}),
     )
@@ -101,7 +100,7 @@ class InviteForm(forms.Form):
 
 
 class RoleForm(forms.Form):
-    """Another role for a member."""
+    """A new role for a member."""
 
     role = forms.ChoiceField(choices=Role.choices)
 
@@ -112,22 +111,22 @@ class OrganizationForm(forms.ModelForm):
     class Meta:
         model = Organization
         fields = ["name"]
-        help_texts = {"name": "Your company or project. It has its own balance, keys and transcripts."}
+        help_texts = {"name": "Your company or project. It gets its own balance, API keys and transcripts."}
 
 
 class SwitchForm(forms.Form):
-    """The organization to work in from now on."""
+    """The organization to switch to."""
 
     organization = forms.UUIDField()
 
 
 def roles_up_to(highest: Role) -> list[Role]:
-    """Return the roles that somebody with this role may give, lowest first."""
+    """Return the roles that a member with this role may give, lowest first."""
     return sorted((role for role in Role if role.rank <= highest.rank), key=lambda role: role.rank)
 
 
 def dollars_of(micros: int | None) -> str:
-    """Return what the field of a limit shows: "25.00", or nothing for no limit."""
+    """Return a limit as the form field shows it: "25.00", or empty for no limit."""
     return "" if micros is None else f"{Decimal(micros) / MICROS_PER_DOLLAR:.2f}"
 
 

@@ -1,4 +1,4 @@
-"""People, organizations and keys. Rows are written by `organizations` and `api_keys` (and allauth, for people)."""
+"""Users, organizations and API keys. `organizations` and `api_keys` write these rows; allauth writes users."""
 
 import uuid
 from datetime import datetime
@@ -12,7 +12,7 @@ from django.utils import timezone
 
 
 class UserManager(BaseUserManager["User"]):
-    """People, found by e-mail address."""
+    """Users, identified by e-mail address."""
 
     def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
         user = self.model(email=self.normalize_email(email).lower(), **fields)
@@ -28,7 +28,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person who signs in by e-mail address. Written by allauth."""
+    """A person who signs in with an e-mail address. Written by allauth."""
 
     email = models.EmailField(unique=True)
     is_active = models.BooleanField(default=True)
@@ -54,7 +54,7 @@ class Organization(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100)
     is_personal = models.BooleanField(default=False)
-    # Set when an owner has proved an e-mail address; before, its keys answer 403.
+    # Set when an owner has verified an e-mail address. Until then, requests with its keys get 403.
     verified_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="organizations")
@@ -68,7 +68,7 @@ class Organization(models.Model):
 
 
 class Role(models.TextChoices):
-    """What a member may do: members use, admins manage keys, people and money, owners manage owners too."""
+    """The rights of a member. Members use the service, admins manage keys, people and money, owners also owners."""
 
     OWNER = "owner", "Owner"
     ADMIN = "admin", "Admin"
@@ -80,7 +80,7 @@ class Role(models.TextChoices):
 
 
 class Membership(models.Model):
-    """One person's part in one organization. Written by `organizations`."""
+    """A person's membership in an organization. Written by `organizations`."""
 
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
@@ -102,7 +102,7 @@ class Membership(models.Model):
 
 
 class Invitation(models.Model):
-    """An open offer to join, mailed as a link whose token only its hash is kept of. Written by `organizations`."""
+    """An invitation to join, mailed as a link. Only the hash of its token is stored. Written by `organizations`."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="invitations")
@@ -142,7 +142,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
 
 class ApiKey(models.Model):
-    """A program's credential. Only the SHA-256 of it is kept: the key is random, so no slow hash is needed.
+    """The credential of a program. Only its SHA-256 is stored: the key is random, so no slow hash is needed.
 
     Written by `api_keys`.
     """
@@ -150,7 +150,7 @@ class ApiKey(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=80)
-    # The first characters of the key, by which a person knows it again.
+    # The first characters of the key, so that people recognize it.
     prefix = models.CharField(max_length=20)
     sha256 = models.CharField(max_length=64, unique=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
@@ -179,7 +179,7 @@ class ApiKey(models.Model):
 
 
 class IdempotencyRecord(models.Model):
-    """The answer to a request that carried an Idempotency-Key, or the fact that it is still being made.
+    """The response to a request with an Idempotency-Key, or a mark that the request still runs.
 
     Written by `gate.idempotency`.
     """
@@ -188,9 +188,9 @@ class IdempotencyRecord(models.Model):
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)
     created_at = models.DateTimeField(default=timezone.now)
-    # What the first request has begun ("job:<uuid>"), when its answer comes later: a retry waits for that.
+    # What the first request has started ("job:<uuid>"), if its response comes later. A retry waits for it.
     reference = models.CharField(max_length=100, blank=True)
-    # Null while the first request still runs.
+    # Null while the first request runs.
     response_status = models.PositiveSmallIntegerField(null=True)
     response_body = models.JSONField(null=True)
 

@@ -1,6 +1,6 @@
-"""What the admin pages of all apps share: rows are read, and verbs change them.
+"""Base classes of the admin pages of all apps: rows are read-only, and actions call verbs.
 
-A write through a form of the admin would pass by the rules that the verbs keep, such as "the last owner stays".
+A form of the admin would bypass the rules of the verbs, for example that an organization keeps an owner.
 """
 
 import uuid
@@ -29,10 +29,10 @@ else:
 
 
 class ReadOnlyAdmin(_ModelAdmin[Row]):
-    """Rows that are only read. Actions of a subclass call verbs and name `operate` as their permission."""
+    """Read-only rows. Actions of a subclass call verbs and require the permission `operate`."""
 
     show_full_result_count = False
-    # Fields that hold ids. A search for an id is one look into their indexes, and not a search in all texts.
+    # Fields that hold ids. A search for an id uses their indexes, and does not search all texts.
     id_fields: ClassVar[tuple[str, ...]] = ("pk",)
 
     def get_search_results(
@@ -57,15 +57,15 @@ class ReadOnlyAdmin(_ModelAdmin[Row]):
         return False
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the operator may use the actions: with Django's permission to change such rows."""
+        """Tell whether the operator may use the actions. They need Django's permission to change such rows."""
         return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
 
     def do_for_each(
         self, request: HttpRequest, rows: QuerySet[Any], verb: Callable[[Any], object], *, done: str
     ) -> None:
-        """Call a verb for each chosen row; show and log what was done, and what each refusal says.
+        """Call a verb for each selected row. Show and log what was done, and show why it was refused.
 
-        done: what happened to a row, for messages and the log: "Canceled".
+        done: what happened to a row, for messages and the log, such as "Canceled".
         """
         changed = 0
         for row in rows:
@@ -86,7 +86,7 @@ class ReadOnlyAdmin(_ModelAdmin[Row]):
 
 
 class ReadOnlyInline(_TabularInline):
-    """Rows below another one that are only read."""
+    """Read-only rows on the page of another row."""
 
     extra = 0
     can_delete = False

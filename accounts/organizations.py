@@ -1,4 +1,4 @@
-"""Organizations and the people in them: create, verify, invite, accept, change roles, remove, leave."""
+"""Organizations and their members: create, verify, invite, accept, change roles, remove, leave."""
 
 import hashlib
 import logging
@@ -21,8 +21,8 @@ from accounts.models import Invitation, Membership, Organization, Role, User
 logger = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 100
-# A name stands in subjects of mails and beside other names: no control characters, line breaks, or marks that turn
-# the direction of what follows. The joiners are needed to write Persian, Hindi and some emoji.
+# Names appear in mail subjects and next to other names. So they must not have control characters, line breaks, or marks
+# that change the text direction. The joiners are allowed because Persian, Hindi and some emoji need them.
 UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 JOINERS = "\u200c\u200d"
 
@@ -31,7 +31,7 @@ organization_verified = Signal()
 
 
 def create(*, name: str, owner: User, is_personal: bool = False) -> Organization:
-    """Make an organization with its first owner. Raises InvalidField unless the name is one plain line."""
+    """Create an organization with its first owner. Raises InvalidField unless the name is one plain line."""
     name = name.strip()
     if not name or len(name) > MAX_NAME_LENGTH or any(map(_is_unsafe, name)):
         raise InvalidField(
@@ -44,9 +44,9 @@ def create(*, name: str, owner: User, is_personal: bool = False) -> Organization
 
 
 def ensure_personal(user: User) -> Organization:
-    """Return the person's own organization, made on the first call."""
+    """Return the person's personal organization. It is created on the first call."""
     with transaction.atomic():
-        # The lock on the person keeps two verifications at the same moment from making two.
+        # The lock prevents two simultaneous verifications from creating two.
         user = User.objects.select_for_update().get(pk=user.pk)
         existing = Organization.objects.filter(
             is_personal=True, memberships__user=user, memberships__role=Role.OWNER
@@ -57,7 +57,7 @@ def ensure_personal(user: User) -> Organization:
 
 
 def verify(organization: Organization, *, now: datetime | None = None) -> bool:
-    """Mark an organization as one whose owner has proved an e-mail address. Returns False if it was before."""
+    """Mark an organization as verified: an owner has verified an e-mail address. Returns False if it was already."""
     with transaction.atomic():
         changed = Organization.objects.filter(pk=organization.pk, verified_at__isnull=True).update(
             verified_at=now or timezone.now()
@@ -70,7 +70,7 @@ def verify(organization: Organization, *, now: datetime | None = None) -> bool:
 
 
 def email_was_verified(user: User) -> None:
-    """Give a person whose address is now proved an organization, and verify those that they own."""
+    """Give a person with a verified address a personal organization, and verify all organizations that they own."""
     ensure_personal(user)
     for organization in Organization.objects.filter(
         memberships__user=user, memberships__role=Role.OWNER, verified_at__isnull=True
@@ -79,21 +79,21 @@ def email_was_verified(user: User) -> None:
 
 
 def invite(organization: Organization, *, email: str, role: Role, by: Membership) -> tuple[Invitation, str]:
-    """Offer a person membership; `mail_invitation` tells them. Returns the invitation and its token, nowhere kept.
+    """Invite a person. `mail_invitation` sends the mail. Returns the invitation and its token, which is not stored.
 
     Raises Forbidden unless the inviter is an admin (an owner, to invite an owner or to replace such an invitation), and
-    Conflict for a member.
+    Conflict if the person is a member.
     """
     token = secrets.token_urlsafe(32)
     now = timezone.now()
     with _members_locked(by, by=by):
         _must_outrank(by, organization=organization, role=role)
         if Membership.objects.filter(organization=organization, user__email__iexact=email).exists():
-            raise Conflict(f"{email} is a member already.")
+            raise Conflict(f"{email} is already a member.")
         replaced = Invitation.objects.filter(organization=organization, email__iexact=email, accepted_at__isnull=True)
         for earlier in replaced:
             if earlier.is_open(now=now) and not by.may(Role(earlier.role)):
-                raise Forbidden(f"{email} is invited as {Role(earlier.role).label.lower()} already.")
+                raise Forbidden(f"{email} is already invited as {Role(earlier.role).label.lower()}.")
         replaced.delete()
         try:
             invitation = Invitation.objects.create(
@@ -110,33 +110,33 @@ def invite(organization: Organization, *, email: str, role: Role, by: Membership
 
 
 def mail_invitation(invitation: Invitation, *, token: str) -> None:
-    """Send the link of an invitation to the invited person. Call it outside transactions: it waits for the network.
+    """Mail the link of an invitation to the invited person. Call it outside transactions: it waits for the network.
 
-    Raises UpstreamFailed when the mail server does not take it. The invitation stays: to invite again sends a new link.
+    Raises UpstreamFailed if the mail server refuses it. The invitation stays, and inviting again sends a new link.
     """
     organization, inviter = invitation.organization, invitation.invited_by
-    assert inviter is not None, "the inviter was here when the invitation was made"
-    subject = f"{inviter.email} invites you to {organization.name} on Voxsite"
+    assert inviter is not None, "the inviter exists, because the invitation was made just now"
+    subject = f"{inviter.email} invited you to join {organization.name} on Voxsite"
     try:
         send_mail(
-            # Names from before they were checked may hold line breaks, which no subject can.
+            # Old names were not checked and may have line breaks, which a subject must not have.
             subject=" ".join(subject.split()),
             message=(
-                f"{inviter.email} invites you to join {organization.name} on Voxsite.\n\n"
-                f"Accept here:\n{settings.SITE_URL}/invitations/{token}/\n\n"
-                f"The link works for {settings.INVITATION_DAYS} days, for {invitation.email} only.\n"
-                "If you did not expect this, do nothing.\n"
+                f"{inviter.email} invited you to join {organization.name} on Voxsite.\n\n"
+                f"Accept the invitation:\n{settings.SITE_URL}/invitations/{token}/\n\n"
+                f"The link works for {settings.INVITATION_DAYS} days, and only for {invitation.email}.\n"
+                "If you did not expect this invitation, you can ignore this mail.\n"
             ),
             from_email=None,
             recipient_list=[invitation.email],
         )
-    except OSError as error:  # smtplib's own errors are OSErrors too
+    except OSError as error:  # the errors of smtplib are OSErrors too
         logger.exception("The mail of invitation %s was not sent.", invitation.pk)
         raise UpstreamFailed("The mail could not be sent.") from error
 
 
 def withdraw(invitation: Invitation, *, by: Membership | None) -> None:
-    """Take an offer back. Raises Forbidden unless it is one that this member could have made.
+    """Withdraw an invitation. Raises Forbidden unless this member could have made it.
 
     by: as in `change_role`.
     """
@@ -145,7 +145,7 @@ def withdraw(invitation: Invitation, *, by: Membership | None) -> None:
 
 
 def invitation_for(token: str) -> Invitation:
-    """Return the open invitation of this token. Raises NotFound when there is none or it is too old."""
+    """Return the open invitation with this token. Raises NotFound if there is none or it has expired."""
     invitation = Invitation.objects.select_related("organization").filter(token_sha256=_hash(token)).first()
     if invitation is None or not invitation.is_open(now=timezone.now()):
         raise _invitation_is_over()
@@ -153,13 +153,13 @@ def invitation_for(token: str) -> Invitation:
 
 
 def accept(token: str, *, user: User) -> Membership:
-    """Make the invited person a member. Raises NotFound for a bad token and Forbidden for another person's."""
+    """Make the invited person a member. Raises NotFound for a bad token, and Forbidden for another person."""
     with transaction.atomic():
         invitation = Invitation.objects.select_for_update().filter(pk=invitation_for(token).pk).first()
-        # Withdrawn, or accepted in another window, while we waited for the lock.
+        # It was withdrawn, or accepted in another window, while this call waited for the lock.
         if invitation is None or not invitation.is_open(now=timezone.now()):
             raise _invitation_is_over()
-        # A forwarded link must not admit whoever opens it.
+        # A forwarded link must not admit another person.
         if invitation.email.lower() != user.email.lower():
             raise Forbidden(f"This invitation is for {invitation.email}. Sign in with that address.")
         invitation.accepted_at = timezone.now()
@@ -171,11 +171,11 @@ def accept(token: str, *, user: User) -> Membership:
 
 
 def change_role(membership: Membership, *, role: Role, by: Membership | None) -> None:
-    """Give a member another role; open invitations that it could not have made end.
+    """Give a member another role. Delete their open invitations that the new role could not have made.
 
-    by: None for an operator of the service, who outranks everybody.
+    by: None for an operator of the service, who may do everything.
 
-    Raises Forbidden, NotFound when the member is gone, or Conflict when the last owner would go.
+    Raises Forbidden, NotFound if the member is gone, and Conflict if no owner would be left.
     """
     with _members_locked(membership, by=by):
         _must_outrank(by, organization=membership.organization, role=role)
@@ -189,9 +189,9 @@ def change_role(membership: Membership, *, role: Role, by: Membership | None) ->
 
 
 def remove_member(membership: Membership, *, by: Membership | None) -> None:
-    """End a membership and the open invitations that it made. by: as in `change_role`.
+    """Delete a membership and the open invitations that it made. by: as in `change_role`.
 
-    Raises Forbidden, NotFound when the member is gone, or Conflict when the last owner would go.
+    Raises Forbidden, NotFound if the member is gone, and Conflict if no owner would be left.
     """
     with _members_locked(membership, by=by):
         _must_outrank(by, organization=membership.organization, role=Role(membership.role))
@@ -199,9 +199,9 @@ def remove_member(membership: Membership, *, by: Membership | None) -> None:
 
 
 def leave(membership: Membership) -> None:
-    """End one's own membership and the open invitations that it made.
+    """Delete one's own membership and the open invitations that it made.
 
-    Raises NotFound when it has ended before, or Conflict for the last owner.
+    Raises NotFound if it was deleted before, and Conflict for the last owner.
     """
     with _members_locked(membership, by=membership):
         _end(membership)
@@ -209,16 +209,16 @@ def leave(membership: Membership) -> None:
 
 def _end(membership: Membership) -> None:
     _must_not_be_last_owner(membership)
-    # Else somebody about to be removed could invite a second address of theirs as a way back.
+    # Otherwise a person could invite a second address of theirs before they are removed, and come back.
     _invitations_by(membership).delete()
     membership.delete()
 
 
 @contextmanager
 def _members_locked(membership: Membership, *, by: Membership | None) -> Iterator[None]:
-    """Hold a transaction in which nobody else changes the members of the organization; read both members again.
+    """Open a transaction that locks the members of the organization. Read both members again.
 
-    Raises NotFound when one of them is gone: removed in another window while this one waited for the lock.
+    Raises NotFound if one of them was removed while this call waited for the lock.
     """
     with transaction.atomic():
         Organization.objects.select_for_update().filter(pk=membership.organization_id).first()
@@ -227,7 +227,7 @@ def _members_locked(membership: Membership, *, by: Membership | None) -> Iterato
             if by is not None:
                 by.refresh_from_db()
         except Membership.DoesNotExist as error:
-            raise NotFound("This person is no member any more.") from error
+            raise NotFound("This person is not a member any more.") from error
         yield
 
 
@@ -253,7 +253,7 @@ def _must_not_be_last_owner(membership: Membership) -> None:
         pk=membership.pk
     )
     if membership.role == Role.OWNER and not others.exists():
-        raise Conflict("An organization needs an owner. Make somebody else an owner first.")
+        raise Conflict("An organization needs an owner. Make another member an owner first.")
 
 
 def _hash(token: str) -> str:
@@ -261,11 +261,11 @@ def _hash(token: str) -> str:
 
 
 def _invitation_is_over() -> NotFound:
-    return NotFound("This invitation is not valid any more. Ask for a new one.")
+    return NotFound("This invitation is no longer valid. Ask for a new one.")
 
 
 def _personal_name(email: str) -> str:
-    """Return what stands before the @, made safe: quoted, it may hold control characters (RFC 5322, section 3.2.4)."""
+    """Return the part before the @ without unsafe characters, which it may have in quotes (RFC 5322, section 3.2.4)."""
     local_part, _, _ = email.partition("@")
     kept = "".join(character for character in local_part if not _is_unsafe(character))
     return kept.strip('" ')[:MAX_NAME_LENGTH] or "Personal"

@@ -32,7 +32,7 @@ from accounts.models import ApiKey, Invitation, Membership, Organization, Role
 @page
 @require_http_methods(["GET", "HEAD", "POST"])
 def keys(request: HttpRequest) -> HttpResponse:
-    """List the keys. A POST makes one, and its answer is the only place where the key itself is ever shown."""
+    """List the keys. A POST creates one, and only its response shows the key itself."""
     membership = access.membership_for(request)
     form = KeyForm(request.POST or None)
     new_key = None
@@ -52,7 +52,7 @@ def keys(request: HttpRequest) -> HttpResponse:
         },
         status=400 if request.method == "POST" and new_key is None else 200,
     )
-    # The answer may hold a secret: neither a cache nor the browser's own history may keep it.
+    # The response may contain a secret: neither a cache nor the browser's history may keep it.
     response["Cache-Control"] = "no-store, private"
     return response
 
@@ -62,28 +62,28 @@ def keys(request: HttpRequest) -> HttpResponse:
 def revoke_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     access.require_role(request, Role.ADMIN)
     key = api_keys.revoke(access.organization_for(request), key_id=key_id)
-    messages.success(request, f"The key “{key.name}” is revoked. Programs that use it get 401 from now on.")
+    messages.success(request, f"Key “{key.name}” revoked. Requests with it now get 401.")
     return redirect("keys")
 
 
 @page
 @require_POST
 def limit_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
-    """Set the most that a key may spend in a month, or lift its limit."""
+    """Set or remove the monthly limit of a key."""
     access.require_role(request, Role.ADMIN)
     form = KeyLimitForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "The limit was not changed. " + " ".join(form.errors["monthly_limit"]))
+        messages.error(request, "Limit not changed. " + " ".join(form.errors["monthly_limit"]))
         return redirect("keys")
     key = api_keys.set_monthly_limit(
         access.organization_for(request), key_id=key_id, limit_micros=form.monthly_limit_micros
     )
     if key.monthly_limit_micros is None:
-        sentence = f"“{key.name}” has no limit of its own now."
+        sentence = f"Monthly limit of “{key.name}” removed."
     elif key.monthly_limit_micros == 0:
-        sentence = f"“{key.name}” may spend nothing now: what costs money is refused, what is free still works."
+        sentence = f"“{key.name}” cannot spend anything now. Free requests still work."
     else:
-        sentence = f"“{key.name}” may spend at most ${form.cleaned_data['monthly_limit']:,.2f} in a month."
+        sentence = f"“{key.name}” can spend up to ${form.cleaned_data['monthly_limit']:,.2f} a month."
     messages.success(request, sentence)
     return redirect("keys")
 
@@ -137,7 +137,7 @@ def new_organization(request: HttpRequest) -> HttpResponse:
         if EmailAddress.objects.filter(user=request.user, verified=True).exists():
             organizations.verify(organization)
         access.switch(request, organization_id=organization.pk)
-        messages.success(request, f"You work in {organization.name} now.")
+        messages.success(request, f"Switched to {organization.name}.")
         return redirect("overview")
     return render(request, "accounts/organization_new.html", {"form": form}, status=400 if form.errors else 200)
 
@@ -165,7 +165,7 @@ def invite(request: HttpRequest) -> HttpResponse:
     membership = access.require_role(request, Role.ADMIN)
     form = InviteForm(request.POST, highest=Role(membership.role))
     if form.is_valid():
-        # Each one is a mail to somebody who never asked for it.
+        # Each invitation is a mail that its receiver did not ask for.
         limits.spend(membership.organization, scope="invitations")
         try:
             invitation, token = organizations.invite(
@@ -188,7 +188,7 @@ def withdraw_invitation(request: HttpRequest, invitation_id: uuid.UUID) -> HttpR
     membership = access.require_role(request, Role.ADMIN)
     invitation = get_object_or_404(_open_invitations(membership), pk=invitation_id)
     organizations.withdraw(invitation, by=membership)
-    messages.success(request, f"The invitation of {invitation.email} is withdrawn.")
+    messages.success(request, f"Invitation of {invitation.email} withdrawn.")
     return redirect("organization")
 
 
@@ -206,7 +206,7 @@ def change_role(request: HttpRequest, membership_id: int) -> HttpResponse:
     except Conflict as error:
         messages.error(request, error.message)
     else:
-        messages.success(request, f"{member.user.email} is {role.label.lower()} now.")
+        messages.success(request, f"{member.user.email} is now {role.label.lower()}.")
     return redirect("organization")
 
 
@@ -220,7 +220,7 @@ def remove_member(request: HttpRequest, membership_id: int) -> HttpResponse:
     except Conflict as error:
         messages.error(request, error.message)
     else:
-        messages.success(request, f"{member.user.email} is no member any more.")
+        messages.success(request, f"{member.user.email} removed.")
     return redirect("organization")
 
 
@@ -243,11 +243,9 @@ def _mail(request: HttpRequest, invitation: Invitation, *, token: str) -> None:
     try:
         organizations.mail_invitation(invitation, token=token)
     except UpstreamFailed:
-        messages.error(
-            request, f"The invitation is made, but the mail could not be sent. In a few minutes, invite {email} again."
-        )
+        messages.error(request, f"The mail to {email} could not be sent. Invite them again in a few minutes.")
     else:
-        messages.success(request, f"{email} is invited. The link in the mail works for seven days.")
+        messages.success(request, f"Invitation sent to {email}. The link works for seven days.")
 
 
 def _show_organization(request: HttpRequest, *, form: InviteForm | None = None, status: int = 200) -> HttpResponse:
@@ -291,7 +289,7 @@ def _open_invitations(membership: Membership) -> Any:
 @open_page
 @require_http_methods(["GET", "HEAD", "POST"])
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """Show an invitation to whoever has its link; a POST by the invited person accepts it."""
+    """Show an invitation to everybody who has its link. A POST by the invited person accepts it."""
     offer = organizations.invitation_for(token)
     if request.method == "POST" and request.user.is_authenticated:
         membership = organizations.accept(token, user=request.user)
@@ -300,7 +298,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         return redirect("overview")
     is_theirs = request.user.is_authenticated and request.user.email.lower() == offer.email.lower()
     response = render(request, "accounts/invitation.html", {"offer": offer, "is_theirs": is_theirs})
-    # The address holds a secret: it must not travel to other sites, nor lie in a cache.
+    # The address contains a secret: it must not reach other sites or a cache.
     response["Referrer-Policy"] = "no-referrer"
     response["Cache-Control"] = "no-store, private"
     return response

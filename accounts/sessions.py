@@ -1,7 +1,7 @@
-"""Sessions in the database whose key is one that we made: 32 characters of a to z and 0 to 9, as Django generates them.
+"""Database sessions that accept only keys in Django's own format: 32 characters of a to z and 0 to 9.
 
-Django itself looks up whatever text of 8 characters a cookie holds; PostgreSQL refuses one with a NUL, which made an
-error 500 of every page.
+Django looks up every cookie with 8 characters or more. PostgreSQL refuses text with a NUL, so such a cookie made every
+page answer 500.
 """
 
 import re
@@ -11,9 +11,9 @@ from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 WELL_FORMED_KEY = re.compile(r"[a-z0-9]{32}")
 
 
-# The name is Django's own on purpose: it salts the signature of what is stored, and an engine is found by it.
+# Django finds the class by this name, and uses the name as a salt of the signature of stored data.
 class SessionStore(DatabaseStore):
-    """A session, empty for a key that we cannot have made."""
+    """A session, which is empty for a malformed key."""
 
     def _validate_session_key(self, key: str | None) -> bool:
         return key is not None and WELL_FORMED_KEY.fullmatch(key) is not None

@@ -1,4 +1,4 @@
-"""Addresses of keys, organizations and invitations."""
+"""Addresses of the pages for keys, organizations and invitations."""
 
 from django.urls import path
 

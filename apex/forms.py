@@ -33,7 +33,7 @@ class ChatForm(forms.Form):
     temperature = forms.FloatField(
         min_value=0, max_value=2, initial=wire.DEFAULT_TEMPERATURE, widget=forms.NumberInput(attrs={"step": "0.1"})
     )
-    max_tokens = forms.IntegerField(label="Most tokens", min_value=1, initial=DEFAULT_MAX_TOKENS)
+    max_tokens = forms.IntegerField(label="Max tokens", min_value=1, initial=DEFAULT_MAX_TOKENS)
     # New for every page view. A form that is sent twice, for example by a reload, is answered and charged once.
     token = forms.UUIDField(widget=forms.HiddenInput)
 
@@ -41,7 +41,7 @@ class ChatForm(forms.Form):
         chosen = super().clean() or {}
         model = catalogue.models().get(chosen.get("model", ""))
         if model is not None and chosen.get("max_tokens", 0) > model.max_completion_tokens:
-            self.add_error("max_tokens", f"This model writes {model.max_completion_tokens:,} tokens at most.")
+            self.add_error("max_tokens", f"The maximum for this model is {model.max_completion_tokens:,} tokens.")
         return chosen
 
     @property

@@ -92,7 +92,7 @@ MEANINGS = {
     400: "The request is wrong, or the model's provider says so.",
     401: "No API key, or none that works.",
     402: "The balance or a monthly limit does not cover the least that this can cost.",
-    403: "The organization's owner has not verified an e-mail address.",
+    403: "The organization's owner has not verified an email address.",
     409: "The Idempotency-Key was used for another request, or the first one still runs.",
     413: "The body is too large.",
     429: "Too many requests in a minute or open at once, or the model is busy. Retry-After says when.",

@@ -145,7 +145,7 @@ def _body(request: HttpRequest) -> tuple[bytes, VoxsiteError | None]:
         return b"", BadRequest("The body ended too early.")
     # A body without a content type is read as JSON.
     if content_type and content_type != "application/json":
-        return raw, UnsupportedMediaType("This address reads application/json.")
+        return raw, UnsupportedMediaType("Unsupported Content-Type. Send application/json.")
     return raw, None
 
 

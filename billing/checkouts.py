@@ -7,7 +7,7 @@ was paid cannot be closed, and the payment is credited.
 from billing import stripe_api, stripe_calls, topups
 from billing.models.payments import TopUp, TopUpState
 
-CANCELLED = "You cancelled the payment. Nothing was charged."
+CANCELLED = "You canceled the payment. Nothing was charged."
 
 
 def page_of(topup: TopUp) -> str:

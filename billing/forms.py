@@ -97,7 +97,7 @@ class LedgerForm(forms.Form):
             "key",
             [
                 ("", "All keys"),
-                (BROWSER, "None: in the browser"),
+                (BROWSER, "None (browser)"),
                 *((str(key.pk), f"{key.name} ({key.prefix}…)") for key in keys),
             ],
         )
@@ -108,7 +108,7 @@ class LedgerForm(forms.Form):
         cleaned: dict[str, Any] = self.cleaned_data
         since, until = cleaned.get("since"), cleaned.get("until")
         if since and until and since > until:
-            self.add_error("until", "The last day must not be before the first.")
+            self.add_error("until", "The last day must not be before the first day.")
         return cleaned
 
     @property
@@ -141,9 +141,9 @@ class MonthForm(forms.Form):
         try:
             month = datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007 - a day has no zone
         except ValueError:
-            raise forms.ValidationError("A month is written 2026-11.") from None
+            raise forms.ValidationError("Enter the month as 2026-11.") from None
         if not MIN_DAY <= month <= MAX_DAY:
-            raise forms.ValidationError("There is nothing so far away.")
+            raise forms.ValidationError("Choose a month that is less far away.")
         return month
 
 
@@ -167,7 +167,7 @@ class TopUpForm(forms.Form):
         max_value=Decimal(pricing.MAX_TOPUP_CENTS) / 100,
         attrs={"step": "any", "placeholder": "75.00"},
     )
-    save_card = forms.BooleanField(label="Save the card for later top-ups", required=False)
+    save_card = forms.BooleanField(label="Save card for later top-ups", required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -179,10 +179,10 @@ class TopUpForm(forms.Form):
         cleaned: dict[str, Any] = self.cleaned_data
         amount, custom = cleaned.get("amount"), cleaned.get("custom")
         if amount == CUSTOM and custom is None and "custom" not in self.errors:
-            self.add_error("custom", "Type the amount that you want to pay.")
+            self.add_error("custom", "Enter the amount that you want to pay.")
         if amount and amount != CUSTOM and custom is not None:
             # The two contradict each other. Ask, rather than charge the wrong amount.
-            self.add_error("custom", "You chose an amount above. Choose “Another amount” to pay this one, or empty it.")
+            self.add_error("custom", "You selected an amount above. Select “Another amount” for this one, or clear it.")
         return cleaned
 
     @property
@@ -202,16 +202,16 @@ class RefundForm(forms.Form):
 class AutomaticForm(forms.Form):
     """Settings of automatic top-up: threshold, amount and monthly cap."""
 
-    threshold = DollarField(label="When less than this is free", help_text="In dollars.", min_value=Decimal(1))
+    threshold = DollarField(label="When the balance falls below", help_text="In dollars.", min_value=Decimal(1))
     amount = DollarField(
         label="Top up by",
-        help_text="Charged to the saved card; earns the same bonus as a top-up by hand.",
+        help_text="Charged to the saved card, with the same bonus as other top-ups.",
         min_value=Decimal(pricing.MIN_TOPUP_CENTS) / 100,
         max_value=Decimal(pricing.MAX_TOPUP_CENTS) / 100,
     )
     monthly_cap = DollarField(
-        label="But never more in a month than",
-        help_text="Of automatic top-ups, per calendar month in UTC.",
+        label="Monthly cap",
+        help_text="Maximum for automatic top-ups in a calendar month (UTC).",
         min_value=Decimal(pricing.MIN_TOPUP_CENTS) / 100,
     )
 
@@ -220,7 +220,7 @@ class AutomaticForm(forms.Form):
         cleaned: dict[str, Any] = self.cleaned_data
         amount, cap = cleaned.get("amount"), cleaned.get("monthly_cap")
         if amount is not None and cap is not None and cap < amount:
-            self.add_error("monthly_cap", "This must be at least the amount of one top-up, or none would ever be made.")
+            self.add_error("monthly_cap", "The cap must be at least the amount of one top-up.")
         return cleaned
 
 
@@ -247,10 +247,10 @@ class LowBalanceForm(OptionalAmountForm):
 
     amount = "threshold"
     threshold = DollarField(
-        label="Mail owners when less than this is free",
+        label="Low-balance alert",
         required=False,
-        help_text="In dollars. Empty: no mail.",
-        attrs={"placeholder": "No mail"},
+        help_text="Owners get a mail when the balance falls below this amount in dollars. Leave empty for no alert.",
+        attrs={"placeholder": "No alert"},
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -264,9 +264,10 @@ class LimitForm(OptionalAmountForm):
 
     amount = "monthly_limit"
     monthly_limit = DollarField(
-        label="Spend at most this in a month",
+        label="Monthly spending limit",
         required=False,
         min_value=Decimal(0),
-        help_text="In dollars, per calendar month in UTC, running work included. Empty: no limit. 0: nothing is spent.",
+        help_text="In dollars for each calendar month (UTC), including running work. Leave empty for no limit. "
+        "0 blocks all spending.",
         attrs={"placeholder": "No limit"},
     )

@@ -45,6 +45,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         "operations": api_reference.operations(site_url=settings.SITE_URL, key=key),
         "prices": tariff.price_table(),
         "chat_models": list(catalogue.models().values()),
+        "drain_seconds": settings.APEX_DRAIN_SECONDS,
         "key": key,
     }
     return render(request, "site/docs.html", context)
@@ -84,18 +85,18 @@ def overview(request: HttpRequest) -> HttpResponse:
     organization = membership.organization
     jobs = list(Job.objects.of(organization).newest_first()[:RECENT_JOBS])
     steps = [
-        {"title": "Make an account", "is_done": True, "url": ""},
+        {"title": "Create an account", "is_done": True, "url": ""},
         {
             "title": "Upload a recording",
             "is_done": bool(jobs),
             "url": "/transcripts/upload/",
-            "text": "Send it in the browser and read its text here.",
+            "text": "Transcribe it in the browser.",
         },
         {
-            "title": "Make an API key",
+            "title": "Create an API key",
             "is_done": ApiKey.objects.of(organization).exists(),
             "url": "/keys/",
-            "text": "Programs send recordings and read transcripts with it.",
+            "text": "Transcribe from your own programs.",
         },
     ]
     if not membership.may(Role.ADMIN):

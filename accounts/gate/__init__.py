@@ -1,1 +1,1 @@
-"""The gate for programs, shared by every HTTP face: who is it, how often, was it asked before, and how errors leave."""
+"""What every API request passes: authentication, rate limits, idempotency keys, and errors as responses."""

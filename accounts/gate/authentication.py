@@ -1,4 +1,4 @@
-"""From either header to the organization and the key."""
+"""Authentication of API requests by the headers X-API-Key or Authorization."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from accounts.sessions import SessionStore
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: an organization, through one of its keys."""
+    """The caller: an organization and the API key that it used."""
 
     organization: Organization
     api_key: ApiKey
 
 
 def key_in(headers: Mapping[str, str]) -> str:
-    """Return the key that the headers carry, or an empty text. X-API-Key wins over Authorization: Bearer."""
+    """Return the key of the headers, or an empty text. X-API-Key takes precedence over Authorization: Bearer."""
     key = headers.get("X-API-Key", "").strip()
     if key:
         return key
@@ -30,10 +30,10 @@ def key_in(headers: Mapping[str, str]) -> str:
 
 
 def authenticate(headers: Mapping[str, str]) -> Caller:
-    """Return who calls.
+    """Return the caller.
 
-    Raises Unauthorized for no key or one that is unknown, revoked or expired (which of these is not told), Forbidden
-    for the key of an organization without a verified e-mail address.
+    Raises Unauthorized without a key, or for an unknown, revoked or expired key. The message does not say which of the
+    three it is. Raises Forbidden for a key of an organization whose owner has not verified an e-mail address.
     """
     key = key_in(headers)
     if not key:
@@ -45,15 +45,15 @@ def authenticate(headers: Mapping[str, str]) -> Caller:
         raise Unauthorized
     if not row.organization.is_verified:
         raise Forbidden(
-            "This organization's owner has not verified an e-mail address yet.", error_type="email_not_verified"
+            "This organization's owner has not verified an email address yet.", error_type="email_not_verified"
         )
     return Caller(organization=row.organization, api_key=row)
 
 
 def is_known(headers: Mapping[str, str], *, cookies: Mapping[str, str]) -> bool:
-    """Tell whether a live key or a signed-in session is named, for those who must decide before reading a body.
+    """Tell whether the headers have a live key or the cookies a signed-in session. Used before a body is read.
 
-    Grants nothing: the request is authenticated in full when it is answered.
+    It grants nothing: the view still authenticates the request.
     """
     key = key_in(headers)
     if key:

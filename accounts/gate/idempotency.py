@@ -1,7 +1,7 @@
-"""Idempotency-Key: the same request sent twice is done once. Kept for a day, in the database and not in Redis, because
-losing one can cost money.
+"""Idempotency keys: a request that is sent twice with the same Idempotency-Key runs once.
 
-Only what succeeded is kept: after an error nothing was done, and the same key may be tried again (after a top-up, say).
+Responses are stored for a day, in the database and not in Redis, because losing one can cost money. Only successful
+responses are stored. After an error nothing was done, so the same key may be used again, for example after a top-up.
 """
 
 import hashlib
@@ -21,15 +21,15 @@ from accounts.models import IdempotencyRecord, Organization
 
 HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 255
-# Longer than any request works: a probe ends after a minute, and the body was read before.
+# No request runs this long: probing ends after a minute, and the body was read before.
 ABANDONED_AFTER = timedelta(minutes=5)
 
-# (HTTP status, JSON body)
+# Stores the response: (HTTP status, JSON body).
 Keep = Callable[[int, Any], None]
 
 
 def fingerprint(path: str, *, data: Mapping[str, Any]) -> str:
-    """Return what makes a request the same: its path, its fields and the content of its files."""
+    """Return the digest of a request: of its path, its fields and the content of its files."""
     digest = hashlib.sha256(path.encode())
     for name in sorted(data):
         values = data.getlist(name) if hasattr(data, "getlist") else [data[name]]
@@ -47,29 +47,31 @@ def fingerprint(path: str, *, data: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to do what a key names: its owner keeps an answer, or forgets the key."""
+    """The right to run the request of a key. Its owner stores a response, or frees the key."""
 
     organization: Organization
     key: str
-    # The moment names this try: one that was given up and taken over can neither keep nor forget an answer.
+    # Identifies this attempt. One that was abandoned and taken over can neither store a response nor free the key.
     began_at: datetime
 
     def keep(self, status: int, body: Any) -> None:
-        """Keep the answer. Raises Conflict when another try took over."""
+        """Store the response. Raises Conflict if another attempt took over."""
         if not self._ours().update(response_status=status, response_body=body):
             raise _in_use()
 
     def begin(self, reference: str) -> None:
-        """Note what the request has begun, when its answer comes later. Raises Conflict when another try took over.
+        """Record what the request has started, if its response comes later.
 
-        reference: names the business fact, such as "job:<uuid>". Called inside the transaction that begins it. From
-        then on the key is never taken for abandoned: a retry gets `Pending`, and `complete` keeps the answer.
+        Raises Conflict if another attempt took over.
+
+        reference: names the business fact, such as "job:<uuid>". Call this inside the transaction that starts it. From
+        then on the key never counts as abandoned: a retry gets `Pending`, and `complete` stores the response.
         """
         if not self._ours().update(reference=reference):
             raise _in_use()
 
     def forget(self) -> None:
-        """Free the key, unless something was begun, an answer is kept or another try took over."""
+        """Free the key, unless something was started, a response is stored or another attempt took over."""
         self._ours().filter(reference="").delete()
 
     def _ours(self) -> "QuerySet[IdempotencyRecord]":
@@ -88,7 +90,7 @@ class StoredResponse:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What an earlier request with this key has begun, and has no answer yet. reference: as in `Claim.begin`."""
+    """What an earlier request with this key has started and not finished. reference: as in `Claim.begin`."""
 
     reference: str
 
@@ -100,10 +102,10 @@ def claim(
     request_fingerprint: str,
     abandoned_after: timedelta = ABANDONED_AFTER,
 ) -> Claim | StoredResponse | Pending:
-    """Take the key for a request, or return what it brought before: an answer, or work that has none yet.
+    """Claim the key for a request. If it was used before, return the stored response, or what is still pending.
 
-    abandoned_after: the age at which a try without an answer is taken for dead.
-    Raises Conflict when the key was used for another request, or while the first one still runs.
+    abandoned_after: the age at which an attempt without a response counts as abandoned.
+    Raises Conflict if the key was used for another request, or if the first request still runs.
     """
     if not key.isprintable() or len(key) > MAX_KEY_LENGTH:
         raise InvalidField(HEADER, f"{HEADER} must be at most {MAX_KEY_LENGTH} printable characters.")
@@ -129,13 +131,13 @@ def claim(
 def once(
     organization: Organization, *, key: str, request_fingerprint: str, act: Callable[[Keep], tuple[int, Any]]
 ) -> tuple[int, Any, bool]:
-    """Act and keep the answer, or return the one that was kept.
+    """Run a request and store its response, or return the stored response.
 
-    act: does the work and returns (HTTP status, JSON body). It is given a verb that keeps the answer, and calls it
-        inside the transaction that does the work. So a record without an answer proves that nothing was done: after a
-        crash its key is free again in `ABANDONED_AFTER`.
-    Returns (status, body, was it replayed). Raises Conflict when the key was used for another request, or while the
-    first one still runs.
+    act: does the work and returns (HTTP status, JSON body). It gets a function that stores the response, and calls it
+        inside the transaction that does the work. So a record without a response proves that nothing was done: after
+        a crash its key is free again in `ABANDONED_AFTER`.
+    Returns (status, body, was it replayed). Raises Conflict if the key was used for another request, or if the first
+    request still runs.
     """
     ours = claim(organization, key=key, request_fingerprint=request_fingerprint)
     if isinstance(ours, StoredResponse):
@@ -153,9 +155,9 @@ def once(
 
 
 def complete(organization: Organization, *, key: str, reference: str, status: int, body: Any) -> bool:
-    """Keep the answer of what a request with this key has begun. Returns False when an answer is kept already.
+    """Store the response of what a request with this key has started. Returns False if one is stored already.
 
-    Any process may call it that knows how the work ended. Of several, the first one's answer stays.
+    Every process that knows how the work ended may call this. The first response stays.
     """
     begun = IdempotencyRecord.objects.filter(
         organization=organization, key=key, reference=reference, response_status__isnull=True
@@ -164,12 +166,12 @@ def complete(organization: Organization, *, key: str, reference: str, status: in
 
 
 def forget(organization: Organization, *, key: str) -> None:
-    """Forget the answer that is kept under a key: it lies elsewhere now."""
+    """Delete the stored response of a key, because it is stored elsewhere now."""
     IdempotencyRecord.objects.filter(organization=organization, key=key, response_status__isnull=False).delete()
 
 
 def purge() -> int:
-    """Forget what is older than a day. Returns how many were forgotten."""
+    """Delete records that are older than a day. Returns their number."""
     deleted, _ = IdempotencyRecord.objects.filter(
         created_at__lt=timezone.now() - timedelta(hours=settings.IDEMPOTENCY_HOURS)
     ).delete()
@@ -179,7 +181,7 @@ def purge() -> int:
 def _earlier(
     organization: Organization, *, key: str, request_fingerprint: str, now: datetime, abandoned_after: timedelta
 ) -> StoredResponse | Pending | None:
-    """Return what an earlier try brought, or None when it was abandoned and this one took over. Raises Conflict."""
+    """Return the result of an earlier attempt. None: it was abandoned, and this one took over. Raises Conflict."""
     record = IdempotencyRecord.objects.filter(organization=organization, key=key).first()
     if record is None:
         raise _in_use()
@@ -198,4 +200,4 @@ def _earlier(
 
 
 def _in_use() -> Conflict:
-    return Conflict("A request with this Idempotency-Key is being worked on.", error_type="idempotency_key_in_use")
+    return Conflict("A request with this Idempotency-Key is still running.", error_type="idempotency_key_in_use")

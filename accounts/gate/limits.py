@@ -1,6 +1,6 @@
-"""Rate limits per organization, counted in Redis by the library `limits` (sliding window counter).
+"""Rate limits of organizations, counted in Redis by the library `limits` (sliding window counter).
 
-DRF's own throttles read, count and write in three steps and so let a burst through.
+The throttles of DRF read and write in separate steps, so a burst can pass them.
 """
 
 import logging
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left of a limit: requests, and seconds until the window is whole again."""
+    """What is left of a limit: requests, and seconds until the whole limit is available again."""
 
     limit: int
     remaining: int
@@ -39,9 +39,9 @@ class Allowance:
 
 
 def spend(organization: Organization, *, scope: str) -> Allowance:
-    """Count one request against the scope (a name of `settings.RATE_LIMITS`) and return what is left.
+    """Count one request against a scope, and return what is left. Raises RateLimited if nothing is left.
 
-    Raises RateLimited when nothing is.
+    scope: a name of `settings.RATE_LIMITS`.
     """
     (result,) = spend_together(organization, scopes=[scope], count=1)
     if isinstance(result, RateLimited):
@@ -52,9 +52,9 @@ def spend(organization: Organization, *, scope: str) -> Allowance:
 def spend_together(
     organization: Organization, *, scopes: Sequence[str], count: int
 ) -> Sequence[Allowance | RateLimited]:
-    """Count so many requests against each of the scopes; return for each request what the last scope leaves.
+    """Count several requests against each of the scopes. Return for each request what is left of the last scope.
 
-    Together while all are admitted, which costs one question per scope for any number; else one by one.
+    If all are admitted, this takes one call to Redis for each scope. Otherwise they are counted one by one.
     """
     keys = [(_limit(scope), scope, str(organization.pk)) for scope in scopes]
     try:
@@ -67,12 +67,12 @@ def spend_together(
                 return [
                     RateLimited(retry_after=max(1, allowance.reset_seconds), headers=allowance.headers()),
                 ]
-            # The scopes before this one have counted all of them.
+            # The scopes before this one have already counted all requests.
             rest = scopes[position:]
             return [each for _ in range(count) for each in spend_together(organization, scopes=rest, count=1)]
         last = _left(limiter, keys[-1])
     except RedisError:
-        # Money is guarded by the database, not by this: better to serve without a limit than not at all.
+        # The database protects money, so it is better to serve without a rate limit than not at all.
         logger.exception("Rate limits are not counted: Redis does not answer.")
         amount = keys[-1][0].amount
         return [Allowance(limit=amount, remaining=amount, reset_seconds=0)] * count
@@ -89,7 +89,7 @@ def _left(limiter: SlidingWindowCounterRateLimiter, key: tuple[RateLimitItem, st
 
 
 def refuse_if_spent(organization: Organization, *, scope: str) -> None:
-    """Raise RateLimited if `spend` would, and count nothing: for a body that need not be read then."""
+    """Raise RateLimited if `spend` would, without counting. Used before a large body is read."""
     item = _limit(scope)
     key = (scope, str(organization.pk))
     try:
@@ -98,7 +98,7 @@ def refuse_if_spent(organization: Organization, *, scope: str) -> None:
             return
         stats = limiter.get_window_stats(item, *key)
     except RedisError:
-        return  # `spend` will say so in the log.
+        return  # `spend` will log it.
     reset_seconds = max(0, math.ceil(stats.reset_time - time.time()))
     allowance = Allowance(limit=item.amount, remaining=0, reset_seconds=reset_seconds)
     raise RateLimited(retry_after=max(1, reset_seconds), headers=allowance.headers())
@@ -115,7 +115,7 @@ def _limiter() -> SlidingWindowCounterRateLimiter:
 
 
 def _storage(url: str) -> Storage:
-    # A Redis that hangs is as good as none, and must be found out soon.
+    # Short time-outs: a Redis that hangs must not delay requests.
     storage = storage_from_string(
         f"redis+{url}" if url.startswith("unix://") else url, socket_timeout=1, socket_connect_timeout=1
     )

@@ -1,7 +1,7 @@
 """The error shape of our own API: `{"error": {"message", "code": <HTTP status>, "type", "request_id", ...}}`.
 
-`message` and `code` are the VoxParse seed's; the rest is our addition (CONTRACTS, "native"). It lives at the gate
-because billing's addresses answer in it too.
+`message` and `code` come from the VoxParse seed, and we added the rest (CONTRACTS, "native"). It lies in the gate
+because the addresses of billing use it too.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ def native_error(error: VoxsiteError, *, request_id: str) -> dict[str, Any]:
 
 
 class NativeGateView(GateView):
-    """An address whose errors have the native shape."""
+    """A view whose errors have the native shape."""
 
     def show_error(self, error: VoxsiteError, *, request_id: str) -> dict[str, Any]:
         return native_error(error, request_id=request_id)

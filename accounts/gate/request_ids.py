@@ -1,4 +1,4 @@
-"""A name for every request, by which a customer's question finds our log line."""
+"""Request ids, which connect a customer's question to our log lines."""
 
 import re
 import secrets
@@ -7,17 +7,17 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponseBase
 
 HEADER = "X-Request-Id"
-# A caller's own id is kept when it is harmless; anything else could forge log lines.
-HARMLESS = re.compile(r"[A-Za-z0-9_.:-]{8,128}")
+# The caller may send an id of this form. Other characters could forge log lines.
+SAFE_ID = re.compile(r"[A-Za-z0-9_.:-]{8,128}")
 
 
 def request_id_for(offered: str) -> str:
-    """Return the id that the caller offered, if it is harmless, else a new one."""
-    return offered if HARMLESS.fullmatch(offered) else f"req_{secrets.token_hex(12)}"
+    """Return the id that the caller sent, if it is safe, or else a new one."""
+    return offered if SAFE_ID.fullmatch(offered) else f"req_{secrets.token_hex(12)}"
 
 
 class RequestIdMiddleware:
-    """Gives `request.request_id` and sends it back in X-Request-Id."""
+    """Sets `request.request_id`, and sends it in the header X-Request-Id of the response."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

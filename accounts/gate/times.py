@@ -1,4 +1,4 @@
-"""How the native API writes a moment."""
+"""Time format of the native API."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""GateView: the only place where an exception becomes a response to a program."""
+"""GateView, the base class of API views. Only here does an exception become an API response."""
 
 import logging
 from collections.abc import Callable
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class AlwaysJson(BaseContentNegotiation):
-    """Answers in the one form there is, whatever Accept says: a client that asks for */html still wants its answer."""
+    """Ignores Accept: there is only one format, and a client that asks for another one still wants the response."""
 
     def select_parser(self, request: Any, parsers: Any) -> Any:
         return next((parser for parser in parsers if _matches(parser.media_type, request.content_type)), None)
@@ -41,15 +41,15 @@ class AlwaysJson(BaseContentNegotiation):
 
 
 class GateView(APIView):
-    """One address of an HTTP face. A face subclasses it once with its own `show_error`.
+    """Base class of API views. Each API has one subclass with its own `show_error`.
 
-    Subclasses have `self.caller` after `initial`, raise `VoxsiteError`s and return responses.
+    `initial` sets `self.caller`. Subclasses raise `VoxsiteError`s and return responses.
     """
 
     needs_key: ClassVar[bool] = True
-    # Extra limits, names of settings.RATE_LIMITS, for methods that create.
+    # Further rate limits of POST requests: names of settings.RATE_LIMITS.
     post_scopes: ClassVar[tuple[str, ...]] = ()
-    # Honour Idempotency-Key on POST.
+    # Whether POST supports Idempotency-Key.
     is_idempotent: ClassVar[bool] = False
     content_negotiation_class = AlwaysJson
     metadata_class = None
@@ -58,7 +58,7 @@ class GateView(APIView):
     allowance: limits.Allowance | None = None
 
     def show_error(self, error: VoxsiteError, *, request_id: str) -> dict[str, Any]:
-        """Return the error's body in the face's own shape."""
+        """Return the body of an error in the shape of this API."""
         raise NotImplementedError
 
     @property
@@ -76,9 +76,9 @@ class GateView(APIView):
                 self.allowance = limits.spend(self.caller.organization, scope=scope)
 
     def once(self, act: Callable[[idempotency.Keep], Response]) -> Response:
-        """Answer a POST that creates or charges, once per Idempotency-Key.
+        """Run a POST that creates something or costs money, once for each Idempotency-Key.
 
-        act: calls what it is given with its answer's status and body, inside the transaction that does the work.
+        act: calls its argument with status and body of its response, inside the transaction that does the work.
         """
         key = self.request.headers.get(idempotency.HEADER, "")
         if not key:
@@ -101,7 +101,7 @@ class GateView(APIView):
             logger.error("Unhandled error in request %s", self.request_id, exc_info=exc)
         response = Response(self.show_error(error, request_id=self.request_id), status=error.http_status)
         if isinstance(error, RateLimited):
-            self.allowance = None  # What the wider limit leaves is not what the client must know now.
+            self.allowance = None  # The headers must describe the limit that was reached, not a wider one.
             for name, value in error.headers.items():
                 response[name] = value
         if error.http_status == 401:
@@ -116,7 +116,7 @@ class GateView(APIView):
         if self.allowance is not None:
             for name, value in self.allowance.headers().items():
                 final[name] = value
-        # Answers hold customers' words: no cache between us may keep them.
+        # Responses contain customers' texts, so no shared cache may keep them.
         final.setdefault("Cache-Control", "no-store")
         return final
 
@@ -125,7 +125,7 @@ class GateView(APIView):
 
 
 class UnknownAddress(GateView):
-    """The catch-all of a face: Django's own 404 would be HTML. Asks for no key, as the seed's table has 404 for it."""
+    """The catch-all of an API: Django's 404 would be HTML. It needs no key, because the seed's table says 404."""
 
     needs_key = False
 
@@ -135,7 +135,7 @@ class UnknownAddress(GateView):
 
 
 def _translate(error: Exception) -> VoxsiteError:
-    """Return ours for a foreign exception that a request can cause; InternalError for any other."""
+    """Return the VoxsiteError for an exception that a request can cause, or InternalError for any other."""
     if isinstance(error, VoxsiteError):
         return error
     for kinds, make in _TRANSLATIONS:
@@ -153,7 +153,7 @@ _TRANSLATIONS: tuple[tuple[tuple[type[Exception], ...], Callable[[], VoxsiteErro
     ((drf.ParseError,), lambda: BadRequest("The body is broken: it does not fit its Content-Type.")),
     (
         (drf.UnsupportedMediaType,),
-        lambda: UnsupportedMediaType("This address does not read that Content-Type."),
+        lambda: UnsupportedMediaType("Unsupported Content-Type."),
     ),
     ((drf.MethodNotAllowed,), MethodNotAllowed),
     ((drf.NotFound, Http404), NotFound),

@@ -1,4 +1,4 @@
-"""How times, counts, browsers and the navigation look to people, in the templates of every app. Decides nothing."""
+"""Template filters of every app: times, counts, browser names, and the current entry of the navigation."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 register = template.Library()
 
-# Marks in User-Agent headers, the telling one first: Edge says that it is Chrome, and Chrome that it is Safari.
+# Parts of User-Agent headers. The order matters: Edge also says that it is Chrome, and Chrome that it is Safari.
 BROWSERS = (
     ("Edg/", "Edge"),
     ("OPR/", "Opera"),
@@ -33,13 +33,13 @@ NONE_YET = "\N{EN DASH}"
 
 @register.filter
 def grouped(count: int) -> str:
-    """Return a count with its thousands apart: 1,234,567."""
+    """Return a count with thousands separators: 1,234,567."""
     return f"{count:,}"
 
 
 @register.filter
 def ago(moment: datetime | None) -> SafeString | str:
-    """Return a time as people say it, with the exact UTC time as title."""
+    """Return a relative time such as "3 minutes ago", with the exact UTC time as title."""
     if moment is None:
         return NONE_YET
     is_recent = abs(timezone.now() - moment).days < 7
@@ -67,15 +67,15 @@ def day(moment: datetime | None) -> SafeString | str:
 
 @register.filter
 def browser_name(user_agent: str) -> str:
-    """Return a browser and a system by the names that people know: "Firefox on Linux". A guess, for display only."""
-    browser = next((name for mark, name in BROWSERS if mark in user_agent), "Another program")
+    """Return browser and system, such as "Firefox on Linux". This is a guess, for display only."""
+    browser = next((name for mark, name in BROWSERS if mark in user_agent), "Unknown browser")
     system = next((f" on {name}" for mark, name in SYSTEMS if mark in user_agent), "")
     return f"{browser}{system}"
 
 
 @register.simple_tag(takes_context=True)
 def current(context: template.Context, prefix: str, but_not: str = "") -> SafeString | str:
-    """Mark the entry of the navigation under whose address the page lies."""
+    """Mark the current entry of the navigation: the one whose address is a prefix of the page's."""
     request: Any = context.get("request")
     if request is None or not request.path.startswith(prefix) or (but_not and request.path.startswith(but_not)):
         return ""

@@ -44,23 +44,23 @@ def _frozen(wallet: Wallet) -> Banner | None:
         if ledger.has_freeze_beside_debt(wallet):
             return Banner(
                 level="bad",
-                title="New work is stopped.",
-                text=f"A payment is disputed with the bank, or an operator stopped the balance, and {debt} that was "
-                "spent is missing. Work that is running goes on. A top-up alone does not end this: write to us.",
+                title="Your account is on hold.",
+                text=f"A payment is disputed or an operator froze the balance, and you owe {debt}. "
+                "Running work continues, new work is refused. Please contact support.",
             )
         return Banner(
             level="bad",
-            title="New work is stopped.",
-            text=f"A payment went back to the card after part of it was spent, so {debt} is missing. "
-            "Work that is running goes on. Top up at least that much to go on with new work.",
+            title="Your account is on hold.",
+            text=f"A payment was returned to the card after you spent part of it, so you owe {debt}. "
+            "Running work continues, new work is refused. Top up at least this amount to continue.",
             url=_top_up(-wallet.available_micros),
             action=f"Top up {debt} or more",
         )
     return Banner(
         level="bad",
-        title="New work is stopped.",
-        text="A payment is disputed with the bank, or an operator stopped the balance. Your money is still here. "
-        "It is free again when that is settled; write to us if you do not know why this is.",
+        title="Your account is on hold.",
+        text="A payment is disputed, or an operator froze the balance. Your money is safe, but you cannot spend it "
+        "until this is settled. Please contact support.",
     )
 
 
@@ -70,10 +70,10 @@ def _expired(wallet: Wallet) -> Banner | None:
     return Banner(
         level="bad",
         title="Your balance expired.",
-        text=f"Nothing was bought or used for six months, so it was taken on {wallet.expired_at:%-d %B %Y}. "
-        "The ledger has the amount. Your transcripts and keys are still here.",
+        text=f"It expired on {wallet.expired_at:%-d %B %Y} after six months without activity. "
+        "The ledger shows the amount. You keep your transcripts and keys.",
         url=_top_up(),
-        action="Top up to go on",
+        action="Top up",
     )
 
 
@@ -84,8 +84,8 @@ def _expires(wallet: Wallet) -> Banner | None:
     return Banner(
         level="warn",
         title=f"{money.display_text(wallet.available_micros)} expires on {moment:%-d %B %Y}.",
-        text="Balances are kept for six months after the last top-up or the last piece of work. "
-        "Either one before that day keeps all of it for six more months.",
+        text="Credit expires after six months without activity. "
+        "Any top-up or finished work before this day keeps it for six more months.",
         url=_top_up(),
         action="Top up",
     )
@@ -99,20 +99,19 @@ def _limit(organization: Organization) -> Banner | None:
         # The next month does not end it.
         return Banner(
             level="warn",
-            title="Spending is switched off.",
-            text="The monthly limit is $0.00: what costs money is refused until somebody raises it.",
+            title="Spending is blocked.",
+            text="The monthly limit is $0.00, so requests that cost money are refused.",
             url=reverse("billing:settings") + "#limit",
-            action="Change the limit",
+            action="Change limit",
         )
     return Banner(
         level="warn",
         title="The monthly limit is reached.",
         # Show both amounts: a limit may have been set below what was already spent.
-        text=f"{money.display_text(standing.spent_micros)} is spent or held in this month, and the limit is "
-        f"{money.display_text(standing.limit_micros)}: no more is let through. "
-        f"The next month begins on {standing.resets_at:%-d %B} (UTC).",
+        text=f"{money.display_text(standing.spent_micros)} is spent or reserved this month, and the limit is "
+        f"{money.display_text(standing.limit_micros)}. It resets on {standing.resets_at:%-d %B} (UTC).",
         url=reverse("billing:settings") + "#limit",
-        action="Change the limit",
+        action="Change limit",
     )
 
 
@@ -125,7 +124,7 @@ def _automatic(organization: Organization) -> Banner | None:
         title="Automatic top-up is off.",
         text=topup_settings.turned_off_reason,
         url=reverse("billing:settings") + "#automatic",
-        action="Set it up again",
+        action="Set up again",
     )
 
 
@@ -135,7 +134,7 @@ def _low(wallet: Wallet) -> Banner | None:
     return Banner(
         level="warn",
         title=f"Less than {money.display_text(wallet.low_balance_micros)} is left.",
-        text=f"{money.display_text(wallet.available_micros)} is free to spend.",
+        text=f"{money.display_text(wallet.available_micros)} is available.",
         url=_top_up(),
         action="Top up",
     )

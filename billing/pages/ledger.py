@@ -20,15 +20,15 @@ from billing.models import Entry, EntryKind
 
 PAGE_ROWS = 50
 KIND_SENTENCES = {
-    EntryKind.PAYMENT: "Money that you paid.",
-    EntryKind.BONUS: "What we gave on top of a payment. It is spent last.",
-    EntryKind.CREDIT: "Money that we gave, such as the one that everybody starts with.",
-    EntryKind.USAGE: "The price of work that succeeded. Work that failed or was canceled has no line.",
-    EntryKind.REFUND: "A payment, or a part of it, that went back to the card, and its share of the bonus.",
-    EntryKind.REFUND_REVERSAL: "A refund that the bank did not take: the same amount is yours again.",
-    EntryKind.DISPUTE: "A payment that the bank took back because somebody told it that it was not theirs.",
-    EntryKind.DISPUTE_REVERSAL: "A dispute that was decided for you: exactly what it took is yours again.",
-    EntryKind.EXPIRY: "What was left after six months without a top-up and without any work.",
+    EntryKind.PAYMENT: "A payment of yours.",
+    EntryKind.BONUS: "Extra credit for a large payment. It is spent last.",
+    EntryKind.CREDIT: "Credit that we gave you, for example at sign-up.",
+    EntryKind.USAGE: "The price of work that succeeded. Failed and canceled work has no entry.",
+    EntryKind.REFUND: "A payment, or part of it, that was refunded to the card, with its share of the bonus.",
+    EntryKind.REFUND_REVERSAL: "A refund that the bank did not accept. The money is back in your balance.",
+    EntryKind.DISPUTE: "A payment that the cardholder disputed with their bank.",
+    EntryKind.DISPUTE_REVERSAL: "A dispute that you won. The money is back in your balance.",
+    EntryKind.EXPIRY: "Credit that expired after six months without activity.",
 }
 
 

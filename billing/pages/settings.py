@@ -17,7 +17,7 @@ from billing.forms import AutomaticForm, LimitForm, LowBalanceForm, cents_of, do
 from billing.models import Wallet
 from billing.models.payments import SavedCard
 
-NOT_YET_FORGOTTEN = "We do not charge it any more, but Stripe has not deleted it yet; we ask again until it has."
+NOT_YET_FORGOTTEN = "We do not charge it any more. Stripe has not deleted it yet; we will ask again until it has."
 
 
 @page
@@ -55,7 +55,7 @@ def automatic(request: HttpRequest) -> HttpResponse:
 @require_POST
 def automatic_off(request: HttpRequest) -> HttpResponse:
     automatic_topups.turn_off(access.require_role(request, Role.ADMIN).organization)
-    return _done(request, "Automatic top-up is off. Nothing is charged to the card unless you do it.")
+    return _done(request, "Automatic top-up is off.")
 
 
 @page
@@ -67,7 +67,7 @@ def remove_card(request: HttpRequest) -> HttpResponse:
     except UpstreamFailed as error:
         messages.error(request, error.message)
         return redirect("billing:settings")
-    sentence = "The card is removed, and automatic top-up is off."
+    sentence = "Card removed. Automatic top-up is off."
     return _done(request, sentence if is_forgotten else f"{sentence} {NOT_YET_FORGOTTEN}")
 
 
@@ -83,9 +83,9 @@ def low_balance(request: HttpRequest) -> HttpResponse:
     ledger.set_low_balance(organization, threshold_micros=micros)
     return _done(
         request,
-        "No mail is sent any more."
+        "Low-balance alert turned off."
         if micros is None
-        else f"Owners get a mail when less than {money.display_text(micros)} is free.",
+        else f"Owners get a mail when the balance falls below {money.display_text(micros)}.",
     )
 
 
@@ -100,10 +100,10 @@ def limit(request: HttpRequest) -> HttpResponse:
     micros = form.micros
     ledger.set_monthly_limit(organization, limit_micros=micros)
     if micros is None:
-        return _done(request, "There is no monthly limit any more.")
+        return _done(request, "Monthly limit removed.")
     if micros == 0:
-        return _done(request, "Nothing is spent from now on: what costs money is refused, what is free still works.")
-    return _done(request, f"At most {money.display_text(micros)} is spent in a month.")
+        return _done(request, "Spending is blocked. Free requests still work.")
+    return _done(request, f"Monthly limit set to {money.display_text(micros)}.")
 
 
 def _done(request: HttpRequest, sentence: str) -> HttpResponse:

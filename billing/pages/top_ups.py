@@ -29,7 +29,7 @@ PAGE_ROWS = 25
 # Shorter than the interval at which the page reloads itself.
 SECONDS_BETWEEN_CHECKS = 4
 # Replaces the error's own sentence, which says that nothing was charged: the person may have paid before.
-SILENT = "Stripe does not answer at the moment. If you did pay, do not pay again; otherwise try again in a minute."
+SILENT = "Stripe is not responding. If you did pay, do not pay again. Otherwise try again in a minute."
 
 
 @page
@@ -107,10 +107,10 @@ def cancel(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
         return redirect("billing:payments")
     shown = money.display_text(topup.amount_cents * money.MICROS_PER_CENT)
     if topup.state in {TopUpState.EXPIRED, TopUpState.FAILED}:
-        messages.success(request, f"The payment of {shown} is cancelled. Nothing was charged.")
+        messages.success(request, f"Payment of {shown} canceled. Nothing was charged.")
     elif topup.state == TopUpState.PENDING:
         messages.warning(
-            request, f"Stripe is busy with the payment of {shown}, so it is not cancelled. Look again soon."
+            request, f"Stripe is processing the payment of {shown}, so it was not canceled. Check again soon."
         )
     else:
         return redirect("billing:top-up-success", topup.pk)

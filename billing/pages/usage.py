@@ -35,7 +35,6 @@ def month(request: HttpRequest) -> HttpResponse:
             "first": first,
             "before": (first - timedelta(days=1)).replace(day=1),
             "after": last_day(first) + timedelta(days=1) if last_day(first) < today else None,
-            "is_running": first == today.replace(day=1),
             "chart": day_chart(found),
             "days": [
                 {"day": day, "amounts": amounts} for day, amounts in found.by_day.items() if amounts.charges_count

@@ -1,4 +1,4 @@
-/* The playground's answer as it is written. Without this file the form brings the whole answer. */
+/* Streams the playground's answer. Without this file, the form loads the whole answer. */
 "use strict";
 
 {
@@ -9,7 +9,7 @@
   let usage = null;
   let isCut = false;
 
-  // The price follows what is typed, also what was typed before the scripts came or is put back on the way back.
+  // The price follows the form, also for text that was typed before this script ran or that the browser restored.
   part("price").hidden = true;
   window.addEventListener("pageshow", () => {
     if (form.elements.message.value) form.dispatchEvent(new Event("input", { bubbles: true }));
@@ -28,7 +28,7 @@
     fault.hidden = false;
   }
 
-  // Whatever the model says is text: it is never read as HTML.
+  // The model's output is plain text and is never parsed as HTML.
   function take(event) {
     if (event.error) showError(event.error);
     if (event.usage) usage = event.usage;
@@ -36,8 +36,8 @@
     const words = event.choices?.[0]?.delta?.content;
     if (words) said.append(words);
     if (event.cost) {
-      const tokens = usage ? `: ${grouped(usage.prompt_tokens)} tokens read, ${grouped(usage.completion_tokens)} written` : "";
-      cost.textContent = `${said.textContent ? "" : "The model gave no words. "}${isCut ? "It ends here because of the most tokens. " : ""}It cost ${event.cost}${tokens}.`;
+      const tokens = usage ? ` for ${grouped(usage.prompt_tokens)} input and ${grouped(usage.completion_tokens)} output tokens` : "";
+      cost.textContent = `${said.textContent ? "" : "The model returned no text. "}${isCut ? "It reached the maximum tokens. " : ""}Cost: ${event.cost}${tokens}.`;
     }
   }
 
@@ -75,11 +75,11 @@
       });
       if (response.headers.get("Content-Type").startsWith("text/event-stream")) await read(response.body);
       else if (response.headers.get("Content-Type") === "application/json") showError((await response.json()).error);
-      // The sign-in page, or a refusal as a page: the form itself shows it.
+      // The response is a page (sign-in or refusal): submit the form to show it.
       else return form.submit();
     } catch (error) {
-      if (error.name === "AbortError") cost.textContent = "Stopped. What the model writes before it stops is charged; Usage shows it.";
-      else showError({ message: "The connection broke. What the model writes before it stops is charged; Usage shows it." });
+      if (error.name === "AbortError") cost.textContent = "Stopped. You pay for what was generated, see Usage.";
+      else showError({ message: "Connection lost. You pay for what was generated, see Usage." });
     } finally {
       if (cost.textContent === "Writing …") cost.textContent = "";
       answer.hidden = !said.textContent && !cost.textContent;

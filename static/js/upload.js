@@ -1,7 +1,7 @@
-/* Sends the chosen files one by one, each with its progress and its outcome. Without this file the form sends them all. */
+/* Uploads the chosen files one by one and shows progress and result of each. Without this file, the form sends all. */
 "use strict";
 
-const AT_ONCE = 2;
+const PARALLEL_UPLOADS = 2;
 
 const form = document.querySelector("[data-upload]");
 const input = form.querySelector("input[type=file]");
@@ -14,7 +14,7 @@ let rows = [];
 
 form.querySelector("[data-hint]").hidden = false;
 input.classList.add("unseen");
-// The rows hold the files; the field itself is emptied, so that the same file can be chosen again.
+// The rows keep the files. The field is emptied, so that the same file can be chosen again.
 input.required = false;
 drop.classList.add("is-live");
 refresh();
@@ -40,7 +40,7 @@ form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const waiting = rows.filter((row) => row.state === "waiting");
   submit.disabled = true;
-  await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+  await Promise.all(Array.from({ length: PARALLEL_UPLOADS }, async () => {
     for (let row = waiting.shift(); row; row = waiting.shift()) await send(row);
   }));
   submit.disabled = false;
@@ -89,7 +89,7 @@ function send(row) {
   data.append("files", row.file);
   row.element.querySelector("[data-remove]").hidden = true;
   bar.hidden = false;
-  say("Sending", "sending");
+  say("Uploading", "sending");
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open("POST", form.action);
@@ -98,7 +98,7 @@ function send(row) {
     request.upload.addEventListener("progress", (event) => {
       if (!event.lengthComputable) return;
       bar.value = Math.floor((100 * event.loaded) / event.total);
-      if (event.loaded === event.total) say("Checking", "sending");
+      if (event.loaded === event.total) say("Checking file", "sending");
     });
     request.addEventListener("loadend", () => {
       bar.hidden = true;
@@ -109,7 +109,7 @@ function send(row) {
         link.href = answer.url;
         link.hidden = false;
         row.element.querySelector("[data-name]").textContent = answer.name;
-        say(`Queued. ${length(answer.length_ms)}, ${answer.price} held`, "sent");
+        say(`Queued. ${length(answer.length_ms)}, ${answer.price} reserved`, "sent");
       } else {
         say(answer?.message ?? reason(request.status), "failed");
         if (answer?.may_retry) {
@@ -130,9 +130,9 @@ function send(row) {
 }
 
 function reason(status) {
-  if (status === 0) return "The connection broke. Nothing was charged; choose the file again.";
+  if (status === 0) return "Connection lost. Nothing was charged. Choose the file again.";
   if (status === 413) return "The file is too large. Nothing was charged.";
-  return "That did not work. Nothing was charged; reload the page and try again.";
+  return "Something went wrong. Nothing was charged. Reload the page and try again.";
 }
 
 function size(bytes) {

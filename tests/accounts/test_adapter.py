@@ -43,7 +43,7 @@ def test_link_opened_in_another_browser_leads_to_choosing_a_password(db):
     Client().post("/accounts/signup/", ATTACKERS)
     victim = Client()
     page = victim.post(confirmation_path(), follow=True)
-    assert "Choose a password: this link was opened in another browser" in page.content.decode()
+    assert "Choose a password: this link was opened in a different browser" in page.content.decode()
     assert not User.objects.get().has_usable_password()
     assert not may_sign_in("attackers own 42")
     entered = choose(victim, page, "quiet river 42")
@@ -121,7 +121,7 @@ def test_second_sign_up_with_an_unproved_address_mails_the_link_again(db):
 
 def test_sign_up_with_a_proved_address_mails_that_there_is_an_account(alice):
     Client().post("/accounts/signup/", {"email": alice.email, "password1": "quiet river 42"})
-    assert "already exists" in mail.outbox[-1].body
+    assert "already has an account" in mail.outbox[-1].body
     assert "confirm-email" not in mail.outbox[-1].body
 
 

@@ -95,7 +95,7 @@ def test_price_is_shown_before_and_after(alice, client_of):
     page = page_of(client.post("/playground/", fields()))
     assert "word0 word1 word2 word3 word4" in page
     assert "$0.000008" in page
-    assert '>18</span> tokens read, <span class="number">5</span> written' in page
+    assert '>18</span> input and <span class="number">5</span> output tokens' in page
     assert Entry.objects.get(kind="usage").amount_micros == -8
 
 
@@ -160,7 +160,7 @@ def test_hostile_answer_is_shown_as_text(alice, client_of):
 def test_answer_with_invalid_characters_that_reached_its_limit_is_shown(alice, client_of):
     page = page_of(client_of(alice).post("/playground/", fields("unstorable")))
     assert "odd ? words" in page
-    assert "because of the most tokens" in page
+    assert "reached the maximum tokens" in page
 
 
 # --- Errors ------------------------------------------------------------------------------------------------------

@@ -75,12 +75,12 @@ def sign_up(page: Page, site: str) -> str:
     page.get_by_role("link", name="Start free").first.click()
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Start free").click()
+    page.get_by_role("button", name="Create account").click()
     expect(page.get_by_role("heading", name="Check your mail")).to_be_visible()
-    page.get_by_role("link", name="Open the kept mail").click()
+    page.get_by_role("link", name="Open development mail").click()
     page.get_by_role("row", name=email).get_by_role("link").first.click()
     page.get_by_role("link", name="accounts/confirm-email").click()
-    page.get_by_role("button", name="Yes, confirm it").click()
+    page.get_by_role("button", name="Confirm address").click()
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     return email
 

@@ -29,7 +29,7 @@ def micros(text: str) -> int:
 def balance(page: Page, site: str) -> int:
     """Return what the billing page says is free to spend, in micro-dollars."""
     page.goto(f"{site}/billing/")
-    return micros(page.locator(".figure", has_text="Free to spend").locator("b").inner_text())
+    return micros(page.locator(".figure", has_text="Available").locator("b").inner_text())
 
 
 def choose(page: Page, site: str, amount: str) -> None:
@@ -53,7 +53,7 @@ def test_buy_200_and_see_210(person, site):
     assert balance(person, site) - before == 210 * MICROS
     row = person.locator(".payments tbody tr").first
     expect(row).to_contain_text("with $10.00 bonus")
-    ledger = person.locator(".book")
+    ledger = person.locator(".ledger")
     expect(ledger.get_by_role("row").nth(1)).to_contain_text("+$10.00")
     expect(ledger.get_by_role("row").nth(2)).to_contain_text("+$200.00")
 
@@ -63,16 +63,16 @@ def test_automatic_topup_ends_with_an_invoice(open_window, site):
     sign_up(page, site)
     page.goto(f"{site}/billing/top-up/")
     page.get_by_label("Pay $10.00").check()
-    page.get_by_label("Save the card").check()
+    page.get_by_label("Save card").check()
     page.get_by_role("button", name="Continue to payment").click()
     page.get_by_role("button", name="Pay $10.00").click()
     expect(page.get_by_role("heading", name="$10.00 paid")).to_be_visible()
     page.goto(f"{site}/billing/settings/")
-    page.get_by_label("When less than this is free", exact=True).fill("50")
+    page.get_by_label("When the balance falls below").fill("50")
     page.get_by_label("Top up by").fill("200")
-    page.get_by_label("But never more in a month than").fill("200")
+    page.get_by_label("Monthly cap").fill("200")
     page.get_by_role("button", name="Turn on").click()
-    expect(page.get_by_text("Never more than $200.00 in a month.")).to_be_visible()
+    expect(page.get_by_text("Monthly cap: $200.00.")).to_be_visible()
     row = page.locator(".payments tbody tr", has_text="automatic")
     # The clock charges within a quarter of a minute, and makes the invoice within another.
     deadline = time.monotonic() + CLOCK_SECONDS
@@ -103,13 +103,13 @@ def test_payer_who_left_goes_on_or_cancels(person, site):
     person.get_by_role("link", name="Go back without paying").click()
     person.goto(f"{site}/billing/payments/")
     row = person.locator(".payments tbody tr").first
-    expect(row).to_contain_text("Not paid yet")
-    row.get_by_role("link", name="Go on paying $50.00").click()
+    expect(row).to_contain_text("Incomplete")
+    row.get_by_role("link", name="Complete payment $50.00").click()
     expect(person.get_by_role("button", name="The card is declined")).to_be_visible()
     person.get_by_role("link", name="Go back without paying").click()
-    person.get_by_role("button", name="Cancel this payment").click()
-    expect(person.get_by_text("The payment of $50.00 is cancelled. Nothing was charged.")).to_be_visible()
-    expect(row).to_contain_text("You cancelled the payment.")
+    person.get_by_role("button", name="Cancel payment").click()
+    expect(person.get_by_text("Payment of $50.00 canceled. Nothing was charged.")).to_be_visible()
+    expect(row).to_contain_text("You canceled the payment.")
     assert balance(person, site) == before
 
 
@@ -131,7 +131,7 @@ def test_refund_of_the_unspent_part(person, site):
     person.get_by_role("link", name="Refund $500.00").first.click()
     expect(person.get_by_role("heading", name="Refund $500.00?")).to_be_visible()
     sums = person.locator(".sums")
-    expect(sums).to_contain_text("Bonus that goes with it$50.00")
+    expect(sums).to_contain_text("Bonus returned with it$50.00")
     person.get_by_role("button", name="Refund $500.00").click()
     expect(person.get_by_text("$500.00 goes back to the card")).to_be_visible()
     expect(person.get_by_role("row", name="$500.00 refunded").first).to_be_visible()
@@ -149,8 +149,8 @@ def download_table(page: Page, link: str) -> list[dict[str, str]]:
 def test_amounts_of_the_exported_ledger_sum_to_the_balance_shown(person, site):
     buy(person, site, "10.00")
     shown = balance(person, site)
-    person.get_by_role("link", name="Whole ledger").click()
-    rows = download_table(person, "Ledger as CSV")
+    person.get_by_role("link", name="Full ledger").click()
+    rows = download_table(person, "Download CSV")
     assert len(rows) >= 2
     assert sum(int(row["amount_micros"]) for row in rows) == shown
     assert sum(Decimal(row["amount_usd"]) for row in rows) * MICROS == shown
@@ -176,11 +176,11 @@ def test_everything_works_on_a_phone_without_javascript(open_window, signed_in, 
     expect(page.get_by_role("heading", name="$7.50 paid")).to_be_visible()
     assert balance(page, site) - before == 7_500_000
     page.goto(f"{site}/billing/settings/")
-    page.get_by_label("Spend at most this in a month").fill("123.45")
-    page.get_by_role("button", name="Save the limit").click()
-    expect(page.get_by_text("At most $123.45 is spent in a month.")).to_be_visible()
+    page.get_by_label("Monthly spending limit").fill("123.45")
+    page.get_by_role("button", name="Save limit").click()
+    expect(page.get_by_text("Monthly limit set to $123.45.")).to_be_visible()
     page.goto(f"{site}/billing/ledger/?kind=payment")
-    expect(page.locator(".book")).to_contain_text("+$7.50")
+    expect(page.locator(".ledger")).to_contain_text("+$7.50")
 
 
 def test_chart_of_the_usage_page_is_drawn_and_told(person, site):
@@ -193,8 +193,8 @@ def test_chart_of_the_usage_page_is_drawn_and_told(person, site):
     expect(chart).to_be_visible()
     columns = chart.locator("rect.chart-fill")
     assert columns.count() == 1
-    assert columns.first.bounding_box()["height"] > 100
-    person.get_by_text("The same as a table").click()
-    charged = -sum(int(row["amount_micros"]) for row in download_table(person, "Charges as CSV"))
+    assert columns.first.bounding_box()["height"] > 60
+    person.get_by_text("Show table").click()
+    charged = -sum(int(row["amount_micros"]) for row in download_table(person, "Download CSV"))
     assert charged > 0
-    assert micros(person.get_by_role("row", name="Sum").inner_text()) == charged
+    assert micros(person.get_by_role("row", name="Total").inner_text()) == charged

@@ -24,9 +24,9 @@ def test_from_sign_up_to_the_line_in_the_ledger(open_window, site):
     email = sign_up(page, site)
     expect(page.get_by_text("First steps")).to_be_visible()
 
-    page.get_by_role("link", name="Make an API key").click()
+    page.get_by_role("link", name="Create an API key").click()
     page.get_by_label("Name").fill("production")
-    page.get_by_role("button", name="Make key").click()
+    page.get_by_role("button", name="Create key").click()
     key = page.get_by_label("New API key").input_value()
     assert KEY.fullmatch(key)
     page.reload()
@@ -74,12 +74,12 @@ def test_several_files_are_sent_one_by_one_and_watched(person, site):
     )
     person.get_by_role("button", name="Transcribe 3 files").click()
     expect(person.get_by_text("Queued.")).to_have_count(3)
-    person.get_by_role("link", name="See all transcripts").click()
+    person.get_by_role("link", name="Go to transcripts").click()
     expect(person.locator("#live[hx-get]")).to_have_count(0, timeout=TRANSCRIPTION_MS)
     for name in ("sentence-slt.m4a", "silence.wav", "sentence-slt.mp4"):
         expect(person.get_by_role("row", name=name)).to_contain_text("Completed")
     person.get_by_role("link", name="silence.wav").click()
-    expect(person.get_by_role("heading", name="No speech was found")).to_be_visible()
+    expect(person.get_by_role("heading", name="No speech found")).to_be_visible()
 
 
 def test_upload_works_without_javascript(open_window, signed_in, site):
@@ -88,7 +88,7 @@ def test_upload_works_without_javascript(open_window, signed_in, site):
     page.locator("input[type=file]").set_input_files(AUDIO / "sentence-slt.wav")
     page.get_by_role("button", name="Transcribe").click()
     expect(page.get_by_role("heading", name="sentence-slt.wav")).to_be_visible()
-    expect(page.get_by_role("link", name="Look again")).to_be_visible()
+    expect(page.get_by_role("link", name="Refresh")).to_be_visible()
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
@@ -106,7 +106,7 @@ def run_example(page: Page, site: str, folder: Path, *, language: str, program: 
     """Run the guide's example with a new key beside a recording; return the words that it printed."""
     page.goto(f"{site}/keys/")
     page.get_by_label("Name").fill(f"{language} example")
-    page.get_by_role("button", name="Make key").click()
+    page.get_by_role("button", name="Create key").click()
     key = page.get_by_label("New API key").input_value()
     page.goto(f"{site}/docs/")
     guide = page.locator("#start")

@@ -30,7 +30,7 @@ def test_answer_is_shown_while_it_is_written(person, site):
     expect(answer).not_to_contain_text("word29")
     expect(answer).to_contain_text("word29")
     # 18 x 0.3 + 30 x 0.45 = 18.9.
-    expect(answer).to_contain_text("It cost $0.000019: 18 tokens read, 30 written.")
+    expect(answer).to_contain_text("Cost: $0.000019 for 18 input and 30 output tokens.")
     expect(person.get_by_role("button", name="Stop")).to_be_hidden()
 
 
@@ -56,7 +56,7 @@ def test_answer_can_be_stopped_and_another_asked_for(person, site):
     expect(answer).to_contain_text("Stopped.")
     person.get_by_label("Message").fill("normal 2")
     person.get_by_role("button", name="Send").click()
-    expect(answer).to_contain_text("2 written.")
+    expect(answer).to_contain_text("2 output tokens")
     expect(answer.locator("p").first).to_have_text("word0 word1")
 
 
@@ -66,7 +66,7 @@ def test_what_the_model_says_is_never_a_part_of_the_page(person, site):
     person.get_by_role("button", name="Send").click()
     answer = person.get_by_label("Answer")
     expect(answer.locator("p").first).to_have_text(scripted.HOSTILE)
-    expect(answer).to_contain_text("It cost")
+    expect(answer).to_contain_text("Cost:")
     assert answer.locator("img, a, script").count() == 0
     assert person.title() == "Playground · Voxsite"
 
@@ -83,28 +83,28 @@ def test_playground_works_without_javascript(open_window, signed_in, site):
     page = open_window(java_script_enabled=False, storage_state=signed_in)
     page.goto(f"{site}/playground/")
     page.get_by_label("Message").fill("normal 4")
-    page.get_by_role("button", name="Work out the price").click()
+    page.get_by_role("button", name="Estimate price").click()
     expect(page.locator("#price")).to_have_text("at most $0.0005")
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_label("Answer")).to_contain_text("word0 word1 word2 word3")
-    expect(page.get_by_label("Answer")).to_contain_text("4 written.")
+    expect(page.get_by_label("Answer")).to_contain_text("4 output tokens")
 
 
 def test_transcript_is_summarised_and_asked_about(person, site):
     person.goto(f"{site}/transcripts/upload/")
     person.locator("input[type=file]").set_input_files(AUDIO / "sentence-slt.wav")
     person.get_by_role("button", name="Transcribe").click()
-    person.get_by_text("Summarise or ask").click(timeout=TRANSCRIPTION_MS)
+    person.get_by_text("Summarize or ask").click(timeout=TRANSCRIPTION_MS)
     expect(person.get_by_text("at most $0.00")).to_have_count(2)
     # Clicked twice, it is asked once.
-    person.get_by_role("button", name="Summarise this transcript").dblclick()
+    person.get_by_role("button", name="Summarize transcript").dblclick()
     summary = person.get_by_role("article").filter(has_text="A summary.")
     expect(summary).to_have_count(1)
     expect(summary).to_contain_text("$0.000014 for 38 tokens")
     expect(summary.locator(".said")).to_have_text(f"A summary. {scripted.HOSTILE}")
     assert summary.locator("img, a, script").count() == 0
 
-    person.get_by_text("Summarise or ask").click()
+    person.get_by_text("Summarize or ask").click()
     person.get_by_label("Ask about this transcript").fill("normal 3 words")
     person.get_by_role("button", name="Ask", exact=True).click()
     expect(person.get_by_role("article").filter(has_text="normal 3 words")).to_contain_text("word0 word1 word2")

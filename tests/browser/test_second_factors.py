@@ -89,7 +89,7 @@ def test_passkey_signs_in_without_a_password(open_window, site):
     page.goto(f"{site}/accounts/2fa/webauthn/add/")
     confirm_password(page)
     page.get_by_label("Name").fill("laptop")
-    page.get_by_label("Sign in with it alone").check()
+    page.get_by_label("Sign in with this passkey only").check()
     page.get_by_role("button", name="Add", exact=True).click()
     page.wait_for_url(re.compile("recovery-codes|webauthn/$|2fa/$"))
     sign_out(page)

@@ -86,7 +86,7 @@ def test_member_may_ask_and_the_organization_pays(job, bob, client_of):
 
 def test_summary_is_priced_charged_and_stays_on_the_page(job, alice, client_of, chat):
     client = client_of(alice)
-    assert "Summarise this transcript" in page_of(client.get(f"/transcripts/{job.pk}/"))
+    assert "Summarize transcript" in page_of(client.get(f"/transcripts/{job.pk}/"))
     response = ask(client, job)
     answer = Answer.objects.get()
     assert response.url == f"/transcripts/{job.pk}/#answer-{answer.pk}"
@@ -187,7 +187,7 @@ def test_dead_upstream_costs_nothing_and_may_be_asked_again(job, alice, client_o
 
 def test_without_an_upstream_nothing_is_offered(job, alice, client_of, settings):
     settings.APEX_UPSTREAMS = []
-    assert "Summarise" not in page_of(client_of(alice).get(f"/transcripts/{job.pk}/"))
+    assert "Summarize" not in page_of(client_of(alice).get(f"/transcripts/{job.pk}/"))
     assert ask(client_of(alice), job).status_code == 503
     assert not Answer.objects.exists()
 
@@ -211,7 +211,7 @@ def test_bad_input_asks_nobody(job, alice, client_of, chat, fields):
 
 def test_nothing_said_is_nothing_to_ask_about(organization, alice, client_of, chat):
     silent = completed(organization, text="")
-    assert "Summarise" not in page_of(client_of(alice).get(f"/transcripts/{silent.pk}/"))
+    assert "Summarize" not in page_of(client_of(alice).get(f"/transcripts/{silent.pk}/"))
     assert ask(client_of(alice), silent).status_code == 400
     assert chat.bodies == []
 
@@ -268,4 +268,4 @@ def test_long_transcript_is_cut_between_segments_and_says_so(organization, alice
     client = client_of(alice)
     assert "it reads the first 1\N{NO-BREAK SPACE}s" in page_of(client.get(f"/transcripts/{job.pk}/"))
     ask(client, job)
-    assert "It read the first 1\N{NO-BREAK SPACE}s" in page_of(client.get(f"/transcripts/{job.pk}/"))
+    assert "It covers the first 1\N{NO-BREAK SPACE}s" in page_of(client.get(f"/transcripts/{job.pk}/"))

@@ -135,7 +135,7 @@ def test_no_other_file_can_be_read_as_mail(db, kept, name):
 def test_unknown_address_has_our_look(db):
     response = Client().get("/nothing/here/")
     assert response.status_code == 404
-    assert "There is nothing at this address" in response.content.decode()
+    assert "Page not found" in response.content.decode()
 
 
 def test_server_error_page_needs_no_database():
@@ -151,4 +151,4 @@ def test_form_without_its_token_is_refused_in_our_look(alice, organization, capl
     with caplog.at_level(logging.ERROR, logger="django.security.csrf"):
         response = client.post("/organization/new/", {"name": "Acme"})
     assert response.status_code == 403
-    assert "This form was too old" in response.content.decode()
+    assert "Your session expired" in response.content.decode()

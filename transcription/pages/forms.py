@@ -1,4 +1,4 @@
-"""What people may choose on the upload page."""
+"""Forms of the transcription pages: upload options, and questions about a transcript."""
 
 from typing import Any
 
@@ -11,58 +11,58 @@ from transcription.speech.errors import OptionError
 from transcription.speech.options import MAX_SPEAKERS, TranscriptionOptions
 
 MODEL_WORDS = {"standard": "fast, for clear recordings", "premium": "slower, for difficult recordings"}
-TASKS = (("transcribe", "In the language that is spoken"), ("translate", "In English, translated"))
-CHANNELS = (("mix", "All channels together"), ("split", "Each channel apart, one speaker each"))
+TASKS = (("transcribe", "Same as spoken"), ("translate", "English (translated)"))
+CHANNELS = (("mix", "Mixed together"), ("split", "Separate, one speaker per channel"))
 MAX_PROMPT_LENGTH = 4000
 MAX_TERMS = 100
 MAX_TERM_LENGTH = 100
-# What does not go together (`rule` of an OptionError), in the words of the form.
+# Messages for options that contradict each other, by the `rule` of the OptionError.
 CONTRADICTIONS = {
-    "exact_or_range": "Give the exact number or a range, not both.",
+    "exact_or_range": "Enter the exact number or a range, not both.",
     "count_or_channels": "Each channel is one speaker: leave the number of speakers empty.",
-    "count_needs_diarize": "Tick “Tell speakers apart”, or leave the number of speakers empty.",
-    "fewest_over_most": "This is more than “At most”.",
-    "one_language_or_mixed": "Choose “Detect it” as the language for this.",
+    "count_needs_diarize": "Select “Label speakers”, or leave the number of speakers empty.",
+    "fewest_over_most": "This is more than the maximum.",
+    "one_language_or_mixed": "Choose “Auto-detect” as the language for this.",
 }
 
 
 class UploadForm(forms.Form):
-    """How to transcribe the files. The files themselves are read from the request.
+    """The options for transcribing files. The files themselves are read from the request.
 
-    Word times are not asked for: the transcript's page and its subtitles need them.
+    Word times are no option, because the transcript's page and its subtitles need them.
     """
 
     model = forms.ChoiceField(widget=forms.RadioSelect, initial="standard")
     language = forms.ChoiceField(required=False)
-    speakers = forms.BooleanField(label="Tell speakers apart", required=False, initial=True)
+    speakers = forms.BooleanField(label="Label speakers", required=False, initial=True)
     # --- More options
     num_speakers = forms.IntegerField(
         label="Number of speakers",
         required=False,
         min_value=1,
         max_value=MAX_SPEAKERS,
-        help_text="If you know it. Or give a range:",
+        help_text="If you know it. Or enter a range:",
     )
-    min_speakers = forms.IntegerField(label="At least", required=False, min_value=1, max_value=MAX_SPEAKERS)
-    max_speakers = forms.IntegerField(label="At most", required=False, min_value=1, max_value=MAX_SPEAKERS)
-    task = forms.ChoiceField(label="Text", required=False, choices=TASKS, initial="transcribe")
-    mixed_languages = forms.BooleanField(label="Several languages are spoken", required=False)
+    min_speakers = forms.IntegerField(label="Minimum", required=False, min_value=1, max_value=MAX_SPEAKERS)
+    max_speakers = forms.IntegerField(label="Maximum", required=False, min_value=1, max_value=MAX_SPEAKERS)
+    task = forms.ChoiceField(label="Output language", required=False, choices=TASKS, initial="transcribe")
+    mixed_languages = forms.BooleanField(label="Mixed languages", required=False)
     channels = forms.ChoiceField(
         label="Channels",
         required=False,
         choices=CHANNELS,
         initial="mix",
-        help_text="For calls and interviews with a microphone each. Each channel costs as a recording.",
+        help_text="For recordings with one microphone per speaker. Each channel is billed as a separate recording.",
     )
     hotwords = forms.CharField(
-        label="Names and terms", required=False, help_text="Separated by commas: how they are spelled."
+        label="Names and terms", required=False, help_text="Comma-separated, spelled as you want them."
     )
     prompt = forms.CharField(
         label="Context",
         required=False,
         max_length=MAX_PROMPT_LENGTH,
         widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="What came before, or what it is about.",
+        help_text="The topic, or what was said before.",
     )
     MORE = (
         "num_speakers",
@@ -78,16 +78,16 @@ class UploadForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["model"].choices = [(model, model_label(model)) for model in tariff.models()]
-        self.fields["language"].choices = [("", "Detect it"), *language_choices()]
+        self.fields["language"].choices = [("", "Auto-detect"), *language_choices()]
 
     @property
     def has_more(self) -> bool:
-        """Tell whether any of the further options was used, so that they are shown."""
+        """Tell whether any of the further options was used, so that the page shows them."""
         return self.is_bound and not {*self.changed_data, *self.errors}.isdisjoint(self.MORE)
 
     @property
     def options(self) -> TranscriptionOptions:
-        """Return what was chosen. Raises OptionError for what does not go together, which `clean` has shown."""
+        """Return the chosen options. Raises OptionError for contradictions, which `clean` reports."""
         chosen = self.cleaned_data
         options = TranscriptionOptions(
             language=chosen.get("language") or None,
@@ -108,14 +108,14 @@ class UploadForm(forms.Form):
         parts = (part.strip() for part in self.cleaned_data["hotwords"].split(","))
         terms = tuple(dict.fromkeys(part for part in parts if part))
         if len(terms) > MAX_TERMS or any(len(term) > MAX_TERM_LENGTH for term in terms):
-            raise forms.ValidationError(f"Give {MAX_TERMS} terms of {MAX_TERM_LENGTH} characters at most.")
+            raise forms.ValidationError(f"Enter up to {MAX_TERMS} terms of up to {MAX_TERM_LENGTH} characters.")
         return terms
 
     def clean(self) -> dict[str, Any]:
         chosen = super().clean() or {}
         offer = recognition.capabilities().get(chosen.get("model", ""))
         if offer is not None and chosen.get("language") and chosen["language"] not in offer.languages:
-            self.add_error("language", "This model does not know this language.")
+            self.add_error("language", "This model does not support this language.")
         if offer is not None and chosen.get("task") == "translate" and not offer.translates:
             self.add_error("task", "This model cannot translate.")
         try:
@@ -126,11 +126,11 @@ class UploadForm(forms.Form):
 
 
 class AskForm(forms.Form):
-    """A wish for a summary, without a question, or a question about a transcript."""
+    """A request for a summary, or a question about a transcript."""
 
-    # The page's own: a form that is sent twice, or loaded anew, is one wish.
+    # Generated with the page, so that a form that is sent twice is one request.
     token = forms.UUIDField(widget=forms.HiddenInput)
-    act = forms.ChoiceField(choices=(("summarise", "Summarise"), ("ask", "Ask")), widget=forms.HiddenInput)
+    act = forms.ChoiceField(choices=(("summarise", "Summarize"), ("ask", "Ask")), widget=forms.HiddenInput)
     question = forms.CharField(
         label="Ask about this transcript",
         required=False,
@@ -141,12 +141,12 @@ class AskForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         chosen = super().clean() or {}
         if chosen.get("act") == "ask" and not chosen.get("question") and "question" not in self.errors:
-            self.add_error("question", "Write a question.")
+            self.add_error("question", "Enter a question.")
         return chosen
 
 
 def language_choices() -> list[tuple[str, str]]:
-    """Return (code, English name) of every language that can be asked for, by name."""
+    """Return (code, English name) of every supported language, sorted by name."""
     return list(recognition.language_names().items())
 
 

@@ -22,8 +22,8 @@ def test_times_are_relative_for_a_week_and_carry_the_exact_one():
         ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
         ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/140 Safari/537.36 Edg/140.0", "Edge on Windows"),
         ("Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19 Safari/604.1", "Safari on iPhone"),
-        ("curl/8.0", "Another program"),
-        ("", "Another program"),
+        ("curl/8.0", "Unknown browser"),
+        ("", "Unknown browser"),
     ],
 )
 def test_browsers_have_names(user_agent, name):

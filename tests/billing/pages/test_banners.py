@@ -31,7 +31,7 @@ def test_debt_names_what_is_missing_and_leads_to_paying_it(acme):
     ledger.claw_back(acme, amount_micros=10_000_000, kind=EntryKind.REFUND, reference="refund:re_1")
     (banner,) = money_banners(acme)
     assert banner.level == "bad"
-    assert "$4.00 is missing" in banner.text
+    assert "you owe $4.00" in banner.text
     assert banner.url == "/billing/top-up/?needed=400"
 
 
@@ -39,7 +39,7 @@ def test_dispute_does_not_ask_for_money(acme):
     fund(acme, 10_000_000)
     ledger.claw_back(acme, amount_micros=1_000_000, kind=EntryKind.DISPUTE, reference="dispute:dp_1")
     (banner,) = money_banners(acme)
-    assert banner.title == "New work is stopped."
+    assert banner.title == "Your account is on hold."
     assert "disputed" in banner.text
     assert banner.url == ""
 
@@ -49,7 +49,7 @@ def test_debt_of_a_dispute_does_not_ask_for_money_that_would_not_end_it(acme):
     charge(acme, 4_000_000)
     ledger.claw_back(acme, amount_micros=10_000_000, kind=EntryKind.DISPUTE, reference="dispute:dp_1")
     (banner,) = money_banners(acme)
-    assert "$4.00 that was spent is missing" in banner.text
+    assert "you owe $4.00" in banner.text
     assert banner.url == ""
     # The dispute is lost and an operator has lifted its freeze: only the debt is left.
     ledger.thaw(acme, reason="dispute:dp_1")
@@ -94,7 +94,7 @@ def test_limit_below_what_was_spent_is_not_called_what_was_spent(acme):
     charge(acme, 4_000_000)
     ledger.set_monthly_limit(acme, limit_micros=1_000_000)
     (banner,) = money_banners(acme)
-    assert "$4.00 is spent or held" in banner.text
+    assert "$4.00 is spent or reserved" in banner.text
     assert "the limit is $1.00" in banner.text
 
 
@@ -102,8 +102,8 @@ def test_limit_of_nothing_is_not_said_to_end_with_the_month(acme):
     fund(acme, 10_000_000)
     ledger.set_monthly_limit(acme, limit_micros=0)
     (banner,) = money_banners(acme)
-    assert banner.title == "Spending is switched off."
-    assert "month begins" not in banner.text
+    assert banner.title == "Spending is blocked."
+    assert "resets" not in banner.text
     assert banner.url.endswith("/billing/settings/#limit")
 
 
@@ -129,5 +129,5 @@ def test_everybody_reads_it_but_only_who_may_pay_is_led_to_paying(alice, bob, or
     ledger.claw_back(organization, amount_micros=1_000_000, kind=EntryKind.REFUND, reference="refund:re_1")
     for person, may_pay in ((alice, True), (bob, False)):
         page = client_of(person).get(path).content.decode()
-        assert "New work is stopped." in page
+        assert "Your account is on hold." in page
         assert ("/billing/top-up/?needed=40" in page) is may_pay

@@ -26,7 +26,7 @@ def test_page_shows_balance_hold_and_ledger_with_signs(alice, organization, clie
     charge(organization, 83, description="Transcription of a.wav")
     ledger.reserve(organization, amount_micros=250_000, reference="job:2")
     page = page_of(client_of(alice))
-    for text in ("+$1.00", "\N{MINUS SIGN}$0.000083", "$0.999917", "$0.749917", "$0.25 held", "$0.30", "$0.60"):
+    for text in ("+$1.00", "\N{MINUS SIGN}$0.000083", "$0.999917", "$0.749917", "$0.25 reserved", "$0.30", "$0.60"):
         assert text in page
 
 
@@ -42,7 +42,7 @@ def test_ten_thousand_holds_are_not_all_shown(alice, organization, client_of, mo
         ledger.reserve(organization, amount_micros=1, reference=f"job:{number}")
     response = client_of(alice).get("/billing/")
     assert len(response.context["holds"]) == 20
-    assert "These are the 20 oldest" in response.content.decode()
+    assert "The 20 oldest are shown" in response.content.decode()
 
 
 def test_offer_is_in_plain_words(alice, organization, client_of):

@@ -43,8 +43,8 @@ def test_limit_is_set_shown_kept_and_lifted(browser, organization):
     response = browser.post("/billing/settings/limit/", {"monthly_limit": "0.75"}, follow=True)
     page = response.content.decode()
     assert wallet_of(organization).monthly_limit_micros == 750_000
-    assert "At most $0.75 is spent in a month." in page
-    assert "$0.30 is spent or held, $0.45 is left" in page
+    assert "Monthly limit set to $0.75." in page
+    assert "$0.30 is spent or reserved, $0.45 is left" in page
     with pytest.raises(ledger.SpendLimitReached):
         ledger.reserve(organization, amount_micros=450_001, reference="job:too-much")
     browser.post("/billing/settings/limit/", {"monthly_limit": ""})
@@ -53,8 +53,8 @@ def test_limit_is_set_shown_kept_and_lifted(browser, organization):
 
 def test_limit_of_nothing_stops_all_spending(browser, organization):
     page = browser.post("/billing/settings/limit/", {"monthly_limit": "0"}, follow=True).content.decode()
-    assert "Nothing is spent from now on: what costs money is refused, what is free still works." in page
-    assert "At most $0.00" not in page
+    assert "Spending is blocked. Free requests still work." in page
+    assert "set to $0.00" not in page
     with pytest.raises(ledger.SpendLimitReached):
         ledger.reserve(organization, amount_micros=1, reference="job:1")
 
@@ -170,7 +170,7 @@ def test_removed_card_is_forgotten_and_automatic_topup_ends(alice, browser, orga
     browser.post("/billing/settings/automatic/", AUTOMATIC_SETTINGS)
     assert automatic_topups.settings_of(organization).is_on
     page = browser.post("/billing/settings/card/remove/", follow=True).content.decode()
-    assert "The card is removed" in page
+    assert "Card removed" in page
     assert not SavedCard.objects.of(organization).exists()
     assert not automatic_topups.settings_of(organization).is_on
 
@@ -184,7 +184,7 @@ def test_card_that_stripe_keeps_for_now_is_gone_here_and_the_page_says_so(browse
     stripe_sandbox.deliver()
     with refusing():
         page = browser.post("/billing/settings/card/remove/", follow=True).content.decode()
-    assert "Stripe has not deleted it yet; we ask again until it has." in page
+    assert "Stripe has not deleted it yet; we will ask again until it has." in page
     assert not SavedCard.objects.of(organization).exists()
 
 

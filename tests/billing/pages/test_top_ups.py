@@ -226,14 +226,14 @@ def test_dead_stripe_keeps_the_success_page_waiting(browser, organization, strip
 
 def test_payment_under_review_is_said_to_be_looked_at(browser, organization):
     topup = make_topup(organization, state=TopUpState.UNDER_REVIEW)
-    assert "by hand" in browser.get(f"/billing/top-up/{topup.pk}/success/").content.decode()
+    assert "reviewing this payment" in browser.get(f"/billing/top-up/{topup.pk}/success/").content.decode()
 
 
 def test_who_goes_back_is_told_that_nothing_was_charged(browser, organization, stripe_sandbox):
     topup = start(browser)
     page = browser.get(f"/billing/top-up/{topup.pk}/cancelled/").content.decode()
     assert "You did not pay" in page
-    assert "$1.00 free to spend" in page
+    assert "$1.00 available" in page
 
 
 def test_who_paid_and_goes_back_is_not_told_that_they_did_not(browser, organization, stripe_sandbox):
@@ -256,7 +256,7 @@ def test_who_paid_and_goes_back_while_stripe_is_silent_is_not_told_that_nothing_
 def test_who_paid_something_else_and_goes_back_is_not_told_that_nothing_was_charged(browser, organization):
     topup = make_topup(organization, state=TopUpState.UNDER_REVIEW)
     page = browser.get(f"/billing/top-up/{topup.pk}/cancelled/", follow=True).content.decode()
-    assert "by hand" in page
+    assert "reviewing this payment" in page
     assert "Nothing was charged" not in page
 
 
@@ -315,7 +315,7 @@ def links_in_history(browser, topup):
 
 @pytest.mark.parametrize(
     ("is_won", "words"),
-    [(True, "decided for you, the money is back on your balance."), (False, "lost, the bank keeps the money.")],
+    [(True, "won, the money is back in your balance."), (False, "lost, the bank keeps the money.")],
 )
 def test_history_says_how_a_dispute_stands(browser, organization, stripe_sandbox, is_won, words):
     topup = pay(browser, stripe_sandbox)
@@ -331,7 +331,7 @@ def test_history_says_of_an_inquiry_that_nothing_was_taken(browser, organization
     topup = pay(browser, stripe_sandbox)
     stripe_sandbox.dispute(topup.payment_intent_id, is_inquiry=True)
     stripe_sandbox.deliver()
-    assert dispute_words(browser) == ["the bank has taken nothing."]
+    assert dispute_words(browser) == ["the bank has not withdrawn the money."]
 
 
 def dispute_words(browser):
@@ -366,7 +366,7 @@ def test_payment_that_was_left_is_offered_to_go_on_or_to_cancel(browser, organiz
     topup = start(browser)
     for address in ("/billing/payments/", "/billing/"):
         page = browser.get(address).content.decode()
-        assert "Not paid yet" in page
+        assert "Incomplete" in page
         assert f"/billing/top-up/{topup.pk}/pay/" in page
         assert f"/billing/top-up/{topup.pk}/cancelled/" in page
     page = browser.get(f"/billing/top-up/{topup.pk}/cancelled/").content.decode()
@@ -398,9 +398,9 @@ def test_going_on_with_what_is_over_offers_to_start_anew(browser, organization, 
 def test_cancelling_ends_the_payment_here_and_at_stripe(browser, organization, stripe_sandbox):
     topup = start(browser)
     page = browser.post(f"/billing/top-up/{topup.pk}/cancel/", follow=True).content.decode()
-    assert "The payment of $200.00 is cancelled. Nothing was charged." in page
+    assert "Payment of $200.00 canceled. Nothing was charged." in page
     assert stripe_sandbox.get(topup.checkout_session_id)["status"] == "expired"
-    assert "Not paid yet" not in page
+    assert "Incomplete" not in page
     assert f"/billing/top-up/{topup.pk}/pay/" not in page
 
 
@@ -410,7 +410,7 @@ def test_cancelling_what_was_just_paid_shows_that_it_is_paid(browser, organizati
     stripe_sandbox.pay(topup.checkout_session_id)
     page = browser.post(f"/billing/top-up/{topup.pk}/cancel/", follow=True).content.decode()
     assert "$200.00 paid, $210.00 added" in page
-    assert "is cancelled" not in page
+    assert "canceled. Nothing" not in page
     assert balance_of(organization) - before == 210_000_000
 
 
@@ -419,8 +419,8 @@ def test_dead_stripe_is_said_and_the_payment_stays_as_it_is(browser, organizatio
     topup = start(browser)
     with stripe_sandbox.failing("refused"):
         page = getattr(browser, method)(f"/billing/top-up/{topup.pk}/{address}/", follow=True).content.decode()
-    assert "does not answer at the moment" in page
-    assert "Not paid yet" in page
+    assert "is not responding" in page
+    assert "Incomplete" in page
     # The payment may have been made.
     assert "Nothing was charged" not in page
     assert "If you did pay, do not pay again" in page
@@ -469,10 +469,10 @@ def test_refund_page_says_what_happens_to_the_bonus(browser, organization, strip
     assert "Refund $200.00?" in page
     rows = re.findall(r"<dt>([^<]+)</dt><dd class=\"number\">([^<]+)</dd>", page)
     assert rows == [
-        ("Goes back to the card", "$200.00"),
-        ("Bonus that goes with it", "$10.00"),
-        ("Leaves your balance", "$210.00"),
-        ("Stays free to spend", "$1.00"),
+        ("Refund to your card", "$200.00"),
+        ("Bonus returned with it", "$10.00"),
+        ("Taken from your balance", "$210.00"),
+        ("Available afterwards", "$1.00"),
     ]
     assert not Refund.objects.exists()
 
@@ -527,7 +527,7 @@ def test_late_or_spent_payment_has_no_button_but_the_reason(browser, organizatio
     topup = pay(browser, stripe_sandbox)
     TopUp.objects.filter(pk=topup.pk).update(paid_at=timezone.now() - timedelta(days=settings.REFUND_DAYS, minutes=1))
     page = browser.get(f"/billing/payments/{topup.pk}/refund/").content.decode()
-    assert "this one is older" in page
+    assert "This one is older" in page
     assert 'name="token"' not in page
     assert f"{topup.pk}/refund/" not in browser.get("/billing/payments/").content.decode()
 

@@ -63,11 +63,11 @@ def test_month_of_the_future_is_this_month(alice, organization, client_of, month
 @pytest.mark.parametrize(
     ("month", "message"),
     [
-        ("nonsense", "A month is written 2026-11."),
-        ("2026-13", "A month is written 2026-11."),
-        ("9999-12", "There is nothing so far away."),
-        ("0001-01", "There is nothing so far away."),
-        ("2026-11-20", "A month is written 2026-11."),
+        ("nonsense", "Enter the month as 2026-11."),
+        ("2026-13", "Enter the month as 2026-11."),
+        ("9999-12", "Choose a month that is less far away."),
+        ("0001-01", "Choose a month that is less far away."),
+        ("2026-11-20", "Enter the month as 2026-11."),
     ],
 )
 def test_month_that_cannot_be_understood_is_said_so_and_shows_no_other(alice, organization, client_of, month, message):

@@ -68,7 +68,7 @@ def test_transcript_is_its_organizations_alone(job, charlie, client_of, path):
     assert Client().get(address).status_code == 302
     response = client_of(charlie).get(address)
     assert response.status_code == 404
-    assert "There is nothing at this address" in response.content.decode()
+    assert "Page not found" in response.content.decode()
 
 
 @pytest.mark.parametrize("path", ACTS)
@@ -163,13 +163,13 @@ def test_script_is_told_that_the_options_are_at_fault_and_not_the_file(alice, cl
     sent = {"files": [recording()], "model": "standard", "speakers": "on", "num_speakers": "2", "max_speakers": "2"}
     response = client_of(alice).post("/transcripts/upload/", sent, headers=JSON)
     assert response.status_code == 400
-    assert response.json() == {"message": "Give the exact number or a range, not both.", "may_retry": True}
+    assert response.json() == {"message": "Enter the exact number or a range, not both.", "may_retry": True}
 
 
 def test_more_options_are_folded_until_used(alice, client_of):
     page = client_of(alice).get("/transcripts/upload/").content.decode()
     assert '<details class="more">' in page
-    assert "Each channel costs as a recording" in page
+    assert "Each channel is billed as a separate recording" in page
 
 
 def test_several_files_become_one_job_each(alice, organization, client_of):
@@ -186,7 +186,7 @@ def test_file_that_is_no_recording_is_named_beside_the_one_that_is(alice, organi
     assert response.status_code == 400
     page = response.content.decode()
     assert "<strong>notes.mp3</strong>" in page
-    assert "Nothing was charged for it" in page
+    assert "Nothing was charged." in page
     assert "is queued" in page
     assert Job.objects.get().name == "sentence-slt.wav"
 
@@ -292,11 +292,11 @@ def test_only_unfinished_rows_are_asked_about(alice, organization, job, client_o
 def test_running_job_shows_its_progress_and_what_is_held(alice, job, client_of):
     client = client_of(alice)
     page = client.get(f"/transcripts/{job.pk}/").content.decode()
-    assert "$0.000833 held" in page
-    assert "Waiting for its turn" in page
+    assert "$0.000833 reserved" in page
+    assert "Queued" in page
     item = jobs.claim(job.items.get().pk)
     jobs.touch(item, progress=40)
-    assert "40 % recognised" in client.get(f"/transcripts/{job.pk}/progress/").content.decode()
+    assert "40% transcribed" in client.get(f"/transcripts/{job.pk}/progress/").content.decode()
     jobs.finish_item(item, transcript=make_transcript())
     assert client.get(f"/transcripts/{job.pk}/progress/")["HX-Refresh"] == "true"
 
@@ -317,7 +317,7 @@ def test_words_of_a_recording_are_shown_as_text(alice, job, client_of):
 
 def test_recording_without_speech_says_so(alice, job, client_of):
     complete(job, "")
-    assert "No speech was found" in client_of(alice).get(f"/transcripts/{job.pk}/").content.decode()
+    assert "No speech found" in client_of(alice).get(f"/transcripts/{job.pk}/").content.decode()
 
 
 def test_failed_job_says_what_happened_and_that_nothing_was_charged(alice, job, client_of):
