@@ -1,37 +1,16 @@
-"""The one way from every door (pages and dialects) to a job: look at the funds, accept what was sent, submit.
+"""The only way from a page or a dialect to a job: check the funds, accept the recording, submit.
 
-When anything goes wrong, nothing of it stays: no file, no job, no hold.
+After an error nothing is left: no file, no job, no hold.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 
-from accounts.models import ApiKey, Organization, User
 from transcription import jobs, recordings
-from transcription.models import Job, Media, Priority, Upload
-from transcription.speech.options import TranscriptionOptions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """What every door says of a job, however its recordings come.
-
-    dialect: the door, whose words later answers use. priority: None for what the verb takes by itself: standard for one
-    recording, bulk for many. in_transaction: called with the job inside the transaction that makes it; what it raises
-    undoes the job.
-    """
-
-    organization: Organization
-    model: str
-    options: TranscriptionOptions
-    dialect: str
-    priority: Priority | None = None
-    api_key: ApiKey | None = None
-    created_by: User | None = None
-    in_transaction: Callable[[Job], None] | None = None
+from transcription.jobs import Submission
+from transcription.models import Job, Media, Upload
 
 
 def submit_file(submission: Submission, *, upload: "UploadedFile[Any]") -> Job:
@@ -41,7 +20,7 @@ def submit_file(submission: Submission, *, upload: "UploadedFile[Any]") -> Job:
     """
     jobs.require_funds(submission.organization, model=submission.model)
     with recordings.accepted(submission.organization, upload=upload) as recording:
-        return jobs.submit(media=recording, **_arguments(submission))
+        return jobs.submit(submission, media=recording)
 
 
 def submit_upload(submission: Submission, *, upload: Upload) -> Job:
@@ -51,7 +30,7 @@ def submit_upload(submission: Submission, *, upload: Upload) -> Job:
     once it was probed.
     """
     jobs.require_funds(submission.organization, model=submission.model)
-    job = jobs.submit_uploads(uploads=[upload], name=upload.name, **_arguments(submission))
+    job = jobs.submit_uploads(submission, uploads=[upload], name=upload.name)
     upload.refresh_from_db()
     if upload.has_its_bytes:
         jobs.bytes_have_come(upload)
@@ -61,9 +40,4 @@ def submit_upload(submission: Submission, *, upload: Upload) -> Job:
 
 def submit_batch(submission: Submission, *, recordings: Sequence[Media], name: str) -> Job:
     """Submit recordings that were accepted before, as one job. Raises PaymentRequired and InvalidField."""
-    return jobs.submit_batch(recordings=recordings, name=name, **_arguments(submission))
-
-
-def _arguments(submission: Submission) -> dict[str, Any]:
-    given = {name: getattr(submission, name) for name in Submission.__dataclass_fields__}
-    return {name: value for name, value in given.items() if value is not None}
+    return jobs.submit_batch(submission, recordings=recordings, name=name)

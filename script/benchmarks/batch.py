@@ -81,16 +81,20 @@ def _run(organization: Any, count: int, *, is_batch: bool) -> list[tuple[float, 
     from transcription.speech.options import TranscriptionOptions
 
     recordings = _recordings(organization, count)
-    fields: dict[str, Any] = {"model": "standard", "options": TranscriptionOptions(), "dialect": "native"}
+    submission = jobs.Submission(
+        organization=organization,
+        model="standard",
+        options=TranscriptionOptions(),
+        dialect="native",
+        priority=Priority.BULK,
+    )
     made: list[Job] = []
 
     def submit() -> None:
         if is_batch:
-            made.append(jobs.submit_batch(organization, recordings=recordings, name="all", **fields))
+            made.append(jobs.submit_batch(submission, recordings=recordings, name="all"))
         else:
-            made.extend(
-                jobs.submit(organization, media=media, priority=Priority.BULK, **fields) for media in recordings
-            )
+            made.extend(jobs.submit(submission, media=media) for media in recordings)
 
     def finish() -> None:
         for item_id in JobItem.objects.filter(job__in=made).order_by("position").values_list("pk", flat=True):

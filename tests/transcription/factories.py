@@ -29,15 +29,19 @@ def make_media(organization: Organization, *, duration_ms: int = 10_000, content
     )
 
 
-def make_job(organization: Organization, *, duration_ms: int = 10_000, model: str = "standard", **fields: Any) -> Job:
-    return jobs.submit(
-        organization,
-        media=make_media(organization, duration_ms=duration_ms),
-        model=model,
-        options=TranscriptionOptions(),
-        dialect="native",
-        **fields,
+def make_submission(
+    organization: Organization, *, options: TranscriptionOptions | None = None, **fields: Any
+) -> jobs.Submission:
+    return jobs.Submission(
+        organization=organization,
+        options=options or TranscriptionOptions(),
+        **{"model": "standard", "dialect": "native", **fields},
     )
+
+
+def make_job(organization: Organization, *, duration_ms: int = 10_000, model: str = "standard", **fields: Any) -> Job:
+    submission = make_submission(organization, model=model, **fields)
+    return jobs.submit(submission, media=make_media(organization, duration_ms=duration_ms))
 
 
 def make_transcript(text: str = "hello", *, duration_ms: int = 10_000) -> Transcript:

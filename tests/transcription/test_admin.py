@@ -77,7 +77,7 @@ def test_operator_cancels_a_job_and_its_money_is_free(operator, job):
 
 
 def test_ended_job_is_not_canceled(operator, failed):
-    assert act(operator, "cancel", failed) == [f"{failed}: The job has ended already."]
+    assert act(operator, "cancel", failed) == [f"{failed}: The job has already ended."]
 
 
 def test_operator_runs_a_failed_job_again_as_a_new_one(operator, failed):

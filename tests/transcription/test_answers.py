@@ -142,7 +142,7 @@ def test_wish_that_is_being_answered_is_not_asked_again(job, alice, client_of, c
     idempotency.claim(job.organization, key=f"transcript:{job.pk}:{sent['token']}", request_fingerprint=asked)
     response = client_of(alice).post(f"/transcripts/{job.pk}/ask/", sent)
     assert response.status_code == 409
-    assert "being answered already" in page_of(response)
+    assert "already being answered" in page_of(response)
     assert chat.bodies == []
     assert chat_charges() == []
 

@@ -2,23 +2,15 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from tests.fixtures import recordings as samples
-from tests.transcription.factories import make_media
+from tests.transcription.factories import make_media, make_submission
 from transcription import submissions
 from transcription.models import Priority
-from transcription.speech.options import TranscriptionOptions
-from transcription.submissions import Submission
-
-
-def submission(organization, **fields):
-    return Submission(
-        organization=organization, model="standard", options=TranscriptionOptions(), dialect="native", **fields
-    )
 
 
 @pytest.mark.parametrize(("given", "used"), [(None, Priority.BULK), (Priority.INTERACTIVE, Priority.INTERACTIVE)])
 def test_batch_waits_behind_single_recordings_unless_told_otherwise(organization, given, used):
     job = submissions.submit_batch(
-        submission(organization, priority=given), recordings=[make_media(organization)], name="calls"
+        make_submission(organization, priority=given), recordings=[make_media(organization)], name="calls"
     )
     assert job.priority == used
 
@@ -26,10 +18,10 @@ def test_batch_waits_behind_single_recordings_unless_told_otherwise(organization
 def test_form_file_waits_as_a_single_recording(organization):
     sentence = samples.named("sentence-slt.wav").path
     upload = SimpleUploadedFile("call.wav", sentence.read_bytes())
-    assert submissions.submit_file(submission(organization), upload=upload).priority == Priority.STANDARD
+    assert submissions.submit_file(make_submission(organization), upload=upload).priority == Priority.STANDARD
 
 
 def test_batch_is_one_job_of_its_organization(organization):
     media = [make_media(organization), make_media(organization)]
-    job = submissions.submit_batch(submission(organization), recordings=media, name="calls")
+    job = submissions.submit_batch(make_submission(organization), recordings=media, name="calls")
     assert (job.organization, job.name, job.item_count) == (organization, "calls", 2)

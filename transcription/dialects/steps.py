@@ -12,10 +12,9 @@ from django.core.files.uploadedfile import UploadedFile
 from accounts import database_connection
 from accounts.errors import InvalidField, MissingField, NotFound, UnknownField
 from accounts.gate.authentication import Caller
-from transcription.jobs import events
+from transcription.jobs import Submission, events
 from transcription.models import Job
 from transcription.speech.options import TranscriptionOptions
-from transcription.submissions import Submission
 
 
 def submission_of(

@@ -16,9 +16,11 @@ from transcription.jobs.lifecycle import (
 )
 from transcription.jobs.reconciliation import fail_expired_uploads, reconcile
 from transcription.jobs.results import transcript_of, transcript_of_item
+from transcription.jobs.submission import Submission
 from transcription.jobs.verification import bytes_have_come, verify_item
 
 __all__ = [
+    "Submission",
     "Superseded",
     "bytes_have_come",
     "cancel",

@@ -9,7 +9,7 @@ import json
 import logging
 import secrets
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -22,10 +22,10 @@ from django.utils import timezone
 
 from accounts import database_connection
 from accounts.errors import Conflict
-from accounts.models import ApiKey, Organization, User
 from billing import ledger, tariff
 from transcription import recordings
 from transcription.jobs import charging, events, queue
+from transcription.jobs.submission import Submission
 from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Priority, Status, Upload
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Transcript
@@ -41,122 +41,36 @@ class Superseded(Exception):
     """This attempt does not own its item any more: it was canceled, or given to another worker."""
 
 
-def submit(
-    organization: Organization,
-    *,
-    media: Media,
-    model: str,
-    options: TranscriptionOptions,
-    dialect: str,
-    priority: Priority = Priority.STANDARD,
-    api_key: ApiKey | None = None,
-    created_by: User | None = None,
-    in_transaction: Callable[[Job], None] | None = None,
-) -> Job:
+def submit(submission: Submission, *, media: Media) -> Job:
     """Request the transcription of one recording, and hold its price.
 
-    in_transaction: called with the job inside the transaction that makes it; what it raises undoes the job.
     Raises PaymentRequired when the balance, or a monthly limit, does not cover the probed length, and InvalidField for
     more channels than can be transcribed apart; then there is no job.
     """
-    return submit_batch(
-        organization,
-        recordings=[media],
-        name=media.name,
-        model=model,
-        options=options,
-        dialect=dialect,
-        priority=priority,
-        api_key=api_key,
-        created_by=created_by,
-        in_transaction=in_transaction,
-    )
+    return _submit_recordings(submission, recordings=[media], name=media.name, default_priority=Priority.STANDARD)
 
 
-def submit_batch(
-    organization: Organization,
-    *,
-    recordings: Sequence[Media],
-    name: str,
-    model: str,
-    options: TranscriptionOptions,
-    dialect: str,
-    priority: Priority = Priority.BULK,
-    api_key: ApiKey | None = None,
-    created_by: User | None = None,
-    in_transaction: Callable[[Job], None] | None = None,
-) -> Job:
+def submit_batch(submission: Submission, *, recordings: Sequence[Media], name: str) -> Job:
     """Request the transcription of recordings as one job, an item each, and hold the price of all.
 
-    recordings: one or more. name: what lists and statements show. Otherwise as `submit`.
+    recordings: one or more. name: what lists and statements show. Raises as `submit`.
     """
-    assert recordings, "a job has an item"
-    rate_micros = tariff.rate_of(model)
-    price_micros = charging.quote_micros(recordings, options=options, rate_micros=rate_micros)
-    job = Job(
-        organization=organization,
-        api_key=api_key,
-        created_by=created_by,
-        dialect=dialect,
-        model=model,
-        name=name,
-        options=options.to_dict(),
-        priority=priority,
-        item_count=len(recordings),
-        items_left=len(recordings),
-        duration_ms=sum(media.duration_ms for media in recordings),
-        rate_micros=rate_micros,
-        quoted_micros=price_micros,
-    )
-    with transaction.atomic():
-        ledger.reserve(organization, amount_micros=price_micros, reference=job.hold_reference, api_key=api_key)
-        job.save(force_insert=True)
-        items = JobItem.objects.bulk_create(
-            [JobItem(job=job, position=position, media=media) for position, media in enumerate(recordings)],
-            batch_size=INSERT_BATCH_SIZE,
-        )
-        if in_transaction is not None:
-            in_transaction(job)
-        transaction.on_commit(lambda: queue.enqueue(items, job=job))
-    return job
+    return _submit_recordings(submission, recordings=recordings, name=name, default_priority=Priority.BULK)
 
 
-def submit_uploads(
-    organization: Organization,
-    *,
-    uploads: Sequence[Upload],
-    name: str,
-    model: str,
-    options: TranscriptionOptions,
-    dialect: str,
-    priority: Priority = Priority.STANDARD,
-    api_key: ApiKey | None = None,
-    created_by: User | None = None,
-    in_transaction: Callable[[Job], None] | None = None,
-) -> Job:
+def submit_uploads(submission: Submission, *, uploads: Sequence[Upload], name: str) -> Job:
     """Request the transcription of files whose bytes may still come, an item each.
 
     The job is priced and held when all its recordings are known (see `verification`). Until then nothing is promised:
-    a door calls `require_funds` first. Otherwise as `submit_batch`.
+    callers use `require_funds` first. name: as in `submit_batch`.
     """
     assert uploads, "a job has an item"
+    organization = submission.organization
     assert all(upload.organization_id == organization.pk for upload in uploads), "uploads are reached by organization"
-    job = Job(
-        organization=organization,
-        api_key=api_key,
-        created_by=created_by,
-        dialect=dialect,
-        model=model,
-        name=name,
-        options=options.to_dict(),
-        priority=priority,
-        status=Status.UPLOADING,
-        item_count=len(uploads),
-        items_left=len(uploads),
-        items_unverified=len(uploads),
-        duration_ms=0,
-        rate_micros=tariff.rate_of(model),
-    )
+    job = _new_job(submission, name=name, item_count=len(uploads), default_priority=Priority.STANDARD)
+    job.status = Status.UPLOADING
+    job.items_unverified = len(uploads)
+    job.duration_ms = 0
     with transaction.atomic():
         job.save(force_insert=True)
         JobItem.objects.bulk_create(
@@ -166,8 +80,8 @@ def submit_uploads(
             ],
             batch_size=INSERT_BATCH_SIZE,
         )
-        if in_transaction is not None:
-            in_transaction(job)
+        if submission.in_transaction is not None:
+            submission.in_transaction(job)
     return job
 
 
@@ -255,7 +169,7 @@ def cancel(job: Job) -> Job:
     """Stop a job; nothing is charged. Its worker hears at its next heartbeat. Raises Conflict once it has ended."""
     with lock_job(job.pk) as locked:
         if locked is None or locked.is_final:
-            raise Conflict("The job has ended already.", error_type="job_has_ended")
+            raise Conflict("The job has already ended.", error_type="job_has_ended")
         canceled = locked.items.exclude(status__in=FINAL_STATUSES).update(
             status=Status.CANCELED, finished_at=timezone.now()
         )
@@ -276,10 +190,8 @@ def run_again(job: Job) -> Job:
     media = list(Media.objects.filter(items__in=failed).order_by("items__position"))
     if not media:
         raise Conflict("No recording of this job failed or was canceled.", error_type="nothing_to_run_again")
-    return submit_batch(
-        job.organization,
-        recordings=media,
-        name=job.name,
+    submission = Submission(
+        organization=job.organization,
         model=job.model,
         options=TranscriptionOptions.from_dict(job.options),
         dialect=job.dialect,
@@ -287,6 +199,7 @@ def run_again(job: Job) -> Job:
         api_key=job.api_key,
         created_by=job.created_by,
     )
+    return submit_batch(submission, recordings=media, name=job.name)
 
 
 def delete(job: Job) -> None:
@@ -351,3 +264,46 @@ def lock_job(job_id: uuid.UUID) -> Iterator[Job | None]:
     """
     with transaction.atomic():
         yield Job.objects.select_for_update().filter(pk=job_id).first()
+
+
+def _submit_recordings(
+    submission: Submission, *, recordings: Sequence[Media], name: str, default_priority: Priority
+) -> Job:
+    assert recordings, "a job has an item"
+    job = _new_job(submission, name=name, item_count=len(recordings), default_priority=default_priority)
+    price_micros = charging.quote_micros(recordings, options=submission.options, rate_micros=job.rate_micros)
+    job.duration_ms = sum(media.duration_ms for media in recordings)
+    job.quoted_micros = price_micros
+    with transaction.atomic():
+        ledger.reserve(
+            submission.organization,
+            amount_micros=price_micros,
+            reference=job.hold_reference,
+            api_key=submission.api_key,
+        )
+        job.save(force_insert=True)
+        items = JobItem.objects.bulk_create(
+            [JobItem(job=job, position=position, media=media) for position, media in enumerate(recordings)],
+            batch_size=INSERT_BATCH_SIZE,
+        )
+        if submission.in_transaction is not None:
+            submission.in_transaction(job)
+        transaction.on_commit(lambda: queue.enqueue(items, job=job))
+    return job
+
+
+def _new_job(submission: Submission, *, name: str, item_count: int, default_priority: Priority) -> Job:
+    """Return the job of a submission, not saved and without its length and price."""
+    return Job(
+        organization=submission.organization,
+        api_key=submission.api_key,
+        created_by=submission.created_by,
+        dialect=submission.dialect,
+        model=submission.model,
+        name=name,
+        options=submission.options.to_dict(),
+        priority=submission.priority or default_priority,
+        item_count=item_count,
+        items_left=item_count,
+        rate_micros=tariff.rate_of(submission.model),
+    )

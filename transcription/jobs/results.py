@@ -32,4 +32,4 @@ def transcript_of_item(item: JobItem) -> Transcript:
         with default_storage.open(item.result_key, "rb") as file:
             return Transcript.from_dict(json.loads(file.read()))
     except FileNotFoundError as error:
-        raise NotFound("The result is not kept any more.", error_type="result_not_found") from error
+        raise NotFound("The result is no longer stored.", error_type="result_not_found") from error

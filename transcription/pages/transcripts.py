@@ -15,20 +15,20 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRefresh
 
-from accounts.access import membership_for, organization_for, person_id
+from accounts.access import membership_for, organization_for, person
 from accounts.decorators import page
 from accounts.errors import Conflict, NotFound, VoxsiteError
 from accounts.gate import limits
-from accounts.models import Organization, Role, User
+from accounts.models import Organization, Role
 from billing import money, next_step, statements, tariff
 from transcription import answers, jobs, recordings, submissions, turns
+from transcription.jobs import Submission
 from transcription.models import Job, JobItem, JobQuerySet, Priority, Status
 from transcription.pages.forms import AskForm, UploadForm
 from transcription.speech.formats import FORMATS
-from transcription.submissions import Submission
 
 PAGE_ROWS = 25
-FILTERS = {
+FILTERS: dict[str, tuple[str, tuple[Status, ...]]] = {
     "running": ("Running", (Status.UPLOADING, Status.VERIFYING, Status.QUEUED, Status.PROCESSING)),
     "completed": ("Completed", (Status.COMPLETED, Status.COMPLETED_WITH_ERRORS)),
     "failed": ("Failed", (Status.FAILED,)),
@@ -44,7 +44,7 @@ DOWNLOADS = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one uploaded file: a job, or the reason why there is none."""
+    """The outcome of one uploaded file: its job, or the error."""
 
     name: str
     job: Job | None = None
@@ -57,7 +57,7 @@ class Outcome:
 @page
 @require_http_methods(["GET", "HEAD", "POST"])
 def upload(request: HttpRequest) -> HttpResponse:
-    """Take recordings, one job each. A script that sends them one by one asks for JSON and gets each outcome."""
+    """Submit each recording as a job. The page's script sends them one by one and gets JSON."""
     form = UploadForm(request.POST or None)
     outcomes: list[Outcome] = []
     if request.method == "POST":
@@ -68,8 +68,9 @@ def upload(request: HttpRequest) -> HttpResponse:
             outcomes = [_submit(request, file=file, form=form) for file in files]
         if request.accepts("application/json") and not request.accepts("text/html"):
             return _outcome_json(outcomes, form=form, may_pay=membership_for(request).may(Role.ADMIN))
-        if outcomes and not any(outcome.error for outcome in outcomes):
-            return redirect("transcript", outcomes[0].job.pk) if len(outcomes) == 1 else redirect("transcripts")
+        submitted = [outcome.job for outcome in outcomes if outcome.job is not None]
+        if outcomes and len(submitted) == len(outcomes):
+            return redirect("transcript", submitted[0].pk) if len(submitted) == 1 else redirect("transcripts")
     context = {
         "form": form,
         "outcomes": outcomes,
@@ -79,7 +80,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     return render(request, "transcription/upload.html", context, status=400 if request.method == "POST" else 200)
 
 
-def _submit(request: HttpRequest, *, file: UploadedFile, form: UploadForm) -> Outcome:
+def _submit(request: HttpRequest, *, file: "UploadedFile[Any]", form: UploadForm) -> Outcome:
     organization = organization_for(request)
     name = recordings.display_name(file.name or "")
     try:
@@ -90,7 +91,7 @@ def _submit(request: HttpRequest, *, file: UploadedFile, form: UploadForm) -> Ou
             options=form.options,
             dialect="pages",
             priority=Priority.INTERACTIVE,
-            created_by=request.user,
+            created_by=person(request),
         )
         job = submissions.submit_file(submission, upload=file)
     except VoxsiteError as error:
@@ -104,7 +105,7 @@ def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, may_pay: bool) -
         # The options are at fault and not the file, which can be sent again once they are right.
         return JsonResponse({"message": message, "may_retry": True}, status=400)
     outcome = outcomes[0]
-    if outcome.job is None:
+    if outcome.error is not None:
         step = next_step.after(outcome.error)
         return JsonResponse(
             {
@@ -114,6 +115,8 @@ def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, may_pay: bool) -
             status=outcome.error.http_status,
         )
     job = outcome.job
+    assert job is not None, "an outcome has a job or an error"
+    assert job.quoted_micros is not None, "a job whose recording was received has a price"
     return JsonResponse(
         {
             "name": job.name,
@@ -126,7 +129,7 @@ def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, may_pay: bool) -
 
 
 def _affordable(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return for each model how much audio the free balance covers, in milliseconds."""
+    """Return for each model how much audio the available balance covers, in milliseconds."""
     free = statements.balance(organization_for(request)).available_micros
     return [
         {"model": model.capitalize(), "ms": max(0, free) * 3_600_000 // tariff.rate_of(model)}
@@ -165,14 +168,14 @@ def transcripts(request: HttpRequest) -> HttpResponse:
 @page
 @require_GET
 def live(request: HttpRequest) -> HttpResponse:
-    """Return the rows that were unfinished a moment ago, as they are now, and who is to be asked about next."""
+    """Return the current rows of jobs that were unfinished, and which of them the page polls next."""
     ids = [_uuid(text) for text in request.GET.getlist("id")[:PAGE_ROWS]]
     rows = list(Job.objects.of(organization_for(request)).filter(pk__in=[pk for pk in ids if pk]))
     return render(request, "transcription/live.html", {"jobs": rows, "live": [job for job in rows if not job.is_final]})
 
 
 def _after_cursor(found: JobQuerySet, organization: Organization, *, cursor: str) -> JobQuerySet:
-    """Return the rows after the job that ended the page before: stable while new jobs come in on top."""
+    """Return the rows after the last job of the previous page. New jobs at the top do not shift the pages."""
     pk = _uuid(cursor)
     last = Job.objects.of(organization).filter(pk=pk).first() if pk else None
     if last is None:
@@ -199,13 +202,13 @@ def transcript(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
 @page
 @require_POST
 def ask(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
-    """Have the transcript summarised, or a question about it answered. Any member may, as any may upload."""
+    """Summarize the transcript, or answer a question about it. Every member may do this, as every member may upload."""
     job = _job(request, job_id)
     form = AskForm(request.POST)
     if not form.is_valid():
         return _show_transcript(request, job, form=form, status=400)
     chosen = form.cleaned_data
-    by = User.objects.get(pk=person_id(request))
+    by = person(request)
     try:
         limits.spend(job.organization, scope="completions")
         if chosen["act"] == "ask":
@@ -227,19 +230,19 @@ def _show_transcript(
     elif item.status == Status.COMPLETED:
         try:
             result = jobs.transcript_of_item(item)
-        except NotFound as error:
-            context["missing"] = error.message
+        except NotFound as missing:
+            context["missing"] = missing.message
         else:
             context.update(
                 result=result,
                 turns=turns.paragraphs(result),
                 speakers=turns.speakers(result),
-                # Questions are asked about a whole job, so only where that is one transcript.
+                # Answers belong to a job, so only a job with a single transcript has them.
                 answers=job.answers.all() if job.item_count == 1 else (),
                 offer=answers.quote(result) if job.item_count == 1 else None,
                 ask_form=form or AskForm(),
                 ask_error=error,
-                # One token per form: a refused request may be sent again.
+                # One token for each form, so that a refused request can be sent again.
                 tokens={"summarise": uuid.uuid4(), "ask": uuid.uuid4()},
             )
     return render(request, "transcription/transcript.html", context, status=status)
@@ -248,7 +251,7 @@ def _show_transcript(
 @page
 @require_GET
 def progress(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
-    """Return how far a running job is; once it has ended, tell the browser to load the page anew."""
+    """Return the progress of a running job. When it has ended, make the browser reload the page."""
     job = _job(request, job_id)
     if job.is_final:
         return HttpResponseClientRefresh()
@@ -266,7 +269,7 @@ def download(request: HttpRequest, job_id: uuid.UUID, format_name: str) -> HttpR
     if item is None:
         raise Http404
     response = HttpResponse(chosen.render(jobs.transcript_of_item(item)), content_type=chosen.content_type)
-    # The customer's own file name, as an attachment: a browser must never run a transcript as a page of this site.
+    # An attachment, with the name of the customer's file: browsers must never show a transcript as a page of this site.
     name = f"{PurePath(item.name).stem or 'transcript'}.{chosen.extension.lstrip('.')}"
     response["Content-Disposition"] = content_disposition_header(True, name)
     return response
@@ -281,7 +284,7 @@ def cancel(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     except Conflict as error:
         messages.warning(request, error.message)
     else:
-        messages.success(request, f"“{job.name}” is canceled. Nothing was charged.")
+        messages.success(request, f"“{job.name}” canceled. Nothing was charged.")
     return redirect("transcript", job.pk)
 
 
@@ -290,21 +293,21 @@ def cancel(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
 def delete(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     job = _job(request, job_id)
     jobs.delete(job)
-    messages.success(request, f"“{job.name}” is deleted, its recording too. What it cost stays in the ledger.")
+    messages.success(request, f"“{job.name}” deleted, with its recording. The charge stays in the ledger.")
     return redirect("transcripts")
 
 
 def _job(request: HttpRequest, job_id: uuid.UUID) -> Job:
     job = Job.objects.of(organization_for(request)).filter(pk=job_id).first()
     if job is None:
-        raise NotFound("There is no such transcript.")
+        raise NotFound("Transcript not found.")
     return job
 
 
 def _item(request: HttpRequest, job: Job) -> JobItem | None:
-    """Return the item that the address names by its position, counted from 1, or a job's only item.
+    """Return the item that the query names by its position, counted from 1, or the only item of a job.
 
-    None for a job of several items when the address names none. Raises Http404 for a position that there is not.
+    Returns None for a job of several items without a position in the query. Raises Http404 for an unknown position.
     """
     position = request.GET.get("item", "")
     if not position:
@@ -318,7 +321,7 @@ def _item(request: HttpRequest, job: Job) -> JobItem | None:
 
 
 def _items_page(request: HttpRequest, job: Job) -> dict[str, Any]:
-    """Return one page of a batch's items, from the position after which the address asks."""
+    """Return one page of the items of a batch, from the position in the query on."""
     after = request.GET.get("after", "")
     first = int(after) if after.isascii() and after.isdecimal() and len(after) <= 6 else 0
     rows = list(job.items.select_related("media").filter(position__gte=first)[: PAGE_ROWS + 1])

@@ -17,7 +17,7 @@ from accounts.errors import Conflict, InvalidField, PaymentRequired
 from billing import ledger, statements
 from billing.models import Entry, EntryKind, Hold
 from tests.shared_database import shared_database
-from tests.transcription.factories import make_media, make_transcript
+from tests.transcription.factories import make_media, make_submission, make_transcript
 from transcription import jobs
 from transcription.jobs import queue
 from transcription.models import Job, JobItem, Media, Priority, Status
@@ -29,12 +29,9 @@ TEN_SECONDS_MICROS = 833
 
 def make_batch(organization, count, **options):
     return jobs.submit_batch(
-        organization,
+        make_submission(organization, options=TranscriptionOptions(**options)),
         recordings=[make_media(organization) for _ in range(count)],
         name=f"{count} calls",
-        model="standard",
-        options=TranscriptionOptions(**options),
-        dialect="native",
     )
 
 
@@ -102,12 +99,9 @@ def test_one_recording_with_too_many_channels_refuses_the_batch(organization):
     media[1].channels = 99
     with pytest.raises(InvalidField):
         jobs.submit_batch(
-            organization,
+            make_submission(organization, options=TranscriptionOptions(channels="split")),
             recordings=media,
             name="two",
-            model="standard",
-            options=TranscriptionOptions(channels="split"),
-            dialect="native",
         )
 
 
@@ -200,12 +194,9 @@ def test_delete_keeps_recordings_that_another_job_needs(organization, django_cap
     shared, own = make_media(organization), make_media(organization)
     job, _other = (
         jobs.submit_batch(
-            organization,
+            make_submission(organization),
             recordings=recordings,
             name="calls",
-            model="standard",
-            options=TranscriptionOptions(),
-            dialect="native",
         )
         for recordings in ([shared, own], [shared])
     )

@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.errors import Conflict, NotFound, PaymentRequired
 from billing import ledger, statements
 from billing.models import Entry, EntryKind, Hold, Wallet
-from tests.transcription.factories import make_job, make_media, make_transcript
+from tests.transcription.factories import make_job, make_media, make_submission, make_transcript
 from transcription import jobs
 from transcription.jobs import lifecycle
 from transcription.models import Job, JobItem, Media, Status
@@ -59,14 +59,14 @@ def test_channels_apart_are_promised_and_charged_each(organization):
     Media.objects.filter(pk=media.pk).update(channels=3)
     media.refresh_from_db()
     options = TranscriptionOptions(channels="split")
-    job = jobs.submit(organization, media=media, model="standard", options=options, dialect="native")
+    job = jobs.submit(make_submission(organization, options=options), media=media)
     assert job.quoted_micros == 3 * TEN_SECONDS_MICROS
     assert statements.balance(organization).held_micros == 3 * TEN_SECONDS_MICROS
     jobs.finish_item(claim(job), transcript=make_transcript())
     assert [entry.amount_micros for entry in usage(organization)] == [-3 * TEN_SECONDS_MICROS]
     assert_books_are_true(organization)
     # Mixed, the same recording costs its length once.
-    mixed = jobs.submit(organization, media=media, model="standard", options=TranscriptionOptions(), dialect="native")
+    mixed = jobs.submit(make_submission(organization), media=media)
     assert mixed.quoted_micros == TEN_SECONDS_MICROS
 
 
@@ -75,7 +75,7 @@ def test_line_of_the_ledger_keeps_the_number_of_channels_whatever_the_name(organ
     Media.objects.filter(pk=media.pk).update(channels=2, name="x" * 255)
     media.refresh_from_db()
     options = TranscriptionOptions(channels="split")
-    job = jobs.submit(organization, media=media, model="standard", options=options, dialect="native")
+    job = jobs.submit(make_submission(organization, options=options), media=media)
     jobs.finish_item(claim(job), transcript=make_transcript())
     [entry] = usage(organization)
     assert entry.description.endswith(" (2 channels)")
@@ -86,7 +86,7 @@ def test_submit_without_money_leaves_no_job_and_no_hold(organization):
     # An hour of the premium model is 60 cents; the sign-up credit is one dollar.
     media = make_media(organization, duration_ms=2 * 3600 * 1000)
     with pytest.raises(PaymentRequired) as caught:
-        jobs.submit(organization, media=media, model="premium", options=TranscriptionOptions(), dialect="native")
+        jobs.submit(make_submission(organization, model="premium"), media=media)
     assert caught.value.data["required_cents"] == 120
     assert caught.value.data["available_cents"] == 100
     assert not Job.objects.exists()

@@ -9,25 +9,18 @@ from accounts.errors import PaymentRequired
 from billing import ledger, statements
 from billing.models import Hold
 from tests.fixtures import recordings as samples
-from tests.transcription.factories import make_transcript
+from tests.transcription.factories import make_submission, make_transcript
 from transcription import jobs, submissions
 from transcription.jobs import queue
 from transcription.models import Job, JobItem, Media, Status, Upload
 from transcription.recordings import uploads
 from transcription.speech.options import TranscriptionOptions
-from transcription.submissions import Submission
 
 SENTENCE = samples.named("sentence-slt.wav")
 
 
 def begin(organization, *, name="call.wav", path=SENTENCE.path):
     return uploads.begin(organization, name=name, declared_bytes=path.stat().st_size)
-
-
-def submission(organization, **options):
-    return Submission(
-        organization=organization, model="standard", options=TranscriptionOptions(**options), dialect="native"
-    )
 
 
 def receive(upload, *, path=SENTENCE.path):
@@ -54,7 +47,7 @@ def no_recording(tmp_path):
 
 def test_job_is_priced_and_held_when_its_recording_is_known(organization):
     upload = begin(organization)
-    job = submissions.submit_upload(submission(organization), upload=upload)
+    job = submissions.submit_upload(make_submission(organization), upload=upload)
     assert (job.status, job.quoted_micros, held(organization)) == (Status.UPLOADING, None, 0)
     receive(upload)
     job.refresh_from_db()
@@ -70,14 +63,14 @@ def test_job_is_priced_and_held_when_its_recording_is_known(organization):
 def test_upload_that_has_come_is_verified_at_once(organization):
     upload = begin(organization)
     uploads.receive(upload, path=SENTENCE.path)
-    job = submissions.submit_upload(submission(organization), upload=upload)
+    job = submissions.submit_upload(make_submission(organization), upload=upload)
     assert job.status == Status.VERIFYING
 
 
 def test_recording_of_an_earlier_job_serves_again(organization):
     upload = begin(organization)
     uploads.receive(upload, path=SENTENCE.path)
-    first, second = (submissions.submit_upload(submission(organization), upload=upload) for _ in range(2))
+    first, second = (submissions.submit_upload(make_submission(organization), upload=upload) for _ in range(2))
     verify(first)
     verify(second)
     assert first.items.get().media == second.items.get().media
@@ -86,7 +79,7 @@ def test_recording_of_an_earlier_job_serves_again(organization):
 
 def test_item_that_is_verified_twice_is_held_once(organization):
     upload = begin(organization)
-    job = submissions.submit_upload(submission(organization), upload=upload)
+    job = submissions.submit_upload(make_submission(organization), upload=upload)
     receive(upload)
     verify(job)
     verify(job)
@@ -96,7 +89,7 @@ def test_item_that_is_verified_twice_is_held_once(organization):
 
 def test_bytes_that_are_told_twice_are_verified_once(organization, django_capture_on_commit_callbacks):
     upload = begin(organization)
-    submissions.submit_upload(submission(organization), upload=upload)
+    submissions.submit_upload(make_submission(organization), upload=upload)
     uploads.receive(upload, path=SENTENCE.path)
     with django_capture_on_commit_callbacks(execute=True):
         assert jobs.bytes_have_come(upload) == 1
@@ -107,7 +100,7 @@ def test_bytes_that_are_told_twice_are_verified_once(organization, django_captur
 def test_worker_is_told_to_transcribe_once_the_price_is_held(organization, django_capture_on_commit_callbacks):
     upload = begin(organization)
     with django_capture_on_commit_callbacks(execute=True):
-        job = submissions.submit_upload(submission(organization), upload=upload)
+        job = submissions.submit_upload(make_submission(organization), upload=upload)
     assert queue.waiting_task_ids("standard") == []
     with django_capture_on_commit_callbacks(execute=True):
         receive(upload)
@@ -121,13 +114,13 @@ def test_worker_is_told_to_transcribe_once_the_price_is_held(organization, djang
 def test_job_without_money_is_refused_before_the_bytes_come(organization):
     ledger.reserve(organization, amount_micros=statements.balance(organization).available_micros, reference="all")
     with pytest.raises(PaymentRequired):
-        submissions.submit_upload(submission(organization), upload=begin(organization))
+        submissions.submit_upload(make_submission(organization), upload=begin(organization))
     assert not Job.objects.exists()
 
 
 def test_recording_that_is_not_covered_fails_its_job_and_costs_nothing(organization):
     upload = begin(organization)
-    job = submissions.submit_upload(submission(organization), upload=upload)
+    job = submissions.submit_upload(make_submission(organization), upload=upload)
     spare = statements.balance(organization).available_micros - 1
     ledger.reserve(organization, amount_micros=spare, reference="nearly all")
     receive(upload)
@@ -139,7 +132,9 @@ def test_recording_that_is_not_covered_fails_its_job_and_costs_nothing(organizat
 
 def test_too_many_channels_fail_the_job(organization):
     upload = begin(organization)
-    job = submissions.submit_upload(submission(organization, channels="split"), upload=upload)
+    job = submissions.submit_upload(
+        make_submission(organization, options=TranscriptionOptions(channels="split")), upload=upload
+    )
     receive(upload)
     media = uploads.verify(upload)
     Media.objects.filter(pk=media.pk).update(channels=99)
@@ -149,7 +144,7 @@ def test_too_many_channels_fail_the_job(organization):
 
 def test_file_that_is_no_recording_fails_the_job_with_its_reason(organization, no_recording):
     upload = begin(organization, path=no_recording)
-    job = submissions.submit_upload(submission(organization), upload=upload)
+    job = submissions.submit_upload(make_submission(organization), upload=upload)
     receive(upload, path=no_recording)
     verify(job)
     assert (job.status, job.error_type) == (Status.FAILED, "not_audio")
@@ -158,14 +153,7 @@ def test_file_that_is_no_recording_fails_the_job_with_its_reason(organization, n
 
 def test_batch_waits_for_its_last_recording_and_pays_for_the_good_ones(organization, no_recording):
     good, bad, late = begin(organization), begin(organization, path=no_recording), begin(organization)
-    job = jobs.submit_uploads(
-        organization,
-        uploads=[good, bad, late],
-        name="three",
-        model="standard",
-        options=TranscriptionOptions(),
-        dialect="native",
-    )
+    job = jobs.submit_uploads(make_submission(organization), uploads=[good, bad, late], name="three")
     receive(good)
     receive(bad, path=no_recording)
     verify(job)
@@ -181,7 +169,7 @@ def test_batch_waits_for_its_last_recording_and_pays_for_the_good_ones(organizat
 
 
 def test_upload_that_never_comes_fails_its_job(organization):
-    job = submissions.submit_upload(submission(organization), upload=begin(organization))
+    job = submissions.submit_upload(make_submission(organization), upload=begin(organization))
     later = timezone.now() + timedelta(hours=25)
     assert jobs.fail_expired_uploads(now=later) == 1
     assert jobs.fail_expired_uploads(now=later) == 0
@@ -192,7 +180,7 @@ def test_upload_that_never_comes_fails_its_job(organization):
 @pytest.mark.parametrize("has_come", [False, True])
 def test_canceled_job_is_not_verified_and_costs_nothing(organization, has_come):
     upload = begin(organization)
-    job = submissions.submit_upload(submission(organization), upload=upload)
+    job = submissions.submit_upload(make_submission(organization), upload=upload)
     if has_come:
         receive(upload)
     jobs.cancel(job)
@@ -205,7 +193,7 @@ def test_canceled_job_is_not_verified_and_costs_nothing(organization, has_come):
 
 def test_lost_verification_is_enqueued_again(organization):
     upload = begin(organization)
-    job = submissions.submit_upload(submission(organization), upload=upload)
+    job = submissions.submit_upload(make_submission(organization), upload=upload)
     receive(upload)
     JobItem.objects.update(touched_at=timezone.now() - timedelta(minutes=1))
     assert jobs.reconcile(now=timezone.now()) == 1
@@ -213,14 +201,14 @@ def test_lost_verification_is_enqueued_again(organization):
 
 
 def test_delete_removes_uploads_that_never_came(organization):
-    job = submissions.submit_upload(submission(organization), upload=begin(organization))
+    job = submissions.submit_upload(make_submission(organization), upload=begin(organization))
     jobs.delete(job)
     assert not Upload.objects.exists()
 
 
 def test_delete_removes_the_upload_with_its_recording(organization):
     upload = begin(organization)
-    job = submissions.submit_upload(submission(organization), upload=upload)
+    job = submissions.submit_upload(make_submission(organization), upload=upload)
     receive(upload)
     verify(job)
     jobs.delete(job)
@@ -230,4 +218,4 @@ def test_delete_removes_the_upload_with_its_recording(organization):
 
 def test_stranger_cannot_use_an_upload(organization, charlies):
     with pytest.raises(AssertionError, match="reached by organization"):
-        submissions.submit_upload(submission(charlies), upload=begin(organization))
+        submissions.submit_upload(make_submission(charlies), upload=begin(organization))

@@ -8,12 +8,11 @@ from django.db import connection
 
 from billing import statements
 from tests.fixtures import hostile, recordings
-from tests.transcription.factories import make_job, make_media
+from tests.transcription.factories import make_job, make_media, make_submission
 from transcription import jobs
 from transcription.jobs import events, work
 from transcription.models import Status
 from transcription.speech.errors import EngineUnavailable
-from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Word
 
 SENTENCE = recordings.named("sentence-slt.wav")
@@ -23,7 +22,7 @@ def submit(organization, *, content=None):
     """Submit the recording of a sentence, or these bytes in its place."""
     content = SENTENCE.path.read_bytes() if content is None else content
     media = make_media(organization, content=content, duration_ms=SENTENCE.duration_ms)
-    return jobs.submit(organization, media=media, model="standard", options=TranscriptionOptions(), dialect="native")
+    return jobs.submit(make_submission(organization), media=media)
 
 
 def run(job):

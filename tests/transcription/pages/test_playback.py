@@ -5,11 +5,10 @@ from asgiref.sync import async_to_sync
 from django.core.files.storage import InMemoryStorage, default_storage
 from django.test import AsyncClient
 
-from tests.transcription.factories import make_media
+from tests.transcription.factories import make_media, make_submission
 from transcription import jobs
 from transcription.pages import playback
 from transcription.recordings import uploads
-from transcription.speech.options import TranscriptionOptions
 
 CONTENT = bytes(range(256)) * 20_000
 
@@ -42,8 +41,7 @@ def storage(settings):
 @pytest.fixture
 def address(storage, organization):
     media = make_media(organization, content=CONTENT)
-    options = TranscriptionOptions()
-    job = jobs.submit(organization, media=media, model="standard", options=options, dialect="pages")
+    job = jobs.submit(make_submission(organization, dialect="pages"), media=media)
     return f"/transcripts/{job.pk}/audio/"
 
 
@@ -78,12 +76,5 @@ def test_lost_recording_is_not_found(alice, client_of, address, storage, headers
 
 def test_recording_that_has_not_come_is_not_found(organization, alice, client_of):
     upload = uploads.begin(organization, name="call.wav", declared_bytes=1)
-    job = jobs.submit_uploads(
-        organization,
-        uploads=[upload],
-        name="call",
-        model="standard",
-        options=TranscriptionOptions(),
-        dialect="pages",
-    )
+    job = jobs.submit_uploads(make_submission(organization, dialect="pages"), uploads=[upload], name="call")
     assert client_of(alice).get(f"/transcripts/{job.pk}/audio/").status_code == 404

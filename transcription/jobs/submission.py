@@ -1,0 +1,27 @@
+"""What a customer asks for when they submit a job."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from accounts.models import ApiKey, Organization, User
+from transcription.models import Job, Priority
+from transcription.speech.options import TranscriptionOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """All that is known of a job except its recordings.
+
+    dialect: the API, or "pages", that it came through; later answers use its words. priority: None for the default of
+    the verb, which is standard for one recording and bulk for many. in_transaction: called with the job inside the
+    transaction that creates it; an exception undoes the job.
+    """
+
+    organization: Organization
+    model: str
+    options: TranscriptionOptions
+    dialect: str
+    priority: Priority | None = None
+    api_key: ApiKey | None = None
+    created_by: User | None = None
+    in_transaction: Callable[[Job], None] | None = None
