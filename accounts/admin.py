@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from accounts import api_keys, organizations
 from accounts.models import ApiKey, Invitation, Membership, Organization, Role, User
-from accounts.operator_admin import ReadOnlyAdmin, ReadOnlyInline
+from accounts.operator_admin import ModelAdmin, ReadOnlyAdmin, ReadOnlyInline
 
 
 class MembershipInline(ReadOnlyInline):
@@ -17,7 +17,7 @@ class MembershipInline(ReadOnlyInline):
 
 
 @admin.register(User)
-class UserAdmin(admin.ModelAdmin):
+class UserAdmin(ModelAdmin[User]):
     """Users. Operators may edit whether they are active, and whether they are staff."""
 
     list_display = ["email", "is_active", "is_staff", "date_joined"]
@@ -35,7 +35,7 @@ class UserAdmin(admin.ModelAdmin):
 
 
 @admin.register(Organization)
-class OrganizationAdmin(ReadOnlyAdmin):
+class OrganizationAdmin(ReadOnlyAdmin[Organization]):
     list_display = ["name", "id", "is_personal", "verified_at", "created_at"]
     search_fields = ["name", "members__email"]
     inlines = [MembershipInline]
@@ -47,7 +47,7 @@ class OrganizationAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Membership)
-class MembershipAdmin(ReadOnlyAdmin):
+class MembershipAdmin(ReadOnlyAdmin[Membership]):
     list_display = ["user", "organization", "role", "created_at"]
     list_filter = ["role"]
     list_select_related = ["user", "organization"]
@@ -81,7 +81,7 @@ class MembershipAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ReadOnlyAdmin):
+class ApiKeyAdmin(ReadOnlyAdmin[ApiKey]):
     list_display = ["prefix", "name", "organization", "last_used_at", "expires_at", "revoked_at"]
     list_select_related = ["organization"]
     search_fields = ["prefix", "name", "organization__name"]
@@ -95,7 +95,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Invitation)
-class InvitationAdmin(ReadOnlyAdmin):
+class InvitationAdmin(ReadOnlyAdmin[Invitation]):
     list_display = ["email", "organization", "role", "expires_at", "accepted_at"]
     list_select_related = ["organization"]
     search_fields = ["email", "organization__name"]

@@ -142,7 +142,7 @@ class BadRequest(VoxsiteError):
 
     http_status = 400
     default_type = "invalid_request"
-    default_message = "The request could not be understood."
+    default_message = "The request is not valid."
 
 
 class MissingField(BadRequest):

@@ -1,6 +1,6 @@
 """Forms of the pages of accounts. The verbs check the rules."""
 
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,12 +10,13 @@ from allauth.account.models import EmailAddress
 from django import forms
 from django.utils import timezone
 
-from accounts.models import Invitation, Organization, Role
+from accounts.models import Invitation, Role
+from accounts.organizations import MAX_NAME_LENGTH
 
 MICROS_PER_DOLLAR = 1_000_000
 
 
-class SignupForm(allauth_forms.SignupForm):
+class SignupForm(allauth_forms.SignupForm):  # type: ignore[misc]  # allauth has no types
     """allauth's sign-up form. It accepts an address that is only an unverified second address of another account."""
 
     def validate_unique_email(self, value: str) -> str:
@@ -57,8 +58,8 @@ class KeyForm(forms.Form):
     )
     monthly_limit = limit_field()
 
-    def clean_expires_on(self) -> Any:
-        last_day = self.cleaned_data["expires_on"]
+    def clean_expires_on(self) -> date | None:
+        last_day: date | None = self.cleaned_data["expires_on"]
         if last_day is not None and last_day < timezone.now().date():
             raise forms.ValidationError("Choose today or a later day.")
         return last_day
@@ -92,11 +93,11 @@ class InviteForm(forms.Form):
         max_length=Invitation._meta.get_field("email").max_length,
         widget=forms.EmailInput(attrs={"autocomplete": "off", "placeholder": "name@example.com"}),
     )
-    role = forms.ChoiceField(choices=Role.choices, initial=Role.MEMBER)
 
     def __init__(self, *args: Any, highest: Role, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["role"].choices = [(role.value, role.label) for role in roles_up_to(highest)]
+        roles = [(role.value, role.label) for role in roles_up_to(highest)]
+        self.fields["role"] = forms.ChoiceField(choices=roles, initial=Role.MEMBER)
 
 
 class RoleForm(forms.Form):
@@ -105,13 +106,13 @@ class RoleForm(forms.Form):
     role = forms.ChoiceField(choices=Role.choices)
 
 
-class OrganizationForm(forms.ModelForm):
+class OrganizationForm(forms.Form):
     """A new organization."""
 
-    class Meta:
-        model = Organization
-        fields = ["name"]
-        help_texts = {"name": "Your company or project. It gets its own balance, API keys and transcripts."}
+    name = forms.CharField(
+        max_length=MAX_NAME_LENGTH,
+        help_text="Your company or project. It gets its own balance, API keys and transcripts.",
+    )
 
 
 class SwitchForm(forms.Form):

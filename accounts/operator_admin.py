@@ -17,18 +17,18 @@ Row = TypeVar("Row", bound=Model)
 
 if TYPE_CHECKING:
 
-    class _ModelAdmin(admin.ModelAdmin[Row]): ...
+    class ModelAdmin(admin.ModelAdmin[Row]): ...
 
     class _TabularInline(admin.TabularInline[Any, Any]): ...
 
 else:
     # Django's classes take type arguments only in their stubs.
-    class _ModelAdmin(admin.ModelAdmin, Generic[Row]): ...
+    class ModelAdmin(admin.ModelAdmin, Generic[Row]): ...
 
     class _TabularInline(admin.TabularInline): ...
 
 
-class ReadOnlyAdmin(_ModelAdmin[Row]):
+class ReadOnlyAdmin(ModelAdmin[Row]):
     """Read-only rows. Actions of a subclass call verbs and require the permission `operate`."""
 
     show_full_result_count = False

@@ -5,6 +5,7 @@ from typing import Any
 
 from allauth.account.models import EmailAddress
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -73,7 +74,7 @@ def limit_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     access.require_role(request, Role.ADMIN)
     form = KeyLimitForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "Limit not changed. " + " ".join(form.errors["monthly_limit"]))
+        messages.error(request, "Limit not changed. " + " ".join(map(str, form.errors["monthly_limit"])))
         return redirect("keys")
     key = api_keys.set_monthly_limit(
         access.organization_for(request), key_id=key_id, limit_micros=form.monthly_limit_micros
@@ -93,7 +94,7 @@ def _issue(request: HttpRequest, form: KeyForm) -> str | None:
         _, key = api_keys.issue(
             access.organization_for(request),
             name=form.cleaned_data["name"],
-            by=request.user,
+            by=access.person(request),
             expires_at=form.expires_at,
             monthly_limit_micros=form.monthly_limit_micros,
         )
@@ -134,7 +135,7 @@ def switch(request: HttpRequest) -> HttpResponse:
 def new_organization(request: HttpRequest) -> HttpResponse:
     form = OrganizationForm(request.POST or None)
     if request.method == "POST" and form.is_valid() and (organization := _create(request, form)):
-        if EmailAddress.objects.filter(user=request.user, verified=True).exists():
+        if EmailAddress.objects.filter(user=access.person(request), verified=True).exists():
             organizations.verify(organization)
         access.switch(request, organization_id=organization.pk)
         messages.success(request, f"Switched to {organization.name}.")
@@ -144,7 +145,7 @@ def new_organization(request: HttpRequest) -> HttpResponse:
 
 def _create(request: HttpRequest, form: OrganizationForm) -> Organization | None:
     try:
-        return organizations.create(name=form.cleaned_data["name"], owner=request.user)
+        return organizations.create(name=form.cleaned_data["name"], owner=access.person(request))
     except InvalidField as error:
         form.add_error("name", error.message)
         return None
@@ -273,11 +274,11 @@ def _show_organization(request: HttpRequest, *, form: InviteForm | None = None, 
     return render(request, "accounts/organization.html", context, status=status)
 
 
-def _members(membership: Membership) -> Any:
+def _members(membership: Membership) -> QuerySet[Membership]:
     return Membership.objects.select_related("user", "organization").filter(organization_id=membership.organization_id)
 
 
-def _open_invitations(membership: Membership) -> Any:
+def _open_invitations(membership: Membership) -> QuerySet[Invitation]:
     return Invitation.objects.filter(
         organization_id=membership.organization_id, accepted_at__isnull=True, expires_at__gt=timezone.now()
     ).order_by("-created_at")

@@ -93,7 +93,7 @@ def _complete(organization: Organization, form: ChatForm) -> service.CompletedCh
             organization, body=form.body, idempotency_key=f"playground:{form.cleaned_data['token']}"
         )
     except Conflict as error:
-        raise Conflict("This message is being answered already, and is charged once.", error_type=error.type) from error
+        raise Conflict("This message is already being answered, and is charged once.", error_type=error.type) from error
 
 
 async def _events(organization: Organization, body: dict[str, Any], *, may_pay: bool) -> AsyncIterator[bytes]:

@@ -10,8 +10,8 @@ ERROR = {
             "properties": {
                 "message": {"type": "string"},
                 "code": {"type": "integer", "description": "The HTTP status."},
-                "type": {"type": "string", "description": "Stable; compare this."},
-                "param": {"type": "string", "nullable": True, "description": "The field that is wrong."},
+                "type": {"type": "string", "description": "Stable: check this in programs."},
+                "param": {"type": "string", "nullable": True, "description": "The field with the error."},
                 "request_id": {"type": "string"},
             },
             "required": ["message", "code", "type", "param", "request_id"],
@@ -40,7 +40,7 @@ REQUEST = {
             "type": "integer",
             "minimum": 1,
             "default": 4096,
-            "description": "Cut to what the balance pays for. max_completion_tokens is read too.",
+            "description": "Reduced to what the balance covers. max_completion_tokens works too.",
         },
         "temperature": {"type": "number", "minimum": 0, "maximum": 2, "default": 0.7},
         "stream": {"type": "boolean", "default": False, "description": "Answer with server-sent events."},
@@ -89,9 +89,9 @@ MODELS = {
 }
 SECURITY: list[dict[str, list[str]]] = [{"ApiKeyHeader": []}, {"BearerKey": []}]
 MEANINGS = {
-    400: "The request is wrong, or the model's provider says so.",
-    401: "No API key, or none that works.",
-    402: "The balance or a monthly limit does not cover the least that this can cost.",
+    400: "The request is invalid, or the model's provider refused it.",
+    401: "No API key, or an invalid one.",
+    402: "The balance or a monthly limit does not cover the minimum price.",
     403: "The organization's owner has not verified an email address.",
     409: "The Idempotency-Key was used for another request, or the first one still runs.",
     413: "The body is too large.",

@@ -1,4 +1,4 @@
-"""Operators' admin of transcription: find a job, see why it failed, cancel it, run it again. Verbs change the rows."""
+"""Admin pages of transcription: find a job, see why it failed, cancel it, run it again. Actions call verbs."""
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -12,7 +12,7 @@ from transcription.models import Job, JobItem, Media, Upload
 class JobItemInline(ReadOnlyInline):
     model = JobItem
     fields = readonly_fields = ("position", "media", "status", "attempt", "error_type", "error_message", "finished_at")
-    # A batch of 10,000 items has a list of its own: search the items by the job's id.
+    # A batch may have 10,000 items. To see more, search the list of items for the job's id.
     max_shown = 50
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[JobItem]:
@@ -21,7 +21,7 @@ class JobItemInline(ReadOnlyInline):
 
 
 @admin.register(Job)
-class JobAdmin(ReadOnlyAdmin):
+class JobAdmin(ReadOnlyAdmin[Job]):
     list_display = ["created_at", "organization", "name", "status", "progress", "model", "dialect", "error_type", "id"]
     list_filter = ["status", "priority", "dialect", "model", "error_type"]
     list_select_related = ["organization"]
@@ -41,7 +41,7 @@ class JobAdmin(ReadOnlyAdmin):
 
 
 @admin.register(JobItem)
-class JobItemAdmin(ReadOnlyAdmin):
+class JobItemAdmin(ReadOnlyAdmin[JobItem]):
     list_display = ["id", "job", "position", "status", "attempt", "touched_at", "error_type", "error_message"]
     list_filter = ["status", "error_type"]
     list_select_related = ["job"]
@@ -51,7 +51,7 @@ class JobItemAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Media)
-class MediaAdmin(ReadOnlyAdmin):
+class MediaAdmin(ReadOnlyAdmin[Media]):
     list_display = ["created_at", "organization", "name", "duration_ms", "channels", "codec", "size_bytes", "id"]
     list_filter = ["container", "codec"]
     list_select_related = ["organization"]
@@ -61,7 +61,7 @@ class MediaAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Upload)
-class UploadAdmin(ReadOnlyAdmin):
+class UploadAdmin(ReadOnlyAdmin[Upload]):
     list_display = ["created_at", "organization", "name", "state", "declared_bytes", "expires_at", "error_type", "id"]
     list_filter = ["state", "error_type"]
     list_select_related = ["organization"]

@@ -154,7 +154,7 @@ def _answer(job: Job, *, question: str, token: uuid.UUID, by: User) -> Answer:
         return earlier
     text, read_until_ms = readable(jobs.transcript_of(job))
     if not text:
-        raise BadRequest("Nothing was said in this recording, so there is nothing to ask about. Nothing was charged.")
+        raise BadRequest("This recording has no speech, so there is nothing to ask about. Nothing was charged.")
     body = _body(question or SUMMARY, text=text)
     # The reply is stored under this key in the transaction that charges for it. If this process dies before the answer
     # is written below, the same request returns the stored reply and costs nothing.
@@ -166,7 +166,7 @@ def _answer(job: Job, *, question: str, token: uuid.UUID, by: User) -> Answer:
         reply = _assistant.complete(organization, body=body, idempotency_key=key)
     except Conflict as error:
         raise Conflict(
-            "This is being answered already, and is charged once. Load the page again in a moment.",
+            "This is already being answered, and is charged once. Reload the page in a moment.",
             error_type=error.type,
         ) from error
     with transaction.atomic():

@@ -11,7 +11,7 @@ from accounts.models import Organization, Role
 from billing import statements
 from transcription import recognition
 
-FALLBACK_NOTE = "Speech is recognised by PocketSphinx, a small English-only engine: expect many errors."
+FALLBACK_NOTE = "Speech engine for testing: PocketSphinx, English only, low accuracy."
 
 
 def site(request: HttpRequest) -> dict[str, Any]:

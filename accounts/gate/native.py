@@ -45,7 +45,7 @@ ERROR_SCHEMA = inline_serializer(
             {
                 "message": serializers.CharField(),
                 "code": serializers.IntegerField(help_text="The HTTP status."),
-                "type": serializers.CharField(help_text="Stable; compare this."),
+                "type": serializers.CharField(help_text="Stable: check this in programs."),
                 "request_id": serializers.CharField(),
             },
         )

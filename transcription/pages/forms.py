@@ -26,14 +26,29 @@ CONTRADICTIONS = {
 }
 
 
+def model_label(model: str) -> str:
+    """Return the model with its price: "Standard, $0.30 per hour"."""
+    price = f"{model.capitalize()}, {money.display_text(tariff.rate_of(model))} per hour"
+    return f"{price} ({MODEL_WORDS[model]})" if model in MODEL_WORDS else price
+
+
+def _model_choices() -> list[tuple[str, str]]:
+    return [(model, model_label(model)) for model in tariff.models()]
+
+
+def _language_choices() -> list[tuple[str, str]]:
+    """Return "Auto-detect", then every supported language, sorted by name."""
+    return [("", "Auto-detect"), *recognition.language_names().items()]
+
+
 class UploadForm(forms.Form):
     """The options for transcribing files. The files themselves are read from the request.
 
     Word times are no option, because the transcript's page and its subtitles need them.
     """
 
-    model = forms.ChoiceField(widget=forms.RadioSelect, initial="standard")
-    language = forms.ChoiceField(required=False)
+    model = forms.ChoiceField(widget=forms.RadioSelect, initial="standard", choices=_model_choices)
+    language = forms.ChoiceField(required=False, choices=_language_choices)
     speakers = forms.BooleanField(label="Label speakers", required=False, initial=True)
     # --- More options
     num_speakers = forms.IntegerField(
@@ -74,11 +89,6 @@ class UploadForm(forms.Form):
         "hotwords",
         "prompt",
     )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["model"].choices = [(model, model_label(model)) for model in tariff.models()]
-        self.fields["language"].choices = [("", "Auto-detect"), *language_choices()]
 
     @property
     def has_more(self) -> bool:
@@ -143,14 +153,3 @@ class AskForm(forms.Form):
         if chosen.get("act") == "ask" and not chosen.get("question") and "question" not in self.errors:
             self.add_error("question", "Enter a question.")
         return chosen
-
-
-def language_choices() -> list[tuple[str, str]]:
-    """Return (code, English name) of every supported language, sorted by name."""
-    return list(recognition.language_names().items())
-
-
-def model_label(model: str) -> str:
-    """Return the model with its price: "Standard, $0.30 per hour"."""
-    price = f"{model.capitalize()}, {money.display_text(tariff.rate_of(model))} per hour"
-    return f"{price} ({MODEL_WORDS[model]})" if model in MODEL_WORDS else price

@@ -1,4 +1,4 @@
-"""The recording of a job for the browser's player, whole or in the parts that it asks for."""
+"""The recording of a job for the browser's player, whole or in byte ranges."""
 
 import re
 import uuid
@@ -14,11 +14,11 @@ from accounts.errors import NotFound
 from transcription import recordings
 from transcription.models import Job, Media
 
-# An answer to a Range request is held in memory, so it is short; players ask for the next part by themselves.
+# A response to a Range request is held in memory, so it is short. Players request the next part by themselves.
 PART_BYTES = 1024 * 1024
-# No file has more digits of bytes; int() of thousands of them is an error.
+# No file is longer than 18 digits of bytes. int() raises for thousands of digits.
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
-# By PyAV's names of containers. Never a type that a browser would run.
+# Keys are PyAV's names of containers. None of the types can run scripts in a browser.
 CONTENT_TYPES = {
     "mp3": "audio/mpeg",
     "wav": "audio/wav",
@@ -38,15 +38,15 @@ def audio(request: HttpRequest, job_id: uuid.UUID) -> HttpResponseBase:
     job = Job.objects.of(organization_for(request)).filter(pk=job_id).first()
     position = request.GET.get("item", "1")
     if job is None or not (position.isascii() and position.isdecimal() and len(position) <= 6):
-        raise NotFound("The recording is not kept any more.")
+        raise NotFound("The recording is no longer stored.")
     item = job.items.select_related("media").filter(position=int(position) - 1).first()
     # The bytes of an upload may not have come yet.
     if item is None or item.media is None:
-        raise NotFound("The recording is not kept any more.")
+        raise NotFound("The recording is no longer stored.")
     try:
         return _answer(request, item.recording)
     except FileNotFoundError as error:
-        raise NotFound("The recording is not kept any more.") from error
+        raise NotFound("The recording is no longer stored.") from error
 
 
 def _answer(request: HttpRequest, recording: Media) -> HttpResponseBase:
@@ -54,7 +54,7 @@ def _answer(request: HttpRequest, recording: Media) -> HttpResponseBase:
     asked = RANGE.fullmatch(request.headers.get("Range", ""))
     response: HttpResponseBase
     if asked is None or asked.group(1) == asked.group(2) == "":
-        # The first part before the answer begins: a missing file is 404 and not a broken stream.
+        # Reads the first part before the response begins, so that a missing file is 404 and not a broken stream.
         start = recordings.read_part(recording, first_byte=0, count=PART_BYTES)
         response = StreamingHttpResponse(_parts(recording, start=start), content_type=content_type)
         response["Content-Length"] = str(size)
@@ -73,7 +73,7 @@ def _answer(request: HttpRequest, recording: Media) -> HttpResponseBase:
 
 
 def _bounds(asked: re.Match[str], *, size: int) -> tuple[int, int]:
-    """Return the first and last byte that are asked for; "-500" means the last 500."""
+    """Return the first and last byte of a range. "-500" means the last 500 bytes."""
     first, last = asked.groups()
     if not first:
         return max(0, size - int(last)), size - 1
@@ -81,9 +81,9 @@ def _bounds(asked: re.Match[str], *, size: int) -> tuple[int, int]:
 
 
 async def _parts(recording: Media, *, start: bytes) -> AsyncIterator[bytes]:
-    """Yield the recording in parts. Asynchronous: under ASGI Django would read a synchronous one into memory whole.
+    """Yield the recording in parts. Under ASGI, Django would read a synchronous iterator into memory completely.
 
-    Nothing stays open between them: a client that leaves leaves nothing behind.
+    Nothing stays open between the parts, so nothing needs to be closed when the client leaves.
     """
     part, sent = start, 0
     while part:

@@ -101,7 +101,7 @@ def _submit(request: HttpRequest, *, file: "UploadedFile[Any]", form: UploadForm
 
 def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, may_pay: bool) -> HttpResponse:
     if not outcomes:
-        message = " ".join(text for texts in form.errors.values() for text in texts)
+        message = " ".join(str(text) for texts in form.errors.values() for text in texts)
         # The options are at fault and not the file, which can be sent again once they are right.
         return JsonResponse({"message": message, "may_retry": True}, status=400)
     outcome = outcomes[0]

@@ -10,7 +10,7 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="At most 255 characters. The same request with the same key within 24 hours gets the stored answer.",
+    description="At most 255 characters. The same request with the same key within 24 hours gets the stored response.",
 )
 
 TranscribeRequest = inline_serializer(
@@ -18,17 +18,17 @@ TranscribeRequest = inline_serializer(
     {
         "file": serializers.FileField(help_text="Audio, or a video with sound: up to 2 GiB and 10 hours."),
         "model": serializers.ChoiceField(choices=["standard", "premium"], default="standard"),
-        "language": serializers.CharField(required=False, help_text="ISO 639-1 code; found out when omitted."),
+        "language": serializers.CharField(required=False, help_text="ISO 639-1 code; detected if omitted."),
         "task": serializers.ChoiceField(
             choices=["transcribe", "translate"],
             default="transcribe",
             help_text="translate: the text is English, whatever is spoken. See the models for which can.",
         ),
         "prompt": serializers.CharField(
-            required=False, max_length=4000, help_text="What came before, or names and context: a hint."
+            required=False, max_length=4000, help_text="A hint: names, topic, or what was said before."
         ),
         "hotwords": serializers.CharField(
-            required=False, help_text="Terms to expect, separated by commas: at most 100 of 100 characters."
+            required=False, help_text="Expected terms, comma-separated: up to 100 of up to 100 characters each."
         ),
         "word_timestamps": serializers.BooleanField(
             default=True, help_text="false: the segments of the JSON result have no words."
@@ -36,14 +36,17 @@ TranscribeRequest = inline_serializer(
         "channels": serializers.ChoiceField(
             choices=["mix", "split"],
             default="mix",
-            help_text="split: each channel, 8 at most, is transcribed apart, is one speaker, and costs as a recording.",
+            help_text="split: each channel (up to 8) is one speaker, transcribed and billed as a separate recording.",
         ),
         "mixed_languages": serializers.BooleanField(
-            default=False, help_text="Find out the language for every half minute instead of once. Not with language."
+            default=False, help_text="Detect the language every half minute instead of once. Not with language."
         ),
-        "diarize": serializers.BooleanField(default=True, help_text="Tell speakers apart."),
+        "diarize": serializers.BooleanField(default=True, help_text="Label speakers."),
         "num_speakers": serializers.IntegerField(
-            required=False, min_value=1, max_value=20, help_text="Exactly so many. Not with the two below."
+            required=False,
+            min_value=1,
+            max_value=20,
+            help_text="Exact number of speakers. Not with min_speakers or max_speakers.",
         ),
         "min_speakers": serializers.IntegerField(required=False, min_value=1, max_value=20, help_text="At least."),
         "max_speakers": serializers.IntegerField(required=False, min_value=1, max_value=20, help_text="At most."),
@@ -103,7 +106,7 @@ Result = inline_serializer(
         "model": serializers.CharField(),
         "engine": serializers.CharField(),
         "task": serializers.ChoiceField(choices=["transcribe", "translate"], help_text="What was done."),
-        "language": serializers.CharField(allow_null=True, help_text="What was spoken, or most of it."),
+        "language": serializers.CharField(allow_null=True, help_text="The spoken language, or the most frequent one."),
         "language_probability": serializers.FloatField(allow_null=True),
         "duration_seconds": serializers.FloatField(),
         "text": serializers.CharField(),
@@ -134,9 +137,7 @@ Result = inline_serializer(
             {"id": serializers.CharField(), "label": serializers.CharField(), "seconds": serializers.FloatField()},
             many=True,
         ),
-        "notes": serializers.ListField(
-            child=serializers.CharField(), help_text="What a reader of the result should know."
-        ),
+        "notes": serializers.ListField(child=serializers.CharField(), help_text="Remarks about the result."),
         "created_at": serializers.CharField(),
     },
 )
@@ -149,13 +150,13 @@ ModelList = inline_serializer(
             {
                 "id": serializers.CharField(help_text="For the field model."),
                 "object": serializers.CharField(help_text="Always model."),
-                "created": serializers.IntegerField(help_text="Always 0: not told."),
+                "created": serializers.IntegerField(help_text="Always 0."),
                 "owned_by": serializers.CharField(),
-                "engine": serializers.CharField(help_text="As results name it."),
+                "engine": serializers.CharField(help_text="Its name in results."),
                 "tasks": serializers.ListField(child=serializers.CharField(), help_text="transcribe, translate."),
                 "language_count": serializers.IntegerField(help_text="See the list of languages."),
                 "diarizer": serializers.CharField(
-                    allow_null=True, help_text="Tells speakers apart; null: nothing does."
+                    allow_null=True, help_text="The diarizer; null without speaker labels."
                 ),
                 "price_per_hour_dollars": serializers.CharField(help_text="With six decimals."),
             },
