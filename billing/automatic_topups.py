@@ -285,7 +285,7 @@ def notify_owners(*, now: datetime | None = None, max_count: int = MAX_PER_ROUND
             occasion_at=topup.created_at,
             subject=f"Automatic top-up of {topup.organization.name} did not work",
             text=f"We could not charge {amount} to the saved card of {topup.organization.name}.\n\n"
-            f"{topup.failure} {after} You can top up yourself, with this card or another, on the billing page.",
+            f"{topup.failure} {after} You can top up yourself on the billing page, with this or another card.",
         )
     already_sent = Notice.objects.sent_or_claimed(now=now).filter(
         wallet__organization=OuterRef("organization"), kind=CAPPED_NOTICE, occasion_at=months.start_of_month(now)
@@ -330,16 +330,16 @@ def _notify_of_late_charges(*, now: datetime, max_count: int) -> None:
             money.display_text(cents * money.MICROS_PER_CENT) for cents in (topup.amount_cents, cap_cents, sum_cents)
         )
         is_over = sum_cents > cap_cents
-        standing = f"more than the cap of {cap}, so no more are made in it" if is_over else f"and the cap is {cap}"
+        standing = f"more than the cap of {cap}, so there will be no more" if is_over else f"and the cap is {cap}"
         notices.send_once(
             ledger.wallet_of(topup.organization),
             kind=LATE_NOTICE,
             occasion_at=topup.created_at,
             subject=f"Automatic top-up of {topup.organization.name} was charged after all",
-            text=f"{amount} was charged to the saved card of {topup.organization.name} and is on the balance now. The "
-            f"charge was begun on {topup.created_at:%Y-%m-%d}, and we learned only now that it went through.\n\n"
-            f"Automatic top-ups of this month now come to {total}, {standing}. What is not spent of it can go back to "
-            f"the card within {settings.REFUND_DAYS} days: see Payments on the billing page.",
+            text=f"A delayed charge of {amount} to the saved card of {topup.organization.name} went through. It was "
+            f"started on {topup.created_at:%Y-%m-%d}, and {amount} is now in your balance.\n\n"
+            f"Automatic top-ups of this month now come to {total}, {standing}. Unspent credit is refundable for "
+            f"{settings.REFUND_DAYS} days: see Payments on the billing page.",
         )
 
 

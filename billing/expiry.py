@@ -81,9 +81,8 @@ def _tell(wallet: Wallet, *, now: datetime) -> None:
         occasion_at=moment,
         subject=f"{amount} expires on {moment:%Y-%m-%d}",
         text=(
-            f"The balance of {wallet.organization.name} is {amount}. Nothing was bought or used since "
-            f"{wallet.last_activity_at:%Y-%m-%d}, and a balance expires after {settings.EXPIRY_MONTHS} months without "
-            f"activity: this one on {moment:%Y-%m-%d %H:%M} UTC.\n\n"
-            "One top-up or one transcription before then keeps all of it. Signing in alone does not."
+            f"The balance of {wallet.organization.name} is {amount}. It expires on {moment:%Y-%m-%d %H:%M} UTC, "
+            f"{settings.EXPIRY_MONTHS} months after the last activity on {wallet.last_activity_at:%Y-%m-%d}.\n\n"
+            "To keep it, top up or transcribe a recording before then. Signing in is not enough."
         ),
     )

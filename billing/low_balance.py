@@ -56,7 +56,7 @@ def _tell(wallet: Wallet) -> None:
         occasion_at=wallet.low_since,
         subject=f"{available} is left of your balance",
         text=(
-            f"{wallet.organization.name} has {available} to spend, less than the "
-            f"{money.display_text(wallet.low_balance_micros)} below which you wanted to be told."
+            f"The available balance of {wallet.organization.name} is {available}. "
+            f"Your low-balance alert is set to {money.display_text(wallet.low_balance_micros)}."
         ),
     )

@@ -377,7 +377,7 @@ def test_charge_that_was_given_up_and_paid_all_the_same_is_credited_counted_and_
     (letter,) = mail.outbox
     assert letter.to == ["owner@example.com"]
     assert letter.subject == "Automatic top-up of Acme was charged after all"
-    assert "$200.00 was charged to the saved card" in letter.body
+    assert "A delayed charge of $200.00 to the saved card" in letter.body
     assert "Automatic top-ups of this month now come to $400.00, more than the cap of $200.00" in letter.body
     with time_machine.travel(NOW + timedelta(days=3), tick=False):
         spend_all(acme, reference="all")

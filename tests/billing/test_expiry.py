@@ -43,7 +43,7 @@ def test_expiry_is_mailed_three_times_and_then_takes_the_balance(acme: Organizat
     sweep_each_day(LAST_USED, EXPIRES - timedelta(hours=1))
     assert [message.subject for message in mail.outbox] == ["$5.00 expires on 2026-09-01"] * 3
     assert all(message.to == [owner.email] for message in mail.outbox)
-    assert "Signing in alone does not." in mail.outbox[0].body
+    assert "Signing in is not enough." in mail.outbox[0].body
     assert money_of(acme) == (5_000_000, 0)
     sweep_each_day(EXPIRES, EXPIRES + timedelta(days=60))
     assert money_of(acme) == (0, 0)
