@@ -8,9 +8,10 @@ refuses what would have Stripe do so (`auto_advance`).
 from typing import Any
 
 from billing.sandbox import payment_actions, shapes
-from billing.sandbox.parameters import COMMON, Refusal, flag, metadata_of, only, payable, whole
-from billing.sandbox.payment_actions import Impossible, tell
-from billing.sandbox.store import State, Thing
+from billing.sandbox.parameters import COMMON, ApiError, flag, metadata_of, only, payable, whole
+from billing.sandbox.payment_actions import ActionRefused, emit
+from billing.sandbox.shapes import StripeObject
+from billing.sandbox.store import State
 
 INVOICE = COMMON | {
     "auto_advance",
@@ -25,34 +26,34 @@ INVOICE = COMMON | {
 LINE = {"amount", "description", "discountable", "metadata"}
 
 
-def create(state: State, params: Thing) -> Thing:
+def create(state: State, params: StripeObject) -> StripeObject:
     """Return a new draft without lines."""
     only(params, INVOICE)
     if not params.get("customer"):
-        raise Refusal("You must pass `customer`.", code="parameter_missing", param="customer")
+        raise ApiError("You must pass `customer`.", code="parameter_missing", param="customer")
     if params.get("collection_method", "charge_automatically") != "charge_automatically":
-        raise Refusal("The sandbox sends no invoices.", param="collection_method")
+        raise ApiError("The sandbox sends no invoices.", param="collection_method")
     if params.get("pending_invoice_items_behavior", "exclude") != "exclude":
-        raise Refusal("The sandbox has no pending invoice items.", param="pending_invoice_items_behavior")
+        raise ApiError("The sandbox has no pending invoice items.", param="pending_invoice_items_behavior")
     _must_not_collect(params)
     if params.get("discounts"):
-        raise Refusal("The sandbox has no discounts.", param="discounts")
+        raise ApiError("The sandbox has no discounts.", param="discounts")
     customer = state.get(params["customer"], kind="customer")
-    fields: Thing = {name: params[name] for name in ("description", "footer") if name in params}
+    fields: StripeObject = {name: params[name] for name in ("description", "footer") if name in params}
     fields |= {"metadata": metadata_of(params), "starting_balance": customer["balance"]}
     currency = params.get("currency", "usd")
     made = shapes.invoice(state.new_id("in"), now=state.now, currency=currency, customer=customer, fields=fields)
-    tell(state, "invoice.created", state.put(made))
+    emit(state, "invoice.created", state.put(made))
     return made
 
 
-def add_lines(state: State, params: Thing, *, thing_id: str) -> Thing:
+def add_lines(state: State, params: StripeObject, *, object_id: str) -> StripeObject:
     """Return a draft with more lines."""
     only(params, {"expand", "lines"})
-    invoice = _in_state(state, thing_id, "draft", "This invoice is no longer editable")
+    invoice = _in_state(state, object_id, "draft", "This invoice is no longer editable")
     lines: Any = params.get("lines")
     if not isinstance(lines, list) or not lines:
-        raise Refusal("You must pass `lines`.", code="parameter_missing", param="lines")
+        raise ApiError("You must pass `lines`.", code="parameter_missing", param="lines")
     for number, line in enumerate(lines):
         only(line, LINE, prefix=f"lines[{number}]")
         amount = payable(whole(line.get("amount"), f"lines[{number}][amount]"), invoice["currency"])
@@ -64,15 +65,15 @@ def add_lines(state: State, params: Thing, *, thing_id: str) -> Thing:
         )
     total = sum(line["amount"] for line in invoice["lines"]["data"])
     invoice |= dict.fromkeys(("amount_due", "amount_remaining", "subtotal", "total"), total)
-    tell(state, "invoice.updated", state.put(invoice))
+    emit(state, "invoice.updated", state.put(invoice))
     return invoice
 
 
-def finalize(state: State, params: Thing, *, thing_id: str) -> Thing:
+def finalize(state: State, params: StripeObject, *, object_id: str) -> StripeObject:
     """Return the invoice, open from now on: no longer editable, to be paid by whoever knows its page."""
     only(params, {"auto_advance", "expand"})
     _must_not_collect(params)
-    invoice = _in_state(state, thing_id, "draft", "This invoice is already finalized")
+    invoice = _in_state(state, object_id, "draft", "This invoice is already finalized")
     customer = state.get(invoice["customer"])
     # What the customer has with us at Stripe counts first, for them or against them.
     balance = customer["balance"]
@@ -81,108 +82,92 @@ def finalize(state: State, params: Thing, *, thing_id: str) -> Thing:
     invoice["ending_balance"] = customer["balance"] = min(0, invoice["total"] + balance)
     state.put(customer)
     invoice["customer_tax_ids"] = customer.get("_tax_ids", [])
-    invoice |= {"status": "open", **payment_actions.papers_of(thing_id)}
+    invoice |= {"status": "open", **payment_actions.invoice_links(object_id)}
     invoice["status_transitions"]["finalized_at"] = state.now
-    tell(state, "invoice.finalized", state.put(invoice))
+    emit(state, "invoice.finalized", state.put(invoice))
     if invoice["amount_due"] == 0:
         return _paid(state, invoice)
     _add_payment(state, invoice, _default_intent(state, invoice), amount=invoice["amount_due"], is_default=True)
     return invoice
 
 
-def attach_payment(state: State, params: Thing, *, thing_id: str) -> Thing:
+def attach_payment(state: State, params: StripeObject, *, object_id: str) -> StripeObject:
     """Return the invoice, with a payment that succeeded credited to it."""
     only(params, {"expand", "payment_intent"})
-    invoice = _in_state(state, thing_id, "open", "Payments can only be attached to an open invoice")
+    invoice = _in_state(state, object_id, "open", "Payments can only be attached to an open invoice")
     if not params.get("payment_intent"):
-        raise Refusal("You must pass `payment_intent`.", code="parameter_missing", param="payment_intent")
+        raise ApiError("You must pass `payment_intent`.", code="parameter_missing", param="payment_intent")
     intent = state.get(params["payment_intent"], kind="payment_intent")
     for name in ("customer", "currency"):
         if intent[name] != invoice[name]:
-            raise Refusal(f"The PaymentIntent must have the same {name} as the invoice.", param="payment_intent")
+            raise ApiError(f"The PaymentIntent must have the same {name} as the invoice.", param="payment_intent")
     if intent["status"] != "succeeded":
-        raise Refusal("The sandbox attaches payments that have succeeded.", param="payment_intent")
+        raise ApiError("The sandbox attaches payments that have succeeded.", param="payment_intent")
     if any(_pays(other, intent) for other in state.list("invoice")):
-        raise Refusal("The PaymentIntent is already attached to an invoice.", param="payment_intent")
+        raise ApiError("The PaymentIntent is already attached to an invoice.", param="payment_intent")
     if intent["amount_received"] > invoice["amount_remaining"]:
-        raise Refusal("The PaymentIntent's amount is greater than what remains.", param="payment_intent")
+        raise ApiError("The PaymentIntent's amount is greater than what remains.", param="payment_intent")
     _add_payment(state, invoice, intent, amount=intent["amount_received"], is_default=False)
     return _credit(state, invoice, amount=intent["amount_received"])
 
 
-def void(state: State, params: Thing, *, thing_id: str) -> Thing:
+def void(state: State, params: StripeObject, *, object_id: str) -> StripeObject:
     """Return the invoice, which nobody can pay any more."""
     only(params, {"expand"})
-    invoice = _in_state(state, thing_id, "open", "Only an open invoice can be voided")
+    invoice = _in_state(state, object_id, "open", "Only an open invoice can be voided")
     if any(payment["status"] == "paid" for payment in invoice["payments"]["data"]):
-        raise Impossible("You can't void an invoice that has paid payments.")
+        raise ActionRefused("You can't void an invoice that has paid payments.")
     customer = state.get(invoice["customer"])
     customer["balance"] = invoice["starting_balance"]
     state.put(customer)
     _cancel_default(state, invoice)
     invoice |= {"status": "void", "amount_remaining": 0}
     invoice["status_transitions"]["voided_at"] = state.now
-    tell(state, "invoice.voided", state.put(invoice))
+    emit(state, "invoice.voided", state.put(invoice))
     return invoice
-
-
-def pay_on_its_page(state: State, invoice_id: str) -> Thing:
-    """Let somebody who knows the page of an open invoice pay it with another card. Raises Impossible."""
-    invoice = _in_state(state, invoice_id, "open", "Only an open invoice can be paid")
-    default = next(payment for payment in invoice["payments"]["data"] if payment["is_default"])
-    intent = state.get(default["payment"]["payment_intent"])
-    method = state.put(
-        shapes.payment_method(
-            state.new_id("pm"), now=state.now, customer_id=None, is_card=True, redisplay="unspecified"
-        )
-    )
-    payment_actions.succeed(state, intent, method=method)
-    default |= {"status": "paid", "amount_paid": intent["amount"]}
-    default["status_transitions"]["paid_at"] = state.now
-    return _credit(state, invoice, amount=intent["amount"])
 
 
 # --- Small parts -----------------------------------------------------------------------------------------------------
 
 
-def _in_state(state: State, invoice_id: str, status: str, message: str) -> Thing:
+def _in_state(state: State, invoice_id: str, status: str, message: str) -> StripeObject:
     invoice = state.get(invoice_id, kind="invoice")
     if invoice["status"] != status:
-        raise Impossible(f"{message} (it is {invoice['status']}).")
+        raise ActionRefused(f"{message} (it is {invoice['status']}).")
     return invoice
 
 
-def _must_not_collect(params: Thing) -> None:
+def _must_not_collect(params: StripeObject) -> None:
     # With it Stripe would charge the customer's card, and again after each decline.
     if flag(params.get("auto_advance")):
-        raise Refusal("The sandbox never collects by itself.", param="auto_advance")
+        raise ApiError("The sandbox never collects by itself.", param="auto_advance")
 
 
-def _default_intent(state: State, invoice: Thing) -> Thing:
+def _default_intent(state: State, invoice: StripeObject) -> StripeObject:
     """Return the payment that Stripe makes with every invoice; it carries none of the invoice's metadata."""
     fields = {"customer": invoice["customer"], "description": "Payment for Invoice"}
     intent = shapes.payment_intent(
         state.new_id("pi"), now=state.now, amount=invoice["amount_due"], currency=invoice["currency"], fields=fields
     )
-    tell(state, "payment_intent.created", state.put(intent))
+    emit(state, "payment_intent.created", state.put(intent))
     return intent
 
 
-def _add_payment(state: State, invoice: Thing, intent: Thing, *, amount: int, is_default: bool) -> None:
+def _add_payment(state: State, invoice: StripeObject, intent: StripeObject, *, amount: int, is_default: bool) -> None:
     made = shapes.invoice_payment(
         state.new_id("inpay"), now=state.now, invoice=invoice, intent=intent, amount=amount, is_default=is_default
     )
     invoice["payments"]["data"].append(made)
     state.put(invoice)
     if made["status"] == "paid":
-        tell(state, "invoice_payment.paid", made)
+        emit(state, "invoice_payment.paid", made)
 
 
-def _pays(invoice: Thing, intent: Thing) -> bool:
+def _pays(invoice: StripeObject, intent: StripeObject) -> bool:
     return any(payment["payment"]["payment_intent"] == intent["id"] for payment in invoice["payments"]["data"])
 
 
-def _credit(state: State, invoice: Thing, *, amount: int) -> Thing:
+def _credit(state: State, invoice: StripeObject, *, amount: int) -> StripeObject:
     invoice["amount_paid"] += amount
     invoice["amount_remaining"] -= amount
     if invoice["amount_remaining"] == 0:
@@ -191,18 +176,18 @@ def _credit(state: State, invoice: Thing, *, amount: int) -> Thing:
     return state.put(invoice)
 
 
-def _paid(state: State, invoice: Thing) -> Thing:
+def _paid(state: State, invoice: StripeObject) -> StripeObject:
     invoice |= {"status": "paid", "attempted": True}
     invoice["status_transitions"]["paid_at"] = state.now
-    tell(state, "invoice.paid", state.put(invoice))
+    emit(state, "invoice.paid", state.put(invoice))
     return invoice
 
 
-def _cancel_default(state: State, invoice: Thing) -> None:
+def _cancel_default(state: State, invoice: StripeObject) -> None:
     for payment in invoice["payments"]["data"]:
         if payment["status"] == "open":
             payment["status"] = "canceled"
             payment["status_transitions"]["canceled_at"] = state.now
             intent = state.get(payment["payment"]["payment_intent"])
             intent |= {"status": "canceled", "canceled_at": state.now, "cancellation_reason": "automatic"}
-            tell(state, "payment_intent.canceled", state.put(intent))
+            emit(state, "payment_intent.canceled", state.put(intent))

@@ -3,14 +3,13 @@
 from typing import Any
 
 from billing.sandbox import shapes
-
-Thing = dict[str, Any]
+from billing.sandbox.shapes import StripeObject
 
 # What may be said of an object after it was made.
 COMMON = {"metadata", "expand"}
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """Stripe answers with an error; nothing has been changed."""
 
     def __init__(
@@ -23,35 +22,35 @@ class Refusal(Exception):
         self.error |= {"param": param} if param else {}
 
 
-def only(params: Thing, known: set[str], *, prefix: str = "") -> None:
+def only(params: StripeObject, known: set[str], *, prefix: str = "") -> None:
     for name in params:
         if name not in known:
             shown = f"{prefix}[{name}]" if prefix else name
-            raise Refusal(f"Received unknown parameter: {shown}", code="parameter_unknown", param=shown)
+            raise ApiError(f"Received unknown parameter: {shown}", code="parameter_unknown", param=shown)
 
 
 def whole(text: Any, param: str) -> int:
     try:
         return int(text)
     except (TypeError, ValueError) as error:
-        raise Refusal(f"Invalid integer: {text}", code="parameter_invalid_integer", param=param) from error
+        raise ApiError(f"Invalid integer: {text}", code="parameter_invalid_integer", param=param) from error
 
 
 def payable(amount: int, currency: str) -> int:
     if currency != "usd":
-        raise Refusal(f"The sandbox takes usd only, not {currency}.", param="currency")
-    if amount < shapes.MINIMUM_CENTS:
-        raise Refusal("The amount must be at least $0.50 usd.", code="amount_too_small", param="amount")
-    if amount > shapes.MAXIMUM_CENTS:
-        raise Refusal("Amount must be no more than $999,999.99", code="amount_too_large", param="amount")
+        raise ApiError(f"The sandbox takes usd only, not {currency}.", param="currency")
+    if amount < shapes.MIN_CENTS:
+        raise ApiError("The amount must be at least $0.50 usd.", code="amount_too_small", param="amount")
+    if amount > shapes.MAX_CENTS:
+        raise ApiError("Amount must be no more than $999,999.99", code="amount_too_large", param="amount")
     return amount
 
 
-def metadata_of(params: Thing) -> dict[str, str]:
+def metadata_of(params: StripeObject) -> dict[str, str]:
     """Return the metadata: at most 50 keys of 40 characters, values of 500 (docs.stripe.com/api/metadata)."""
     metadata: dict[str, str] = params.get("metadata") or {}
     if len(metadata) > 50 or any(len(name) > 40 or len(value) > 500 for name, value in metadata.items()):
-        raise Refusal(
+        raise ApiError(
             "Metadata has at most 50 keys of up to 40 characters, with values of up to 500.", param="metadata"
         )
     return metadata

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 from billing.sandbox import invoices, payment_actions, shapes
-from billing.sandbox.parameters import COMMON, Refusal, flag, metadata_of, only, payable, typed, whole
-from billing.sandbox.payment_actions import Impossible, page_url, tell, visible
-from billing.sandbox.store import Missing, State, Thing
+from billing.sandbox.parameters import COMMON, ApiError, flag, metadata_of, only, payable, typed, whole
+from billing.sandbox.payment_actions import ActionRefused, emit, page_url, without_hidden_fields
+from billing.sandbox.shapes import StripeObject
+from billing.sandbox.store import NoSuchObject, State
 
 ACCOUNT_ID = "acct_sandbox"
-MOST_IN_A_PAGE = 100
-USUAL_IN_A_PAGE = 10
+MAX_PAGE_SIZE = 100
+DEFAULT_PAGE_SIZE = 10
 
 CUSTOMER = COMMON | {"address", "description", "email", "invoice_settings", "name", "phone", "preferred_locales"}
 SESSION = COMMON | {
@@ -72,7 +73,7 @@ REFUND_REASONS = {"duplicate", "fraudulent", "requested_by_customer"}
 PAGE = {"created", "ending_before", "expand", "limit", "starting_after"}
 
 # Lists that are sent only when asked for, and of which the sandbox has nothing to tell.
-EMPTY_UNLESS_TOLD = {"discounts", "refunds", "sources", "subscriptions", "tax_ids"}
+EMPTY_LISTS = {"discounts", "refunds", "sources", "subscriptions", "tax_ids"}
 
 KINDS = {
     "balance_transactions": "balance_transaction",
@@ -108,126 +109,134 @@ UPDATES = {
 }
 
 
-def answer(state: State, method: str, path: str, params: Thing) -> tuple[int, Thing]:
-    """Return HTTP status and body. Raises Refusal."""
+def handle(state: State, method: str, path: str, params: StripeObject) -> tuple[int, StripeObject]:
+    """Return HTTP status and body. Raises ApiError."""
     for wanted, pattern, handler in ROUTES:
         match = re.fullmatch(pattern, path)
         if wanted == method and match:
             try:
                 done = handler(state, params, **match.groupdict())
-            except Missing as error:
-                raise Refusal(f"No such object: '{error}'", status=404, code="resource_missing", param="id") from error
-            except Impossible as error:
-                raise Refusal(str(error), code=error.code) from error
+            except NoSuchObject as error:
+                raise ApiError(f"No such object: '{error}'", status=404, code="resource_missing", param="id") from error
+            except ActionRefused as error:
+                raise ApiError(str(error), code=error.code) from error
             if isinstance(done, tuple):
                 return done
             return 200, _expanded(state, done, params.get("expand") or [])
-    raise Refusal(f"Unrecognized request URL ({method}: {path}).", status=404)
+    raise ApiError(f"Unrecognized request URL ({method}: {path}).", status=404)
 
 
 # --- Any object ------------------------------------------------------------------------------------------------------
 
 
-def _retrieve(state: State, params: Thing, *, kind: str, thing_id: str) -> Thing:
+def _retrieve(state: State, params: StripeObject, *, kind: str, object_id: str) -> StripeObject:
     only(params, {"expand"})
-    thing = state.get(thing_id, kind=KINDS[kind])
-    return payment_actions.expire_if_late(state, thing) if kind == "checkout/sessions" else thing
+    stripe_object = state.get(object_id, kind=KINDS[kind])
+    return payment_actions.expire_if_due(state, stripe_object) if kind == "checkout/sessions" else stripe_object
 
 
-def _list(state: State, params: Thing, *, kind: str) -> Thing:
+def _list(state: State, params: StripeObject, *, kind: str) -> StripeObject:
     only(params, PAGE | FILTERS[kind])
-    things = state.list(KINDS[kind])
+    objects = state.list(KINDS[kind])
     for name in FILTERS[kind] & params.keys():
         if name == "types":
-            things = [thing for thing in things if thing["type"] in params["types"]]
+            objects = [stripe_object for stripe_object in objects if stripe_object["type"] in params["types"]]
         else:
-            things = [thing for thing in things if thing[name] == params[name]]
+            objects = [stripe_object for stripe_object in objects if stripe_object[name] == params[name]]
     for word, number in (params.get("created") or {}).items():
-        things = [thing for thing in things if _is_in_time(thing["created"], word, whole(number, "created"))]
+        objects = [
+            stripe_object
+            for stripe_object in objects
+            if _is_in_time(stripe_object["created"], word, whole(number, "created"))
+        ]
     if "starting_after" in params:
-        ids = [thing["id"] for thing in things]
+        ids = [stripe_object["id"] for stripe_object in objects]
         if params["starting_after"] not in ids:
-            raise Missing(params["starting_after"])
-        things = things[ids.index(params["starting_after"]) + 1 :]
-    limit = whole(params.get("limit", str(USUAL_IN_A_PAGE)), "limit")
-    if not 1 <= limit <= MOST_IN_A_PAGE:
-        raise Refusal(f"Limit must be between 1 and {MOST_IN_A_PAGE}", param="limit")
-    return shapes.page_of(things[:limit], url=f"/v1/{kind}", has_more=len(things) > limit)
+            raise NoSuchObject(params["starting_after"])
+        objects = objects[ids.index(params["starting_after"]) + 1 :]
+    limit = whole(params.get("limit", str(DEFAULT_PAGE_SIZE)), "limit")
+    if not 1 <= limit <= MAX_PAGE_SIZE:
+        raise ApiError(f"Limit must be between 1 and {MAX_PAGE_SIZE}", param="limit")
+    return shapes.page_of(objects[:limit], url=f"/v1/{kind}", has_more=len(objects) > limit)
 
 
 def _is_in_time(created: int, word: str, number: int) -> bool:
     return {"gt": created > number, "gte": created >= number, "lt": created < number, "lte": created <= number}[word]
 
 
-def _update(state: State, params: Thing, *, kind: str, thing_id: str) -> Thing:
+def _update(state: State, params: StripeObject, *, kind: str, object_id: str) -> StripeObject:
     if kind not in UPDATES:
-        raise Refusal(f"Unrecognized request URL (POST: /v1/{kind}/{thing_id}).", status=404)
+        raise ApiError(f"Unrecognized request URL (POST: /v1/{kind}/{object_id}).", status=404)
     only(params, UPDATES[kind])
-    thing = state.get(thing_id, kind=KINDS[kind])
+    stripe_object = state.get(object_id, kind=KINDS[kind])
     changed = {name: value for name, value in params.items() if name not in COMMON}
     for name, value in changed.items():
-        thing[name] = {**thing[name], **value} if isinstance(value, dict) and isinstance(thing[name], dict) else value
+        stripe_object[name] = (
+            {**stripe_object[name], **value}
+            if isinstance(value, dict) and isinstance(stripe_object[name], dict)
+            else value
+        )
     # An empty value takes a key of the metadata away.
-    metadata = {**thing["metadata"], **metadata_of(params)}
-    thing["metadata"] = {name: value for name, value in metadata.items() if value}
-    state.put(thing)
+    metadata = {**stripe_object["metadata"], **metadata_of(params)}
+    stripe_object["metadata"] = {name: value for name, value in metadata.items() if value}
+    state.put(stripe_object)
     if kind == "customers":
-        tell(state, "customer.updated", thing)
-    return thing
+        emit(state, "customer.updated", stripe_object)
+    return stripe_object
 
 
-def _account(state: State, params: Thing) -> Thing:
+def _account(state: State, params: StripeObject) -> StripeObject:
     return shapes.account(ACCOUNT_ID)
 
 
 # --- Customers and their cards ---------------------------------------------------------------------------------------
 
 
-def _create_customer(state: State, params: Thing) -> Thing:
+def _create_customer(state: State, params: StripeObject) -> StripeObject:
     only(params, CUSTOMER)
     fields = {name: value for name, value in params.items() if name not in COMMON | {"invoice_settings"}}
     fields["metadata"] = metadata_of(params)
     customer = state.put(shapes.customer(state.new_id("cus"), now=state.now, fields=fields))
-    tell(state, "customer.created", customer)
+    emit(state, "customer.created", customer)
     return customer
 
 
-def _cards_of(state: State, params: Thing, *, customer_id: str) -> Thing:
+def _cards_of(state: State, params: StripeObject, *, customer_id: str) -> StripeObject:
     state.get(customer_id, kind="customer")
     return _list(state, {**params, "customer": customer_id}, kind="payment_methods")
 
 
-def _detach(state: State, params: Thing, *, thing_id: str) -> Thing:
+def _detach(state: State, params: StripeObject, *, object_id: str) -> StripeObject:
     only(params, {"expand"})
-    method = state.get(thing_id, kind="payment_method")
+    method = state.get(object_id, kind="payment_method")
     if method["customer"] is None:
-        raise Refusal("The payment method you provided is not attached to a customer so detachment is impossible.")
+        raise ApiError("The payment method you provided is not attached to a customer so detachment is impossible.")
     previous, method["customer"] = {"customer": method["customer"]}, None
-    tell(state, "payment_method.detached", state.put(method), previous=previous)
+    emit(state, "payment_method.detached", state.put(method), previous=previous)
     return method
 
 
 # --- Checkout --------------------------------------------------------------------------------------------------------
 
 
-def _create_session(state: State, params: Thing) -> Thing:
+def _create_session(state: State, params: StripeObject) -> StripeObject:
     only(params, SESSION)
     if params.get("mode") != "payment":
-        raise Refusal("The sandbox sells in mode 'payment' only.", param="mode")
+        raise ApiError("The sandbox sells in mode 'payment' only.", param="mode")
     if not params.get("success_url"):
-        raise Refusal("You must pass `success_url`.", code="parameter_missing", param="success_url")
+        raise ApiError("You must pass `success_url`.", code="parameter_missing", param="success_url")
     if params.get("customer") and params.get("customer_email"):
-        raise Refusal("You may only specify one of these parameters: customer, customer_email.", param="customer")
+        raise ApiError("You may only specify one of these parameters: customer, customer_email.", param="customer")
     if params.get("customer"):
         state.get(params["customer"], kind="customer")
-    wishes = params.get("payment_intent_data") or {}
-    only(wishes, INTENT_DATA, prefix="payment_intent_data")
+    intent_data = params.get("payment_intent_data") or {}
+    only(intent_data, INTENT_DATA, prefix="payment_intent_data")
     items = _items(state, params.get("line_items"))
     amount = payable(sum(item["amount"] * item["quantity"] for item in items), items[0]["currency"])
-    expires_at = whole(params.get("expires_at", str(state.now + shapes.SESSION_SECONDS)), "expires_at")
+    expires_at = whole(params.get("expires_at", str(state.now + shapes.MAX_SESSION_SECONDS)), "expires_at")
     # A minute's grace for a caller whose clock is not ours.
-    if not shapes.SHORTEST_SESSION_SECONDS - 60 <= expires_at - state.now <= shapes.SESSION_SECONDS + 60:
-        raise Refusal(
+    if not shapes.MIN_SESSION_SECONDS - 60 <= expires_at - state.now <= shapes.MAX_SESSION_SECONDS + 60:
+        raise ApiError(
             "The `expires_at` timestamp must be 30 minutes to 24 hours from Checkout Session creation.",
             param="expires_at",
         )
@@ -245,24 +254,24 @@ def _create_session(state: State, params: Thing) -> Thing:
     if session["customer"]:
         session["customer_creation"] = None
     session["line_items"] = shapes.line_items(session_id, items)
-    session["_wishes"] = {
-        "description": wishes.get("description"),
-        "metadata": metadata_of(wishes),
-        "receipt_email": wishes.get("receipt_email"),
-        "setup_future_usage": wishes.get("setup_future_usage"),
+    session["_payment_intent_data"] = {
+        "description": intent_data.get("description"),
+        "metadata": metadata_of(intent_data),
+        "receipt_email": intent_data.get("receipt_email"),
+        "setup_future_usage": intent_data.get("setup_future_usage"),
     }
     return state.put(session)
 
 
-def _items(state: State, given: Any) -> list[Thing]:
+def _items(state: State, given: Any) -> list[StripeObject]:
     if not isinstance(given, list) or not given:
-        raise Refusal("You must pass `line_items`.", code="parameter_missing", param="line_items")
+        raise ApiError("You must pass `line_items`.", code="parameter_missing", param="line_items")
     items = []
     for number, line in enumerate(given):
         price = line.get("price_data") or {}
         at = f"line_items[{number}][price_data]"
         if not price.get("currency") or "unit_amount" not in price:
-            raise Refusal(f"Missing required param: {at}.", code="parameter_missing", param=at)
+            raise ApiError(f"NoSuchObject required param: {at}.", code="parameter_missing", param=at)
         items.append(
             {
                 "id": state.new_id("li"),
@@ -275,39 +284,41 @@ def _items(state: State, given: Any) -> list[Thing]:
     return items
 
 
-def _expire_session(state: State, params: Thing, *, thing_id: str) -> Thing:
+def _expire_session(state: State, params: StripeObject, *, object_id: str) -> StripeObject:
     only(params, {"expand"})
-    return payment_actions.expire_session(state, state.get(thing_id, kind="checkout.session"))
+    return payment_actions.expire_session(state, state.get(object_id, kind="checkout.session"))
 
 
 # --- Payments without a page -----------------------------------------------------------------------------------------
 
 
-def _create_intent(state: State, params: Thing) -> Thing | tuple[int, Thing]:
+def _create_intent(state: State, params: StripeObject) -> StripeObject | tuple[int, StripeObject]:
     only(params, INTENT)
     currency = params.get("currency") or ""
     if not currency:
-        raise Refusal("Missing required param: currency.", code="parameter_missing", param="currency")
+        raise ApiError("NoSuchObject required param: currency.", code="parameter_missing", param="currency")
     amount = payable(whole(params.get("amount", ""), "amount"), currency)
     is_confirmed, is_off_session = flag(params.get("confirm")), flag(params.get("off_session"))
     if is_off_session and not is_confirmed:
-        raise Refusal("You can only pass `off_session` when you confirm at once.", param="off_session")
+        raise ApiError("You can only pass `off_session` when you confirm at once.", param="off_session")
     method = state.get(params["payment_method"], kind="payment_method") if params.get("payment_method") else None
     if params.get("customer"):
         state.get(params["customer"], kind="customer")
     if method and method["customer"] != params.get("customer"):
-        raise Refusal(
+        raise ApiError(
             f"The PaymentMethod {method['id']} does not belong to the Customer of this payment.", param="payment_method"
         )
     if is_confirmed and method is None:
-        raise Refusal(
+        raise ApiError(
             "You cannot confirm this PaymentIntent because it's missing a payment method.",
             code="payment_intent_unexpected_state",
         )
-    fields: Thing = {name: params[name] for name in ("customer", "description", "receipt_email") if name in params}
+    fields: StripeObject = {
+        name: params[name] for name in ("customer", "description", "receipt_email") if name in params
+    }
     fields |= {"metadata": metadata_of(params), "setup_future_usage": params.get("setup_future_usage")}
     intent = shapes.payment_intent(state.new_id("pi"), now=state.now, amount=amount, currency=currency, fields=fields)
-    tell(state, "payment_intent.created", state.put(intent))
+    emit(state, "payment_intent.created", state.put(intent))
     if not is_confirmed or method is None:
         return intent
     failure = payment_actions.pay_intent(state, intent, method=method, is_off_session=is_off_session)
@@ -317,38 +328,38 @@ def _create_intent(state: State, params: Thing) -> Thing | tuple[int, Thing]:
     return 402, {"error": {"type": "card_error", "doc_url": "https://stripe.com/docs/error-codes", **failure}}
 
 
-def _cancel_intent(state: State, params: Thing, *, thing_id: str) -> Thing:
+def _cancel_intent(state: State, params: StripeObject, *, object_id: str) -> StripeObject:
     only(params, {"cancellation_reason", "expand"})
-    intent = state.get(thing_id, kind="payment_intent")
+    intent = state.get(object_id, kind="payment_intent")
     if intent["status"] in {"succeeded", "canceled", "processing"}:
-        raise Refusal(
+        raise ApiError(
             f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}.",
             code="payment_intent_unexpected_state",
         )
     intent |= {"status": "canceled", "canceled_at": state.now}
     intent["cancellation_reason"] = params.get("cancellation_reason")
-    tell(state, "payment_intent.canceled", state.put(intent))
+    emit(state, "payment_intent.canceled", state.put(intent))
     return intent
 
 
 # --- Refunds ---------------------------------------------------------------------------------------------------------
 
 
-def _create_refund(state: State, params: Thing) -> Thing:
+def _create_refund(state: State, params: StripeObject) -> StripeObject:
     only(params, REFUND)
     if params.get("reason") and params["reason"] not in REFUND_REASONS:
-        raise Refusal(f"Invalid reason: must be one of {', '.join(sorted(REFUND_REASONS))}", param="reason")
+        raise ApiError(f"Invalid reason: must be one of {', '.join(sorted(REFUND_REASONS))}", param="reason")
     charge_id = params.get("charge")
     if params.get("payment_intent"):
         charge_id = state.get(params["payment_intent"], kind="payment_intent")["latest_charge"]
     if not charge_id:
-        raise Refusal(
+        raise ApiError(
             "One of the following params should be provided for this request: payment_intent or charge.",
             code="parameter_missing",
         )
     amount = whole(params["amount"], "amount") if "amount" in params else None
     if amount is not None and amount < 1:
-        raise Refusal("Invalid positive integer", code="parameter_invalid_integer", param="amount")
+        raise ApiError("Invalid positive integer", code="parameter_invalid_integer", param="amount")
     fields = {"metadata": metadata_of(params), "reason": params.get("reason")}
     return payment_actions.refund(state, state.get(charge_id, kind="charge"), amount=amount, fields=fields)
 
@@ -356,28 +367,28 @@ def _create_refund(state: State, params: Thing) -> Thing:
 # --- Showing -------------------------------------------------------------------------------------------------------
 
 
-def _expanded(state: State, thing: Thing, paths: list[str]) -> Thing:
+def _expanded(state: State, stripe_object: StripeObject, paths: list[str]) -> StripeObject:
     """Return what is shown of the object, with references replaced by what they point to."""
-    if thing["object"] == "list":
+    if stripe_object["object"] == "list":
         inner = [path.removeprefix("data.") for path in paths if path.startswith("data.")]
-        return {**thing, "data": [_expanded(state, part, inner) for part in thing["data"]]}
-    shown: Thing = dict(visible(thing))
+        return {**stripe_object, "data": [_expanded(state, part, inner) for part in stripe_object["data"]]}
+    shown: StripeObject = dict(without_hidden_fields(stripe_object))
     for first in {path.partition(".")[0] for path in paths}:
         rest = [path.partition(".")[2] for path in paths if path.startswith(f"{first}.")]
-        value = thing.get(first)
+        value = stripe_object.get(first)
         found = state.find(value) if isinstance(value, str) else value
         if isinstance(found, dict) and "object" in found:
             shown[first] = _expanded(state, found, rest)
-        elif first in EMPTY_UNLESS_TOLD:
+        elif first in EMPTY_LISTS:
             shown[first] = shapes.page_of([], url="")
-        elif first not in thing:
-            raise Refusal(f"This property cannot be expanded ({first}).", param="expand")
+        elif first not in stripe_object:
+            raise ApiError(f"This property cannot be expanded ({first}).", param="expand")
     return shown
 
 
-Handler = Callable[..., Thing | tuple[int, Thing]]
+Handler = Callable[..., StripeObject | tuple[int, StripeObject]]
 _KIND = rf"(?P<kind>{'|'.join(KINDS)})"
-_ID = r"(?P<thing_id>[\w-]+)"
+_ID = r"(?P<object_id>[\w-]+)"
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", r"/v1/account", _account),
     ("POST", r"/v1/customers", _create_customer),

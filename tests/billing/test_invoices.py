@@ -232,7 +232,7 @@ def test_process_that_dies_at_any_call_is_followed_by_one_that_goes_on(
     is_charged_once(stripe_sandbox, paid)
     if forgets:
         with stripe_sandbox.state() as state:
-            state.database.execute("DELETE FROM answers")
+            state.database.execute("DELETE FROM responses")
     # The claim of the dead process holds for a while.
     assert invoices.make_due(now=NOW + timedelta(minutes=1)) == 0
     assert invoices.make_due(now=later(100 if forgets else 1)) == 1
@@ -257,7 +257,7 @@ def test_silence_at_any_call_delays_the_invoice_and_nothing_else(
     is_settled(stripe_sandbox, paid)
 
 
-@pytest.mark.parametrize("how", ["refused", "error", "silence", "answer_lost"])
+@pytest.mark.parametrize("how", ["refused", "error", "timeout", "response_lost"])
 def test_stripe_that_is_down_for_a_week_delays_it_for_a_week(
     stripe_sandbox: StripeSandbox, paid: TopUp, how: str
 ) -> None:
@@ -265,7 +265,7 @@ def test_stripe_that_is_down_for_a_week_delays_it_for_a_week(
         for hours in range(0, 7 * 24, 42):
             assert invoices.make_due(now=NOW + timedelta(hours=hours)) == 1
     with stripe_sandbox.state() as state:
-        state.database.execute("DELETE FROM answers")
+        state.database.execute("DELETE FROM responses")
     assert invoices.make_due(now=NOW + timedelta(days=7)) == 1
     is_settled(stripe_sandbox, paid)
 
@@ -274,7 +274,7 @@ def test_silent_stripe_is_waited_for_once_in_a_round(
     stripe_sandbox: StripeSandbox, paid: TopUp, rival: Organization
 ) -> None:
     other = make_topup(rival, is_automatic=True, state=TopUpState.PAID, paid_at=NOW, invoice_due_at=NOW)
-    with stripe_sandbox.failing("silence"):
+    with stripe_sandbox.failing("timeout"):
         assert invoices.make_due() == 1
     waiting = {paid.pk, other.pk} - set(TopUp.objects.filter(invoice_due_at__gt=NOW).values_list("pk", flat=True))
     assert len(waiting) == 1
@@ -462,7 +462,7 @@ def test_draft_that_an_operator_deleted_is_not_made_again(
 ) -> None:
     stop_after(monkeypatch, 2)
     with stripe_sandbox.state() as state:
-        state.database.execute("DELETE FROM things WHERE kind = 'invoice' AND body LIKE '%\"draft\"%'")
+        state.database.execute("DELETE FROM objects WHERE kind = 'invoice' AND body LIKE '%\"draft\"%'")
     invoices.make_due(now=later())
     is_given_up(stripe_sandbox, paid, "does not know it any more")
     assert own_invoices(stripe_sandbox, paid) == []
@@ -492,7 +492,7 @@ def test_customer_that_was_deleted_at_stripe_is_an_operators_business(
     stripe_sandbox: StripeSandbox, paid: TopUp
 ) -> None:
     with stripe_sandbox.state() as state:
-        state.database.execute("DELETE FROM things WHERE kind = 'customer'")
+        state.database.execute("DELETE FROM objects WHERE kind = 'customer'")
     invoices.make_due()
     is_given_up(stripe_sandbox, paid, "")
 
@@ -521,7 +521,7 @@ def test_invoice_of_another_customer_is_never_taken_for_ours(
     strange = stripe_calls.create_invoice(TopUp(pk=paid.pk, organization=rival, amount_cents=20_000))
     with stripe_sandbox.state() as state:
         # Made in the dashboard, without an idempotency key of this site.
-        state.database.execute("DELETE FROM answers")
+        state.database.execute("DELETE FROM responses")
     assert invoices.make_due(now=later()) == 1
     paid.refresh_from_db()
     assert paid.invoice_id not in {"", strange["id"]}

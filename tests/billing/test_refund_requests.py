@@ -137,7 +137,7 @@ def test_same_form_twice_is_one_refund(paid: TopUp, acme: Organization, payer: U
 def test_bank_that_does_not_take_it_back_gives_the_money_back_here(
     stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User
 ) -> None:
-    stripe_sandbox.refunds_are_slow()
+    stripe_sandbox.delay_refunds()
     refund = refunds.request(paid, person=payer)
     assert (refund.state, money_of(acme)) == (RefundState.PENDING, (0, 0))
     stripe_sandbox.fail_refund(str(refund.stripe_id))
@@ -182,7 +182,7 @@ def test_job_that_comes_while_stripe_is_asked_finds_nothing(
     assert refused == [0]
 
 
-@pytest.mark.parametrize("how", ["refused", "error", "silence"])
+@pytest.mark.parametrize("how", ["refused", "error", "timeout"])
 def test_dead_stripe_leaves_the_money_aside_until_the_clock_has_finished(
     stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User, how: str
 ) -> None:
@@ -205,13 +205,13 @@ def test_dead_stripe_leaves_the_money_aside_until_the_clock_has_finished(
 def test_refund_whose_answer_was_lost_is_made_once(
     stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User, heard_by: str
 ) -> None:
-    with stripe_sandbox.failing("answer_lost"), pytest.raises(UpstreamFailed):
+    with stripe_sandbox.failing("response_lost"), pytest.raises(UpstreamFailed):
         refunds.request(paid, person=payer, amount_cents=5_000)
     if heard_by == "webhook":
         assert {status for _, status in stripe_sandbox.deliver()} == {200}
     # Days later the idempotency key has expired: a blind repetition would pay a second time.
     with stripe_sandbox.state() as state:
-        state.database.execute("DELETE FROM answers")
+        state.database.execute("DELETE FROM responses")
     refunds.sweep(now=timezone.now() + timedelta(days=3))
     refund = Refund.objects.get()
     assert (refund.state, refund.stripe_id) == (RefundState.SUCCEEDED, stripe_sandbox.all("refund")[0]["id"])
@@ -240,7 +240,7 @@ def test_refusal_of_stripe_gives_the_money_back(
 def test_refund_that_we_gave_up_and_that_was_made_all_the_same_is_taken(
     stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User
 ) -> None:
-    with stripe_sandbox.failing("answer_lost"), pytest.raises(UpstreamFailed):
+    with stripe_sandbox.failing("response_lost"), pytest.raises(UpstreamFailed):
         refunds.request(paid, person=payer, amount_cents=5_000)
     refunds._give_up(Refund.objects.get())
     assert money_of(acme) == (210_000_000, 0)
@@ -292,7 +292,7 @@ def test_payment_that_stripe_does_not_know_gives_the_money_back(
 def test_clock_waits_for_a_silent_stripe_once_in_a_round(
     stripe_sandbox: StripeSandbox, paid: TopUp, payer: User, acme: Organization
 ) -> None:
-    with stripe_sandbox.failing("silence"):
+    with stripe_sandbox.failing("timeout"):
         for _ in range(3):
             with pytest.raises(UpstreamFailed):
                 refunds.request(paid, person=payer, amount_cents=5_000)

@@ -62,7 +62,7 @@ def test_removed_card_is_forgotten_here_and_there(
 def test_card_that_stripe_could_not_forget_is_not_charged_any_more(
     stripe_sandbox: StripeSandbox, acme: Organization
 ) -> None:
-    with stripe_sandbox.failing("silence"), pytest.raises(UpstreamFailed):
+    with stripe_sandbox.failing("timeout"), pytest.raises(UpstreamFailed):
         saved_cards.remove(acme)
     assert SavedCard.objects.exists()
     assert automatic_topups.run() == 0
@@ -79,7 +79,7 @@ def test_card_that_was_replaced_is_forgotten_by_stripe(stripe_sandbox: StripeSan
 
 def test_stripe_that_fails_delays_only_the_forgetting(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
     before, now = cards
-    with stripe_sandbox.failing("silence"):
+    with stripe_sandbox.failing("timeout"):
         periodic.finish_payments()
     assert attached(stripe_sandbox) == {before, now}
     assert SavedCard.objects.get().payment_method_id == now

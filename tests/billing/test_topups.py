@@ -22,7 +22,7 @@ ADDRESSES = {
     "success_url": "http://localhost:8000/billing/top-up/{TOPUP_ID}/success/",
     "cancel_url": "http://localhost:8000/billing/top-up/{TOPUP_ID}/cancelled/",
 }
-DEAD = ["refused", "error", "silence"]
+DEAD = ["refused", "error", "timeout"]
 
 
 @pytest.fixture
@@ -352,7 +352,7 @@ def test_without_stripe_nobody_pays(settings: Any, acme: Organization, payer: Us
 # --- A dead Stripe ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", [*DEAD, "answer_lost"])
+@pytest.mark.parametrize("how", [*DEAD, "response_lost"])
 def test_dead_stripe_is_said_and_nothing_is_half_made(
     stripe_sandbox: StripeSandbox, acme: Organization, payer: User, how: str
 ) -> None:
@@ -383,7 +383,7 @@ def test_nothing_is_locked_or_open_while_stripe_is_waited_for(
         return request(self, *args, **kwargs)
 
     monkeypatch.setattr(SandboxTransport, "request", watch)
-    with stripe_sandbox.failing("silence"), pytest.raises(UpstreamFailed):
+    with stripe_sandbox.failing("timeout"), pytest.raises(UpstreamFailed):
         start(acme, payer)
     # The row is committed, and no connection is held.
     assert set(seen) == {(False, True, TopUpState.STARTING)}
@@ -451,7 +451,7 @@ def test_events_twice_and_in_any_order_credit_once(
     stripe_sandbox: StripeSandbox, acme: Organization, payer: User, order: str
 ) -> None:
     topup = start(acme, payer).topup
-    stripe_sandbox.pay(topup.checkout_session_id, "later_paid")
+    stripe_sandbox.pay(topup.checkout_session_id, "transfer_paid")
     stripe_sandbox.settle(topup.checkout_session_id)
     assert {status for _, status in stripe_sandbox.deliver(order=order, times=2)} == {200}
     assert money_of(acme) == (210_000_000, 0)
@@ -471,7 +471,7 @@ def test_success_page_of_a_slow_bank_says_that_it_is_on_its_way(
     stripe_sandbox: StripeSandbox, acme: Organization, payer: User
 ) -> None:
     topup = start(acme, payer).topup
-    stripe_sandbox.pay(topup.checkout_session_id, "later_failed")
+    stripe_sandbox.pay(topup.checkout_session_id, "transfer_failed")
     assert topups.confirm(topup).state == TopUpState.PROCESSING
     stripe_sandbox.settle(topup.checkout_session_id, is_paid=False)
     stripe_sandbox.deliver()
@@ -554,7 +554,7 @@ def test_clock_stops_asking_a_dead_stripe(
 ) -> None:
     for _ in range(3):
         start(acme, payer)
-    with stripe_sandbox.failing("silence"):
+    with stripe_sandbox.failing("timeout"):
         assert topups.sweep(now=later) == 1
     assert topups.sweep(now=later) == 2
 
@@ -563,5 +563,5 @@ def test_webhook_body_is_what_the_sandbox_says(stripe_sandbox: StripeSandbox, ac
     """Session and intent name the row in the events too, not only in answers."""
     topup = start(acme, payer).topup
     stripe_sandbox.pay(topup.checkout_session_id)
-    bodies = [json.dumps(event) for event in stripe_sandbox.waiting()]
+    bodies = [json.dumps(event) for event in stripe_sandbox.pending_events()]
     assert sum(str(topup.pk) in body for body in bodies) >= 4

@@ -59,7 +59,7 @@ def test_invoice_is_paid_with_a_payment_that_was_made_before(stripe_sandbox, cha
     assert [(each.is_default, each.status) for each in paid.payments.data] == [(True, "canceled"), (False, "paid")]
     # The checkout that saved the card, and the charge: nothing else.
     assert len(stripe_sandbox.all("charge")) == 2
-    kinds = [event["type"] for event in stripe_sandbox.waiting()]
+    kinds = [event["type"] for event in stripe_sandbox.pending_events()]
     assert kinds[kinds.index("invoice.created") :] == [
         "invoice.created",
         "invoice.updated",

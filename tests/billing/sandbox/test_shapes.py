@@ -45,7 +45,7 @@ MIRRORED = {
 def world(stripe_sandbox, checkout, customer):
     """One of everything that can happen."""
     stripe_sandbox.pay(checkout().id, "declined")
-    stripe_sandbox.pay(checkout().id, "later_paid")
+    stripe_sandbox.pay(checkout().id, "transfer_paid")
     session = checkout(
         customer=customer.id,
         payment_intent_data={"setup_future_usage": "off_session", "metadata": {"topup_id": "7"}},
@@ -112,12 +112,12 @@ def test_every_field_of_what_an_invoice_holds_is_one_of_stripes(world, part, wan
     holds_to(wanted, [{**each, "quantity_decimal": None} if part == "lines" else each for each in parts])
 
 
-def holds_to(wanted_class, things):
+def holds_to(wanted_class, objects):
     """Check each of the objects against stripe-python's class."""
     kind, annotations = wanted_class.__name__, wanted_class.__annotations__
-    assert things
-    for thing in things:
-        shown = {name: value for name, value in thing.items() if not name.startswith("_")}
+    assert objects
+    for stripe_object in objects:
+        shown = {name: value for name, value in stripe_object.items() if not name.startswith("_")}
         assert shown.keys() <= annotations.keys()
         for name, wanted in annotations.items():
             if typing.get_origin(wanted) is typing.ClassVar:
@@ -130,10 +130,10 @@ def holds_to(wanted_class, things):
 
 @pytest.mark.parametrize("kind", sorted(MIRRORED))
 def test_djstripe_takes_every_object(seen_by_the_library, kind):
-    for thing in seen_by_the_library.all(kind):
-        taken = CLASSES[kind].retrieve(thing["id"], api_key=API_KEY, stripe_version=settings.STRIPE_API_VERSION)
+    for stripe_object in seen_by_the_library.all(kind):
+        taken = CLASSES[kind].retrieve(stripe_object["id"], api_key=API_KEY, stripe_version=settings.STRIPE_API_VERSION)
         row = MIRRORED[kind].sync_from_stripe_data(taken, api_key=API_KEY)
-        assert row.id == thing["id"]
+        assert row.id == stripe_object["id"]
 
 
 def test_djstripe_takes_every_event(world):

@@ -31,7 +31,7 @@ def test_key_of_a_refused_request_may_be_used_again(stripe_sandbox, checkout):
 
 
 def test_declined_charge_is_remembered_under_its_key(stripe_sandbox, saved_card):
-    stripe_sandbox.card_will(saved_card["id"], "declined")
+    stripe_sandbox.set_card_outcome(saved_card["id"], "declined")
 
     def charge(stripe):
         params = {"amount": 2000, "currency": "usd", "customer": saved_card["customer"], "confirm": True}
@@ -40,7 +40,7 @@ def test_declined_charge_is_remembered_under_its_key(stripe_sandbox, saved_card)
 
     with pytest.raises(stripe_api.CardDeclined) as first:
         call(charge)
-    stripe_sandbox.card_will(saved_card["id"], "paid")
+    stripe_sandbox.set_card_outcome(saved_card["id"], "paid")
     with pytest.raises(stripe_api.CardDeclined) as again:
         call(charge)
     first_id, second_id = (each.value.__cause__.error.payment_intent["id"] for each in (first, again))
@@ -123,7 +123,7 @@ def test_metadata_is_merged_and_taken_away(stripe_sandbox, customer):
     assert stripe_sandbox.get(customer.id)["metadata"] == {"plan": "a"}
 
 
-@pytest.mark.parametrize("how", ["refused", "error", "silence", "answer_lost"])
+@pytest.mark.parametrize("how", ["refused", "error", "timeout", "response_lost"])
 def test_dead_stripe_is_told_in_a_sentence(stripe_sandbox, checkout, how):
     with stripe_sandbox.failing(how), pytest.raises(stripe_api.StripeFailed) as raised:
         checkout("topup-1")
@@ -132,7 +132,7 @@ def test_dead_stripe_is_told_in_a_sentence(stripe_sandbox, checkout, how):
 
 
 def test_lost_answer_is_had_by_asking_again(stripe_sandbox, checkout):
-    with stripe_sandbox.failing("answer_lost", times=1):
+    with stripe_sandbox.failing("response_lost", times=1):
         session = checkout("topup-1")
     assert [kept["id"] for kept in stripe_sandbox.all("checkout.session")] == [session.id]
 
