@@ -1,66 +1,50 @@
-"""Invoices that no Checkout makes: a draft, its lines, finalized, paid with a payment that was made elsewhere.
+"""Invoices without a Checkout: a draft, its lines, finalized, then paid with a payment that was made before.
 
 Source: docs.stripe.com/api/invoices (create, add_lines, finalize, attach_payment, void) and
-docs.stripe.com/invoicing/partial-payments, read 2026-11-20. Nothing is ever collected here by itself: the sandbox
-refuses what would have Stripe do so (`auto_advance`).
+docs.stripe.com/invoicing/partial-payments, read 2026-11-20. The sandbox never collects an invoice, and refuses the
+parameters that would make Stripe do it (`auto_advance`).
 """
 
-from typing import Any
-
 from billing.sandbox import payment_actions, shapes
-from billing.sandbox.parameters import COMMON, ApiError, flag, metadata_of, only, payable, whole
+from billing.sandbox.parameters import ApiError, Parameters, metadata_of, payable
 from billing.sandbox.payment_actions import ActionRefused, emit
 from billing.sandbox.shapes import StripeObject
 from billing.sandbox.store import State
 
-INVOICE = COMMON | {
-    "auto_advance",
-    "collection_method",
-    "currency",
-    "customer",
-    "description",
-    "discounts",
-    "footer",
-    "pending_invoice_items_behavior",
-}
-LINE = {"amount", "description", "discountable", "metadata"}
 
-
-def create(state: State, params: StripeObject) -> StripeObject:
-    """Return a new draft without lines."""
-    only(params, INVOICE)
+def create(state: State, params: Parameters) -> StripeObject:
+    """Create a draft without lines."""
     if not params.get("customer"):
         raise ApiError("You must pass `customer`.", code="parameter_missing", param="customer")
     if params.get("collection_method", "charge_automatically") != "charge_automatically":
-        raise ApiError("The sandbox sends no invoices.", param="collection_method")
+        raise ApiError("The payment sandbox sends no invoices.", param="collection_method")
     if params.get("pending_invoice_items_behavior", "exclude") != "exclude":
-        raise ApiError("The sandbox has no pending invoice items.", param="pending_invoice_items_behavior")
-    _must_not_collect(params)
+        raise ApiError("The payment sandbox has no pending invoice items.", param="pending_invoice_items_behavior")
+    _refuse_collection(params)
     if params.get("discounts"):
-        raise ApiError("The sandbox has no discounts.", param="discounts")
+        raise ApiError("The payment sandbox has no discounts.", param="discounts")
     customer = state.get(params["customer"], kind="customer")
-    fields: StripeObject = {name: params[name] for name in ("description", "footer") if name in params}
-    fields |= {"metadata": metadata_of(params), "starting_balance": customer["balance"]}
+    fields = {"metadata": metadata_of(params), "starting_balance": customer["balance"]}
     currency = params.get("currency", "usd")
-    made = shapes.invoice(state.new_id("in"), now=state.now, currency=currency, customer=customer, fields=fields)
-    emit(state, "invoice.created", state.put(made))
-    return made
+    invoice = shapes.invoice(state.new_id("in"), now=state.now, currency=currency, customer=customer, fields=fields)
+    emit(state, "invoice.created", state.put(invoice))
+    return invoice
 
 
-def add_lines(state: State, params: StripeObject, *, object_id: str) -> StripeObject:
-    """Return a draft with more lines."""
-    only(params, {"expand", "lines"})
-    invoice = _in_state(state, object_id, "draft", "This invoice is no longer editable")
-    lines: Any = params.get("lines")
-    if not isinstance(lines, list) or not lines:
-        raise ApiError("You must pass `lines`.", code="parameter_missing", param="lines")
-    for number, line in enumerate(lines):
-        only(line, LINE, prefix=f"lines[{number}]")
-        amount = payable(whole(line.get("amount"), f"lines[{number}][amount]"), invoice["currency"])
-        description = line.get("description") or ""
+def add_lines(state: State, params: Parameters, *, object_id: str) -> StripeObject:
+    """Add lines to a draft."""
+    invoice = _in_status(state, object_id, "draft", "This invoice is no longer editable")
+    for number, line in enumerate(params["lines"]):
+        if "amount" not in line:
+            path = f"lines[{number}][amount]"
+            raise ApiError(f"Missing required param: {path}.", code="parameter_missing", param=path)
         invoice["lines"]["data"].append(
             shapes.invoice_line(
-                state.new_id("il"), now=state.now, invoice=invoice, amount=amount, description=description
+                state.new_id("il"),
+                now=state.now,
+                invoice=invoice,
+                amount=payable(line["amount"], invoice["currency"]),
+                description=line.get("description", ""),
             )
         )
     total = sum(line["amount"] for line in invoice["lines"]["data"])
@@ -69,13 +53,12 @@ def add_lines(state: State, params: StripeObject, *, object_id: str) -> StripeOb
     return invoice
 
 
-def finalize(state: State, params: StripeObject, *, object_id: str) -> StripeObject:
-    """Return the invoice, open from now on: no longer editable, to be paid by whoever knows its page."""
-    only(params, {"auto_advance", "expand"})
-    _must_not_collect(params)
-    invoice = _in_state(state, object_id, "draft", "This invoice is already finalized")
+def finalize(state: State, params: Parameters, *, object_id: str) -> StripeObject:
+    """Open a draft: it gets a number and a page, and can no longer be edited."""
+    _refuse_collection(params)
+    invoice = _in_status(state, object_id, "draft", "This invoice is already finalized")
     customer = state.get(invoice["customer"])
-    # What the customer has with us at Stripe counts first, for them or against them.
+    # Stripe applies the customer's balance first. A negative one is a credit.
     balance = customer["balance"]
     invoice["amount_due"] = invoice["amount_remaining"] = max(0, invoice["total"] + balance)
     invoice["starting_balance"] = balance
@@ -91,10 +74,9 @@ def finalize(state: State, params: StripeObject, *, object_id: str) -> StripeObj
     return invoice
 
 
-def attach_payment(state: State, params: StripeObject, *, object_id: str) -> StripeObject:
-    """Return the invoice, with a payment that succeeded credited to it."""
-    only(params, {"expand", "payment_intent"})
-    invoice = _in_state(state, object_id, "open", "Payments can only be attached to an open invoice")
+def attach_payment(state: State, params: Parameters, *, object_id: str) -> StripeObject:
+    """Pay an open invoice with a PaymentIntent that has succeeded."""
+    invoice = _in_status(state, object_id, "open", "Payments can only be attached to an open invoice")
     if not params.get("payment_intent"):
         raise ApiError("You must pass `payment_intent`.", code="parameter_missing", param="payment_intent")
     intent = state.get(params["payment_intent"], kind="payment_intent")
@@ -102,7 +84,7 @@ def attach_payment(state: State, params: StripeObject, *, object_id: str) -> Str
         if intent[name] != invoice[name]:
             raise ApiError(f"The PaymentIntent must have the same {name} as the invoice.", param="payment_intent")
     if intent["status"] != "succeeded":
-        raise ApiError("The sandbox attaches payments that have succeeded.", param="payment_intent")
+        raise ApiError("The payment sandbox attaches only payments that have succeeded.", param="payment_intent")
     if any(_pays(other, intent) for other in state.list("invoice")):
         raise ApiError("The PaymentIntent is already attached to an invoice.", param="payment_intent")
     if intent["amount_received"] > invoice["amount_remaining"]:
@@ -111,10 +93,9 @@ def attach_payment(state: State, params: StripeObject, *, object_id: str) -> Str
     return _credit(state, invoice, amount=intent["amount_received"])
 
 
-def void(state: State, params: StripeObject, *, object_id: str) -> StripeObject:
-    """Return the invoice, which nobody can pay any more."""
-    only(params, {"expand"})
-    invoice = _in_state(state, object_id, "open", "Only an open invoice can be voided")
+def void(state: State, params: Parameters, *, object_id: str) -> StripeObject:
+    """Void an open invoice, so that it can no longer be paid."""
+    invoice = _in_status(state, object_id, "open", "Only an open invoice can be voided")
     if any(payment["status"] == "paid" for payment in invoice["payments"]["data"]):
         raise ActionRefused("You can't void an invoice that has paid payments.")
     customer = state.get(invoice["customer"])
@@ -127,24 +108,24 @@ def void(state: State, params: StripeObject, *, object_id: str) -> StripeObject:
     return invoice
 
 
-# --- Small parts -----------------------------------------------------------------------------------------------------
+# --- Helpers ---------------------------------------------------------------------------------------------------------
 
 
-def _in_state(state: State, invoice_id: str, status: str, message: str) -> StripeObject:
+def _in_status(state: State, invoice_id: str, status: str, message: str) -> StripeObject:
     invoice = state.get(invoice_id, kind="invoice")
     if invoice["status"] != status:
         raise ActionRefused(f"{message} (it is {invoice['status']}).")
     return invoice
 
 
-def _must_not_collect(params: StripeObject) -> None:
-    # With it Stripe would charge the customer's card, and again after each decline.
-    if flag(params.get("auto_advance")):
-        raise ApiError("The sandbox never collects by itself.", param="auto_advance")
+def _refuse_collection(params: Parameters) -> None:
+    # Stripe would charge the customer's card, and try again after each decline.
+    if params.get("auto_advance"):
+        raise ApiError("The payment sandbox does not collect invoices.", param="auto_advance")
 
 
 def _default_intent(state: State, invoice: StripeObject) -> StripeObject:
-    """Return the payment that Stripe makes with every invoice; it carries none of the invoice's metadata."""
+    """Create the PaymentIntent that belongs to every open invoice. It has none of the invoice's metadata."""
     fields = {"customer": invoice["customer"], "description": "Payment for Invoice"}
     intent = shapes.payment_intent(
         state.new_id("pi"), now=state.now, amount=invoice["amount_due"], currency=invoice["currency"], fields=fields
