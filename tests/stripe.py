@@ -7,16 +7,52 @@ def test_payment_arrives(stripe_sandbox, ...):
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+from urllib.parse import urlsplit
 
 from django.test import Client
 
 from billing.sandbox import payment_actions, shapes, webhook_sender
 from billing.sandbox.payment_actions import Outcome
 from billing.sandbox.store import State, Store
+from billing.sandbox.transport import Response, SandboxTransport
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request to Stripe, as stripe-python sends it."""
+
+    method: str
+    # The path of the URL.
+    path: str
+    body: str
+    idempotency_key: str
+
+
+# Lets the sandbox answer the request.
+Perform = Callable[[], Response]
+Handler = Callable[[Perform, Request], Response]
+
+
+@contextmanager
+def intercepting(handler: Handler) -> Iterator[None]:
+    """Pass each request to a handler, which answers it, raises, or does something before or after it performs it."""
+    original = SandboxTransport.request
+
+    def request(self: Any, method: str, url: str, headers: Any, post_data: Any = None, **kwargs: Any) -> Response:
+        def perform() -> Response:
+            return original(self, method, url, headers, post_data, **kwargs)
+
+        key = (headers or {}).get("Idempotency-Key", "")
+        return handler(perform, Request(method.upper(), urlsplit(url).path, post_data or "", key))
+
+    with patch.object(SandboxTransport, "request", request):
+        yield
 
 
 class StripeSandbox:
@@ -149,6 +185,11 @@ class StripeSandbox:
         return response.status_code
 
     # --- Failures ---
+
+    def forget_responses(self) -> None:
+        """Let all idempotency keys expire, as Stripe does after a day."""
+        with self.store.transaction() as state:
+            state.database.execute("DELETE FROM responses")
 
     @contextmanager
     def failing(self, how: str, times: int | None = None) -> Iterator[None]:

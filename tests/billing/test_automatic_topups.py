@@ -314,8 +314,7 @@ def test_charge_whose_answer_was_lost_for_a_day_is_not_made_again_as_another(
     with stripe_sandbox.failing("response_lost"):
         automatic_topups.run()
     # Idempotency keys expire after a day.
-    with stripe_sandbox.state() as state:
-        state.database.execute("DELETE FROM responses")
+    stripe_sandbox.forget_responses()
     with time_machine.travel(NOW + timedelta(hours=25), tick=False):
         for _ in range(2):
             automatic_topups.run()

@@ -6,13 +6,13 @@ import pytest
 
 from accounts.errors import UpstreamFailed
 from accounts.models import Organization, User
-from billing import checkouts, stripe_calls, topups
+from billing import checkouts, topups
 from billing.models import Entry
 from billing.models.payments import TopUpState
 from billing.sandbox.payment_actions import ActionRefused
 from tests.billing.conftest import money_of
 from tests.billing.stripe_objects import intent_of, tell
-from tests.stripe import StripeSandbox
+from tests.stripe import Perform, Request, Response, StripeSandbox, intercepting
 
 ADDRESSES = {
     "success_url": "http://localhost:8000/billing/top-up/{TOPUP_ID}/success/",
@@ -73,18 +73,20 @@ def test_cancelled_page_takes_no_money_any_more(stripe_sandbox: StripeSandbox, a
 
 
 def test_event_that_overtakes_the_answer_does_not_say_that_nobody_cancelled(
-    stripe_sandbox: StripeSandbox, acme: Organization, payer: User, monkeypatch: pytest.MonkeyPatch
+    stripe_sandbox: StripeSandbox, acme: Organization, payer: User
 ) -> None:
     topup = start(acme, payer).topup
-    expire = stripe_calls.expire_checkout
+    delivered = []
 
-    def told_meanwhile(session_id: str) -> Any:
-        session = expire(session_id)
-        assert {status for _, status in stripe_sandbox.deliver()} == {200}
-        return session
+    def deliver_before_the_response(perform: Perform, request: Request) -> Response:
+        response = perform()
+        if request.path.endswith("/expire"):
+            delivered.extend(stripe_sandbox.deliver())
+        return response
 
-    monkeypatch.setattr(stripe_calls, "expire_checkout", told_meanwhile)
-    assert checkouts.cancel(topup).failure == checkouts.CANCELLED
+    with intercepting(deliver_before_the_response):
+        assert checkouts.cancel(topup).failure == checkouts.CANCELLED
+    assert ("checkout.session.expired", 200) in delivered
 
 
 @pytest.mark.parametrize("is_told", [True, False])

@@ -17,7 +17,7 @@ from billing.models import Entry, EntryKind, Wallet
 from billing.models.payments import Refund, RefundState, TopUp
 from tests.billing.conftest import fund, money_of
 from tests.billing.paying import pay
-from tests.stripe import StripeSandbox
+from tests.stripe import Perform, Request, Response, StripeSandbox, intercepting
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_bank_that_does_not_take_it_back_gives_the_money_back_here(
 
 
 def test_job_that_reserved_first_keeps_the_money(
-    stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User, monkeypatch: pytest.MonkeyPatch
+    stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User
 ) -> None:
     """The unspent part has changed when the money is taken. The taking decides, and Stripe is not called."""
     refundable = refunds.refundable(paid)
@@ -164,21 +164,18 @@ def test_job_that_reserved_first_keeps_the_money(
 
 
 def test_job_that_comes_while_stripe_is_asked_finds_nothing(
-    stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User, monkeypatch: pytest.MonkeyPatch
+    stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User
 ) -> None:
-    from billing.sandbox.transport import SandboxTransport
-
-    request = SandboxTransport.request
     refused = []
 
-    def meanwhile(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def reserve_meanwhile(perform: Perform, _: Request) -> Response:
         with pytest.raises(PaymentRequired) as caught:
             ledger.reserve(acme, amount_micros=1, reference="job:1")
         refused.append(caught.value.data["available_micros"])
-        return request(self, *args, **kwargs)
+        return perform()
 
-    monkeypatch.setattr(SandboxTransport, "request", meanwhile)
-    refunds.request(paid, person=payer)
+    with intercepting(reserve_meanwhile):
+        refunds.request(paid, person=payer)
     assert refused == [0]
 
 
@@ -210,8 +207,7 @@ def test_refund_whose_answer_was_lost_is_made_once(
     if heard_by == "webhook":
         assert {status for _, status in stripe_sandbox.deliver()} == {200}
     # Days later the idempotency key has expired: a blind repetition would pay a second time.
-    with stripe_sandbox.state() as state:
-        state.database.execute("DELETE FROM responses")
+    stripe_sandbox.forget_responses()
     refunds.sweep(now=timezone.now() + timedelta(days=3))
     refund = Refund.objects.get()
     assert (refund.state, refund.stripe_id) == (RefundState.SUCCEEDED, stripe_sandbox.all("refund")[0]["id"])
