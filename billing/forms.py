@@ -43,6 +43,12 @@ class DollarField(forms.DecimalField):
             **{"min_value": Decimal("0.01"), "max_value": Decimal(1_000_000), **kwargs},
         )
 
+    def to_python(self, value: Any) -> Any:
+        # Python's Decimal reads "5_00" as 500. It is more likely a mistyped "5.00".
+        if isinstance(value, str) and "_" in value:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return super().to_python(value)
+
 
 def cents_of(dollars: Decimal) -> int:
     """Return a DollarField's value in cents."""

@@ -286,14 +286,14 @@ else:
 
 STRIPE_API_KEY = env.text("STRIPE_SECRET_KEY")
 STRIPE_WEBHOOK_SECRET = env.text("STRIPE_WEBHOOK_SECRET")
-# Without a key, development pays with a stand-in of our own (billing/sandbox), production takes no payments.
+# Without a key, development uses the payment sandbox (billing/sandbox), and production takes no payments.
 STRIPE_SANDBOX = DEVELOPMENT and not STRIPE_API_KEY
 if STRIPE_SANDBOX:
     STRIPE_API_KEY = f"sk_test_{'0' * 24}"
     STRIPE_WEBHOOK_SECRET = f"whsec_{env.kept_secret(DATA_DIR / 'stripe-sandbox-secret')}"
 STRIPE_SANDBOX_FILE = DATA_DIR / "stripe-sandbox.sqlite3"
-# Tests carry its webhooks themselves.
-STRIPE_SANDBOX_COURIER = not TESTING
+# Whether the sandbox sends its webhooks from a background thread. Tests deliver them themselves.
+STRIPE_SANDBOX_SENDS_WEBHOOKS = not TESTING
 STRIPE_LIVE_MODE = "_live_" in STRIPE_API_KEY
 # The version that dj-stripe 2.11 uses. Webhook endpoints at Stripe must use it too (docs/operations.md).
 STRIPE_API_VERSION = "2026-05-27.dahlia"

@@ -1,17 +1,17 @@
-"""A stand-in for Stripe, for development and tests: nobody pays, everything else is as with Stripe.
+"""A stand-in for Stripe in development and tests. No money moves; all else works as with Stripe.
 
-    transport   stripe-python's HTTP seam: requests come in here instead of going out
-    answers     what each address of Stripe's API answers
-    payments    what happens to payments: paid, declined, refunded, disputed
-    invoices    invoices that no Checkout makes
-    shapes      Stripe's objects as JSON; pure
-    parameters  what is sent, read as strictly as Stripe does; pure
-    form        Stripe's form encoding; pure
-    store       the state, in a file of the data folder: web and clock share it, and it outlives both
-    courier     signs webhooks for the site's real endpoint: twice, late or out of order if asked to
-    rounds      carries them in a running site, and lets slow banks answer
-    pages       where one "pays", and where an operator plays bank
+    transport          the HTTP client of stripe-python: answers requests here instead of sending them to Stripe
+    routes             what each address of Stripe's API does
+    parameters         reads the parameters of requests, as strictly as Stripe; pure
+    form_encoding      decodes Stripe's form encoding; pure
+    invoices           invoices without a Checkout
+    payment_actions    what happens to payments: paid, declined, refunded, disputed
+    shapes             Stripe's objects as JSON; pure
+    store              the state, in a file of the data folder that web and clock share
+    webhook_sender     signs events and sends them to the site's webhook endpoint
+    background_thread  calls webhook_sender in a running site, and runs scheduled actions
+    pages              the pay page, receipts and invoices, and the control page for developers
 
-It keeps no tables in the database and knows none of our models: like Stripe, it sees only what it is sent. Reached
-through `stripe_api` (by name, only if STRIPE_SANDBOX) and `voxsite.urls`; production has neither.
+The sandbox has no tables in the site's database and uses none of its models: like Stripe, it sees only what it is sent.
+Only `stripe_api` (by name, if STRIPE_SANDBOX) and `voxsite.urls` refer to it. Production has neither.
 """

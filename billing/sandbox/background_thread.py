@@ -1,4 +1,4 @@
-"""The sandbox's own time in a running site: a thread that lets plans happen and carries webhooks over HTTP."""
+"""The background thread of a running site: it runs scheduled actions and sends webhooks over HTTP."""
 
 import logging
 import threading
@@ -13,60 +13,60 @@ from billing.sandbox.store import Store
 
 logger = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 0.5
+INTERVAL_SECONDS = 0.5
 
 
 def wake() -> None:
-    """See to it that what is waiting is carried, by a thread of this process that ends when nothing is left."""
-    if settings.STRIPE_SANDBOX_COURIER:
-        _rounds.wake()
+    """Make sure that the thread runs until nothing is scheduled or unsent. Each process has its own thread."""
+    if settings.STRIPE_SANDBOX_SENDS_WEBHOOKS:
+        _thread.wake()
 
 
-class _Rounds:
+class _BackgroundThread:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.thread: threading.Thread | None = None
-        self.is_asked = False
+        self.has_new_work = False
 
     def wake(self) -> None:
         with self.lock:
-            self.is_asked = True
+            self.has_new_work = True
             if self.thread is None or not self.thread.is_alive():
-                self.thread = threading.Thread(target=self.work, name="sandbox rounds", daemon=True)
+                self.thread = threading.Thread(target=self.run, name="payment sandbox", daemon=True)
                 self.thread.start()
 
-    def work(self) -> None:
+    def run(self) -> None:
         store = Store(settings.STRIPE_SANDBOX_FILE)
         while True:
-            # Not before the answer of the request that caused it has had time to get out.
-            time.sleep(PAUSE_SECONDS)
-            self.is_asked = False
+            # The response to the request that caused an event must leave before the event's webhook arrives.
+            time.sleep(INTERVAL_SECONDS)
+            self.has_new_work = False
             try:
-                with store.change() as state:
-                    payment_actions.carry_out_plans(state)
-                left = webhook_sender.carry(store, post=_post)
+                with store.transaction() as state:
+                    payment_actions.run_scheduled_actions(state)
+                remaining = webhook_sender.send_due(store, post=_post)
             except Exception:
-                logger.exception("The sandbox's courier failed; it will try again.")
-                left = 1
+                logger.exception("The payment sandbox failed to send webhooks. It will try again.")
+                remaining = 1
             with self.lock:
-                if left == 0 and not self.is_asked:
+                if remaining == 0 and not self.has_new_work:
                     self.thread = None
                     return
 
 
-_rounds = _Rounds()
+_thread = _BackgroundThread()
 
 
 def _post(body: str, headers: dict[str, str]) -> int:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.HOST, settings.HOST)  # noqa: S104
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.PORT}/stripe/webhook"
-    # The site answers to its own name only.
+    # The site accepts only its own host name (ALLOWED_HOSTS).
     headers = {**headers, "Host": urlsplit(settings.SITE_URL).netloc}
     try:
-        answer = requests.post(
-            url, data=body.encode(), headers=headers, timeout=webhook_sender.PATIENCE_SECONDS, allow_redirects=False
+        response = requests.post(
+            url, data=body.encode(), headers=headers, timeout=webhook_sender.TIMEOUT_SECONDS, allow_redirects=False
         )
     except requests.RequestException as error:
-        logger.warning("The sandbox could not reach %s: %s", url, type(error).__name__)
+        logger.warning("The payment sandbox could not reach %s: %s", url, type(error).__name__)
         return 0
-    return answer.status_code
+    return response.status_code

@@ -1,31 +1,31 @@
-"""What happens to payments: paid, declined, on its way, refunded, disputed. Every change is told of by events.
+"""What happens to payments: paid, declined, processing, refunded, disputed. Every change emits events.
 
-The order of the events is Stripe's usual one, which Stripe does not promise either.
+The events come in Stripe's usual order. Stripe does not guarantee it, and neither does the sandbox.
 """
 
 from enum import StrEnum
-from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
 
 from billing.sandbox import shapes, webhook_sender
-from billing.sandbox.store import State, Thing
+from billing.sandbox.shapes import StripeObject
+from billing.sandbox.store import State
 
-# A slow bank, quick enough for somebody who watches.
-BANK_SECONDS = 4
+# How long a bank transfer takes: days at Stripe, seconds here, because a developer waits for it.
+TRANSFER_SECONDS = 4
 
 
 class Outcome(StrEnum):
-    """What the payer's bank says."""
+    """How an attempt to pay ends."""
 
     PAID = "paid"
     DECLINED = "declined"
-    # Only off-session: the bank wants to see the card's owner.
-    ASKS_OWNER = "asks_owner"
-    # A bank transfer: the answer comes later.
-    LATER_PAID = "later_paid"
-    LATER_FAILED = "later_failed"
+    # The bank requires the cardholder to confirm. Only for saved cards.
+    AUTHENTICATION_REQUIRED = "authentication_required"
+    # Bank transfers, which succeed or fail after TRANSFER_SECONDS.
+    TRANSFER_PAID = "transfer_paid"
+    TRANSFER_FAILED = "transfer_failed"
 
 
 # docs.stripe.com/declines/codes, read 2026-11-20.
@@ -35,20 +35,22 @@ FAILURES = {
         "decline_code": "generic_decline",
         "message": "Your card was declined.",
     },
-    Outcome.ASKS_OWNER: {
+    Outcome.AUTHENTICATION_REQUIRED: {
         "code": "authentication_required",
         "decline_code": "authentication_required",
         "message": "Your card was declined. This transaction requires authentication.",
     },
 }
 
+# Fields that Stripe sends only if `expand` names them.
+SENT_ON_REQUEST = {"checkout.session": "line_items", "invoice": "payments"}
 
-# What is sent only when asked for.
-HIDDEN = {"checkout.session": "line_items", "invoice": "payments"}
 
+class ActionRefused(Exception):
+    """The state of the object does not allow the action.
 
-class Impossible(Exception):
-    """The object is not in a state where this can happen to it. The text says why; code: Stripe's word, or empty."""
+    message: the reason, for people. code: Stripe's error code, or empty.
+    """
 
     def __init__(self, message: str, *, code: str = "") -> None:
         super().__init__(message)
@@ -58,24 +60,27 @@ class Impossible(Exception):
 # --- Checkout --------------------------------------------------------------------------------------------------------
 
 
-def pay_session(state: State, session_id: str, *, outcome: Outcome, save_card: bool = False, tax_id: str = "") -> Thing:
-    """Let the payer of a Checkout Session finish, or fail and stay on the page.
+def pay_session(
+    state: State, session_id: str, *, outcome: Outcome, save_card: bool = False, tax_id: str = ""
+) -> StripeObject:
+    """Pay a Checkout Session. If the card is declined, the session stays open for another attempt.
 
-    save_card: the tick on the page, where the session offers it. Raises Impossible if it is no longer open.
+    save_card: whether the payer ticked the box, which counts only if the session offers it.
+    Raises ActionRefused unless the session is open.
     """
-    session = expire_if_late(state, state.get(session_id, kind="checkout.session"))
+    session = expire_if_due(state, state.get(session_id, kind="checkout.session"))
     if session["status"] != "open":
-        raise Impossible(f"This Checkout Session is {session['status']}.")
-    wishes = session["_wishes"]
+        raise ActionRefused(f"This Checkout Session is {session['status']}.")
+    intent_data = session["_payment_intent_data"]
     is_card = outcome in {Outcome.PAID, Outcome.DECLINED}
-    keeps_card = is_card and bool(wishes["setup_future_usage"] or (save_card and offers_to_save(session)))
-    _have_customer(state, session, is_needed=keeps_card and outcome == Outcome.PAID)
-    intent = _intent_of(state, session)
+    saves_card = is_card and bool(intent_data["setup_future_usage"] or (save_card and offers_to_save_card(session)))
+    _ensure_customer(state, session, is_needed=saves_card and outcome == Outcome.PAID)
+    intent = _payment_intent_of(state, session)
     method = state.put(
         shapes.payment_method(
             state.new_id("pm"),
             now=state.now,
-            customer_id=session["customer"] if keeps_card and outcome == Outcome.PAID else None,
+            customer_id=session["customer"] if saves_card and outcome == Outcome.PAID else None,
             is_card=is_card,
             redisplay="always" if save_card else "limited",
         )
@@ -85,30 +90,30 @@ def pay_session(state: State, session_id: str, *, outcome: Outcome, save_card: b
         return state.put(session)
     session["customer_details"] = _customer_details(state, session, tax_id=tax_id)
     if session["customer_details"]["tax_ids"] and session["customer"]:
-        # Stripe keeps it with the customer, and shows it on every invoice from then on.
+        # Stripe stores the tax ID with the customer and shows it on all later invoices.
         customer = state.get(session["customer"])
         customer["_tax_ids"] = session["customer_details"]["tax_ids"]
         state.put(customer)
     session["status"], session["url"] = "complete", None
     if outcome == Outcome.PAID:
         if method["customer"]:
-            tell(state, "payment_method.attached", method)
+            emit(state, "payment_method.attached", method)
         succeed(state, intent, method=method)
         return _complete(state, session, event_kind="checkout.session.completed")
     intent |= {"status": "processing", "payment_method": method["id"]}
     intent["payment_method_types"] = ["us_bank_account"]
-    tell(state, "payment_intent.processing", state.put(intent))
-    tell(state, "checkout.session.completed", state.put(session))
-    state.plan(outcome, session_id, after_seconds=BANK_SECONDS)
+    emit(state, "payment_intent.processing", state.put(intent))
+    emit(state, "checkout.session.completed", state.put(session))
+    state.schedule(outcome, session_id, after_seconds=TRANSFER_SECONDS)
     return session
 
 
-def settle_session(state: State, session_id: str, *, is_paid: bool) -> Thing:
-    """Let the bank answer that was slow. Raises Impossible if it has, or was never asked."""
+def settle_session(state: State, session_id: str, *, is_paid: bool) -> StripeObject:
+    """Complete or fail the bank transfer of a session. Raises ActionRefused unless it is processing."""
     session = state.get(session_id, kind="checkout.session")
     intent = state.find(session["payment_intent"] or "")
     if session["status"] != "complete" or intent is None or intent["status"] != "processing":
-        raise Impossible("No bank has this payment in hand.")
+        raise ActionRefused("This payment is not processing.")
     method = state.get(intent["payment_method"])
     if is_paid:
         succeed(state, intent, method=method)
@@ -116,101 +121,104 @@ def settle_session(state: State, session_id: str, *, is_paid: bool) -> Thing:
     failure = {
         "code": "payment_intent_payment_attempt_failed",
         "decline_code": "",
-        "message": "The bank sent no money.",
+        "message": "The bank transfer failed.",
     }
     _fail(state, intent, method=method, failure=failure)
-    tell(state, "checkout.session.async_payment_failed", state.put(session))
+    emit(state, "checkout.session.async_payment_failed", state.put(session))
     return session
 
 
-def expire_session(state: State, session: Thing) -> Thing:
-    """Close a session that nobody paid. Raises Impossible unless it is open."""
+def expire_session(state: State, session: StripeObject) -> StripeObject:
+    """Expire an unpaid session. Raises ActionRefused unless it is open."""
     if session["status"] != "open":
-        raise Impossible(
+        raise ActionRefused(
             'Only Checkout Sessions with a status in ["open"] can be expired. '
             f"This Checkout Session has a status of {session['status']}."
         )
     session["status"], session["url"] = "expired", None
-    tell(state, "checkout.session.expired", state.put(session))
+    emit(state, "checkout.session.expired", state.put(session))
     return session
 
 
-def expire_if_late(state: State, session: Thing) -> Thing:
+def expire_if_due(state: State, session: StripeObject) -> StripeObject:
+    """Expire a session whose time is over. Returns the session, expired or not."""
     if session["status"] == "open" and session["expires_at"] <= state.now:
         return expire_session(state, session)
     return session
 
 
-def offers_to_save(session: Thing) -> bool:
-    """Tell whether the pay page has a tick for saving the card."""
+def offers_to_save_card(session: StripeObject) -> bool:
+    """Return whether the pay page shows the checkbox that saves the card."""
     return bool((session["saved_payment_method_options"] or {}).get("payment_method_save") == "enabled")
 
 
-def carry_out_plans(state: State) -> None:
-    """Let happen what is due by now."""
-    due = state.database.execute("SELECT number, act, id FROM plans WHERE due_at <= ?", (state.now,)).fetchall()
-    for number, act, session_id in due:
-        state.database.execute("DELETE FROM plans WHERE number = ?", (number,))
+def run_scheduled_actions(state: State) -> None:
+    """Complete or fail the bank transfers that are due. Skips those that the control page has settled before."""
+    due = state.database.execute(
+        "SELECT number, action, object_id FROM scheduled_actions WHERE due_at <= ?", (state.now,)
+    ).fetchall()
+    for number, action, session_id in due:
+        state.database.execute("DELETE FROM scheduled_actions WHERE number = ?", (number,))
         intent = state.find(state.get(session_id)["payment_intent"])
         if intent and intent["status"] == "processing":
-            settle_session(state, session_id, is_paid=act == Outcome.LATER_PAID)
+            settle_session(state, session_id, is_paid=action == Outcome.TRANSFER_PAID)
 
 
-def _complete(state: State, session: Thing, *, event_kind: str) -> Thing:
+def _complete(state: State, session: StripeObject, *, event_kind: str) -> StripeObject:
     session["payment_status"] = "paid"
     invoice = None
     if (session["invoice_creation"] or {}).get("enabled"):
         invoice = _make_invoice(state, session)
         session["invoice"] = invoice["id"]
-    tell(state, event_kind, state.put(session))
+    emit(state, event_kind, state.put(session))
     if invoice:
         for kind in ("invoice.created", "invoice.finalized", "invoice.paid"):
-            tell(state, kind, invoice)
+            emit(state, kind, invoice)
     return session
 
 
-def _have_customer(state: State, session: Thing, *, is_needed: bool) -> None:
+def _ensure_customer(state: State, session: StripeObject, *, is_needed: bool) -> None:
     if session["customer"] is None and (is_needed or session["customer_creation"] == "always"):
         fields = {"email": session["customer_email"]}
         customer = state.put(shapes.customer(state.new_id("cus"), now=state.now, fields=fields))
         session["customer"] = customer["id"]
-        tell(state, "customer.created", customer)
+        emit(state, "customer.created", customer)
 
 
-def _customer_details(state: State, session: Thing, *, tax_id: str) -> Thing:
+def _customer_details(state: State, session: StripeObject, *, tax_id: str) -> StripeObject:
     customer = state.find(session["customer"] or "") or {}
-    may_give = (session["tax_id_collection"] or {}).get("enabled")
+    is_asked = (session["tax_id_collection"] or {}).get("enabled")
     return {
         "address": None,
         "email": session["customer_email"] or customer.get("email"),
         "name": customer.get("name"),
         "phone": None,
         "tax_exempt": "none",
-        "tax_ids": [{"type": "eu_vat", "value": tax_id}] if tax_id and may_give else [],
+        "tax_ids": [{"type": "eu_vat", "value": tax_id}] if tax_id and is_asked else [],
     }
 
 
-def _intent_of(state: State, session: Thing) -> Thing:
-    """Return the session's PaymentIntent: made with the first attempt to pay, used again after a decline."""
+def _payment_intent_of(state: State, session: StripeObject) -> StripeObject:
+    """Return the session's PaymentIntent. The first attempt to pay creates it; later attempts use the same."""
     if session["payment_intent"]:
         return state.get(session["payment_intent"])
-    fields = {**session["_wishes"], "customer": session["customer"]}
+    fields = {**session["_payment_intent_data"], "customer": session["customer"]}
     intent = shapes.payment_intent(
         state.new_id("pi"), now=state.now, amount=session["amount_total"], currency=session["currency"], fields=fields
     )
     session["payment_intent"] = intent["id"]
-    tell(state, "payment_intent.created", state.put(intent))
+    emit(state, "payment_intent.created", state.put(intent))
     return intent
 
 
-def _make_invoice(state: State, session: Thing) -> Thing:
-    """Return the invoice of a Checkout that was paid."""
-    wishes = (session["invoice_creation"] or {}).get("invoice_data") or {}
+def _make_invoice(state: State, session: StripeObject) -> StripeObject:
+    """Create the invoice of a paid Checkout Session."""
+    invoice_data = (session["invoice_creation"] or {}).get("invoice_data") or {}
     invoice_id, amount = state.new_id("in"), session["amount_total"]
     fields = {
-        "metadata": wishes.get("metadata") or {},
-        "description": wishes.get("description"),
-        "footer": wishes.get("footer"),
+        "metadata": invoice_data.get("metadata") or {},
+        "description": invoice_data.get("description"),
+        "footer": invoice_data.get("footer"),
         "customer_tax_ids": session["customer_details"]["tax_ids"],
         "amount_due": amount,
         "amount_paid": amount,
@@ -225,7 +233,7 @@ def _make_invoice(state: State, session: Thing) -> Thing:
             "paid_at": state.now,
             "voided_at": None,
         },
-        **papers_of(invoice_id),
+        **invoice_links(invoice_id),
     }
     customer = state.find(session["customer"] or "")
     made = shapes.invoice(invoice_id, now=state.now, currency=session["currency"], customer=customer, fields=fields)
@@ -248,41 +256,44 @@ def _make_invoice(state: State, session: Thing) -> Thing:
     return state.put(made)
 
 
-def papers_of(invoice_id: str) -> Thing:
-    """Return what an invoice gets when it is no draft any more."""
-    url = page_url("paper", invoice_id)
+def invoice_links(invoice_id: str) -> StripeObject:
+    """Return the links and the number that finalizing gives to an invoice."""
+    url = page_url("invoice", invoice_id)
     return {"hosted_invoice_url": url, "invoice_pdf": url, "number": f"SANDBOX-{invoice_id[-6:].upper()}"}
 
 
 # --- Payments without a page -----------------------------------------------------------------------------------------
 
 
-def pay_intent(state: State, intent: Thing, *, method: Thing, is_off_session: bool) -> Thing | None:
-    """Charge a saved card. Returns None if it was paid, else the failure as Stripe's error tells of it.
+def pay_intent(
+    state: State, intent: StripeObject, *, method: StripeObject, is_off_session: bool
+) -> StripeObject | None:
+    """Charge a saved card with the outcome that `set_card_outcome` chose.
 
-    What the card does is chosen beforehand: `card_will`.
+    Returns None, or the fields of Stripe's card error if the charge failed.
     """
-    outcome = Outcome(state.knob(f"card:{method['id']}") or Outcome.PAID)
+    outcome = Outcome(state.get_setting(f"card:{method['id']}") or Outcome.PAID)
     if outcome == Outcome.PAID:
         succeed(state, intent, method=method)
         return None
-    if outcome == Outcome.ASKS_OWNER and not is_off_session:
+    if outcome == Outcome.AUTHENTICATION_REQUIRED and not is_off_session:
         intent |= {"status": "requires_action", "payment_method": method["id"]}
         intent["next_action"] = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
-        tell(state, "payment_intent.requires_action", state.put(intent))
+        emit(state, "payment_intent.requires_action", state.put(intent))
         return None
     failure = FAILURES[outcome]
     charge = _fail(state, intent, method=method, failure=failure)
     return {**failure, "charge": charge["id"], "payment_intent": intent, "payment_method": method}
 
 
-def card_will(state: State, method_id: str, *, outcome: Outcome) -> None:
-    """Choose what a saved card does from now on: PAID, DECLINED or ASKS_OWNER."""
+def set_card_outcome(state: State, method_id: str, *, outcome: Outcome) -> None:
+    """Choose how later charges of a saved card end: PAID, DECLINED or AUTHENTICATION_REQUIRED."""
     state.get(method_id, kind="payment_method")
-    state.turn(f"card:{method_id}", outcome)
+    state.set_setting(f"card:{method_id}", outcome)
 
 
-def succeed(state: State, intent: Thing, *, method: Thing) -> None:
+def succeed(state: State, intent: StripeObject, *, method: StripeObject) -> None:
+    """Let a PaymentIntent succeed, with a charge."""
     charge_id = state.new_id("ch")
     intent |= {
         "status": "succeeded",
@@ -293,13 +304,13 @@ def succeed(state: State, intent: Thing, *, method: Thing) -> None:
         "next_action": None,
     }
     charge = shapes.charge(
-        charge_id, now=state.now, intent=intent, method=method, receipt_url=page_url("paper", charge_id), failure=None
+        charge_id, now=state.now, intent=intent, method=method, receipt_url=page_url("receipt", charge_id), failure=None
     )
-    tell(state, "charge.succeeded", state.put(charge))
-    tell(state, "payment_intent.succeeded", state.put(intent))
+    emit(state, "charge.succeeded", state.put(charge))
+    emit(state, "payment_intent.succeeded", state.put(intent))
 
 
-def _fail(state: State, intent: Thing, *, method: Thing, failure: dict[str, str]) -> Thing:
+def _fail(state: State, intent: StripeObject, *, method: StripeObject, failure: dict[str, str]) -> StripeObject:
     charge = shapes.charge(
         state.new_id("ch"), now=state.now, intent=intent, method=method, receipt_url="", failure=failure
     )
@@ -309,52 +320,57 @@ def _fail(state: State, intent: Thing, *, method: Thing, failure: dict[str, str]
         "payment_method": None,
         "last_payment_error": {**failure, "type": "card_error", "charge": charge["id"], "payment_method": method},
     }
-    tell(state, "charge.failed", state.put(charge))
-    tell(state, "payment_intent.payment_failed", state.put(intent))
+    emit(state, "charge.failed", state.put(charge))
+    emit(state, "payment_intent.payment_failed", state.put(intent))
     return charge
 
 
-# --- Money that goes back --------------------------------------------------------------------------------------------
+# --- Refunds and disputes --------------------------------------------------------------------------------------------
 
 
-def refund(state: State, charge: Thing, *, amount: int | None, fields: Thing) -> Thing:
-    """Give a payment back, or what is left of it. Raises Impossible if that is more than is left."""
+def refund(state: State, charge: StripeObject, *, amount: int | None, fields: StripeObject) -> StripeObject:
+    """Refund a charge.
+
+    amount: cents; None for all that is not refunded yet. Raises ActionRefused if less than that is left.
+    """
     left = charge["amount_captured"] - charge["amount_refunded"]
     if charge["status"] != "succeeded":
-        raise Impossible(f"Charge {charge['id']} has not succeeded.", code="charge_not_refundable")
+        raise ActionRefused(f"Charge {charge['id']} has not succeeded.", code="charge_not_refundable")
     if left == 0:
-        raise Impossible(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
+        raise ActionRefused(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
     if charge["disputed"] and not all(d["is_charge_refundable"] for d in state.list("dispute", charge=charge["id"])):
-        raise Impossible(f"Charge {charge['id']} has been charged back; cannot issue a refund.", code="charge_disputed")
+        raise ActionRefused(
+            f"Charge {charge['id']} has been charged back; cannot issue a refund.", code="charge_disputed"
+        )
     amount = left if amount is None else amount
     if amount > left:
-        raise Impossible(
+        raise ActionRefused(
             f"Refund amount (${amount / 100:.2f}) is greater than unrefunded amount on charge (${left / 100:.2f})"
         )
-    status = "pending" if state.knob("slow_refunds") else "succeeded"
+    status = "pending" if state.get_setting("slow_refunds") else "succeeded"
     made = shapes.refund(state.new_id("re"), now=state.now, charge=charge, amount=amount, status=status, fields=fields)
     _set_refunded(state, charge, by=amount)
-    tell(state, "refund.created", state.put(made))
-    tell(state, "charge.refunded", charge)
+    emit(state, "refund.created", state.put(made))
+    emit(state, "charge.refunded", charge)
     return made
 
 
-def finish_refund(state: State, refund_id: str) -> Thing:
-    """Let a pending refund arrive."""
+def finish_refund(state: State, refund_id: str) -> StripeObject:
+    """Let a pending refund succeed."""
     found = state.get(refund_id, kind="refund")
     if found["status"] != "pending":
-        raise Impossible(f"This refund has {found['status']}.")
+        raise ActionRefused(f"This refund has {found['status']}.")
     found |= {"status": "succeeded", "pending_reason": None}
-    tell(state, "refund.updated", state.put(found), previous={"status": "pending"})
-    tell(state, "charge.refund.updated", found, previous={"status": "pending"})
+    emit(state, "refund.updated", state.put(found), previous={"status": "pending"})
+    emit(state, "charge.refund.updated", found, previous={"status": "pending"})
     return found
 
 
-def fail_refund(state: State, refund_id: str) -> Thing:
-    """Let a refund come back from the bank, days later perhaps: the money is ours again."""
+def fail_refund(state: State, refund_id: str) -> StripeObject:
+    """Let a refund fail, even one that had succeeded: the bank returns the money to the merchant."""
     found = state.get(refund_id, kind="refund")
     if found["status"] not in {"pending", "succeeded"}:
-        raise Impossible(f"This refund has {found['status']}.")
+        raise ActionRefused(f"This refund has {found['status']}.")
     previous = {"status": found["status"]}
     found |= {
         "status": "failed",
@@ -368,16 +384,19 @@ def fail_refund(state: State, refund_id: str) -> Thing:
     charge = state.get(found["charge"])
     _set_refunded(state, charge, by=-found["amount"])
     for kind in ("refund.updated", "charge.refund.updated", "refund.failed"):
-        tell(state, kind, found, previous=previous)
+        emit(state, kind, found, previous=previous)
     return found
 
 
-def open_dispute(state: State, charge_id: str, *, amount: int | None = None, is_inquiry: bool = False) -> Thing:
-    """Let the payer object at the bank; the money is withdrawn at once, unless it is only a question."""
+def open_dispute(state: State, charge_id: str, *, amount: int | None = None, is_inquiry: bool = False) -> StripeObject:
+    """Open a dispute. The bank withdraws the money at once, except for an inquiry.
+
+    amount: cents; None for all that is not refunded.
+    """
     charge = state.get(charge_id, kind="charge")
     left = charge["amount_captured"] - charge["amount_refunded"]
     if charge["disputed"] or left <= 0:
-        raise Impossible("There is nothing left of this payment to dispute, or it is disputed already.")
+        raise ActionRefused("This payment is fully refunded or disputed already.")
     made = shapes.dispute(
         state.new_id("du"),
         now=state.now,
@@ -388,71 +407,76 @@ def open_dispute(state: State, charge_id: str, *, amount: int | None = None, is_
     )
     charge["disputed"] = True
     state.put(charge)
-    tell(state, "charge.dispute.created", state.put(made))
+    emit(state, "charge.dispute.created", state.put(made))
     if not is_inquiry:
         _move_dispute_money(state, made, amount=-made["amount"])
-        tell(state, "charge.dispute.funds_withdrawn", made)
+        emit(state, "charge.dispute.funds_withdrawn", made)
     return made
 
 
-def close_dispute(state: State, dispute_id: str, *, is_won: bool) -> Thing:
-    """Let the bank decide: won gives the money back to us."""
+def close_dispute(state: State, dispute_id: str, *, is_won: bool) -> StripeObject:
+    """Close a dispute. If it is won, the bank returns the money to the merchant."""
     found = state.get(dispute_id, kind="dispute")
     if found["status"] in {"won", "lost", "warning_closed"}:
-        raise Impossible("This dispute is closed.")
+        raise ActionRefused("This dispute is closed.")
     is_inquiry = found["status"].startswith("warning_")
     found["status"] = "warning_closed" if is_inquiry else "won" if is_won else "lost"
     if is_won and not is_inquiry:
         _move_dispute_money(state, found, amount=found["amount"])
-        tell(state, "charge.dispute.funds_reinstated", found)
-    tell(state, "charge.dispute.closed", state.put(found))
+        emit(state, "charge.dispute.funds_reinstated", found)
+    emit(state, "charge.dispute.closed", state.put(found))
     return found
 
 
-def _move_dispute_money(state: State, dispute: Thing, *, amount: int) -> None:
+def _move_dispute_money(state: State, dispute: StripeObject, *, amount: int) -> None:
     category = "dispute" if amount < 0 else "dispute_reversal"
     moved = _move_money(state, dispute, amount=amount, kind="adjustment", category=category)
     dispute["balance_transactions"].append(moved)
     state.put(dispute)
 
 
-def _move_money(state: State, source: Thing, *, amount: int, kind: str, category: str) -> Thing:
+def _move_money(state: State, source: StripeObject, *, amount: int, kind: str, category: str) -> StripeObject:
     moved = shapes.balance_transaction(
         state.new_id("txn"), now=state.now, amount=amount, source=source, kind=kind, category=category
     )
     return state.put(moved)
 
 
-def _set_refunded(state: State, charge: Thing, *, by: int) -> None:
+def _set_refunded(state: State, charge: StripeObject, *, by: int) -> None:
     charge["amount_refunded"] += by
     charge["refunded"] = charge["amount_refunded"] == charge["amount_captured"]
     state.put(charge)
 
 
-# --- What others see -------------------------------------------------------------------------------------------------
+# --- Responses and events --------------------------------------------------------------------------------------------
 
 
-def visible(thing: Any) -> Any:
-    """Return the object without what Stripe would not show: our notes, and what is sent only when asked for."""
-    if isinstance(thing, dict):
-        hidden = HIDDEN.get(thing.get("object", ""), "")
-        return {name: value for name, value in thing.items() if name != hidden and not name.startswith("_")}
-    return thing
+def without_hidden_fields(stripe_object: StripeObject) -> StripeObject:
+    """Return an object without the fields that Stripe does not send, or only if `expand` names them.
+
+    The sandbox's own fields begin with an underscore.
+    """
+    hidden = SENT_ON_REQUEST.get(stripe_object["object"], "")
+    return {name: value for name, value in stripe_object.items() if name != hidden and not name.startswith("_")}
 
 
-def page_url(name: str, thing_id: str) -> str:
-    """Return the address of one of the sandbox's pages."""
-    return settings.SITE_URL + reverse(f"sandbox:{name}", args=[thing_id])
+def page_url(name: str, object_id: str) -> str:
+    """Return the URL of one of the sandbox's pages."""
+    return settings.SITE_URL + reverse(f"sandbox:{name}", args=[object_id])
 
 
-def tell(state: State, kind: str, thing: Thing, *, previous: Thing | None = None) -> None:
+def emit(state: State, kind: str, stripe_object: StripeObject, *, previous: StripeObject | None = None) -> None:
+    """Store an event and queue its webhook.
+
+    kind: the event's type. previous: the fields that an update changed, with their values before.
+    """
     made = shapes.event(
         state.new_id("evt"),
         now=state.now,
         kind=kind,
-        thing=visible(thing),
+        stripe_object=without_hidden_fields(stripe_object),
         version=settings.STRIPE_API_VERSION,
         previous=previous,
     )
     made["request"] = {"id": state.request_id, "idempotency_key": state.idempotency_key}
-    webhook_sender.take(state, state.put(made))
+    webhook_sender.enqueue(state, state.put(made))

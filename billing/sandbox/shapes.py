@@ -1,21 +1,22 @@
-"""Stripe's objects as JSON, with the fields that API version 2026-05-27.dahlia has. Pure.
+"""Stripe's objects as JSON, with the fields of API version 2026-05-27.dahlia. Pure.
 
-Checked against stripe-python's own types and dj-stripe's reading of them (tests/billing/sandbox/test_shapes.py).
+tests/billing/sandbox/test_shapes.py compares them with stripe-python's types and stores them with dj-stripe.
 """
 
 from typing import Any
 
-Thing = dict[str, Any]
+# A JSON object of Stripe's, with `id` and `object`, or a part of one.
+StripeObject = dict[str, Any]
 
-# Stripe's own (docs.stripe.com/api/checkout/sessions/create; docs.stripe.com/currencies; read 2026-11-20).
-MINIMUM_CENTS = 50
-MAXIMUM_CENTS = 99_999_999
-SESSION_SECONDS = 24 * 3600
-SHORTEST_SESSION_SECONDS = 30 * 60
+# Stripe's limits (docs.stripe.com/api/checkout/sessions/create; docs.stripe.com/currencies; read 2026-11-20).
+MIN_CENTS = 50
+MAX_CENTS = 99_999_999
+MAX_SESSION_SECONDS = 24 * 3600
+MIN_SESSION_SECONDS = 30 * 60
 CARD = {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2040, "country": "US", "funding": "credit"}
 
 
-def account(account_id: str) -> Thing:
+def account(account_id: str) -> StripeObject:
     return {
         "id": account_id,
         "object": "account",
@@ -30,7 +31,7 @@ def account(account_id: str) -> Thing:
     }
 
 
-def customer(customer_id: str, *, now: int, fields: Thing) -> Thing:
+def customer(customer_id: str, *, now: int, fields: StripeObject) -> StripeObject:
     return {
         "id": customer_id,
         "object": "customer",
@@ -63,7 +64,7 @@ def customer(customer_id: str, *, now: int, fields: Thing) -> Thing:
     }
 
 
-def session(session_id: str, *, now: int, amount: int, currency: str, url: str, fields: Thing) -> Thing:
+def session(session_id: str, *, now: int, amount: int, currency: str, url: str, fields: StripeObject) -> StripeObject:
     return {
         "id": session_id,
         "object": "checkout.session",
@@ -94,7 +95,7 @@ def session(session_id: str, *, now: int, amount: int, currency: str, url: str, 
         "customer_details": None,
         "customer_email": None,
         "discounts": [],
-        "expires_at": now + SESSION_SECONDS,
+        "expires_at": now + MAX_SESSION_SECONDS,
         "invoice": None,
         "invoice_creation": None,
         "livemode": False,
@@ -129,8 +130,11 @@ def session(session_id: str, *, now: int, amount: int, currency: str, url: str, 
     }
 
 
-def line_items(session_id: str, items: list[Thing]) -> Thing:
-    """items: list of {"id", "description", "amount", "currency", "quantity"}, amount for one."""
+def line_items(session_id: str, items: list[StripeObject]) -> StripeObject:
+    """Return the line items of a session.
+
+    items: list of {"id", "description", "amount", "currency", "quantity"}; amount is the price of one.
+    """
     shown = [
         {
             "id": item["id"],
@@ -149,7 +153,7 @@ def line_items(session_id: str, items: list[Thing]) -> Thing:
     return page_of(shown, url=f"/v1/checkout/sessions/{session_id}/line_items")
 
 
-def payment_intent(intent_id: str, *, now: int, amount: int, currency: str, fields: Thing) -> Thing:
+def payment_intent(intent_id: str, *, now: int, amount: int, currency: str, fields: StripeObject) -> StripeObject:
     return {
         "id": intent_id,
         "object": "payment_intent",
@@ -194,8 +198,8 @@ def payment_intent(intent_id: str, *, now: int, amount: int, currency: str, fiel
     }
 
 
-def payment_method(method_id: str, *, now: int, customer_id: str | None, is_card: bool, redisplay: str) -> Thing:
-    details: Thing = (
+def payment_method(method_id: str, *, now: int, customer_id: str | None, is_card: bool, redisplay: str) -> StripeObject:
+    details: StripeObject = (
         {
             "card": {
                 **CARD,
@@ -226,8 +230,19 @@ def payment_method(method_id: str, *, now: int, customer_id: str | None, is_card
     }
 
 
-def charge(charge_id: str, *, now: int, intent: Thing, method: Thing, receipt_url: str, failure: Thing | None) -> Thing:
-    """failure: {"code", "decline_code", "message"} of one that was declined."""
+def charge(
+    charge_id: str,
+    *,
+    now: int,
+    intent: StripeObject,
+    method: StripeObject,
+    receipt_url: str,
+    failure: StripeObject | None,
+) -> StripeObject:
+    """Return a charge.
+
+    failure: {"code", "decline_code", "message"} of a declined charge, or None.
+    """
     shown = {name: method["card"][name] for name in CARD} if method["type"] == "card" else method["us_bank_account"]
     return {
         "id": charge_id,
@@ -282,7 +297,9 @@ def charge(charge_id: str, *, now: int, intent: Thing, method: Thing, receipt_ur
     }
 
 
-def refund(refund_id: str, *, now: int, charge: Thing, amount: int, status: str, fields: Thing) -> Thing:
+def refund(
+    refund_id: str, *, now: int, charge: StripeObject, amount: int, status: str, fields: StripeObject
+) -> StripeObject:
     return {
         "id": refund_id,
         "object": "refund",
@@ -307,7 +324,9 @@ def refund(refund_id: str, *, now: int, charge: Thing, amount: int, status: str,
     }
 
 
-def dispute(dispute_id: str, *, now: int, charge: Thing, amount: int, is_inquiry: bool, reason: str) -> Thing:
+def dispute(
+    dispute_id: str, *, now: int, charge: StripeObject, amount: int, is_inquiry: bool, reason: str
+) -> StripeObject:
     return {
         "id": dispute_id,
         "object": "dispute",
@@ -336,9 +355,9 @@ def dispute(dispute_id: str, *, now: int, charge: Thing, amount: int, is_inquiry
 
 
 def balance_transaction(
-    transaction_id: str, *, now: int, amount: int, source: Thing, kind: str, category: str
-) -> Thing:
-    """Money that left our balance at Stripe (negative) or came back, because of a dispute or a refund."""
+    transaction_id: str, *, now: int, amount: int, source: StripeObject, kind: str, category: str
+) -> StripeObject:
+    """Return a change of the merchant's balance at Stripe by a dispute or failed refund; withdrawals are negative."""
     return {
         "id": transaction_id,
         "object": "balance_transaction",
@@ -359,8 +378,10 @@ def balance_transaction(
     }
 
 
-def invoice(invoice_id: str, *, now: int, currency: str, customer: Thing | None, fields: Thing) -> Thing:
-    """An invoice as it begins: a draft without lines."""
+def invoice(
+    invoice_id: str, *, now: int, currency: str, customer: StripeObject | None, fields: StripeObject
+) -> StripeObject:
+    """Return an invoice: a draft without lines, unless fields say otherwise."""
     return {
         "id": invoice_id,
         "object": "invoice",
@@ -429,7 +450,7 @@ def invoice(invoice_id: str, *, now: int, currency: str, customer: Thing | None,
     }
 
 
-def invoice_line(line_id: str, *, now: int, invoice: Thing, amount: int, description: str) -> Thing:
+def invoice_line(line_id: str, *, now: int, invoice: StripeObject, amount: int, description: str) -> StripeObject:
     return {
         "id": line_id,
         "object": "line_item",
@@ -455,9 +476,12 @@ def invoice_line(line_id: str, *, now: int, invoice: Thing, amount: int, descrip
 
 
 def invoice_payment(
-    payment_id: str, *, now: int, invoice: Thing, intent: Thing, amount: int, is_default: bool
-) -> Thing:
-    """What an invoice is paid with, or may be. is_default: the one that Stripe makes with every invoice."""
+    payment_id: str, *, now: int, invoice: StripeObject, intent: StripeObject, amount: int, is_default: bool
+) -> StripeObject:
+    """Return a payment of an invoice: paid, or open until somebody pays it.
+
+    is_default: whether Stripe created its PaymentIntent together with the invoice.
+    """
     is_paid = intent["status"] == "succeeded"
     return {
         "id": payment_id,
@@ -475,14 +499,19 @@ def invoice_payment(
     }
 
 
-def event(event_id: str, *, now: int, kind: str, thing: Thing, version: str, previous: Thing | None) -> Thing:
-    """previous: the fields that an update changed, with their values before."""
+def event(
+    event_id: str, *, now: int, kind: str, stripe_object: StripeObject, version: str, previous: StripeObject | None
+) -> StripeObject:
+    """Return an event.
+
+    previous: the fields that an update changed, with their values before.
+    """
     return {
         "id": event_id,
         "object": "event",
         "api_version": version,
         "created": now,
-        "data": {"object": thing, **({"previous_attributes": previous} if previous else {})},
+        "data": {"object": stripe_object, **({"previous_attributes": previous} if previous else {})},
         "livemode": False,
         "pending_webhooks": 1,
         "request": {"id": None, "idempotency_key": None},
@@ -490,10 +519,10 @@ def event(event_id: str, *, now: int, kind: str, thing: Thing, version: str, pre
     }
 
 
-def page_of(things: list[Thing], *, url: str, has_more: bool = False) -> Thing:
-    """One page of a list."""
-    return {"object": "list", "data": things, "has_more": has_more, "url": url}
+def page_of(objects: list[StripeObject], *, url: str, has_more: bool = False) -> StripeObject:
+    """Return one page of a list."""
+    return {"object": "list", "data": objects, "has_more": has_more, "url": url}
 
 
-def _billing_details() -> Thing:
+def _billing_details() -> StripeObject:
     return {"address": None, "email": None, "name": None, "phone": None, "tax_id": None}

@@ -7,8 +7,9 @@ from billing.sandbox import pages
 app_name = "sandbox"
 urlpatterns = [
     path("", pages.control, name="control"),
-    path("knobs/", pages.turn_knobs, name="knobs"),
-    path("do/<str:thing_id>/<str:act>/", pages.do, name="do"),
+    path("settings/", pages.save_settings, name="settings"),
+    path("actions/<str:object_id>/<str:action>/", pages.run_action, name="action"),
     path("pay/<str:session_id>/", pages.pay, name="pay"),
-    path("paper/<str:thing_id>/", pages.paper, name="paper"),
+    path("receipts/<str:charge_id>/", pages.receipt, name="receipt"),
+    path("invoices/<str:invoice_id>/", pages.invoice, name="invoice"),
 ]

@@ -1,6 +1,6 @@
 """Fixtures of billing: organizations without money, and helpers to fund and read them."""
 
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from django.db import connection
@@ -8,7 +8,7 @@ from django.db import connection
 from accounts.models import Organization, Role, User
 from billing import ledger
 from billing.models import EntryKind, Wallet
-from billing.sandbox.transport import SandboxTransport
+from tests.stripe import Perform, Request, Response, intercepting
 
 
 @pytest.fixture
@@ -30,17 +30,16 @@ def owner(acme: Organization) -> User:
 
 
 @pytest.fixture
-def asked_in_transaction(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+def asked_in_transaction() -> Iterator[list[bool]]:
     """For each request to the sandbox from here on: whether a transaction was open. Request this fixture last."""
     seen: list[bool] = []
-    request = SandboxTransport.request
 
-    def watch(self: SandboxTransport, *args: Any, **kwargs: Any) -> Any:
+    def record(perform: Perform, _: Request) -> Response:
         seen.append(connection.in_atomic_block)
-        return request(self, *args, **kwargs)
+        return perform()
 
-    monkeypatch.setattr(SandboxTransport, "request", watch)
-    return seen
+    with intercepting(record):
+        yield seen
 
 
 def fund(organization: Organization, amount_micros: int, reference: str = "") -> Wallet:

@@ -154,10 +154,10 @@ def test_payment_that_comes_in_the_next_month_counts_for_its_cap(
 
 def test_failed_charges_do_not_count(stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, card: str) -> None:
     AutomaticTopUp.objects.update(monthly_cap_cents=20_000)
-    stripe_sandbox.card_will(card, "declined")
+    stripe_sandbox.set_card_outcome(card, "declined")
     automatic_topups.run()
     assert states() == [TopUpState.FAILED]
-    stripe_sandbox.card_will(card, "paid")
+    stripe_sandbox.set_card_outcome(card, "paid")
     automatic_topups.run(now=NOW + timedelta(hours=1))
     # The clock is frozen, so both have the same time and no order.
     assert sorted(states()) == [TopUpState.FAILED, TopUpState.PAID]
@@ -169,7 +169,7 @@ def test_failed_charges_do_not_count(stripe_sandbox: StripeSandbox, topup_settin
 def test_declines_back_off_then_turn_off_and_are_told(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, card: str, acme: Organization
 ) -> None:
-    stripe_sandbox.card_will(card, "declined")
+    stripe_sandbox.set_card_outcome(card, "declined")
     moments = []
     for hours in range(60):
         now = NOW + timedelta(hours=hours)
@@ -195,9 +195,9 @@ def test_declines_back_off_then_turn_off_and_are_told(
 def test_success_forgets_declines(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, card: str, acme: Organization
 ) -> None:
-    stripe_sandbox.card_will(card, "declined")
+    stripe_sandbox.set_card_outcome(card, "declined")
     automatic_topups.run()
-    stripe_sandbox.card_will(card, "paid")
+    stripe_sandbox.set_card_outcome(card, "paid")
     automatic_topups.run(now=NOW + timedelta(hours=1))
     topup_settings.refresh_from_db()
     assert (topup_settings.declines_count, topup_settings.retry_at) == (0, None)
@@ -206,7 +206,7 @@ def test_success_forgets_declines(
 def test_bank_that_wants_the_owner_is_a_decline_with_a_way_out(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, card: str
 ) -> None:
-    stripe_sandbox.card_will(card, "asks_owner")
+    stripe_sandbox.set_card_outcome(card, "authentication_required")
     automatic_topups.run()
     automatic_topups.notify_owners()
     topup = TopUp.objects.get(is_automatic=True)
@@ -226,7 +226,7 @@ def test_card_that_is_gone_is_a_decline(stripe_sandbox: StripeSandbox, topup_set
 def test_mail_that_fails_is_sent_later(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, card: str, settings: Any
 ) -> None:
-    stripe_sandbox.card_will(card, "declined")
+    stripe_sandbox.set_card_outcome(card, "declined")
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
     automatic_topups.run()
@@ -242,7 +242,7 @@ def test_mail_that_fails_is_sent_later(
 def test_mail_of_a_clock_that_died_is_sent_by_the_next(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, card: str, settings: Any
 ) -> None:
-    stripe_sandbox.card_will(card, "declined")
+    stripe_sandbox.set_card_outcome(card, "declined")
     automatic_topups.run()
     settings.EMAIL_BACKEND = "tests.billing.test_notices.DeadlyMailServer"
     with pytest.raises(ProcessEnded):
@@ -259,7 +259,7 @@ def test_mail_of_a_clock_that_died_is_sent_by_the_next(
 def test_charging_waits_for_no_mail_server(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, card: str
 ) -> None:
-    stripe_sandbox.card_will(card, "declined")
+    stripe_sandbox.set_card_outcome(card, "declined")
     periodic.top_up_automatically()
     assert states() == [TopUpState.FAILED]
     assert mail.outbox == []
@@ -272,7 +272,7 @@ def test_charging_waits_for_no_mail_server(
 # --- A dead Stripe ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["refused", "error", "silence", "answer_lost"])
+@pytest.mark.parametrize("how", ["refused", "error", "timeout", "response_lost"])
 def test_charge_whose_answer_was_lost_is_made_once(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, acme: Organization, how: str
 ) -> None:
@@ -311,11 +311,10 @@ def test_charge_that_nobody_heard_of_for_a_day_is_given_up(
 def test_charge_whose_answer_was_lost_for_a_day_is_not_made_again_as_another(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, acme: Organization
 ) -> None:
-    with stripe_sandbox.failing("answer_lost"):
+    with stripe_sandbox.failing("response_lost"):
         automatic_topups.run()
     # Idempotency keys expire after a day.
-    with stripe_sandbox.state() as state:
-        state.database.execute("DELETE FROM answers")
+    stripe_sandbox.forget_responses()
     with time_machine.travel(NOW + timedelta(hours=25), tick=False):
         for _ in range(2):
             automatic_topups.run()
@@ -407,7 +406,7 @@ def test_late_charge_counts_for_the_cap_that_it_leaves_room_in(
 def test_charge_that_its_owners_were_told_had_failed_is_told_when_it_is_paid(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, card: str, acme: Organization
 ) -> None:
-    stripe_sandbox.card_will(card, "declined")
+    stripe_sandbox.set_card_outcome(card, "declined")
     automatic_topups.run()
     automatic_topups.notify_owners()
     topup = TopUp.objects.get(is_automatic=True)
@@ -509,7 +508,7 @@ def other_wish(rival: Organization, owner: User) -> AutomaticTopUp:
 def test_silent_stripe_is_waited_for_once_in_a_round(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, other_wish: AutomaticTopUp, acme: Organization
 ) -> None:
-    with stripe_sandbox.failing("silence"):
+    with stripe_sandbox.failing("timeout"):
         assert automatic_topups.run() == 1
         # The open charge is asked about first, and no other is started.
         assert automatic_topups.run(now=NOW + automatic_topups.NEXT_CHECK_AFTER) == 0

@@ -6,19 +6,19 @@ import pytest
 
 from accounts.errors import UpstreamFailed
 from accounts.models import Organization, User
-from billing import checkouts, stripe_calls, topups
+from billing import checkouts, topups
 from billing.models import Entry
 from billing.models.payments import TopUpState
-from billing.sandbox.payment_actions import Impossible
+from billing.sandbox.payment_actions import ActionRefused
 from tests.billing.conftest import money_of
 from tests.billing.stripe_objects import intent_of, tell
-from tests.stripe import StripeSandbox
+from tests.stripe import Perform, Request, Response, StripeSandbox, intercepting
 
 ADDRESSES = {
     "success_url": "http://localhost:8000/billing/top-up/{TOPUP_ID}/success/",
     "cancel_url": "http://localhost:8000/billing/top-up/{TOPUP_ID}/cancelled/",
 }
-DEAD = ["refused", "error", "silence"]
+DEAD = ["refused", "error", "timeout"]
 
 
 @pytest.fixture
@@ -43,7 +43,8 @@ def test_page_that_was_left_can_be_gone_back_to(stripe_sandbox: StripeSandbox, a
 
 
 @pytest.mark.parametrize(
-    ("outcome", "state"), [("paid", TopUpState.PAID), ("later_paid", TopUpState.PROCESSING), ("", TopUpState.EXPIRED)]
+    ("outcome", "state"),
+    [("paid", TopUpState.PAID), ("transfer_paid", TopUpState.PROCESSING), ("", TopUpState.EXPIRED)],
 )
 def test_page_of_what_is_paid_or_over_is_none_and_the_row_says_why(
     stripe_sandbox: StripeSandbox, acme: Organization, payer: User, outcome: str, state: str
@@ -62,7 +63,7 @@ def test_cancelled_page_takes_no_money_any_more(stripe_sandbox: StripeSandbox, a
     topup = checkouts.cancel(start(acme, payer).topup)
     assert (topup.state, topup.failure) == (TopUpState.EXPIRED, checkouts.CANCELLED)
     assert stripe_sandbox.get(topup.checkout_session_id)["status"] == "expired"
-    with pytest.raises(Impossible):
+    with pytest.raises(ActionRefused):
         stripe_sandbox.pay(topup.checkout_session_id)
     assert {status for _, status in stripe_sandbox.deliver(times=2)} == {200}
     # A second cancellation and Stripe's event do not change the reason.
@@ -72,18 +73,20 @@ def test_cancelled_page_takes_no_money_any_more(stripe_sandbox: StripeSandbox, a
 
 
 def test_event_that_overtakes_the_answer_does_not_say_that_nobody_cancelled(
-    stripe_sandbox: StripeSandbox, acme: Organization, payer: User, monkeypatch: pytest.MonkeyPatch
+    stripe_sandbox: StripeSandbox, acme: Organization, payer: User
 ) -> None:
     topup = start(acme, payer).topup
-    expire = stripe_calls.expire_checkout
+    delivered = []
 
-    def told_meanwhile(session_id: str) -> Any:
-        session = expire(session_id)
-        assert {status for _, status in stripe_sandbox.deliver()} == {200}
-        return session
+    def deliver_before_the_response(perform: Perform, request: Request) -> Response:
+        response = perform()
+        if request.path.endswith("/expire"):
+            delivered.extend(stripe_sandbox.deliver())
+        return response
 
-    monkeypatch.setattr(stripe_calls, "expire_checkout", told_meanwhile)
-    assert checkouts.cancel(topup).failure == checkouts.CANCELLED
+    with intercepting(deliver_before_the_response):
+        assert checkouts.cancel(topup).failure == checkouts.CANCELLED
+    assert ("checkout.session.expired", 200) in delivered
 
 
 @pytest.mark.parametrize("is_told", [True, False])
@@ -103,7 +106,7 @@ def test_money_that_came_in_the_moment_of_cancelling_is_credited_once(
 
 def test_bank_that_is_at_it_cannot_be_cancelled(stripe_sandbox: StripeSandbox, acme: Organization, payer: User) -> None:
     topup = start(acme, payer).topup
-    stripe_sandbox.pay(topup.checkout_session_id, "later_paid")
+    stripe_sandbox.pay(topup.checkout_session_id, "transfer_paid")
     for _ in range(2):
         topup = checkouts.cancel(topup)
         assert topup.state == TopUpState.PROCESSING
@@ -141,7 +144,7 @@ def test_lost_answer_of_cancelling_is_found_by_cancelling_again(
     stripe_sandbox: StripeSandbox, acme: Organization, payer: User
 ) -> None:
     topup = start(acme, payer).topup
-    with stripe_sandbox.failing("answer_lost"), pytest.raises(UpstreamFailed):
+    with stripe_sandbox.failing("response_lost"), pytest.raises(UpstreamFailed):
         checkouts.cancel(topup)
     assert checkouts.cancel(topup).state == TopUpState.EXPIRED
 

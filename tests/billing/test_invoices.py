@@ -1,6 +1,8 @@
 """Invoices of automatic top-ups: one for each, paid with its charge, whatever fails on the way."""
 
 import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,11 +25,10 @@ from billing import (
     topups,
 )
 from billing.models.payments import AutomaticTopUp, Customer, SavedCard, TopUp, TopUpState, UnmatchedEvent
-from billing.sandbox.transport import SandboxTransport
 from tests.billing.conftest import money_of
 from tests.billing.paying import ADDRESSES, pay
 from tests.billing.stripe_objects import intent_of, make_topup, tell
-from tests.stripe import StripeSandbox
+from tests.stripe import Perform, Request, Response, StripeSandbox, intercepting
 
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
 # create, add_lines, finalize, attach_payment.
@@ -113,16 +114,15 @@ def test_clock_makes_invoices_apart_from_charges(stripe_sandbox: StripeSandbox, 
     assert {periodic.top_up_automatically, periodic.invoice_automatic_topups} <= {duty for _, duty in periodic.DUTIES}
 
 
-def test_stripe_never_collects_it(stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stripe_never_collects_it(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
     asked = []
-    request = SandboxTransport.request
 
-    def watch(self: Any, method: str, url: str, headers: Any, post_data: Any = None, **kwargs: Any) -> Any:
-        asked.append((url.rpartition("/")[2], post_data or ""))
-        return request(self, method, url, headers, post_data, **kwargs)
+    def record(perform: Perform, request: Request) -> Response:
+        asked.append((request.path.rpartition("/")[2], request.body))
+        return perform()
 
-    monkeypatch.setattr(SandboxTransport, "request", watch)
-    invoices.make_due()
+    with intercepting(record):
+        invoices.make_due()
     assert [name for name, _ in asked] == ["invoices", "add_lines", "finalize", "attach_payment"]
     for name, data in asked:
         assert ("auto_advance=False" in data or "auto_advance=false" in data) == (name in {"invoices", "finalize"})
@@ -193,21 +193,20 @@ class Killed(BaseException):
     """The process dies."""
 
 
-def go_wrong(patched: pytest.MonkeyPatch, number: int, error: BaseException, *, is_done: bool, times: int = 1) -> None:
+def failing_at(number: int, error: BaseException, *, is_done: bool, times: int = 1) -> AbstractContextManager[None]:
     """Raise an error at the request with this number, before or after Stripe has performed it."""
     count = 0
-    request = SandboxTransport.request
 
-    def fail(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def fail(perform: Perform, _: Request) -> Response:
         nonlocal count
         count += 1
         if not number <= count < number + times:
-            return request(self, *args, **kwargs)
+            return perform()
         if is_done:
-            request(self, *args, **kwargs)
+            perform()
         raise error
 
-    patched.setattr(SandboxTransport, "request", fail)
+    return intercepting(fail)
 
 
 @pytest.mark.parametrize("forgets", [False, True], ids=["soon after", "when Stripe has forgotten the keys"])
@@ -216,23 +215,19 @@ def go_wrong(patched: pytest.MonkeyPatch, number: int, error: BaseException, *, 
 def test_process_that_dies_at_any_call_is_followed_by_one_that_goes_on(
     stripe_sandbox: StripeSandbox,
     paid: TopUp,
-    monkeypatch: pytest.MonkeyPatch,
     number: int,
     is_done: bool,
     forgets: bool,
 ) -> None:
-    with monkeypatch.context() as patched:
-        go_wrong(patched, number, Killed(), is_done=is_done)
-        with pytest.raises(Killed):
-            invoices.make_due()
+    with failing_at(number, Killed(), is_done=is_done), pytest.raises(Killed):
+        invoices.make_due()
     # The events up to then arrive, and ask nobody for money.
     stripe_sandbox.deliver(times=2)
     paid.refresh_from_db()
     assert bool(paid.invoice_url) == (number == CALLS and is_done)
     is_charged_once(stripe_sandbox, paid)
     if forgets:
-        with stripe_sandbox.state() as state:
-            state.database.execute("DELETE FROM answers")
+        stripe_sandbox.forget_responses()
     # The claim of the dead process holds for a while.
     assert invoices.make_due(now=NOW + timedelta(minutes=1)) == 0
     assert invoices.make_due(now=later(100 if forgets else 1)) == 1
@@ -244,12 +239,11 @@ def test_process_that_dies_at_any_call_is_followed_by_one_that_goes_on(
 @pytest.mark.parametrize("is_done", [False, True], ids=["not done", "done"])
 @pytest.mark.parametrize("number", range(1, CALLS + 1))
 def test_silence_at_any_call_delays_the_invoice_and_nothing_else(
-    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch, number: int, is_done: bool
+    stripe_sandbox: StripeSandbox, paid: TopUp, number: int, is_done: bool
 ) -> None:
-    with monkeypatch.context() as patched:
-        silence = stripe.APIConnectionError("No answer.", should_retry=True)
-        # The client repeats a failed call once.
-        go_wrong(patched, number, silence, is_done=is_done, times=2)
+    silence = stripe.APIConnectionError("No answer.", should_retry=True)
+    # The client repeats a failed call once.
+    with failing_at(number, silence, is_done=is_done, times=2):
         assert invoices.make_due() == 1
     assert automatic_topups.run(now=later()) == 0
     is_charged_once(stripe_sandbox, paid)
@@ -257,15 +251,14 @@ def test_silence_at_any_call_delays_the_invoice_and_nothing_else(
     is_settled(stripe_sandbox, paid)
 
 
-@pytest.mark.parametrize("how", ["refused", "error", "silence", "answer_lost"])
+@pytest.mark.parametrize("how", ["refused", "error", "timeout", "response_lost"])
 def test_stripe_that_is_down_for_a_week_delays_it_for_a_week(
     stripe_sandbox: StripeSandbox, paid: TopUp, how: str
 ) -> None:
     with stripe_sandbox.failing(how):
         for hours in range(0, 7 * 24, 42):
             assert invoices.make_due(now=NOW + timedelta(hours=hours)) == 1
-    with stripe_sandbox.state() as state:
-        state.database.execute("DELETE FROM answers")
+    stripe_sandbox.forget_responses()
     assert invoices.make_due(now=NOW + timedelta(days=7)) == 1
     is_settled(stripe_sandbox, paid)
 
@@ -274,44 +267,51 @@ def test_silent_stripe_is_waited_for_once_in_a_round(
     stripe_sandbox: StripeSandbox, paid: TopUp, rival: Organization
 ) -> None:
     other = make_topup(rival, is_automatic=True, state=TopUpState.PAID, paid_at=NOW, invoice_due_at=NOW)
-    with stripe_sandbox.failing("silence"):
+    with stripe_sandbox.failing("timeout"):
         assert invoices.make_due() == 1
     waiting = {paid.pk, other.pk} - set(TopUp.objects.filter(invoice_due_at__gt=NOW).values_list("pk", flat=True))
     assert len(waiting) == 1
 
 
-def test_two_clocks_make_one_invoice(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
-    stale = TopUp.objects.get(pk=paid.pk)
-    invoices.make_due()
-    # A process whose claim expired finds the work of the other one.
-    invoices._make(stale)
+@pytest.mark.parametrize("number", range(1, CALLS + 1))
+def test_two_clocks_make_one_invoice(stripe_sandbox: StripeSandbox, paid: TopUp, number: int) -> None:
+    """The claim of a slow process expires while Stripe answers one of its calls, and another process takes over."""
+    asked: list[str] = []
+    counts: list[int] = []
+
+    def take_over(perform: Perform, request: Request) -> Response:
+        asked.append(request.path)
+        if len(asked) == number:
+            counts.append(invoices.make_due(now=later()))
+        return perform()
+
+    with intercepting(take_over):
+        assert invoices.make_due() == 1
+    assert counts == [1]
     is_settled(stripe_sandbox, paid)
 
 
-def test_round_takes_only_what_no_other_took(
-    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make = invoices._make
-    seen = []
+def test_round_takes_only_what_no_other_took(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
+    counts = []
 
-    def watch(topup: TopUp) -> None:
-        seen.append(invoices.make_due())
-        make(topup)
+    def make_due_meanwhile(perform: Perform, _: Request) -> Response:
+        counts.append(invoices.make_due())
+        return perform()
 
-    monkeypatch.setattr(invoices, "_make", watch)
-    assert invoices.make_due() == 1
-    assert seen == [0]
+    with intercepting(make_due_meanwhile):
+        assert invoices.make_due() == 1
+    assert counts == [0] * CALLS
     is_settled(stripe_sandbox, paid)
 
 
-def test_claim_counts_from_when_it_is_made(
-    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_claim_counts_from_when_it_is_made(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
     """With a slow Stripe, the last invoice of a round is claimed long after the round began."""
-    with time_machine.travel(NOW + timedelta(hours=1), tick=False), monkeypatch.context() as patched:
-        go_wrong(patched, 1, Killed(), is_done=True)
-        with pytest.raises(Killed):
-            invoices.make_due(now=NOW)
+    with (
+        time_machine.travel(NOW + timedelta(hours=1), tick=False),
+        failing_at(1, Killed(), is_done=True),
+        pytest.raises(Killed),
+    ):
+        invoices.make_due(now=NOW)
     paid.refresh_from_db()
     assert paid.invoice_due_at == NOW + timedelta(hours=1) + invoices.NEXT_TRY_AFTER
 
@@ -327,60 +327,62 @@ def test_no_transaction_is_open_while_stripe_is_asked(
 # --- What does not fit -----------------------------------------------------------------------------------------------
 
 
-def stop_after(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    with monkeypatch.context() as patched:
-        go_wrong(patched, number, Killed(), is_done=True)
-        with pytest.raises(Killed):
-            invoices.make_due()
+def stop_after(number: int) -> None:
+    """Let a process die after the request with this number."""
+    with failing_at(number, Killed(), is_done=True), pytest.raises(Killed):
+        invoices.make_due()
 
 
-def attaching_answers(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[str]:
-    """Let Stripe answer the attaching of the payment with this, and do nothing. Returns the requested addresses."""
+@contextmanager
+def answering(name: str, response: Any) -> Iterator[list[str]]:
+    """Answer requests to addresses that end with a name by response(), which the sandbox never sees.
+
+    Yields the addresses of these requests.
+    """
     asked: list[str] = []
-    request = SandboxTransport.request
 
-    def instead(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        if not url.endswith("/attach_payment"):
-            return request(self, method, url, *args, **kwargs)
-        asked.append(url)
-        return answer()
+    def answer(perform: Perform, request: Request) -> Response:
+        if not request.path.endswith(name):
+            return perform()
+        asked.append(request.path)
+        return response()
 
-    monkeypatch.setattr(SandboxTransport, "request", instead)
-    return asked
+    with intercepting(answer):
+        yield asked
 
 
-def test_step_that_brings_nothing_is_not_taken_for_ever(
-    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_step_that_brings_nothing_is_not_taken_for_ever(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
     """No open invoice, whose page takes money, may remain, and Stripe must not be asked for ever."""
-    asked = attaching_answers(monkeypatch, lambda: (json.dumps(own_invoices(stripe_sandbox, paid)[0]), 200, {}))
-    for times in range(3):
-        assert invoices.make_due(now=later(times)) == 1
-    # Once in each attempt, because the effect may show later.
-    assert len(asked) == 3
-    assert not UnmatchedEvent.objects.exists()
-    with time_machine.travel(NOW + timedelta(days=1), tick=False):
-        assert invoices.make_due() == 1
+
+    def unchanged() -> Any:
+        return json.dumps(own_invoices(stripe_sandbox, paid)[0]), 200, {}
+
+    with answering("/attach_payment", unchanged) as asked:
+        for times in range(3):
+            assert invoices.make_due(now=later(times)) == 1
+        # Once in each attempt, because the effect may show later.
+        assert len(asked) == 3
+        assert not UnmatchedEvent.objects.exists()
+        with time_machine.travel(NOW + timedelta(days=1), tick=False):
+            assert invoices.make_due() == 1
     is_given_up(stripe_sandbox, paid, "nothing comes of it")
 
 
-def test_payment_that_is_called_declined_is_a_refusal(
-    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_payment_that_is_called_declined_is_a_refusal(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
     declined = {"error": {"type": "card_error", "code": "card_declined", "message": "Declined."}}
-    attaching_answers(monkeypatch, lambda: (json.dumps(declined), 402, {}))
-    assert invoices.make_due() == 1
+    with answering("/attach_payment", lambda: (json.dumps(declined), 402, {})):
+        assert invoices.make_due() == 1
     is_given_up(stripe_sandbox, paid, "refused the next step (card_declined)")
 
 
 @pytest.mark.parametrize("balance", [-20_000, -1, 1, 20_000])
 @pytest.mark.parametrize("number", [0, 2])
 def test_balance_at_stripe_is_not_touched(
-    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch, balance: int, number: int
+    stripe_sandbox: StripeSandbox, paid: TopUp, balance: int, number: int
 ) -> None:
     """A credit would be used up, and the rest of the payment credited to the customer; with a debit they would owe."""
     if number:
-        stop_after(monkeypatch, number)
+        stop_after(number)
     with stripe_sandbox.state() as state:
         state.put({**state.get(Customer.objects.get().stripe_id), "balance": balance})
         for invoice in state.list("invoice", status="draft"):
@@ -392,23 +394,20 @@ def test_balance_at_stripe_is_not_touched(
 
 @pytest.mark.parametrize("balance", [-20_000, -19_990, 1])
 def test_balance_that_came_in_the_last_moment_is_given_back(
-    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch, balance: int
+    stripe_sandbox: StripeSandbox, paid: TopUp, balance: int
 ) -> None:
-    stop_after(monkeypatch, 2)
+    stop_after(2)
     with stripe_sandbox.state() as state:
         # The draft was checked before.
         state.put({**state.get(Customer.objects.get().stripe_id), "balance": balance})
-    monkeypatch.setattr(stripe_calls, "retrieve_invoice", lambda invoice_id: stripe_sandbox.get(invoice_id))
     invoices.make_due(now=later())
     is_given_up(stripe_sandbox, paid, "balance of")
     if balance != -20_000:
         assert stripe_sandbox.get(Customer.objects.get().stripe_id)["balance"] == balance
 
 
-def test_invoice_that_somebody_else_paid_is_shown_to_an_operator(
-    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stop_after(monkeypatch, 3)
+def test_invoice_that_somebody_else_paid_is_shown_to_an_operator(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
+    stop_after(3)
     paid.refresh_from_db()
     stripe_sandbox.pay_invoice(paid.invoice_id)
     invoices.make_due(now=later())
@@ -418,11 +417,9 @@ def test_invoice_that_somebody_else_paid_is_shown_to_an_operator(
     assert money_of(paid.organization) == (210_000_000, 0)
 
 
-def test_invoice_of_another_amount_is_not_finalized(
-    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_invoice_of_another_amount_is_not_finalized(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
     """For example, a person added a line to the draft in Stripe's dashboard."""
-    stop_after(monkeypatch, 2)
+    stop_after(2)
     with stripe_sandbox.state() as state:
         [draft] = state.list("invoice", status="draft")
         state.put({**draft, "total": 20_100, "amount_due": 20_100, "amount_remaining": 20_100})
@@ -431,10 +428,8 @@ def test_invoice_of_another_amount_is_not_finalized(
     assert own_invoices(stripe_sandbox, paid)[0]["status"] == "draft"
 
 
-def test_payment_that_stripe_will_not_attach_leaves_no_open_invoice(
-    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stop_after(monkeypatch, 3)
+def test_payment_that_stripe_will_not_attach_leaves_no_open_invoice(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
+    stop_after(3)
     with stripe_sandbox.state() as state:
         state.put({**state.get(paid.payment_intent_id), "customer": "cus_other"})
     invoices.make_due(now=later())
@@ -443,35 +438,29 @@ def test_payment_that_stripe_will_not_attach_leaves_no_open_invoice(
 
 
 def test_process_that_dies_while_it_voids_is_followed_by_one_that_does(
-    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
+    stripe_sandbox: StripeSandbox, paid: TopUp
 ) -> None:
-    stop_after(monkeypatch, 3)
+    stop_after(3)
     with stripe_sandbox.state() as state:
         state.put({**state.get(paid.payment_intent_id), "customer": "cus_other"})
-    with monkeypatch.context() as patched:
-        # The calls: read, refused step, read again, void.
-        go_wrong(patched, 4, Killed(), is_done=True)
-        with pytest.raises(Killed):
-            invoices.make_due(now=later())
+    # The calls: read, refused step, read again, void.
+    with failing_at(4, Killed(), is_done=True), pytest.raises(Killed):
+        invoices.make_due(now=later())
     assert invoices.make_due(now=later(2)) == 1
     is_given_up(stripe_sandbox, paid, "It is void.")
 
 
-def test_draft_that_an_operator_deleted_is_not_made_again(
-    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stop_after(monkeypatch, 2)
+def test_draft_that_an_operator_deleted_is_not_made_again(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
+    stop_after(2)
     with stripe_sandbox.state() as state:
-        state.database.execute("DELETE FROM things WHERE kind = 'invoice' AND body LIKE '%\"draft\"%'")
+        state.database.execute("DELETE FROM objects WHERE kind = 'invoice' AND body LIKE '%\"draft\"%'")
     invoices.make_due(now=later())
     is_given_up(stripe_sandbox, paid, "does not know it any more")
     assert own_invoices(stripe_sandbox, paid) == []
 
 
-def test_invoice_that_an_operator_voided_is_not_made_again(
-    stripe_sandbox: StripeSandbox, paid: TopUp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stop_after(monkeypatch, 3)
+def test_invoice_that_an_operator_voided_is_not_made_again(stripe_sandbox: StripeSandbox, paid: TopUp) -> None:
+    stop_after(3)
     paid.refresh_from_db()
     stripe_calls.void_invoice(paid)
     invoices.make_due(now=later())
@@ -492,7 +481,7 @@ def test_customer_that_was_deleted_at_stripe_is_an_operators_business(
     stripe_sandbox: StripeSandbox, paid: TopUp
 ) -> None:
     with stripe_sandbox.state() as state:
-        state.database.execute("DELETE FROM things WHERE kind = 'customer'")
+        state.database.execute("DELETE FROM objects WHERE kind = 'customer'")
     invoices.make_due()
     is_given_up(stripe_sandbox, paid, "")
 
@@ -521,7 +510,7 @@ def test_invoice_of_another_customer_is_never_taken_for_ours(
     strange = stripe_calls.create_invoice(TopUp(pk=paid.pk, organization=rival, amount_cents=20_000))
     with stripe_sandbox.state() as state:
         # Made in the dashboard, without an idempotency key of this site.
-        state.database.execute("DELETE FROM answers")
+        state.database.execute("DELETE FROM responses")
     assert invoices.make_due(now=later()) == 1
     paid.refresh_from_db()
     assert paid.invoice_id not in {"", strange["id"]}

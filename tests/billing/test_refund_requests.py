@@ -17,7 +17,7 @@ from billing.models import Entry, EntryKind, Wallet
 from billing.models.payments import Refund, RefundState, TopUp
 from tests.billing.conftest import fund, money_of
 from tests.billing.paying import pay
-from tests.stripe import StripeSandbox
+from tests.stripe import Perform, Request, Response, StripeSandbox, intercepting
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_same_form_twice_is_one_refund(paid: TopUp, acme: Organization, payer: U
 def test_bank_that_does_not_take_it_back_gives_the_money_back_here(
     stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User
 ) -> None:
-    stripe_sandbox.refunds_are_slow()
+    stripe_sandbox.delay_refunds()
     refund = refunds.request(paid, person=payer)
     assert (refund.state, money_of(acme)) == (RefundState.PENDING, (0, 0))
     stripe_sandbox.fail_refund(str(refund.stripe_id))
@@ -151,7 +151,7 @@ def test_bank_that_does_not_take_it_back_gives_the_money_back_here(
 
 
 def test_job_that_reserved_first_keeps_the_money(
-    stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User, monkeypatch: pytest.MonkeyPatch
+    stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User
 ) -> None:
     """The unspent part has changed when the money is taken. The taking decides, and Stripe is not called."""
     refundable = refunds.refundable(paid)
@@ -164,25 +164,22 @@ def test_job_that_reserved_first_keeps_the_money(
 
 
 def test_job_that_comes_while_stripe_is_asked_finds_nothing(
-    stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User, monkeypatch: pytest.MonkeyPatch
+    stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User
 ) -> None:
-    from billing.sandbox.transport import SandboxTransport
-
-    request = SandboxTransport.request
     refused = []
 
-    def meanwhile(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def reserve_meanwhile(perform: Perform, _: Request) -> Response:
         with pytest.raises(PaymentRequired) as caught:
             ledger.reserve(acme, amount_micros=1, reference="job:1")
         refused.append(caught.value.data["available_micros"])
-        return request(self, *args, **kwargs)
+        return perform()
 
-    monkeypatch.setattr(SandboxTransport, "request", meanwhile)
-    refunds.request(paid, person=payer)
+    with intercepting(reserve_meanwhile):
+        refunds.request(paid, person=payer)
     assert refused == [0]
 
 
-@pytest.mark.parametrize("how", ["refused", "error", "silence"])
+@pytest.mark.parametrize("how", ["refused", "error", "timeout"])
 def test_dead_stripe_leaves_the_money_aside_until_the_clock_has_finished(
     stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User, how: str
 ) -> None:
@@ -205,13 +202,12 @@ def test_dead_stripe_leaves_the_money_aside_until_the_clock_has_finished(
 def test_refund_whose_answer_was_lost_is_made_once(
     stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User, heard_by: str
 ) -> None:
-    with stripe_sandbox.failing("answer_lost"), pytest.raises(UpstreamFailed):
+    with stripe_sandbox.failing("response_lost"), pytest.raises(UpstreamFailed):
         refunds.request(paid, person=payer, amount_cents=5_000)
     if heard_by == "webhook":
         assert {status for _, status in stripe_sandbox.deliver()} == {200}
     # Days later the idempotency key has expired: a blind repetition would pay a second time.
-    with stripe_sandbox.state() as state:
-        state.database.execute("DELETE FROM answers")
+    stripe_sandbox.forget_responses()
     refunds.sweep(now=timezone.now() + timedelta(days=3))
     refund = Refund.objects.get()
     assert (refund.state, refund.stripe_id) == (RefundState.SUCCEEDED, stripe_sandbox.all("refund")[0]["id"])
@@ -240,7 +236,7 @@ def test_refusal_of_stripe_gives_the_money_back(
 def test_refund_that_we_gave_up_and_that_was_made_all_the_same_is_taken(
     stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User
 ) -> None:
-    with stripe_sandbox.failing("answer_lost"), pytest.raises(UpstreamFailed):
+    with stripe_sandbox.failing("response_lost"), pytest.raises(UpstreamFailed):
         refunds.request(paid, person=payer, amount_cents=5_000)
     refunds._give_up(Refund.objects.get())
     assert money_of(acme) == (210_000_000, 0)
@@ -292,7 +288,7 @@ def test_payment_that_stripe_does_not_know_gives_the_money_back(
 def test_clock_waits_for_a_silent_stripe_once_in_a_round(
     stripe_sandbox: StripeSandbox, paid: TopUp, payer: User, acme: Organization
 ) -> None:
-    with stripe_sandbox.failing("silence"):
+    with stripe_sandbox.failing("timeout"):
         for _ in range(3):
             with pytest.raises(UpstreamFailed):
                 refunds.request(paid, person=payer, amount_cents=5_000)

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -13,10 +12,9 @@ from accounts.errors import UpstreamFailed
 from accounts.models import Organization, User
 from billing import automatic_topups, ledger, periodic, saved_cards, stripe_calls, topups
 from billing.models.payments import AutomaticTopUp, ReplacedCard, SavedCard, TopUpState, UnmatchedEvent
-from billing.sandbox.transport import SandboxTransport
 from tests.billing.paying import pay
 from tests.billing.stripe_objects import charge_of, make_topup, tell
-from tests.stripe import StripeSandbox
+from tests.stripe import Perform, Request, Response, StripeSandbox, intercepting
 
 
 def save_card(stripe_sandbox: StripeSandbox, organization: Organization, person: User) -> str:
@@ -62,7 +60,7 @@ def test_removed_card_is_forgotten_here_and_there(
 def test_card_that_stripe_could_not_forget_is_not_charged_any_more(
     stripe_sandbox: StripeSandbox, acme: Organization
 ) -> None:
-    with stripe_sandbox.failing("silence"), pytest.raises(UpstreamFailed):
+    with stripe_sandbox.failing("timeout"), pytest.raises(UpstreamFailed):
         saved_cards.remove(acme)
     assert SavedCard.objects.exists()
     assert automatic_topups.run() == 0
@@ -79,7 +77,7 @@ def test_card_that_was_replaced_is_forgotten_by_stripe(stripe_sandbox: StripeSan
 
 def test_stripe_that_fails_delays_only_the_forgetting(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
     before, now = cards
-    with stripe_sandbox.failing("silence"):
+    with stripe_sandbox.failing("timeout"):
         periodic.finish_payments()
     assert attached(stripe_sandbox) == {before, now}
     assert SavedCard.objects.get().payment_method_id == now
@@ -95,16 +93,12 @@ def test_card_that_stripe_does_not_know_is_asked_about_once(stripe_sandbox: Stri
 @contextmanager
 def refusing() -> Iterator[None]:
     """Let Stripe refuse to detach attached cards."""
-    request = SandboxTransport.request
     refusal = {"error": {"type": "invalid_request_error", "code": "payment_method_in_use", "message": "Not now."}}
 
-    def refuse(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        return (
-            (json.dumps(refusal), 400, {}) if url.endswith("/detach") else request(self, method, url, *args, **kwargs)
-        )
+    def refuse(perform: Perform, request: Request) -> Response:
+        return (json.dumps(refusal), 400, {}) if request.path.endswith("/detach") else perform()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SandboxTransport, "request", refuse)
+    with intercepting(refuse):
         yield
 
 

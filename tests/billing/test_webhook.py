@@ -20,9 +20,13 @@ OTHER_SECRET = "whsec_another"
 def event():
     """An event without a receiver in billing."""
     return shapes.event(
-        "evt_1", now=int(time.time()), kind="customer.created", thing={"object": "customer", "id": "cus_1"}, version="",
+        "evt_1",
+        now=int(time.time()),
+        kind="customer.created",
+        stripe_object={"object": "customer", "id": "cus_1"},
+        version="",
         previous=None,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -76,13 +80,13 @@ def test_header_that_is_no_signature_is_refused(stripe_sandbox, header):
 
 
 def test_bytes_that_are_no_text_are_refused(stripe_sandbox, event):
-    _, headers = webhook_sender.signed(event)
+    _, headers = webhook_sender.sign(event)
     response = Client().post("/stripe/webhook", b"\xff\xfe", content_type="application/json", headers=headers)
     assert response.status_code == 400
 
 
 def test_changed_body_is_refused(stripe_sandbox, event, heard):
-    body, headers = webhook_sender.signed(event)
+    body, headers = webhook_sender.sign(event)
     changed = body.replace("cus_1", "cus_2")
     response = Client().post("/stripe/webhook", changed, content_type="application/json", headers=headers)
     assert (response.status_code, heard) == (400, [])
@@ -90,7 +94,7 @@ def test_changed_body_is_refused(stripe_sandbox, event, heard):
 
 def test_debug_does_not_let_the_caller_choose_the_secret(stripe_sandbox, event, heard, settings):
     settings.DEBUG = True
-    body, headers = webhook_sender.signed(event, secret=OTHER_SECRET)
+    body, headers = webhook_sender.sign(event, secret=OTHER_SECRET)
     headers["X-Djstripe-Webhook-Secret"] = OTHER_SECRET
     response = Client().post("/stripe/webhook", body, content_type="application/json", headers=headers)
     assert (response.status_code, heard) == (400, [])
@@ -99,7 +103,7 @@ def test_debug_does_not_let_the_caller_choose_the_secret(stripe_sandbox, event, 
 def test_djstripes_own_address_is_not_there(stripe_sandbox, event):
     """With DEBUG on, it would accept a secret from a header, and it stores every request."""
     webhook.own_endpoint()
-    body, headers = webhook_sender.signed(event)
+    body, headers = webhook_sender.sign(event)
     for address in (f"/stripe/webhook/{webhook.ENDPOINT_UUID}/", f"/stripe/webhook/{webhook.ENDPOINT_UUID}"):
         response = Client().post(address, body, content_type="application/json", headers=headers)
         assert response.status_code == 404

@@ -1,6 +1,5 @@
 """The billing page: what each role sees of the money."""
 
-import pytest
 from django.test import Client
 
 from billing import ledger
@@ -37,7 +36,7 @@ def test_holds_are_no_ledger_entries(alice, organization, client_of):
     assert all(line["row"].reference != "job:running" for line in response.context["entries"])
 
 
-def test_ten_thousand_holds_are_not_all_shown(alice, organization, client_of, monkeypatch):
+def test_ten_thousand_holds_are_not_all_shown(alice, organization, client_of):
     for number in range(22):
         ledger.reserve(organization, amount_micros=1, reference=f"job:{number}")
     response = client_of(alice).get("/billing/")
@@ -63,31 +62,3 @@ def test_stranger_sees_another_balance(alice, charlie, organization, client_of):
     fund(organization, 7_770_000)
     assert "$8.77" in page_of(client_of(alice))
     assert "$8.77" not in page_of(client_of(charlie))
-
-
-MANAGERS_PAGES = [
-    ("get", "/billing/ledger/"),
-    ("get", "/billing/ledger.csv"),
-    ("get", "/billing/usage/"),
-    ("get", "/billing/payments/"),
-    ("get", "/billing/settings/"),
-    ("get", "/billing/top-up/"),
-    ("post", "/billing/top-up/"),
-    ("post", "/billing/settings/automatic/"),
-    ("post", "/billing/settings/automatic/off/"),
-    ("post", "/billing/settings/card/remove/"),
-    ("post", "/billing/settings/low-balance/"),
-    ("post", "/billing/settings/limit/"),
-]
-
-
-@pytest.mark.parametrize(("method", "path"), MANAGERS_PAGES)
-def test_member_may_neither_read_the_ledger_nor_pay_nor_change_limits(bob, organization, client_of, method, path):
-    assert getattr(client_of(bob), method)(path).status_code == 403
-
-
-@pytest.mark.parametrize(("method", "path"), MANAGERS_PAGES)
-def test_nobody_is_led_to_the_sign_in(db, method, path):
-    response = getattr(Client(), method)(path)
-    assert response.status_code == 302
-    assert response.url.startswith("/accounts/login/")

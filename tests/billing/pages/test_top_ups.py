@@ -160,7 +160,7 @@ def test_success_page_never_shows_money_that_is_not_booked(browser, organization
 def test_slow_bank_is_on_its_way_and_then_paid(browser, organization, stripe_sandbox):
     before = balance_of(organization)
     topup = start(browser)
-    stripe_sandbox.pay(topup.checkout_session_id, "later_paid")
+    stripe_sandbox.pay(topup.checkout_session_id, "transfer_paid")
     address = f"/billing/top-up/{topup.pk}/success/"
     assert "Your payment is on its way" in browser.get(address).content.decode()
     assert balance_of(organization) == before
@@ -174,7 +174,7 @@ def test_slow_bank_is_on_its_way_and_then_paid(browser, organization, stripe_san
 def test_slow_bank_that_says_no_is_told(browser, organization, stripe_sandbox):
     before = balance_of(organization)
     topup = start(browser)
-    stripe_sandbox.pay(topup.checkout_session_id, "later_failed")
+    stripe_sandbox.pay(topup.checkout_session_id, "transfer_failed")
     stripe_sandbox.settle(topup.checkout_session_id, is_paid=False)
     stripe_sandbox.deliver()
     page = browser.get(f"/billing/top-up/{topup.pk}/success/").content.decode()
@@ -189,7 +189,7 @@ def test_who_reloads_does_not_ask_stripe_each_time(browser, stripe_sandbox, page
         for _ in range(5):
             assert browser.get(f"/billing/top-up/{topup.pk}/{page}/").status_code == 200
         with stripe_sandbox.state() as state:
-            left = int(state.knob("failure").partition("*")[2])
+            left = int(state.get_setting("failure").partition("*")[2])
     # Stripe's client repeats a failed call once.
     assert 1_000 - left == 2
 
@@ -303,7 +303,7 @@ def test_history_links_the_invoice_of_an_automatic_topup(browser, alice, organiz
     # The receipt, as Stripe would show it.
     paper = browser.get(urlsplit(topup.invoice_url).path).content.decode()
     assert "$300.00" in paper
-    assert "Still to pay" not in paper
+    assert "Amount due" not in paper
 
 
 def links_in_history(browser, topup):
@@ -380,7 +380,9 @@ def test_going_on_leads_to_the_page_that_stripe_still_has_open(browser, organiza
     assert (response.status_code, response.url) == (302, stripe_sandbox.get(topup.checkout_session_id)["url"])
 
 
-@pytest.mark.parametrize(("outcome", "says"), [("paid", "$200.00 paid, $210.00 added"), ("later_paid", "on its way")])
+@pytest.mark.parametrize(
+    ("outcome", "says"), [("paid", "$200.00 paid, $210.00 added"), ("transfer_paid", "on its way")]
+)
 def test_going_on_with_what_is_paid_shows_what_became_of_it(browser, organization, stripe_sandbox, outcome, says):
     topup = start(browser)
     stripe_sandbox.pay(topup.checkout_session_id, outcome)

@@ -1,4 +1,4 @@
-"""The ways in which the product calls Stripe."""
+"""Objects that the sandbox's tests start with, created through stripe-python as the product does."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ ITEM = {"price_data": {"currency": "usd", "unit_amount": 20000, "product_data": 
 
 @pytest.fixture
 def checkout(stripe_sandbox):
-    """Make a Checkout Session for $200, with these parameters besides."""
+    """Create a Checkout Session for $200. Arguments add to its parameters; None removes one."""
 
     def make(key: str = "", **changed: Any):
         params = {
@@ -38,7 +38,7 @@ def customer(stripe_sandbox):
 
 @pytest.fixture
 def saved_card(stripe_sandbox, checkout, customer):
-    """A card that its owner lets us charge."""
+    """A saved card that may be charged without its owner."""
     session = checkout(customer=customer.id, payment_intent_data={"setup_future_usage": "off_session"})
     stripe_sandbox.pay(session.id)
     return stripe_sandbox.all("payment_method")[0]

@@ -1,18 +1,18 @@
-"""Invoices without a Checkout: what Stripe refuses, what it sets off, what it tells, and that it charges nobody."""
+"""Invoices without a Checkout: their events, what is refused, and that nobody is charged."""
 
 import pytest
 
 from billing import stripe_api
 
 
-def call(act):
+def call(function):
     with stripe_api.calling() as stripe:
-        return act(stripe.v1.invoices)
+        return function(stripe.v1.invoices)
 
 
 @pytest.fixture
 def charge(stripe_sandbox, saved_card):
-    """Charge the saved card; $20 unless told."""
+    """Charge the saved card, $20 by default."""
 
     def make(amount=2000, **changed):
         params = {"amount": amount, "currency": "usd", "customer": saved_card["customer"], "confirm": True}
@@ -25,7 +25,7 @@ def charge(stripe_sandbox, saved_card):
 
 @pytest.fixture
 def draft(stripe_sandbox, customer):
-    """Make a draft with one line; $20 unless told."""
+    """Create a draft with one line, $20 by default."""
 
     def make(amount=2000, **changed):
         made = call(lambda invoices: invoices.create({"customer": customer.id, "auto_advance": False, **changed}))
@@ -59,7 +59,7 @@ def test_invoice_is_paid_with_a_payment_that_was_made_before(stripe_sandbox, cha
     assert [(each.is_default, each.status) for each in paid.payments.data] == [(True, "canceled"), (False, "paid")]
     # The checkout that saved the card, and the charge: nothing else.
     assert len(stripe_sandbox.all("charge")) == 2
-    kinds = [event["type"] for event in stripe_sandbox.waiting()]
+    kinds = [event["type"] for event in stripe_sandbox.pending_events()]
     assert kinds[kinds.index("invoice.created") :] == [
         "invoice.created",
         "invoice.updated",
@@ -71,7 +71,7 @@ def test_invoice_is_paid_with_a_payment_that_was_made_before(stripe_sandbox, cha
     ]
 
 
-def test_page_and_number_come_with_the_end_of_the_draft(stripe_sandbox, draft, opened):
+def test_finalizing_gives_page_and_number(stripe_sandbox, draft, opened):
     assert (draft().hosted_invoice_url, draft().number) == (None, None)
     invoice = opened()
     assert invoice.hosted_invoice_url.startswith("http")
@@ -79,24 +79,24 @@ def test_page_and_number_come_with_the_end_of_the_draft(stripe_sandbox, draft, o
     assert invoice.number
 
 
-def test_payments_are_shown_only_when_asked_for(stripe_sandbox, opened):
+def test_payments_are_sent_only_if_expanded(stripe_sandbox, opened):
     invoice = opened()
     assert "payments" not in call(lambda invoices: invoices.retrieve(invoice.id))
     assert call(lambda invoices: invoices.retrieve(invoice.id, {"expand": ["payments"]})).payments.data
 
 
 @pytest.mark.parametrize(
-    "act",
+    "change",
     [
         lambda invoices, invoice: invoices.add_lines(invoice.id, {"lines": [{"amount": 100}]}),
         lambda invoices, invoice: invoices.finalize_invoice(invoice.id),
         lambda invoices, invoice: invoices.void_invoice(invoice.id),
     ],
 )
-def test_paid_invoice_is_as_it_is(stripe_sandbox, charge, opened, act):
+def test_paid_invoice_cannot_be_changed(stripe_sandbox, charge, opened, change):
     invoice = attach(opened(), charge())
     with pytest.raises(stripe_api.StripeRefused):
-        call(lambda invoices: act(invoices, invoice))
+        call(lambda invoices: change(invoices, invoice))
     assert stripe_sandbox.get(invoice.id)["status"] == "paid"
 
 
@@ -132,7 +132,7 @@ def test_part_of_an_invoice_leaves_it_open_and_then_it_cannot_be_voided(stripe_s
         call(lambda invoices: invoices.void_invoice(invoice.id))
 
 
-def test_what_the_customer_has_counts_first_and_comes_back(stripe_sandbox, customer, opened):
+def test_customer_balance_is_applied_first_and_voiding_restores_it(stripe_sandbox, customer, opened):
     with stripe_sandbox.state() as state:
         state.put({**state.get(customer.id), "balance": -500})
     invoice = opened(2000)
@@ -146,7 +146,7 @@ def test_what_the_customer_has_counts_first_and_comes_back(stripe_sandbox, custo
     assert stripe_sandbox.get(customer.id)["balance"] == -3000
 
 
-def test_voided_invoice_is_paid_by_nobody(stripe_sandbox, opened, charge):
+def test_voided_invoice_cannot_be_paid(stripe_sandbox, opened, charge):
     invoice = opened()
     call(lambda invoices: invoices.void_invoice(invoice.id))
     with pytest.raises(stripe_api.StripeRefused):
@@ -158,7 +158,7 @@ def test_customer_may_pay_an_open_invoice_on_its_page(stripe_sandbox, opened):
     invoice = stripe_sandbox.pay_invoice(opened().id)
     assert invoice["status"] == "paid"
     assert len(stripe_sandbox.all("charge")) == 1
-    # Of the payment that Stripe made with it, which knows nothing of ours.
+    # The PaymentIntent that Stripe created with the invoice has none of its metadata.
     assert stripe_sandbox.all("payment_intent")[0]["metadata"] == {}
 
 
@@ -172,16 +172,27 @@ def test_customer_may_pay_an_open_invoice_on_its_page(stripe_sandbox, opened):
         {"pending_invoice_items_behavior": "include"},
         {"discounts": [{"coupon": "half"}]},
         {"imagined": "yes"},
+        {"footer": "Stripe knows it, the sandbox does not support it"},
     ],
 )
-def test_invoice_that_stripe_or_we_would_refuse_is_refused(stripe_sandbox, draft, changed):
+def test_invalid_or_unsupported_invoice_is_refused(stripe_sandbox, draft, changed):
     with pytest.raises((stripe_api.StripeRefused, stripe_api.StripeMissing)):
         draft(**changed)
     assert stripe_sandbox.all("invoice") == []
 
 
-@pytest.mark.parametrize("lines", [[], [{"amount": 49}], [{"amount": "lots"}], [{"amount": 100, "imagined": "yes"}]])
-def test_line_that_stripe_would_refuse_is_refused(stripe_sandbox, draft, lines):
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        [{"amount": 49}],
+        [{"amount": "lots"}],
+        [{"description": "no amount"}],
+        [{"amount": 100, "imagined": "yes"}],
+        [{"amount": 100, "quantity": 2}],
+    ],
+)
+def test_invalid_or_unsupported_line_is_refused(stripe_sandbox, draft, lines):
     invoice = draft(None)
     with pytest.raises(stripe_api.StripeRefused):
         call(lambda invoices: invoices.add_lines(invoice.id, {"lines": lines}))

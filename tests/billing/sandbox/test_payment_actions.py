@@ -1,21 +1,21 @@
-"""Every way in which a payment can go, and what the site is told of it."""
+"""Every outcome of a payment, and the events that it emits."""
 
 import pytest
 
 from billing import stripe_api
-from billing.sandbox.payment_actions import Impossible
+from billing.sandbox.payment_actions import ActionRefused
 
 
-def told(stripe_sandbox):
-    return [event["type"] for event in stripe_sandbox.waiting()]
+def event_types(stripe_sandbox):
+    return [event["type"] for event in stripe_sandbox.pending_events()]
 
 
-def test_card_payment_is_told_from_beginning_to_end(stripe_sandbox, checkout):
+def test_card_payment_emits_all_its_events(stripe_sandbox, checkout):
     session = checkout(invoice_creation={"enabled": True, "invoice_data": {"metadata": {"topup_id": "7"}}})
-    assert told(stripe_sandbox) == []
+    assert event_types(stripe_sandbox) == []
     paid = stripe_sandbox.pay(session.id)
     assert (paid["status"], paid["payment_status"], paid["url"]) == ("complete", "paid", None)
-    assert told(stripe_sandbox) == [
+    assert event_types(stripe_sandbox) == [
         "payment_intent.created",
         "charge.succeeded",
         "payment_intent.succeeded",
@@ -32,14 +32,14 @@ def test_card_payment_is_told_from_beginning_to_end(stripe_sandbox, checkout):
     )
     assert completed["payment_status"] == "paid"
     assert stripe_sandbox.get(completed["invoice"])["metadata"] == {"topup_id": "7"}
-    assert "_wishes" not in completed
+    assert "_payment_intent_data" not in completed
     assert "line_items" not in completed
 
 
 def test_declined_card_can_be_tried_again_on_the_same_page(stripe_sandbox, checkout):
     session = checkout()
     assert stripe_sandbox.pay(session.id, "declined")["status"] == "open"
-    assert told(stripe_sandbox) == ["payment_intent.created", "charge.failed", "payment_intent.payment_failed"]
+    assert event_types(stripe_sandbox) == ["payment_intent.created", "charge.failed", "payment_intent.payment_failed"]
     assert stripe_sandbox.pay(session.id)["payment_status"] == "paid"
     assert len(stripe_sandbox.all("payment_intent")) == 1
     assert len(stripe_sandbox.all("charge", status="succeeded")) == 1
@@ -52,22 +52,22 @@ def test_declined_card_can_be_tried_again_on_the_same_page(stripe_sandbox, check
         (False, "checkout.session.async_payment_failed", "unpaid"),
     ],
 )
-def test_slow_bank_completes_the_session_unpaid_and_answers_later(
+def test_bank_transfer_completes_the_session_unpaid_and_ends_later(
     stripe_sandbox, checkout, is_paid, kind, payment_status
 ):
     session = checkout()
-    stripe_sandbox.pay(session.id, "later_paid")
+    stripe_sandbox.pay(session.id, "transfer_paid")
     assert stripe_sandbox.event("checkout.session.completed")["data"]["object"]["payment_status"] == "unpaid"
     stripe_sandbox.settle(session.id, is_paid=is_paid)
     assert stripe_sandbox.event(kind)["data"]["object"]["payment_status"] == payment_status
-    with pytest.raises(Impossible):
+    with pytest.raises(ActionRefused):
         stripe_sandbox.settle(session.id)
 
 
 def test_session_is_paid_once(stripe_sandbox, checkout):
     session = checkout()
     stripe_sandbox.pay(session.id)
-    with pytest.raises(Impossible):
+    with pytest.raises(ActionRefused):
         stripe_sandbox.pay(session.id)
     assert len(stripe_sandbox.all("charge")) == 1
 
@@ -76,8 +76,8 @@ def test_expired_session_cannot_be_paid(stripe_sandbox, checkout):
     session = checkout()
     with stripe_api.calling() as stripe:
         assert stripe.v1.checkout.sessions.expire(session.id).status == "expired"
-    assert told(stripe_sandbox) == ["checkout.session.expired"]
-    with pytest.raises(Impossible):
+    assert event_types(stripe_sandbox) == ["checkout.session.expired"]
+    with pytest.raises(ActionRefused):
         stripe_sandbox.pay(session.id)
 
 
@@ -87,10 +87,10 @@ def test_session_expires_by_itself(stripe_sandbox, checkout):
         state.put({**state.get(session.id), "expires_at": state.now})
     with stripe_api.calling() as stripe:
         assert stripe.v1.checkout.sessions.retrieve(session.id).status == "expired"
-    assert told(stripe_sandbox) == ["checkout.session.expired"]
+    assert event_types(stripe_sandbox) == ["checkout.session.expired"]
 
 
-def test_card_is_kept_only_if_somebody_asked_for_it(stripe_sandbox, checkout, customer):
+def test_card_is_saved_only_if_offered_and_ticked(stripe_sandbox, checkout, customer):
     stripe_sandbox.pay(checkout(customer=customer.id).id, save_card=True)
     assert stripe_sandbox.all("payment_method")[0]["customer"] is None
     offered = checkout(customer=customer.id, saved_payment_method_options={"payment_method_save": "enabled"})
@@ -123,21 +123,23 @@ def test_saved_card_is_charged_without_its_owner(stripe_sandbox, saved_card):
 
 
 @pytest.mark.parametrize(
-    ("does", "code", "needs_person"),
-    [("declined", "card_declined", False), ("asks_owner", "authentication_required", True)],
+    ("outcome", "code", "needs_person"),
+    [("declined", "card_declined", False), ("authentication_required", "authentication_required", True)],
 )
-def test_saved_card_that_fails_says_why_and_which_payment(stripe_sandbox, saved_card, does, code, needs_person):
-    stripe_sandbox.card_will(saved_card["id"], does)
+def test_failed_charge_of_a_saved_card_names_reason_and_payment(
+    stripe_sandbox, saved_card, outcome, code, needs_person
+):
+    stripe_sandbox.set_card_outcome(saved_card["id"], outcome)
     with pytest.raises(stripe_api.CardDeclined) as raised:
         off_session(saved_card)
     assert (raised.value.code, raised.value.needs_person, raised.value.http_status) == (code, needs_person, 402)
-    # Unlike every other refusal, this one left something behind.
+    # Unlike all other errors, this one leaves an object behind.
     assert stripe_sandbox.get(raised.value.__cause__.error.payment_intent["id"])["status"] == "requires_payment_method"
-    assert told(stripe_sandbox)[-2:] == ["charge.failed", "payment_intent.payment_failed"]
+    assert event_types(stripe_sandbox)[-2:] == ["charge.failed", "payment_intent.payment_failed"]
 
 
-def test_card_that_asks_its_owner_waits_where_the_owner_is(stripe_sandbox, saved_card):
-    stripe_sandbox.card_will(saved_card["id"], "asks_owner")
+def test_card_that_needs_authentication_waits_for_its_owner_on_session(stripe_sandbox, saved_card):
+    stripe_sandbox.set_card_outcome(saved_card["id"], "authentication_required")
     assert off_session(saved_card, off_session=False).status == "requires_action"
 
 
@@ -172,46 +174,46 @@ def test_never_more_is_refunded_than_was_paid(stripe_sandbox, paid):
     assert (charge["amount_refunded"], charge["refunded"]) == (20000, True)
 
 
-def test_failed_refund_gives_the_money_back_to_us(stripe_sandbox, paid):
+def test_failed_refund_restores_the_charge(stripe_sandbox, paid):
     made = refund(paid)
     stripe_sandbox.fail_refund(made.id)
     assert stripe_sandbox.get(made.id)["status"] == "failed"
     assert stripe_sandbox.all("charge")[0]["amount_refunded"] == 0
-    assert told(stripe_sandbox)[-3:] == ["refund.updated", "charge.refund.updated", "refund.failed"]
-    with pytest.raises(Impossible):
+    assert event_types(stripe_sandbox)[-3:] == ["refund.updated", "charge.refund.updated", "refund.failed"]
+    with pytest.raises(ActionRefused):
         stripe_sandbox.fail_refund(made.id)
 
 
-def test_slow_refund_is_pending_first(stripe_sandbox, paid):
-    stripe_sandbox.refunds_are_slow()
+def test_delayed_refund_is_pending_first(stripe_sandbox, paid):
+    stripe_sandbox.delay_refunds()
     made = refund(paid, 100)
     assert made.status == "pending"
     assert stripe_sandbox.finish_refund(made.id)["status"] == "succeeded"
 
 
-def test_dispute_withdraws_and_victory_gives_back(stripe_sandbox, paid):
+def test_dispute_withdraws_money_and_winning_it_returns_the_money(stripe_sandbox, paid):
     dispute = stripe_sandbox.dispute(paid)
-    assert told(stripe_sandbox)[-2:] == ["charge.dispute.created", "charge.dispute.funds_withdrawn"]
+    assert event_types(stripe_sandbox)[-2:] == ["charge.dispute.created", "charge.dispute.funds_withdrawn"]
     with pytest.raises(stripe_api.StripeRefused) as raised:
         refund(paid)
     assert raised.value.stripe_code == "charge_disputed"
     won = stripe_sandbox.close_dispute(dispute["id"], is_won=True)
     assert sum(moved["amount"] for moved in won["balance_transactions"]) == 0
-    assert told(stripe_sandbox)[-2:] == ["charge.dispute.funds_reinstated", "charge.dispute.closed"]
-    with pytest.raises(Impossible):
+    assert event_types(stripe_sandbox)[-2:] == ["charge.dispute.funds_reinstated", "charge.dispute.closed"]
+    with pytest.raises(ActionRefused):
         stripe_sandbox.close_dispute(dispute["id"], is_won=False)
 
 
-def test_lost_dispute_gives_nothing_back(stripe_sandbox, paid):
+def test_lost_dispute_returns_nothing(stripe_sandbox, paid):
     dispute = stripe_sandbox.dispute(paid, 5000)
     lost = stripe_sandbox.close_dispute(dispute["id"], is_won=False)
     assert lost["status"] == "lost"
     assert [moved["amount"] for moved in lost["balance_transactions"]] == [-5000]
-    assert told(stripe_sandbox)[-1] == "charge.dispute.closed"
+    assert event_types(stripe_sandbox)[-1] == "charge.dispute.closed"
 
 
 def test_inquiry_moves_no_money(stripe_sandbox, paid):
     dispute = stripe_sandbox.dispute(paid, is_inquiry=True)
-    assert told(stripe_sandbox)[-1] == "charge.dispute.created"
+    assert event_types(stripe_sandbox)[-1] == "charge.dispute.created"
     assert stripe_sandbox.close_dispute(dispute["id"], is_won=True)["status"] == "warning_closed"
     assert stripe_sandbox.all("dispute")[0]["balance_transactions"] == []
