@@ -1,6 +1,6 @@
 """A job of many items from submission to its end: seconds, statements and rows of each part, at growing counts.
 
-Usage: script/benchmark batch [postgresql://USER@HOST:PORT/ANY] [--counts 100 1000 10000]
+Usage: script/benchmark batch [postgresql://USER@HOST:PORT/ANY] [--counts 100 1000 10000] [--alone]
 
 Makes a database of its own on that server and drops it afterwards; without a server, a file of SQLite. Nothing is
 recognised: each item is claimed and finished as a worker does it, one after the other, with a transcript of one word.
@@ -25,10 +25,13 @@ import psycopg
 
 from voxsite.serve import embedded_redis
 
+KINDS = (("one job of N items", True), ("N jobs of one item", False))
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("server", nargs="?", default="")
+    parser.add_argument("--alone", action="store_true", help="only the one job")
     parser.add_argument("--counts", type=int, nargs="+", default=[100, 1_000, 10_000])
     chosen = parser.parse_args()
     with ExitStack() as stack:
@@ -47,10 +50,10 @@ def main() -> None:
             server.execute(f"CREATE DATABASE {name}")
             stack.callback(server.execute, f"DROP DATABASE {name} WITH (FORCE)")
             os.environ["DATABASE_URL"] = urlsplit(chosen.server)._replace(path=f"/{name}").geturl()
-        measure(chosen.counts)
+        measure(chosen.counts, kinds=KINDS[:1] if chosen.alone else KINDS)
 
 
-def measure(counts: list[int]) -> None:
+def measure(counts: list[int], *, kinds: tuple[tuple[str, bool], ...]) -> None:
     import django
 
     django.setup()
@@ -65,7 +68,7 @@ def measure(counts: list[int]) -> None:
     organization = Organization.objects.create(name="Benchmark")
     ledger.credit(organization, amount_micros=10**15, kind=EntryKind.CREDIT, reference="benchmark")
     head = "  ".join(f"{part:>26}" for part in ("submit", "claim and finish", "delete"))
-    for title, is_batch in (("one job of N items", True), ("N jobs of one item", False)):
+    for title, is_batch in kinds:
         print(f"{title}, per item: milliseconds, statements, rows ({connection.vendor})\n{'N':>7}{head}")
         for count in counts:
             figures = _run(organization, count, is_batch=is_batch)

@@ -166,7 +166,10 @@ def fail_item(item: JobItem, *, error_type: str, message: str, may_retry: bool) 
 
 
 def cancel(job: Job) -> Job:
-    """Stop a job; nothing is charged. Its worker hears at its next heartbeat. Raises Conflict once it has ended."""
+    """Stop a job; only items that have completed are charged. Raises Conflict once it has ended.
+
+    Its workers hear of it at their next heartbeat.
+    """
     with lock_job(job.pk) as locked:
         if locked is None or locked.is_final:
             raise Conflict("The job has already ended.", error_type="job_has_ended")

@@ -192,6 +192,10 @@ class JobItem(models.Model):
         return f"item {self.position} of {self.job_id}"
 
     @property
+    def is_final(self) -> bool:
+        return self.status in FINAL_STATUSES
+
+    @property
     def recording(self) -> Media:
         """The recording of an item that was queued at least. The constraint item_has_media_before_it_is_queued."""
         assert self.media is not None, "a queued item has a recording"

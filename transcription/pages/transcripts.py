@@ -224,7 +224,7 @@ def _show_transcript(
     request: HttpRequest, job: Job, *, form: AskForm | None = None, error: VoxsiteError | None = None, status: int = 200
 ) -> HttpResponse:
     item = _item(request, job)
-    context: dict[str, Any] = {"job": job, "item": item, "downloads": DOWNLOADS}
+    context: dict[str, Any] = {**_standing(job, item), "downloads": DOWNLOADS}
     if item is None:
         context.update(_items_page(request, job))
     elif item.status == Status.COMPLETED:
@@ -251,11 +251,12 @@ def _show_transcript(
 @page
 @require_GET
 def progress(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
-    """Return the progress of a running job. When it has ended, make the browser reload the page."""
+    """Return the progress of a running job or item. When it has ended, make the browser reload the page."""
     job = _job(request, job_id)
-    if job.is_final:
+    standing = _standing(job, _item(request, job))
+    if not standing["is_running"]:
         return HttpResponseClientRefresh()
-    return render(request, "transcription/progress.html", {"job": job})
+    return render(request, "transcription/progress.html", standing)
 
 
 @page
@@ -284,7 +285,8 @@ def cancel(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     except Conflict as error:
         messages.warning(request, error.message)
     else:
-        messages.success(request, f"“{job.name}” canceled. Nothing was charged.")
+        cost = f"{money.display_text(job.cost_micros)} was" if job.cost_micros else "Nothing was"
+        messages.success(request, f"“{job.name}” canceled. {cost} charged.")
     return redirect("transcript", job.pk)
 
 
@@ -318,6 +320,18 @@ def _item(request: HttpRequest, job: Job) -> JobItem | None:
     if item is None:
         raise Http404
     return item
+
+
+def _standing(job: Job, item: JobItem | None) -> dict[str, Any]:
+    """Return what templates say about a job, or about one item of a job of several."""
+    is_part = item is not None and job.item_count > 1
+    return {
+        "job": job,
+        "item": item,
+        "is_part": is_part,
+        "is_running": not (item if is_part and item is not None else job).is_final,
+        "ended_count": job.item_count - job.items_left,
+    }
 
 
 def _items_page(request: HttpRequest, job: Job) -> dict[str, Any]:
