@@ -206,7 +206,7 @@ def engine() -> Iterator[str]:
     )
     try:
         deadline = time.monotonic() + 120
-        while remote.health(settings.ENGINE_SOCKET, timeout_seconds=1) is None:
+        while (remote.health(settings.ENGINE_SOCKET, timeout_seconds=1) or {}).get("state") != "ready":
             assert process.poll() is None, "the engine process ended"
             assert time.monotonic() < deadline, "the engine does not answer"
         yield settings.ENGINE_SOCKET

@@ -16,6 +16,8 @@ os.environ.setdefault("VOXSITE_ENV", "development")
 # Tests pay in the sandbox, whatever the shell that starts them is set up for.
 for name in ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"):
     os.environ.pop(name, None)
+# No test downloads a model by accident, nor a product under test. Those that mean to say so themselves.
+os.environ["VOXSITE_MODEL_PACKAGES"] = "0"
 # With it Django would let a synchronous database call block the event loop, here and in the products under test.
 os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)
 # Containers set it, and then every worker and every product under test would compile all modules again.

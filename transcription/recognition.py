@@ -1,6 +1,6 @@
 """The engine and diarizer of this site, chosen by its settings. The only module between `speech` and the settings."""
 
-import json
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,38 +16,61 @@ from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.diarizers import service
 from transcription.speech.diarizers.base import Diarizer
 from transcription.speech.engines import protocol, remote, whisper_languages
+from transcription.speech.engines.choice import LAST_RESORT, WHISPER, Choice
 from transcription.speech.engines.client import EngineClient
 from transcription.speech.engines.remote import RemoteEngine
 
-# The engine that works on any machine without a download. English only.
-FALLBACK_ENGINE = "pocketsphinx"
 FALLBACK_DIARIZER = "clustering"
 # A worker gives up after this time without any engine process.
 ENGINE_SECONDS = 300.0
 # All languages that an engine may accept. Stated here, because the web process checks languages without an engine.
 ENGINE_LANGUAGES: dict[str, frozenset[str]] = {
-    "faster_whisper": frozenset(whisper_languages.LANGUAGES),
-    "pocketsphinx": frozenset({"en"}),
+    WHISPER: frozenset(whisper_languages.LANGUAGES),
+    LAST_RESORT: frozenset({"en"}),
 }
 
 
 def engine_name() -> str:
-    """Return the short name of the engine that the engine process loads."""
+    """Return the short name of the engine that the engine process has loaded, or is about to load."""
+    return choice().engine
+
+
+def choice() -> Choice:
+    """Return which engine this site has: the one in the settings, or what the engine process made of "auto"."""
     if settings.ENGINE != "auto":
-        return str(settings.ENGINE)
+        return Choice(str(settings.ENGINE))
     try:
-        written_at = settings.ENGINE_CHOICE_FILE.stat().st_mtime_ns
+        found = settings.ENGINE_CHOICE_FILE.stat()
     except OSError:
-        return FALLBACK_ENGINE  # the engine process has not decided yet
-    return _chosen(settings.ENGINE_CHOICE_FILE, written_at)
+        return Choice(LAST_RESORT)  # no engine process has begun yet
+    return _chosen(settings.ENGINE_CHOICE_FILE, (found.st_mtime_ns, found.st_ino))
 
 
-def remember_choice(name: str) -> None:
-    """Write the decision of "auto" to a file for the other processes. Called by the engine process."""
+def remember_choice(made: Choice) -> None:
+    """Write what "auto" came to, so far, to a file for the other processes. Called by the engine process."""
     path: Path = settings.ENGINE_CHOICE_FILE
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"engine": name}))
+    partial = path.with_suffix(f".partial-{os.getpid()}")  # several engine processes may choose at once
+    partial.write_text(made.to_json())
     partial.replace(path)
+
+
+def waiting_note() -> str:
+    """Return a sentence on the model that is still looked for or downloaded; "" if there is nothing to wait for."""
+    made = choice()
+    if made.is_final:
+        return ""
+    if not made.is_download:
+        return "The speech model is being loaded. Recordings wait for it."
+    received, total = made.received_bytes // 1_000_000, made.total_bytes // 1_000_000
+    return f"The speech model is being downloaded ({received} of {total} MB). Recordings wait for it."
+
+
+def is_being_prepared(*, timeout_seconds: float = 5) -> bool:
+    """Tell whether an engine process is still looking for the model of "auto", so that work should wait for it.
+
+    False if no process answers: whatever is wrong then, waiting quietly does not mend it.
+    """
+    return not choice().is_final and set(engine_states(timeout_seconds=timeout_seconds).values()) != {"silent"}
 
 
 def diarizer_name() -> str:
@@ -57,7 +80,7 @@ def diarizer_name() -> str:
 
 def is_fallback() -> bool:
     """Tell whether the fallback engine recognises speech, so that pages can show a warning."""
-    return engine_name() == FALLBACK_ENGINE
+    return engine_name() == LAST_RESORT
 
 
 def capabilities() -> dict[str, ModelCapabilities]:
@@ -76,14 +99,17 @@ def language_names() -> dict[str, str]:
     return dict(sorted(names.items(), key=lambda one: one[1]))
 
 
-def silent_engines(*, timeout_seconds: float = 5) -> list[str]:
-    """Return the addresses of this host's engine processes that do not answer. All are asked at the same time.
+def engine_states(*, timeout_seconds: float = 5) -> dict[str, str]:
+    """Return "ready", "loading" or "silent" for the address of each engine process of this host, all asked at once.
 
     A process that computes answers after its current clip, which may take a few seconds.
     """
     with ThreadPoolExecutor(max_workers=len(settings.ENGINE_SOCKETS)) as threads:
         answers = threads.map(lambda address: remote.health(address, timeout_seconds), settings.ENGINE_SOCKETS)
-    return [address for address, answer in zip(settings.ENGINE_SOCKETS, answers, strict=True) if answer is None]
+    return {
+        address: "silent" if answer is None else str(answer["state"])
+        for address, answer in zip(settings.ENGINE_SOCKETS, answers, strict=True)
+    }
 
 
 @contextmanager
@@ -127,10 +153,11 @@ def diarizer(*, job_id: str = "", should_stop: Callable[[], bool] = lambda: Fals
 
 def _capabilities_of(model: str) -> ModelCapabilities:
     """Return the capabilities of a model. Those of a Whisper model follow from its name, or the name of its folder."""
-    engine = engine_name()
-    if engine != "faster_whisper":
-        return ModelCapabilities(engine=engine, languages=ENGINE_LANGUAGES[engine], translates=False)
-    name = whisper_languages.label(settings.WHISPER_MODELS[model])
+    made = choice()
+    if made.engine != WHISPER:
+        return ModelCapabilities(engine=made.engine, languages=ENGINE_LANGUAGES[made.engine], translates=False)
+    source = settings.WHISPER_MODELS[model]
+    name = made.labels.get(source) or whisper_languages.label(source)
     languages = whisper_languages.languages_of(name)
     return ModelCapabilities(
         engine=f"faster-whisper/{name}",
@@ -151,9 +178,9 @@ def _remote_diarizer(client: EngineClient, *, job_id: str) -> Diarizer:
 
 
 @lru_cache(maxsize=1)
-def _chosen(path: Path, written_at: int) -> str:
+def _chosen(path: Path, version: tuple[int, int]) -> Choice:
+    """Return the choice in the file. version: changes with the file, so that an old answer is not kept."""
     try:
-        name = json.loads(path.read_text())["engine"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return FALLBACK_ENGINE
-    return name if name in ENGINE_LANGUAGES else FALLBACK_ENGINE
+        return Choice.from_json(path.read_text())
+    except (OSError, ValueError):
+        return Choice(LAST_RESORT)

@@ -20,6 +20,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
         "site_url": settings.SITE_URL,
         "is_development": settings.DEVELOPMENT,
         "is_sandbox": settings.STRIPE_SANDBOX,
+        "waiting_note": recognition.waiting_note(),
         "fallback_note": FALLBACK_NOTE if recognition.is_fallback() else "",
     }
     if getattr(request, "user", None) is not None and request.user.is_authenticated:

@@ -54,7 +54,7 @@ class ReadyView(NativeGateView):
                 "Readiness",
                 {"status": serializers.CharField(), "checks": serializers.DictField(child=serializers.CharField())},
             ),
-            503: OpenApiResponse(description="A part does not answer; `checks` says which."),
+            503: OpenApiResponse(description="A part does not answer or still starts; `checks` says which."),
         },
     )
     def get(self, request: Request) -> Response:
@@ -66,7 +66,7 @@ class ReadyView(NativeGateView):
 
 
 def outcomes() -> dict[str, str]:
-    """Return "ok" or "failed" for each part. The outcome is cached for a few seconds.
+    """Return "ok", "failed" or what is waited for, for each part. The outcome is cached for a few seconds.
 
     Anybody may ask, and each check opens a connection to every part and may wait for seconds.
     """
@@ -89,9 +89,15 @@ _last = _Outcomes()
 _lock = threading.Lock()
 
 
+class NotReadyYet(Exception):
+    """A part starts, and nothing is wrong with it. The text is its outcome."""
+
+
 def _outcome(name: str, check: Callable[[], Any]) -> str:
     try:
         check()
+    except NotReadyYet as error:
+        return str(error)
     except Exception:  # For every exception the answer is "not ready". The log has the cause.
         logger.exception("Not ready: %s", name)
         return "failed"
@@ -118,8 +124,11 @@ def _storage() -> None:
 
 
 def _engine() -> None:
-    if silent := recognition.silent_engines():
+    states = recognition.engine_states()
+    if silent := [address for address, state in states.items() if state == "silent"]:
         raise TimeoutError(f"Engines that do not answer: {', '.join(silent)}")
+    if set(states.values()) != {"ready"}:
+        raise NotReadyYet(recognition.waiting_note() or "The speech model is being loaded.")
 
 
 CHECKS: dict[str, Callable[[], Any]] = {"database": _database, "redis": _redis, "storage": _storage, "engine": _engine}

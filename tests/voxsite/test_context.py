@@ -3,6 +3,9 @@
 import pytest
 
 from billing import ledger, statements
+from tests.transcription.factories import make_job
+from transcription import recognition
+from transcription.speech.engines.choice import WHISPER, Choice
 from voxsite.context import available_percent
 
 
@@ -21,3 +24,20 @@ def test_empty_balance_is_an_empty_bar(organization):
 
 def test_page_says_when_the_development_engine_listens(alice, organization, client_of):
     assert "PocketSphinx" in client_of(alice).get("/overview/").content.decode()
+
+
+def test_pages_say_that_the_model_is_still_coming(alice, organization, client_of, settings, tmp_path):
+    settings.ENGINE, settings.ENGINE_CHOICE_FILE = "auto", tmp_path / "engine.json"
+    job = make_job(organization)
+    recognition.remember_choice(Choice(WHISPER, is_final=False, received_bytes=5_000_000, total_bytes=9_000_000))
+    page = client_of(alice).get(f"/transcripts/{job.pk}/").content.decode()
+    card = page.split('id="progress"')[1].split("</section>")[0]
+    assert "The speech model is being downloaded (5 of 9 MB)." in card
+    assert ">Queued. " not in card
+    foot = page.split('class="development"')[1]
+    assert "The speech model is being downloaded" in foot
+    assert "PocketSphinx" not in page
+    recognition.remember_choice(Choice(WHISPER))
+    page = client_of(alice).get(f"/transcripts/{job.pk}/").content.decode()
+    assert ">Queued. " in page
+    assert "speech model" not in page

@@ -1,5 +1,11 @@
+import threading
+
 import pytest
 
+from tests.transcription.speech import fakes
+from transcription import recognition
+from transcription.speech.engines.choice import WHISPER, Choice
+from transcription.speech.engines.model_cache import ModelCache
 from voxsite import health
 
 
@@ -50,3 +56,22 @@ def test_ready_asks_every_engine_of_the_host(client, db, engine, settings):
     settings.ENGINE_SOCKETS = [engine, f"ipc://{settings.DATA_DIR}/nobody.sock"]
     response = client.get("/health/ready")
     assert (response.status_code, response.json()["checks"]["engine"]) == (503, "failed")
+
+
+def test_engine_that_still_downloads_is_not_ready_and_says_so(client, db, settings, tmp_path, caplog):
+    may_end = threading.Event()
+
+    def load(source):
+        assert may_end.wait(10)
+        return fakes.FakeEngine()
+
+    settings.ENGINE, settings.ENGINE_CHOICE_FILE = "auto", tmp_path / "engine.json"
+    settings.ENGINE_SOCKETS = [f"ipc://{tmp_path}/engine.sock"]
+    recognition.remember_choice(Choice(WHISPER, is_final=False, received_bytes=5_000_000, total_bytes=9_000_000))
+    with fakes.serving(ModelCache({"standard": ""}, load), address=settings.ENGINE_SOCKETS[0]):
+        response = client.get("/health/ready")
+        may_end.set()
+    assert response.status_code == 503
+    assert response.json()["checks"]["engine"].startswith("The speech model is being downloaded (5 of 9 MB).")
+    # Nothing is wrong, so there is no traceback.
+    assert not [record for record in caplog.records if record.exc_info]

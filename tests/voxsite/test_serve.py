@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from tests.product import PROJECT_DIR, environment_of
-from voxsite.serve import embedded_redis, programs
+from transcription.speech.engines.choice import Choice
+from voxsite.serve import announce, embedded_redis, programs
 
 pytestmark = pytest.mark.enable_socket
 
@@ -108,6 +109,23 @@ def test_web_keeps_its_priority(tmp_path):
     assert niceness["web"] == 0
     assert min(niceness["worker"], niceness["engine"]) > 0
     assert "redis" not in niceness
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (None, "not chosen yet"),
+        (Choice("faster_whisper", is_final=False), "not chosen yet"),
+        (Choice("faster_whisper", is_final=False, total_bytes=133_343_666), "being downloaded once (133 MB)"),
+        (Choice("faster_whisper"), "speech: Whisper"),
+        (Choice("pocketsphinx"), "PocketSphinx, for development only"),
+    ],
+)
+def test_start_says_what_recognises_speech(tmp_path, choice, said):
+    if choice is not None:
+        (tmp_path / "engine.json").write_text(choice.to_json())
+    environ = {"VOXSITE_DATA_DIR": str(tmp_path), "REDIS_URL": "redis://elsewhere"}
+    assert said in announce.stand_ins(environ)
 
 
 class Server:

@@ -101,6 +101,11 @@ def claim(item_id: uuid.UUID) -> JobItem | None:
         return JobItem.objects.select_related("job", "media").get(pk=item_id)
 
 
+def keep_waiting(item_id: uuid.UUID) -> bool:
+    """Keep a queued item from being taken for lost. Returns False when it does not wait any more."""
+    return bool(JobItem.objects.filter(pk=item_id, status=Status.QUEUED).update(touched_at=timezone.now()))
+
+
 def touch(item: JobItem, *, progress: int | None = None) -> None:
     """Write a heartbeat, and how far the work is (0 to 99). Raises Superseded when the attempt lost the item."""
     fields: dict[str, Any] = {"touched_at": timezone.now()}

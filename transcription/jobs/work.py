@@ -23,10 +23,18 @@ logger = logging.getLogger(__name__)
 LENGTH_MISMATCH = "The recording is longer than its file says. Convert it, to WAV for example, and send it again."
 # Every attempt may take this long, however short its recording is: the engine may have to load a model first.
 BASE_SECONDS = 900.0
+# How often an item that waits for the download of a model looks again.
+LOOK_AGAIN_SECONDS = 1.0
 
 
 def run_item(item_id: uuid.UUID) -> None:
-    """Transcribe one item, if it still waits to be. Ends quietly when another worker has it or it was canceled."""
+    """Transcribe one item, if it still waits to be. Ends quietly when another worker has it or it was canceled.
+
+    Waits while the engine process downloads its model, before the claim: that is no attempt, and may take an hour.
+    """
+    while recognition.is_being_prepared() and lifecycle.keep_waiting(item_id):
+        database_connection.release()
+        time.sleep(LOOK_AGAIN_SECONDS)
     item = lifecycle.claim(item_id)
     if item is None:
         return

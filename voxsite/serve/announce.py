@@ -20,6 +20,8 @@ def stand_ins(environ: Mapping[str, str]) -> str:
     speech = environ.get("VOXSITE_ENGINE") or "auto"
     if speech == "auto":
         speech = _chosen_engine(Path(environ["VOXSITE_DATA_DIR"]))
+    if speech == "faster_whisper":
+        speech = "Whisper"
     if speech == "pocketsphinx":
         speech = "PocketSphinx, for development only: English only, many mistakes"
     return f"database: {database}; queue: {redis}; speech: {speech}"
@@ -28,9 +30,15 @@ def stand_ins(environ: Mapping[str, str]) -> str:
 def _chosen_engine(data_dir: Path) -> str:
     """Return the engine that the engine process chose for "auto", or that it has not chosen yet."""
     try:
-        return str(json.loads((data_dir / "engine.json").read_text())["engine"])
+        choice = json.loads((data_dir / "engine.json").read_text())
+        if choice["is_final"]:
+            return str(choice["engine"])
+        if choice["total_bytes"]:
+            megabytes = choice["total_bytes"] // 1_000_000
+            return f"Whisper, which is being downloaded once ({megabytes} MB); recordings wait for it"
     except (OSError, ValueError, KeyError, TypeError):
-        return "not chosen yet; Whisper if its model is on this machine or can be downloaded, else PocketSphinx"
+        pass
+    return "not chosen yet; Whisper if its model is on this machine or can be downloaded, else PocketSphinx"
 
 
 def main() -> None:

@@ -9,9 +9,10 @@ from django.db import connection
 from billing import statements
 from tests.fixtures import hostile, recordings
 from tests.transcription.factories import make_job, make_media, make_submission
-from transcription import jobs
+from transcription import jobs, recognition
 from transcription.jobs import events, work
 from transcription.models import Status
+from transcription.speech.engines.choice import WHISPER, Choice
 from transcription.speech.errors import EngineUnavailable
 from transcription.speech.transcript import Word
 
@@ -49,6 +50,50 @@ def test_second_delivery_does_nothing(job, fake_engine):
     run(job)
     assert len(fake_engine.clip_lengths_ms) == clips
     assert job.items.get().attempt == 1
+
+
+@pytest.fixture
+def coming(fake_engine, settings, tmp_path, monkeypatch):
+    """The engine process answers, and is still downloading the model that "auto" has found."""
+    monkeypatch.setattr(work, "LOOK_AGAIN_SECONDS", 0.01)
+    settings.ENGINE, settings.ENGINE_CHOICE_FILE = "auto", tmp_path / "engine.json"
+    recognition.remember_choice(Choice(WHISPER, is_final=False))
+
+
+def while_it_waits(job, *, act):
+    """Run the item and call `act` in another thread when the item has waited for some rounds. Returns what was seen."""
+    seen = []
+
+    def watch():
+        deadline = time.monotonic() + 10
+        while len(set(seen)) < 3 and time.monotonic() < deadline:
+            seen.append(job.items.values_list("status", "attempt", "touched_at").get())
+        act()
+        connection.close()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    run(job)
+    watcher.join()
+    return seen
+
+
+@pytest.mark.django_db(transaction=True)
+def test_item_waits_for_the_download_of_the_model_without_an_attempt(organization, coming):
+    job = submit(organization)
+    seen = while_it_waits(job, act=lambda: recognition.remember_choice(Choice(WHISPER)))
+    assert {(status, attempt) for status, attempt, _ in seen} == {(Status.QUEUED, 0)}
+    # The clock must not take it for lost.
+    assert len({touched_at for *_, touched_at in seen}) == 3
+    assert (job.status, job.items.get().attempt) == (Status.COMPLETED, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_job_that_is_canceled_meanwhile_waits_no_longer(organization, coming, fake_engine):
+    job = submit(organization)
+    while_it_waits(job, act=lambda: jobs.cancel(job))
+    assert (job.status, fake_engine.clip_lengths_ms) == (Status.CANCELED, [])
+    assert not recognition.choice().is_final
 
 
 def test_bad_recording_is_not_tried_again(organization, fake_engine, tmp_path):

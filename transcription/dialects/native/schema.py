@@ -96,6 +96,9 @@ JobDetail = inline_serializer(
             "JobError", {"type": serializers.CharField(), "message": serializers.CharField()}, allow_null=True
         ),
         "result_url": serializers.CharField(required=False, help_text="Only when completed."),
+        "message": serializers.CharField(
+            required=False, help_text="Only of a queued job, while the speech model is being downloaded or loaded."
+        ),
     },
 )
 Deleted = inline_serializer("Deleted", {"id": serializers.UUIDField(), "deleted": serializers.BooleanField()})

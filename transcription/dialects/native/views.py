@@ -121,7 +121,8 @@ class JobView(NativeGateView):
         responses={200: schema.JobDetail, **error_responses(401, 403, 404, 429)},
     )
     def get(self, request: Request, job_id: str) -> Response:
-        return Response(wire.show_job(steps.find_job(self.caller, job_id)))
+        job = steps.find_job(self.caller, job_id)
+        return Response(wire.show_job(job, waits_for=recognition.waiting_note()))
 
     @extend_schema(
         operation_id="delete_job",

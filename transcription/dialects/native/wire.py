@@ -138,10 +138,12 @@ def show_created(job: "Job") -> dict[str, Any]:
     }
 
 
-def show_job(job: "Job") -> dict[str, Any]:
-    """Return one job in full."""
+def show_job(job: "Job", *, waits_for: str = "") -> dict[str, Any]:
+    """Return one job in full. waits_for: a sentence on what all jobs wait for, "" for nothing but their turn."""
     error = {"type": job.error_type, "message": job.error_message} if job.error_type else None
     shown = {**show_job_line(job), "progress": job.progress, "error": error}
+    if waits_for and shown["status"] == "queued":
+        shown["message"] = waits_for
     if job.is_completed:
         shown["result_url"] = f"/v1/jobs/{job.id}/result"
     return shown

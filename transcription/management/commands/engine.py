@@ -12,10 +12,11 @@ from transcription import recognition
 from transcription.speech import registry
 from transcription.speech.diarizers import service as diarizing
 from transcription.speech.engines import server
+from transcription.speech.engines.choice import LAST_RESORT, WHISPER, Choice
 from transcription.speech.engines.model_cache import ModelCache
 from transcription.speech.engines.recogniser import Recogniser
 from transcription.speech.engines.service import SerialService
-from transcription.speech.errors import EngineUnavailable, SpeechError
+from transcription.speech.errors import SpeechError
 
 logger = logging.getLogger(__name__)
 
@@ -32,22 +33,12 @@ class Command(BaseCommand):
             raise CommandError(f"VOXSITE_ENGINES asks for {len(settings.ENGINE_SOCKETS)} engine processes only.")
         # Usage statistics of the hub's client would tell Hugging Face which models this site uses.
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-        name = chosen_engine()
         try:
             device = settings.ENGINE_DEVICES[number - 1]
-            recogniser = Recogniser(make_model_cache(name, device=device), max_batch=settings.ENGINE_BATCH)
+            recogniser = Recogniser(make_model_cache(settings.ENGINE, device=device), max_batch=settings.ENGINE_BATCH)
             server.serve(recogniser, *services(device=device), address=settings.ENGINE_SOCKETS[number - 1])
         except SpeechError as error:
             raise CommandError(error.message) from error
-
-
-def chosen_engine() -> str:
-    """Return the short name of the engine to load. Decides "auto" and tells the other processes."""
-    if settings.ENGINE != "auto":
-        return str(settings.ENGINE)
-    name = "faster_whisper" if _has_whisper() else recognition.FALLBACK_ENGINE
-    recognition.remember_choice(name)
-    return name
 
 
 def services(*, device: str) -> list[SerialService]:
@@ -61,40 +52,47 @@ def services(*, device: str) -> list[SerialService]:
 
 
 def make_model_cache(name: str, *, device: str) -> ModelCache:
-    """Return the model cache of an engine process, with no model loaded yet."""
-    if name != "faster_whisper":
+    """Return the model cache of an engine process, with no model loaded yet. name: of an engine, or "auto".
+
+    With "auto" the first load finds out what there is, which may take a download. The process already answers then.
+    """
+    if name not in {"auto", WHISPER}:
         return ModelCache(dict.fromkeys(settings.WHISPER_MODELS, ""), registry.engine_loader(name))
-    from transcription.speech.engines import models
+    if name == "auto":
+        # At once, because the libraries below take seconds to import and the last run's choice may not hold.
+        recognition.remember_choice(Choice(WHISPER, is_final=False))
+    from transcription.speech.engines import automatic, models
 
     compute_type = settings.COMPUTE_TYPE or ("int8" if device == "cpu" else "float16")
+    how: dict[str, Any] = {
+        "device": device,
+        "compute_type": settings.COMPUTE_TYPE,
+        "max_batch": settings.ENGINE_BATCH,
+    }
+    if name == "auto":
+        models_dir = settings.MODELS_DIR if settings.MODEL_PACKAGES else None
+        loader = automatic.AutomaticLoader(models_dir=models_dir, tell=tell, **how)
+        return ModelCache(
+            settings.WHISPER_MODELS,
+            loader.load,
+            memory_of=lambda source: loader.megabytes(source, compute_type=compute_type),
+            memory_mb=settings.ENGINE_MEMORY_MB,
+            progress=loader.progress,
+        )
     return ModelCache(
         settings.WHISPER_MODELS,
-        models.loader(device=device, compute_type=settings.COMPUTE_TYPE, max_batch=settings.ENGINE_BATCH),
+        models.loader(**how),
         memory_of=lambda source: models.megabytes(source, compute_type=compute_type),
         memory_mb=settings.ENGINE_MEMORY_MB,
     )
 
 
-def _has_whisper() -> bool:
-    """Tell whether the standard model is available. Downloads it if possible; logs a warning if not."""
-    from transcription.speech.engines import models
-
-    source = settings.WHISPER_MODELS["standard"]
-    if models.is_local(source):
-        return True
-    reason = "and the hub does not answer"
-    if models.is_on_hub(source):
-        try:
-            models.folder_of(source)
-        except EngineUnavailable as error:
-            logger.warning("%s", error.message)
-            reason = "and its download failed"
-        else:
-            return True
-    logger.warning(
-        "THE WHISPER MODEL %s IS NOT ON THIS MACHINE, %s: speech is recognised by PocketSphinx, for development only. "
-        "Set VOXSITE_WHISPER_STANDARD to a model's folder, or let this machine reach huggingface.co.",
-        source,
-        reason,
-    )
-    return False
+def tell(made: Choice) -> None:
+    """Tell the other processes what "auto" came to, and the operator if it is the last resort."""
+    recognition.remember_choice(made)
+    if made.engine == LAST_RESORT:
+        logger.warning(
+            "NO WHISPER MODEL: speech is recognised by PocketSphinx, for development only. It knows English alone and "
+            "errs often. %s Restart to look again, or set VOXSITE_WHISPER_STANDARD to a model's folder.",
+            made.reason,
+        )

@@ -27,6 +27,7 @@ class ModelCache:
     sources: model name -> argument for `load`. Names with the same source share one model. The first is the default.
     load: returns an engine, or raises EngineUnavailable. memory_of: megabytes that the model of a source needs.
     memory_mb: limit for all models together, 0 for no limit. A single model is loaded even if it exceeds the limit.
+    progress: what a load that takes long is doing now, such as a download; "" for nothing worth telling.
     """
 
     def __init__(
@@ -36,15 +37,18 @@ class ModelCache:
         *,
         memory_of: Callable[[str], int] = lambda _: 0,
         memory_mb: int = 0,
+        progress: Callable[[], str] = lambda: "",
     ) -> None:
         self._sources = dict(sources)
         self._load, self._memory_of, self._memory_mb = load, memory_of, memory_mb
+        self._progress = progress
         self._engines: OrderedDict[str, BatchEngine] = OrderedDict()  # by source, least recently used first
         self._megabytes: dict[str, int] = {}
         self._descriptions: dict[str, dict[str, Any]] = {}  # by source; kept when a model is evicted
         self._failures: dict[str, tuple[float, SpeechError]] = {}
         self._in_use: dict[str, int] = {}
         self._loading = threading.Lock()
+        self._loading_source: str | None = None
         self._changed = threading.Condition()
         self._waiting_loads = 0
 
@@ -107,15 +111,23 @@ class ModelCache:
         return self._descriptions.get(self._sources[model])
 
     def health(self) -> dict[str, Any]:
-        """Return {name: {"source", "state", "message", "megabytes"}}."""
+        """Return {name: {"source", "state", "message", "megabytes"}}.
+
+        state: "loaded", "loading", "failed" or "not loaded". message: the failure, or the progress of the load.
+        """
         shown = {}
         for model, source in self._sources.items():
             failure = self._failures.get(source)
-            state = "loaded" if source in self._engines else "failed" if failure else "not loaded"
+            if source in self._engines:
+                state, message = "loaded", ""
+            elif source == self._loading_source:
+                state, message = "loading", self._progress()
+            else:
+                state, message = ("failed", failure[1].message) if failure else ("not loaded", "")
             shown[model] = {
                 "source": source,
                 "state": state,
-                "message": failure[1].message if failure else "",
+                "message": message,
                 "megabytes": self._megabytes.get(source, 0),
             }
         return shown
@@ -127,6 +139,7 @@ class ModelCache:
             needed = self._memory_of(source)
             self._evict_until_it_fits(needed)
         started = time.monotonic()
+        self._loading_source = source
         try:
             made = self._load(source)
         except Exception as error:
@@ -134,6 +147,8 @@ class ModelCache:
             logger.exception("the model %s (%s) did not load", model, source)
             self._failures[source] = (time.monotonic(), failure)
             raise failure from error
+        finally:
+            self._loading_source = None
         engine = made if isinstance(made, BatchEngine) else UnbatchedEngine(made)
         with self._changed:
             self._failures.pop(source, None)

@@ -65,7 +65,9 @@ class Recogniser:
             self._changed.notify_all()
 
     def join(self, timeout: float) -> None:
-        """Wait until the current batch is done."""
+        """Wait until the current batch is done. There is none before the first model is loaded."""
+        if not self._is_ready:
+            return
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))

@@ -10,9 +10,10 @@ from billing.models import Wallet
 from tests.conftest import AUDIO, text_of
 from tests.fixtures import hostile
 from tests.transcription.factories import make_job, make_transcript
-from transcription import jobs
+from transcription import jobs, recognition
 from transcription.jobs import events, work
 from transcription.models import Job, JobItem, Media
+from transcription.speech.engines.choice import WHISPER, Choice
 
 
 def finish(job, text="hello there"):
@@ -105,6 +106,18 @@ def test_result_is_404_until_completed(api, organization):
     response = api.get(f"/v1/jobs/{job.pk}/result")
     assert (response.status_code, response.json()["error"]["type"]) == (404, "result_not_found")
     assert "result_url" not in api.get(f"/v1/jobs/{job.pk}").json()
+
+
+def test_queued_job_says_that_the_model_is_still_coming(api, organization, settings, tmp_path):
+    settings.ENGINE, settings.ENGINE_CHOICE_FILE = "auto", tmp_path / "engine.json"
+    job = make_job(organization)
+    assert "message" not in api.get(f"/v1/jobs/{job.pk}").json()
+    recognition.remember_choice(Choice(WHISPER, is_final=False, received_bytes=5_000_000, total_bytes=9_000_000))
+    shown = api.get(f"/v1/jobs/{job.pk}").json()
+    assert shown["status"] == "queued"
+    assert shown["message"] == "The speech model is being downloaded (5 of 9 MB). Recordings wait for it."
+    jobs.cancel(job)
+    assert "message" not in api.get(f"/v1/jobs/{job.pk}").json()
 
 
 def test_list_is_newest_first_and_only_ours(api, stranger, organization, charlies):

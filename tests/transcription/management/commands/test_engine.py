@@ -2,37 +2,44 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fixtures import package_index, tiny_whisper
 from transcription import recognition
 from transcription.management.commands import engine as command
-from transcription.speech.engines import models
-from transcription.speech.errors import EngineUnavailable
+from transcription.speech.engines.choice import LAST_RESORT, WHISPER, Choice
 
 
 @pytest.fixture
-def auto(settings, tmp_path):
+def auto(settings, tmp_path, monkeypatch):
     settings.ENGINE = "auto"
     settings.ENGINE_CHOICE_FILE = tmp_path / "engine.json"
+    settings.MODELS_DIR = tmp_path / "models"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return settings
 
 
 def test_auto_takes_a_model_that_is_there(auto, tmp_path):
-    (tmp_path / "model.bin").touch()
-    auto.WHISPER_MODELS = {"standard": str(tmp_path), "premium": str(tmp_path)}
-    assert command.chosen_engine() == "faster_whisper"
+    folder = str(tiny_whisper.build(tmp_path))
+    auto.WHISPER_MODELS = {"standard": folder, "premium": folder}
+    models = command.make_model_cache("auto", device="cpu")
+    # The process serves from now on, and jobs wait until the model is loaded.
+    assert not recognition.choice().is_final
     assert not recognition.is_fallback()
+    assert recognition.waiting_note() == "The speech model is being loaded. Recordings wait for it."
+    assert models.get("standard").name == "faster-whisper/tiny"
+    assert recognition.choice() == Choice(WHISPER)
+    assert recognition.waiting_note() == ""
 
 
-@pytest.mark.parametrize("answers", [True, False])
-def test_auto_says_loudly_that_it_falls_back(auto, answers, monkeypatch, caplog):
-    """The hub does not answer, or fails during the download."""
-
-    def broken(source):
-        raise EngineUnavailable("The model could not be downloaded.")
-
+@pytest.mark.enable_socket
+@pytest.mark.parametrize("may_use_packages", [True, False])
+def test_auto_says_loudly_that_it_falls_back(auto, monkeypatch, caplog, may_use_packages):
+    with package_index.serving({}) as gone:
+        package_index.use(gone, monkeypatch)
+    auto.MODEL_PACKAGES = may_use_packages
     auto.WHISPER_MODELS = {"standard": "nobody/knows-this", "premium": "nobody/knows-this"}
-    monkeypatch.setattr(models, "is_local", lambda source: False)
-    monkeypatch.setattr(models, "is_on_hub", lambda source: answers)
-    monkeypatch.setattr(models, "folder_of", broken)
-    assert command.chosen_engine() == "pocketsphinx"
-    assert "VOXSITE_WHISPER_STANDARD" in caplog.text
+    assert command.make_model_cache("auto", device="cpu").get("standard").name == LAST_RESORT
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == command.__name__]
+    assert "PocketSphinx, for development only" in warning
+    assert "VOXSITE_WHISPER_STANDARD" in warning
+    assert ("package index" in warning) == may_use_packages
     assert recognition.is_fallback()

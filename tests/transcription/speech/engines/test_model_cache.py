@@ -36,3 +36,23 @@ def test_model_in_use_is_not_put_away():
     loading.join(5)
     assert models.health()["a"]["state"] == "not loaded"
     assert models.health()["b"]["state"] == "loaded"
+
+
+def test_health_tells_what_a_long_load_is_doing():
+    begun, may_end = threading.Event(), threading.Event()
+
+    def load(source):
+        begun.set()
+        assert may_end.wait(10)
+        return FakeBatchEngine()
+
+    models = ModelCache({"a": "one"}, load, progress=lambda: "downloading: 37 of 133 MB")
+    assert models.health()["a"]["state"] == "not loaded"
+    loading = threading.Thread(target=models.get, args=("a",))
+    loading.start()
+    assert begun.wait(10)
+    state = models.health()["a"]
+    may_end.set()
+    loading.join(10)
+    assert (state["state"], state["message"]) == ("loading", "downloading: 37 of 133 MB")
+    assert (models.health()["a"]["state"], models.health()["a"]["message"]) == ("loaded", "")
