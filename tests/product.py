@@ -98,8 +98,11 @@ def place_migrated_database(folder: Path) -> None:
 
 
 @contextmanager
-def running(folder: Path, **switches: str) -> Iterator[Product]:
-    """Start the product and end it. switches: environment variables beside the defaults of the tests."""
+def running(folder: Path, *, ready_path: str = "/health/ready", **switches: str) -> Iterator[Product]:
+    """Start the product and end it.
+
+    ready_path: the address that must answer 200 first. switches: environment variables beside the defaults of tests.
+    """
     port = free_port()
     environment = environment_of(
         **{
@@ -117,7 +120,7 @@ def running(folder: Path, **switches: str) -> Iterator[Product]:
         address = f"http://localhost:{port}"
         try:
             deadline = time.monotonic() + START_SECONDS
-            while not _is_ready(f"{address}/health/ready"):
+            while not _is_ready(f"{address}{ready_path}"):
                 alive = server.poll() is None and time.monotonic() < deadline
                 assert alive, (folder / "server.log").read_text()[-4000:]
                 time.sleep(0.3)

