@@ -57,6 +57,7 @@ def test_folder_comes_first(loader, whisper_folder, told, index):
     assert not index.downloads
 
 
+@pytest.mark.slow
 def test_packages_come_when_there_is_no_hub_and_are_kept(loader, told, index, tmp_path):
     assert loader().load(NAME).name == f"faster-whisper/{NAME}"
     coming = [choice for choice in told if choice.is_download]
@@ -84,6 +85,7 @@ def test_hub_is_asked_before_the_index(made, told, index, tmp_path, whisper_fold
     assert not index.downloads
 
 
+@pytest.mark.slow
 def test_packaged_model_stands_in_and_says_so(loader, told, index, caplog):
     engine = loader().load("/nowhere/large")
     assert engine.name == f"faster-whisper/{NAME}"

