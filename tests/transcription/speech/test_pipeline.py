@@ -8,11 +8,16 @@ import pytest
 
 from tests.fixtures import hostile, make_recordings, recordings, tiny_whisper
 from tests.transcription.speech.fakes import FakeDiarizer, FakeEngine
+from transcription import turns
 from transcription.speech import audio, errors, pipeline
 from transcription.speech.diarizers.clustering import ClusteringDiarizer
+from transcription.speech.engines import faster_whisper
+from transcription.speech.engines.base import Recognition
 from transcription.speech.engines.remote import RemoteEngine
+from transcription.speech.formats import FORMATS
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import SAMPLE_RATE
+from transcription.speech.transcript import join_words
 
 SPOKEN = [one for one in recordings.everything() if one.text]
 SILENT = [one for one in recordings.everything() if not one.text]
@@ -205,6 +210,72 @@ def test_language_is_found_out_for_every_clip_on_request(tmp_path, whisper, wav,
     mixed = run(path, engine=whisper, mixed_languages=True)
     assert mixed.language == "es"
     assert {"good", "morning", "reunión", "hola"} <= {word.text for word in mixed.words}
+
+
+class SaysEngine(FakeEngine):
+    """Recognises what a test says, clip by clip: (language, units as the model writes them, probability)."""
+
+    def __init__(self, *clips):
+        super().__init__()
+        self._clips = list(clips)
+
+    def _recognise(self, clip):
+        spoken, units, *probability = self._clips.pop(0)
+        alignment = [
+            {"word": unit, "tokens": [1], "start": at * 0.2, "end": at * 0.2 + 0.2, "probability": 0.5}
+            for at, unit in enumerate(units)
+        ]
+        words = faster_whisper._repaired_words(alignment, duration_ms=len(clip) // 16, language=spoken)
+        return Recognition(words, spoken, *(probability or [0.99]))
+
+
+ZH = ("zh", ["我们", "今天", "见", "。"])
+ZH_MORE = ("zh", ["再", "见", "。"])
+EN = ("en", [" Good", " morning", ",", " this", " is", " the", " English", " part", "."])
+EN_MORE = ("en", [" It", "'s", " 3", ".14", "."])
+ENGLISH, MORE_ENGLISH = "Good morning, this is the English part.", "It's 3.14."
+
+
+@pytest.mark.parametrize(
+    ("clips", "text"),
+    [
+        ([ZH, ZH_MORE, EN, ZH, EN_MORE], f"我们今天见。再见。 {ENGLISH} 我们今天见。 {MORE_ENGLISH}"),
+        ([EN, EN_MORE, ZH, ZH_MORE, EN], f"{ENGLISH} {MORE_ENGLISH} 我们今天见。再见。 {ENGLISH}"),
+        (
+            [("ko", [" 안녕", "하세요", "."]), ZH, ("th", ["สวัสดี", "ครับ"]), ("th", ["ขอบคุณ"]), EN_MORE],
+            f"안녕하세요. 我们今天见。 สวัสดีครับ ขอบคุณ {MORE_ENGLISH}",
+        ),
+    ],
+    ids=["chinese-first", "english-first", "four-languages"],
+)
+def test_each_language_of_a_recording_keeps_its_blanks(clips, text):
+    told = []
+    path = recordings.named("dialogue.flac").path
+    transcript = run(path, engine=SaysEngine(*clips), mixed_languages=True, on_segments=told.extend)
+    assert transcript.text == text
+    assert join_words(transcript.words) == text
+    assert [one.text for one in told] == [one.text for one in transcript.segments]
+    for name in ("txt", "srt", "vtt"):
+        lines = FORMATS[name].render(transcript).decode().removeprefix("WEBVTT").splitlines()
+        shown = [line for line in lines if line and "-->" not in line and not line.isdecimal()]
+        assert shown == [one.text for one in transcript.segments], name
+    assert [paragraph["text"] for paragraph in turns.paragraphs(transcript)] == [
+        one.text for one in transcript.segments
+    ]
+
+
+def test_each_channel_keeps_the_blanks_of_its_language(two_channels):
+    transcript = run(two_channels, engine=SaysEngine(EN, ZH), channels="split")
+    assert transcript.text == f"{ENGLISH} 我们今天见。"
+    assert {one.speaker: one.text for one in transcript.segments} == {"S1": ENGLISH, "S2": "我们今天见。"}
+
+
+def test_segments_of_channels_are_apart_although_their_words_touch(tmp_path, wav, said):
+    """Both channels speak Chinese and Latin letters; what stands before a segment is of the other channel."""
+    path = tmp_path / "both.wav"
+    path.write_bytes(wav(said("en-hello.wav", pause_ms=6_000), np.roll(said("es-hola.wav", pause_ms=6_000), 48_000)))
+    transcript = run(path, engine=SaysEngine(("zh", ["用", "AI"]), ("zh", ["用", "VR"])), channels="split")
+    assert transcript.text == "用AI 用VR"
 
 
 def test_translation_is_joined_as_english_whatever_was_spoken():

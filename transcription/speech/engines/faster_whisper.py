@@ -24,7 +24,7 @@ from faster_whisper.audio import pad_or_trim
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 
-from transcription.speech.engines import hallucination
+from transcription.speech.engines import hallucination, spacing
 from transcription.speech.engines.base import Recognition, check_language
 from transcription.speech.engines.whisper_languages import LANGUAGES, translates
 from transcription.speech.errors import EngineUnavailable
@@ -266,7 +266,12 @@ class FasterWhisperEngine:
                 [min(3000, max(1, math.ceil(clips[row].duration_ms / FRAME_MS))) for row in group],
             )
             for row, alignment in zip(group, alignments, strict=True):
-                yield row, _repaired_words(alignment, duration_ms=clips[row].duration_ms)
+                yield (
+                    row,
+                    _repaired_words(
+                        alignment, duration_ms=clips[row].duration_ms, language=_written_language(tokenizer)
+                    ),
+                )
 
     def _make_tokenizer(self, language: str, task: str) -> Tokenizer:
         return Tokenizer(self._whisper.hf_tokenizer, self._is_multilingual, task=task, language=language)
@@ -294,10 +299,18 @@ def _array(encoded: Any) -> npt.NDArray[np.float32]:
     return np.asarray(encoded.to_device(ctranslate2.Device.cpu).to(ctranslate2.DataType.float32))
 
 
-def _repaired_words(alignment: list[dict[str, Any]], *, duration_ms: int) -> tuple[Word, ...]:
-    """Return the aligned words, with punctuation attached, not extended over pauses, and inside the clip.
+def _written_language(tokenizer: Tokenizer) -> str:
+    """Return the language of the text. Translations are English, and their tokenizer is of the spoken language."""
+    is_translated = tokenizer.task is not None and tokenizer.task == tokenizer.translate
+    return "en" if is_translated else tokenizer.language_code
 
-    These are the repairs of faster-whisper's `add_word_timestamps`, for one clip.
+
+def _repaired_words(
+    alignment: list[dict[str, Any]], *, duration_ms: int, language: str | None = None
+) -> tuple[Word, ...]:
+    """Return the aligned words, whole, with punctuation attached, not extended over pauses, and inside the clip.
+
+    The repairs of time are those of faster-whisper's `add_word_timestamps`, for one clip. language: of the text.
     """
     lengths = [word["end"] - word["start"] for word in alignment if word["end"] > word["start"]]
     median = min(_MAX_MEDIAN_SECONDS, float(np.median(lengths))) if lengths else 0.0
@@ -310,13 +323,13 @@ def _repaired_words(alignment: list[dict[str, Any]], *, duration_ms: int) -> tup
     merge_punctuations(alignment, _PREPENDED, _APPENDED)
     words = [
         Word(
-            text=word["word"].strip(),
-            start_ms=min(round(word["start"] * 1000), duration_ms),
-            end_ms=min(round(word["end"] * 1000), duration_ms),
-            probability=round(min(1.0, max(0.0, float(word["probability"]))), 4),
+            text=word.text,
+            start_ms=min(round(word.start * 1000), duration_ms),
+            end_ms=min(round(word.end * 1000), duration_ms),
+            probability=round(min(1.0, max(0.0, word.probability)), 4),
+            has_space_before=word.has_space_before,
         )
-        for word in alignment
-        if word["word"].strip()
+        for word in spacing.words_of(alignment, language=language)
     ]
     if words and lengths and words[0].end_ms - words[0].start_ms > 2000 * median:
         words[0] = replace(words[0], start_ms=words[0].end_ms - round(2000 * median))

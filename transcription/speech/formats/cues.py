@@ -28,11 +28,7 @@ class Cue:
 
 def cues(transcript: Transcript, *, label_characters: int = 0) -> list[Cue]:
     """Return the transcript as cues in order. label_characters: space to reserve in the first line of each cue."""
-    return [
-        cue
-        for segment in transcript.segments
-        for cue in _segment_cues(segment, language=transcript.written_in, label_characters=label_characters)
-    ]
+    return [cue for segment in transcript.segments for cue in _segment_cues(segment, label_characters=label_characters)]
 
 
 def timestamp(milliseconds: int, *, separator: str) -> str:
@@ -41,19 +37,19 @@ def timestamp(milliseconds: int, *, separator: str) -> str:
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{separator}{rest:03}"
 
 
-def _segment_cues(segment: Segment, *, language: str | None, label_characters: int) -> list[Cue]:
+def _segment_cues(segment: Segment, *, label_characters: int) -> list[Cue]:
     if not segment.words:
         text = " ".join(segment.text.split())
         return [_cue(segment, segment.start_ms, segment.end_ms, text, label_characters)] if text else []
     return [
-        _cue(segment, group[0].start_ms, group[-1].end_ms, _text(group, language=language), label_characters)
-        for group in _groups(list(segment.words), language=language, label_characters=label_characters)
+        _cue(segment, group[0].start_ms, group[-1].end_ms, _text(group), label_characters)
+        for group in _groups(list(segment.words), label_characters=label_characters)
     ]
 
 
-def _groups(words: list[Word], *, language: str | None, label_characters: int) -> list[list[Word]]:
+def _groups(words: list[Word], *, label_characters: int) -> list[list[Word]]:
     """Return the words in groups that fit a cue. They are split near the middle, so that no word is left alone."""
-    if len(words) == 1 or _fits(words, language=language, label_characters=label_characters):
+    if len(words) == 1 or _fits(words, label_characters=label_characters):
         return [words]
     middle = len(words) // 2
     around = max(1, len(words) // 6)
@@ -61,20 +57,16 @@ def _groups(words: list[Word], *, language: str | None, label_characters: int) -
         range(max(1, middle - around), min(len(words), middle + around + 1)),
         key=lambda i: (words[i].start_ms - words[i - 1].end_ms, -abs(i - middle)),
     )
-    return [
-        group
-        for part in (words[:cut], words[cut:])
-        for group in _groups(part, language=language, label_characters=label_characters)
-    ]
+    return [group for part in (words[:cut], words[cut:]) for group in _groups(part, label_characters=label_characters)]
 
 
-def _fits(words: list[Word], *, language: str | None, label_characters: int) -> bool:
+def _fits(words: list[Word], *, label_characters: int) -> bool:
     is_short = words[-1].end_ms - words[0].start_ms <= MAX_CUE_MS
-    return is_short and len(_wrap(_text(words, language=language), label_characters)) <= LINES
+    return is_short and len(_wrap(_text(words), label_characters)) <= LINES
 
 
-def _text(words: list[Word], *, language: str | None) -> str:
-    return " ".join(join_words((word.text for word in words), language=language).split())
+def _text(words: list[Word]) -> str:
+    return " ".join(join_words(words).split())
 
 
 def _cue(segment: Segment, start_ms: int, end_ms: int, text: str, label_characters: int) -> Cue:

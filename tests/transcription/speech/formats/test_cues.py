@@ -10,7 +10,7 @@ from transcription.speech.transcript import Word
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=60), min_size=1))
 def test_cues_are_readable_and_complete(texts):
     words = [Word(text, number * 400, number * 400 + 350, 0.5, "S1") for number, text in enumerate(texts)]
-    spoken = transcript(*speakers.segments(words, language="en"))
+    spoken = transcript(*speakers.segments(words))
     made = cues.cues(spoken)
     assert "".join("".join(cue.lines) for cue in made).replace(" ", "") == "".join("".join(texts).split())
     for cue in made:

@@ -22,7 +22,7 @@ def said(text, *, start_ms=0, speaker="S1", step_ms=300):
         Word(word, start_ms + number * step_ms, start_ms + number * step_ms + step_ms - 20, 0.5, speaker)
         for number, word in enumerate(text.split())
     ]
-    return speakers.segments(words, language="en")[0]
+    return speakers.segments(words)[0]
 
 
 def render(name, *segments):
