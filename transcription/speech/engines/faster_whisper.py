@@ -68,6 +68,7 @@ class _Decoding:
     text: str
     mean_log_probability: float
     no_speech: float
+    is_cut_off: bool
 
     @property
     def is_silence(self) -> bool:
@@ -75,7 +76,16 @@ class _Decoding:
 
     @property
     def is_doubtful(self) -> bool:
-        return hallucination.is_doubtful(self.text, mean_log_probability=self.mean_log_probability)
+        is_unlikely = hallucination.is_unlikely(mean_log_probability=self.mean_log_probability)
+        return is_unlikely or hallucination.is_repetitive(self.text)
+
+    def is_bad(self, *, duration_ms: int) -> bool:
+        """Tell whether a doubtful decoding is wrong. Otherwise its words repeat, and may have been said so."""
+        return (
+            hallucination.is_unlikely(mean_log_probability=self.mean_log_probability)
+            or self.is_cut_off
+            or hallucination.is_too_fast(self.text, duration_ms=duration_ms)
+        )
 
 
 class FasterWhisperEngine:
@@ -169,9 +179,8 @@ class FasterWhisperEngine:
             yield heard[row], Recognition(words, *languages[row])
         for row in doubtful:
             alone = _rows(encoded, [row], count=len(heard))
-            decoding = self._decode_again(alone, prompts[row], decodings[row])
-            [(_, words)] = self._words(alone, [0], [decoding], [tokenizers[row]], [clips[row]])
-            yield heard[row], Recognition(hallucination.without_loops(words), *languages[row])
+            words = self._checked_words(alone, prompts[row], decodings[row], tokenizers[row], clips[row])
+            yield heard[row], Recognition(words, *languages[row])
 
     def _encode(self, features: Sequence[npt.NDArray[np.float32]]) -> Any:
         """Return the output of the encoder for all clips: on a GPU in one batch, on a CPU one by one.
@@ -207,13 +216,33 @@ class FasterWhisperEngine:
             **how,
         )
         decodings = []
-        for result in results:
+        for prompt, result in zip(prompts, results, strict=True):
             tokens = list(result.sequences_ids[0])
             # The score is divided by the number of tokens without end-of-text, but its sum includes that token.
             mean = result.scores[0] * len(tokens) / (len(tokens) + 1)
             text = self._tokenizer("en", "transcribe").decode(tokens).strip()
-            decodings.append(_Decoding(tokens, text, mean, result.no_speech_prob))
+            # CTranslate2 gives the text half of what the decoder holds, and what the prompt leaves (whisper.cc, 4.8).
+            room = min(self._whisper.max_length // 2, self._whisper.max_length - len(prompt))
+            decodings.append(_Decoding(tokens, text, mean, result.no_speech_prob, is_cut_off=len(tokens) >= room))
         return decodings
+
+    def _checked_words(
+        self, alone: Any, prompt: list[int], decoding: _Decoding, tokenizer: Tokenizer, clip: Prepared
+    ) -> tuple[Word, ...]:
+        """Return the words of a clip whose decoding is doubtful. Decodes it again, and cuts loops, if it is bad."""
+        words, is_bad = self._judged_words(alone, decoding, tokenizer, clip)
+        if is_bad:
+            decoding = self._decode_again(alone, prompt, decoding)
+            words, is_bad = self._judged_words(alone, decoding, tokenizer, clip)
+        return hallucination.without_loops(words) if is_bad else words
+
+    def _judged_words(
+        self, alone: Any, decoding: _Decoding, tokenizer: Tokenizer, clip: Prepared
+    ) -> tuple[tuple[Word, ...], bool]:
+        """Return the words, and whether the decoding is bad."""
+        [(_, words)] = self._words(alone, [0], [decoding], [tokenizer], [clip])
+        is_bad = decoding.is_bad(duration_ms=clip.duration_ms) or hallucination.is_collapsed(words)
+        return words, decoding.is_doubtful and is_bad
 
     def _decode_again(self, alone: Any, prompt: list[int], first: _Decoding) -> _Decoding:
         """Decode one clip again. Returns the first result without doubt, else the likeliest without repetition."""

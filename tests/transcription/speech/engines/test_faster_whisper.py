@@ -183,14 +183,44 @@ LOOP = "thank you " * 40
         ([(LOOP, -0.2, 0.1), ("thank you", -0.3, 0.1)], "thank you", [0, 0.2]),  # repetition: decoded again
         ([("hello", -6.0, 0.1), ("one", -5.0, 0.1), ("two", -4.0, 0.1), ("six", -9.0, 0.1)], "two", [0, 0.2, 0.4, 0.8]),
         ([(LOOP, -0.2, 0.1)] * 4, "thank you thank you", [0, 0.2, 0.4, 0.8]),  # repetition at all temperatures: cut
+        # Said so: the score is good and the time suffices. Neither decoded again nor cut.
+        ([("no " * 10, -0.1, 0.1)], "no " * 9 + "no", [0]),
+        ([("one " * 8, -0.1, 0.1)], "one " * 7 + "one", [0]),
+        ([("bla bla " * 6, -0.5, 0.1)], "bla bla " * 5 + "bla bla", [0]),
+        ([("yes, sir. " * 6, -0.4, 0.1)], "yes, sir. " * 5 + "yes, sir.", [0]),
+        # The same words with a bad score.
+        ([("no " * 10, -1.2, 0.1)] * 4, "no no", [0, 0.2, 0.4, 0.8]),
+        # A bad loop without blanks, as Whisper base made it of "bla bla".
+        ([("Plot" * 60, -0.06, 0.1)] * 4, "PlotPlot", [0, 0.2, 0.4, 0.8]),
     ],
-    ids=["sure", "silence", "unsure", "loop", "best-of-all", "loop-for-ever"],
+    ids=[
+        "sure",
+        "silence",
+        "unsure",
+        "loop",
+        "best-of-all",
+        "loop-for-ever",
+        "ten-times-no",
+        "eight-times-one",
+        "twelve-times-bla",
+        "six-times-yes-sir",
+        "bad-ten-times-no",
+        "loop-without-blanks",
+    ],
 )
 def test_hallucinations_are_gated(answers, words, temperatures, whisper, decoder):
     made = decoder(*answers)
     [heard] = whisper.recognise([load("en-hello.wav")], options=OPTIONS)
     assert text(heard) == words
     assert made.temperatures == temperatures
+
+
+def test_speech_that_repeats_itself_is_decoded_once(whisper):
+    """A long recording of one sentence again and again is what the tiny model knows; nothing of it may be missing."""
+    clip = np.tile(load("en-hello.wav"), 5)
+    [once] = whisper.recognise([load("en-hello.wav")], options=OPTIONS)
+    [heard] = whisper.recognise([clip[: 29 * SAMPLE_RATE]], options=OPTIONS)
+    assert len(heard.words) > 3 * len(once.words)
 
 
 def test_second_tries_give_the_same_words_every_time(whisper, monkeypatch):
