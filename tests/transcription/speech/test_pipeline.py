@@ -17,7 +17,7 @@ from transcription.speech.engines.remote import RemoteEngine
 from transcription.speech.formats import FORMATS
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import SAMPLE_RATE
-from transcription.speech.transcript import join_words
+from transcription.speech.transcript import Word, join_words
 
 SPOKEN = [one for one in recordings.everything() if one.text]
 SILENT = [one for one in recordings.everything() if not one.text]
@@ -203,12 +203,17 @@ def test_channels_are_transcribed_apart(two_channels, whisper):
 
 
 def test_language_is_found_out_for_every_clip_on_request(tmp_path, whisper, wav, said):
-    """Half a minute of English, then more Spanish. By default the first clip decides for the whole recording."""
+    """36 s of English, then 132 s of Spanish."""
     path = tmp_path / "both.wav"
     path.write_bytes(wav(said("en-dialogue.flac", "en-meeting.flac", *["es-dialogue.flac"] * 6)))
-    assert run(path, engine=whisper).language == "en"
+    transcript = run(path, engine=whisper)
+    assert transcript.language == "es"
+    assert transcript.language_probability < 0.95
+    [note] = transcript.notes
+    assert note.startswith("English was also heard")
+    assert {"reunión", "hola"} <= {word.text for word in transcript.words}
     mixed = run(path, engine=whisper, mixed_languages=True)
-    assert mixed.language == "es"
+    assert (mixed.language, mixed.notes) == ("es", ())
     assert {"good", "morning", "reunión", "hola"} <= {word.text for word in mixed.words}
 
 
@@ -276,6 +281,58 @@ def test_segments_of_channels_are_apart_although_their_words_touch(tmp_path, wav
     path.write_bytes(wav(said("en-hello.wav", pause_ms=6_000), np.roll(said("es-hola.wav", pause_ms=6_000), 48_000)))
     transcript = run(path, engine=SaysEngine(("zh", ["用", "AI"]), ("zh", ["用", "VR"])), channels="split")
     assert transcript.text == "用AI 用VR"
+
+
+YES, SI = ("en", [" Yes", "."]), ("es", [" Sí", "."])
+
+
+@pytest.fixture
+def long_dialogue(tmp_path):
+    """Fifteen sentences in 47 s: a clip each."""
+    path = tmp_path / "long.flac"
+    [samples] = audio.windows(recordings.named("dialogue.flac").path, max_duration_ms=60_000)
+    make_recordings.encode(path, (np.tile(samples, 3) * 32767).astype("<i2"))
+    return path
+
+
+def test_language_that_lasts_is_kept_and_told(long_dialogue):
+    transcript = run(long_dialogue, engine=SaysEngine(*[YES] * 6, *[SI] * 9))
+    assert transcript.text == "Yes. " * 6 + "Sí. " * 8 + "Sí."
+    assert transcript.language == "es"
+    assert 0.5 < transcript.language_probability < 0.7
+    [note] = transcript.notes
+    assert note.startswith("English was also heard, for about 1")
+    assert note.endswith("recognised in its own language.")
+
+
+def test_language_that_comes_and_goes_is_not_kept_but_told(long_dialogue):
+    clips = [YES, YES, YES, *[SI, SI, YES] * 4]
+    transcript = run(long_dialogue, engine=AgainEngine(*clips))
+    assert transcript.text == "Yes. " * 14 + "Yes."
+    [note] = transcript.notes
+    assert note.startswith("Spanish was also heard, for about 2")
+    assert "recognised as English" in note
+
+
+class AgainEngine(SaysEngine):
+    """Says "Yes." for every clip that it is asked to recognise in English."""
+
+    def recognise(self, clips, *, options):
+        if options.language == "en":
+            return [Recognition((Word("Yes.", 0, 400, 0.5),), "en") for _ in clips]
+        return super().recognise(clips, options=options)
+
+
+def test_a_few_seconds_of_another_language_are_not_told():
+    path = recordings.named("dialogue.flac").path
+    transcript = run(path, engine=AgainEngine(YES, YES, YES, SI, YES))
+    assert (transcript.language, transcript.notes) == ("en", ())
+
+
+@pytest.mark.parametrize("options", [{"language": "en"}, {"mixed_languages": True}])
+def test_nothing_is_told_of_languages_that_were_expected(options):
+    clips = [EN, ("es", [" Sí", "."]), ("es", [" Sí", "."]), ("es", [" Sí", "."]), EN]
+    assert run(recordings.named("dialogue.flac").path, engine=SaysEngine(*clips), **options).notes == ()
 
 
 def test_translation_is_joined_as_english_whatever_was_spoken():

@@ -30,6 +30,7 @@ FIELDS: dict[str, str] = {
     "file": "supported",
     "model": "supported",
     "language": "supported",
+    "languages": "supported",
     "task": "supported",
     "prompt": "accepted: used by engines that take a prompt; the result's notes say when it was not",
     "hotwords": "accepted: as the prompt",
@@ -56,12 +57,12 @@ STATUS_WORDS: dict[str, str] = {
 
 
 def read_fields(lists: Iterable[tuple[str, list[Any]]]) -> dict[str, str]:
-    """Return the text fields of a form by name. Of one sent several times the last counts; hotwords add up."""
+    """Return the text fields of a form by name. Of one sent several times the last counts; lists add up."""
     fields = {}
     for name, values in lists:
         texts = [value for value in values if isinstance(value, str)]
         if texts:
-            fields[name] = ",".join(texts) if name == "hotwords" else texts[-1]
+            fields[name] = ",".join(texts) if name in ("hotwords", "languages") else texts[-1]
     return fields
 
 
@@ -75,13 +76,10 @@ def read_options(
     model = fields.get("model", "") or "standard"
     if model not in offers:
         raise InvalidField("model", f"There is no model '{_short(model)}'. Models: {', '.join(sorted(offers))}.")
-    languages = offers[model].languages
     language = fields.get("language", "").strip().lower() or None
-    if language is not None and language not in languages:
-        raise InvalidField(
-            "language",
-            f"The language '{_short(language)}' is not supported. Languages: {', '.join(sorted(languages))}.",
-        )
+    candidates = tuple(dict.fromkeys(part for part in re.split(r"[,\s]+", fields.get("languages", "").lower()) if part))
+    _check_languages("language", (language,) if language else (), known=offers[model].languages)
+    _check_languages("languages", candidates, known=offers[model].languages)
     task = _choice(fields, "task", ("transcribe", "translate"))
     if task == "translate" and not offers[model].translates:
         able = sorted(name for name, offer in offers.items() if offer.translates)
@@ -103,6 +101,7 @@ def read_options(
             word_timestamps=_flag(fields, "word_timestamps", default=True),
             channels="split" if _choice(fields, "channels", ("mix", "split")) == "split" else "mix",
             mixed_languages=_flag(fields, "mixed_languages", default=False),
+            languages=candidates,
         )
         options.refuse_contradictions()
     except OptionError as error:
@@ -240,6 +239,14 @@ def _text(fields: Mapping[str, str], name: str) -> str:
         # PostgreSQL cannot keep it (and no recording is about it).
         raise InvalidField(name, f"{name} has a NUL character in it.")
     return value
+
+
+def _check_languages(field: str, languages: Iterable[str], *, known: frozenset[str]) -> None:
+    for language in languages:
+        if language not in known:
+            raise InvalidField(
+                field, f"The language '{_short(language)}' is not supported. Languages: {', '.join(sorted(known))}."
+            )
 
 
 def _hotwords(fields: Mapping[str, str]) -> tuple[str, ...]:

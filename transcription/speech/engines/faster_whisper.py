@@ -25,7 +25,7 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 
 from transcription.speech.engines import hallucination, spacing
-from transcription.speech.engines.base import Recognition, check_language
+from transcription.speech.engines.base import Recognition, check_languages
 from transcription.speech.engines.whisper_languages import LANGUAGES, translates
 from transcription.speech.errors import EngineUnavailable
 from transcription.speech.options import TranscriptionOptions
@@ -149,7 +149,7 @@ class FasterWhisperEngine:
 
     def bucket(self, options: TranscriptionOptions) -> Hashable:
         """See `BatchEngine.bucket`."""
-        check_language(options.language, languages=self.languages, engine=self.name)
+        check_languages(options, languages=self.languages, engine=self.name)
         return len(self._context(options.prompt, options.hotwords))
 
     def recognise_batch(
@@ -194,16 +194,32 @@ class FasterWhisperEngine:
         return ctranslate2.StorageView.from_array(np.concatenate(alone))
 
     def _languages(self, encoded: Any, asked: Sequence[TranscriptionOptions]) -> list[tuple[str, float | None]]:
-        """Return (language, probability) of each clip. The probability is None if the options name the language."""
+        """Return (language, probability) of each clip. The probability is None if the options name the language.
+
+        Among candidates it is their share: the customer knows that it is none of the others.
+        """
         if not self._is_multilingual:
             return [("en", None)] * len(asked)
         if all(one.language for one in asked):
             return [(one.language or "", None) for one in asked]
         found = self._whisper.model.detect_language(encoded)
         return [
-            (one.language, None) if one.language else (candidates[0][0][2:-2], round(float(candidates[0][1]), 4))
-            for one, candidates in zip(asked, found, strict=True)
+            (one.language, None) if one.language else self._likeliest(detected, among=one.languages)
+            for one, detected in zip(asked, found, strict=True)
         ]
+
+    def _likeliest(self, detected: Sequence[tuple[str, float]], *, among: Sequence[str]) -> tuple[str, float]:
+        """Return (language, probability) of the likeliest that may be: a model may detect more than can be asked for.
+
+        detected: (token such as "<|en|>", probability) of every language, the likeliest first.
+        """
+        allowed = frozenset(among) or self.languages or frozenset()
+        possible = [(token[2:-2], float(probability)) for token, probability in detected if token[2:-2] in allowed]
+        if not possible:  # this model has no token for any candidate
+            return among[0], 0.0
+        language, probability = possible[0]
+        total = sum(one for _, one in possible) if among else 1.0
+        return language, round(probability / total, 4) if total else 0.0
 
     def _generate(self, encoded: Any, prompts: list[list[int]], **how: Any) -> list[_Decoding]:
         results = self._whisper.model.generate(

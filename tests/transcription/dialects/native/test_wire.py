@@ -226,3 +226,17 @@ def test_status_is_read_in_the_words_that_are_shown():
     assert wire.read_status({}) == []
     with pytest.raises(InvalidField):
         wire.read_status({"status": "verifying"})
+
+
+def test_candidates_of_the_language_are_read():
+    for sent in (["en, es"], ["en", "es"], ["ES,en ES"]):
+        _, options = wire.read_options(wire.read_fields([("languages", sent)]), offers=OFFERS)
+        assert set(options.languages) == {"en", "es"}
+    assert read(languages=" ")[1].languages == ()
+
+
+@pytest.mark.parametrize("fields", [{"languages": "en,xx"}, {"languages": "de"}, {"languages": "en", "language": "en"}])
+def test_impossible_candidates_are_refused(fields):
+    with pytest.raises(InvalidField) as caught:
+        read(**fields)
+    assert caught.value.data["param"] == "languages"

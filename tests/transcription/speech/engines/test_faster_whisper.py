@@ -99,6 +99,25 @@ def test_text_of_a_translation_is_english(whisper, language, task, written):
     assert faster_whisper._written_language(whisper._tokenizer(language, task)) == written
 
 
+@pytest.mark.parametrize(
+    ("among", "found"),
+    [((), ("en", 0.7)), (("es", "de"), ("es", 0.75)), (("de",), ("de", 1.0)), (("fr",), ("fr", 0.0))],
+)
+def test_language_is_the_likeliest_that_may_be(whisper, among, found):
+    """A model may detect a language that nobody can ask for, such as "xx" here."""
+    detected = [("<|xx|>", 0.1), ("<|en|>", 0.7), ("<|es|>", 0.15), ("<|de|>", 0.05)]
+    assert whisper._likeliest(detected, among=among) == found
+
+
+def test_candidates_are_kept_to(whisper):
+    [heard] = whisper.recognise([load("es-hola.wav")], options=replace(OPTIONS, languages=("en", "fr")))
+    assert heard.language in ("en", "fr")
+    [heard] = whisper.recognise([load("es-hola.wav")], options=replace(OPTIONS, languages=("en", "es")))
+    assert (heard.language, heard.language_probability > 0.9) == ("es", True)
+    with pytest.raises(UnknownLanguage):
+        whisper.recognise([load("es-hola.wav")], options=replace(OPTIONS, languages=("es", "xx")))
+
+
 def test_prompt_hotwords_and_task_reach_the_model(whisper, monkeypatch):
     clip = load("es-hola.wav")
     prompts = []
