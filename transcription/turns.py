@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from transcription.speech import scripts
 from transcription.speech.transcript import Segment, Transcript, join_segments, speaker_label
 
 
@@ -14,7 +15,10 @@ def speakers(transcript: Transcript) -> list[dict[str, Any]]:
 
 
 def paragraphs(transcript: Transcript) -> list[dict[str, Any]]:
-    """Return one paragraph for each turn: neighboring segments of the same speaker are joined."""
+    """Return one paragraph for each turn: neighboring segments of the same speaker are joined.
+
+    direction: "rtl" for a paragraph in a script that is written from right to left, else "ltr".
+    """
     positions = {speaker: position for position, (speaker, _) in enumerate(transcript.speakers)}
     found: list[list[Segment]] = []
     for segment in transcript.segments:
@@ -32,6 +36,7 @@ def _paragraph(segments: list[Segment], *, positions: dict[str, int]) -> dict[st
     return {
         "start_ms": segments[0].start_ms,
         "text": text,
+        "direction": "rtl" if scripts.is_right_to_left(text) else "ltr",
         "speaker": speaker,
         "position": positions.get(speaker or ""),
         "name": speaker_label(speaker) if speaker else "",

@@ -38,3 +38,8 @@ def test_paragraph_has_the_blanks_of_its_words():
         Word("AI", 8000, 8100, 0.5, "S1"),
     ]
     assert [paragraph["text"] for paragraph in read(*words)] == ["我们用 AI"]
+
+
+def test_paragraph_tells_its_direction():
+    found = read(Word("שלום", 0, 100, 0.5, "S1"), Word("hello", 200, 300, 0.5, "S2"))
+    assert [paragraph["direction"] for paragraph in found] == ["rtl", "ltr"]

@@ -10,7 +10,10 @@ from accounts.errors import InvalidField
 from accounts.gate.times import show_time
 from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.errors import OptionError
+from transcription.speech.formats import FORMATS
 from transcription.speech.formats import json as json_format
+from transcription.speech.formats.options import DEFAULT, FormatOptions
+from transcription.speech.formats.options import NAMES as OPTION_NAMES
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Transcript
 
@@ -107,6 +110,28 @@ def read_options(
     except OptionError as error:
         raise InvalidField(str(error.data["param"]), error.message) from error
     return model, options
+
+
+def read_format(query: Mapping[str, str]) -> tuple[str, FormatOptions]:
+    """Return (name of the format, its options) from the query of a result; an empty value is as good as none."""
+    name = query.get("format", "") or "json"
+    if name not in FORMATS:
+        raise InvalidField("format", f"There is no such format. Formats: {', '.join(FORMATS)}.")
+    for option in OPTION_NAMES:
+        if query.get(option, "").strip() and option not in FORMATS[name].options:
+            takers = ", ".join(one for one, shape in FORMATS.items() if option in shape.options)
+            raise InvalidField(option, f"{option} is not an option of {name}. Formats that have it: {takers}.")
+    try:
+        options = FormatOptions(
+            max_chars_per_line=_whole(query, "max_chars_per_line", default=DEFAULT.max_chars_per_line, minimum=1),
+            max_lines=_whole(query, "max_lines", default=DEFAULT.max_lines, minimum=1),
+            min_seconds=_decimal(query, "min_seconds", default=DEFAULT.min_seconds),
+            max_seconds=_decimal(query, "max_seconds", default=DEFAULT.max_seconds),
+            speaker_labels=_flag(query, "speaker_labels", default=DEFAULT.speaker_labels),
+        )
+    except OptionError as error:
+        raise InvalidField(str(error.data["param"]), error.message) from error
+    return name, options
 
 
 def read_page(query: Mapping[str, str]) -> tuple[int, int]:
@@ -291,3 +316,12 @@ def _whole(fields: Mapping[str, str], name: str, *, default: int, minimum: int) 
     if not (value.isascii() and value.isdecimal() and len(value) <= 9) or int(value) < minimum:
         raise InvalidField(name, f"{name} must be a whole number of at least {minimum}.")
     return int(value)
+
+
+def _decimal(fields: Mapping[str, str], name: str, *, default: float) -> float:
+    value = fields.get(name, "").strip()
+    if not value:
+        return default
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", value):
+        raise InvalidField(name, f"{name} must be a number, such as 1.5.")
+    return float(value)
