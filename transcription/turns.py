@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from transcription.speech.transcript import Transcript, join_words, speaker_label
+from transcription.speech import scripts
+from transcription.speech.transcript import Segment, Transcript, join_segments, speaker_label
 
 
 def speakers(transcript: Transcript) -> list[dict[str, Any]]:
@@ -14,23 +15,29 @@ def speakers(transcript: Transcript) -> list[dict[str, Any]]:
 
 
 def paragraphs(transcript: Transcript) -> list[dict[str, Any]]:
-    """Return one paragraph for each turn: neighboring segments of the same speaker are joined."""
+    """Return one paragraph for each turn: neighboring segments of the same speaker are joined.
+
+    direction: "rtl" for a paragraph in a script that is written from right to left, else "ltr".
+    """
     positions = {speaker: position for position, (speaker, _) in enumerate(transcript.speakers)}
-    found: list[dict[str, Any]] = []
+    found: list[list[Segment]] = []
     for segment in transcript.segments:
-        text = segment.text.strip()
-        if not text:
+        if not segment.text.strip():
             continue
-        if found and segment.speaker is not None and segment.speaker == found[-1]["speaker"]:
-            found[-1]["text"] = join_words([found[-1]["text"], text], language=transcript.written_in)
-            continue
-        found.append(
-            {
-                "start_ms": segment.start_ms,
-                "text": text,
-                "speaker": segment.speaker,
-                "position": positions.get(segment.speaker or ""),
-                "name": speaker_label(segment.speaker) if segment.speaker else "",
-            }
-        )
-    return found
+        if found and segment.speaker is not None and segment.speaker == found[-1][0].speaker:
+            found[-1].append(segment)
+        else:
+            found.append([segment])
+    return [_paragraph(segments, positions=positions) for segments in found]
+
+
+def _paragraph(segments: list[Segment], *, positions: dict[str, int]) -> dict[str, Any]:
+    text, speaker = join_segments(segments).strip(), segments[0].speaker
+    return {
+        "start_ms": segments[0].start_ms,
+        "text": text,
+        "direction": "rtl" if scripts.is_right_to_left(text) else "ltr",
+        "speaker": speaker,
+        "position": positions.get(speaker or ""),
+        "name": speaker_label(speaker) if speaker else "",
+    }

@@ -8,6 +8,7 @@ from billing import money, tariff
 from transcription import recognition
 from transcription.answers import MAX_QUESTION_CHARACTERS
 from transcription.speech.errors import OptionError
+from transcription.speech.formats.options import BOUNDS, DEFAULT, FormatOptions
 from transcription.speech.options import MAX_SPEAKERS, TranscriptionOptions
 
 MODEL_WORDS = {"standard": "fast, for clear recordings", "premium": "slower, for difficult recordings"}
@@ -24,6 +25,7 @@ CONTRADICTIONS = {
     "fewest_over_most": "This is more than the maximum.",
     "one_language_or_mixed": "Choose “Auto-detect” as the language for this.",
 }
+FORMAT_WORDS = {"min_over_max": "This is more than the maximum."}
 
 
 def model_label(model: str) -> str:
@@ -152,4 +154,42 @@ class AskForm(forms.Form):
         chosen = super().clean() or {}
         if chosen.get("act") == "ask" and not chosen.get("question") and "question" not in self.errors:
             self.add_error("question", "Enter a question.")
+        return chosen
+
+
+def _bounds(name: str) -> dict[str, Any]:
+    minimum, maximum = BOUNDS[name]
+    return {"min_value": minimum, "max_value": maximum}
+
+
+class FormatForm(forms.Form):
+    """How a downloaded transcript is written. An empty field means the default."""
+
+    max_chars_per_line = forms.IntegerField(
+        label="Characters per line", required=False, **_bounds("max_chars_per_line")
+    )
+    max_lines = forms.IntegerField(label="Lines per subtitle", required=False, **_bounds("max_lines"))
+    min_seconds = forms.FloatField(label="Minimum seconds", required=False, **_bounds("min_seconds"))
+    max_seconds = forms.FloatField(label="Maximum seconds", required=False, **_bounds("max_seconds"))
+    speaker_labels = forms.ChoiceField(
+        label="Speaker names", required=False, choices=(("true", "Shown"), ("false", "Hidden"))
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in BOUNDS:
+            self.fields[name].widget.attrs["placeholder"] = f"{getattr(DEFAULT, name):g}"
+
+    @property
+    def options(self) -> FormatOptions:
+        """Return what was chosen. Raises OptionError for a contradiction, which `clean` has shown."""
+        chosen = {name: value for name, value in self.cleaned_data.items() if value not in (None, "")}
+        return FormatOptions(**{**chosen, "speaker_labels": chosen.get("speaker_labels") != "false"})
+
+    def clean(self) -> dict[str, Any]:
+        chosen = super().clean() or {}
+        try:
+            _ = self.options
+        except OptionError as error:
+            self.add_error(error.data["param"], FORMAT_WORDS.get(error.data.get("rule", ""), error.message))
         return chosen

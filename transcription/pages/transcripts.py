@@ -24,7 +24,7 @@ from billing import money, next_step, statements, tariff
 from transcription import answers, jobs, recordings, submissions, turns
 from transcription.jobs import Submission
 from transcription.models import Job, JobItem, JobQuerySet, Priority, Status
-from transcription.pages.forms import AskForm, UploadForm
+from transcription.pages.forms import AskForm, FormatForm, UploadForm
 from transcription.speech.formats import FORMATS
 
 PAGE_ROWS = 25
@@ -221,10 +221,21 @@ def ask(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
 
 
 def _show_transcript(
-    request: HttpRequest, job: Job, *, form: AskForm | None = None, error: VoxsiteError | None = None, status: int = 200
+    request: HttpRequest,
+    job: Job,
+    *,
+    form: AskForm | None = None,
+    format_form: FormatForm | None = None,
+    error: VoxsiteError | None = None,
+    status: int = 200,
 ) -> HttpResponse:
     item = _item(request, job)
-    context: dict[str, Any] = {**_standing(job, item), "downloads": DOWNLOADS}
+    context: dict[str, Any] = {
+        **_standing(job, item),
+        "downloads": DOWNLOADS,
+        "format_form": format_form or FormatForm(),
+        "format_names": [(name, name.upper()) for name, one in FORMATS.items() if one.options],
+    }
     if item is None:
         context.update(_items_page(request, job))
     elif item.status == Status.COMPLETED:
@@ -269,7 +280,11 @@ def download(request: HttpRequest, job_id: uuid.UUID, format_name: str) -> HttpR
     item = _item(request, job)
     if item is None:
         raise Http404
-    response = HttpResponse(chosen.render(jobs.transcript_of_item(item)), content_type=chosen.content_type)
+    form = FormatForm(request.GET)
+    if not form.is_valid():
+        return _show_transcript(request, job, format_form=form, status=400)
+    text = chosen.render(jobs.transcript_of_item(item), options=form.options)
+    response = HttpResponse(text, content_type=chosen.content_type)
     # An attachment, with the name of the customer's file: browsers must never show a transcript as a page of this site.
     name = f"{PurePath(item.name).stem or 'transcript'}.{chosen.extension.lstrip('.')}"
     response["Content-Disposition"] = content_disposition_header(True, name)

@@ -110,7 +110,7 @@ def score(
         transcript = pipeline.run(
             reference.path, options=options, engine=engine, diarizer=listener, max_duration_ms=MAX_DURATION_MS
         )
-        text, language = " ".join(segment.text for segment in transcript.segments), transcript.language
+        text, language = transcript.text, transcript.language
         result.duration_seconds = transcript.duration_ms / 1000
     except SpeechError as error:
         result.error = error.message

@@ -16,7 +16,8 @@ MAX_SPLIT_CHANNELS = 8
 class TranscriptionOptions:
     """The options of one transcription.
 
-    language: ISO 639-1 code. None detects it: once for the recording, or with mixed_languages once for each clip.
+    language: ISO 639-1 code. None detects it: for the recording, or with mixed_languages for each clip.
+    languages: candidates for detection; empty means all that the engine knows.
     prompt: text that the recording may continue. hotwords: terms to expect. If the engine supports neither, the notes
     of the transcript say so.
     diarize: label speakers. num_speakers is their exact number; min_speakers and max_speakers are bounds.
@@ -35,6 +36,7 @@ class TranscriptionOptions:
     word_timestamps: bool = True
     channels: Literal["mix", "split"] = "mix"
     mixed_languages: bool = False
+    languages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise OptionError, with `data["param"]`, for a value outside its range."""
@@ -82,6 +84,12 @@ class TranscriptionOptions:
                 param="mixed_languages",
                 rule="one_language_or_mixed",
             )
+        if self.languages and self.language is not None:
+            raise OptionError(
+                "languages does not go with language: they are candidates for its detection.",
+                param="languages",
+                rule="one_language_or_candidates",
+            )
 
     @property
     def speaker_bounds(self) -> tuple[int, int]:
@@ -93,13 +101,14 @@ class TranscriptionOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {**asdict(self), "hotwords": list(self.hotwords)}
+        return {**asdict(self), "hotwords": list(self.hotwords), "languages": list(self.languages)}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> TranscriptionOptions:
         """Rebuild options from `to_dict()`. Unknown keys are ignored; missing ones take the default."""
         known = {field.name for field in fields(cls)}
         values = {name: value for name, value in stored.items() if name in known}
-        if "hotwords" in values:
-            values["hotwords"] = tuple(values["hotwords"])
+        for name in ("hotwords", "languages"):
+            if name in values:
+                values[name] = tuple(values[name])
         return cls(**values)

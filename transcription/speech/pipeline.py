@@ -12,16 +12,19 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from transcription.speech import cutting, decode, probing, speakers
+from transcription.speech import cutting, decode, probing, scripts, speakers
 from transcription.speech.diarizers.base import Diarization, Diarizer
-from transcription.speech.engines import language
-from transcription.speech.engines.base import Engine, Recognition, StreamingEngine, check_language
+from transcription.speech.engines import language, whisper_languages
+from transcription.speech.engines.base import Engine, Recognition, StreamingEngine, check_languages
 from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
 from transcription.speech.samples import SAMPLES_PER_MS, Samples, samples_to_ms
 from transcription.speech.transcript import Segment, Transcript, Word, speaker_id
 
 OnProgress = Callable[[int], None]
 OnSegments = Callable[[list[Segment]], None]
+
+# Speech in another language that is shorter than this is not told of: a name or a quotation, or an error of detection.
+MIN_OTHER_LANGUAGE_MS = 10_000
 
 
 def run(
@@ -44,7 +47,7 @@ def run(
     speakers yet, and the transcript may split segments elsewhere.
     Returns a transcript without segments when there is no speech. Raises AudioError, UnknownLanguage or EngineError.
     """
-    check_language(options.language, languages=engine.languages, engine=engine.name)
+    check_languages(options, languages=engine.languages, engine=engine.name)
     notes = engine.notes + _notes_on_ignored(options, engine=engine)
     # Untrusted files are decoded in confined child processes only.
     channels = (
@@ -56,7 +59,7 @@ def run(
     if is_split and channels == 1:
         notes += ("The recording has one channel: all of it is shown as one speaker.",)
     is_translated = options.task == "translate" and "translate" in engine.supported_options
-    current = _Run(options=options, engine=engine, on_segments=on_segments, is_translated=is_translated)
+    current = _Run(options=options, engine=engine, on_segments=on_segments)
     if is_split:
         diarization = None
         segments = _transcribe_channels(
@@ -69,7 +72,7 @@ def run(
         )
         if diarization is not None and words:
             words = speakers.assign(words, diarization.turns(), tolerance_ms=diarization.boundary_tolerance_ms)
-        segments = speakers.segments(words, language=current.written_in(current.language()[0]))
+        segments = speakers.segments(words)
     heard_language, language_probability = current.language()
     on_progress(current.decoded_ms)
     return Transcript(
@@ -79,7 +82,7 @@ def run(
         segments=segments,
         engine=engine.name,
         diarizer="channels" if is_split else diarization.name if diarization is not None else None,
-        notes=notes + (diarization.notes if diarization is not None else ()),
+        notes=notes + current.language_notes() + (diarization.notes if diarization is not None else ()),
         is_translated=is_translated,
     )
 
@@ -98,8 +101,8 @@ def _transcribe_channels(
 
         windows = decode.windows(path, max_duration_ms=max_duration_ms, channel=channel)
         words = current.recognise(windows, on_progress=report, diarization=None, speaker=speaker_id(channel))
-        found.extend(speakers.segments(words, language=current.written_in(current.language()[0])))
-    return tuple(sorted(found, key=lambda segment: (segment.start_ms, segment.end_ms)))
+        found.extend(speakers.segments(words))
+    return _merged(found)
 
 
 class _Run:
@@ -111,12 +114,11 @@ class _Run:
         options: TranscriptionOptions,
         engine: Engine | StreamingEngine,
         on_segments: OnSegments,
-        is_translated: bool,
     ) -> None:
         self._options, self._engine, self._on_segments = options, engine, on_segments
-        self._is_translated = is_translated
         self._waiting: deque[cutting.Clip] = deque()
-        self._heard: list[tuple[int, str, float | None]] = []  # (ms, language, probability) of clips with words
+        # (ms, language of the words, its probability, other language that was heard) of clips with words
+        self._heard: list[tuple[int, str, float | None, str | None]] = []
         self._reported_ms = 0
         self.decoded_ms = 0
 
@@ -142,32 +144,45 @@ class _Run:
         with closing(language.stream(self._engine, self._remembering(clips), options=self._options)) as stream:
             for recognition in stream:
                 clip = self._waiting.popleft()
-                new = _place(recognition.words, clip, speaker=speaker)
+                new = _place(recognition.words, clip, speaker=speaker, before=words[-1].text if words else "")
                 self._note_language(clip, recognition)
                 if diarization is not None:
                     _add(diarization, clip, new)
                 if new:
                     words.extend(new)
-                    self._on_segments(list(speakers.segments(new, language=self.written_in(recognition.language))))
+                    self._on_segments(list(speakers.segments(new)))
                 self._report(clip.end_ms, on_progress)
         self._report(self.decoded_ms, on_progress)
         return words
 
     def language(self) -> tuple[str | None, float | None]:
-        """Return (language of most speech, its mean probability or None if the engine states none)."""
+        """Return (language of most speech, mean probability that speech is in it or None if the engine states none)."""
         lengths: dict[str, int] = {}
-        for length_ms, spoken, _ in self._heard:
+        for length_ms, spoken, _, _ in self._heard:
             lengths[spoken] = lengths.get(spoken, 0) + length_ms
         if not lengths:
             return None, None
         most = max(lengths, key=lambda one: lengths[one])
-        given = [(ms, sure) for ms, spoken, sure in self._heard if spoken == most and sure is not None]
+        given = [(ms, sure if spoken == most else 1 - sure) for ms, spoken, sure, _ in self._heard if sure is not None]
         total_ms = sum(ms for ms, _ in given)
         return most, round(sum(ms * sure for ms, sure in given) / total_ms, 4) if total_ms else None
 
-    def written_in(self, spoken: str | None) -> str | None:
-        """Return the language of the text, which decides how words are joined."""
-        return "en" if self._is_translated else spoken
+    def language_notes(self) -> tuple[str, ...]:
+        """Return a sentence for each other language that was heard, unless several were expected or one was named."""
+        most, _ = self.language()
+        if most is None or self._options.language is not None or self._options.mixed_languages:
+            return ()
+        own, other = dict[str, int](), dict[str, int]()
+        for length_ms, spoken, _, heard in self._heard:
+            lengths, code = (own, spoken) if heard is None else (other, heard)
+            lengths[code] = lengths.get(code, 0) + length_ms
+        own.pop(most)
+        other.pop(most, None)
+        return _language_notes(own, "That part was recognised in its own language.") + _language_notes(
+            other,
+            f"That part was recognised as {_language_name(most)}. "
+            "With mixed languages (mixed_languages), each part is recognised in its own.",
+        )
 
     def _counting(self, windows: Iterator[Samples], on_progress: OnProgress) -> Iterator[Samples]:
         """Yield the windows unchanged, counting their length and reporting progress."""
@@ -191,18 +206,49 @@ class _Run:
     def _note_language(self, clip: cutting.Clip, recognition: Recognition) -> None:
         spoken = recognition.language or self._options.language
         if recognition.words and spoken is not None:
-            self._heard.append((samples_to_ms(len(clip.samples)), spoken, recognition.language_probability))
+            length_ms = samples_to_ms(len(clip.samples))
+            self._heard.append((length_ms, spoken, recognition.language_probability, recognition.heard_language))
 
 
-def _place(words: tuple[Word, ...], clip: cutting.Clip, *, speaker: str | None) -> list[Word]:
-    """Return the words with times in the recording, in order and inside their stretch of the clip."""
+def _place(words: tuple[Word, ...], clip: cutting.Clip, *, speaker: str | None, before: str) -> list[Word]:
+    """Return the words with times in the recording, in order and inside their stretch of the clip.
+
+    before: the word before the clip. The model does not know it, so it cannot say whether a blank follows.
+    """
     placed: list[Word] = []
     for word in words:
         start_ms, end_ms = clip.place(word.start_ms, word.end_ms)
         if placed:
             start_ms = max(start_ms, placed[-1].start_ms)
         placed.append(replace(word, start_ms=start_ms, end_ms=max(start_ms, end_ms), speaker=speaker))
+    if placed and before:
+        placed[0] = replace(placed[0], has_space_before=scripts.needs_blank(before, placed[0].text))
     return placed
+
+
+def _merged(channels: list[Segment]) -> tuple[Segment, ...]:
+    """Return the segments of all channels, sorted by time. Their first words tell of the blank after the neighbour."""
+    merged: list[Segment] = []
+    for segment in sorted(channels, key=lambda one: (one.start_ms, one.end_ms)):
+        words = segment.words
+        if merged and merged[-1].speaker != segment.speaker:
+            is_apart = scripts.needs_blank(merged[-1].text, segment.text)
+            words = (replace(words[0], has_space_before=is_apart), *words[1:])
+        merged.append(replace(segment, words=words))
+    return tuple(merged)
+
+
+def _language_notes(lengths: dict[str, int], outcome: str) -> tuple[str, ...]:
+    """Return a sentence for each language. lengths: milliseconds of speech, by code."""
+    return tuple(
+        f"{_language_name(code)} was also heard, for about {round(length_ms / 1000)} s. {outcome}"
+        for code, length_ms in lengths.items()
+        if length_ms >= MIN_OTHER_LANGUAGE_MS
+    )
+
+
+def _language_name(code: str) -> str:
+    return whisper_languages.LANGUAGES.get(code, code)
 
 
 def _add(diarization: Diarization, clip: cutting.Clip, words: list[Word]) -> None:

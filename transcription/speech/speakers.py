@@ -95,14 +95,14 @@ def snap_to_pauses(
     return snapped
 
 
-def segments(words: Sequence[Word], *, language: str | None) -> tuple[Segment, ...]:
+def segments(words: Sequence[Word]) -> tuple[Segment, ...]:
     """Return the words as readable segments of at most MAX_SEGMENT_MS, split at speakers, pauses and sentences."""
     groups: list[list[Word]] = []
     for word in words:
         if not groups or _starts_new_segment(groups[-1], word):
             groups.append([])
         groups[-1].append(word)
-    return tuple(_segment(part, language=language) for group in groups for part in _split_long(group))
+    return tuple(_segment(part) for group in groups for part in _split_long(group))
 
 
 def _starts_new_segment(group: list[Word], word: Word) -> bool:
@@ -128,11 +128,11 @@ def _split_long(group: list[Word]) -> list[list[Word]]:
     return short
 
 
-def _segment(words: list[Word], *, language: str | None) -> Segment:
+def _segment(words: list[Word]) -> Segment:
     return Segment(
         start_ms=words[0].start_ms,
         end_ms=max(word.end_ms for word in words),
-        text=join_words((word.text for word in words), language=language),
+        text=join_words(words),
         words=tuple(words),
         speaker=words[0].speaker,
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from transcription.speech import scripts
+
 STORAGE_VERSION = 1
 
 # Languages written without spaces between words (Unicode Standard Annex 14, "complex context" and ideographic scripts).
@@ -14,13 +16,18 @@ SPACELESS_LANGUAGES = frozenset({"zh", "yue", "ja", "th", "lo", "km", "my", "bo"
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One spoken word. probability: from 0 to 1, as the engine states it."""
+    """One spoken word; in a language without blanks a piece of one, such as a Han character.
+
+    text: without blanks around it. probability: from 0 to 1, as the engine states it.
+    has_space_before: whether a blank separates it from the word before it in the transcript.
+    """
 
     text: str
     start_ms: int
     end_ms: int
     probability: float
     speaker: str | None = None
+    has_space_before: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ class Transcript:
     @property
     def text(self) -> str:
         """The whole text as one paragraph."""
-        return join_words((segment.text for segment in self.segments), language=self.written_in)
+        return join_segments(self.segments)
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -109,6 +116,8 @@ class Transcript:
                         [word.text, word.start_ms, word.end_ms, word.probability, word.speaker]
                         for word in segment.words
                     ],
+                    # Indexes of words without a blank before them. Releases before it ignore it.
+                    "touching": [at for at, word in enumerate(segment.words) if not word.has_space_before],
                 }
                 for segment in self.segments
             ],
@@ -119,6 +128,7 @@ class Transcript:
         """Rebuild a transcript from `to_dict()`. Raises ValueError for an unknown version."""
         if stored.get("version") != STORAGE_VERSION:
             raise ValueError(f"transcript storage version {stored.get('version')!r} is not {STORAGE_VERSION}")
+        written_in = "en" if stored.get("is_translated") else stored["language"]
         return cls(
             language=stored["language"],
             language_probability=stored["language_probability"],
@@ -133,11 +143,21 @@ class Transcript:
                     end_ms=segment["end_ms"],
                     text=segment["text"],
                     speaker=segment["speaker"],
-                    words=tuple(Word(*word) for word in segment["words"]),
+                    words=_read_words(segment, written_in=written_in),
                 )
                 for segment in stored["segments"]
             ),
         )
+
+
+def _read_words(segment: dict[str, Any], *, written_in: str | None) -> tuple[Word, ...]:
+    """Return the words of a stored segment. Older ones do not tell of blanks: the language of the text decided."""
+    words = tuple(Word(*word) for word in segment["words"])
+    touching = segment.get("touching")
+    if touching is None:
+        touching = range(len(words)) if written_in in SPACELESS_LANGUAGES else ()
+    without = frozenset(touching)
+    return tuple(replace(word, has_space_before=at not in without) for at, word in enumerate(words))
 
 
 def speaker_id(index: int) -> str:
@@ -160,7 +180,18 @@ def number_by_appearance(turns: Sequence[Turn]) -> list[Turn]:
     return renamed
 
 
-def join_words(texts: Iterable[str], *, language: str | None) -> str:
-    """Return the words as running text, with spaces unless the language is written without them."""
-    glue = "" if language in SPACELESS_LANGUAGES else " "
-    return glue.join(text for text in texts if text)
+def join_words(words: Iterable[Word]) -> str:
+    """Return the words as running text, without the blank before the first one."""
+    said = [word for word in words if word.text]
+    return "".join(part for word in said for part in (" " * word.has_space_before, word.text)).lstrip()
+
+
+def join_segments(segments: Iterable[Segment]) -> str:
+    """Return the texts of successive segments as running text. Segments without text are left out."""
+    joined = ""
+    for segment in segments:
+        if not segment.text:
+            continue
+        is_apart = segment.words[0].has_space_before if segment.words else scripts.needs_blank(joined, segment.text)
+        joined += f" {segment.text}" if joined and is_apart else segment.text
+    return joined

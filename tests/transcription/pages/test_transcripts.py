@@ -343,6 +343,45 @@ def test_download_is_an_attachment_with_the_recordings_name(alice, job, client_o
         assert json.loads(response.content)["segments"]
 
 
+def test_download_is_written_as_the_form_says(alice, job, client_of):
+    complete(job, text="one two three four five six seven eight nine ten")
+    client = client_of(alice)
+    page = client.get(f"/transcripts/{job.pk}/").content.decode()
+    assert f'formaction="/transcripts/{job.pk}/download/srt/"' in page
+    chosen = {
+        "max_chars_per_line": "12",
+        "max_lines": "1",
+        "min_seconds": "",
+        "max_seconds": "2.5",
+        "speaker_labels": "false",
+    }
+    text = client.get(f"/transcripts/{job.pk}/download/srt/", chosen).content.decode()
+    lines = [line for line in text.splitlines() if line and "-->" not in line and not line.isdigit()]
+    assert "Speaker" not in text
+    assert max(map(len, lines)) <= 12
+    assert "Speaker 1: one" in client.get(f"/transcripts/{job.pk}/download/srt/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"max_lines": "0"}, "greater than or equal to 1."),
+        ({"max_chars_per_line": "wide"}, "Enter a whole number."),
+        ({"min_seconds": "5", "max_seconds": "4"}, "This is more than the maximum."),
+    ],
+)
+def test_wrong_options_of_a_download_are_shown_beside_their_field(alice, job, client_of, chosen, said):
+    complete(job)
+    response = client_of(alice).get(f"/transcripts/{job.pk}/download/vtt/", chosen)
+    assert response.status_code == 400
+    assert said in response.content.decode()
+
+
+def test_text_from_right_to_left_says_so(alice, job, client_of):
+    complete(job, text="שלום לכולם")
+    assert '<p dir="rtl">שלום לכולם</p>' in client_of(alice).get(f"/transcripts/{job.pk}/").content.decode()
+
+
 def test_download_of_unknown_format_or_before_the_end_is_not_found(alice, job, client_of):
     client = client_of(alice)
     assert client.get(f"/transcripts/{job.pk}/download/txt/").status_code == 404

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,14 +113,14 @@ def test_no_word_is_lost_or_left_without_speaker(word_edges, turn_edges, names):
     found = speakers.assign(spoken, turns)
     assert [(word.start_ms, word.end_ms) for word in found] == [(word.start_ms, word.end_ms) for word in spoken]
     assert None not in named(found)
-    made = speakers.segments(found, language="en")
+    made = speakers.segments(found)
     assert [word for segment in made for word in segment.words] == found
     assert all(len({word.speaker for word in segment.words}) == 1 for segment in made)
 
 
 def test_segment_ends_at_a_pause_and_at_a_change_of_speaker():
     spoken = words((0, 100), (150, 300), (1500, 1700), speaker="S1") + words((1750, 1900), speaker="S2")
-    made = speakers.segments(spoken, language="en")
+    made = speakers.segments(spoken)
     assert [(one.start_ms, one.end_ms, one.speaker) for one in made] == [
         (0, 300, "S1"),
         (1500, 1700, "S1"),
@@ -128,19 +130,20 @@ def test_segment_ends_at_a_pause_and_at_a_change_of_speaker():
 
 def test_long_speech_without_pause_is_cut():
     spoken = words(*((at, at + 300) for at in range(0, 60_000, 320)))
-    made = speakers.segments(spoken, language="en")
+    made = speakers.segments(spoken)
     assert all(one.end_ms - one.start_ms <= speakers.MAX_SEGMENT_MS for one in made)
     assert len(made) <= 8
 
 
 def test_sentence_ends_a_segment_once_it_is_long_enough():
     spoken = [Word("Yes.", 0, 300, 1.0), *words((350, 3400)), Word("end.", 3450, 3800, 1.0), *words((3850, 4000))]
-    assert [one.text for one in speakers.segments(spoken, language="en")] == ["Yes. word end.", "word"]
+    assert [one.text for one in speakers.segments(spoken)] == ["Yes. word end.", "word"]
 
 
-def test_languages_without_spaces_are_joined_without():
-    assert speakers.segments(words((0, 10), (20, 30), text="你"), language="zh")[0].text == "你你"
+def test_words_that_touch_are_joined_without_a_space():
+    spoken = [replace(word, has_space_before=False) for word in words((0, 10), (20, 30), text="你")]
+    assert speakers.segments(spoken)[0].text == "你你"
 
 
 def test_nothing_said_gives_no_segment():
-    assert speakers.segments([], language=None) == ()
+    assert speakers.segments([]) == ()

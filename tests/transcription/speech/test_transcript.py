@@ -1,10 +1,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from transcription.speech.transcript import Segment, Transcript, Turn, Word, number_by_appearance, speaker_label
+from transcription.speech.transcript import (
+    Segment,
+    Transcript,
+    Turn,
+    Word,
+    join_segments,
+    join_words,
+    number_by_appearance,
+    speaker_label,
+)
 
 SPOKEN = Transcript(
     language="en",
@@ -35,6 +45,32 @@ def test_results_from_before_translation_are_read():
 def test_unknown_version_is_refused():
     with pytest.raises(ValueError, match="version"):
         Transcript.from_dict({**SPOKEN.to_dict(), "version": 99})
+
+
+@pytest.mark.parametrize(
+    ("language", "is_translated", "text"),
+    [("en", False, "我 们"), ("zh", False, "我们"), ("zh", True, "我 们"), (None, False, "我 们")],
+)
+def test_results_from_before_blanks_are_joined_by_their_language(language, is_translated, text):
+    stored = SPOKEN.to_dict() | {"language": language, "is_translated": is_translated}
+    words = [["我", 0, 100, 0.5, None], ["们", 100, 200, 0.5, None]]
+    stored["segments"] = [
+        {"start_ms": 0, "end_ms": 200, "text": word[0], "speaker": None, "words": [word]} for word in words
+    ]
+    read = Transcript.from_dict(stored)
+    assert (read.text, join_words(read.words)) == (text, text)
+
+
+def test_blanks_are_kept_when_stored():
+    words = (Word("我们", 0, 1, 0.5), Word("使用", 1, 2, 0.5, None, False), Word("AI", 2, 3, 0.5))
+    spoken = replace(SPOKEN, segments=(Segment(0, 3, join_words(words), words),))
+    assert spoken.text == "我们使用 AI"
+    assert Transcript.from_dict(json.loads(json.dumps(spoken.to_dict()))) == spoken
+
+
+def test_segments_without_words_are_joined_by_their_script():
+    segments = [Segment(0, 1, text) for text in ("我们。", "今天", "", "Good", "morning", "再见")]
+    assert join_segments(segments) == "我们。今天 Good morning 再见"
 
 
 def test_text_and_speakers_are_summed_up():

@@ -6,6 +6,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import serializers
 
+from transcription.speech.formats.options import BOUNDS, DEFAULT
+
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     OpenApiTypes.STR,
@@ -13,12 +15,45 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     description="At most 255 characters. The same request with the same key within 24 hours gets the stored response.",
 )
 
+_BOUNDS = {name: f"{minimum} to {maximum}" for name, (minimum, maximum) in BOUNDS.items()}
+FORMAT_OPTIONS = [
+    OpenApiParameter(
+        "max_chars_per_line",
+        OpenApiTypes.INT,
+        description=f"srt, vtt: width of a line, {_BOUNDS['max_chars_per_line']} "
+        f"(default {DEFAULT.max_chars_per_line}). A Chinese, Japanese or Korean character counts as two.",
+    ),
+    OpenApiParameter(
+        "max_lines",
+        OpenApiTypes.INT,
+        description=f"srt, vtt: lines of a subtitle, {_BOUNDS['max_lines']} (default {DEFAULT.max_lines}).",
+    ),
+    OpenApiParameter(
+        "min_seconds",
+        OpenApiTypes.NUMBER,
+        description=f"srt, vtt: how long a subtitle is shown at least, {_BOUNDS['min_seconds']} "
+        f"(default {DEFAULT.min_seconds:g}), unless the next one begins before.",
+    ),
+    OpenApiParameter(
+        "max_seconds",
+        OpenApiTypes.NUMBER,
+        description=f"srt, vtt: how long a subtitle is shown at most, {_BOUNDS['max_seconds']} "
+        f"(default {DEFAULT.max_seconds:g}).",
+    ),
+    OpenApiParameter(
+        "speaker_labels", OpenApiTypes.BOOL, description="srt, vtt, txt: write the names of speakers (default true)."
+    ),
+]
+
 TranscribeRequest = inline_serializer(
     "TranscribeRequest",
     {
         "file": serializers.FileField(help_text="Audio, or a video with sound: up to 2 GiB and 10 hours."),
         "model": serializers.ChoiceField(choices=["standard", "premium"], default="standard"),
         "language": serializers.CharField(required=False, help_text="ISO 639-1 code; detected if omitted."),
+        "languages": serializers.CharField(
+            required=False, help_text="Codes among which it is detected, comma-separated."
+        ),
         "task": serializers.ChoiceField(
             choices=["transcribe", "translate"],
             default="transcribe",

@@ -8,7 +8,6 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.errors import InvalidField
 from accounts.gate import idempotency
 from accounts.gate.native import NativeGateView, error_responses
 from transcription import jobs, recognition, submissions
@@ -182,7 +181,8 @@ class ResultView(NativeGateView):
         summary="Get a result",
         tags=["Transcription"],
         parameters=[
-            OpenApiParameter("format", OpenApiTypes.STR, enum=list(formats.FORMATS), description="Default: json.")
+            OpenApiParameter("format", OpenApiTypes.STR, enum=list(formats.FORMATS), description="Default: json."),
+            *schema.FORMAT_OPTIONS,
         ],
         responses={
             200: schema.Result,
@@ -194,15 +194,13 @@ class ResultView(NativeGateView):
     )
     def get(self, request: Request, job_id: str) -> HttpResponse:
         job = steps.find_job(self.caller, job_id)
-        wanted = request.query_params.get("format", "") or "json"
-        if wanted not in formats.FORMATS:
-            raise InvalidField("format", f"There is no such format. Formats: {', '.join(formats.FORMATS)}.")
+        wanted, options = wire.read_format(request.query_params)
         transcript = jobs.transcript_of(job)
         if wanted == "json":
             return Response(wire.show_result(transcript, job=job))
         shape = formats.FORMATS[wanted]
         return HttpResponse(
-            shape.render(transcript),
+            shape.render(transcript, options=options),
             content_type=shape.content_type,
             headers={"Content-Disposition": f'attachment; filename="{job.id}.{shape.extension}"'},
         )

@@ -10,7 +10,10 @@ from accounts.errors import InvalidField
 from accounts.gate.times import show_time
 from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.errors import OptionError
+from transcription.speech.formats import FORMATS
 from transcription.speech.formats import json as json_format
+from transcription.speech.formats.options import DEFAULT, FormatOptions
+from transcription.speech.formats.options import NAMES as OPTION_NAMES
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Transcript
 
@@ -30,6 +33,7 @@ FIELDS: dict[str, str] = {
     "file": "supported",
     "model": "supported",
     "language": "supported",
+    "languages": "supported",
     "task": "supported",
     "prompt": "accepted: used by engines that take a prompt; the result's notes say when it was not",
     "hotwords": "accepted: as the prompt",
@@ -56,12 +60,12 @@ STATUS_WORDS: dict[str, str] = {
 
 
 def read_fields(lists: Iterable[tuple[str, list[Any]]]) -> dict[str, str]:
-    """Return the text fields of a form by name. Of one sent several times the last counts; hotwords add up."""
+    """Return the text fields of a form by name. Of one sent several times the last counts; lists add up."""
     fields = {}
     for name, values in lists:
         texts = [value for value in values if isinstance(value, str)]
         if texts:
-            fields[name] = ",".join(texts) if name == "hotwords" else texts[-1]
+            fields[name] = ",".join(texts) if name in ("hotwords", "languages") else texts[-1]
     return fields
 
 
@@ -75,13 +79,10 @@ def read_options(
     model = fields.get("model", "") or "standard"
     if model not in offers:
         raise InvalidField("model", f"There is no model '{_short(model)}'. Models: {', '.join(sorted(offers))}.")
-    languages = offers[model].languages
     language = fields.get("language", "").strip().lower() or None
-    if language is not None and language not in languages:
-        raise InvalidField(
-            "language",
-            f"The language '{_short(language)}' is not supported. Languages: {', '.join(sorted(languages))}.",
-        )
+    candidates = tuple(dict.fromkeys(part for part in re.split(r"[,\s]+", fields.get("languages", "").lower()) if part))
+    _check_languages("language", (language,) if language else (), known=offers[model].languages)
+    _check_languages("languages", candidates, known=offers[model].languages)
     task = _choice(fields, "task", ("transcribe", "translate"))
     if task == "translate" and not offers[model].translates:
         able = sorted(name for name, offer in offers.items() if offer.translates)
@@ -103,11 +104,34 @@ def read_options(
             word_timestamps=_flag(fields, "word_timestamps", default=True),
             channels="split" if _choice(fields, "channels", ("mix", "split")) == "split" else "mix",
             mixed_languages=_flag(fields, "mixed_languages", default=False),
+            languages=candidates,
         )
         options.refuse_contradictions()
     except OptionError as error:
         raise InvalidField(str(error.data["param"]), error.message) from error
     return model, options
+
+
+def read_format(query: Mapping[str, str]) -> tuple[str, FormatOptions]:
+    """Return (name of the format, its options) from the query of a result; an empty value is as good as none."""
+    name = query.get("format", "") or "json"
+    if name not in FORMATS:
+        raise InvalidField("format", f"There is no such format. Formats: {', '.join(FORMATS)}.")
+    for option in OPTION_NAMES:
+        if query.get(option, "").strip() and option not in FORMATS[name].options:
+            takers = ", ".join(one for one, shape in FORMATS.items() if option in shape.options)
+            raise InvalidField(option, f"{option} is not an option of {name}. Formats that have it: {takers}.")
+    try:
+        options = FormatOptions(
+            max_chars_per_line=_whole(query, "max_chars_per_line", default=DEFAULT.max_chars_per_line, minimum=1),
+            max_lines=_whole(query, "max_lines", default=DEFAULT.max_lines, minimum=1),
+            min_seconds=_decimal(query, "min_seconds", default=DEFAULT.min_seconds),
+            max_seconds=_decimal(query, "max_seconds", default=DEFAULT.max_seconds),
+            speaker_labels=_flag(query, "speaker_labels", default=DEFAULT.speaker_labels),
+        )
+    except OptionError as error:
+        raise InvalidField(str(error.data["param"]), error.message) from error
+    return name, options
 
 
 def read_page(query: Mapping[str, str]) -> tuple[int, int]:
@@ -244,6 +268,14 @@ def _text(fields: Mapping[str, str], name: str) -> str:
     return value
 
 
+def _check_languages(field: str, languages: Iterable[str], *, known: frozenset[str]) -> None:
+    for language in languages:
+        if language not in known:
+            raise InvalidField(
+                field, f"The language '{_short(language)}' is not supported. Languages: {', '.join(sorted(known))}."
+            )
+
+
 def _hotwords(fields: Mapping[str, str]) -> tuple[str, ...]:
     """Return the terms between commas or line breaks, each once."""
     parts = (part.strip() for part in re.split(r"[,\r\n]", _text(fields, "hotwords")))
@@ -286,3 +318,12 @@ def _whole(fields: Mapping[str, str], name: str, *, default: int, minimum: int) 
     if not (value.isascii() and value.isdecimal() and len(value) <= 9) or int(value) < minimum:
         raise InvalidField(name, f"{name} must be a whole number of at least {minimum}.")
     return int(value)
+
+
+def _decimal(fields: Mapping[str, str], name: str, *, default: float) -> float:
+    value = fields.get(name, "").strip()
+    if not value:
+        return default
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", value):
+        raise InvalidField(name, f"{name} must be a number, such as 1.5.")
+    return float(value)

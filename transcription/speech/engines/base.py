@@ -17,12 +17,15 @@ class Recognition:
     """The result of one clip.
 
     words: in order, with times in milliseconds from the start of the clip, without speakers.
+    language: in which the words were recognised.
     language_probability: None when the request named the language, or the engine cannot detect it.
+    heard_language: the language that surely was detected, where the words were recognised in another one.
     """
 
     words: tuple[Word, ...]
     language: str | None = None
     language_probability: float | None = None
+    heard_language: str | None = None
 
 
 class EngineInfo(Protocol):
@@ -65,7 +68,7 @@ class Engine(EngineInfo, Protocol):
 
         clips: each at most `max_clip_ms` long (a little more is tolerated).
         The words of a clip do not depend on earlier clips. Without `options.language` the language is detected for each
-        clip; `language.stream` decides on one language for a recording.
+        clip, among `options.languages` if there are any; `language.stream` decides on one language for a recording.
         Raises UnknownLanguage, EngineFailed or EngineUnavailable.
         """
         ...
@@ -107,6 +110,12 @@ class BatchEngine(EngineInfo, Protocol):
     ) -> Iterator[tuple[int, Recognition]]:
         """Yield (index, recognition) for each clip, in any order. All clips are of one bucket."""
         ...
+
+
+def check_languages(options: TranscriptionOptions, *, languages: frozenset[str] | None, engine: str) -> None:
+    """Raise UnknownLanguage unless the engine accepts the language of the options and all candidates."""
+    for language in (options.language, *options.languages):
+        check_language(language, languages=languages, engine=engine)
 
 
 def check_language(language: str | None, *, languages: frozenset[str] | None, engine: str) -> None:

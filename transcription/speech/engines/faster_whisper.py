@@ -24,8 +24,8 @@ from faster_whisper.audio import pad_or_trim
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 
-from transcription.speech.engines import hallucination
-from transcription.speech.engines.base import Recognition, check_language
+from transcription.speech.engines import hallucination, spacing
+from transcription.speech.engines.base import Recognition, check_languages
 from transcription.speech.engines.whisper_languages import LANGUAGES, translates
 from transcription.speech.errors import EngineUnavailable
 from transcription.speech.options import TranscriptionOptions
@@ -68,6 +68,7 @@ class _Decoding:
     text: str
     mean_log_probability: float
     no_speech: float
+    is_cut_off: bool
 
     @property
     def is_silence(self) -> bool:
@@ -75,7 +76,16 @@ class _Decoding:
 
     @property
     def is_doubtful(self) -> bool:
-        return hallucination.is_doubtful(self.text, mean_log_probability=self.mean_log_probability)
+        is_unlikely = hallucination.is_unlikely(mean_log_probability=self.mean_log_probability)
+        return is_unlikely or hallucination.is_repetitive(self.text)
+
+    def is_bad(self, *, duration_ms: int) -> bool:
+        """Tell whether a doubtful decoding is wrong. Otherwise its words repeat, and may have been said so."""
+        return (
+            hallucination.is_unlikely(mean_log_probability=self.mean_log_probability)
+            or self.is_cut_off
+            or hallucination.is_too_fast(self.text, duration_ms=duration_ms)
+        )
 
 
 class FasterWhisperEngine:
@@ -139,7 +149,7 @@ class FasterWhisperEngine:
 
     def bucket(self, options: TranscriptionOptions) -> Hashable:
         """See `BatchEngine.bucket`."""
-        check_language(options.language, languages=self.languages, engine=self.name)
+        check_languages(options, languages=self.languages, engine=self.name)
         return len(self._context(options.prompt, options.hotwords))
 
     def recognise_batch(
@@ -169,9 +179,8 @@ class FasterWhisperEngine:
             yield heard[row], Recognition(words, *languages[row])
         for row in doubtful:
             alone = _rows(encoded, [row], count=len(heard))
-            decoding = self._decode_again(alone, prompts[row], decodings[row])
-            [(_, words)] = self._words(alone, [0], [decoding], [tokenizers[row]], [clips[row]])
-            yield heard[row], Recognition(hallucination.without_loops(words), *languages[row])
+            words = self._checked_words(alone, prompts[row], decodings[row], tokenizers[row], clips[row])
+            yield heard[row], Recognition(words, *languages[row])
 
     def _encode(self, features: Sequence[npt.NDArray[np.float32]]) -> Any:
         """Return the output of the encoder for all clips: on a GPU in one batch, on a CPU one by one.
@@ -185,16 +194,32 @@ class FasterWhisperEngine:
         return ctranslate2.StorageView.from_array(np.concatenate(alone))
 
     def _languages(self, encoded: Any, asked: Sequence[TranscriptionOptions]) -> list[tuple[str, float | None]]:
-        """Return (language, probability) of each clip. The probability is None if the options name the language."""
+        """Return (language, probability) of each clip. The probability is None if the options name the language.
+
+        Among candidates it is their share: the customer knows that it is none of the others.
+        """
         if not self._is_multilingual:
             return [("en", None)] * len(asked)
         if all(one.language for one in asked):
             return [(one.language or "", None) for one in asked]
         found = self._whisper.model.detect_language(encoded)
         return [
-            (one.language, None) if one.language else (candidates[0][0][2:-2], round(float(candidates[0][1]), 4))
-            for one, candidates in zip(asked, found, strict=True)
+            (one.language, None) if one.language else self._likeliest(detected, among=one.languages)
+            for one, detected in zip(asked, found, strict=True)
         ]
+
+    def _likeliest(self, detected: Sequence[tuple[str, float]], *, among: Sequence[str]) -> tuple[str, float]:
+        """Return (language, probability) of the likeliest that may be: a model may detect more than can be asked for.
+
+        detected: (token such as "<|en|>", probability) of every language, the likeliest first.
+        """
+        allowed = frozenset(among) or self.languages or frozenset()
+        possible = [(token[2:-2], float(probability)) for token, probability in detected if token[2:-2] in allowed]
+        if not possible:  # this model has no token for any candidate
+            return among[0], 0.0
+        language, probability = possible[0]
+        total = sum(one for _, one in possible) if among else 1.0
+        return language, round(probability / total, 4) if total else 0.0
 
     def _generate(self, encoded: Any, prompts: list[list[int]], **how: Any) -> list[_Decoding]:
         results = self._whisper.model.generate(
@@ -207,13 +232,33 @@ class FasterWhisperEngine:
             **how,
         )
         decodings = []
-        for result in results:
+        for prompt, result in zip(prompts, results, strict=True):
             tokens = list(result.sequences_ids[0])
             # The score is divided by the number of tokens without end-of-text, but its sum includes that token.
             mean = result.scores[0] * len(tokens) / (len(tokens) + 1)
             text = self._tokenizer("en", "transcribe").decode(tokens).strip()
-            decodings.append(_Decoding(tokens, text, mean, result.no_speech_prob))
+            # CTranslate2 gives the text half of what the decoder holds, and what the prompt leaves (whisper.cc, 4.8).
+            room = min(self._whisper.max_length // 2, self._whisper.max_length - len(prompt))
+            decodings.append(_Decoding(tokens, text, mean, result.no_speech_prob, is_cut_off=len(tokens) >= room))
         return decodings
+
+    def _checked_words(
+        self, alone: Any, prompt: list[int], decoding: _Decoding, tokenizer: Tokenizer, clip: Prepared
+    ) -> tuple[Word, ...]:
+        """Return the words of a clip whose decoding is doubtful. Decodes it again, and cuts loops, if it is bad."""
+        words, is_bad = self._judged_words(alone, decoding, tokenizer, clip)
+        if is_bad:
+            decoding = self._decode_again(alone, prompt, decoding)
+            words, is_bad = self._judged_words(alone, decoding, tokenizer, clip)
+        return hallucination.without_loops(words) if is_bad else words
+
+    def _judged_words(
+        self, alone: Any, decoding: _Decoding, tokenizer: Tokenizer, clip: Prepared
+    ) -> tuple[tuple[Word, ...], bool]:
+        """Return the words, and whether the decoding is bad."""
+        [(_, words)] = self._words(alone, [0], [decoding], [tokenizer], [clip])
+        is_bad = decoding.is_bad(duration_ms=clip.duration_ms) or hallucination.is_collapsed(words)
+        return words, decoding.is_doubtful and is_bad
 
     def _decode_again(self, alone: Any, prompt: list[int], first: _Decoding) -> _Decoding:
         """Decode one clip again. Returns the first result without doubt, else the likeliest without repetition."""
@@ -266,7 +311,12 @@ class FasterWhisperEngine:
                 [min(3000, max(1, math.ceil(clips[row].duration_ms / FRAME_MS))) for row in group],
             )
             for row, alignment in zip(group, alignments, strict=True):
-                yield row, _repaired_words(alignment, duration_ms=clips[row].duration_ms)
+                yield (
+                    row,
+                    _repaired_words(
+                        alignment, duration_ms=clips[row].duration_ms, language=_written_language(tokenizer)
+                    ),
+                )
 
     def _make_tokenizer(self, language: str, task: str) -> Tokenizer:
         return Tokenizer(self._whisper.hf_tokenizer, self._is_multilingual, task=task, language=language)
@@ -294,10 +344,18 @@ def _array(encoded: Any) -> npt.NDArray[np.float32]:
     return np.asarray(encoded.to_device(ctranslate2.Device.cpu).to(ctranslate2.DataType.float32))
 
 
-def _repaired_words(alignment: list[dict[str, Any]], *, duration_ms: int) -> tuple[Word, ...]:
-    """Return the aligned words, with punctuation attached, not extended over pauses, and inside the clip.
+def _written_language(tokenizer: Tokenizer) -> str:
+    """Return the language of the text. Translations are English, and their tokenizer is of the spoken language."""
+    is_translated = tokenizer.task is not None and tokenizer.task == tokenizer.translate
+    return "en" if is_translated else tokenizer.language_code
 
-    These are the repairs of faster-whisper's `add_word_timestamps`, for one clip.
+
+def _repaired_words(
+    alignment: list[dict[str, Any]], *, duration_ms: int, language: str | None = None
+) -> tuple[Word, ...]:
+    """Return the aligned words, whole, with punctuation attached, not extended over pauses, and inside the clip.
+
+    The repairs of time are those of faster-whisper's `add_word_timestamps`, for one clip. language: of the text.
     """
     lengths = [word["end"] - word["start"] for word in alignment if word["end"] > word["start"]]
     median = min(_MAX_MEDIAN_SECONDS, float(np.median(lengths))) if lengths else 0.0
@@ -310,13 +368,13 @@ def _repaired_words(alignment: list[dict[str, Any]], *, duration_ms: int) -> tup
     merge_punctuations(alignment, _PREPENDED, _APPENDED)
     words = [
         Word(
-            text=word["word"].strip(),
-            start_ms=min(round(word["start"] * 1000), duration_ms),
-            end_ms=min(round(word["end"] * 1000), duration_ms),
-            probability=round(min(1.0, max(0.0, float(word["probability"]))), 4),
+            text=word.text,
+            start_ms=min(round(word.start * 1000), duration_ms),
+            end_ms=min(round(word.end * 1000), duration_ms),
+            probability=round(min(1.0, max(0.0, word.probability)), 4),
+            has_space_before=word.has_space_before,
         )
-        for word in alignment
-        if word["word"].strip()
+        for word in spacing.words_of(alignment, language=language)
     ]
     if words and lengths and words[0].end_ms - words[0].start_ms > 2000 * median:
         words[0] = replace(words[0], start_ms=words[0].end_ms - round(2000 * median))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from transcription.speech.engines import protocol
-from transcription.speech.engines.base import BatchEngine, Engine, Recognition, check_language
+from transcription.speech.engines.base import BatchEngine, Engine, Recognition, check_languages
 from transcription.speech.errors import EngineUnavailable, SpeechError
 from transcription.speech.options import TranscriptionOptions
 
@@ -184,7 +184,7 @@ class UnbatchedEngine:
         return clip
 
     def bucket(self, options: TranscriptionOptions) -> int:
-        check_language(options.language, languages=self.languages, engine=self.name)
+        check_languages(options, languages=self.languages, engine=self.name)
         return 0
 
     def recognise_batch(

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from transcription.speech.engines.base import Recognition, check_language
+from transcription.speech.engines.base import Recognition, check_languages
 from transcription.speech.errors import EngineFailed, EngineUnavailable
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import SAMPLE_RATE, Samples, samples_to_ms
@@ -51,7 +51,7 @@ class PocketSphinxEngine:
 
     def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
         """See `Engine.recognise`. Ignores prompt and hotwords. The language is always "en"; it detects none."""
-        check_language(options.language, languages=self.languages, engine=self.name)
+        check_languages(options, languages=self.languages, engine=self.name)
         return [Recognition(words=self._words(clip), language="en") for clip in clips]
 
     def _reset(self) -> None:

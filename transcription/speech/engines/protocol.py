@@ -87,15 +87,25 @@ def unpack_clip(frame: bytes) -> Samples:
 
 
 def recognition_to_list(recognition: Recognition) -> list[Any]:
-    """Return [language, probability, [[text, start_ms, end_ms, probability], ...]]."""
-    words = [[word.text, word.start_ms, word.end_ms, word.probability] for word in recognition.words]
+    """Return [language, probability, [[text, start_ms, end_ms, probability, has_space_before], ...]]."""
+    words = [
+        [word.text, word.start_ms, word.end_ms, word.probability, word.has_space_before] for word in recognition.words
+    ]
     return [recognition.language, recognition.language_probability, words]
 
 
 def recognition_from_list(packed: list[Any]) -> Recognition:
     """Rebuild a recognition from `recognition_to_list()`."""
     language, probability, words = packed
-    return Recognition(words=tuple(Word(*word) for word in words), language=language, language_probability=probability)
+    return Recognition(
+        # An engine process of an older release says nothing of blanks.
+        words=tuple(
+            Word(text, start_ms, end_ms, word_probability, has_space_before=all(blank))
+            for text, start_ms, end_ms, word_probability, *blank in words
+        ),
+        language=language,
+        language_probability=probability,
+    )
 
 
 def description(engine: EngineInfo, *, max_batch: int) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from typing import Any
 
 from transcription.speech import errors
 from transcription.speech.engines import language, protocol
-from transcription.speech.engines.base import Recognition, check_language
+from transcription.speech.engines.base import Recognition, check_languages
 from transcription.speech.engines.client import FAILOVER_SECONDS, POLL_SECONDS, EngineClient, health
 from transcription.speech.options import TranscriptionOptions
-from transcription.speech.samples import Samples
+from transcription.speech.samples import BYTES_PER_SAMPLE, Samples, samples_to_ms
 
 __all__ = ["RemoteEngine", "health"]
 
@@ -87,7 +87,7 @@ class RemoteEngine:
     def stream(self, clips: Iterable[Samples], *, options: TranscriptionOptions) -> Iterator[Recognition]:
         """See `StreamingEngine.stream`. Closing the iterator early cancels its requests in the engine process."""
         info = self._info()
-        check_language(options.language, languages=self.languages, engine=self.name)
+        check_languages(options, languages=self.languages, engine=self.name)
         client = self._connected()
         stream = _ClipStream(client, options, header=self._request_header())
         source = iter(clips)
@@ -176,15 +176,16 @@ class RemoteEngine:
 
 
 class _ClipStream:
-    """The requests for the clips of one recording. A clip is sent again if the recording is in another language."""
+    """The requests for the clips of one recording. A clip is sent again if it is to be written in another language."""
 
     def __init__(self, client: EngineClient, options: TranscriptionOptions, *, header: dict[str, Any]) -> None:
         self._client, self._options, self._header = client, options, header
-        self._language = language.LanguageChoice(options)
-        self._is_decided = self._language.is_decided
+        self._choice = language.LanguageChoice(options)
         self._numbers: dict[str, int] = {}  # request id -> number of the clip
         self._frames: dict[int, bytes] = {}  # kept until the recognition of the clip is final
         self._heard: dict[int, Recognition] = {}
+        self._verdicts: dict[int, language.Verdict] = {}  # of clips that were sent again
+        self._final: dict[int, Recognition] = {}
         self._sent = self._counted = self._done = 0
 
     @property
@@ -194,43 +195,44 @@ class _ClipStream:
     def send(self, clip: Samples) -> None:
         """Send the next clip."""
         self._frames[self._sent] = protocol.pack_clip(clip)
-        self._submit(self._sent)
+        self._submit(self._sent, self._options)
         self._sent += 1
 
     def add_answer(self, request_id: str, answer: dict[str, Any]) -> None:
         """Take an answer into account."""
         number = self._numbers.pop(request_id)
-        self._heard[number] = protocol.recognition_from_list(answer["recognition"])
-        while not self._language.is_decided and self._counted in self._heard:
-            self._language.add(self._heard[self._counted])
+        recognition = protocol.recognition_from_list(answer["recognition"])
+        if number in self._verdicts:
+            self._finish(self._verdicts.pop(number), again=recognition)
+            return
+        self._heard[number] = recognition
+        while (counted := self._heard.get(self._counted)) is not None:
+            length_ms = samples_to_ms(len(self._frames[self._counted]) // BYTES_PER_SAMPLE)
             self._counted += 1
-        if self._language.is_decided and not self._is_decided:
-            self.decide()
-        elif self._language.is_decided:
-            self._keep_or_resend(number)
+            self._follow(self._choice.add(counted, length_ms=length_ms))
 
     def decide(self) -> None:
-        """Decide on the language by the answers so far, and send clips in other languages again."""
-        self._language.decide()
-        if not self._is_decided:
-            self._is_decided = True
-            self._options = replace(self._options, language=self._language.language)
-            for number in list(self._heard):
-                self._keep_or_resend(number)
+        """Decide on the language by the answers so far: no clip is under way, and none follows."""
+        self._follow(self._choice.finish())
 
     def ready(self) -> Iterator[Recognition]:
         """Yield the next recognitions in order, as far as they are final."""
-        while self._is_decided and self._done in self._heard:
-            yield self._language.with_language(self._heard.pop(self._done))
+        while self._done in self._final:
+            yield self._final.pop(self._done)
             self._done += 1
 
-    def _keep_or_resend(self, number: int) -> None:
-        if self._language.accepts(self._heard[number]):
-            self._frames.pop(number, None)
-        else:
-            del self._heard[number]
-            self._submit(number)
+    def _follow(self, verdicts: Iterable[language.Verdict]) -> None:
+        for verdict in verdicts:
+            if verdict.accepts(self._heard[verdict.number]):
+                self._finish(verdict)
+            else:
+                self._verdicts[verdict.number] = verdict
+                self._submit(verdict.number, replace(self._options, language=verdict.language))
 
-    def _submit(self, number: int) -> None:
-        message = {**self._header, "options": self._options.to_dict()}
+    def _finish(self, verdict: language.Verdict, *, again: Recognition | None = None) -> None:
+        self._final[verdict.number] = language.written(self._heard.pop(verdict.number), verdict, again)
+        self._frames.pop(verdict.number)
+
+    def _submit(self, number: int, options: TranscriptionOptions) -> None:
+        message = {**self._header, "options": options.to_dict()}
         self._numbers[self._client.submit(message, [self._frames[number]])] = number

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from transcription.speech.formats import json, srt, txt, vtt
+from transcription.speech.formats.options import DEFAULT, NAMES, FormatOptions
 from transcription.speech.transcript import Transcript
+
+
+class Render(Protocol):
+    """Returns a transcript as UTF-8 bytes."""
+
+    def __call__(self, transcript: Transcript, *, options: FormatOptions = DEFAULT) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format. content_type: with charset for text. extension: without a dot. render: returns UTF-8 bytes."""
+    """A format. content_type: with charset for text. extension: without a dot. options: names of those that it has."""
 
     content_type: str
     extension: str
-    render: Callable[[Transcript], bytes]
+    render: Render
+    options: tuple[str, ...] = ()
 
 
 FORMATS: dict[str, Format] = {
     "json": Format("application/json", "json", json.render),
-    "txt": Format("text/plain; charset=utf-8", "txt", txt.render),
-    "srt": Format("application/x-subrip; charset=utf-8", "srt", srt.render),
-    "vtt": Format("text/vtt; charset=utf-8", "vtt", vtt.render),
+    "txt": Format("text/plain; charset=utf-8", "txt", txt.render, ("speaker_labels",)),
+    "srt": Format("application/x-subrip; charset=utf-8", "srt", srt.render, NAMES),
+    "vtt": Format("text/vtt; charset=utf-8", "vtt", vtt.render, NAMES),
 }

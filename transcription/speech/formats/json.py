@@ -5,6 +5,7 @@ from __future__ import annotations
 from json import dumps
 from typing import Any
 
+from transcription.speech.formats.options import DEFAULT, FormatOptions
 from transcription.speech.transcript import Segment, Transcript, speaker_label
 
 
@@ -30,8 +31,8 @@ def document(transcript: Transcript) -> dict[str, Any]:
     }
 
 
-def render(transcript: Transcript) -> bytes:
-    """Return `document` as UTF-8 JSON."""
+def render(transcript: Transcript, *, options: FormatOptions = DEFAULT) -> bytes:
+    """Return `document` as UTF-8 JSON. It has no options: programs take from it what they need."""
     return dumps(document(transcript), ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from transcription.speech.formats.cues import Cue, cues, timestamp
+from transcription.speech.formats.options import DEFAULT, FormatOptions
 from transcription.speech.transcript import Transcript, speaker_label
 
+# Players lay SubRip out from left to right, whatever the first letter is. An embedding turns the line, as Subtitle Edit
+# does it; isolates are unknown to older ones.
+_EMBEDDING, _END = "\N{RIGHT-TO-LEFT EMBEDDING}", "\N{POP DIRECTIONAL FORMATTING}"
 
-def render(transcript: Transcript) -> bytes:
-    """Return the cues as UTF-8 SubRip, each with the name of its speaker first."""
-    longest = max((len(_label(speaker)) for speaker, _ in transcript.speakers), default=0)
-    blocks = [_block(number, cue) for number, cue in enumerate(cues(transcript, label_characters=longest), start=1)]
-    return "\n".join(blocks).encode()
+
+def render(transcript: Transcript, *, options: FormatOptions = DEFAULT) -> bytes:
+    """Return the cues as UTF-8 SubRip, each with the name of its speaker first unless the options say no."""
+    made = cues(transcript, options=options, name_of=_name if options.speaker_labels else None)
+    return "\n".join(_block(number, cue) for number, cue in enumerate(made, start=1)).encode()
 
 
 def _block(number: int, cue: Cue) -> str:
-    text = "\n".join(_plain(line) for line in cue.lines)
+    lines = [_plain(line) for line in cue.lines]
+    if cue.is_right_to_left:
+        lines = [f"{_EMBEDDING}{line}{_END}" for line in lines]
+    text = "\n".join(lines)
     start, end = timestamp(cue.start_ms, separator=","), timestamp(cue.end_ms, separator=",")
-    return f"{number}\n{start} --> {end}\n{_label(cue.speaker)}{text}\n"
+    return f"{number}\n{start} --> {end}\n{text}\n"
 
 
-def _label(speaker: str | None) -> str:
-    return f"{_plain(speaker_label(speaker))}: " if speaker else ""
+def _name(speaker: str) -> str:
+    return f"{speaker_label(speaker)}: "
 
 
 def _plain(text: str) -> str:

@@ -95,6 +95,24 @@ def test_result_in_every_format(api, organization, wanted, content_type, start):
     assert response.content.startswith(start)
 
 
+def test_result_is_written_as_asked(api, organization):
+    job = finish(make_job(organization))
+    whole = api.get(f"/v1/jobs/{job.pk}/result", format="srt").content.decode()
+    narrow = api.get(
+        f"/v1/jobs/{job.pk}/result", format="srt", max_chars_per_line=10, max_lines=1, speaker_labels="false"
+    )
+    lines = [line for line in narrow.content.decode().splitlines() if line and "-->" not in line]
+    assert max(map(len, lines)) <= 10
+    assert "Speaker" in whole
+    assert "Speaker" not in narrow.content.decode()
+
+
+def test_option_that_a_format_has_not_is_refused(api, organization):
+    job = finish(make_job(organization))
+    response = api.get(f"/v1/jobs/{job.pk}/result", format="txt", max_lines=1)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "max_lines")
+
+
 def test_unknown_format_is_refused(api, organization):
     job = finish(make_job(organization))
     response = api.get(f"/v1/jobs/{job.pk}/result", format="pdf")

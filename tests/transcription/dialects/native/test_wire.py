@@ -8,6 +8,7 @@ from accounts.errors import InvalidField
 from transcription.dialects.native import wire
 from transcription.models import Job, Status
 from transcription.speech.capabilities import ModelCapabilities
+from transcription.speech.formats.options import FormatOptions
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Segment, Transcript, Word
 
@@ -226,3 +227,53 @@ def test_status_is_read_in_the_words_that_are_shown():
     assert wire.read_status({}) == []
     with pytest.raises(InvalidField):
         wire.read_status({"status": "verifying"})
+
+
+def test_candidates_of_the_language_are_read():
+    for sent in (["en, es"], ["en", "es"], ["ES,en ES"]):
+        _, options = wire.read_options(wire.read_fields([("languages", sent)]), offers=OFFERS)
+        assert set(options.languages) == {"en", "es"}
+    assert read(languages=" ")[1].languages == ()
+
+
+@pytest.mark.parametrize("fields", [{"languages": "en,xx"}, {"languages": "de"}, {"languages": "en", "language": "en"}])
+def test_impossible_candidates_are_refused(fields):
+    with pytest.raises(InvalidField) as caught:
+        read(**fields)
+    assert caught.value.data["param"] == "languages"
+
+
+def test_options_of_a_format_are_read():
+    assert wire.read_format({}) == ("json", FormatOptions())
+    query = {
+        "format": "srt",
+        "max_chars_per_line": "20",
+        "max_lines": "1",
+        "min_seconds": "0.5",
+        "max_seconds": "4",
+        "speaker_labels": "false",
+    }
+    assert wire.read_format(query) == ("srt", FormatOptions(20, 1, 0.5, 4.0, speaker_labels=False))
+    assert wire.read_format({"format": "vtt", "max_lines": ""}) == ("vtt", FormatOptions())
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ({"format": "pdf"}, "format"),
+        ({"format": "srt", "max_chars_per_line": "9"}, "max_chars_per_line"),
+        ({"format": "srt", "max_chars_per_line": "wide"}, "max_chars_per_line"),
+        ({"format": "srt", "max_lines": "1.5"}, "max_lines"),
+        ({"format": "vtt", "min_seconds": "nan"}, "min_seconds"),
+        ({"format": "vtt", "min_seconds": "5", "max_seconds": "4"}, "min_seconds"),
+        ({"format": "vtt", "max_seconds": "0"}, "max_seconds"),
+        ({"format": "srt", "speaker_labels": "maybe"}, "speaker_labels"),
+        ({"format": "txt", "max_lines": "1"}, "max_lines"),
+        ({"max_seconds": "4"}, "max_seconds"),
+        ({"format": "json", "speaker_labels": "false"}, "speaker_labels"),
+    ],
+)
+def test_wrong_options_of_a_format_are_refused_by_name(query, param):
+    with pytest.raises(InvalidField) as caught:
+        wire.read_format(query)
+    assert caught.value.data["param"] == param

@@ -75,6 +75,49 @@ def test_last_word_ends_with_the_speech(whisper_folder):
         assert abs(heard.words[-1].end_ms - last) < 500, sample.path.name
 
 
+def test_words_of_the_alignment_are_whole(whisper):
+    units = [" d", "'avoir", ",", " puis", "-je", " 3", ".14", " 10", ":30", " john", "@example", ".com"]
+    alignment = [
+        {"word": unit, "tokens": [1], "start": at / 10, "end": (at + 1) / 10, "probability": 0.5}
+        for at, unit in enumerate(units)
+    ]
+    words = faster_whisper._repaired_words(alignment, duration_ms=1_200)
+    assert [word.text for word in words] == ["d'avoir,", "puis-je", "3.14", "10:30", "john@example.com"]
+    assert [(word.start_ms, word.end_ms) for word in words] == [
+        (0, 200),
+        (300, 500),
+        (500, 700),
+        (700, 900),
+        (900, 1200),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("language", "task", "written"), [("zh", "translate", "en"), ("zh", "transcribe", "zh"), ("en", "translate", "en")]
+)
+def test_text_of_a_translation_is_english(whisper, language, task, written):
+    assert faster_whisper._written_language(whisper._tokenizer(language, task)) == written
+
+
+@pytest.mark.parametrize(
+    ("among", "found"),
+    [((), ("en", 0.7)), (("es", "de"), ("es", 0.75)), (("de",), ("de", 1.0)), (("fr",), ("fr", 0.0))],
+)
+def test_language_is_the_likeliest_that_may_be(whisper, among, found):
+    """A model may detect a language that nobody can ask for, such as "xx" here."""
+    detected = [("<|xx|>", 0.1), ("<|en|>", 0.7), ("<|es|>", 0.15), ("<|de|>", 0.05)]
+    assert whisper._likeliest(detected, among=among) == found
+
+
+def test_candidates_are_kept_to(whisper):
+    [heard] = whisper.recognise([load("es-hola.wav")], options=replace(OPTIONS, languages=("en", "fr")))
+    assert heard.language in ("en", "fr")
+    [heard] = whisper.recognise([load("es-hola.wav")], options=replace(OPTIONS, languages=("en", "es")))
+    assert (heard.language, heard.language_probability > 0.9) == ("es", True)
+    with pytest.raises(UnknownLanguage):
+        whisper.recognise([load("es-hola.wav")], options=replace(OPTIONS, languages=("es", "xx")))
+
+
 def test_prompt_hotwords_and_task_reach_the_model(whisper, monkeypatch):
     clip = load("es-hola.wav")
     prompts = []
@@ -159,14 +202,44 @@ LOOP = "thank you " * 40
         ([(LOOP, -0.2, 0.1), ("thank you", -0.3, 0.1)], "thank you", [0, 0.2]),  # repetition: decoded again
         ([("hello", -6.0, 0.1), ("one", -5.0, 0.1), ("two", -4.0, 0.1), ("six", -9.0, 0.1)], "two", [0, 0.2, 0.4, 0.8]),
         ([(LOOP, -0.2, 0.1)] * 4, "thank you thank you", [0, 0.2, 0.4, 0.8]),  # repetition at all temperatures: cut
+        # Said so: the score is good and the time suffices. Neither decoded again nor cut.
+        ([("no " * 10, -0.1, 0.1)], "no " * 9 + "no", [0]),
+        ([("one " * 8, -0.1, 0.1)], "one " * 7 + "one", [0]),
+        ([("bla bla " * 6, -0.5, 0.1)], "bla bla " * 5 + "bla bla", [0]),
+        ([("yes, sir. " * 6, -0.4, 0.1)], "yes, sir. " * 5 + "yes, sir.", [0]),
+        # The same words with a bad score.
+        ([("no " * 10, -1.2, 0.1)] * 4, "no no", [0, 0.2, 0.4, 0.8]),
+        # A bad loop without blanks, as Whisper base made it of "bla bla".
+        ([("Plot" * 60, -0.06, 0.1)] * 4, "PlotPlot", [0, 0.2, 0.4, 0.8]),
     ],
-    ids=["sure", "silence", "unsure", "loop", "best-of-all", "loop-for-ever"],
+    ids=[
+        "sure",
+        "silence",
+        "unsure",
+        "loop",
+        "best-of-all",
+        "loop-for-ever",
+        "ten-times-no",
+        "eight-times-one",
+        "twelve-times-bla",
+        "six-times-yes-sir",
+        "bad-ten-times-no",
+        "loop-without-blanks",
+    ],
 )
 def test_hallucinations_are_gated(answers, words, temperatures, whisper, decoder):
     made = decoder(*answers)
     [heard] = whisper.recognise([load("en-hello.wav")], options=OPTIONS)
     assert text(heard) == words
     assert made.temperatures == temperatures
+
+
+def test_speech_that_repeats_itself_is_decoded_once(whisper):
+    """A long recording of one sentence again and again is what the tiny model knows; nothing of it may be missing."""
+    clip = np.tile(load("en-hello.wav"), 5)
+    [once] = whisper.recognise([load("en-hello.wav")], options=OPTIONS)
+    [heard] = whisper.recognise([clip[: 29 * SAMPLE_RATE]], options=OPTIONS)
+    assert len(heard.words) > 3 * len(once.words)
 
 
 def test_second_tries_give_the_same_words_every_time(whisper, monkeypatch):

@@ -12,48 +12,104 @@ from transcription.speech.samples import SAMPLE_RATE
 from transcription.speech.transcript import Word
 
 WORDS = (Word("word", 0, 100, 0.5),)
+EN, ES, DE = ("en", 0.99), ("es", 0.99), ("de", 0.99)
 
 
 def decide(*clips, **options):
-    """Return the choice after these clips, each (language, probability), or None for a clip without words."""
+    """Return the language of each clip that has a verdict. Clips are (language, probability), None without words."""
     choice = LanguageChoice(TranscriptionOptions(**options))
+    verdicts = []
     for clip in clips:
-        choice.add(Recognition(()) if clip is None else Recognition(WORDS, *clip))
-    return choice
+        recognition = Recognition(()) if clip is None else Recognition(WORDS, *clip)
+        verdicts += choice.add(recognition, length_ms=20_000)
+    assert [one.number for one in verdicts] == list(range(len(verdicts)))
+    return [one.language for one in verdicts], [one.language for one in choice.finish()]
 
 
-def test_clear_clip_decides_alone():
-    choice = decide(("nn", 0.2), ("en", 0.9))
-    assert (choice.is_decided, choice.language, choice.probability) == (True, "en", 0.9)
+def test_one_clip_does_not_decide():
+    assert decide(EN, EN) == ([], ["en", "en"])
+    assert decide(EN, EN, EN) == (["en"] * 3, [])
+
+
+def test_language_is_that_of_most_speech_and_not_of_the_first_clip():
+    """36 s of English before 132 s of Spanish."""
+    assert decide(EN, EN, ES, ES, ES, ES, ES) == (["es"] * 7, [])
+
+
+def test_long_clips_weigh_more_than_short_ones():
+    choice = LanguageChoice(TranscriptionOptions())
+    for clip, length_ms in ((EN, 2_000), (EN, 3_000), (ES, 25_000)):
+        choice.add(Recognition(WORDS, *clip), length_ms=length_ms)
+    assert [one.language for one in choice.finish()] == ["es"] * 3
 
 
 def test_unclear_clips_vote():
-    choice = decide(("nn", 0.3), ("en", 0.2), ("en", 0.25))
-    assert (choice.is_decided, choice.language, choice.probability) == (True, "en", 0.15)
+    unclear = [("nn", 0.3), ("en", 0.2), ("en", 0.25)]
+    assert decide(*unclear)[0] == []
+    assert decide(*unclear * 3)[0] == ["en"] * 9
 
 
 def test_clips_without_words_have_no_vote_and_end_the_wait():
-    assert not decide(*[None] * (language.MAX_CLIPS - 1)).is_decided
-    choice = decide(*[None] * (language.MAX_CLIPS - 2), ("en", 0.2), None)
-    assert (choice.is_decided, choice.language) == (True, "en")
+    assert decide(*[None] * (language.MAX_CLIPS - 1)) == ([], [None] * (language.MAX_CLIPS - 1))
+    assert decide(*[None] * (language.MAX_CLIPS - 2), ("en", 0.2), None)[0] == ["en"] * language.MAX_CLIPS
+    # Music first, then speech.
+    assert decide(*[None] * language.MAX_CLIPS, ES, ES, ES)[0] == [None] * language.MAX_CLIPS + ["es"] * 3
+
+
+def test_engine_that_detects_nothing_needs_no_second_clip():
+    assert decide(("en", None))[0] == ["en"]
+
+
+def test_single_clips_in_other_languages_change_nothing():
+    heard = [EN, EN, EN, ES, EN, DE, ES, EN, None, ES, ES, EN]
+    assert decide(*heard) == (["en"] * 12, [])
+
+
+def test_recording_goes_on_in_a_language_that_lasts():
+    """Two minutes of English before an hour of Spanish."""
+    assert decide(*[EN] * 6, *[ES] * 10)[0] == ["en"] * 6 + ["es"] * 10
+    assert decide(*[EN] * 3, ES, None, ES, ES, EN) == (["en"] * 3 + ["es"] * 4, ["es"])
+    assert decide(*[EN] * 3, ES, ES) == (["en"] * 3, ["en"] * 2)
+
+
+def test_related_languages_that_are_mistaken_for_each_other_change_nothing():
+    assert decide(*[("hr", 0.9)] * 3, *[("bs", 0.6)] * 6)[0] == ["hr"] * 9
 
 
 @pytest.mark.parametrize("options", [{"language": "de"}, {"mixed_languages": True}])
 def test_no_decision_is_needed_with_these_options(options):
-    choice = decide(("en", 0.9), **options)
-    assert (choice.is_decided, choice.language) == (True, options.get("language"))
+    assert decide(EN, ES, **options)[0] == [None, None]
+
+
+class Detecting(FakeEngine):
+    """Detects a language by the length of the clip, unless the request names one."""
+
+    BY_SECONDS = {1: ("nn", 0.2), 2: EN, 3: ES}
+
+    def recognise(self, clips, *, options):
+        self.batch_sizes.append(len(clips))
+        detected = [self.BY_SECONDS[len(clip) // SAMPLE_RATE] for clip in clips]
+        found = [(options.language, None) if options.language else one for one in detected]
+        return [Recognition((Word(str(options.language), 0, 100, 0.5),), *one) for one in found]
+
+
+def heard(engine, *seconds, **options):
+    clips = [np.zeros(one * SAMPLE_RATE, dtype=np.float32) for one in seconds]
+    return list(language.stream(engine, clips, options=TranscriptionOptions(**options)))
 
 
 def test_clip_in_another_language_is_recognised_again():
-    class Engine(FakeEngine):
-        """Detects Norwegian in the first clip and English in the second, unless the request names the language."""
+    found = heard(Detecting(), 1, 2, 2, 2, 3, 2)
+    assert [one.words[0].text for one in found] == ["en", "None", "None", "None", "en", "None"]
+    assert {one.language for one in found} == {"en"}
+    assert [one.language_probability for one in found] == [0.8, 0.99, 0.99, 0.99, 0.01, 0.99]
+    assert [one.heard_language for one in found] == [None, None, None, None, "es", None]
 
-        def recognise(self, clips, *, options):
-            detected = [(("nn", 0.2), ("en", 0.9))[len(clip) // SAMPLE_RATE - 1] for clip in clips]
-            found = [(options.language, None) if options.language else one for one in detected]
-            return [Recognition((Word(str(options.language), 0, 100, 0.5),), *one) for one in found]
 
-    clips = [np.zeros(seconds * SAMPLE_RATE, dtype=np.float32) for seconds in (1, 2, 1)]
-    heard = list(language.stream(Engine(), clips, options=TranscriptionOptions()))
-    assert [one.words[0].text for one in heard] == ["en", "None", "en"]
-    assert {(one.language, one.language_probability) for one in heard} == {("en", 0.9)}
+def test_clips_are_recognised_together_once_the_language_is_known():
+    engine = Detecting()
+    heard(engine, *[2] * 12)
+    assert engine.batch_sizes == [1, 1, 1, 8, 1]
+    engine = Detecting()
+    heard(engine, *[2] * 12, language="en")
+    assert engine.batch_sizes == [8, 4]

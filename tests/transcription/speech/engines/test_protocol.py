@@ -7,6 +7,8 @@ import pytest
 from tests.transcription.speech.conftest import running
 from transcription.speech import errors
 from transcription.speech.engines import protocol, remote, server
+from transcription.speech.engines.base import Recognition
+from transcription.speech.transcript import Word
 
 
 def test_clip_of_the_longest_length_is_accepted():
@@ -21,6 +23,17 @@ def test_clip_of_the_longest_length_is_accepted():
 def test_other_frames_are_no_clip(frames):
     with pytest.raises(errors.EngineFailed):
         protocol.check_clip(frames)
+
+
+def test_recognition_survives_the_way():
+    words = (Word("我们", 0, 100, 0.5, has_space_before=False), Word("AI", 100, 200, 0.25))
+    recognition = Recognition(words, "zh", 0.75)
+    assert protocol.recognition_from_list(protocol.recognition_to_list(recognition)) == recognition
+
+
+def test_words_of_an_older_engine_process_have_blanks():
+    [word] = protocol.recognition_from_list(["en", 0.9, [["yes", 0, 10, 0.5]]]).words
+    assert word.has_space_before
 
 
 def test_unusable_addresses_are_refused():

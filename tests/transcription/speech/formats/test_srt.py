@@ -1,11 +1,13 @@
+import pytest
+
 from tests.transcription.speech.formats.transcripts import DIALOGUE, render, said
 from transcription.speech.transcript import Segment
 
 
 def test_srt_is_numbered_and_has_commas():
     assert render("srt", *DIALOGUE) == (
-        "1\n00:00:00,000 --> 00:00:00,580\nSpeaker 1: hello there\n\n"
-        "2\n01:01:01,500 --> 01:01:02,080\nSpeaker 2: good morning\n"
+        "1\n00:00:00,000 --> 00:00:01,000\nSpeaker 1: hello there\n\n"
+        "2\n01:01:01,500 --> 01:01:02,500\nSpeaker 2: good morning\n"
     )
 
 
@@ -18,3 +20,18 @@ def test_srt_text_cannot_be_markup_or_a_time_line():
 def test_text_with_line_breaks_keeps_to_its_cue():
     body = render("srt", Segment(0, 1000, "one\n\n2\n00:00 --> 00:01\ntwo"))
     assert "\n\n" not in body
+
+
+def test_srt_without_labels_has_no_names():
+    assert "Speaker" not in render("srt", *DIALOGUE, speaker_labels=False)
+
+
+@pytest.mark.parametrize("text", ["שלום לכולם.", "مرحبا بكم؟", "iPhone 15 הוא מכשיר מצוין."])
+def test_srt_lines_from_right_to_left_are_embedded(text):
+    """Without it, players show the full stop and the name of the speaker on the wrong side."""
+    line = render("srt", said(text)).splitlines()[2]
+    assert line == f"\u202bSpeaker 1: {text}\u202c"
+
+
+def test_srt_text_from_left_to_right_has_no_invisible_characters():
+    assert render("srt", *DIALOGUE).isascii()

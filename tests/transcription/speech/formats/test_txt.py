@@ -9,3 +9,14 @@ def test_txt_names_each_speaker_once_per_turn():
 
 def test_txt_without_speakers_is_only_text():
     assert render("txt", said("hello there", speaker=None), said("again", speaker=None)) == "hello there\nagain\n"
+
+
+def test_txt_without_labels_has_no_names():
+    assert render("txt", *DIALOGUE, speaker_labels=False) == "hello there\ngood morning\n"
+
+
+def test_txt_from_right_to_left_begins_with_a_mark():
+    assert (
+        render("txt", said("שלום לכולם"), said("hello", speaker="S2"))
+        == "\u200fSpeaker 1: שלום לכולם\nSpeaker 2: hello\n"
+    )
