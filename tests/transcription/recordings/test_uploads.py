@@ -188,18 +188,6 @@ def test_verifier_that_finds_the_recording_made_meanwhile_takes_it(organization,
     assert uploads.verify(upload) == made
 
 
-@pytest.mark.usefixtures("empty_storage")
-def test_sweep_leaves_uploads_that_still_live(organization, sent):
-    upload = begin(organization)
-    uploads.receive(upload, path=sent)
-    media = uploads.verify(upload)
-    now = timezone.now()
-    assert recordings.sweep(now=now + timedelta(hours=20)) == 0
-    assert recordings.sweep(now=now + timedelta(hours=25)) > 0
-    assert not Media.objects.filter(pk=media.pk).exists()
-    assert not Upload.objects.filter(pk=upload.pk).exists()
-
-
 def test_uploads_are_reached_by_their_organization(organization, charlies):
     upload = begin(organization)
     assert list(Upload.objects.of(organization)) == [upload]
