@@ -9,7 +9,7 @@ from transcription.answers import Reply
 class ApexAssistant:
     """Answers questions about transcripts with the first model of Apex's catalogue.
 
-    Apex is imported inside the methods, so that workers, the clock and commands start without its HTTP client.
+    Apex is imported inside the methods, so that workers, the clock and commands start without the chat service.
     """
 
     def is_ready(self) -> bool:

@@ -4,8 +4,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -58,35 +57,36 @@ class ReadyView(NativeGateView):
         },
     )
     def get(self, request: Request) -> Response:
-        checks = outcomes()
+        checks = READINESS.outcomes()
         is_ready = all(outcome == "ok" for outcome in checks.values())
         return Response(
             {"status": "ok" if is_ready else "unavailable", "checks": checks}, status=200 if is_ready else 503
         )
 
 
-def outcomes() -> dict[str, str]:
-    """Return "ok", "failed" or what is waited for, for each part. The outcome is cached for a few seconds.
+class CachedChecks:
+    """Checks of the parts of the site. Their outcome is cached for a few seconds, for all threads of this process.
 
-    Anybody may ask, and each check opens a connection to every part and may wait for seconds.
+    Anybody may ask, and each check opens a connection to its part and may wait for seconds.
     """
-    with _lock:
-        if time.monotonic() >= _last.until:
-            _last.checks = {name: _outcome(name, check) for name, check in CHECKS.items()}
-            _last.until = time.monotonic() + CACHE_SECONDS
-        return _last.checks
 
+    def __init__(self, checks: Mapping[str, Callable[[], Any]]) -> None:
+        self._checks = checks
+        self._lock = threading.Lock()
+        self._outcomes: dict[str, str] = {}
+        self._expires_at = 0.0
 
-@dataclass
-class _Outcomes:
-    """The cached outcome of the checks, and when it expires."""
+    def outcomes(self, *, clock: Callable[[], float] = time.monotonic) -> dict[str, str]:
+        """Return "ok", "failed" or what is waited for, for each part."""
+        with self._lock:
+            if clock() >= self._expires_at:
+                self._outcomes = {name: _outcome(name, check) for name, check in self._checks.items()}
+                self._expires_at = clock() + CACHE_SECONDS
+            return self._outcomes
 
-    until: float = 0.0
-    checks: dict[str, str] = field(default_factory=dict)
-
-
-_last = _Outcomes()
-_lock = threading.Lock()
+    def forget(self) -> None:
+        """Have the next question checked again."""
+        self._expires_at = 0.0
 
 
 class NotReadyYet(Exception):
@@ -131,4 +131,4 @@ def _engine() -> None:
         raise NotReadyYet(recognition.waiting_note() or "The speech model is being loaded.")
 
 
-CHECKS: dict[str, Callable[[], Any]] = {"database": _database, "redis": _redis, "storage": _storage, "engine": _engine}
+READINESS = CachedChecks({"database": _database, "redis": _redis, "storage": _storage, "engine": _engine})

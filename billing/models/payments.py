@@ -380,7 +380,7 @@ class AutomaticTopUp(models.Model):
 class UnmatchedEvent(models.Model):
     """An event from Stripe that matches no row here, or contradicts it: an operator reads the reason and decides.
 
-    Written by `unmatched_events`; the same event reported again stays one row.
+    Written by `unmatched_events`; the same event reported again stays one row, which may be opened again.
     """
 
     # The type of Stripe's object: "checkout", "payment_intent", "invoice", "refund", "dispute", "payment_method".

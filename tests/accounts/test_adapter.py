@@ -125,27 +125,6 @@ def test_sign_up_with_a_proved_address_mails_that_there_is_an_account(alice):
     assert "confirm-email" not in mail.outbox[-1].body
 
 
-def test_address_that_another_account_only_claims_is_free_to_sign_up_with(alice):
-    EmailAddress.objects.create(user=alice, email="victim@example.com", verified=False)
-    victim = Client()
-    victim.post("/accounts/signup/", VICTIMS)
-    assert mail.outbox[-1].to == ["victim@example.com"]
-    victim.post(confirmation_path(), follow=True)
-    assert EmailAddress.objects.get(email="victim@example.com", verified=True).user != alice
-    assert may_sign_in("quiet river 42")
-    # The claim is gone: no mail to this address leads into the other account any more.
-    assert [address.email for address in EmailAddress.objects.filter(user=alice)] == [alice.email]
-
-
-def test_sign_up_takes_no_proved_and_no_own_address(alice, charlie):
-    EmailAddress.objects.create(user=alice, email="second@example.com", verified=True)
-    EmailAddress.objects.filter(user=charlie).update(verified=False)
-    for email in ("second@example.com", charlie.email):
-        Client().post("/accounts/signup/", {"email": email, "password1": "quiet river 42"})
-    assert {address.user for address in EmailAddress.objects.filter(email="second@example.com")} == {alice}
-    assert {address.user for address in EmailAddress.objects.filter(email=charlie.email)} == {charlie}
-
-
 def test_person_has_a_few_addresses_at_most(alice, client_of):
     client = client_of(alice)
     client.post("/accounts/reauthenticate/", {"password": "correct horse battery"})

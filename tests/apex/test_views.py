@@ -304,8 +304,8 @@ def test_organization_without_a_free_slot_is_refused(site, upstream):
         url = f"{site.address}/v1/apex/chat/completions"
         return requests.post(url, headers={"X-API-Key": key}, json={**body, **more}, timeout=30, stream=True)
 
-    # As many as APEX_MAX_OPEN (conftest.py).
-    streams = [post(key, "slow 15 0.1", stream=True) for _ in range(8)]
+    # As many as APEX_MAX_OPEN (conftest.py), each open for longer than a busy machine takes to open them all.
+    streams = [post(key, "slow 40 0.1", stream=True) for _ in range(8)]
     assert {stream.status_code for stream in streams} == {200}
     before, held = count(site), site.held_micros()
     response = post(key, "normal 1")

@@ -1,11 +1,11 @@
-"""Unmatched events: stored once, with a reason, and resolved only for that reason."""
+"""Unmatched events: stored once, with a reason, resolved only for that reason, and opened again for new facts."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from django.utils import timezone
 
-from accounts.models import Organization
+from accounts.models import Organization, User
 from billing import unmatched_events
 from billing.models.payments import SENTENCE_LENGTH, UnmatchedEvent
 from tests.billing.stripe_objects import make_topup
@@ -20,7 +20,7 @@ def test_event_that_is_reported_again_is_one_row_and_one_alarm(db: None, caplog:
     first = record(details={"amount_cents": 1})
     again = record(details={"amount_cents": 2}, explanation="Something else.")
     assert (again.pk, again.explanation, again.details) == (first.pk, first.explanation, {"amount_cents": 1})
-    assert len([line for line in caplog.records if "Unmatched checkout cs_1" in line.getMessage()]) == 1
+    assert alarms(caplog) == 1
 
 
 def test_another_reason_is_another_row(db: None) -> None:
@@ -49,6 +49,70 @@ def test_resolving_again_keeps_the_first_time(db: None) -> None:
     UnmatchedEvent.objects.filter(pk=record().pk).update(resolved_at=resolved_at)
     unmatched_events.resolve(stripe_id="cs_1", reason="wrong_amount")
     assert UnmatchedEvent.objects.get().resolved_at == resolved_at
+
+
+def alarms(caplog: pytest.LogCaptureFixture) -> int:
+    return len([line for line in caplog.records if "Unmatched checkout cs_1" in line.getMessage()])
+
+
+def resolve_as_operator() -> User:
+    operator = User.objects.create_superuser("operator@example.com")
+    UnmatchedEvent.objects.update(resolved_at=timezone.now(), resolved_by=operator)
+    return operator
+
+
+def test_event_that_ended_by_itself_and_happens_again_is_open_again(db: None, caplog: pytest.LogCaptureFixture) -> None:
+    """Otherwise no operator would see that Stripe refuses again to forget a card."""
+    first = record()
+    unmatched_events.resolve(stripe_id="cs_1", reason="wrong_amount")
+    again = record()
+    assert (again.pk, again.resolved_at) == (first.pk, None)
+    assert UnmatchedEvent.objects.get().resolved_at is None
+    assert alarms(caplog) == 2
+
+
+def test_report_that_an_operator_resolved_stays_resolved_however_often_it_comes(
+    db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Stripe delivers events twice, and the clock asks again: the operator has decided about these very figures."""
+    record(details={"amount_cents": 1})
+    operator = resolve_as_operator()
+    for _ in range(3):
+        record(details={"amount_cents": 1})
+    assert UnmatchedEvent.objects.get().resolved_by == operator
+    assert alarms(caplog) == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"details": {"amount_cents": 2}}, {"explanation": "Paid 2 cents, asked for 20000."}]
+)
+def test_other_figures_than_an_operator_resolved_are_open_again(
+    db: None, caplog: pytest.LogCaptureFixture, change: dict[str, object]
+) -> None:
+    record(details={"amount_cents": 1})
+    resolve_as_operator()
+    again = record(**{"details": {"amount_cents": 1}, **change})
+    stored = UnmatchedEvent.objects.get()
+    assert (stored.resolved_at, stored.resolved_by) == (None, None)
+    for name, value in change.items():
+        assert getattr(again, name) == getattr(stored, name) == value
+    assert alarms(caplog) == 2
+
+
+def test_explanation_that_was_cut_is_still_the_one_that_the_operator_resolved(db: None) -> None:
+    record(explanation="x" * 10_000)
+    resolve_as_operator()
+    record(explanation="x" * 10_000)
+    assert UnmatchedEvent.objects.get().resolved_at is not None
+
+
+def test_figures_are_compared_as_they_are_stored(db: None) -> None:
+    """JSON knows no tuples and no dates: what was given is compared with what comes out of the database."""
+    details = {"amounts_cents": (1, 2), "day": date(2026, 11, 20)}
+    record(details=details)
+    resolve_as_operator()
+    record(details=details)
+    assert UnmatchedEvent.objects.get().resolved_at is not None
 
 
 def about(payment_intent_id: str) -> bool:

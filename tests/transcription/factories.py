@@ -44,6 +44,13 @@ def make_job(organization: Organization, *, duration_ms: int = 10_000, model: st
     return jobs.submit(submission, media=make_media(organization, duration_ms=duration_ms))
 
 
+def make_batch(organization: Organization, count: int, **options: Any) -> Job:
+    """Submit a job of so many recordings of 10 s, with these transcription options."""
+    submission = make_submission(organization, options=TranscriptionOptions(**options))
+    recordings = [make_media(organization) for _ in range(count)]
+    return jobs.submit_batch(submission, recordings=recordings, name=f"{count} calls")
+
+
 def make_transcript(text: str = "hello", *, duration_ms: int = 10_000) -> Transcript:
     words = tuple(
         Word(text=word, start_ms=index * 400, end_ms=index * 400 + 300, probability=0.9, speaker="S1")

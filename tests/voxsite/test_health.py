@@ -1,6 +1,7 @@
 import threading
 
 import pytest
+from django.db import connection
 
 from tests.transcription.speech import fakes
 from transcription import recognition
@@ -10,19 +11,32 @@ from voxsite import health
 
 
 @pytest.fixture(autouse=True)
-def fresh_look(monkeypatch):
-    monkeypatch.setattr(health, "_last", health._Outcomes())
+def fresh_look():
+    health.READINESS.forget()
 
 
-def test_many_questions_are_one_look(client, db, monkeypatch):
+def test_outcome_is_cached_for_a_few_seconds():
     looks = []
-    monkeypatch.setattr(health, "CHECKS", {"database": lambda: looks.append(1)})
-    for _ in range(5):
-        assert client.get("/health/ready").status_code == 200
+    checks = health.CachedChecks({"database": lambda: looks.append(1)})
+    for seconds in (0, 0, 0, health.CACHE_SECONDS - 0.1):
+        assert checks.outcomes(clock=lambda seconds=seconds: 1000 + seconds) == {"database": "ok"}
     assert len(looks) == 1
-    monkeypatch.setattr(health, "_last", health._Outcomes())
-    client.get("/health/ready")
+    checks.outcomes(clock=lambda: 1000 + health.CACHE_SECONDS)
     assert len(looks) == 2
+
+
+def test_many_questions_are_one_look(client, db, settings):
+    settings.ENGINE_SOCKETS = [f"ipc://{settings.DATA_DIR}/nobody.sock"]
+    looks = []
+
+    def count(execute, sql, *args):
+        looks.append(sql)
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(count):
+        for _ in range(5):
+            client.get("/health/ready")
+    assert looks.count("SELECT 1") == 1
 
 
 def test_health_asks_nothing(client, db):

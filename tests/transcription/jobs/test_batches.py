@@ -13,26 +13,17 @@ from django.core.files.storage import default_storage
 from django.db import connection
 from django.db.models.signals import post_init
 
-from accounts.errors import Conflict, InvalidField, PaymentRequired
+from accounts.errors import PaymentRequired
 from billing import ledger, statements
 from billing.models import Entry, EntryKind, Hold
 from tests.shared_database import shared_database
-from tests.transcription.factories import make_media, make_submission, make_transcript
+from tests.transcription.factories import make_batch, make_media, make_submission, make_transcript
 from transcription import jobs
 from transcription.jobs import queue
 from transcription.models import Job, JobItem, Media, Priority, Status
-from transcription.speech.options import TranscriptionOptions
 
 # 10 s at 300,000 micro-dollars an hour.
 TEN_SECONDS_MICROS = 833
-
-
-def make_batch(organization, count, **options):
-    return jobs.submit_batch(
-        make_submission(organization, options=TranscriptionOptions(**options)),
-        recordings=[make_media(organization) for _ in range(count)],
-        name=f"{count} calls",
-    )
 
 
 def finish(item, text="hello"):
@@ -94,51 +85,6 @@ def test_batch_that_is_not_covered_leaves_no_row(organization):
     assert not Hold.objects.exists()
 
 
-def test_one_recording_with_too_many_channels_refuses_the_batch(organization):
-    media = [make_media(organization), make_media(organization)]
-    media[1].channels = 99
-    with pytest.raises(InvalidField):
-        jobs.submit_batch(
-            make_submission(organization, options=TranscriptionOptions(channels="split")),
-            recordings=media,
-            name="two",
-        )
-
-
-def test_only_items_that_succeeded_are_charged(organization):
-    job = make_batch(organization, 3)
-    first, second, third = job.items.all()
-    finish(first)
-    fail(second)
-    job.refresh_from_db()
-    assert (job.status, job.items_left, job.items_failed, job.progress) == (Status.PROCESSING, 1, 1, 66)
-    finish(third)
-    job.refresh_from_db()
-    assert (job.status, job.cost_micros) == (Status.COMPLETED_WITH_ERRORS, 2 * TEN_SECONDS_MICROS)
-    assert (job.error_type, job.duration_ms) == ("not_audio", 20_000)
-    assert_books_are_true(organization)
-
-
-def test_batch_without_any_success_costs_nothing(organization):
-    job = make_batch(organization, 2)
-    for item in job.items.all():
-        fail(item)
-    job.refresh_from_db()
-    assert (job.status, job.cost_micros, job.items_failed) == (Status.FAILED, None, 2)
-    assert usage(organization) == []
-    assert statements.balance(organization).held_micros == 0
-
-
-def test_cancel_charges_what_had_completed(organization):
-    job = make_batch(organization, 3)
-    first, second, _ = job.items.all()
-    finish(first)
-    jobs.claim(second.pk)
-    jobs.cancel(job)
-    assert (job.status, job.items_left, job.cost_micros) == (Status.COMPLETED_WITH_ERRORS, 0, TEN_SECONDS_MICROS)
-    assert_books_are_true(organization)
-
-
 def test_ghost_of_an_ended_item_counts_nothing(organization):
     job = make_batch(organization, 2)
     ghost = jobs.claim(job.items.first().pk)
@@ -146,17 +92,6 @@ def test_ghost_of_an_ended_item_counts_nothing(organization):
     assert not jobs.finish_item(ghost, transcript=make_transcript())
     job.refresh_from_db()
     assert (job.items_left, job.status) == (0, Status.CANCELED)
-
-
-def test_each_item_has_its_own_result(organization):
-    job = make_batch(organization, 2)
-    first, second = job.items.all()
-    finish(first, "one")
-    finish(second, "two")
-    job.refresh_from_db()
-    assert [jobs.transcript_of_item(item).text for item in job.items.all()] == ["one", "two"]
-    with pytest.raises(Conflict, match="2 recordings"):
-        jobs.transcript_of(job)
 
 
 def test_end_of_a_batch_is_linear_work(organization):

@@ -2,9 +2,7 @@ from datetime import timedelta
 
 import django_rq
 import pytest
-from django.conf import settings
 from django.utils import timezone
-from redis import Redis
 
 from tests.transcription.factories import make_job
 from transcription import jobs
@@ -34,31 +32,6 @@ def test_submitted_job_is_enqueued_on_commit(organization, django_capture_on_com
     for callback in callbacks:
         callback()
     assert len(waiting()) == 1
-
-
-def test_item_that_still_waits_is_not_enqueued_twice(job):
-    assert jobs.reconcile(now=after_a_while()) == 0
-    assert len(waiting()) == 1
-
-
-def test_emptied_redis_is_filled_again(job):
-    with Redis.from_url(settings.REDIS_URL) as client:
-        client.flushdb()
-    assert jobs.reconcile(now=after_a_while()) == 1
-    assert waiting() == [queue.task_id(job.items.get())]
-
-
-def test_task_popped_by_a_worker_that_died_is_enqueued_again(job):
-    with Redis.from_url(settings.REDIS_URL) as client:
-        client.lpop("rq:queue:standard")
-    assert jobs.reconcile(now=after_a_while()) == 1
-    assert len(waiting()) == 1
-
-
-def test_item_queued_a_moment_ago_is_left_alone(job):
-    with Redis.from_url(settings.REDIS_URL) as client:
-        client.flushdb()
-    assert jobs.reconcile(now=timezone.now()) == 0
 
 
 def test_silent_redis_loses_nothing(organization, settings, django_capture_on_commit_callbacks, monkeypatch):

@@ -1,9 +1,6 @@
 """Jobs whose recordings come later: nothing is held until they are known, and nothing runs that is not held."""
 
-from datetime import timedelta
-
 import pytest
-from django.utils import timezone
 
 from accounts.errors import PaymentRequired
 from billing import ledger, statements
@@ -12,7 +9,7 @@ from tests.fixtures import recordings as samples
 from tests.transcription.factories import make_submission, make_transcript
 from transcription import jobs, submissions
 from transcription.jobs import queue
-from transcription.models import Job, JobItem, Media, Status, Upload
+from transcription.models import Job, Media, Status, Upload
 from transcription.recordings import uploads
 from transcription.speech.options import TranscriptionOptions
 
@@ -168,15 +165,6 @@ def test_batch_waits_for_its_last_recording_and_pays_for_the_good_ones(organizat
     assert (job.status, job.cost_micros) == (Status.COMPLETED_WITH_ERRORS, job.quoted_micros)
 
 
-def test_upload_that_never_comes_fails_its_job(organization):
-    job = submissions.submit_upload(make_submission(organization), upload=begin(organization))
-    later = timezone.now() + timedelta(hours=25)
-    assert jobs.fail_expired_uploads(now=later) == 1
-    assert jobs.fail_expired_uploads(now=later) == 0
-    job.refresh_from_db()
-    assert (job.status, job.error_type) == (Status.FAILED, "upload_expired")
-
-
 @pytest.mark.parametrize("has_come", [False, True])
 def test_canceled_job_is_not_verified_and_costs_nothing(organization, has_come):
     upload = begin(organization)
@@ -189,15 +177,6 @@ def test_canceled_job_is_not_verified_and_costs_nothing(organization, has_come):
         receive(upload)
     verify(job)
     assert (job.status, Hold.objects.count()) == (Status.CANCELED, 0)
-
-
-def test_lost_verification_is_enqueued_again(organization):
-    upload = begin(organization)
-    job = submissions.submit_upload(make_submission(organization), upload=upload)
-    receive(upload)
-    JobItem.objects.update(touched_at=timezone.now() - timedelta(minutes=1))
-    assert jobs.reconcile(now=timezone.now()) == 1
-    assert queue.waiting_task_ids("standard") == [queue.task_id(job.items.get())]
 
 
 def test_delete_removes_uploads_that_never_came(organization):

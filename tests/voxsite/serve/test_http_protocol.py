@@ -9,17 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.product import free_port
+from tests.product import PROJECT_DIR, free_port
 
 pytestmark = pytest.mark.enable_socket
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent.parent
 STALL_SECONDS = 1
 LARGE_BYTES = 2 * 1024 * 1024
 ROOMY_BYTES = 6 * 1024 * 1024

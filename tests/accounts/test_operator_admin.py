@@ -1,0 +1,80 @@
+"""The admin pages of every app, shown on those of accounts: rows are read-only, and actions keep the rules."""
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.urls import reverse
+
+from accounts import api_keys, organizations
+from accounts.models import ApiKey, Membership, Organization, Role, User
+
+
+@pytest.fixture
+def operator(db, client_of):
+    return client_of(User.objects.create_superuser("operator@example.com", "correct horse battery"))
+
+
+@pytest.fixture
+def reader(db, client_of):
+    """An operator who may see everything and change nothing."""
+    user = User.objects.create_user("reader@example.com", "correct horse battery", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    return client_of(user)
+
+
+def address(model, *args, page="changelist"):
+    return reverse(f"admin:accounts_{model._meta.model_name}_{page}", args=args)
+
+
+def act(client, action, *rows):
+    return client.post(
+        address(type(rows[0])), {"action": action, "_selected_action": [row.pk for row in rows]}, follow=True
+    )
+
+
+def messages_of(response):
+    return [str(message) for message in response.context["messages"]]
+
+
+@pytest.fixture
+def membership(organization, alice):
+    return Membership.objects.get(organization=organization, user=alice)
+
+
+@pytest.fixture
+def invitation(organization, membership):
+    return organizations.invite(organization, email="dora@example.com", role=Role.MEMBER, by=membership)[0]
+
+
+@pytest.fixture
+def key(organization):
+    return api_keys.issue(organization, name="test", by=None)[0]
+
+
+@pytest.mark.parametrize("kind", ["organization", "membership", "invitation", "key"])
+def test_rows_can_be_read_and_neither_written_nor_deleted(operator, request, kind):
+    row = request.getfixturevalue(kind)
+    page = operator.get(address(type(row), row.pk, page="change"))
+    assert page.status_code == 200
+    assert b'name="_save"' not in page.content
+    assert operator.post(address(type(row), row.pk, page="change"), {"name": "Mallory"}).status_code == 403
+    assert operator.post(address(type(row), row.pk, page="delete"), {"post": "yes"}).status_code == 403
+    assert operator.get(address(type(row), page="add")).status_code == 403
+    assert type(row).objects.filter(pk=row.pk).exists()
+
+
+def test_last_owner_can_neither_be_removed_nor_demoted(operator, membership):
+    for action in ("remove", "make_member"):
+        assert "needs an owner" in messages_of(act(operator, action, membership))[0]
+    membership.refresh_from_db()
+    assert membership.role == Role.OWNER
+
+
+def test_operator_who_may_only_read_is_offered_no_action(reader, key):
+    assert b'value="revoke"' not in reader.get(address(ApiKey)).content
+    act(reader, "revoke", key)
+    assert ApiKey.objects.get(pk=key.pk).revoked_at is None
+
+
+def test_id_is_found_at_once(operator, organization, charlies):
+    page = operator.get(address(Organization), {"q": str(organization.pk)})
+    assert list(page.context["cl"].queryset) == [organization]

@@ -1,0 +1,141 @@
+"""Work that nobody does any more is given back: after a dead worker, an emptied Redis, or an upload that never came."""
+
+from datetime import timedelta
+
+import django_rq
+import pytest
+from django.conf import settings
+from django.utils import timezone
+from redis import Redis
+
+from billing import statements
+from billing.models import Entry, EntryKind, Hold
+from tests.fixtures import recordings as samples
+from tests.transcription.factories import make_job, make_submission
+from transcription import jobs, submissions
+from transcription.jobs import queue
+from transcription.models import JobItem, Status
+from transcription.recordings import uploads
+
+SENTENCE = samples.named("sentence-slt.wav")
+
+
+@pytest.fixture
+def enqueued(organization, django_capture_on_commit_callbacks):
+    """A job whose item waits in Redis."""
+    with django_capture_on_commit_callbacks(execute=True):
+        return make_job(organization)
+
+
+def begin(organization):
+    return uploads.begin(organization, name="call.wav", declared_bytes=SENTENCE.path.stat().st_size)
+
+
+@pytest.fixture
+def job(organization):
+    return make_job(organization)
+
+
+def item_of(job):
+    return job.items.get()
+
+
+def claim(job):
+    item = jobs.claim(item_of(job).pk)
+    assert item is not None
+    return item
+
+
+def usage(organization):
+    return list(Entry.objects.filter(wallet__organization=organization, kind=EntryKind.USAGE))
+
+
+def grow_silent(item, seconds=60):
+    JobItem.objects.filter(pk=item.pk).update(touched_at=timezone.now() - timedelta(seconds=seconds))
+
+
+def test_living_worker_keeps_its_item(job):
+    item = claim(job)
+    grow_silent(item)
+    jobs.touch(item, progress=40)
+    assert jobs.reconcile(now=timezone.now()) == 0
+    job.refresh_from_db()
+    assert job.progress == 40
+
+
+def test_item_whose_workers_keep_dying_fails_without_charge(organization, job, settings):
+    for _ in range(settings.JOB_ATTEMPTS):
+        grow_silent(claim(job))
+        jobs.reconcile(now=timezone.now())
+    job.refresh_from_db()
+    assert job.status == Status.FAILED
+    assert job.error_type == "worker_lost"
+    assert job.cost_micros is None
+    assert usage(organization) == []
+    assert statements.balance(organization).held_micros == 0
+
+
+def test_one_broken_item_does_not_keep_the_others_waiting(organization):
+    broken, whole = make_job(organization), make_job(organization)
+    for each in (broken, whole):
+        JobItem.objects.filter(job=each).update(attempt=2)
+        grow_silent(claim(each))
+    # What no code of ours does: a job whose promise is gone cannot be released.
+    Hold.objects.filter(reference=broken.hold_reference).update(reference="lost")
+    JobItem.objects.filter(job=broken).update(touched_at=timezone.now() - timedelta(days=1))
+    assert jobs.reconcile(now=timezone.now()) == 1
+    whole.refresh_from_db()
+    assert whole.status == Status.FAILED
+
+
+def waiting():
+    return django_rq.get_queue("standard").job_ids
+
+
+def after_a_while():
+    JobItem.objects.update(touched_at=timezone.now() - timedelta(minutes=1))
+    return timezone.now()
+
+
+def test_item_that_still_waits_is_not_enqueued_twice(enqueued):
+    assert jobs.reconcile(now=after_a_while()) == 0
+    assert len(waiting()) == 1
+
+
+def test_emptied_redis_is_filled_again(enqueued):
+    with Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
+    assert jobs.reconcile(now=after_a_while()) == 1
+    assert waiting() == [queue.task_id(enqueued.items.get())]
+
+
+def test_task_popped_by_a_worker_that_died_is_enqueued_again(enqueued):
+    with Redis.from_url(settings.REDIS_URL) as client:
+        client.lpop("rq:queue:standard")
+    assert jobs.reconcile(now=after_a_while()) == 1
+    assert len(waiting()) == 1
+
+
+def test_item_queued_a_moment_ago_is_left_alone(enqueued):
+    with Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
+    assert jobs.reconcile(now=timezone.now()) == 0
+
+
+def test_upload_that_never_comes_fails_its_job(organization):
+    job = submissions.submit_upload(make_submission(organization), upload=begin(organization))
+    later = timezone.now() + timedelta(hours=25)
+    assert jobs.fail_expired_uploads(now=later) == 1
+    assert jobs.fail_expired_uploads(now=later) == 0
+    job.refresh_from_db()
+    assert (job.status, job.error_type) == (Status.FAILED, "upload_expired")
+
+
+def test_lost_verification_is_enqueued_again(organization):
+    upload = begin(organization)
+    job = submissions.submit_upload(make_submission(organization), upload=upload)
+    uploads.receive(upload, path=SENTENCE.path)
+    jobs.bytes_have_come(upload)
+    JobItem.objects.update(touched_at=timezone.now() - timedelta(minutes=1))
+    assert jobs.reconcile(now=timezone.now()) == 1
+    assert queue.waiting_task_ids("standard") == [queue.task_id(job.items.get())]

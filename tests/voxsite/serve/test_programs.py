@@ -1,0 +1,34 @@
+"""Which processes a server has, with which priority and how many threads."""
+
+import pytest
+
+from voxsite.serve import embedded_redis, programs
+
+
+def test_web_keeps_its_priority(tmp_path):
+    environ = {"VOXSITE_DATA_DIR": str(tmp_path), "VOXSITE_WORKERS": "3", "REDIS_URL": "redis://elsewhere"}
+    niceness = {program.name: program.niceness for program in programs.all_programs(environ)}
+    assert niceness["web"] == 0
+    assert min(niceness["worker"], niceness["engine"]) > 0
+    assert "redis" not in niceness
+
+
+def test_embedded_redis_is_a_process_of_the_server_and_starts_first(tmp_path):
+    environ = {"VOXSITE_DATA_DIR": str(tmp_path), "REDIS_URL": embedded_redis.url(tmp_path)}
+    first, *others = programs.all_programs(environ)
+    assert first.name == "redis"
+    assert {program.name for program in others if program.needs_redis} == {"worker", "clock"}
+
+
+@pytest.mark.parametrize(("wanted", "count"), [("3", 3), ("", 1)])
+def test_workers_are_as_many_as_asked_for(tmp_path, wanted, count):
+    environ = {"VOXSITE_DATA_DIR": str(tmp_path), "VOXSITE_WORKERS": wanted}
+    (worker,) = (program for program in programs.all_programs(environ) if program.name == "worker")
+    assert worker.count == count
+
+
+def test_native_libraries_get_one_thread_unless_the_operator_says_otherwise(tmp_path):
+    """Otherwise each would start a thread per core in every process, and they would wait for each other."""
+    environ = {"VOXSITE_DATA_DIR": str(tmp_path), "OMP_NUM_THREADS": "7"}
+    web = next(program for program in programs.all_programs(environ) if program.name == "web")
+    assert web.environment == {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}

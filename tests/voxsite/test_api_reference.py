@@ -1,0 +1,72 @@
+"""The reference in the docs: every operation of the OpenAPI document, with its fields and with code to copy."""
+
+import json
+
+import pytest
+from django.test import Client
+
+from voxsite import api_reference
+
+
+def test_docs_describe_every_operation_of_the_openapi_document(db):
+    document = json.loads(Client().get("/openapi.json").content)
+    page = Client().get("/docs/").content.decode()
+    operations = [(method, path) for path, methods in document["paths"].items() for method in methods]
+    assert ("post", "/v1/transcribe") in operations
+    for method, path in operations:
+        assert f'<span class="verb">{method.upper()}</span> {path}' in page
+
+
+@pytest.fixture
+def operations(db):
+    """Every operation, by (method, path)."""
+    found = api_reference.operations(site_url="https://voxsite.example", key="vxp_live_abc...")
+    return {(each.method, each.path): each for each in found}
+
+
+def test_operations_that_create_something_come_first(operations):
+    methods = [(method, path.startswith("/v1/")) for method, path in operations]
+    assert methods[0] == ("POST", True)
+    own = [is_api for _, is_api in methods]
+    assert own == sorted(own, reverse=True)
+
+
+def test_fields_of_nested_objects_are_listed_with_their_path(operations):
+    chat = operations["POST", "/v1/apex/chat/completions"]
+    sent = {field.path: field for field in chat.body}
+    assert sent["model"].is_required
+    assert not sent["temperature"].is_required
+    assert sent["temperature"].kind == "number"
+    assert sent["temperature"].text.endswith("Default: 0.7. From 0 to 2.")
+    assert sent["messages[].role"].kind == "system | developer | user | assistant | tool | function"
+    assert sent["stream_options.include_usage"].kind == "boolean"
+    (answer,) = (answer for answer in chat.answers if answer.status == "402")
+    assert {field.path: field.kind for field in answer.fields}["error.param"] == "string or null"
+
+
+@pytest.mark.parametrize("language", ["curl", "Python", "Node"])
+def test_code_has_the_address_and_the_key_only_where_one_is_needed(operations, language):
+    for (method, path), operation in operations.items():
+        code = dict(operation.examples)[language]
+        assert f"https://voxsite.example{path.partition('{')[0]}" in code, (method, path)
+        assert ("vxp_live_abc..." in code) == operation.needs_key, (method, path)
+    assert not operations["GET", "/health"].needs_key
+    assert operations["POST", "/v1/transcribe"].needs_key
+
+
+def test_code_in_python_is_valid(operations):
+    for operation in operations.values():
+        compile(dict(operation.examples)["Python"], operation.path, "exec")
+
+
+def test_code_to_transcribe_sends_the_file(operations):
+    code = dict(operations["POST", "/v1/transcribe"].examples)
+    assert '-F "file=@recording.mp3"' in code["curl"]
+    assert 'files={"file": open("recording.mp3", "rb")}' in code["Python"]
+    assert 'openAsBlob("recording.mp3")' in code["Node"]
+
+
+def test_code_to_chat_sends_json(operations):
+    code = dict(operations["POST", "/v1/apex/chat/completions"].examples)
+    body = code["curl"].partition("-d '")[2].removesuffix("'")
+    assert json.loads(body)["model"] == "apex-latest"
