@@ -1,0 +1,106 @@
+"""What must never be false of jobs and items, whatever code writes, and the questions about one row."""
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from tests.transcription.factories import make_batch, make_job
+from transcription import jobs
+from transcription.models import FINAL_STATUSES, Job, JobItem, Status
+from transcription.recordings import uploads
+
+NOW = timezone.now()
+ENDED = {"items_left": 0, "finished_at": NOW}
+
+
+@pytest.fixture
+def job(organization):
+    return make_job(organization)
+
+
+def write(row, **fields):
+    """Write past the verbs."""
+    with transaction.atomic():
+        type(row).objects.filter(pk=row.pk).update(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": Status.COMPLETED, "cost_micros": 1, **ENDED},
+        {"status": Status.FAILED, **ENDED},
+        {"status": Status.UPLOADING, "quoted_micros": None},
+    ],
+)
+def test_job_in_order_is_written(job, fields):
+    write(job, **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "constraint"),
+    [
+        ({"status": "lost"}, "job_status_is_known"),
+        ({"progress": 101}, "job_progress_is_a_percentage"),
+        ({"items_left": 2}, "job_items_add_up"),
+        ({"items_failed": 1}, "job_items_add_up"),
+        ({"quoted_micros": None}, "job_is_priced_before_it_is_queued"),
+        ({"status": Status.PROCESSING, "quoted_micros": None}, "job_is_priced_before_it_is_queued"),
+        ({"status": Status.COMPLETED, "finished_at": NOW}, "final_job_has_no_items_left"),
+        ({"status": Status.CANCELED, "items_left": 0}, "final_job_has_finished"),
+        ({"status": Status.FAILED, "cost_micros": 1, **ENDED}, "failed_job_costs_nothing"),
+        ({"status": Status.CANCELED, "cost_micros": 0, **ENDED}, "failed_job_costs_nothing"),
+    ],
+)
+def test_job_that_contradicts_itself_is_refused_by_the_database(job, fields, constraint):
+    with pytest.raises(IntegrityError, match=constraint):
+        write(job, **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "constraint"),
+    [
+        ({"status": Status.COMPLETED, "cost_micros": 1}, "completed_item_has_result"),
+        ({"status": Status.COMPLETED, "result_key": "results/1"}, "completed_item_has_a_cost"),
+        ({"media": None}, "item_has_media_before_it_is_queued"),
+        ({"media": None, "status": Status.PROCESSING}, "item_has_media_before_it_is_queued"),
+    ],
+)
+def test_item_that_contradicts_itself_is_refused_by_the_database(job, fields, constraint):
+    with pytest.raises(IntegrityError, match=constraint):
+        write(job.items.get(), **fields)
+
+
+def test_positions_of_a_job_differ(organization):
+    job = make_batch(organization, 2)
+    with pytest.raises(IntegrityError):
+        write(job.items.first(), position=1)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_final_statuses_are_those_that_nothing_follows(status):
+    is_final = status not in {Status.UPLOADING, Status.VERIFYING, Status.QUEUED, Status.PROCESSING}
+    assert (status in FINAL_STATUSES) is is_final
+    assert Job(status=status).is_final is JobItem(status=status).is_final is is_final
+    assert Job(status=status).is_completed is (status in {Status.COMPLETED, Status.COMPLETED_WITH_ERRORS})
+
+
+def test_jobs_are_reached_by_their_organization_newest_first(organization, charlies):
+    first, second = make_job(organization), make_job(organization)
+    theirs = make_job(charlies)
+    assert list(Job.objects.of(organization).newest_first()) == [second, first]
+    assert list(Job.objects.of(charlies)) == [theirs]
+
+
+def test_item_has_the_name_of_its_file_before_and_after_it_came(organization, job):
+    assert job.items.get().name == "sentence-slt.wav"
+    upload = uploads.begin(organization, name="call.wav", declared_bytes=7)
+    item = JobItem(job=job, upload=upload)
+    assert item.name == "call.wav"
+    with pytest.raises(AssertionError, match="has a recording"):
+        _ = item.recording
+    assert JobItem(job=job).name == ""
+
+
+def test_reference_in_the_ledger_names_the_job(job):
+    assert job.hold_reference == f"job:{job.pk}"
+    assert jobs.claim(job.items.get().pk).job.hold_reference == job.hold_reference
