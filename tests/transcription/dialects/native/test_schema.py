@@ -1,0 +1,72 @@
+"""The description of the native API against what `wire` takes and answers: the same fields, all of them."""
+
+import pytest
+from rest_framework import serializers
+
+from tests.transcription.factories import make_job, make_transcript
+from transcription import jobs
+from transcription.dialects.native import schema, wire
+from transcription.models import Status
+from transcription.speech.capabilities import ModelCapabilities
+
+OFFERS = {"standard": ModelCapabilities(engine="test", languages=frozenset({"en"}), translates=True)}
+
+
+@pytest.fixture
+def completed(organization):
+    job = make_job(organization)
+    jobs.finish_item(jobs.claim(job.items.get().pk), transcript=make_transcript("hello there"))
+    job.refresh_from_db()
+    return job
+
+
+def described(serializer):
+    """Return the fields of a serializer as a tree: name -> tree of an object or of the objects of a list."""
+    if isinstance(serializer, serializers.ListSerializer):
+        serializer = serializer.child
+    if not isinstance(serializer, serializers.Serializer):
+        return None
+    return {name: described(field) for name, field in serializer.fields.items()}
+
+
+def answered(value):
+    """Return the fields of an answer as such a tree. Of a list the first object counts."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    return {name: answered(inner) for name, inner in value.items()} if isinstance(value, dict) else None
+
+
+def test_request_has_the_fields_that_are_taken():
+    assert set(described(schema.TranscribeRequest)) == set(wire.FIELDS)
+
+
+@pytest.mark.parametrize("name", ["num_speakers", "min_speakers", "max_speakers", "prompt"])
+def test_limits_of_the_request_are_those_of_the_endpoint(name):
+    field = schema.TranscribeRequest.fields[name]
+    limit = field.max_length if name == "prompt" else field.max_value
+    assert limit == (wire.MAX_PROMPT_LENGTH if name == "prompt" else wire.MAX_SPEAKERS)
+
+
+def test_answer_to_a_submission_has_the_described_fields(completed):
+    assert answered(wire.show_created(completed)) == described(schema.Created)
+
+
+def test_job_has_the_described_fields(completed):
+    assert answered(wire.show_job_line(completed)) == described(schema.JobLine)
+    completed.error_type, completed.error_message = "not_audio", "No audio."
+    assert answered(wire.show_job(completed)) == described(schema.JobDetail)
+
+
+def test_status_is_one_of_the_described_words():
+    assert set(schema.JobLine.fields["status"].choices) == {wire.STATUS_WORDS[status] for status in Status}
+
+
+def test_result_has_the_described_fields(completed):
+    result = wire.show_result(jobs.transcript_of(completed), job=completed)
+    assert answered(result) == described(schema.Result)
+
+
+def test_lists_of_models_and_languages_have_the_described_fields():
+    models = wire.show_models(OFFERS, rates_micros={"standard": 1}, diarizer="test")
+    assert answered(models) == described(schema.ModelList)
+    assert answered(wire.show_languages(OFFERS, names={"en": "English"})) == described(schema.LanguageList)
