@@ -20,7 +20,8 @@ from transcription.speech.engines.choice import LAST_RESORT, WHISPER, Choice
 from transcription.speech.engines.client import EngineClient
 from transcription.speech.engines.remote import RemoteEngine
 
-FALLBACK_DIARIZER = "clustering"
+# Its networks are files of this package; without them it clusters.
+DEFAULT_DIARIZER = "neural"
 # A worker gives up after this time without any engine process.
 ENGINE_SECONDS = 300.0
 # All languages that an engine may accept. Stated here, because the web process checks languages without an engine.
@@ -75,7 +76,7 @@ def is_being_prepared(*, timeout_seconds: float = 5) -> bool:
 
 def diarizer_name() -> str:
     """Return the short name of the diarizer, or "none"."""
-    return FALLBACK_DIARIZER if settings.DIARIZER == "auto" else settings.DIARIZER
+    return DEFAULT_DIARIZER if settings.DIARIZER == "auto" else str(settings.DIARIZER)
 
 
 def is_fallback() -> bool:

@@ -20,6 +20,8 @@ LIBRARIES = (
     "transcription.jobs.work",
     "transcription.speech.decode",
     "transcription.speech.diarizers.clustering",
+    "transcription.speech.diarizers.neural",
+    "transcription.speech.diarizers.timeline",
     "transcription.speech.diarizers.voices",
     "transcription.speech.vad",
 )

@@ -455,7 +455,7 @@ APEX_SILENT_SECONDS = 30
 # --- Speech ----------------------------------------------------------------------------------------------------------
 
 ENGINE = env.choice("VOXSITE_ENGINE", options=("auto", "faster_whisper", "pocketsphinx"), default="auto")
-DIARIZER = env.choice("VOXSITE_DIARIZER", options=("auto", "pyannote", "clustering", "none"), default="auto")
+DIARIZER = env.choice("VOXSITE_DIARIZER", options=("auto", "neural", "pyannote", "clustering", "none"), default="auto")
 # One address for each engine process. Workers use the least busy one of their host.
 ENGINE_SOCKET = env.text("VOXSITE_ENGINE_SOCKET") or f"ipc://{env.socket_path(DATA_DIR, 'engine.sock')}"
 ENGINE_SOCKETS = engines.addresses(ENGINE_SOCKET)

@@ -105,7 +105,7 @@ def test_diarizer_names_speakers_by_appearance_and_every_word_has_one(folder, sa
 
 def test_recording_beyond_the_cap_is_clustered_and_says_so(folder, samples):
     diarization, turns = diarize(PyannoteDiarizer(str(folder), device="cpu", max_seconds=10), samples)
-    assert diarization.name == "clustering"
+    assert diarization.name == "neural"
     assert [turn.speaker for turn in turns] == [turn["speaker"] for turn in recordings.named("dialogue.flac").turns]
     (note,) = diarization.notes
     assert "longer than the 10 seconds" in note
@@ -120,7 +120,7 @@ def test_out_of_memory_is_clustered_and_says_so(folder, samples, monkeypatch):
     loaded = PyannotePipeline(str(folder), device="cpu")
     monkeypatch.setattr(loaded, "_pipeline", fail)
     diarization, turns = diarize(FullRecordingDiarizer(NAME, find=loaded.find_in, max_seconds=60), samples)
-    assert (diarization.name, len({turn.speaker for turn in turns})) == ("clustering", 2)
+    assert (diarization.name, len({turn.speaker for turn in turns})) == ("neural", 2)
     assert "pyannote failed on it" in diarization.notes[0]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from transcription.speech import vad
+from transcription.speech import levelling, vad
 from transcription.speech.samples import Samples, ms_to_samples, samples_to_ms
 
 MAX_CLIP_MS = 30_000
@@ -108,11 +108,15 @@ def _join(stretches: list[_Stretch]) -> Clip:
 
 
 class _Cutter:
-    """Finds stretches of speech. Holds the samples that are still undecided, at most about one clip."""
+    """Finds stretches of speech. Holds the samples that are still undecided, at most about one clip.
+
+    The detector hears a levelled copy. The stretches have the samples as they were recorded.
+    """
 
     def __init__(self, *, max_clip_ms: int, pause_ms: int) -> None:
         import numpy as np
 
+        self._leveller = levelling.Leveller()
         self._detector = vad.SpeechDetector()
         self._pad = max(1, PAD_MS // vad.FRAME_MS)
         self._max_frames = max(4 * self._pad, max_clip_ms // vad.FRAME_MS)
@@ -138,7 +142,7 @@ class _Cutter:
             yield from self._emit(end=self._first + len(self._frames))
 
     def _take(self, samples: Samples) -> Iterator[_Stretch]:
-        scores = self._detector.score(samples)
+        scores = self._detector.score(self._leveller.level(samples))
         for index, score in enumerate(scores.tolist()):
             self._frames.append(samples[index * vad.FRAME_SAMPLES : (index + 1) * vad.FRAME_SAMPLES])
             self._scores.append(score)

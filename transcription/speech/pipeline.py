@@ -136,7 +136,7 @@ class _Run:
         words: list[Word] = []
         self._report(0, on_progress)
         clips = cutting.clips(
-            self._counting(windows, on_progress),
+            self._counting(windows, on_progress, diarization=diarization),
             max_clip_ms=self._engine.max_clip_ms,
             pause_ms=self._engine.pause_ms,
             packs=self._engine.packs_clips,
@@ -184,10 +184,14 @@ class _Run:
             "With mixed languages (mixed_languages), each part is recognised in its own.",
         )
 
-    def _counting(self, windows: Iterator[Samples], on_progress: OnProgress) -> Iterator[Samples]:
-        """Yield the windows unchanged, counting their length and reporting progress."""
+    def _counting(
+        self, windows: Iterator[Samples], on_progress: OnProgress, *, diarization: Diarization | None
+    ) -> Iterator[Samples]:
+        """Yield the windows unchanged. Counts their length, reports progress, and lets the diarizer hear them."""
         samples = 0
         for window in windows:
+            if diarization is not None:
+                diarization.hear(samples_to_ms(samples), window)
             yield window
             samples += len(window)
             self.decoded_ms = round(samples / SAMPLES_PER_MS)

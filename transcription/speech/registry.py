@@ -16,6 +16,7 @@ ENGINES: dict[str, str] = {
 }
 DIARIZERS: dict[str, str] = {
     "clustering": "transcription.speech.diarizers.clustering:ClusteringDiarizer",
+    "neural": "transcription.speech.diarizers.neural:NeuralDiarizer",
 }
 
 

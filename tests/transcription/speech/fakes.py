@@ -154,9 +154,14 @@ class FakeDiarization:
 
     def __init__(self) -> None:
         self._turns: list[Turn] = []
+        self.heard_ms = 0
+
+    def hear(self, start_ms: int, samples: Samples) -> None:
+        self.heard_ms = start_ms + samples_to_ms(len(samples))
 
     def add(self, start_ms: int, samples: Samples) -> None:
         end_ms = start_ms + samples_to_ms(len(samples))
+        assert end_ms <= self.heard_ms, "the clip came before its window"
         self._turns.append(Turn(start_ms, end_ms, f"S{len(self._turns) % 2 + 1}"))
 
     def turns(self) -> list[Turn]:

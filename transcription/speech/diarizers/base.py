@@ -26,6 +26,10 @@ class Diarization(Protocol):
     @property
     def boundary_tolerance_ms(self) -> int: ...
 
+    def hear(self, start_ms: int, samples: Samples) -> None:
+        """Take the next window of the recording, all of it, before the clips in it. May be left out, and ignored."""
+        ...
+
     def add(self, start_ms: int, samples: Samples) -> None:
         """Take the next clip. Keeps what it needs of the samples, and never a whole recording in memory."""
         ...

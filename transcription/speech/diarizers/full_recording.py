@@ -1,7 +1,7 @@
 """Diarizer for models that need the whole recording at once. It keeps the recording in a file on disk.
 
 The memory of such a model grows with the recording, so the length is limited. For a longer recording, or when the model
-fails, clustering is used instead, and the notes of the result say so.
+fails, the neural diarizer is used instead, and the notes of the result say so.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from transcription.speech.diarizers.clustering import ClusteringDiarization, ClusteringDiarizer
+from transcription.speech.diarizers.base import Diarization
+from transcription.speech.diarizers.neural import NeuralDiarizer
 from transcription.speech.diarizers.spool import Spool
 from transcription.speech.errors import EngineFailed
 from transcription.speech.options import TranscriptionOptions
@@ -54,7 +55,10 @@ class FullRecordingDiarization:
         self.boundary_tolerance_ms = BOUNDARY_TOLERANCE_MS
         self._find, self._max_seconds, self._folder, self._options = find, max_seconds, folder, options
         self._spool: Spool | None = None
-        self._fallback: ClusteringDiarization | None = None
+        self._fallback: Diarization | None = None
+
+    def hear(self, start_ms: int, samples: Samples) -> None:
+        """See `Diarization.hear`: only clips matter here."""
 
     def add(self, start_ms: int, samples: Samples) -> None:
         """See `Diarization.add`."""
@@ -75,15 +79,17 @@ class FullRecordingDiarization:
                     found = self._find(self._spool.path, self._options)
                     return number_by_appearance(found or _one_speaker(self._spool))
                 except EngineFailed:
-                    logger.warning("%s failed on a recording; its speakers are told apart by clustering", self.name)
+                    logger.warning(
+                        "%s failed on a recording; its speakers are told apart by a simpler method", self.name
+                    )
                     self._fall_back(f"{self.name} failed on it")
             return self._fallback.turns() if self._fallback is not None else []
         finally:
             self._close()
 
     def _fall_back(self, reason: str) -> None:
-        """Switch to clustering, beginning with all clips so far."""
-        self._fallback = ClusteringDiarizer().begin(options=self._options)
+        """Switch to the neural diarizer, beginning with all clips so far."""
+        self._fallback = NeuralDiarizer().begin(options=self._options)
         self.name, self.boundary_tolerance_ms = self._fallback.name, self._fallback.boundary_tolerance_ms
         self.notes = (f"The speakers of this recording were told apart by a simpler method: {reason}.",)
         if self._spool is not None:

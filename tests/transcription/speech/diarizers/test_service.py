@@ -37,17 +37,17 @@ def test_turns_come_back_as_the_model_gave_them(tmp_path):
     assert asked == [(tmp_path, 64_000, 2)]
 
 
-def test_failure_of_the_model_means_clustering(tmp_path):
+def test_failure_of_the_model_means_the_neural_diarizer(tmp_path):
     def find(path, options, should_stop):
         raise EngineFailed
 
     begun = diarization(over_the_wire(find), tmp_path)
     assert {turn.speaker for turn in begun.turns()} == {"S1"}
-    assert begun.name == "clustering"
+    assert begun.name == "neural"
 
 
 def test_stop_is_no_failure(tmp_path):
-    """Falling back to clustering would keep the worker busy with a canceled job."""
+    """Falling back to the neural diarizer would keep the worker busy with a canceled job."""
 
     def find(path, options, should_stop):
         raise Stopped

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from transcription.speech.diarizers import joining
+
+SIZE = 192
+
+
+def prints(owners, seconds, *, seed=0, spread=1.35):
+    """Return prints of these owners whose cosines are those of people: seconds / (seconds + spread) for one voice."""
+    chance = np.random.default_rng(seed)
+    people = joining.normalised(chance.normal(size=(max(owners) + 1, SIZE)).astype(np.float32))
+    noise = joining.normalised(chance.normal(size=(len(owners), SIZE)).astype(np.float32))
+    return np.stack([people[owner] + noise[i] * np.sqrt(spread / seconds[i]) for i, owner in enumerate(owners)])
+
+
+def join(owners, seconds, *, low=1, high=20, **settings):
+    lengths = np.asarray(seconds, dtype=np.float32)
+    made = prints(owners, lengths, seed=settings.pop("seed", 0))
+    return joining.join(made.astype(np.float32), lengths, min_voices=low, max_voices=high, **settings)
+
+
+def agree(labels, owners):
+    """Tell whether both are the same grouping."""
+    pairs = set(zip(labels.tolist(), owners, strict=True))
+    return len(pairs) == len(set(labels.tolist())) == len(set(owners))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 10])
+@pytest.mark.parametrize("seconds", [1.0, 3.0, 6.0])
+def test_pieces_of_one_voice_are_joined_and_others_are_not(count, seconds):
+    owners = [index % count for index in range(12 * count)]
+    assert agree(join(owners, [seconds] * len(owners)).labels, owners)
+
+
+def test_short_and_long_pieces_of_one_voice_are_joined():
+    """A fixed limit low enough for pieces of a second would join two people who are alike in pieces of six."""
+    owners = [0, 1] * 12
+    seconds = [0.8, 0.8, 6.0, 6.0] * 6
+    assert agree(join(owners, seconds).labels, owners)
+
+
+def test_one_piece_is_one_voice():
+    found = join([0], [2.0])
+    assert (found.labels.tolist(), found.voices.shape) == ([0], (1, SIZE))
+
+
+def test_voice_of_hardly_any_speech_is_none():
+    owners = [0] * 60 + [1]
+    labels = join(owners, [3.0] * 60 + [0.8]).labels
+    assert set(labels.tolist()) == {0}
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_most_voices_are_obeyed(most):
+    owners = [0] * 10 + [1] * 8 + [2] * 6 + [3] * 4 + [4] * 3
+    labels = join(owners, [3.0] * len(owners), high=most).labels
+    assert len(set(labels.tolist())) == most
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7])
+def test_stated_number_is_obeyed(count):
+    owners = [0] * 8 + [1] * 8 + [2] * 8
+    assert len(set(join(owners, [3.0] * 24, low=count, high=count).labels.tolist())) == count
+
+
+def test_stated_number_is_met_by_voices_and_not_by_coughs():
+    """Two people and a piece of noise: two that are stated are the people."""
+    owners = [0] * 10 + [1] * 10 + [2]
+    labels = join(owners, [3.0] * 20 + [0.9], low=2, high=2).labels
+    assert agree(labels[:20], owners[:20])
+
+
+def test_stated_number_splits_what_would_be_joined():
+    owners = [0, 1] * 10
+    lengths = np.full(20, 3.0, dtype=np.float32)
+    people = prints(owners, lengths)
+    # Both voices share most of their sound: without the number they are one.
+    alike = people + 2.0 * joining.normalised(np.random.default_rng(9).normal(size=(1, SIZE)))
+    usual = joining.join(alike.astype(np.float32), lengths, min_voices=1, max_voices=20)
+    stated = joining.join(alike.astype(np.float32), lengths, min_voices=2, max_voices=2)
+    assert len(usual.voices) == 1
+    assert agree(stated.labels, owners)
+
+
+def test_fewer_pieces_than_stated_are_a_voice_each():
+    assert len(set(join([0, 0], [3.0, 3.0], low=5, high=5).labels.tolist())) == 2
+
+
+def test_least_number_alone_is_obeyed():
+    owners = [0] * 8 + [1] * 8
+    assert len(set(join(owners, [3.0] * 16, low=4, high=20).labels.tolist())) >= 4
+
+
+def test_very_many_pieces_are_sampled():
+    owners = np.random.default_rng(2).integers(0, 3, 600).tolist()
+    found = join(owners, [3.0] * 600, max_joined=50)
+    assert agree(found.labels, owners)
+
+
+def test_order_of_joins_is_that_of_the_plain_search():
+    """The remembered best partners of each voice give what a look at the whole matrix gives."""
+    owners = [index % 4 for index in range(40)]
+    seconds = np.random.default_rng(5).uniform(0.75, 4, 40).astype(np.float32)
+    unit = joining.normalised(prints(owners, seconds, seed=5))
+    merges, usual = joining.merge_order(unit, seconds)
+    sums, heard, alive = unit * seconds[:, None], seconds.astype(float).copy(), list(range(40))
+    for number, merge in enumerate(merges):
+        margins = {
+            (one, other): joining._margins(one, sums, heard)[other] for one in alive for other in alive if one != other
+        }
+        best = max(margins.values())
+        assert margins[merge] == pytest.approx(best, abs=1e-6)
+        assert (best > 0) == (number < usual) or number > usual
+        one, other = merge
+        sums[one] += sums[other]
+        heard[one] += heard[other]
+        alive.remove(other)

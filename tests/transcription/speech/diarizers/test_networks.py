@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from tests.fixtures import recordings
+from transcription.speech import audio
+from transcription.speech.diarizers import filterbank, networks
+from transcription.speech.errors import EngineUnavailable
+
+
+@pytest.fixture
+def other_folder(tmp_path, monkeypatch):
+    """A copy of the files that a test may damage."""
+    for name in networks.SHA256:
+        (tmp_path / name).write_bytes((networks.FOLDER / name).read_bytes())
+    monkeypatch.setattr(networks, "FOLDER", tmp_path)
+    networks._segmentation.cache_clear()
+    networks._prints.cache_clear()
+    yield tmp_path
+    networks._segmentation.cache_clear()
+    networks._prints.cache_clear()
+
+
+def voice_print(samples):
+    features = filterbank.log_mel(samples)
+    frames = networks.voice_frames(features - features.mean(axis=0))
+    return networks.voice_print(np.concatenate([frames.mean(axis=0), frames.std(axis=0, ddof=1)]))
+
+
+def load(file):
+    return np.concatenate(list(audio.windows(recordings.named(file).path, max_duration_ms=60_000)))
+
+
+def test_every_file_has_a_hash_and_a_licence():
+    files = {path.name for path in networks.FOLDER.iterdir()}
+    assert files == {*networks.SHA256, "README.md", "LICENSE.segmentation-3.0", "LICENSE.campplus"}
+
+
+def test_segmentation_gives_a_probability_to_each_class_in_each_frame():
+    scores = networks.segment(np.zeros(160_000, dtype=np.float32))
+    assert scores.shape == (589, 7)
+    assert np.allclose(np.exp(scores).sum(axis=1), 1, atol=1e-4)
+
+
+def test_prints_of_one_voice_are_more_alike_than_those_of_two():
+    one, again, other = load("sentence-slt.wav"), load("sentence-slt.opus"), load("sentence-rms.wav")
+    prints = [voice_print(samples) for samples in (one[:24_000], again[-24_000:], other[-24_000:])]
+    same, different = (
+        float(prints[0] @ prints[index] / np.linalg.norm(prints[0]) / np.linalg.norm(prints[index])) for index in (1, 2)
+    )
+    assert same > 0.5 > different
+    # With a ReLU behind the last layer, as one published copy of its code has it, no number would be below zero.
+    assert prints[0].min() < 0
+
+
+@pytest.mark.parametrize("name", sorted(networks.SHA256))
+def test_damaged_file_is_not_loaded(other_folder, name):
+    content = bytearray((other_folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (other_folder / name).write_bytes(content)
+    with pytest.raises(EngineUnavailable, match="hash"):
+        networks.load()
+
+
+@pytest.mark.parametrize("name", sorted(networks.SHA256))
+def test_missing_file_is_told(other_folder, name):
+    (other_folder / name).unlink()
+    with pytest.raises(EngineUnavailable, match="missing"):
+        networks.load()
+
+
+def test_child_of_a_worker_can_load_and_run_the_networks():
+    """A worker imports this module and forks; its child loads."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            networks._segmentation.cache_clear()
+            status = 0 if networks.segment(np.zeros(160_000, dtype=np.float32)).shape == (589, 7) else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

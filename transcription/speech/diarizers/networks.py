@@ -1,0 +1,97 @@
+"""Loads the two networks of the neural diarizer: files of this package, checked by hash, run by onnxruntime.
+
+`nets/README.md` says where they come from. A process that will fork must not load them: threads of onnxruntime do not
+survive a fork.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transcription.speech.errors import EngineUnavailable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Float32Array = npt.NDArray[np.float32]
+
+FOLDER = Path(__file__).parent / "nets"
+SEGMENTATION = "segmentation-3.0.onnx"
+PRINT_FRAMES = "campplus-frames.onnx"
+PRINT_LAYER = "campplus-dense.npz"
+SHA256 = {
+    SEGMENTATION: "9a5cc8561fb528e45ac79ec536a1751ef00e5d132670fecdd81441392dab66e4",
+    PRINT_FRAMES: "fc83ea57f63b23987edb7d305a1f9d7634ebae10a9a559db9d58ac78d816c8b7",
+    PRINT_LAYER: "c8c13fd3fc6ac97933be30b5daf86108d8b08d0e28110872d9357144a8ad2fbb",
+}
+
+
+def load() -> None:
+    """Load both networks into this process, once. Raises EngineUnavailable."""
+    _segmentation()
+    _prints()
+
+
+def segment(samples: Float32Array) -> Float32Array:
+    """Return the log probability of each class in each frame: (589, 7) for 160,000 samples."""
+    return _first(_segmentation(), {"x": samples[None, None]})
+
+
+def voice_frames(features: Float32Array) -> Float32Array:
+    """Return CAM++'s frames, (n / 2, 512), for log mel features without their mean, (n, 80)."""
+    return _first(_prints()[0], {"feats": features[None]})
+
+
+def voice_print(statistics: Float32Array) -> Float32Array:
+    """Return CAM++'s last layer, (192,), of the means and deviations of its frames, (1024,). No ReLU follows."""
+    import numpy as np
+
+    _, weights, mean, scale = _prints()
+    return np.asarray((weights @ statistics - mean) * scale, dtype=np.float32)
+
+
+def read(name: str) -> bytes:
+    """Return the bytes of a file of this package. Raises EngineUnavailable if it is missing or another one."""
+    try:
+        content = (FOLDER / name).read_bytes()
+    except OSError as error:
+        raise EngineUnavailable(f"The network {name} of the diarizer is missing.") from error
+    if hashlib.sha256(content).hexdigest() != SHA256[name]:
+        raise EngineUnavailable(f"The network {name} of the diarizer is damaged: its hash is wrong.")
+    return content
+
+
+@lru_cache(maxsize=1)
+def _segmentation() -> Any:
+    return _session(SEGMENTATION)
+
+
+@lru_cache(maxsize=1)
+def _prints() -> tuple[Any, Float32Array, Float32Array, Float32Array]:
+    """Return (session of the frames, weights of the last layer, mean and scale of its normalisation)."""
+    import numpy as np
+
+    layer = np.load(io.BytesIO(read(PRINT_LAYER)), allow_pickle=False)
+    return _session(PRINT_FRAMES), layer["w"], layer["mean"], 1 / np.sqrt(layer["var"] + layer["eps"])
+
+
+def _session(name: str) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = 1  # the other cores are for the engine
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(read(name), providers=["CPUExecutionProvider"], sess_options=options)
+
+
+def _first(session: Any, inputs: dict[str, Float32Array]) -> Float32Array:
+    import numpy as np
+
+    return np.asarray(session.run(None, inputs)[0][0], dtype=np.float32)
