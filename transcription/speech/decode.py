@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from transcription.speech import audio, children, errors
+from transcription.speech import audio, children, errors, hearing
 from transcription.speech.children import Limits
 from transcription.speech.samples import BYTES_PER_SAMPLE, Samples, ms_to_samples
 
@@ -25,9 +25,11 @@ def windows(
     window_ms: int = audio.WINDOW_MS,
     channel: int | None = None,
     stall_seconds: float = STALL_SECONDS,
+    facts: list[hearing.Fact] | None = None,
 ) -> Iterator[Samples]:
     """Yield what `audio.windows` yields, decoded in a confined child process.
 
+    facts: at the end, what was not heard is added to it.
     Raises the errors of `audio.windows`, and DecoderUnavailable. Raises NotAudio when the child crashes, stalls or
     exceeds its limits. The child ends with the iterator.
     """
@@ -41,6 +43,11 @@ def windows(
             if samples_left < 0 or len(block) % BYTES_PER_SAMPLE:
                 raise errors.NotAudio  # an honest child would have stopped before: it is compromised
             yield np.frombuffer(block, dtype=np.float32)
+        if facts is not None:
+            try:
+                facts.extend(hearing.from_answer(child.answer.get("facts")))
+            except ValueError as error:
+                raise errors.NotAudio from error  # it is compromised
 
 
 def limits(*, max_duration_ms: int, **_: Any) -> Limits:
@@ -50,7 +57,8 @@ def limits(*, max_duration_ms: int, **_: Any) -> Limits:
 
 
 def handle(recording: int, *, send: Callable[[memoryview], None], **arguments: Any) -> dict[str, Any]:
-    """Run in the child: send the windows. The answer is empty."""
-    for window in audio.windows(recording, **arguments):
+    """Run in the child: send the windows. The answer says what was not heard."""
+    facts: list[hearing.Fact] = []
+    for window in audio.windows(recording, facts=facts, **arguments):
         send(window.data)
-    return {}
+    return {"facts": [fact.to_dict() for fact in facts[: hearing.MAX_FACTS]]}

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from transcription.speech import cutting, decode, probing, scripts, speakers
+from transcription.speech import cutting, decode, hearing, probing, scripts, speakers
 from transcription.speech.diarizers.base import Diarization, Diarizer
 from transcription.speech.engines import language, whisper_languages
 from transcription.speech.engines.base import Engine, Recognition, StreamingEngine, check_languages
@@ -58,17 +58,20 @@ def run(
     is_split = 1 <= channels <= MAX_SPLIT_CHANNELS
     if is_split and channels == 1:
         notes += ("The recording has one channel: all of it is shown as one speaker.",)
+    facts: list[hearing.Fact] = []
     is_translated = options.task == "translate" and "translate" in engine.supported_options
     current = _Run(options=options, engine=engine, on_segments=on_segments)
     if is_split:
         diarization = None
         segments = _transcribe_channels(
-            path, channels, current=current, max_duration_ms=max_duration_ms, on_progress=on_progress
+            path, channels, current=current, max_duration_ms=max_duration_ms, on_progress=on_progress, facts=facts
         )
     else:
         diarization = diarizer.begin(options=options) if diarizer is not None and options.diarize else None
         words = current.recognise(
-            decode.windows(path, max_duration_ms=max_duration_ms), on_progress=on_progress, diarization=diarization
+            decode.windows(path, max_duration_ms=max_duration_ms, facts=facts),
+            on_progress=on_progress,
+            diarization=diarization,
         )
         if diarization is not None and words:
             words = speakers.assign(words, diarization.turns(), tolerance_ms=diarization.boundary_tolerance_ms)
@@ -82,15 +85,27 @@ def run(
         segments=segments,
         engine=engine.name,
         diarizer="channels" if is_split else diarization.name if diarization is not None else None,
-        notes=notes + current.language_notes() + (diarization.notes if diarization is not None else ()),
+        notes=notes
+        + hearing.sentences(facts)
+        + current.language_notes()
+        + (diarization.notes if diarization is not None else ()),
         is_translated=is_translated,
     )
 
 
 def _transcribe_channels(
-    path: Path | str, channels: int, *, current: _Run, max_duration_ms: int, on_progress: OnProgress
+    path: Path | str,
+    channels: int,
+    *,
+    current: _Run,
+    max_duration_ms: int,
+    on_progress: OnProgress,
+    facts: list[hearing.Fact],
 ) -> tuple[Segment, ...]:
-    """Return the segments of all channels, sorted by time. Each channel is a speaker."""
+    """Return the segments of all channels, sorted by time. Each channel is a speaker.
+
+    facts: what was not heard is added to it.
+    """
     found: list[Segment] = []
     for channel in range(channels):
         # Each channel is an equal part of the progress. The first channel shows how long they are.
@@ -99,7 +114,7 @@ def _transcribe_channels(
         def report(done_ms: int, before_ms: int = before_ms) -> None:
             on_progress((before_ms + done_ms) // channels)
 
-        windows = decode.windows(path, max_duration_ms=max_duration_ms, channel=channel)
+        windows = decode.windows(path, max_duration_ms=max_duration_ms, channel=channel, facts=facts)
         words = current.recognise(windows, on_progress=report, diarization=None, speaker=speaker_id(channel))
         found.extend(speakers.segments(words))
     return _merged(found)

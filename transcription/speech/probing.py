@@ -1,20 +1,21 @@
 """Measures an untrusted file before a job is accepted: its length, format and channels.
 
-`probe` reads packets and decodes almost nothing. The web process runs it in a confined child (`probe_in_child`).
-PyAV is imported on use.
+`probe` reads packets and decodes few of them, to learn how long a packet is: containers round the lengths that they
+state, or state none. Where the packets say nothing, all are decoded. The web process runs it in a confined child
+(`probe_in_child`). PyAV is imported on use.
 """
 
 from __future__ import annotations
 
-import logging
+import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from transcription.speech import audio, children, containers, errors
 from transcription.speech.children import Limits
-
-logger = logging.getLogger(__name__)
+from transcription.speech.timeline import MAX_PACKET_SECONDS, Timeline
 
 # A header may state this much more than the file holds (the larger of both) before the file counts as truncated.
 TRUNCATION_SLACK_MS = 500
@@ -24,10 +25,27 @@ MAX_PACKETS = 12_000_000
 PROBE_CPU_SECONDS = 50
 PROBE_MEMORY_BYTES = 1 << 30
 
+# So many packets are decoded at the start of a track. The first ones of many codecs are shorter or give nothing.
+TRIAL_PACKETS = 40
+MIN_TRIAL_FRAMES = 4
+# Later the last of so many packets in a row is compared, as often as this: a track may change its sample rate.
+CHECK_EVERY = 100
+CHECKED_PACKETS = 3
+# Frames of these differ in length, and their demuxers know it. The others have frames of one length.
+CODECS_WITH_ANY_LENGTH = frozenset({"flac", "opus", "vorbis", "wavpack", "speex"})
+# An exact length: the container counts in steps finer than this, or the difference is a rounding in such steps.
+MAX_ROUNDING_SECONDS = 0.0011
+# All packets of a doubtful file are decoded, for so long. Then its packets are believed after all, and the decoder has
+# the last word.
+MAX_COUNTING_CPU_SECONDS = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class AudioProbe:
-    """The first audio track of a file, measured by counting its packets."""
+    """The sound of a file: the length of all its parts, and the number of channels of all tracks together.
+
+    format, codec and sample_rate are those of the first part's main track.
+    """
 
     duration_ms: int
     format: str
@@ -37,57 +55,202 @@ class AudioProbe:
 
 
 def probe(source: Path | str | int, *, max_duration_ms: int) -> AudioProbe:
-    """Measure a recording by reading its packets. Decodes only until the first packet gives sound.
+    """Measure a recording by reading its packets. Decodes few of them, if they are what they state.
 
     source: a path, or a descriptor, which is closed at the end.
-    The durations of packets are added up, because headers are unreliable: a webm made by a browser states no length,
+    The lengths of packets are added up, because headers are unreliable: a webm made by a browser states no length,
     and a crafted FLAC of half a megabyte holds hours. Stops when `max_duration_ms` is exceeded.
     Raises EmptyAudio, NoDuration, NotAudio, NoAudioTrack, TruncatedAudio or AudioTooLong.
     """
-    import av
+    total_ms = channels = 0
+    first: tuple[str, str, int] | None = None
+    with audio.open_file(source) as (_, parts):
+        for part in parts:
+            try:
+                found_ms, found = _measure(part, max_duration_ms=max_duration_ms - total_ms)
+            except errors.AudioTooLong:
+                audio.raise_too_long(max_duration_ms)
+            except errors.AudioError:
+                if first is None:
+                    raise
+                continue  # the decoder's notes say so
+            total_ms += found_ms
+            channels = max(channels, found[3])
+            first = first or found[:3]
+    assert first is not None, "a file has at least one part"
+    return AudioProbe(duration_ms=total_ms, format=first[0], codec=first[1], sample_rate=first[2], channels=channels)
 
-    with audio.open_track(source) as (container, stream, file):
-        timeline = audio.Timeline()
-        packets = tries = min_samples = 0
-        is_decodable = False
-        rate = stream.codec_context.sample_rate
-        # An mp4 may state a wrong length for a packet. An AAC packet always decodes to one whole frame.
-        frame_size = stream.codec_context.frame_size if stream.codec_context.name == "aac" else 0
-        try:
-            for packet in container.demux():
-                packets += 1
-                if packets > MAX_PACKETS:
-                    raise errors.NotAudio("The file is cut into too many pieces.")
-                if packet.stream_index != stream.index:
-                    continue
-                if not is_decodable and tries < audio.MAX_BAD_PACKETS_AT_START:
-                    tries += 1
-                    is_decodable = _decodes(packet)
-                if not packet.size:
-                    continue  # the end of the stream: the decoder returns the frames that it still holds
-                min_samples += frame_size
-                timeline.add(packet.pts, packet.duration or 0, packet.time_base)
-                if max(timeline.total_ms, min_samples * 1000 // rate) > max_duration_ms + audio.LENGTH_SLACK_MS:
+
+def _measure(part: containers.Part, *, max_duration_ms: int) -> tuple[int, tuple[str, str, int, int]]:
+    """Return (length in ms, (format, codec, sample rate, channels)) of one part of a file."""
+    try:
+        return _measure_by_packets(part, max_duration_ms=max_duration_ms)
+    except _Doubtful as doubt:
+        part.seek(0)
+        return _measure_by_decoding(part, max_duration_ms=max_duration_ms, otherwise_ms=doubt.packets_ms)
+
+
+class _Doubtful(Exception):
+    """The packets do not tell how long they are. packets_ms: the length by what they state."""
+
+    def __init__(self, packets_ms: int) -> None:
+        super().__init__()
+        self.packets_ms = packets_ms
+
+
+def _measure_by_packets(part: containers.Part, *, max_duration_ms: int) -> tuple[int, tuple[str, str, int, int]]:
+    with audio.open_part(part) as opened:
+        meters = [_PacketMeter(stream, opened.timeline()) for stream in opened.streams]
+        for number, packet, start in _limited(opened.packets()):
+            if packet.size:
+                meters[number].add(packet, start)
+                if meters[number].timeline.total_ms > max_duration_ms + audio.LENGTH_SLACK_MS:
                     audio.raise_too_long(max_duration_ms)
-        except (av.FFmpegError, ValueError, EOFError, MemoryError) as error:
-            if not is_decodable:
-                raise errors.NotAudio from error
-            logger.info("demuxing stopped early: %s", type(error).__name__)
-        duration_ms = timeline.total_ms
-        if min_samples * 1000 // rate > duration_ms + audio.LENGTH_SLACK_MS:  # less is the encoder's padding
-            duration_ms = min_samples * 1000 // rate
-        _check_is_whole(container, stream, file, duration_ms=duration_ms)
-        if duration_ms == 0:
-            raise errors.NoDuration
-        if not is_decodable:
+        for meter in meters:
+            meter.end()
+        is_decodable = any(meter.is_decodable for meter in meters)
+        if not is_decodable and any(meter.packets for meter in meters):
             raise errors.NotAudio
-        return AudioProbe(
-            duration_ms=duration_ms,
-            format=container.format.name,
-            codec=stream.codec_context.name,
-            sample_rate=rate,
-            channels=stream.codec_context.channels,
-        )
+        duration_ms = max(meter.timeline.total_ms for meter in meters if meter.is_decodable or not is_decodable)
+        if any(meter.is_doubtful for meter in meters):
+            raise _Doubtful(duration_ms)
+        return _result(opened, part, duration_ms=duration_ms)
+
+
+def _measure_by_decoding(
+    part: containers.Part, *, max_duration_ms: int, otherwise_ms: int
+) -> tuple[int, tuple[str, str, int, int]]:
+    """Measure a part by decoding all of it, without converting the sound."""
+    began = time.process_time()
+    with audio.open_part(part) as opened:
+        timelines = [opened.timeline() for _ in opened.streams]
+        for number, packet, _ in _limited(opened.packets()):
+            for frame in _decode(packet):
+                if frame.sample_rate:
+                    start = float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base else None
+                    timelines[number].add(start, frame.samples / frame.sample_rate)
+            if timelines[number].total_ms > max_duration_ms + audio.LENGTH_SLACK_MS:
+                audio.raise_too_long(max_duration_ms)
+            if time.process_time() - began > MAX_COUNTING_CPU_SECONDS:
+                return _result(opened, part, duration_ms=otherwise_ms)
+        return _result(opened, part, duration_ms=max(timeline.total_ms for timeline in timelines))
+
+
+def _limited(packets: Iterator[tuple[int, Any, float | None]]) -> Iterator[tuple[int, Any, float | None]]:
+    for count, one in enumerate(packets):
+        if count >= MAX_PACKETS:
+            raise errors.NotAudio("The file is cut into too many pieces.")
+        yield one
+
+
+def _result(opened: audio.Source, part: containers.Part, *, duration_ms: int) -> tuple[int, tuple[str, str, int, int]]:
+    """Return the result of a part. Raises TruncatedAudio and NoDuration."""
+    _check_is_whole(opened, part, duration_ms=duration_ms)
+    if duration_ms == 0:
+        raise errors.NoDuration
+    context = opened.streams[0].codec_context
+    return duration_ms, (opened.container.format.name, context.name, context.sample_rate, opened.channels)
+
+
+class _PacketMeter:
+    """Measures one track by its packets. Decodes some of them, to learn how long a packet is.
+
+    A track is `is_doubtful` when the packets do not tell: they state no length, or another one than they decode to.
+    """
+
+    def __init__(self, stream: Any, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self.packets = 0
+        self.is_decodable = self.is_doubtful = False
+        self._context = stream.codec_context
+        self._has_one_length = self._context.name not in CODECS_WITH_ANY_LENGTH
+        self._waiting: list[tuple[float | None, float | None, int, float]] = []
+        self._frame_seconds: float | None = None
+        self._seconds_per_byte: float | None = None
+        self._is_learned = False
+        self._tries = 0
+        # (start, seconds, stated seconds) of the packet before: the last of all is treated apart
+        self._last: tuple[float | None, float | None, float | None] | None = None
+
+    def add(self, packet: Any, start: float | None) -> None:
+        """Add one packet of the track."""
+        self.packets += 1
+        stated: float | None = float((packet.duration or 0) * (packet.time_base or 0))
+        if not stated or not 0 < stated <= MAX_PACKET_SECONDS:
+            stated = None
+        if not self._is_learned:
+            decoded = self._try(packet)
+            self._waiting.append((start, stated, packet.size, decoded))
+            if len(self._waiting) >= TRIAL_PACKETS:
+                self._learn()
+            return
+        seconds = self._length(stated, packet.size)
+        if self._last is not None:
+            self._place(*self._last)
+        self._last = None
+        place = self.packets % CHECK_EVERY
+        if place < CHECKED_PACKETS:
+            decoded = self._try(packet)
+            if place == CHECKED_PACKETS - 1 and decoded and seconds and not self._agree(decoded, seconds):
+                self.is_doubtful = True
+        self._last = (start, seconds, stated)
+
+    def end(self) -> None:
+        """Add the packets that wait. A last packet that states less than the others has padding that is not heard."""
+        if not self._is_learned:
+            self._learn()
+        if self._last is not None:
+            start, seconds, stated = self._last
+            self._place(start, min(seconds, stated) if seconds and stated else seconds, stated)
+        self.timeline.end()
+
+    def _place(self, start: float | None, seconds: float | None, _: float | None) -> None:
+        if start is not None and start < 0 and seconds and not self.timeline.position:
+            seconds, start = max(0.0, seconds + start), 0.0  # the decoder does not give what is before the start
+        self.timeline.add(start, seconds)
+
+    def _try(self, packet: Any) -> float:
+        """Return the seconds that the packet decodes to."""
+        pauses = self._context.name in containers.CODECS_WITH_PAUSES
+        if not self.is_decodable and self._tries >= audio.MAX_BAD_PACKETS_AT_START and not pauses:
+            return 0.0
+        self._tries += 1
+        found: float = sum(frame.samples / frame.sample_rate for frame in _decode(packet) if frame.sample_rate)
+        self.is_decodable = self.is_decodable or found > 0
+        return found
+
+    def _learn(self) -> None:
+        """Decide how the packets are measured, and add those that waited."""
+        frames = [(stated, size, decoded) for _, stated, size, decoded in self._waiting if decoded > 0][1:]
+        if len(frames) >= MIN_TRIAL_FRAMES and self._has_one_length:
+            shortest, longest = min(one[2] for one in frames), max(one[2] for one in frames)
+            if longest - shortest < 1e-6:
+                self._frame_seconds = longest
+            rates = [decoded / size for _, size, decoded in frames if size]
+            if self._context.name.startswith(("pcm_", "adpcm_", "g72")) and max(rates) - min(rates) < 1e-9:
+                self._seconds_per_byte = rates[0]
+        lengths = [(decoded, self._length(stated, size)) for stated, size, decoded in frames]
+        total = sum(decoded for decoded, _ in lengths)
+        counted = sum(seconds or 0.0 for _, seconds in lengths)
+        has_all = all(seconds is not None for _, seconds in lengths)
+        if self.is_decodable and not (has_all and self._agree(total, counted)):
+            self.is_doubtful = True
+        self._is_learned = True
+        measured = [(start, self._length(stated, size), stated) for start, stated, size, _ in self._waiting]
+        for one in measured[:-1]:
+            self._place(*one)
+        self._last = measured[-1] if measured else None
+        self._waiting = []
+
+    def _length(self, stated: float | None, size: int) -> float | None:
+        """Return the seconds of a packet, None if nobody knows."""
+        if self._seconds_per_byte is not None:
+            return self._seconds_per_byte * size
+        return self._frame_seconds if self._frame_seconds is not None else stated
+
+    @staticmethod
+    def _agree(decoded: float, counted: float) -> bool:
+        return abs(decoded - counted) <= MAX_ROUNDING_SECONDS + 0.02 * max(decoded, counted)
 
 
 def probe_in_child(path: Path | str, *, max_duration_ms: int, timeout_seconds: float = 60) -> AudioProbe:
@@ -126,28 +289,31 @@ def handle(recording: int, *, send: object, max_duration_ms: int) -> dict[str, A
     return asdict(probe(recording, max_duration_ms=max_duration_ms))
 
 
-def _decodes(packet: Any) -> bool:
-    """Tell whether the packet decodes to sound."""
+def _decode(packet: Any) -> list[Any]:
+    """Return the frames of a packet, none if it does not decode."""
     import av
 
     try:
-        return bool(packet.decode())
+        frames: list[Any] = packet.decode()
     except (av.FFmpegError, EOFError, ValueError, MemoryError):
-        return False
+        return []
+    return frames
 
 
-def _check_is_whole(container: Any, stream: Any, file: BinaryIO, *, duration_ms: int) -> None:
+def _check_is_whole(opened: audio.Source, part: containers.Part, *, duration_ms: int) -> None:
     """Raise TruncatedAudio when the header states clearly more than was counted."""
     declared_ms = 0
-    name = container.format.name
+    name, stream = opened.container.format.name, opened.streams[0]
     if name == "mp3":
-        samples = containers.mp3_declared_samples(file)
+        samples = containers.mp3_declared_samples(part)
         declared_ms = samples * 1000 // stream.codec_context.sample_rate if samples else 0
     elif name == "wav":
-        data_bytes = containers.wav_data_bytes(file)
+        data_bytes = containers.wav_data_bytes(part)
         declared_ms = duration_ms * data_bytes[0] // max(1, data_bytes[1]) if data_bytes else 0
+    elif (name, stream.codec_context.name) in containers.WRONG_LENGTHS:
+        declared_ms = 0
     elif name in containers.HEADER_STATES_LENGTH and stream.duration and stream.time_base:
-        declared_ms = round(stream.duration * float(stream.time_base) * 1000)
+        declared_ms = round((stream.duration * float(stream.time_base) - max(0.0, opened.origin)) * 1000)
     slack_ms = max(TRUNCATION_SLACK_MS, declared_ms * TRUNCATION_SLACK_PERCENT // 100)
     if declared_ms - duration_ms > slack_ms:
         raise errors.TruncatedAudio(declared_ms=declared_ms, found_ms=duration_ms)

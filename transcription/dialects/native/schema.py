@@ -50,7 +50,10 @@ TranscribeRequest = inline_serializer(
     {
         "file": serializers.FileField(help_text="Audio, or a video with sound: up to 2 GiB and 10 hours."),
         "model": serializers.ChoiceField(choices=["standard", "premium"], default="standard"),
-        "language": serializers.CharField(required=False, help_text="ISO 639-1 code; detected if omitted."),
+        "language": serializers.CharField(
+            required=False,
+            help_text="A code of GET /v1/languages, or a tag such as en-US; detected if omitted or auto.",
+        ),
         "languages": serializers.CharField(
             required=False, help_text="Codes among which it is detected, comma-separated."
         ),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from accounts.errors import InvalidField
 from accounts.gate.times import show_time
+from transcription.speech import language_tags
 from transcription.speech.capabilities import ModelCapabilities
+from transcription.speech.engines import whisper_languages
 from transcription.speech.errors import OptionError
 from transcription.speech.formats import FORMATS
 from transcription.speech.formats import json as json_format
@@ -79,10 +81,11 @@ def read_options(
     model = fields.get("model", "") or "standard"
     if model not in offers:
         raise InvalidField("model", f"There is no model '{_short(model)}'. Models: {', '.join(sorted(offers))}.")
-    language = fields.get("language", "").strip().lower() or None
-    candidates = tuple(dict.fromkeys(part for part in re.split(r"[,\s]+", fields.get("languages", "").lower()) if part))
-    _check_languages("language", (language,) if language else (), known=offers[model].languages)
-    _check_languages("languages", candidates, known=offers[model].languages)
+    known = offers[model].languages
+    language = fields.get("language", "").strip()
+    code = None if language.lower() in ("", *language_tags.DETECT) else _language("language", language, known=known)
+    tags = [part for part in re.split(r"[,\s]+", fields.get("languages", "")) if part]
+    candidates = tuple(dict.fromkeys(_language("languages", tag, known=known) for tag in tags))
     task = _choice(fields, "task", ("transcribe", "translate"))
     if task == "translate" and not offers[model].translates:
         able = sorted(name for name, offer in offers.items() if offer.translates)
@@ -93,7 +96,7 @@ def read_options(
         raise InvalidField("prompt", f"The prompt has {len(prompt)} characters; the maximum is {MAX_PROMPT_LENGTH}.")
     try:
         options = TranscriptionOptions(
-            language=language,
+            language=code,
             prompt=prompt,
             hotwords=_hotwords(fields),
             task="translate" if task == "translate" else "transcribe",
@@ -268,12 +271,20 @@ def _text(fields: Mapping[str, str], name: str) -> str:
     return value
 
 
-def _check_languages(field: str, languages: Iterable[str], *, known: frozenset[str]) -> None:
-    for language in languages:
-        if language not in known:
-            raise InvalidField(
-                field, f"The language '{_short(language)}' is not supported. Languages: {', '.join(sorted(known))}."
-            )
+def _language(field: str, tag: str, *, known: frozenset[str]) -> str:
+    """Return the code of a language tag. Raises InvalidField, naming the code that was probably meant."""
+    code = language_tags.code_of(tag, known=known)
+    if code is not None:
+        return code
+    meant = language_tags.suggestion(tag, known=known, names=whisper_languages.LANGUAGES)
+    if meant is not None:
+        raise InvalidField(field, f"Write the language '{_short(tag)}' as its code '{meant}'.")
+    examples = ", ".join(sorted(known & {"en", "es", "de", "zh"}))
+    raise InvalidField(
+        field,
+        f"The language '{_short(tag)}' is not supported by this model. It knows {len(known)}, such as {examples}. "
+        "GET /v1/languages lists all codes.",
+    )
 
 
 def _hotwords(fields: Mapping[str, str]) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 
 from transcription.speech.engines import hallucination, spacing
 from transcription.speech.engines.base import Recognition, check_languages
-from transcription.speech.engines.whisper_languages import LANGUAGES, translates
+from transcription.speech.engines.whisper_languages import CANTONESE, LANGUAGES, translates
 from transcription.speech.errors import EngineUnavailable
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import Samples, samples_to_ms
@@ -121,7 +121,7 @@ class FasterWhisperEngine:
         self.device = kind
         self.max_batch = max_batch or (BATCH_ON_CUDA if kind == "cuda" else BATCH_ON_CPU)
         self._is_multilingual = bool(self._whisper.model.is_multilingual)
-        self.languages: frozenset[str] | None = frozenset(LANGUAGES) if self._is_multilingual else frozenset({"en"})
+        self.languages: frozenset[str] | None = self._known_languages()
         self.supported_options = frozenset(
             {"prompt", "hotwords"} | ({"translate"} if translates(name, self.languages) else set())
         )
@@ -181,6 +181,13 @@ class FasterWhisperEngine:
             alone = _rows(encoded, [row], count=len(heard))
             words = self._checked_words(alone, prompts[row], decodings[row], tokenizers[row], clips[row])
             yield heard[row], Recognition(words, *languages[row])
+
+    def _known_languages(self) -> frozenset[str]:
+        """Return the languages that the vocabulary has. The library sends no token for one that it lacks."""
+        if not self._is_multilingual:
+            return frozenset({"en"})
+        has_cantonese = self._whisper.hf_tokenizer.token_to_id(f"<|{CANTONESE}|>") is not None
+        return frozenset(LANGUAGES) - (frozenset() if has_cantonese else {CANTONESE})
 
     def _encode(self, features: Sequence[npt.NDArray[np.float32]]) -> Any:
         """Return the output of the encoder for all clips: on a GPU in one batch, on a CPU one by one.

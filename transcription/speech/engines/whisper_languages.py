@@ -3,7 +3,7 @@
 from pathlib import Path
 
 # code -> English name, in Whisper's order (openai/whisper, tokenizer.py, LANGUAGES; read 2026-11-20). ISO 639-1
-# except for "haw", and "jw", which is Whisper's code for Javanese.
+# except for "haw", "yue", and "jw", which is Whisper's code for Javanese.
 LANGUAGES: dict[str, str] = {
     "en": "English",
     "zh": "Chinese",
@@ -104,7 +104,11 @@ LANGUAGES: dict[str, str] = {
     "ba": "Bashkir",
     "jw": "Javanese",
     "su": "Sundanese",
+    "yue": "Cantonese",
 }
+
+# Models before large-v3 have no token for it (openai/whisper, release of 2023-11-06; read 2026-11-28).
+CANTONESE = "yue"
 
 
 def label(source: str) -> str:
@@ -113,8 +117,15 @@ def label(source: str) -> str:
 
 
 def languages_of(name: str) -> frozenset[str]:
-    """Return the languages of the model with this label. A model whose name ends in ".en" knows English only."""
-    return frozenset({"en"}) if name.endswith(".en") else frozenset(LANGUAGES)
+    """Return the languages of the model with this label.
+
+    A model whose name ends in ".en" knows English only. Cantonese is known to version 3 and turbo; of a model with
+    another name it is not claimed.
+    """
+    if name.endswith(".en"):
+        return frozenset({"en"})
+    knows_cantonese = "v3" in name or "turbo" in name
+    return frozenset(LANGUAGES) - (frozenset() if knows_cantonese else {CANTONESE})
 
 
 def translates(name: str, languages: frozenset[str] | None) -> bool:

@@ -229,6 +229,30 @@ def test_status_is_read_in_the_words_that_are_shown():
         wire.read_status({"status": "verifying"})
 
 
+@pytest.mark.parametrize("tag", ["en", "EN", "en-US", "en_gb", "eng", " en "])
+def test_language_may_be_a_tag(tag):
+    assert read(language=tag)[1].language == "en"
+
+
+@pytest.mark.parametrize("tag", ["", "auto", "AUTO", "detect", "und"])
+def test_language_may_be_left_to_detection(tag):
+    assert read(language=tag)[1].language is None
+
+
+def test_candidates_may_be_tags():
+    assert read(languages="en-US,spa,es-MX")[1].languages == ("en", "es")
+
+
+def test_refusal_of_a_language_says_what_to_write():
+    with pytest.raises(InvalidField) as caught:
+        read(language="English")
+    assert "code 'en'" in caught.value.message
+    with pytest.raises(InvalidField) as caught:
+        read(language="tlh")
+    assert "GET /v1/languages" in caught.value.message
+    assert len(caught.value.message) < 200
+
+
 def test_candidates_of_the_language_are_read():
     for sent in (["en, es"], ["en", "es"], ["ES,en ES"]):
         _, options = wire.read_options(wire.read_fields([("languages", sent)]), offers=OFFERS)

@@ -264,7 +264,7 @@ from transcription.speech import audio
 from transcription.speech.engines.faster_whisper import FasterWhisperEngine
 from transcription.speech.options import TranscriptionOptions
 
-engine = FasterWhisperEngine(model={str(whisper_folder)!r}, name="tiny", device="cpu")
+engine = faster_whisper.FasterWhisperEngine(model={str(whisper_folder)!r}, name="tiny", device="cpu")
 [speech] = audio.windows({str(tiny_whisper.SAMPLES / "en-dialogue.flac")!r}, max_duration_ms=30_000)
 clips = [np.resize(speech, 480_000)] * 8
 highest = []
@@ -275,3 +275,13 @@ print((highest[1] - highest[0]) // 1024)
 """
     run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert int(run.stdout) < 150
+
+
+def test_cantonese_is_known_if_the_vocabulary_has_it(whisper_folder):
+    """Without its token, the library sends no language at all: the request must be refused before."""
+    engine = faster_whisper.FasterWhisperEngine(model=str(whisper_folder), name="tiny", device="cpu")
+    assert "yue" not in engine.languages
+    with pytest.raises(UnknownLanguage):
+        engine.bucket(TranscriptionOptions(language="yue"))
+    engine._whisper.hf_tokenizer.add_special_tokens(["<|yue|>"])
+    assert "yue" in engine._known_languages()

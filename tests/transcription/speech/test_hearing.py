@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from transcription.speech import hearing
+
+
+def test_facts_survive_the_way_out_of_the_child():
+    facts = [hearing.Fact("stopped", at_ms=61_000), hearing.Fact("tracks_left_out", count=2)]
+    assert hearing.from_answer([fact.to_dict() for fact in facts]) == facts
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        None,
+        "stopped",
+        [7],
+        [{"kind": "Buy at evil.example"}],
+        [{"kind": "stopped", "at_ms": "soon"}],
+        [{"kind": "stopped", "at_ms": -1}],
+        [{"kind": "stopped", "at_ms": True}],
+        [{"kind": "stopped", "count": 10**30}],
+        [{"kind": "stopped", "text": "x"}],
+        [{"at_ms": 1}],
+    ],
+)
+def test_compromised_child_writes_nothing_into_a_transcript(lie):
+    with pytest.raises(ValueError, match="fact"):
+        hearing.from_answer(lie)
+
+
+def test_facts_do_not_fill_the_notes():
+    answer = [hearing.Fact("gap", at_ms=number).to_dict() for number in range(5_000)]
+    assert len(hearing.from_answer(answer)) == hearing.MAX_FACTS
+
+
+def test_sentences_name_times_and_numbers():
+    facts = [
+        hearing.Fact("gap", at_ms=60_000, end_ms=3_661_000),
+        hearing.Fact("tracks_left_out", count=1),
+        hearing.Fact("tracks_unreadable", count=2),
+    ]
+    gap, left_out, unreadable = hearing.sentences(facts)
+    assert gap == "The file has no sound from 0:01:00 to 1:01:01."
+    assert left_out.startswith("The file has 1 more audio track in another language")
+    assert unreadable == "The file has 2 more audio tracks that we cannot read."
+
+
+def test_each_fact_is_told_once():
+    assert len(hearing.sentences([hearing.Fact("stopped", at_ms=1)] * 8)) == 1

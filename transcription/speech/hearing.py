@@ -1,0 +1,74 @@
+"""What of a recording was not heard, as facts of numbers, and as sentences for the notes of a transcript.
+
+Facts come out of the confined child that reads an untrusted file. They carry no text, so that a child that a file has
+taken over cannot write into a transcript.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+# A file must not fill the notes.
+MAX_FACTS = 10
+MAX_NUMBER = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that was not heard. kind: a key of `_SENTENCES`. Times are from the start of the recording."""
+
+    kind: str
+    at_ms: int = 0
+    end_ms: int = 0
+    count: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def from_answer(answer: Any) -> list[Fact]:
+    """Return the facts of a child's answer. Raises ValueError for facts that no honest child sends."""
+    if not isinstance(answer, list):
+        raise ValueError("facts are a list")  # noqa: TRY004 - handled like invalid JSON
+    found = []
+    for one in answer[:MAX_FACTS]:
+        try:
+            fact = Fact(**one)
+        except TypeError as error:
+            raise ValueError("a fact has a kind and numbers") from error
+        numbers = (fact.at_ms, fact.end_ms, fact.count)
+        if fact.kind not in _SENTENCES or not all(type(n) is int and 0 <= n < MAX_NUMBER for n in numbers):
+            raise ValueError("a fact has a known kind and sensible numbers")
+        found.append(fact)
+    return found
+
+
+def sentences(facts: list[Fact]) -> tuple[str, ...]:
+    """Return the facts as sentences for the customer, each once: every channel of a split recording tells the same."""
+    return tuple(dict.fromkeys(_sentence(fact) for fact in facts))[:MAX_FACTS]
+
+
+def _sentence(fact: Fact) -> str:
+    return _SENTENCES[fact.kind].format(
+        at=_time(fact.at_ms), end=_time(fact.end_ms), count=fact.count, s="" if fact.count == 1 else "s"
+    )
+
+
+_SENTENCES = {
+    "tracks_left_out": (
+        "The file has {count} more audio track{s} in another language or with comments, not transcribed. Send them as "
+        "files of their own."
+    ),
+    "tracks_unreadable": "The file has {count} more audio track{s} that we cannot read.",
+    "stopped": "The file is damaged at {at}. Nothing after it could be read.",
+    "gap": "The file has no sound from {at} to {end}.",
+    "damaged": "{count} second{s} of the file are damaged and were replaced by silence.",
+    "same_channel": "Channel {count} has the same sound as channel 1. Both were transcribed and charged.",
+    "rest_of_wav": "The file holds more sound than its header says. All of it was transcribed.",
+}
+
+
+def _time(milliseconds: int) -> str:
+    seconds = milliseconds // 1000
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
