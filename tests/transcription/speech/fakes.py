@@ -59,8 +59,11 @@ class FakeEngine:
     def prepare(self, clip: Samples) -> Samples:
         return clip
 
-    def bucket(self, options: Any) -> int:
+    def bucket(self, prepared: Samples, options: Any) -> int:
         return 0
+
+    def figures(self) -> dict[str, Any]:
+        return {}
 
     def recognise_batch(self, prepared: Sequence[Samples], options: Any) -> Iterator[tuple[int, Recognition]]:
         yield from enumerate(self.recognise(prepared, options=options))
@@ -100,8 +103,11 @@ class FakeBatchEngine:
     def prepare(self, clip: Samples) -> int:
         return len(clip)
 
-    def bucket(self, options: Any) -> int:
+    def bucket(self, prepared: int, options: Any) -> int:
         return len(options.prompt)
+
+    def figures(self) -> dict[str, Any]:
+        return {"batches": len(self.batches)}
 
     def recognise_batch(self, prepared: Sequence[int], options: Any) -> Iterator[tuple[int, Recognition]]:
         self.batches.append(len(prepared))

@@ -101,8 +101,15 @@ class BatchEngine(EngineInfo, Protocol):
         """Return the clip in the form that `recognise_batch` takes. May run at the same time as `recognise_batch`."""
         ...
 
-    def bucket(self, options: TranscriptionOptions) -> Hashable:
-        """Return a value that is equal for options that can share a batch. Raises OptionError for invalid ones."""
+    def bucket(self, prepared: Any, options: TranscriptionOptions) -> Hashable:
+        """Return a value that is equal for clips that can share a batch. Raises OptionError for invalid options.
+
+        prepared: what `prepare` returned.
+        """
+        ...
+
+    def figures(self) -> dict[str, Any]:
+        """Return what operators may want to know of its work so far: plain JSON values."""
         ...
 
     def recognise_batch(

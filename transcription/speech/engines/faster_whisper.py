@@ -11,6 +11,7 @@ A process that has loaded CTranslate2 hangs after a fork, so only the engine pro
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -46,6 +47,14 @@ SEED = 20
 # Half of the tokens that the decoder can hold (448), less one. The other half is for its output.
 MAX_PROMPT_TOKENS = 223
 FRAME_MS = 10
+# Frames that the encoder gets for a clip, which is padded to them: 30 s, as Whisper was trained, or 15 s. A number that
+# is the width of a Whisper (384 to 1280) would not do: by the last dimension CTranslate2 tells features from the output
+# of the encoder.
+FULL_CONTEXT = 3000
+SHORT_CONTEXT = 1500
+# The longest clip, in milliseconds, that a model gets in the short context, by the model's public name. A model is here
+# when its word errors say that it may be (decision 27). All others get every clip in the full context.
+SHORT_CONTEXT_CLIP_MS = {"base": 12_000}
 SILENT_BELOW = 2 / 32768  # two steps of 16-bit audio
 _PREPENDED = "\"'“¿([{-"
 _APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001 - full-width on purpose
@@ -56,10 +65,19 @@ _MAX_MEDIAN_SECONDS = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One clip as the input of the model. features: (mel bins, 3000) float32, None for digital silence."""
+    """One clip as the input of the model.
+
+    features: (mel bins, context) float32, None for digital silence. context: FULL_CONTEXT or SHORT_CONTEXT.
+    """
 
     features: npt.NDArray[np.float32] | None
     duration_ms: int
+    context: int = FULL_CONTEXT
+
+    def in_full_context(self) -> Prepared:
+        """Return the clip as it is without a short context."""
+        features = None if self.features is None else pad_or_trim(self.features, FULL_CONTEXT)
+        return Prepared(features=features, duration_ms=self.duration_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +97,11 @@ class _Decoding:
         is_unlikely = hallucination.is_unlikely(mean_log_probability=self.mean_log_probability)
         return is_unlikely or hallucination.is_repetitive(self.text)
 
+    @property
+    def needs_full_context(self) -> bool:
+        """Tell whether a decoding in the short context is repeated: rarely, a loop begins there that else does not."""
+        return self.is_cut_off or (self.is_doubtful and not self.is_silence)
+
     def is_bad(self, *, duration_ms: int) -> bool:
         """Tell whether a doubtful decoding is wrong. Otherwise its words repeat, and may have been said so."""
         return (
@@ -93,6 +116,8 @@ class FasterWhisperEngine:
 
     model: a folder with a converted model. name: its public name.
     device: "auto", "cpu", "cuda" or "cuda:<number>". compute_type: CTranslate2's name; "" means the best of the device.
+    short_context_clip_ms: the longest clip that is encoded in a context of 15 s instead of 30 s; 0 means none, None the
+    figure of SHORT_CONTEXT_CLIP_MS for the name.
     Raises EngineUnavailable when the model does not load.
     """
 
@@ -102,7 +127,14 @@ class FasterWhisperEngine:
     notes: tuple[str, ...] = ()
 
     def __init__(
-        self, *, model: str, name: str = "whisper", device: str = "auto", compute_type: str = "", max_batch: int = 0
+        self,
+        *,
+        model: str,
+        name: str = "whisper",
+        device: str = "auto",
+        compute_type: str = "",
+        max_batch: int = 0,
+        short_context_clip_ms: int | None = None,
     ) -> None:
         kind, _, index = device.partition(":")
         if kind == "auto":
@@ -120,37 +152,55 @@ class FasterWhisperEngine:
         self.name = f"faster-whisper/{name}"
         self.device = kind
         self.max_batch = max_batch or (BATCH_ON_CUDA if kind == "cuda" else BATCH_ON_CPU)
+        self._short_context_clip_ms = (
+            SHORT_CONTEXT_CLIP_MS.get(name, 0) if short_context_clip_ms is None else short_context_clip_ms
+        )
+        self._counts = Counter[int]()  # clips by context
+        self._repeated = 0
         self._is_multilingual = bool(self._whisper.model.is_multilingual)
         self.languages: frozenset[str] | None = self._known_languages()
         self.supported_options = frozenset(
             {"prompt", "hotwords"} | ({"translate"} if translates(name, self.languages) else set())
         )
         self._tokenizer = lru_cache(maxsize=256)(self._make_tokenizer)
-        self._context = lru_cache(maxsize=64)(self._make_context)
+        self._prefix = lru_cache(maxsize=64)(self._make_prefix)
         self._suppressed = list(get_suppressed_tokens(self._tokenizer("en", "transcribe"), [-1]))
 
     def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
         """See `Engine.recognise`."""
-        self.bucket(options)
+        check_languages(options, languages=self.languages, engine=self.name)
         heard: dict[int, Recognition] = {}
         for start in range(0, len(clips), self.max_batch):
-            prepared = [self.prepare(clip) for clip in clips[start : start + self.max_batch]]
-            for index, recognition in self.recognise_batch(prepared, [options] * len(prepared)):
-                heard[start + index] = recognition
-        return [heard[index] for index in range(len(clips))]
+            batches: dict[Hashable, list[tuple[int, Prepared]]] = {}
+            for number, clip in enumerate(clips[start : start + self.max_batch], start):
+                prepared = self.prepare(clip)
+                batches.setdefault(self.bucket(prepared, options), []).append((number, prepared))
+            for batch in batches.values():
+                recognitions = self.recognise_batch([prepared for _, prepared in batch], [options] * len(batch))
+                for index, recognition in recognitions:
+                    heard[batch[index][0]] = recognition
+        return [heard[number] for number in range(len(clips))]
 
     def prepare(self, clip: Samples) -> Prepared:
         """See `BatchEngine.prepare`."""
         duration_ms = samples_to_ms(len(clip))
+        context = SHORT_CONTEXT if duration_ms <= self._short_context_clip_ms else FULL_CONTEXT
         if not len(clip) or np.abs(clip).max() < SILENT_BELOW:
-            return Prepared(features=None, duration_ms=duration_ms)
-        features = self._whisper.feature_extractor(clip)[..., :-1]
-        return Prepared(features=pad_or_trim(features).astype(np.float32, copy=False), duration_ms=duration_ms)
+            return Prepared(features=None, duration_ms=duration_ms, context=context)
+        features = pad_or_trim(self._whisper.feature_extractor(clip)[..., :-1], context)
+        return Prepared(features.astype(np.float32, copy=False), duration_ms=duration_ms, context=context)
 
-    def bucket(self, options: TranscriptionOptions) -> Hashable:
-        """See `BatchEngine.bucket`."""
+    def bucket(self, prepared: Prepared, options: TranscriptionOptions) -> Hashable:
+        """See `BatchEngine.bucket`. Clips with the same context and prompts of the same length share a batch."""
         check_languages(options, languages=self.languages, engine=self.name)
-        return len(self._context(options.prompt, options.hotwords))
+        return prepared.context, len(self._prefix(options.prompt, options.hotwords))
+
+    def figures(self) -> dict[str, Any]:
+        """See `BatchEngine.figures`."""
+        return {
+            "contexts": {str(context): self._counts[context] for context in sorted(self._counts)},
+            "repeated": self._repeated,
+        }
 
     def recognise_batch(
         self, prepared: Sequence[Prepared], options: Sequence[TranscriptionOptions]
@@ -165,18 +215,25 @@ class FasterWhisperEngine:
         if not heard:
             return
         clips, asked = [prepared[index] for index in heard], [options[index] for index in heard]
+        self._counts.update(clip.context for clip in clips)
         encoded = self._encode([clip.features for clip in clips if clip.features is not None])
         languages = self._languages(encoded, asked)
         tokenizers = [self._tokenizer(language, one.task) for (language, _), one in zip(languages, asked, strict=True)]
         prompts = [
-            [*self._context(one.prompt, one.hotwords), *tokenizer.sot_sequence, tokenizer.no_timestamps]
+            [*self._prefix(one.prompt, one.hotwords), *tokenizer.sot_sequence, tokenizer.no_timestamps]
             for one, tokenizer in zip(asked, tokenizers, strict=True)
         ]
         decodings = self._generate(encoded, prompts, beam_size=BEAM_SIZE)
-        doubtful = [row for row, one in enumerate(decodings) if one.is_doubtful and not one.is_silence]
-        rows = [row for row in range(len(heard)) if row not in doubtful]
+        is_short = clips[0].context < FULL_CONTEXT
+        repeated = [row for row, one in enumerate(decodings) if is_short and one.needs_full_context]
+        doubtful = [row for row, one in enumerate(decodings) if not is_short and one.is_doubtful and not one.is_silence]
+        rows = [row for row in range(len(heard)) if row not in doubtful and row not in repeated]
         for row, words in self._words(encoded, rows, decodings, tokenizers, clips):
             yield heard[row], Recognition(words, *languages[row])
+        for row in repeated:
+            self._repeated += 1
+            for _, recognition in self.recognise_batch([clips[row].in_full_context()], [asked[row]]):
+                yield heard[row], recognition
         for row in doubtful:
             alone = _rows(encoded, [row], count=len(heard))
             words = self._checked_words(alone, prompts[row], decodings[row], tokenizers[row], clips[row])
@@ -192,8 +249,9 @@ class FasterWhisperEngine:
     def _encode(self, features: Sequence[npt.NDArray[np.float32]]) -> Any:
         """Return the output of the encoder for all clips: on a GPU in one batch, on a CPU one by one.
 
-        The attention of the encoder needs heads x 1500 x 1500 floats for each clip, twice: 42 MB for the tiny test
-        model, 360 MB for large-v3. A batch is not faster on a CPU (8 clips: 1.11 s together, 1.02 s one by one).
+        All are of one context. In the full one, the attention of the encoder needs heads x 1500 x 1500 floats for each
+        clip, twice: 42 MB for the tiny test model, 360 MB for large-v3. A batch is not faster on a CPU (8 clips: 1.11 s
+        together, 1.02 s one by one).
         """
         if self.device == "cuda":
             return self._whisper.encode(np.stack(features))
@@ -315,7 +373,7 @@ class FasterWhisperEngine:
                 tokenizer,
                 [[token for token in decodings[row].tokens if token < tokenizer.eot] for row in group],
                 _rows(encoded, group, count=len(clips)),
-                [min(3000, max(1, math.ceil(clips[row].duration_ms / FRAME_MS))) for row in group],
+                [min(clips[row].context, max(1, math.ceil(clips[row].duration_ms / FRAME_MS))) for row in group],
             )
             for row, alignment in zip(group, alignments, strict=True):
                 yield (
@@ -328,7 +386,7 @@ class FasterWhisperEngine:
     def _make_tokenizer(self, language: str, task: str) -> Tokenizer:
         return Tokenizer(self._whisper.hf_tokenizer, self._is_multilingual, task=task, language=language)
 
-    def _make_context(self, prompt: str, hotwords: tuple[str, ...]) -> list[int]:
+    def _make_prefix(self, prompt: str, hotwords: tuple[str, ...]) -> list[int]:
         """Return the tokens before the transcript: the hotwords, then the end of the prompt."""
         if not prompt.strip() and not hotwords:
             return []

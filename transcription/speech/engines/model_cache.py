@@ -111,14 +111,15 @@ class ModelCache:
         return self._descriptions.get(self._sources[model])
 
     def health(self) -> dict[str, Any]:
-        """Return {name: {"source", "state", "message", "megabytes"}}.
+        """Return {name: {"source", "state", "message", "megabytes"}}, with the figures of each loaded engine.
 
         state: "loaded", "loading", "failed" or "not loaded". message: the failure, or the progress of the load.
         """
         shown = {}
         for model, source in self._sources.items():
             failure = self._failures.get(source)
-            if source in self._engines:
+            engine = self._engines.get(source)
+            if engine is not None:
                 state, message = "loaded", ""
             elif source == self._loading_source:
                 state, message = "loading", self._progress()
@@ -129,6 +130,7 @@ class ModelCache:
                 "state": state,
                 "message": message,
                 "megabytes": self._megabytes.get(source, 0),
+                **({} if engine is None else engine.figures()),
             }
         return shown
 
@@ -183,9 +185,12 @@ class UnbatchedEngine:
     def prepare(self, clip: Any) -> Any:
         return clip
 
-    def bucket(self, options: TranscriptionOptions) -> int:
+    def bucket(self, prepared: Any, options: TranscriptionOptions) -> int:
         check_languages(options, languages=self.languages, engine=self.name)
         return 0
+
+    def figures(self) -> dict[str, Any]:
+        return {}
 
     def recognise_batch(
         self, prepared: Sequence[Any], options: Sequence[TranscriptionOptions]

@@ -168,8 +168,8 @@ class Recogniser:
     def _prepare_clip(self, clip: QueuedClip) -> None:
         try:
             engine = self._models.get(clip.model)
-            bucket = engine.bucket(clip.options)
             prepared = engine.prepare(protocol.unpack_clip(clip.frame))
+            bucket = engine.bucket(prepared, clip.options)
         except Exception as error:  # noqa: BLE001 - `_answer_failure` answers and logs it
             with self._changed:
                 self._queue.remove([clip.id])

@@ -113,7 +113,7 @@ CANTONESE = "yue"
 
 def label(source: str) -> str:
     """Return the public name of a model: "large-v3" as it is, and the last part of a path or of a name on the hub."""
-    return Path(source).name.removeprefix("faster-whisper-") or source
+    return Path(source).name.removeprefix("faster-").removeprefix("whisper-") or source
 
 
 def languages_of(name: str) -> frozenset[str]:

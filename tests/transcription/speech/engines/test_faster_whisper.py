@@ -19,6 +19,7 @@ from transcription.speech.samples import SAMPLE_RATE, samples_to_ms
 
 SHORT = [one for one in tiny_whisper.samples().values() if one.text and one.path.name not in ("en-long.flac",)]
 OPTIONS = TranscriptionOptions()
+LOOP = "thank you " * 40
 
 
 def load(name):
@@ -32,6 +33,22 @@ def text(recognition):
 def wrong_words(heard, said):
     """Return how many different words only one of both texts contains."""
     return len(set(said.split()) ^ set(heard.split()))
+
+
+class Decoder:
+    """A stub of CTranslate2's model with prepared answers. Keeps the temperatures of its calls."""
+
+    def __init__(self, whisper, *answers):
+        self.whisper, self.answers, self.temperatures = whisper, list(answers), []
+
+    def generate(self, encoded, prompts, **how):
+        self.temperatures.append(how.get("sampling_temperature", 0))
+        said, score, no_speech = self.answers.pop(0)
+        tokens = self.whisper._tokenizer("en", "transcribe").encode(" " + said)
+        return [SimpleNamespace(sequences_ids=[tokens], scores=[score], no_speech_prob=no_speech) for _ in prompts]
+
+    def __getattr__(self, name):
+        return getattr(self.whisper._whisper.real, name)
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +154,104 @@ def test_prompt_hotwords_and_task_reach_the_model(whisper, monkeypatch):
 
 def test_endless_prompt_and_hotwords_leave_room_for_words(whisper):
     asked = replace(OPTIONS, prompt="hello my name is " * 500, hotwords=("meeting",) * 500)
-    assert whisper.bucket(asked) == faster_whisper.MAX_PROMPT_TOKENS + 1
+    clip = whisper.prepare(load("en-hello.wav"))
+    assert whisper.bucket(clip, asked) == (faster_whisper.FULL_CONTEXT, faster_whisper.MAX_PROMPT_TOKENS + 1)
     assert whisper.recognise([load("en-hello.wav")], options=asked)[0].words
 
 
 def test_prompts_of_one_length_share_a_batch_and_others_do_not(whisper):
     one, other = replace(OPTIONS, prompt="hello"), replace(OPTIONS, prompt="goodbye", language="es", task="translate")
-    assert whisper.bucket(one) == whisper.bucket(other) != whisper.bucket(OPTIONS)
+    clip = whisper.prepare(load("en-hello.wav"))
+    assert whisper.bucket(clip, one) == whisper.bucket(clip, other) != whisper.bucket(clip, OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def short(whisper_folder):
+    """The tiny Whisper with a short context for clips of at most 12 s. Its own figures allow none."""
+    return faster_whisper.FasterWhisperEngine(model=str(whisper_folder), device="cpu", short_context_clip_ms=12_000)
+
+
+class Watched:
+    """CTranslate2's model, with the frames that its calls got for each clip: (call, frames)."""
+
+    def __init__(self, model):
+        self.model, self.calls = model, []
+
+    def encode(self, features, **how):
+        self.calls.append(("encode", features.shape[2]))
+        return self.model.encode(features, **how)
+
+    def detect_language(self, encoded):
+        self.calls.append(("detect_language", 2 * encoded.shape[1]))
+        return self.model.detect_language(encoded)
+
+    def align(self, encoded, *rest, **how):
+        self.calls.append(("align", 2 * encoded.shape[1]))
+        return self.model.align(encoded, *rest, **how)
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+
+def test_language_and_word_times_come_from_the_frames_of_the_short_context(short, whisper, monkeypatch):
+    watched = Watched(short._whisper.model)
+    monkeypatch.setattr(short._whisper, "model", watched)
+    clip = load("en-meeting.flac")
+    [heard] = short.recognise([clip], options=OPTIONS)
+    assert watched.calls == [("encode", 1500), ("detect_language", 1500), ("align", 1500)]
+    [full] = whisper.recognise([clip], options=OPTIONS)
+    assert (text(heard), heard.language) == (text(full), full.language)
+    # A frame that counts twice or half would be an error of seconds.
+    for one, other in zip(heard.words, full.words, strict=True):
+        assert abs(one.start_ms - other.start_ms) <= 400, (one, other)
+
+
+def test_clips_of_different_contexts_share_no_batch_and_come_back_in_order(short):
+    hello, seconds = load("en-hello.wav"), SAMPLE_RATE
+    clips = [np.resize(hello, 12 * seconds + 16), hello, np.resize(hello, 12 * seconds), np.resize(hello, 29 * seconds)]
+    buckets = [short.bucket(short.prepare(clip), OPTIONS) for clip in clips]
+    assert buckets == [(3000, 0), (1500, 0), (1500, 0), (3000, 0)]
+    heard = short.recognise(clips, options=OPTIONS)
+    assert heard == [short.recognise([clip], options=OPTIONS)[0] for clip in clips]
+
+
+@pytest.mark.parametrize(
+    ("first", "contexts"),
+    [
+        (("hello", -0.2, 0.1), [1500]),
+        (("hello", -3.0, 0.9), [1500]),  # silence
+        ((LOOP, -0.2, 0.1), [1500, 3000]),  # a loop
+        (("hello", -3.0, 0.1), [1500, 3000]),  # unlikely
+        ((" ".join(map(str, range(400))), -0.2, 0.1), [1500, 3000]),  # goes on to the limit of tokens
+    ],
+    ids=["sure", "silence", "loop", "unsure", "cut-off"],
+)
+def test_doubtful_clip_is_repeated_in_full_context(first, contexts, short, monkeypatch):
+    decoder = Decoder(short, first, ("hello", -0.3, 0.1))
+    watched = Watched(short._whisper.model)
+    monkeypatch.setattr(short._whisper, "real", watched, raising=False)
+    monkeypatch.setattr(short._whisper, "model", decoder)
+    before = short.figures()
+    [heard] = short.recognise([load("en-hello.wav")], options=OPTIONS)
+    assert text(heard) == ("" if first[2] > 0.5 else "hello")
+    assert [frames for call, frames in watched.calls if call == "encode"] == contexts
+    assert decoder.temperatures == [0] * len(contexts)  # again with the beam, not at a higher temperature
+    after = short.figures()
+    assert after["repeated"] - before["repeated"] == len(contexts) - 1
+    assert after["contexts"]["1500"] - before["contexts"].get("1500", 0) == 1
+
+
+def test_repeat_in_full_context_is_what_full_context_gives(short, whisper, monkeypatch):
+    clip = load("en-hello.wav")
+    again, full = short.prepare(clip).in_full_context(), whisper.prepare(clip)
+    assert np.array_equal(again.features, full.features)
+    assert (again.context, again.duration_ms) == (full.context, full.duration_ms)
+
+
+@pytest.mark.parametrize(("name", "context"), [("base", 1500), ("tiny", 3000), ("large-v3", 3000)])
+def test_only_models_with_known_word_errors_get_short_contexts(name, context, whisper_folder):
+    engine = faster_whisper.FasterWhisperEngine(model=str(whisper_folder), name=name, device="cpu")
+    assert engine.prepare(load("en-hello.wav")).context == context
 
 
 def test_language_that_was_given_is_used_and_unknown_ones_are_refused(whisper):
@@ -163,22 +271,6 @@ def test_silence_noise_tones_and_nothing_give_no_words(whisper):
     assert [text(one) for one in heard] == [""] * len(clips)
 
 
-class Decoder:
-    """A stub of CTranslate2's model with prepared answers. Keeps the temperatures of its calls."""
-
-    def __init__(self, whisper, *answers):
-        self.whisper, self.answers, self.temperatures = whisper, list(answers), []
-
-    def generate(self, encoded, prompts, **how):
-        self.temperatures.append(how.get("sampling_temperature", 0))
-        said, score, no_speech = self.answers.pop(0)
-        tokens = self.whisper._tokenizer("en", "transcribe").encode(" " + said)
-        return [SimpleNamespace(sequences_ids=[tokens], scores=[score], no_speech_prob=no_speech) for _ in prompts]
-
-    def __getattr__(self, name):
-        return getattr(self.whisper._whisper.real, name)
-
-
 @pytest.fixture
 def decoder(whisper, monkeypatch):
     def make(*answers):
@@ -188,9 +280,6 @@ def decoder(whisper, monkeypatch):
         return decoder
 
     return make
-
-
-LOOP = "thank you " * 40
 
 
 @pytest.mark.parametrize(

@@ -56,3 +56,10 @@ def test_health_tells_what_a_long_load_is_doing():
     loading.join(10)
     assert (state["state"], state["message"]) == ("loading", "downloading: 37 of 133 MB")
     assert (models.health()["a"]["state"], models.health()["a"]["message"]) == ("loaded", "")
+
+
+def test_health_has_the_figures_of_loaded_engines_only():
+    models = ModelCache({"a": "one", "b": "two"}, lambda _: FakeBatchEngine())
+    list(models.get("a").recognise_batch([1, 2], []))
+    assert models.health()["a"]["batches"] == 1
+    assert "batches" not in models.health()["b"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures import package_index, recordings, whisper_base
+from tests.fixtures import package_index, recordings, tiny_whisper, whisper_base
 from transcription.speech import pipeline
 from transcription.speech.diarizers.clustering import ClusteringDiarizer
 from transcription.speech.engines import model_packages
@@ -78,6 +78,30 @@ def test_dialogue_has_every_word_of_both_speakers(whisper):
     assert words_of(transcript.text) == recordings.named("dialogue.flac").text.split()
     assert len(transcript.speakers) == 2
     assert (transcript.language, transcript.notes) == ("en", ())
+
+
+@pytest.fixture(scope="module")
+def full(folder: Path) -> Any:
+    """The same model with every clip in the full context."""
+    from transcription.speech.engines.faster_whisper import FasterWhisperEngine
+
+    return FasterWhisperEngine(model=str(folder), name="base", device="cpu", short_context_clip_ms=0)
+
+
+@pytest.mark.parametrize("name", ["sentence-slt.flac", "sentence-rms.mp3", "en-meeting.flac", "es-reunion.flac"])
+def test_short_context_hears_what_the_full_one_hears(whisper, full, name):
+    path = recordings.FOLDER / name if name.startswith("sentence") else tiny_whisper.SAMPLES / name
+    before = dict(whisper.figures()["contexts"])
+    short, long = transcribe(path, whisper), transcribe(path, full)
+    after = whisper.figures()["contexts"]
+    assert after.get("1500", 0) == before.get("1500", 0) + 1
+    assert set(full.figures()["contexts"]) == {"3000"}
+    assert short.language == long.language
+    assert words_of(short.text) == words_of(long.text)
+    # The alignment moves a word by two frames of 20 ms or so, and not by a part of the clip.
+    starts = [abs(one.start_ms - other.start_ms) for one, other in zip(short.words, long.words, strict=True)]
+    assert sorted(starts)[len(starts) // 2] <= 60
+    assert max(starts) <= 500
 
 
 def test_landing_page_and_readme_show_what_whisper_said(whisper):

@@ -5,7 +5,12 @@ from transcription.speech.engines import whisper_languages
 
 @pytest.mark.parametrize(
     ("source", "label"),
-    [("large-v3", "large-v3"), ("Systran/faster-whisper-base", "base"), ("/models/our-own", "our-own")],
+    [
+        ("large-v3", "large-v3"),
+        ("Systran/faster-whisper-base", "base"),
+        ("/models/whisper-base", "base"),
+        ("/models/our-own", "our-own"),
+    ],
 )
 def test_label_is_what_people_call_it(source, label):
     assert whisper_languages.label(source) == label
