@@ -153,3 +153,22 @@ def test_command_without_anything_to_try_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["evaluate", str(tmp_path)])
     assert evaluate.main() == 2
     assert "no recordings.json" in capsys.readouterr().err
+
+
+def test_real_recordings_are_the_meetings_and_the_call(folder, monkeypatch):
+    """The call is downloaded once; here its place has other files of that name."""
+    call = folder / "sample.wav"
+    (folder / "call.wav").rename(call)
+    (folder / "call.rttm").rename(folder / "sample.rttm")
+    monkeypatch.setattr(evaluate, "CALL", call)
+    found = evaluate.real_references()
+    assert [one.path.parent for one in found] == [evaluate.MEETINGS] * 13 + [folder]
+    assert sum(len({turn.speaker for turn in one.turns}) for one in found[:-1]) == 40
+
+
+def test_command_needs_a_folder_or_real(monkeypatch, capsys):
+    for arguments in ([], ["somewhere", "--real"]):
+        monkeypatch.setattr(sys, "argv", ["evaluate", *arguments])
+        with pytest.raises(SystemExit):
+            evaluate.main()
+    assert "--real" in capsys.readouterr().err
