@@ -51,7 +51,7 @@ def sentences(facts: list[Fact]) -> tuple[str, ...]:
 
 def _sentence(fact: Fact) -> str:
     return _SENTENCES[fact.kind].format(
-        at=_time(fact.at_ms), end=_time(fact.end_ms), count=fact.count, s="" if fact.count == 1 else "s"
+        at=clock_time(fact.at_ms), end=clock_time(fact.end_ms), count=fact.count, s="" if fact.count == 1 else "s"
     )
 
 
@@ -62,6 +62,7 @@ _SENTENCES = {
     ),
     "tracks_unreadable": "The file has {count} more audio track{s} that we cannot read.",
     "stopped": "The file is damaged at {at}. Nothing after it could be read.",
+    "truncated": "The file is cut off: its header says {end}, and it ends at {at}.",
     "gap": "The file has no sound from {at} to {end}.",
     "damaged": "{count} second{s} of the file are damaged and were replaced by silence.",
     "same_channel": "Channel {count} has the same sound as channel 1. Both were transcribed and charged.",
@@ -69,6 +70,7 @@ _SENTENCES = {
 }
 
 
-def _time(milliseconds: int) -> str:
+def clock_time(milliseconds: int) -> str:
+    """Return a time as hours, minutes and seconds: 3661000 -> "1:01:01"."""
     seconds = milliseconds // 1000
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

@@ -51,7 +51,9 @@ def run(
     notes = engine.notes + _notes_on_ignored(options, engine=engine)
     # Untrusted files are decoded in confined child processes only.
     channels = (
-        probing.probe_in_child(path, max_duration_ms=max_duration_ms).channels if options.channels == "split" else 0
+        probing.probe_in_child(path, max_duration_ms=max_duration_ms, may_be_truncated=True).channels
+        if options.channels == "split"
+        else 0
     )
     if channels > MAX_SPLIT_CHANNELS:
         notes += (f"The channels were mixed: {channels} are too many, {MAX_SPLIT_CHANNELS} can be transcribed apart.",)
