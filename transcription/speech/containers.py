@@ -47,6 +47,8 @@ WRONG_LENGTHS = frozenset({("aiff", "gsm"), ("w64", "adpcm_ms")})
 MIN_UNKNOWN_WAV_SIZE = 0x7FFF0000
 
 HEAD_BYTES = 4096
+# A crafted file has millions of pages or boxes of a few bytes. 10 hours have about a million.
+MAX_SCANNED = 4_000_000
 # So many files joined in one are read; the rest of the file counts to the last.
 MAX_PARTS = 1_000
 # Less than this behind the sound of a WAV is a tag without a head, no sound.
@@ -189,7 +191,9 @@ def _ogg_starts(file: BinaryIO, size: int) -> Iterator[int]:
     Format: RFC 3533. A page has a head of 27 bytes, a table of segment sizes, and the segments.
     """
     at, has_content = 0, False
-    while at + 27 <= size:
+    for _ in range(MAX_SCANNED):
+        if at + 27 > size:
+            return
         file.seek(at)
         head = file.read(27 + 255)
         if head[:4] != b"OggS":
@@ -224,7 +228,9 @@ def _mp4_starts(file: BinaryIO, size: int) -> Iterator[int]:
     at = last = 0
     has_index = False
     pending: int | None = None
-    while at + 8 <= size:
+    for _ in range(MAX_SCANNED):
+        if at + 8 > size:
+            return
         file.seek(at)
         head = file.read(16)
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]

@@ -64,9 +64,12 @@ def probe(source: Path | str | int, *, max_duration_ms: int, may_be_truncated: b
     first: tuple[str, str, int] | None = None
     with audio.open_file(source) as (_, parts):
         for part in parts:
+            # The last of joined files may be cut off: the decoder reads it as far as it goes.
             try:
                 found_ms, found = _measure(
-                    part, max_duration_ms=max_duration_ms - total_ms, may_be_truncated=may_be_truncated
+                    part,
+                    max_duration_ms=max_duration_ms - total_ms,
+                    may_be_truncated=may_be_truncated or first is not None,
                 )
             except errors.AudioTooLong:
                 audio.raise_too_long(max_duration_ms)
