@@ -19,7 +19,8 @@ def submit_file(submission: Submission, *, upload: "UploadedFile[Any]") -> Job:
     Raises PaymentRequired, BadMedia, TooLarge and InvalidField.
     """
     jobs.require_funds(submission.organization, model=submission.model)
-    with recordings.accepted(submission.organization, upload=upload) as recording:
+    may_be_truncated = submission.options.accept_truncated
+    with recordings.accepted(submission.organization, upload=upload, may_be_truncated=may_be_truncated) as recording:
         return jobs.submit(submission, media=recording)
 
 

@@ -16,9 +16,11 @@ from transcription.recordings import storage
 
 
 @contextmanager
-def accepted(organization: Organization, *, upload: "UploadedFile[Any]") -> Iterator[Media]:
+def accepted(
+    organization: Organization, *, upload: "UploadedFile[Any]", may_be_truncated: bool = False
+) -> Iterator[Media]:
     """Accept a form's file for as long as nothing goes wrong inside: an exception leaves no trace of it."""
-    recording = accept(organization, upload=upload)
+    recording = accept(organization, upload=upload, may_be_truncated=may_be_truncated)
     try:
         yield recording
     except BaseException:
@@ -26,11 +28,15 @@ def accepted(organization: Organization, *, upload: "UploadedFile[Any]") -> Iter
         raise
 
 
-def accept(organization: Organization, *, upload: "UploadedFile[Any]") -> Media:
+def accept(organization: Organization, *, upload: "UploadedFile[Any]", may_be_truncated: bool = False) -> Media:
     """Probe and store a form's file. Raises BadMedia or TooLarge, and then nothing is left behind."""
     with _on_disk(upload) as path:
         return storage.accept_file(
-            organization, path=path, name=upload.name or "", may_move=hasattr(upload, "temporary_file_path")
+            organization,
+            path=path,
+            name=upload.name or "",
+            may_move=hasattr(upload, "temporary_file_path"),
+            may_be_truncated=may_be_truncated,
         )
 
 

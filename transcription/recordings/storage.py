@@ -32,10 +32,13 @@ COPY_BYTES = 1024 * 1024
 _probes = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
 
 
-def accept_file(organization: Organization, *, path: Path, name: str, may_move: bool = False) -> Media:
+def accept_file(
+    organization: Organization, *, path: Path, name: str, may_move: bool = False, may_be_truncated: bool = False
+) -> Media:
     """Probe a file of this machine and store it.
 
     name: what the customer calls it. may_move: the file may be moved into storage and so vanish.
+    may_be_truncated: a file is accepted although its header states more than it holds.
     Raises BadMedia (with the slug of the fault) or TooLarge, and then storage holds nothing of it. The probe runs in a
     child process with limits, because native code parses what customers send.
     """
@@ -44,7 +47,7 @@ def accept_file(organization: Organization, *, path: Path, name: str, may_move: 
         raise TooLarge(f"The file is larger than {settings.MAX_UPLOAD_BYTES // 1024**3} GiB.", param="file")
     # Probing and storing may take a minute. A connection held for that long is one that others wait for.
     database_connection.release()
-    found, sha256 = _probe(path, size_bytes=size_bytes)
+    found, sha256 = _probe(path, size_bytes=size_bytes, may_be_truncated=may_be_truncated)
     media_id = uuid.uuid4()
     storage_key = new_key(organization, media_id)
     store_file(storage_key, path=path, may_move=may_move)
@@ -165,13 +168,15 @@ class _MovableFile(File):  # type: ignore[type-arg]
         return str(self._path)
 
 
-def _probe(path: Path, *, size_bytes: int) -> tuple[probing.AudioProbe, str]:
+def _probe(path: Path, *, size_bytes: int, may_be_truncated: bool = False) -> tuple[probing.AudioProbe, str]:
     """Return what the file is, and its SHA-256 in hexadecimal. Raises BadMedia."""
     if size_bytes == 0:
         raise BadMedia("The file is empty.", error_type="empty_audio", param="file")
     try:
         with _probes:
-            found = probing.probe_in_child(path, max_duration_ms=settings.MAX_AUDIO_MS)
+            found = probing.probe_in_child(
+                path, max_duration_ms=settings.MAX_AUDIO_MS, may_be_truncated=may_be_truncated
+            )
     except AudioError as error:
         raise BadMedia(error.message, error_type=error.type, param="file") from error
     with path.open("rb") as file:

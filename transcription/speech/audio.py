@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from transcription.speech import containers, errors, hearing
 from transcription.speech.mixing import BLOCK, Limiter, Mixer
@@ -29,6 +29,9 @@ WINDOW_MS = 30_000
 
 # Decoding may give this much more than the probe measured (encoder padding, a last partial packet).
 LENGTH_SLACK_MS = 1_000
+# A header may state this much more than the file holds (the larger of both) before the file counts as truncated.
+TRUNCATION_SLACK_MS = 500
+TRUNCATION_SLACK_PERCENT = 2
 # If so many packets fail at the start, the file counts as no audio. AMR may begin with a pause of any length, whose
 # packets FFmpeg does not decode (findings/amr-dtx-pauses.sh).
 MAX_BAD_PACKETS_AT_START = 100
@@ -62,6 +65,39 @@ def _refuse_to_open(url: str, *_: Any) -> NoReturn:
     raise PermissionError(f"not opened: {url[:80]!r}")
 
 
+class Piece(NamedTuple):
+    """A packet of a track, or None for what is lost: its time becomes silence.
+
+    track: number of the track. start: seconds from the start of the recording, None if the packet has no time stamp.
+    seconds: the length that the packet states, 0 for none; it may be nonsense.
+    """
+
+    track: int
+    packet: Any
+    start: float | None
+    seconds: float
+
+
+class _Junk:
+    """Finds bytes in a raw stream that are no frames. Without time stamps, the sound behind them would be too early."""
+
+    def __init__(self, format_name: str) -> None:
+        self._max_bytes = containers.MAX_FRAME_BYTES.get(format_name)
+        self._bytes = self._seconds = 0.0
+
+    def lost_after(self, packet: Any, seconds: float) -> float:
+        """Return the seconds of sound that the packet's bytes beyond one frame once were."""
+        if self._max_bytes is None or not packet.size:
+            return 0.0
+        if packet.size <= self._max_bytes:
+            self._bytes += packet.size
+            self._seconds += seconds
+            return 0.0
+        if not self._seconds or any(mark in bytes(packet) for mark in containers.TAG_MARKS):
+            return 0.0  # a tag, of a file that was joined to this one
+        return max(0.0, float(packet.size) * self._seconds / self._bytes - seconds)
+
+
 @dataclass(slots=True)
 class Source:
     """One open part of a file: its container and the tracks that are heard."""
@@ -81,37 +117,45 @@ class Source:
     def timeline(self) -> Timeline:
         return Timeline(has_stamps=self.container.format.name not in containers.WITHOUT_STAMPS)
 
-    def packets(self) -> Iterator[tuple[int, Any, float | None]]:
-        """Yield (number of the track, packet, start in seconds) for packets of the heard tracks, in file order.
+    def packets(self) -> Iterator[Piece]:
+        """Yield the packets of the heard tracks, in file order, and what is lost between them.
 
         The packet's own time stamp is corrected too, so that frames carry it. Packets of size 0 end each track. A
         demuxer's error that lasts ends the packets and sets `is_stopped`.
         """
         numbers = {stream.index: number for number, stream in enumerate(self.streams)}
+        units = {stream.index: float(stream.time_base or 0) for stream in self.container.streams}
         pictures = {stream.index for stream in self.container.streams.video if not _is_cover(stream)}
         clock = Clock() if self.container.format.name in containers.WITH_RESTARTING_CLOCKS else None
+        junk = _Junk(self.container.format.name)
         start = self.container.start_time
         origin = start / 1_000_000 if pictures and start is not None else None
         for packet in self._demuxed():
             index = packet.stream_index
-            number = numbers.get(index)
-            stamp = packet.pts if packet.pts is not None else packet.dts if number is None else None
-            if stamp is None or not packet.time_base:
-                if number is not None:
-                    yield number, packet, None
-                continue
-            seconds = float(stamp * packet.time_base)
+            number, unit = numbers.get(index), units.get(index, 0.0)
             if number is None and index not in pictures:
                 continue
-            if origin is None:
-                origin = seconds
-            if -1 < origin < 0:
-                origin = 0.0  # what an encoder puts before the start is not heard
-            self.origin = origin
-            shift = -origin + (clock.correct(index, seconds) if clock is not None else 0.0)
-            if number is not None:
-                packet.pts = stamp + round(shift / packet.time_base)
-                yield number, packet, seconds + shift
+            stamp = packet.pts
+            if stamp is None and number is None:
+                stamp = packet.dts
+            moment: float | None = None
+            if stamp is not None and unit:
+                moment = stamp * unit
+                if origin is None:
+                    origin = moment
+                if -1 < origin < 0:
+                    origin = 0.0  # what an encoder puts before the start is not heard
+                self.origin = origin
+                shift = -origin + (clock.correct(index, moment) if clock is not None else 0.0)
+                moment += shift
+            if number is None:
+                continue
+            if moment is not None and shift:
+                packet.pts = stamp + round(shift / unit)
+            length = (packet.duration or 0) * unit
+            yield Piece(number, packet, moment, length)
+            if lost := junk.lost_after(packet, length):
+                yield Piece(number, None, None, lost)
 
     def _demuxed(self) -> Iterator[Any]:
         """Yield all packets. A demuxer that fails is asked again, until it fails too often in a row."""
@@ -236,6 +280,24 @@ def _check_stream(stream: Any) -> None:
     context.thread_count = 1  # the other cores are for the engine
 
 
+def declared_ms(opened: Source, *, duration_ms: int) -> int:
+    """Return the length that the header states, if it is clearly more than the part's length; 0 otherwise."""
+    stated_ms = 0
+    name, stream = opened.container.format.name, opened.streams[0]
+    if name == "mp3":
+        samples = containers.mp3_declared_samples(opened.file)
+        stated_ms = samples * 1000 // stream.codec_context.sample_rate if samples else 0
+    elif name == "wav":
+        data_bytes = containers.wav_data_bytes(opened.file)
+        stated_ms = duration_ms * data_bytes[0] // max(1, data_bytes[1]) if data_bytes else 0
+    elif (name, stream.codec_context.name) in containers.WRONG_LENGTHS:
+        return 0
+    elif name in containers.HEADER_STATES_LENGTH and stream.duration and stream.time_base:
+        stated_ms = round((stream.duration * float(stream.time_base) - max(0.0, opened.origin)) * 1000)
+    slack_ms = max(TRUNCATION_SLACK_MS, stated_ms * TRUNCATION_SLACK_PERCENT // 100)
+    return stated_ms if stated_ms - duration_ms > slack_ms else 0
+
+
 def windows(
     source: Path | str | int,
     *,
@@ -356,9 +418,11 @@ def _aligned(opened: Source, *, facts: list[hearing.Fact], before: int) -> Itera
     before: samples of the parts before this one, for the times in `facts`.
     """
     tracks = [_Track(stream, opened.timeline()) for stream in opened.streams]
-    for number, packet, start in opened.packets():
-        if packet.size:
-            tracks[number].feed(packet, start)
+    for number, packet, start, seconds in opened.packets():
+        if packet is None:
+            tracks[number].lose(seconds)
+        elif packet.size:
+            tracks[number].feed(packet, start, seconds)
         else:
             tracks[number].finish()
         while _is_ready(tracks):
@@ -375,8 +439,10 @@ def _aligned(opened: Source, *, facts: list[hearing.Fact], before: int) -> Itera
     before_ms = before * 1000 // SAMPLE_RATE
     for track in tracks:
         facts.extend(track.facts(before_ms=before_ms))
+    end_ms = max(track.timeline.total_ms for track in tracks)
+    if stated_ms := declared_ms(opened, duration_ms=end_ms):
+        facts.append(hearing.Fact("truncated", at_ms=end_ms, end_ms=stated_ms))
     if opened.is_stopped:
-        end_ms = max(track.timeline.total_ms for track in tracks)
         facts.append(hearing.Fact("stopped", at_ms=before_ms + end_ms))
 
 
@@ -410,14 +476,14 @@ class _Track:
         self._end = self._bad_seconds = self._frame_seconds = 0.0
         self._gaps: list[tuple[float, float]] = []
         self._is_refused = False
+        self._unit: float | None = None  # seconds of one step of the frames' time stamps
 
-    def feed(self, packet: Any, start: float | None) -> None:
+    def feed(self, packet: Any, start: float | None, seconds: float) -> None:
         """Decode one packet. One that does not decode is skipped, and its time becomes silence."""
         import av
 
         if self._is_refused:
             return
-        seconds = float((packet.duration or 0) * (packet.time_base or 0))
         if start is not None:
             self._end = max(self._end, start + (seconds if 0 <= seconds <= 1 else 0))
         try:
@@ -429,19 +495,28 @@ class _Track:
             if not self.decoded_count and self.bad_count > MAX_BAD_PACKETS_AT_START and not may_begin_with_a_pause:
                 self._is_refused = True
             if self.decoded_count and not self.timeline.has_stamps:
-                self._push(self._resampler.flush())
-                self.timeline.skip(self._frame_seconds)
-                self._fill(round(self._frame_seconds * SAMPLE_RATE))
+                self._silence(self._frame_seconds)
             return
         self._place(frames)
+
+    def lose(self, seconds: float) -> None:
+        """Put silence in the place of sound that is lost."""
+        self._bad_seconds += seconds
+        self._silence(seconds)
+
+    def _silence(self, seconds: float) -> None:
+        self._push(self._resampler.flush())
+        self.timeline.skip(seconds)
+        self._fill(round(seconds * SAMPLE_RATE))
 
     def _place(self, frames: list[Any]) -> None:
         for frame in frames:
             self.decoded_count += 1
             if not frame.sample_rate:
                 continue
-            stamp = frame.pts
-            start = float(stamp * frame.time_base) if stamp is not None and frame.time_base else None
+            if self._unit is None:
+                self._unit = float(frame.time_base or 0)
+            start = frame.pts * self._unit if frame.pts is not None and self._unit else None
             at = self.timeline.position
             self._frame_seconds = frame.samples / frame.sample_rate
             placed = self.timeline.add(start, self._frame_seconds)
@@ -567,7 +642,7 @@ class _Resampler:
             if one is None or not one.samples:
                 continue
             rows = np.ascontiguousarray(one.to_ndarray().reshape(-1, self._channels).T)
-            if not np.isfinite(rows).all() or np.abs(rows).max() > MAX_SAMPLE:
+            if not max(rows.max(), -rows.min()) <= MAX_SAMPLE:  # also if one is no number
                 rows = np.nan_to_num(rows, nan=0.0, posinf=1.0, neginf=-1.0).clip(-MAX_SAMPLE, MAX_SAMPLE)
             yield self._shortened(rows)
 

@@ -11,10 +11,10 @@ from transcription.speech.errors import EmptyAudio, NotAudio
 # other files (hls, dash, concat, sdp, rtsp, avisynth), images, subtitles, raw video, headerless PCM, devices and
 # trackers. libav refuses them (option format_whitelist) before any of their parsers runs.
 DEMUXERS = (
-    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "asf_o", "au", "avi", "caf", "dsf", "dts", "eac3",
-    "flac", "flv", "live_flv", "gsm", "loas", "matroska", "webm", "matroska,webm", "mov", "mp4", "m4a", "3gp", "3g2",
-    "mj2", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpc", "mpc8", "mpeg", "mpegts", "mxf", "nistsphere", "nut", "ogg", "qcp",
-    "rm", "sox", "spx", "tak", "tta", "voc", "w64", "wav", "wsd", "wv", "xwma",
+    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "asf_o", "au", "avi", "caf", "dsf", "dss", "dts",
+    "eac3", "flac", "flv", "live_flv", "gsm", "loas", "matroska", "webm", "matroska,webm", "mov", "mp4", "m4a", "3gp",
+    "3g2", "mj2", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpc", "mpc8", "mpeg", "mpegts", "mxf", "nistsphere", "nut", "ogg",
+    "qcp", "rm", "sox", "spx", "tak", "tta", "voc", "w64", "wav", "wsd", "wv", "xwma",
 )  # fmt: skip
 
 # These hold no time stamps and can express no pause: libav counts. In AVI it counts telephone codecs wrongly, so that 5
@@ -22,6 +22,12 @@ DEMUXERS = (
 WITHOUT_STAMPS = frozenset({"avi", "aac", "ac3", "eac3", "dts", "loas", "mp3"})
 # The clock of these may restart in the middle, when recordings are joined or after a break of the transmission.
 WITH_RESTARTING_CLOCKS = frozenset({"mpegts", "mpeg"})
+# Demuxers of raw streams put bytes that are no frame into the packet beside them. No frame of these is so large (MPEG
+# layer 3 at 320 kbit/s and 8 kHz: 2880; ADTS: a length of 13 bits; AC-3: 3840; E-AC-3: 11 bits of words).
+MAX_FRAME_BYTES = {"mp3": 2_900, "aac": 8_200, "ac3": 3_900, "eac3": 4_100}
+# Tags that lie between joined files (ID3, APE).
+TAG_MARKS = (b"ID3\x02", b"ID3\x03", b"ID3\x04", b"TAG", b"APETAGEX")
+
 # FFmpeg decodes no packet of a pause of these (findings/amr-dtx-pauses.sh).
 CODECS_WITH_PAUSES = frozenset({"amrnb", "amrwb"})
 # WAV format tags that FFmpeg takes for another codec or order of bits: tag -> name for the message
@@ -41,6 +47,8 @@ WRONG_LENGTHS = frozenset({("aiff", "gsm"), ("w64", "adpcm_ms")})
 MIN_UNKNOWN_WAV_SIZE = 0x7FFF0000
 
 HEAD_BYTES = 4096
+# A crafted file has millions of pages or boxes of a few bytes. 10 hours have about a million.
+MAX_SCANNED = 4_000_000
 # So many files joined in one are read; the rest of the file counts to the last.
 MAX_PARTS = 1_000
 # Less than this behind the sound of a WAV is a tag without a head, no sound.
@@ -56,6 +64,9 @@ _FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     (lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP", "an image"),
     (lambda head: head[4:12] in (b"ftypavif", b"ftypheic", b"ftypmif1"), "an image"),
     (lambda head: head.startswith(b"%PDF"), "a document"),
+    # A browser's MediaRecorder and streaming sites write the header into the first piece only.
+    (lambda head: head.startswith(b"\x1f\x43\xb6\x75"), "a later piece of a WebM recording. Join it to the first one"),
+    (lambda head: head[4:8] in (b"styp", b"moof"), "a segment of an MP4. Join it to the one with the header"),
 )  # fmt: skip
 
 
@@ -71,7 +82,7 @@ def refuse_foreign(file: BinaryIO) -> None:
         raise EmptyAudio
     for is_foreign, what in _FOREIGN:
         if is_foreign(head):
-            raise NotAudio(f"The file is {what}, not a recording.")
+            raise NotAudio(f"The file is {what}." if "." in what else f"The file is {what}, not a recording.")
     if _is_text(head):
         raise NotAudio("The file is text, not a recording.")
 
@@ -180,7 +191,9 @@ def _ogg_starts(file: BinaryIO, size: int) -> Iterator[int]:
     Format: RFC 3533. A page has a head of 27 bytes, a table of segment sizes, and the segments.
     """
     at, has_content = 0, False
-    while at + 27 <= size:
+    for _ in range(MAX_SCANNED):
+        if at + 27 > size:
+            return
         file.seek(at)
         head = file.read(27 + 255)
         if head[:4] != b"OggS":
@@ -215,7 +228,9 @@ def _mp4_starts(file: BinaryIO, size: int) -> Iterator[int]:
     at = last = 0
     has_index = False
     pending: int | None = None
-    while at + 8 <= size:
+    for _ in range(MAX_SCANNED):
+        if at + 8 > size:
+            return
         file.seek(at)
         head = file.read(16)
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]

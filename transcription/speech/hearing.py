@@ -6,12 +6,19 @@ taken over cannot write into a transcript.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from transcription.speech.samples import SAMPLE_RATE, Samples
 
 # A file must not fill the notes.
 MAX_FACTS = 10
 MAX_NUMBER = 1 << 40
+# Sound without words is named from this length on, if nearly all of its seconds are louder than -40 dB of full scale.
+MIN_WORDLESS_SECONDS = 30
+MIN_LOUD_RMS = 0.01
+MIN_LOUD_SHARE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,38 @@ def from_answer(answer: Any) -> list[Fact]:
     return found
 
 
+class Loudness:
+    """Remembers which seconds of a recording, or of one channel, are loud."""
+
+    def __init__(self) -> None:
+        self._is_loud: list[bool] = []
+
+    def add(self, window: Samples) -> None:
+        """Add the next part, a whole number of seconds; only the last may have another length."""
+        import numpy as np
+
+        whole = window[: len(window) // SAMPLE_RATE * SAMPLE_RATE].reshape(-1, SAMPLE_RATE)
+        powers = np.einsum("ij,ij->i", whole, whole, dtype=np.float64) / SAMPLE_RATE
+        self._is_loud.extend((powers > MIN_LOUD_RMS**2).tolist())
+
+    def wordless(self, words: Iterable[tuple[int, int]]) -> list[Fact]:
+        """Return the long stretches of loud sound between words.
+
+        words: (start_ms, end_ms), sorted by start.
+        """
+        found: list[Fact] = []
+        at_ms = 0
+        for start_ms, end_ms in (*words, (len(self._is_loud) * 1000, 0)):
+            first, last = -(-at_ms // 1000), start_ms // 1000
+            loud = [second for second in range(first, min(last, len(self._is_loud))) if self._is_loud[second]]
+            if loud and loud[-1] + 1 - loud[0] >= MIN_WORDLESS_SECONDS:
+                length = loud[-1] + 1 - loud[0]
+                if len(loud) >= MIN_LOUD_SHARE * length:
+                    found.append(Fact("wordless", at_ms=loud[0] * 1000, end_ms=loud[0] * 1000 + length * 1000))
+            at_ms = max(at_ms, end_ms)
+        return found[:MAX_FACTS]
+
+
 def sentences(facts: list[Fact]) -> tuple[str, ...]:
     """Return the facts as sentences for the customer, each once: every channel of a split recording tells the same."""
     return tuple(dict.fromkeys(_sentence(fact) for fact in facts))[:MAX_FACTS]
@@ -51,7 +90,7 @@ def sentences(facts: list[Fact]) -> tuple[str, ...]:
 
 def _sentence(fact: Fact) -> str:
     return _SENTENCES[fact.kind].format(
-        at=_time(fact.at_ms), end=_time(fact.end_ms), count=fact.count, s="" if fact.count == 1 else "s"
+        at=clock_time(fact.at_ms), end=clock_time(fact.end_ms), count=fact.count, s="" if fact.count == 1 else "s"
     )
 
 
@@ -62,6 +101,8 @@ _SENTENCES = {
     ),
     "tracks_unreadable": "The file has {count} more audio track{s} that we cannot read.",
     "stopped": "The file is damaged at {at}. Nothing after it could be read.",
+    "truncated": "The file is cut off: its header says {end}, and it ends at {at}.",
+    "wordless": "From {at} to {end} there is sound, but no words were found.",
     "gap": "The file has no sound from {at} to {end}.",
     "damaged": "{count} second{s} of the file are damaged and were replaced by silence.",
     "same_channel": "Channel {count} has the same sound as channel 1. Both were transcribed and charged.",
@@ -69,6 +110,7 @@ _SENTENCES = {
 }
 
 
-def _time(milliseconds: int) -> str:
+def clock_time(milliseconds: int) -> str:
+    """Return a time as hours, minutes and seconds: 3661000 -> "1:01:01"."""
     seconds = milliseconds // 1000
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

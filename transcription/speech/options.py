@@ -22,6 +22,7 @@ class TranscriptionOptions:
     of the transcript say so.
     diarize: label speakers. num_speakers is their exact number; min_speakers and max_speakers are bounds.
     task: "translate" asks for English text. channels: "split" transcribes each channel as a recording of its own.
+    accept_truncated: transcribe what is there of a file whose header states more than it holds.
     word_timestamps: whether the result shows words. Recognition always makes them, for subtitles and speakers.
     """
 
@@ -36,6 +37,7 @@ class TranscriptionOptions:
     word_timestamps: bool = True
     channels: Literal["mix", "split"] = "mix"
     mixed_languages: bool = False
+    accept_truncated: bool = False
     languages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

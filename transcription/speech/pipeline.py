@@ -51,7 +51,9 @@ def run(
     notes = engine.notes + _notes_on_ignored(options, engine=engine)
     # Untrusted files are decoded in confined child processes only.
     channels = (
-        probing.probe_in_child(path, max_duration_ms=max_duration_ms).channels if options.channels == "split" else 0
+        probing.probe_in_child(path, max_duration_ms=max_duration_ms, may_be_truncated=True).channels
+        if options.channels == "split"
+        else 0
     )
     if channels > MAX_SPLIT_CHANNELS:
         notes += (f"The channels were mixed: {channels} are too many, {MAX_SPLIT_CHANNELS} can be transcribed apart.",)
@@ -86,7 +88,7 @@ def run(
         engine=engine.name,
         diarizer="channels" if is_split else diarization.name if diarization is not None else None,
         notes=notes
-        + hearing.sentences(facts)
+        + hearing.sentences(facts + current.wordless)
         + current.language_notes()
         + (diarization.notes if diarization is not None else ()),
         is_translated=is_translated,
@@ -135,6 +137,8 @@ class _Run:
         # (ms, language of the words, its probability, other language that was heard) of clips with words
         self._heard: list[tuple[int, str, float | None, str | None]] = []
         self._reported_ms = 0
+        self._loudness = hearing.Loudness()
+        self.wordless: list[hearing.Fact] = []  # sound without words, of all channels
         self.decoded_ms = 0
 
     def recognise(
@@ -168,6 +172,7 @@ class _Run:
                     self._on_segments(list(speakers.segments(new)))
                 self._report(clip.end_ms, on_progress)
         self._report(self.decoded_ms, on_progress)
+        self.wordless.extend(self._loudness.wordless((word.start_ms, word.end_ms) for word in words))
         return words
 
     def language(self) -> tuple[str | None, float | None]:
@@ -204,7 +209,9 @@ class _Run:
     ) -> Iterator[Samples]:
         """Yield the windows unchanged. Counts their length, reports progress, and lets the diarizer hear them."""
         samples = 0
+        self._loudness = hearing.Loudness()
         for window in windows:
+            self._loudness.add(window)
             if diarization is not None:
                 diarization.hear(samples_to_ms(samples), window)
             yield window

@@ -13,13 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transcription.speech import audio, children, containers, errors
+from transcription.speech import audio, children, containers, errors, hearing
 from transcription.speech.children import Limits
 from transcription.speech.timeline import MAX_PACKET_SECONDS, Timeline
 
-# A header may state this much more than the file holds (the larger of both) before the file counts as truncated.
-TRUNCATION_SLACK_MS = 500
-TRUNCATION_SLACK_PERCENT = 2
 # 10 hours of video are about 4 million packets. A crafted file can have many more, of a few bytes each.
 MAX_PACKETS = 12_000_000
 PROBE_CPU_SECONDS = 50
@@ -54,10 +51,11 @@ class AudioProbe:
     channels: int
 
 
-def probe(source: Path | str | int, *, max_duration_ms: int) -> AudioProbe:
+def probe(source: Path | str | int, *, max_duration_ms: int, may_be_truncated: bool = False) -> AudioProbe:
     """Measure a recording by reading its packets. Decodes few of them, if they are what they state.
 
     source: a path, or a descriptor, which is closed at the end.
+    may_be_truncated: a file is measured although its header states more than it holds.
     The lengths of packets are added up, because headers are unreliable: a webm made by a browser states no length,
     and a crafted FLAC of half a megabyte holds hours. Stops when `max_duration_ms` is exceeded.
     Raises EmptyAudio, NoDuration, NotAudio, NoAudioTrack, TruncatedAudio or AudioTooLong.
@@ -66,8 +64,13 @@ def probe(source: Path | str | int, *, max_duration_ms: int) -> AudioProbe:
     first: tuple[str, str, int] | None = None
     with audio.open_file(source) as (_, parts):
         for part in parts:
+            # The last of joined files may be cut off: the decoder reads it as far as it goes.
             try:
-                found_ms, found = _measure(part, max_duration_ms=max_duration_ms - total_ms)
+                found_ms, found = _measure(
+                    part,
+                    max_duration_ms=max_duration_ms - total_ms,
+                    may_be_truncated=may_be_truncated or first is not None,
+                )
             except errors.AudioTooLong:
                 audio.raise_too_long(max_duration_ms)
             except errors.AudioError:
@@ -81,13 +84,20 @@ def probe(source: Path | str | int, *, max_duration_ms: int) -> AudioProbe:
     return AudioProbe(duration_ms=total_ms, format=first[0], codec=first[1], sample_rate=first[2], channels=channels)
 
 
-def _measure(part: containers.Part, *, max_duration_ms: int) -> tuple[int, tuple[str, str, int, int]]:
+def _measure(
+    part: containers.Part, *, max_duration_ms: int, may_be_truncated: bool
+) -> tuple[int, tuple[str, str, int, int]]:
     """Return (length in ms, (format, codec, sample rate, channels)) of one part of a file."""
     try:
-        return _measure_by_packets(part, max_duration_ms=max_duration_ms)
+        return _measure_by_packets(part, max_duration_ms=max_duration_ms, may_be_truncated=may_be_truncated)
     except _Doubtful as doubt:
         part.seek(0)
-        return _measure_by_decoding(part, max_duration_ms=max_duration_ms, otherwise_ms=doubt.packets_ms)
+        return _measure_by_decoding(
+            part,
+            max_duration_ms=max_duration_ms,
+            otherwise_ms=doubt.packets_ms,
+            may_be_truncated=may_be_truncated,
+        )
 
 
 class _Doubtful(Exception):
@@ -98,12 +108,16 @@ class _Doubtful(Exception):
         self.packets_ms = packets_ms
 
 
-def _measure_by_packets(part: containers.Part, *, max_duration_ms: int) -> tuple[int, tuple[str, str, int, int]]:
+def _measure_by_packets(
+    part: containers.Part, *, max_duration_ms: int, may_be_truncated: bool
+) -> tuple[int, tuple[str, str, int, int]]:
     with audio.open_part(part) as opened:
         meters = [_PacketMeter(stream, opened.timeline()) for stream in opened.streams]
-        for number, packet, start in _limited(opened.packets()):
-            if packet.size:
-                meters[number].add(packet, start)
+        for number, packet, start, seconds in _limited(opened.packets()):
+            if packet is None:
+                meters[number].lose(seconds)
+            elif packet.size:
+                meters[number].add(packet, start, seconds)
                 if meters[number].timeline.total_ms > max_duration_ms + audio.LENGTH_SLACK_MS:
                     audio.raise_too_long(max_duration_ms)
         for meter in meters:
@@ -114,17 +128,20 @@ def _measure_by_packets(part: containers.Part, *, max_duration_ms: int) -> tuple
         duration_ms = max(meter.timeline.total_ms for meter in meters if meter.is_decodable or not is_decodable)
         if any(meter.is_doubtful for meter in meters):
             raise _Doubtful(duration_ms)
-        return _result(opened, part, duration_ms=duration_ms)
+        return _result(opened, duration_ms=duration_ms, may_be_truncated=may_be_truncated)
 
 
 def _measure_by_decoding(
-    part: containers.Part, *, max_duration_ms: int, otherwise_ms: int
+    part: containers.Part, *, max_duration_ms: int, otherwise_ms: int, may_be_truncated: bool
 ) -> tuple[int, tuple[str, str, int, int]]:
     """Measure a part by decoding all of it, without converting the sound."""
     began = time.process_time()
     with audio.open_part(part) as opened:
         timelines = [opened.timeline() for _ in opened.streams]
-        for number, packet, _ in _limited(opened.packets()):
+        for number, packet, _, seconds in _limited(opened.packets()):
+            if packet is None:
+                timelines[number].skip(seconds)
+                continue
             for frame in _decode(packet):
                 if frame.sample_rate:
                     start = float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base else None
@@ -132,20 +149,31 @@ def _measure_by_decoding(
             if timelines[number].total_ms > max_duration_ms + audio.LENGTH_SLACK_MS:
                 audio.raise_too_long(max_duration_ms)
             if time.process_time() - began > MAX_COUNTING_CPU_SECONDS:
-                return _result(opened, part, duration_ms=otherwise_ms)
-        return _result(opened, part, duration_ms=max(timeline.total_ms for timeline in timelines))
+                return _result(opened, duration_ms=otherwise_ms, may_be_truncated=may_be_truncated)
+        return _result(
+            opened,
+            duration_ms=max(timeline.total_ms for timeline in timelines),
+            may_be_truncated=may_be_truncated,
+        )
 
 
-def _limited(packets: Iterator[tuple[int, Any, float | None]]) -> Iterator[tuple[int, Any, float | None]]:
+def _limited(packets: Iterator[audio.Piece]) -> Iterator[audio.Piece]:
     for count, one in enumerate(packets):
         if count >= MAX_PACKETS:
             raise errors.NotAudio("The file is cut into too many pieces.")
         yield one
 
 
-def _result(opened: audio.Source, part: containers.Part, *, duration_ms: int) -> tuple[int, tuple[str, str, int, int]]:
+def _result(opened: audio.Source, *, duration_ms: int, may_be_truncated: bool) -> tuple[int, tuple[str, str, int, int]]:
     """Return the result of a part. Raises TruncatedAudio and NoDuration."""
-    _check_is_whole(opened, part, duration_ms=duration_ms)
+    declared_ms = audio.declared_ms(opened, duration_ms=duration_ms)
+    if declared_ms and not may_be_truncated:
+        raise errors.TruncatedAudio(
+            f"The file is cut off: its header says {hearing.clock_time(declared_ms)}, and it holds "
+            f"{hearing.clock_time(duration_ms)}.",
+            declared_ms=declared_ms,
+            found_ms=duration_ms,
+        )
     if duration_ms == 0:
         raise errors.NoDuration
     context = opened.streams[0].codec_context
@@ -172,12 +200,14 @@ class _PacketMeter:
         # (start, seconds, stated seconds) of the packet before: the last of all is treated apart
         self._last: tuple[float | None, float | None, float | None] | None = None
 
-    def add(self, packet: Any, start: float | None) -> None:
+    def lose(self, seconds: float) -> None:
+        """Add sound that is lost."""
+        self.timeline.skip(seconds)
+
+    def add(self, packet: Any, start: float | None, seconds_stated: float) -> None:
         """Add one packet of the track."""
         self.packets += 1
-        stated: float | None = float((packet.duration or 0) * (packet.time_base or 0))
-        if not stated or not 0 < stated <= MAX_PACKET_SECONDS:
-            stated = None
+        stated = seconds_stated if 0 < seconds_stated <= MAX_PACKET_SECONDS else None
         if not self._is_learned:
             decoded = self._try(packet)
             self._waiting.append((start, stated, packet.size, decoded))
@@ -253,13 +283,16 @@ class _PacketMeter:
         return abs(decoded - counted) <= MAX_ROUNDING_SECONDS + 0.02 * max(decoded, counted)
 
 
-def probe_in_child(path: Path | str, *, max_duration_ms: int, timeout_seconds: float = 60) -> AudioProbe:
+def probe_in_child(
+    path: Path | str, *, max_duration_ms: int, may_be_truncated: bool = False, timeout_seconds: float = 60
+) -> AudioProbe:
     """Run `probe` in a confined child, so that a decoder that crashes or hangs does not affect this process.
 
     Raises the errors of `probe`, and DecoderUnavailable. Raises NotAudio when the child crashes, stalls or exceeds its
     limits.
     """
-    with children.child("probe", path, stall_seconds=timeout_seconds, max_duration_ms=max_duration_ms) as child:
+    arguments = {"max_duration_ms": max_duration_ms, "may_be_truncated": may_be_truncated}
+    with children.child("probe", path, stall_seconds=timeout_seconds, **arguments) as child:
         for _ in child.blocks():
             raise errors.NotAudio  # a probe sends no blocks: the child is compromised
         return _checked(child.answer, max_duration_ms=max_duration_ms)
@@ -279,14 +312,14 @@ def _checked(answer: dict[str, Any], *, max_duration_ms: int) -> AudioProbe:
     return found
 
 
-def limits(*, max_duration_ms: int) -> Limits:
+def limits(**_: Any) -> Limits:
     """Return the resource limits of a probing child."""
     return Limits(memory_bytes=PROBE_MEMORY_BYTES, cpu_seconds=PROBE_CPU_SECONDS)
 
 
-def handle(recording: int, *, send: object, max_duration_ms: int) -> dict[str, Any]:
+def handle(recording: int, *, send: object, **arguments: Any) -> dict[str, Any]:
     """Run in the child: return the probe as the answer."""
-    return asdict(probe(recording, max_duration_ms=max_duration_ms))
+    return asdict(probe(recording, **arguments))
 
 
 def _decode(packet: Any) -> list[Any]:
@@ -298,22 +331,3 @@ def _decode(packet: Any) -> list[Any]:
     except (av.FFmpegError, EOFError, ValueError, MemoryError):
         return []
     return frames
-
-
-def _check_is_whole(opened: audio.Source, part: containers.Part, *, duration_ms: int) -> None:
-    """Raise TruncatedAudio when the header states clearly more than was counted."""
-    declared_ms = 0
-    name, stream = opened.container.format.name, opened.streams[0]
-    if name == "mp3":
-        samples = containers.mp3_declared_samples(part)
-        declared_ms = samples * 1000 // stream.codec_context.sample_rate if samples else 0
-    elif name == "wav":
-        data_bytes = containers.wav_data_bytes(part)
-        declared_ms = duration_ms * data_bytes[0] // max(1, data_bytes[1]) if data_bytes else 0
-    elif (name, stream.codec_context.name) in containers.WRONG_LENGTHS:
-        declared_ms = 0
-    elif name in containers.HEADER_STATES_LENGTH and stream.duration and stream.time_base:
-        declared_ms = round((stream.duration * float(stream.time_base) - max(0.0, opened.origin)) * 1000)
-    slack_ms = max(TRUNCATION_SLACK_MS, declared_ms * TRUNCATION_SLACK_PERCENT // 100)
-    if declared_ms - duration_ms > slack_ms:
-        raise errors.TruncatedAudio(declared_ms=declared_ms, found_ms=duration_ms)

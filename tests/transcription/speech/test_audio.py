@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from tests.fixtures import encoding, hostile, make_recordings, recordings
 from tests.fixtures.encoding import tone
-from transcription.speech import audio, errors, hearing, probing
+from transcription.speech import audio, containers, errors, hearing, probing
 from transcription.speech.samples import SAMPLE_RATE, SAMPLES_PER_MS, ms_to_samples, samples_to_ms
 
 HOUR_MS = 3_600_000
@@ -441,3 +443,24 @@ def test_part_that_cannot_be_read_is_told(tmp_path):
     samples, facts = heard(path)
     assert samples_to_ms(len(samples)) == pytest.approx(3_000, abs=50)
     assert [fact.kind for fact in facts] == ["stopped"]
+
+
+def test_last_of_joined_files_may_be_cut(tmp_path):
+    """The probe must count what the decoder reads: else the job fails as longer than its file says."""
+    content = encoding.wav(tmp_path / "1.wav", tone(20)).read_bytes()
+    path = tmp_path / "joined.wav"
+    path.write_bytes(content + content[: len(content) // 2])
+    samples, facts = heard(path)
+    assert samples_to_ms(len(samples)) == pytest.approx(30_000, abs=10)
+    assert [fact.kind for fact in facts] == ["truncated"]
+
+
+@pytest.mark.parametrize("kind", ["ogg", "mp4"])
+def test_many_tiny_pages_are_scanned_in_bounded_time(kind, tmp_path, monkeypatch):
+    """Attack: the search for joined files walks through pages of 28 bytes."""
+    page = b"OggS\0\0" + bytes(20) + b"\1\0" if kind == "ogg" else (8).to_bytes(4, "big") + b"free"
+    head = page if kind == "ogg" else (8).to_bytes(4, "big") + b"ftyp" + bytes(8)
+    monkeypatch.setattr(containers, "MAX_SCANNED", 1_000)
+    began = time.process_time()
+    assert len(containers.parts(io.BytesIO(head + page * 1_000_000))) == 1
+    assert time.process_time() - began < 0.5

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from tests.fixtures.encoding import tone
 from transcription.speech import hearing
 
 
@@ -49,3 +51,25 @@ def test_sentences_name_times_and_numbers():
 
 def test_each_fact_is_told_once():
     assert len(hearing.sentences([hearing.Fact("stopped", at_ms=1)] * 8)) == 1
+
+
+def wordless(*parts, words=()):
+    """Return (start, end) in seconds of loud stretches without words. parts: (seconds, level)."""
+    loudness = hearing.Loudness()
+    sound = np.hstack([tone(seconds, level=level)[0] for seconds, level in parts])
+    for at in range(0, len(sound), 480_000):
+        loudness.add(sound[at : at + 480_000])
+    return [(fact.at_ms // 1000, fact.end_ms // 1000) for fact in loudness.wordless(words)]
+
+
+def test_loud_sound_without_words_is_named():
+    assert wordless((100, 0.3)) == [(0, 100)]
+    assert wordless((60, 0.0), (40, 0.3), (60, 0.0)) == [(60, 100)]
+    assert wordless((100, 0.3), words=[(10_000, 11_000), (90_000, 99_500)]) == [(11, 90)]
+
+
+def test_silence_and_speech_are_not_named():
+    assert wordless((100, 0.001)) == []
+    assert wordless((29, 0.3)) == []
+    assert wordless((100, 0.3), words=[(at * 1000, at * 1000 + 500) for at in range(0, 100, 25)]) == []
+    assert wordless(*[(2, 0.3), (8, 0.0)] * 10) == []

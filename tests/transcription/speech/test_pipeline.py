@@ -464,3 +464,11 @@ def test_channels_of_two_persons_have_no_note(tmp_path):
     sound = np.vstack([one[:, :size], other[:, :size]])
     path = encoding.write(tmp_path / "call.wav", sound, container="wav", codec="pcm_s16le")
     assert run(path, engine=FakeEngine(), channels="split").notes == ()
+
+
+def test_notes_name_loud_sound_without_words(tmp_path, pocketsphinx):
+    sound = np.hstack([spoken(), encoding.tone(45, hertz=200)])
+    path = encoding.write(tmp_path / "alarm.flac", sound, container="flac", codec="flac")
+    transcript = run(path, engine=pocketsphinx)
+    assert transcript.words[-1].end_ms < 5_000
+    assert any(note.startswith("From 0:00:0") and "no words" in note for note in transcript.notes)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fixtures import encoding, hostile, recordings
 from tests.fixtures.encoding import tone
-from transcription.speech import audio, errors, probing
+from transcription.speech import audio, errors, hearing, probing
 from transcription.speech.samples import samples_to_ms
 
 HOUR_MS = 3_600_000
@@ -251,3 +251,89 @@ def test_frames_that_shrink_later_are_noticed(tmp_path):
         for rate in (48_000, 16_000)
     ]
     assert probe(encoding.joined(tmp_path / "both.aac", *made)).duration_ms == pytest.approx(120_000, abs=300)
+
+
+def damaged(path, *, container, codec, part, fill):
+    """Write 60 s of sound and overwrite a part of the file, from its middle on."""
+    content = bytearray(
+        encoding.write(path, tone(60, rate=48_000), container=container, codec=codec, rate=48_000).read_bytes()
+    )
+    size = int(len(content) * part)
+    random = np.random.default_rng(1).integers(0, 256, size, dtype=np.uint8).tobytes()
+    content[len(content) // 2 : len(content) // 2 + size] = bytes(size) if fill == "zeros" else random
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("fill", ["zeros", "random"])
+@pytest.mark.parametrize("part", [0.01, 0.05, 0.1])
+@pytest.mark.parametrize(("container", "codec"), [("mp3", "libmp3lame"), ("ac3", "ac3")])
+def test_damaged_stream_is_not_taken_for_cut_off(container, codec, part, fill, tmp_path):
+    """The time of what is lost becomes silence, so that words behind it have their times."""
+    path = damaged(tmp_path / "damaged", container=container, codec=codec, part=part, fill=fill)
+    assert probe(path).duration_ms == pytest.approx(60_000, abs=800)
+    facts: list[hearing.Fact] = []
+    decoded = sum(len(window) for window in audio.windows(path, max_duration_ms=HOUR_MS, facts=facts))
+    assert samples_to_ms(decoded) == pytest.approx(60_000, abs=800)
+    assert part < 0.05 or [fact.kind for fact in facts] == ["damaged"]
+
+
+def test_refusal_of_a_cut_file_tells_both_lengths(tmp_path):
+    path = hostile.wav(tmp_path, data=bytes(64_000), declared_bytes=640_000)
+    with pytest.raises(errors.TruncatedAudio, match="header says 0:00:20, and it holds 0:00:02"):
+        probe(path)
+
+
+@pytest.mark.parametrize("file", ["sentence-slt.wav", "sentence-slt.flac", "sentence-slt.mp3"])
+def test_what_is_there_of_a_cut_file_is_measured_on_request(file, tmp_path):
+    path = hostile.truncated(tmp_path, file=file, part=0.6)
+    found = probing.probe_in_child(path, max_duration_ms=HOUR_MS, may_be_truncated=True)
+    facts: list[hearing.Fact] = []
+    decoded = sum(len(window) for window in audio.windows(path, max_duration_ms=HOUR_MS, facts=facts))
+    assert abs(samples_to_ms(decoded) - found.duration_ms) <= 100
+    assert [fact.kind for fact in facts] == ["truncated"]
+    assert facts[0].at_ms < 2_800 < facts[0].end_ms
+
+
+def test_later_piece_of_a_browser_recording_is_named(tmp_path):
+    whole = encoding.write(tmp_path / "w", tone(30, rate=48_000), container="webm", codec="libopus", rate=48_000)
+    content = whole.read_bytes()
+    path = tmp_path / "later.webm"
+    path.write_bytes(content[content.index(b"\x1f\x43\xb6\x75", len(content) // 2) :])
+    with pytest.raises(errors.NotAudio, match="later piece of a WebM"):
+        probe(path)
+
+
+def test_later_segment_of_an_mp4_is_named(tmp_path):
+    options = {"movflags": "frag_every_frame+empty_moov+default_base_moof"}
+    whole = encoding.write(tmp_path / "w", tone(5), container="mp4", codec="aac", container_options=options)
+    content = whole.read_bytes()
+    path = tmp_path / "segment.m4s"
+    path.write_bytes(content[content.index(b"moof", len(content) // 2) - 4 :])
+    with pytest.raises(errors.NotAudio, match="segment of an MP4"):
+        probe(path)
+
+
+@pytest.mark.parametrize(("kind", "codec", "duration_ms"), [(0, "dss_sp", 7_088), (2, "g723_1", 15_180)])
+def test_dictation_is_read(kind, codec, duration_ms, tmp_path):
+    """DSS: a head of two blocks of 512 bytes, blocks with a head of 6 bytes. Read in libavformat/dss.c, 2026-11-28."""
+    head = bytearray(1024)
+    head[:4], head[0x26:0x3E], head[0x2A4] = b"\x02dss", b"261128120000261128120100", kind
+    block = bytes([0, 0, 4, 0xFF, 0, 0]) + bytes(506)
+    path = tmp_path / "dictation.dss"
+    path.write_bytes(bytes(head) + block * 24)
+    found = probe(path)
+    assert (found.codec, found.duration_ms) == (codec, pytest.approx(duration_ms, abs=30))
+
+
+@pytest.mark.parametrize("coding", ["pcm", "ulaw"])
+def test_sphere_is_read(coding, tmp_path):
+    """NIST SPHERE, the format of speech corpora."""
+    size, kind = (2, "s2 01") if coding == "pcm" else (1, "s1 1")
+    head = (
+        f"NIST_1A\n   1024\nsample_count -i 16000\nsample_n_bytes -i {size}\nchannel_count -i 1\n"
+        f"sample_byte_format -{kind}\nsample_rate -i 8000\nsample_coding -s{len(coding)} {coding}\nend_head\n"
+    )
+    path = tmp_path / "corpus.sph"
+    path.write_bytes(head.encode().ljust(1024) + bytes(16_000 * size))
+    assert probe(path).duration_ms == 2_000

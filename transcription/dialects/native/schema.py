@@ -79,6 +79,10 @@ TranscribeRequest = inline_serializer(
         "mixed_languages": serializers.BooleanField(
             default=False, help_text="Detect the language every half minute instead of once. Not with language."
         ),
+        "accept_truncated": serializers.BooleanField(
+            default=False,
+            help_text="Transcribe what is there of a file that is cut off, instead of refusing it.",
+        ),
         "diarize": serializers.BooleanField(default=True, help_text="Label speakers."),
         "num_speakers": serializers.IntegerField(
             required=False,

@@ -8,6 +8,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.errors import BadMedia
 from accounts.gate import idempotency
 from accounts.gate.native import NativeGateView, error_responses
 from transcription import jobs, recognition, submissions
@@ -47,7 +48,10 @@ class TranscribeView(NativeGateView):
                 dialect=DIALECT,
                 in_transaction=lambda job: keep(201, wire.show_created(job)),
             )
-            job = submissions.submit_file(submission, upload=upload)
+            try:
+                job = submissions.submit_file(submission, upload=upload)
+            except BadMedia as error:
+                raise wire.with_advice(error) from error
             return Response(wire.show_created(job), status=201)
 
         return self.once(act)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from accounts.errors import InvalidField
+from accounts.errors import BadMedia, InvalidField
 from accounts.gate.times import show_time
 from transcription.speech import language_tags
 from transcription.speech.capabilities import ModelCapabilities
@@ -27,6 +27,8 @@ MAX_PROMPT_LENGTH = 4000
 MAX_HOTWORDS = 100
 MAX_HOTWORD_LENGTH = 100
 MAX_SPEAKERS = 20
+# A refusal lists no more codes than this.
+MAX_LISTED_LANGUAGES = 10
 MAX_PER_PAGE = 100
 DEFAULT_PER_PAGE = 20
 
@@ -42,6 +44,7 @@ FIELDS: dict[str, str] = {
     "word_timestamps": "supported",
     "channels": "supported",
     "mixed_languages": "supported",
+    "accept_truncated": "supported",
     "diarize": "supported",
     "num_speakers": "supported",
     "min_speakers": "supported",
@@ -108,11 +111,23 @@ def read_options(
             channels="split" if _choice(fields, "channels", ("mix", "split")) == "split" else "mix",
             mixed_languages=_flag(fields, "mixed_languages", default=False),
             languages=candidates,
+            accept_truncated=_flag(fields, "accept_truncated", default=False),
         )
         options.refuse_contradictions()
     except OptionError as error:
         raise InvalidField(str(error.data["param"]), error.message) from error
     return model, options
+
+
+def with_advice(error: BadMedia) -> BadMedia:
+    """Return the refusal of a recording. If a field of the request would let it in, the message names the field."""
+    if error.type != "truncated_audio":
+        return error
+    return BadMedia(
+        f"{error.message} Send accept_truncated=true to transcribe what is there.",
+        error_type=error.type,
+        param="file",
+    )
 
 
 def read_format(query: Mapping[str, str]) -> tuple[str, FormatOptions]:
@@ -279,12 +294,10 @@ def _language(field: str, tag: str, *, known: frozenset[str]) -> str:
     meant = language_tags.suggestion(tag, known=known, names=whisper_languages.LANGUAGES)
     if meant is not None:
         raise InvalidField(field, f"Write the language '{_short(tag)}' as its code '{meant}'.")
-    examples = ", ".join(sorted(known & {"en", "es", "de", "zh"}))
-    raise InvalidField(
-        field,
-        f"The language '{_short(tag)}' is not supported by this model. It knows {len(known)}, such as {examples}. "
-        "GET /v1/languages lists all codes.",
-    )
+    codes = ", ".join(sorted(known))
+    if len(known) > MAX_LISTED_LANGUAGES:
+        codes = f"{len(known)}, such as {', '.join(sorted(known & {'en', 'es', 'de', 'zh'}))}; see GET /v1/languages"
+    raise InvalidField(field, f"The language '{_short(tag)}' is not supported. Languages: {codes}.")
 
 
 def _hotwords(fields: Mapping[str, str]) -> tuple[str, ...]:

@@ -227,6 +227,15 @@ def test_hostile_file_is_refused_without_trace(api, organization, tmp_path, name
     assert not Job.objects.exists()
 
 
+def test_cut_file_is_accepted_on_request(api, organization, tmp_path):
+    content = hostile.truncated(tmp_path, file="sentence-slt.wav", part=0.6).read_bytes()
+    refused = api.transcribe("talk.wav", content)
+    assert refused.json()["error"]["type"] == "truncated_audio"
+    assert "accept_truncated=true" in refused.json()["error"]["message"]
+    assert api.transcribe("talk.wav", content, accept_truncated="true").status_code == 201
+    assert Media.objects.get().duration_ms == pytest.approx(2_100, abs=50)
+
+
 def test_no_file(api):
     error = api.post("/v1/transcribe", {"model": "standard"}).json()["error"]
     assert (error["code"], error["type"], error["param"]) == (400, "missing_field", "file")

@@ -8,6 +8,7 @@ from accounts.errors import InvalidField
 from transcription.dialects.native import wire
 from transcription.models import Job, Status
 from transcription.speech.capabilities import ModelCapabilities
+from transcription.speech.engines.whisper_languages import LANGUAGES
 from transcription.speech.formats.options import FormatOptions
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Segment, Transcript, Word
@@ -247,9 +248,11 @@ def test_refusal_of_a_language_says_what_to_write():
     with pytest.raises(InvalidField) as caught:
         read(language="English")
     assert "code 'en'" in caught.value.message
-    with pytest.raises(InvalidField) as caught:
+    with pytest.raises(InvalidField, match=r"Languages: en, es\."):
         read(language="tlh")
-    assert "GET /v1/languages" in caught.value.message
+    offers = {"standard": ModelCapabilities("whisper", frozenset(LANGUAGES), translates=True)}
+    with pytest.raises(InvalidField, match="GET /v1/languages") as caught:
+        wire.read_options({"language": "tlh"}, offers=offers)
     assert len(caught.value.message) < 200
 
 
