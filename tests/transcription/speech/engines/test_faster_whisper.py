@@ -353,7 +353,7 @@ from transcription.speech import audio
 from transcription.speech.engines.faster_whisper import FasterWhisperEngine
 from transcription.speech.options import TranscriptionOptions
 
-engine = faster_whisper.FasterWhisperEngine(model={str(whisper_folder)!r}, name="tiny", device="cpu")
+engine = FasterWhisperEngine(model={str(whisper_folder)!r}, name="tiny", device="cpu")
 [speech] = audio.windows({str(tiny_whisper.SAMPLES / "en-dialogue.flac")!r}, max_duration_ms=30_000)
 clips = [np.resize(speech, 480_000)] * 8
 highest = []
@@ -371,6 +371,6 @@ def test_cantonese_is_known_if_the_vocabulary_has_it(whisper_folder):
     engine = faster_whisper.FasterWhisperEngine(model=str(whisper_folder), name="tiny", device="cpu")
     assert "yue" not in engine.languages
     with pytest.raises(UnknownLanguage):
-        engine.bucket(TranscriptionOptions(language="yue"))
+        engine.recognise([np.zeros(SAMPLE_RATE, dtype=np.float32)], options=TranscriptionOptions(language="yue"))
     engine._whisper.hf_tokenizer.add_special_tokens(["<|yue|>"])
     assert "yue" in engine._known_languages()
