@@ -48,7 +48,7 @@ else:
     os.environ["REDIS_URL"] = parts._replace(path=f"/{first_database + int(worker)}").geturl()
 
 
-@pytest.hookimpl(optionalhook=True)
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return the number of processes that `-n auto` starts: three for two cores that this process may use.
 

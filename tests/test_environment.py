@@ -1,6 +1,7 @@
 """What the tests' own process is given must not hide a fault of the product."""
 
 import asyncio
+import os
 
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
@@ -9,6 +10,7 @@ from django.test import AsyncClient, override_settings
 from django.urls import path
 
 from accounts.models import User
+from tests.environment import pytest_xdist_auto_num_workers
 from tests.product import environment_of
 from tests.voxsite.test_async_only_handler import speak
 
@@ -37,3 +39,11 @@ def test_synchronous_database_call_in_the_async_only_handler_fails(db):
 def test_product_under_test_refuses_synchronous_calls_too(monkeypatch):
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     assert "DJANGO_ALLOW_ASYNC_UNSAFE" not in environment_of()
+
+
+def test_number_of_processes_is_ours_and_not_that_of_xdist(pytestconfig):
+    if not pytestconfig.pluginmanager.hasplugin("xdist"):
+        pytest.skip("run without pytest-xdist")
+    assert pytestconfig.hook.pytest_xdist_auto_num_workers(config=pytestconfig) == pytest_xdist_auto_num_workers()
+    cores = len(os.sched_getaffinity(0))
+    assert 1 <= pytest_xdist_auto_num_workers() <= cores + cores // 2
