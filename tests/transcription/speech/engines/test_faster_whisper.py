@@ -219,12 +219,14 @@ def test_clips_of_different_contexts_share_no_batch_and_come_back_in_order(short
     ("first", "contexts"),
     [
         (("hello", -0.2, 0.1), [1500]),
-        (("hello", -3.0, 0.9), [1500]),  # silence
+        (("hello", -0.3, 0.9), [1500]),  # sure of the words, in spite of no_speech
+        (("hello", -3.0, 0.9), [1500, 3000]),  # silence, but only the full context may say so
+        (("hello", -1.2, 0.1), [1500, 3000]),  # likely enough for the full context, not for the short one
         ((LOOP, -0.2, 0.1), [1500, 3000]),  # a loop
         (("hello", -3.0, 0.1), [1500, 3000]),  # unlikely
         ((" ".join(map(str, range(400))), -0.2, 0.1), [1500, 3000]),  # goes on to the limit of tokens
     ],
-    ids=["sure", "silence", "loop", "unsure", "cut-off"],
+    ids=["sure", "sure-of-words", "silence", "less-sure", "loop", "unsure", "cut-off"],
 )
 def test_doubtful_clip_is_repeated_in_full_context(first, contexts, short, monkeypatch):
     decoder = Decoder(short, first, ("hello", -0.3, 0.1))
@@ -233,7 +235,7 @@ def test_doubtful_clip_is_repeated_in_full_context(first, contexts, short, monke
     monkeypatch.setattr(short._whisper, "model", decoder)
     before = short.figures()
     [heard] = short.recognise([load("en-hello.wav")], options=OPTIONS)
-    assert text(heard) == ("" if first[2] > 0.5 else "hello")
+    assert text(heard) == "hello"
     assert [frames for call, frames in watched.calls if call == "encode"] == contexts
     assert decoder.temperatures == [0] * len(contexts)  # again with the beam, not at a higher temperature
     after = short.figures()
