@@ -324,6 +324,7 @@ class PaymentsMachine(RuleBasedStateMachine):
         payment.ended.add(name)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 @pytest.mark.timeout(180 + 10 * RUNS)
 def test_payments_in_any_order() -> None:

@@ -22,6 +22,7 @@ def report(path: str) -> None:
         file.write(f"{zygote.pid} {zygote.ppid()} {os.getppid()}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.enable_socket
 def test_tasks_read_by_the_zygote_of_their_worker(tmp_path):
     said = tmp_path / "said"
@@ -35,6 +36,7 @@ def test_tasks_read_by_the_zygote_of_their_worker(tmp_path):
     assert not psutil.pid_exists(int(zygote)), "it ended with its worker"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is a function of glibc")
 def test_large_blocks_are_given_back():
     """Small blocks that are kept from each window must not prevent the return of the memory of windows."""

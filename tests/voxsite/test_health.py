@@ -25,6 +25,7 @@ def test_outcome_is_cached_for_a_few_seconds():
     assert len(looks) == 2
 
 
+@pytest.mark.slow
 def test_many_questions_are_one_look(client, db, settings):
     settings.ENGINE_SOCKETS = [f"ipc://{settings.DATA_DIR}/nobody.sock"]
     looks = []
@@ -52,6 +53,7 @@ def test_ready_names_the_part_that_fails(client, db, settings):
     assert response.json()["checks"] == {"database": "ok", "redis": "ok", "storage": "ok", "engine": "failed"}
 
 
+@pytest.mark.slow
 def test_unready_site_mails_nobody(client, db, settings, mailoutbox):
     """A load balancer asks every few seconds."""
     settings.ADMINS = [("Operator", "operator@example.com")]

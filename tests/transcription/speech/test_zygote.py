@@ -50,6 +50,7 @@ def test_signal_to_the_group_of_the_owner_leaves_the_recording_at_hand():
     assert os.getsid(zygote().pid) != os.getsid(0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_of_the_zygote_stays_flat():
     probes = 0

@@ -24,6 +24,7 @@ def become(name, **switches):
     )
 
 
+@pytest.mark.slow
 def test_program_runs_under_its_supervisor(tmp_path):
     with answering(200) as port:
         done = become(

@@ -100,6 +100,7 @@ def test_client_that_takes_nothing_is_hung_up_on(server, path):
         assert len(received) < LARGE_BYTES
 
 
+@pytest.mark.slow
 def test_slow_reader_has_all_the_time_that_it_needs(server):
     with server.ask("large") as connection:
         begun, received = time.monotonic(), b""
@@ -112,6 +113,7 @@ def test_slow_reader_has_all_the_time_that_it_needs(server):
         assert time.monotonic() - begun > 2 * STALL_SECONDS
 
 
+@pytest.mark.slow
 def test_slow_reader_of_what_the_system_has_taken_has_it_too(server):
     """The server's system takes a megabyte at once, and then nothing until the client has read most of that."""
     with server.ask("roomy") as connection:

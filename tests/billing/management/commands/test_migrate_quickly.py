@@ -1,8 +1,11 @@
 """A new database is migrated quickly and completely."""
 
+import pytest
+
 from tests.billing.test_stripe_tables import migrated
 
 
+@pytest.mark.slow
 def test_quick_database_is_whole_and_needs_no_more_migrations(tmp_path):
     database = migrated(tmp_path, "migrate_quickly")
     recorded = {row[0] for row in database.execute("SELECT name FROM django_migrations WHERE app = 'djstripe'")}

@@ -208,6 +208,7 @@ def test_without_its_networks_it_clusters_and_says_so(tmp_path, monkeypatch, cap
     assert "missing" in caplog.text
 
 
+@pytest.mark.slow
 def test_memory_holds_less_than_a_minute(tmp_path):
     """Six minutes are 22 MB, as are the arrays of the networks for one window."""
     import tracemalloc

@@ -93,6 +93,7 @@ def test_packaged_model_stands_in_and_says_so(loader, told, index, caplog):
     assert f"Whisper {NAME} stands in for it" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("may_use_packages", [True, False])
 def test_last_resort_says_why(loader, told, tmp_path, monkeypatch, may_use_packages):
     with package_index.serving({}) as gone:

@@ -13,6 +13,7 @@ from transcription.speech.engines import client, protocol, remote
 from transcription.speech.options import TranscriptionOptions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.05, 0.7], ids=["before-the-first-ping", "between-pings"])
 def test_killed_process_loses_no_request(delay, new_whisper_process, address, spoken):
     """Four jobs at once, in two languages; the process is killed and another one takes its place."""
@@ -34,6 +35,7 @@ def test_killed_process_loses_no_request(delay, new_whisper_process, address, sp
         assert after["waiting"] == 0
 
 
+@pytest.mark.slow
 def test_other_process_takes_over_from_a_dead_one(new_whisper_process, whisper_process, address, spoken, monkeypatch):
     """The dead process is not started again."""
     monkeypatch.setattr(remote.RemoteEngine, "_sort_by_load", lambda self: None)

@@ -346,6 +346,7 @@ def test_missing_model_is_said(tmp_path):
         faster_whisper.FasterWhisperEngine(model=str(tmp_path), name="nothing", device="cpu")
 
 
+@pytest.mark.slow
 def test_batch_takes_little_more_memory_than_a_clip(whisper_folder):
     """The attention of the encoder for 8 clips together took 354 MB with this tiny model; a large one needs GB."""
     program = f"""

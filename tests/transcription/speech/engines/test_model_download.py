@@ -52,6 +52,7 @@ def getting(cache: Path, *, endpoint: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_download_is_reported_and_done_once(cache, whisper_folder):
     with model_hub.serving(whisper_folder, name=NAME, bytes_per_second=20e6) as hub:
         printed, log = getting(cache, endpoint=hub.address).communicate(timeout=60)
@@ -69,6 +70,7 @@ def test_download_is_reported_and_done_once(cache, whisper_folder):
     assert "downloading" not in log
 
 
+@pytest.mark.slow
 def test_killed_download_is_not_taken_for_a_model(cache, whisper_folder):
     with model_hub.serving(whisper_folder, name=NAME, bytes_per_second=4e6) as hub:
         first = getting(cache, endpoint=hub.address)

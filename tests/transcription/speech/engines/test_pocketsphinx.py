@@ -31,6 +31,7 @@ def test_words_have_times_and_probabilities(pocketsphinx):
     assert all(word.start_ms < word.end_ms and 0 <= word.probability <= 1 for word in heard.words)
 
 
+@pytest.mark.slow
 def test_what_came_before_changes_nothing(pocketsphinx):
     """The default decoder keeps its cepstral mean, so that the words of a clip depended on earlier clips."""
     clip = load("sentence-rms.wav")

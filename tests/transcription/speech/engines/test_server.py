@@ -86,6 +86,7 @@ def test_pings_are_answered_while_it_computes(whisper_process, spoken):
     assert slowest < 0.7
 
 
+@pytest.mark.slow
 def test_one_job_does_not_hold_up_another(whisper_process, spoken):
     """While a bulk job of many long clips runs, an interactive job is answered with its first batches."""
     long_one = load(tiny_whisper.SAMPLES / "en-long.flac")[: ms_to_samples(30_000)]
