@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from tests.product import PROJECT_DIR, Product, environment_of, free_port, place_migrated_database
+from tests.product import PROJECT_DIR, Product, environment_of, free_port, migrate
 from voxsite.serve import embedded_redis
 
 
@@ -64,7 +64,7 @@ def running(folder: Path, **switches: str) -> Iterator[Site]:
             **switches,
         }
     )
-    place_migrated_database(folder)
+    migrate(folder, environment)
     address = f"http://127.0.0.1:{port}"
     with (folder / "web.log").open("a") as log:
         server = start_web(environment, log)
