@@ -42,8 +42,7 @@ def test_product_under_test_refuses_synchronous_calls_too(monkeypatch):
 
 
 def test_number_of_processes_is_ours_and_not_that_of_xdist(pytestconfig):
-    if not pytestconfig.pluginmanager.hasplugin("xdist"):
-        pytest.skip("run without pytest-xdist")
+    assert pytestconfig.pluginmanager.hasplugin("xdist")
     assert pytestconfig.hook.pytest_xdist_auto_num_workers(config=pytestconfig) == pytest_xdist_auto_num_workers()
     cores = len(os.sched_getaffinity(0))
     assert 1 <= pytest_xdist_auto_num_workers() <= cores + cores // 2

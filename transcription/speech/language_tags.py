@@ -1,4 +1,4 @@
-"""Reads the language that a customer names: a code of ours, a language tag such as en-US, or a three-letter code."""
+"""Reads the language field of a request: a two-letter code, a language tag such as en-US, or a three-letter code."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def test_other_ids_are_replaced(offered):
     replaced = request_id_for(offered)
     assert replaced.startswith("req_")
     assert replaced != request_id_for(offered)
-    # It may be sent again, for example by a proxy of ours.
+    # A trusted proxy may send the id a second time.
     assert request_id_for(replaced) == replaced
 
 

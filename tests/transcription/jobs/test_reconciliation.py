@@ -80,7 +80,7 @@ def test_one_broken_item_does_not_keep_the_others_waiting(organization):
     for each in (broken, whole):
         JobItem.objects.filter(job=each).update(attempt=2)
         grow_silent(claim(each))
-    # What no code of ours does: a job whose promise is gone cannot be released.
+    # The hold gets another reference by hand, which the product never does: the job cannot release it.
     Hold.objects.filter(reference=broken.hold_reference).update(reference="lost")
     JobItem.objects.filter(job=broken).update(touched_at=timezone.now() - timedelta(days=1))
     assert jobs.reconcile(now=timezone.now()) == 1
