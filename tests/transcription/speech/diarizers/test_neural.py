@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures import recordings
-from transcription.speech import audio, cutting, evaluate
+from transcription.speech import audio, cutting, evaluate, references
 from transcription.speech.diarizers import networks
 from transcription.speech.diarizers.neural import SECTION_GAP_MS, NeuralDiarizer
 from transcription.speech.options import TranscriptionOptions
@@ -255,7 +255,7 @@ def test_one_voice_is_one_speaker_whatever_it_comes_through(speaker, change):
     assert {turn.speaker for turn in heard(np.concatenate([*said, *changed]))} == {"S1"}
 
 
-MEETINGS = evaluate.references(evaluate.MEETINGS)
+MEETINGS = references.of_folder(references.MEETINGS)
 
 
 @pytest.mark.slow
