@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transcription.speech import audio, children, containers, errors, hearing
+from transcription.speech import audio, children, containers, demuxing, errors, hearing
 from transcription.speech.children import Limits
 from transcription.speech.timeline import MAX_PACKET_SECONDS, Timeline
 
@@ -62,7 +62,7 @@ def probe(source: Path | str | int, *, max_duration_ms: int, may_be_truncated: b
     """
     total_ms = channels = 0
     first: tuple[str, str, int] | None = None
-    with audio.open_file(source) as (_, parts):
+    with demuxing.open_file(source) as (_, parts):
         for part in parts:
             # The last of joined files may be cut off: the decoder reads it as far as it goes.
             try:
@@ -111,7 +111,7 @@ class _Doubtful(Exception):
 def _measure_by_packets(
     part: containers.Part, *, max_duration_ms: int, may_be_truncated: bool
 ) -> tuple[int, tuple[str, str, int, int]]:
-    with audio.open_part(part) as opened:
+    with demuxing.open_part(part) as opened:
         meters = [_PacketMeter(stream, opened.timeline()) for stream in opened.streams]
         for number, packet, start, seconds in _limited(opened.packets()):
             if packet is None:
@@ -136,7 +136,7 @@ def _measure_by_decoding(
 ) -> tuple[int, tuple[str, str, int, int]]:
     """Measure a part by decoding all of it, without converting the sound."""
     began = time.process_time()
-    with audio.open_part(part) as opened:
+    with demuxing.open_part(part) as opened:
         timelines = [opened.timeline() for _ in opened.streams]
         for number, packet, _, seconds in _limited(opened.packets()):
             if packet is None:
@@ -157,16 +157,18 @@ def _measure_by_decoding(
         )
 
 
-def _limited(packets: Iterator[audio.Piece]) -> Iterator[audio.Piece]:
+def _limited(packets: Iterator[demuxing.Piece]) -> Iterator[demuxing.Piece]:
     for count, one in enumerate(packets):
         if count >= MAX_PACKETS:
             raise errors.NotAudio("The file is cut into too many pieces.")
         yield one
 
 
-def _result(opened: audio.Source, *, duration_ms: int, may_be_truncated: bool) -> tuple[int, tuple[str, str, int, int]]:
+def _result(
+    opened: demuxing.Source, *, duration_ms: int, may_be_truncated: bool
+) -> tuple[int, tuple[str, str, int, int]]:
     """Return the result of a part. Raises TruncatedAudio and NoDuration."""
-    declared_ms = audio.declared_ms(opened, duration_ms=duration_ms)
+    declared_ms = demuxing.declared_ms(opened, duration_ms=duration_ms)
     if declared_ms and not may_be_truncated:
         raise errors.TruncatedAudio(
             f"The file is cut off: its header says {hearing.clock_time(declared_ms)}, and it holds "
@@ -242,7 +244,7 @@ class _PacketMeter:
     def _try(self, packet: Any) -> float:
         """Return the seconds that the packet decodes to."""
         pauses = self._context.name in containers.CODECS_WITH_PAUSES
-        if not self.is_decodable and self._tries >= audio.MAX_BAD_PACKETS_AT_START and not pauses:
+        if not self.is_decodable and self._tries >= demuxing.MAX_BAD_PACKETS_AT_START and not pauses:
             return 0.0
         self._tries += 1
         found: float = sum(frame.samples / frame.sample_rate for frame in _decode(packet) if frame.sample_rate)
