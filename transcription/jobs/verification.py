@@ -52,7 +52,8 @@ def verify_item(item_id: uuid.UUID) -> None:
     if item is None or item.upload is None:
         return
     try:
-        media = uploads.verify(item.upload)
+        options = TranscriptionOptions.from_dict(item.job.options)
+        media = uploads.verify(item.upload, may_be_truncated=options.accept_truncated)
     except (BadMedia, Conflict) as error:
         fail_unverified(item, error=error)
         return

@@ -71,6 +71,11 @@ class UploadForm(forms.Form):
         initial="mix",
         help_text="For recordings with one microphone per speaker. Each channel is billed as a separate recording.",
     )
+    accept_truncated = forms.BooleanField(
+        label="Accept incomplete files",
+        required=False,
+        help_text="If a file was cut off, its beginning is transcribed and billed.",
+    )
     hotwords = forms.CharField(
         label="Names and terms", required=False, help_text="Comma-separated, spelled as you want them."
     )
@@ -88,6 +93,7 @@ class UploadForm(forms.Form):
         "task",
         "mixed_languages",
         "channels",
+        "accept_truncated",
         "hotwords",
         "prompt",
     )
@@ -112,6 +118,7 @@ class UploadForm(forms.Form):
             max_speakers=chosen.get("max_speakers"),
             channels="split" if chosen.get("channels") == "split" else "mix",
             mixed_languages=chosen["mixed_languages"],
+            accept_truncated=chosen["accept_truncated"],
         )
         options.refuse_contradictions()
         return options

@@ -17,7 +17,7 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from accounts.access import membership_for, organization_for, person
 from accounts.decorators import page
-from accounts.errors import Conflict, NotFound, VoxsiteError
+from accounts.errors import BadMedia, Conflict, NotFound, VoxsiteError
 from accounts.gate import limits
 from accounts.models import Organization, Role
 from billing import money, next_step, statements, tariff
@@ -94,9 +94,20 @@ def _submit(request: HttpRequest, *, file: "UploadedFile[Any]", form: UploadForm
             created_by=person(request),
         )
         job = submissions.submit_file(submission, upload=file)
+    except BadMedia as error:
+        return Outcome(name=name, error=_with_advice(error))
     except VoxsiteError as error:
         return Outcome(name=name, error=error)
     return Outcome(name=name, job=job)
+
+
+def _with_advice(error: BadMedia) -> BadMedia:
+    """Return the refusal of a recording. If an option of the form would let it in, the message names the option."""
+    if error.type != "truncated_audio":
+        return error
+    return BadMedia(
+        f"{error.message} To transcribe its beginning, select “Accept incomplete files”.", error_type=error.type
+    )
 
 
 def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, may_pay: bool) -> HttpResponse:

@@ -66,7 +66,7 @@ def accept_file(
         raise
 
 
-def accept_stored(organization: Organization, *, storage_key: str, name: str) -> Media:
+def accept_stored(organization: Organization, *, storage_key: str, name: str, may_be_truncated: bool = False) -> Media:
     """Probe a file that lies in storage already. Its bytes stay where they are.
 
     Raises BadMedia with the slug of the fault, FileNotFoundError, and IntegrityError when the key has a Media; the
@@ -75,7 +75,7 @@ def accept_stored(organization: Organization, *, storage_key: str, name: str) ->
     database_connection.release()
     with path_of(storage_key) as path:
         size_bytes = path.stat().st_size
-        found, sha256 = _probe(path, size_bytes=size_bytes)
+        found, sha256 = _probe(path, size_bytes=size_bytes, may_be_truncated=may_be_truncated)
     return _create(
         uuid.uuid4(),
         organization=organization,

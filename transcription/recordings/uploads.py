@@ -87,8 +87,10 @@ def confirm(upload: Upload) -> None:
     _set_received(upload, storage_key=upload.storage_key)
 
 
-def verify(upload: Upload) -> Media:
+def verify(upload: Upload, *, may_be_truncated: bool = False) -> Media:
     """Probe the bytes of a received upload. Returns its Media, the same however often and by whomever it is asked.
+
+    may_be_truncated: accept a file whose header states more than it holds.
 
     Raises BadMedia when the file is no recording: then the upload is refused and its bytes are gone. Raises Conflict
     while the bytes have not come.
@@ -102,7 +104,12 @@ def verify(upload: Upload) -> Media:
     if upload.state != UploadState.RECEIVED:
         raise Conflict("The bytes of the upload have not come.", error_type="upload_not_received")
     try:
-        media = storage.accept_stored(upload.organization, storage_key=upload.storage_key, name=upload.name)
+        media = storage.accept_stored(
+            upload.organization,
+            storage_key=upload.storage_key,
+            name=upload.name,
+            may_be_truncated=may_be_truncated,
+        )
     except BadMedia as error:
         refused = Upload.objects.filter(pk=upload.pk, state=UploadState.RECEIVED).update(
             state=UploadState.REFUSED, error_type=error.type, error_message=error.message[:500]

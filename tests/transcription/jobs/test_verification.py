@@ -5,6 +5,7 @@ import pytest
 from accounts.errors import PaymentRequired
 from billing import ledger, statements
 from billing.models import Hold
+from tests.fixtures import hostile
 from tests.fixtures import recordings as samples
 from tests.transcription.factories import make_submission, make_transcript
 from transcription import jobs, submissions
@@ -146,6 +147,20 @@ def test_file_that_is_no_recording_fails_the_job_with_its_reason(organization, n
     verify(job)
     assert (job.status, job.error_type) == (Status.FAILED, "not_audio")
     assert not Hold.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("accepts", "status", "error_type"), [(False, Status.FAILED, "truncated_audio"), (True, Status.QUEUED, "")]
+)
+def test_file_that_is_cut_off_is_accepted_if_its_job_says_so(accepts, status, error_type, organization, tmp_path):
+    path = hostile.truncated(tmp_path, file="sentence-slt.wav", part=0.6)
+    upload = begin(organization, path=path)
+    options = TranscriptionOptions(accept_truncated=accepts)
+    job = submissions.submit_upload(make_submission(organization, options=options), upload=upload)
+    receive(upload, path=path)
+    verify(job)
+    assert (job.status, job.error_type) == (status, error_type)
+    assert (held(organization) > 0) is accepts
 
 
 def test_batch_waits_for_its_last_recording_and_pays_for_the_good_ones(organization, no_recording):

@@ -11,6 +11,7 @@ from django.test import AsyncClient, Client
 
 from billing import ledger, ledger_reader, statements
 from tests.conftest import AUDIO
+from tests.fixtures import hostile
 from tests.transcription.factories import make_job, make_media, make_transcript
 from transcription import jobs
 from transcription.models import Job, Media, Status
@@ -130,6 +131,21 @@ def test_more_options_reach_the_job(alice, organization, client_of):
     assert options["hotwords"] == ["Voxsite", "Ana Gómez"]
     assert (options["prompt"], options["mixed_languages"]) == ("A talk about ships.", True)
     assert (options["word_timestamps"], options["channels"], options["task"]) == (True, "mix", "transcribe")
+
+
+def test_incomplete_file_is_refused_with_the_option_that_accepts_it(alice, organization, client_of, tmp_path):
+    content = hostile.truncated(tmp_path, file="sentence-slt.wav", part=0.6).read_bytes()
+    client = client_of(alice)
+
+    def send(**options):
+        file = SimpleUploadedFile("talk.wav", content)
+        return client.post("/transcripts/upload/", {"files": [file], "model": "standard", **options}, headers=JSON)
+
+    refused = send()
+    assert refused.status_code == 400
+    assert "select “Accept incomplete files”" in refused.json()["message"]
+    assert send(accept_truncated="on").status_code == 201
+    assert Job.objects.of(organization).get().options["accept_truncated"] is True
 
 
 @pytest.mark.parametrize(
