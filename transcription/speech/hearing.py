@@ -6,7 +6,9 @@ taken over cannot write into a transcript.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +21,11 @@ MAX_NUMBER = 1 << 40
 MIN_WORDLESS_SECONDS = 30
 MIN_LOUD_RMS = 0.01
 MIN_LOUD_SHARE = 0.8
+# A channel repeats another one if it has so many words, and so large a share of them is in both at the same time.
+# Two people who talk with each other both say "yes" now and then; microphones in one room share nearly everything.
+MIN_REPEATED_WORDS = 20
+MIN_REPEATED_SHARE = 0.5
+SAME_TIME_MS = 700
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,32 @@ class Loudness:
         return found[:MAX_FACTS]
 
 
+def repeated_channels(channels: Sequence[Sequence[tuple[int, str]]]) -> list[Fact]:
+    """Return a fact for each channel whose words are for the most part those of an earlier channel.
+
+    channels: of each channel the words, as (start in ms, text), sorted by start. Case and punctuation do not count.
+    """
+    found: list[Fact] = []
+    starts: list[dict[str, list[int]]] = []
+    for number, words in enumerate(channels, start=1):
+        plain = [(start_ms, "".join(filter(str.isalnum, text)).casefold()) for start_ms, text in words]
+        for earlier in starts:
+            repeated = sum(_is_near(start_ms, earlier.get(text, [])) for start_ms, text in plain)
+            if len(plain) >= MIN_REPEATED_WORDS and repeated >= MIN_REPEATED_SHARE * len(plain):
+                found.append(Fact("repeated_channel", count=number))
+                break
+        own: dict[str, list[int]] = defaultdict(list)
+        for start_ms, text in plain:
+            own[text].append(start_ms)
+        starts.append(own)
+    return found
+
+
+def _is_near(start_ms: int, sorted_ms: list[int]) -> bool:
+    at = bisect_left(sorted_ms, start_ms - SAME_TIME_MS)
+    return at < len(sorted_ms) and sorted_ms[at] <= start_ms + SAME_TIME_MS
+
+
 def sentences(facts: list[Fact]) -> tuple[str, ...]:
     """Return the facts as sentences for the customer, each once: every channel of a split recording tells the same."""
     return tuple(dict.fromkeys(_sentence(fact) for fact in facts))[:MAX_FACTS]
@@ -106,6 +139,10 @@ _SENTENCES = {
     "gap": "The file has no sound from {at} to {end}.",
     "damaged": "{count} second{s} of the file are damaged and were replaced by silence.",
     "same_channel": "Channel {count} has the same sound as channel 1. Both were transcribed and charged.",
+    "repeated_channel": (
+        "Most words of channel {count} are in another channel too. Mixed channels (channels=mix) cost less and have "
+        "each word once."
+    ),
     "rest_of_wav": "The file holds more sound than its header says. All of it was transcribed.",
 }
 

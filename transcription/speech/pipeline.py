@@ -109,6 +109,7 @@ def _transcribe_channels(
     facts: what was not heard is added to it.
     """
     found: list[Segment] = []
+    heard: list[list[tuple[int, str]]] = []
     for channel in range(channels):
         # Each channel is an equal part of the progress. The first channel shows how long they are.
         before_ms = channel * current.decoded_ms
@@ -118,7 +119,10 @@ def _transcribe_channels(
 
         windows = decode.windows(path, max_duration_ms=max_duration_ms, channel=channel, facts=facts)
         words = current.recognise(windows, on_progress=report, diarization=None, speaker=speaker_id(channel))
+        heard.append([(word.start_ms, word.text) for word in words])
         found.extend(speakers.segments(words))
+    same = {fact.count for fact in facts if fact.kind == "same_channel"}
+    facts.extend(fact for fact in hearing.repeated_channels(heard) if fact.count not in same)
     return _merged(found)
 
 

@@ -73,3 +73,31 @@ def test_silence_and_speech_are_not_named():
     assert wordless((29, 0.3)) == []
     assert wordless((100, 0.3), words=[(at * 1000, at * 1000 + 500) for at in range(0, 100, 25)]) == []
     assert wordless(*[(2, 0.3), (8, 0.0)] * 10) == []
+
+
+def spoken(text, *, every_ms=400, late_ms=0):
+    return [(number * every_ms + late_ms, word) for number, word in enumerate(text.split())]
+
+
+TALK = "So, that was the last point of today. Is there anything else that you would like to say about the new office?"
+
+
+def test_channel_with_the_words_of_another_at_the_same_time_is_told():
+    far = spoken(TALK.lower().replace(",", "").replace("office", "orifice"), late_ms=300)
+    assert hearing.repeated_channels([spoken(TALK), far]) == [hearing.Fact("repeated_channel", count=2)]
+    assert hearing.repeated_channels([[], spoken(TALK), spoken("yes"), far]) == [
+        hearing.Fact("repeated_channel", count=4)
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        spoken(TALK, late_ms=60_000),  # said again later
+        spoken("yes yes okay that was"),  # too little to say
+        spoken("no I think that we have said all of it and I would like to go home now because it is late today"),
+        [],
+    ],
+)
+def test_channel_with_words_of_its_own_is_not(other):
+    assert hearing.repeated_channels([spoken(TALK), other]) == []

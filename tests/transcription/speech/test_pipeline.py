@@ -16,7 +16,7 @@ from transcription.speech.engines.base import Recognition
 from transcription.speech.engines.remote import RemoteEngine
 from transcription.speech.formats import FORMATS
 from transcription.speech.options import TranscriptionOptions
-from transcription.speech.samples import SAMPLE_RATE
+from transcription.speech.samples import SAMPLE_RATE, ms_to_samples
 from transcription.speech.transcript import Word, join_words
 
 SPOKEN = [one for one in recordings.everything() if one.text]
@@ -456,6 +456,18 @@ def test_notes_of_split_channels_name_the_same_sound(gain, tmp_path):
     path = encoding.write(tmp_path / "dual.wav", sound, container="wav", codec="pcm_s16le")
     [note] = run(path, engine=FakeEngine(), channels="split").notes
     assert note.startswith("Channel 2 has the same sound as channel 1.")
+
+
+def test_microphones_of_one_room_are_told_although_their_sound_differs(tmp_path, pocketsphinx):
+    """The far one is quieter, 15 ms late, and has its own noise."""
+    near = spoken("dialogue.flac")[0]
+    noise = np.random.default_rng(1).standard_normal(len(near)).astype(np.float32) * 0.001
+    far = 0.4 * np.roll(near, ms_to_samples(15)) + noise
+    path = encoding.write(tmp_path / "room.wav", np.stack([near, far]), container="wav", codec="pcm_s16le")
+    notes = run(path, engine=pocketsphinx, channels="split").notes
+    assert [note.partition(".")[0] for note in notes if "channel" in note] == [
+        "Most words of channel 2 are in another channel too"
+    ]
 
 
 def test_channels_of_two_persons_have_no_note(tmp_path):
