@@ -1,18 +1,20 @@
 """The whole transcription of one file: a file, an engine and a diarizer in, a transcript out.
 
-Everything is streamed: while the engine works on some clips, the next ones are decoded, a bounded number ahead. A long
-file takes more time and no more memory. One thread does all the work, so an exception of `on_progress` ends all of it.
+Everything is streamed: while the engine works on some clips, the next ones are decoded, a bounded number ahead, and the
+diarizer hears them in a thread of its own. A long file takes more time and no more memory. One thread does all the
+rest, so an exception of `on_progress` ends all of it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from transcription.speech import cutting, decode, hearing, probing, scripts, speakers
+from transcription.speech.diarizers.background import BackgroundDiarization
 from transcription.speech.diarizers.base import Diarization, Diarizer
 from transcription.speech.engines import language, whisper_languages
 from transcription.speech.engines.base import Engine, Recognition, StreamingEngine, check_languages
@@ -69,14 +71,17 @@ def run(
             path, channels, current=current, max_duration_ms=max_duration_ms, on_progress=on_progress, facts=facts
         )
     else:
-        diarization = diarizer.begin(options=options) if diarizer is not None and options.diarize else None
-        words = current.recognise(
-            decode.windows(path, max_duration_ms=max_duration_ms, facts=facts),
-            on_progress=on_progress,
-            diarization=diarization,
+        diarization = (
+            BackgroundDiarization(diarizer, options=options) if diarizer is not None and options.diarize else None
         )
-        if diarization is not None and words:
-            words = speakers.assign(words, diarization.turns(), tolerance_ms=diarization.boundary_tolerance_ms)
+        with closing(diarization) if diarization is not None else nullcontext():
+            words = current.recognise(
+                decode.windows(path, max_duration_ms=max_duration_ms, facts=facts),
+                on_progress=on_progress,
+                diarization=diarization,
+            )
+            if diarization is not None and words:
+                words = speakers.assign(words, diarization.turns(), tolerance_ms=diarization.boundary_tolerance_ms)
         segments = speakers.segments(words)
     heard_language, language_probability = current.language()
     on_progress(current.decoded_ms)

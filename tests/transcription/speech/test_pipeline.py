@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 import wave
 
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 
 from tests.fixtures import encoding, hostile, make_recordings, recordings, tiny_whisper
-from tests.transcription.speech.fakes import FakeDiarizer, FakeEngine
+from tests.transcription.speech.fakes import FakeDiarization, FakeDiarizer, FakeEngine
 from transcription import turns
 from transcription.speech import audio, errors, pipeline
+from transcription.speech.diarizers import background
 from transcription.speech.diarizers.clustering import ClusteringDiarizer
 from transcription.speech.engines import faster_whisper
 from transcription.speech.engines.base import Recognition
@@ -105,6 +107,47 @@ def test_progress_may_end_the_run():
     with pytest.raises(CanceledError):
         run(recordings.named("dialogue.flac").path, engine=engine, on_progress=stop)
     assert len(engine.clip_lengths_ms) == 0
+
+
+class WaitsForRecognition(FakeDiarization):
+    """A diarization whose windows are not done before the engine has got a clip."""
+
+    def __init__(self, is_recognising):
+        super().__init__()
+        self.is_recognising = is_recognising
+
+    def hear(self, start_ms, samples):
+        assert self.is_recognising.wait(10), "recognition waits for the diarizer"
+        super().hear(start_ms, samples)
+
+
+def test_recognition_does_not_wait_for_the_diarizer():
+    engine, diarizer, is_recognising = FakeEngine(), FakeDiarizer(), threading.Event()
+    engine.before_clip = is_recognising.set
+    diarizer.begin = lambda options: WaitsForRecognition(is_recognising)
+    transcript = run(recordings.named("dialogue.flac").path, engine=engine, diarizer=diarizer)
+    assert {word.speaker for word in transcript.words} == {"S1", "S2"}
+
+
+def test_failed_diarizer_fails_the_run():
+    diarizer = FakeDiarizer()
+
+    def begin(options):
+        raise errors.EngineUnavailable("no diarizer")
+
+    diarizer.begin = begin
+    with pytest.raises(errors.EngineUnavailable, match="no diarizer"):
+        run(recordings.named("dialogue.flac").path, engine=FakeEngine(), diarizer=diarizer)
+
+
+def test_run_that_is_ended_leaves_no_diarizer_at_work():
+    def stop(done_ms):
+        if done_ms:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(recordings.named("dialogue.flac").path, engine=FakeEngine(), diarizer=FakeDiarizer(), on_progress=stop)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(background.THREAD_NAME)]
 
 
 def test_unknown_language_is_refused_before_decoding(pocketsphinx, tmp_path):

@@ -61,6 +61,14 @@ def join(
     return Joined(nearest, voices)
 
 
+def common(one: Float32Array | None, other: Float32Array | None) -> Float32Array | None:
+    """Return the print of both of two pieces, (192,), if their cosine is at least LIMIT; else None."""
+    if one is None or other is None:
+        return None
+    first, second = normalised(one), normalised(other)
+    return first + second if float(first @ second) >= LIMIT else None
+
+
 def _joined(unit: Float32Array, seconds: Float32Array, *, min_voices: int, max_voices: int) -> IntArray:
     """Return the labels of pieces, from 0 without a gap."""
     merges, usual = merge_order(unit, seconds)

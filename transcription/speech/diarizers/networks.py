@@ -38,13 +38,16 @@ def load() -> None:
 
 
 def segment(samples: Float32Array) -> Float32Array:
-    """Return the log probability of each class in each frame: (589, 7) for 160,000 samples."""
-    return _first(_segmentation(), {"x": samples[None, None]})
+    """Return the log probability of each class in each frame: (n, 589, 7) for n windows, (n, 160,000)."""
+    return _run(_segmentation(), {"x": samples[:, None]})
 
 
 def voice_frames(features: Float32Array) -> Float32Array:
     """Return CAM++'s frames, (n / 2, 512), for log mel features without their mean, (n, 80)."""
-    return _first(_prints()[0], {"feats": features[None]})
+    import numpy as np
+
+    [frames] = _run(_prints()[0], {"feats": features[None]})
+    return np.asarray(frames, dtype=np.float32)
 
 
 def voice_print(statistics: Float32Array) -> Float32Array:
@@ -91,7 +94,7 @@ def _session(name: str) -> Any:
     return onnxruntime.InferenceSession(read(name), providers=["CPUExecutionProvider"], sess_options=options)
 
 
-def _first(session: Any, inputs: dict[str, Float32Array]) -> Float32Array:
+def _run(session: Any, inputs: dict[str, Float32Array]) -> Float32Array:
     import numpy as np
 
-    return np.asarray(session.run(None, inputs)[0][0], dtype=np.float32)
+    return np.asarray(session.run(None, inputs)[0], dtype=np.float32)

@@ -9,6 +9,7 @@ decoded, in the time in which the worker waits for its engine.
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from transcription.speech import levelling
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 NAME = "neural"
 # Clips that are further apart are heard apart. It is the length of the segmentation's window.
 SECTION_GAP_MS = 10_000
+# In a long speech every third piece of 3 s is heard first.
+HEARD_PIECES = 3
 # The frames of the segmentation last 17 ms. The rest allows for the times of words, which are less exact.
 BOUNDARY_TOLERANCE_MS = 200
 
@@ -183,11 +186,24 @@ class _Section:
             self._keep(self._cutter.feed(activity))
             self._track.drop_before(min(self._segmentation.next_sample, self._cutter.first_frame * HOP_SAMPLES))
 
-    def _keep(self, found: Iterable[tuple[int, Runs]]) -> None:
+    def _keep(self, found: Iterable[tuple[int, list[Runs]]]) -> None:
         from transcription.speech.diarizers.timeline import Piece
 
-        for channel, runs in found:
-            self._pieces.append(Piece(self._number, channel, runs, self._voice_print(runs)))
+        for channel, parts in found:
+            for runs, voice_print in zip(parts, self._voice_prints(parts), strict=True):
+                self._pieces.append(Piece(self._number, channel, runs, voice_print))
+
+    def _voice_prints(self, parts: list[Runs]) -> list[Float32Array | None]:
+        """Return the print of each piece of one speech. Pieces between two that are alike get the sum of these."""
+        from transcription.speech.diarizers import joining
+
+        heard = sorted({*range(0, len(parts), HEARD_PIECES), len(parts) - 1})
+        prints = {index: self._voice_print(parts[index]) for index in heard}
+        for first, last in pairwise(heard):
+            between = joining.common(prints[first], prints[last])
+            for index in range(first + 1, last):
+                prints[index] = self._voice_print(parts[index]) if between is None else between
+        return [prints[index] for index in range(len(parts))]
 
     def _voice_print(self, runs: Runs) -> Float32Array | None:
         """Return CAM++'s print of the samples of these frames, None if they are too short for one."""

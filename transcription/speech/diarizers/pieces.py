@@ -39,8 +39,11 @@ class PieceCutter:
         """The first frame that may be part of a later piece."""
         return self._runs[0][0] if self._runs else self._next_frame
 
-    def feed(self, activity: UInt8Array) -> Iterator[tuple[int, Runs]]:
-        """Yield (channel, runs) of each piece that ends in the next frames. activity: (n, channels), 0 for silence."""
+    def feed(self, activity: UInt8Array) -> Iterator[tuple[int, list[Runs]]]:
+        """Yield (channel, pieces) of each speech that ends in the next frames.
+
+        activity: (n, channels), 0 for silence. The pieces of a speech follow each other, all on this channel.
+        """
         speaking = activity > 0
         counts = speaking.sum(axis=1)
         # -1: nobody, -2: several
@@ -52,13 +55,13 @@ class PieceCutter:
         if self._runs and self._next_frame - self._runs[-1][1] >= PAUSE_SECONDS * FRAMES_PER_SECOND:
             yield from self.finish()
 
-    def finish(self) -> Iterator[tuple[int, Runs]]:
-        """Yield the pieces of the speech that is still open."""
+    def finish(self) -> Iterator[tuple[int, list[Runs]]]:
+        """Yield the speech that is still open."""
         if self._runs:
-            yield from ((self._channel, piece) for piece in cut(self._runs))
+            yield self._channel, cut(self._runs)
         self._runs = []
 
-    def _take(self, state: int, begin: int, end: int) -> Iterator[tuple[int, Runs]]:
+    def _take(self, state: int, begin: int, end: int) -> Iterator[tuple[int, list[Runs]]]:
         if self._runs:
             pause = begin - self._runs[-1][1]
             is_long = self._runs[-1][1] - self._runs[0][0] >= MAX_SPEECH_SECONDS * FRAMES_PER_SECOND

@@ -118,3 +118,12 @@ def test_order_of_joins_is_that_of_the_plain_search():
         sums[one] += sums[other]
         heard[one] += heard[other]
         alive.remove(other)
+
+
+def test_two_prints_have_a_common_one_only_if_they_are_alike():
+    mine, again, other = prints([0, 0, 1], [6.0, 6.0, 6.0])
+    both = joining.normalised(joining.common(mine * 5, again))
+    for one in (mine, again):
+        assert float(both @ joining.normalised(one)) > float(joining.normalised(mine) @ joining.normalised(again))
+    assert joining.common(mine, other) is None
+    assert joining.common(mine, None) is joining.common(None, mine) is None

@@ -40,9 +40,18 @@ def test_every_file_has_a_hash_and_a_licence():
 
 
 def test_segmentation_gives_a_probability_to_each_class_in_each_frame():
-    scores = networks.segment(np.zeros(160_000, dtype=np.float32))
-    assert scores.shape == (589, 7)
-    assert np.allclose(np.exp(scores).sum(axis=1), 1, atol=1e-4)
+    scores = networks.segment(np.zeros((3, 160_000), dtype=np.float32))
+    assert scores.shape == (3, 589, 7)
+    assert np.allclose(np.exp(scores).sum(axis=2), 1, atol=1e-4)
+
+
+def test_windows_together_give_what_each_gives_alone():
+    samples = load("dialogue.flac")
+    windows = np.stack([samples[:160_000], samples[80_000:240_000]])
+    together = networks.segment(windows)
+    alone = np.concatenate([networks.segment(window[None]) for window in windows])
+    assert np.allclose(together, alone, atol=1e-3)
+    assert np.array_equal(together.argmax(axis=2), alone.argmax(axis=2))
 
 
 def test_prints_of_one_voice_are_more_alike_than_those_of_two():
@@ -79,7 +88,7 @@ def test_child_of_a_worker_can_load_and_run_the_networks():
         status = 1
         try:
             networks._segmentation.cache_clear()
-            status = 0 if networks.segment(np.zeros(160_000, dtype=np.float32)).shape == (589, 7) else 2
+            status = 0 if networks.segment(np.zeros((1, 160_000), dtype=np.float32)).shape[1:] == (589, 7) else 2
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

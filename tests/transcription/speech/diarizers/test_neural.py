@@ -189,6 +189,39 @@ def test_repeated_recording_has_no_more_speakers():
     assert len({turn.speaker for turn in turns(np.tile(load("dialogue.flac"), 6))}) == 2
 
 
+@pytest.fixture
+def print_lengths(monkeypatch):
+    """Return a list of the lengths, in seconds, of all speech that CAM++ hears."""
+    lengths = []
+    voice_frames = networks.voice_frames
+
+    def counting(features):
+        lengths.append(len(features) / 100)
+        return voice_frames(features)
+
+    monkeypatch.setattr(networks, "voice_frames", counting)
+    return lengths
+
+
+def without_pauses(speaker, *, seconds):
+    said = np.concatenate(spoken_by("dialogue.flac", speaker))
+    return np.tile(said, 1 + seconds * 16_000 // len(said))[: seconds * 16_000]
+
+
+def test_of_a_long_speech_only_some_pieces_are_heard(print_lengths):
+    assert {turn.speaker for turn in heard(without_pauses("S2", seconds=29))} == {"S1"}
+    assert 0 < sum(print_lengths) < 20
+
+
+def test_speech_that_changes_its_voice_is_heard_piece_by_piece():
+    """For the segmentation both may be one speaker; what lies between two unlike pieces is heard itself."""
+    both = np.concatenate([without_pauses("S2", seconds=13), without_pauses("S1", seconds=13)])
+    found = heard(both)
+    assert {turn.speaker for turn in found} == {"S1", "S2"}
+    changes = [later.start_ms for earlier, later in pairwise(found) if earlier.speaker != later.speaker]
+    assert min(abs(at_ms - 13_000) for at_ms in changes) < 500
+
+
 def test_same_recording_gives_the_same_turns():
     samples = load("dialogue.flac")
     assert turns(samples) == turns(samples)

@@ -22,10 +22,16 @@ def activity(*said):
     return np.array(rows)
 
 
-def found(made, *, block=148):
+def speeches(made, *, block=148):
+    """Return (channel, pieces) of each speech."""
     cutter = PieceCutter()
-    cut = [piece for start in range(0, len(made), block) for piece in cutter.feed(made[start : start + block])]
+    cut = [speech for start in range(0, len(made), block) for speech in cutter.feed(made[start : start + block])]
     return [*cut, *cutter.finish()]
+
+
+def found(made, *, block=148):
+    """Return (channel, runs) of each piece."""
+    return [(channel, piece) for channel, parts in speeches(made, block=block) for piece in parts]
 
 
 def seconds(piece):
@@ -37,6 +43,11 @@ def test_speech_is_cut_into_equal_parts_of_about_three_seconds(length, count):
     cut = found(activity((1, []), (length, [1]), (2, [])))
     assert [channel for channel, _ in cut] == [1] * count
     assert [seconds(piece) for piece in cut] == pytest.approx([length / count] * count, abs=0.05)
+
+
+def test_pieces_of_one_speech_come_together():
+    cut = speeches(activity((9, [1]), (0.2, []), (3, [1]), (2, [0])))
+    assert [(channel, len(parts)) for channel, parts in cut] == [(1, 4), (0, 1)]
 
 
 def test_speaker_goes_on_after_a_short_pause():
@@ -74,7 +85,7 @@ def test_speech_without_a_pause_is_cut_after_half_a_minute():
 @pytest.mark.parametrize("block", [7, 148, 100_000])
 def test_blocks_leave_no_trace(block):
     made = activity((1, []), (2, [0]), (0.3, []), (4, [0]), (1, [0, 2]), (2, [2]), (1, []), (0.5, [1]), (3, []))
-    assert found(made, block=block) == found(made, block=50)
+    assert speeches(made, block=block) == speeches(made, block=50)
 
 
 def test_every_frame_of_somebody_alone_is_in_one_piece():
