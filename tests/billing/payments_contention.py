@@ -1,35 +1,28 @@
-"""Many processes or threads that process the same payment. test_payments_contention runs it."""
+"""What workers do at once to the same payment, for test_payments_contention, which imports no pytest either."""
 
-import sys
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from tests.billing.ledger import contention
+from accounts.errors import Conflict, InvalidField, PaymentRequired
+from accounts.models import Organization, User
+from billing import invoices, ledger, refunds, stripe_mapping, topups
+from billing.models.payments import TopUp, UnmatchedEvent
+from tests.billing.stripe_objects import deliver, event_of, intent_of, session_of
+from tests.contention import WORKER_COUNT
 
 DELIVERIES = 50
 
 
-def deliveries(organization: Any, worker: int) -> Counter[str]:
+def deliveries(organization: Organization, worker: int) -> Counter[str]:
     """All workers together deliver the same event 50 times."""
-    from billing.models.payments import TopUp
-    from tests.billing.stripe_objects import deliver, event_of, session_of
-
     event = event_of("checkout.session.completed", session_of(TopUp.objects.get()), event_id="evt_once")
     seen: Counter[str] = Counter()
-    for _ in range(worker, DELIVERIES, contention.WORKER_COUNT):
+    for _ in range(worker, DELIVERIES, WORKER_COUNT):
         seen[str(deliver(event))] += 1
     return seen
 
 
-def arrivals(organization: Any, worker: int) -> Counter[str]:
+def arrivals(organization: Organization, worker: int) -> Counter[str]:
     """Process the payment at the same time by its event, by other events about it, and by the success page."""
-    from billing import stripe_mapping, topups
-    from billing.models.payments import TopUp
-    from tests.billing.stripe_objects import deliver, event_of, intent_of, session_of
-
     topup = TopUp.objects.get()
     seen: Counter[str] = Counter()
     for _ in range(3):
@@ -43,13 +36,8 @@ def arrivals(organization: Any, worker: int) -> Counter[str]:
     return seen
 
 
-def refund_or_job(organization: Any, worker: int) -> Counter[str]:
+def refund_or_job(organization: Organization, worker: int) -> Counter[str]:
     """Half of the workers ask for $50 of the payment back, the others reserve $50 for work."""
-    from accounts.errors import Conflict, InvalidField, PaymentRequired
-    from accounts.models import User
-    from billing import ledger, refunds
-    from billing.models.payments import TopUp
-
     try:
         if worker % 2:
             refunds.request(TopUp.objects.get(), person=User.objects.get(), amount_cents=5_000)
@@ -60,11 +48,8 @@ def refund_or_job(organization: Any, worker: int) -> Counter[str]:
         return Counter(refused=1)
 
 
-def clocks(organization: Any, worker: int) -> Counter[str]:
+def clocks(organization: Organization, worker: int) -> Counter[str]:
     """Make the due invoice: half of the workers claim it, the others act as clocks whose claim has expired."""
-    from billing import invoices
-    from billing.models.payments import TopUp, UnmatchedEvent
-
     automatic = TopUp.objects.filter(is_automatic=True)
     if worker % 2:
         invoices.make_due()
@@ -72,8 +57,3 @@ def clocks(organization: Any, worker: int) -> Counter[str]:
     invoices._make(automatic.get())
     done = automatic.filter(invoice_due_at=None).exclude(invoice_id="").exclude(invoice_url="")
     return Counter(linked=done.count(), unmatched=UnmatchedEvent.objects.count())
-
-
-if __name__ == "__main__":
-    contention.SCENARIOS.update(deliveries=deliveries, arrivals=arrivals, refund_or_job=refund_or_job, clocks=clocks)
-    contention.main(*sys.argv[1:])

@@ -1,28 +1,15 @@
-"""Many processes or threads that use one wallet: `contention.py SCENARIO processes|threads ORGANIZATION`.
+"""What workers do at once to one wallet, for test_contention. Each process loads this module, so it needs no pytest."""
 
-Run by test_contention on the database that the environment names. Prints one JSON object.
-"""
-
-import json
-import multiprocessing
-import queue
-import sys
-import threading
-import time
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
-WORKER_COUNT = 8
-# SQLite lets one writer in at a time, and the others retry at intervals. No worker may wait longer than this.
-LONGEST_SECONDS = 120
+from accounts.errors import PaymentRequired
+from accounts.models import Organization
+from billing import ledger
+from billing.models import EntryKind, Wallet
 
 
-def burst(organization: Any, worker: int) -> Counter[str]:
+def burst(organization: Organization, worker: int) -> Counter[str]:
     """Ask for 50 holds of 1,000 micro-dollars."""
-    from accounts.errors import PaymentRequired
-    from billing import ledger
-
     seen: Counter[str] = Counter()
     for number in range(50):
         try:
@@ -33,11 +20,8 @@ def burst(organization: Any, worker: int) -> Counter[str]:
     return seen
 
 
-def quarrel(organization: Any, worker: int) -> Counter[str]:
+def quarrel(organization: Organization, worker: int) -> Counter[str]:
     """Repeat what all other workers do. Half of the workers settle the holds that the other half release."""
-    from billing import ledger
-    from billing.models import EntryKind
-
     seen: Counter[str] = Counter()
     for number in range(15):
         ledger.credit(organization, amount_micros=1_000, kind=EntryKind.CREDIT, reference=f"credit:{number}")
@@ -53,11 +37,8 @@ def quarrel(organization: Any, worker: int) -> Counter[str]:
     return seen
 
 
-def live(organization: Any, worker: int) -> Counter[str]:
+def live(organization: Organization, worker: int) -> Counter[str]:
     """Run ten live sessions of unknown length. Half of the workers extend the holds of all, the others end them."""
-    from accounts.errors import PaymentRequired
-    from billing import ledger
-
     seen: Counter[str] = Counter()
     for number in range(10):
         try:
@@ -78,11 +59,8 @@ def live(organization: Any, worker: int) -> Counter[str]:
     return seen
 
 
-def nickel(organization: Any, worker: int) -> Counter[str]:
+def nickel(organization: Organization, worker: int) -> Counter[str]:
     """Submit 25 recordings of five seconds, at 417 micro-dollars each."""
-    from accounts.errors import PaymentRequired
-    from billing import ledger
-
     seen: Counter[str] = Counter()
     for number in range(25):
         try:
@@ -94,10 +72,8 @@ def nickel(organization: Any, worker: int) -> Counter[str]:
     return seen
 
 
-def capped(organization: Any, worker: int) -> Counter[str]:
+def capped(organization: Organization, worker: int) -> Counter[str]:
     """Reserve and settle 25 times with a key whose monthly limit does not cover all workers."""
-    from billing import ledger
-
     key = organization.api_keys.get()
     seen: Counter[str] = Counter()
     for number in range(25):
@@ -111,12 +87,8 @@ def capped(organization: Any, worker: int) -> Counter[str]:
     return seen
 
 
-def expiry_race(organization: Any, worker: int) -> Counter[str]:
+def expiry_race(organization: Organization, worker: int) -> Counter[str]:
     """Half of the workers expire the inactive balance while the other half reserve from it."""
-    from accounts.errors import PaymentRequired
-    from billing import ledger
-    from billing.models import Wallet
-
     wallet = Wallet.objects.get(organization=organization)
     seen: Counter[str] = Counter()
     if worker % 2:
@@ -128,78 +100,3 @@ def expiry_race(organization: Any, worker: int) -> Counter[str]:
     except PaymentRequired:
         seen["refused"] += 1
     return seen
-
-
-SCENARIOS = {
-    "burst": burst,
-    "quarrel": quarrel,
-    "live": live,
-    "nickel": nickel,
-    "capped": capped,
-    "expiry_race": expiry_race,
-}
-
-
-def _work(scenario: str, organization_id: str, worker: int, start: Any, results: Any) -> None:
-    from django.db import connection
-
-    from accounts.models import Organization
-
-    try:
-        organization = Organization.objects.get(pk=organization_id)
-        start.wait(timeout=LONGEST_SECONDS)
-        results.put(dict(SCENARIOS[scenario](organization, worker)))
-    except BaseException as error:
-        start.abort()
-        results.put({f"error: {error!r}": 1})
-        raise
-    finally:
-        connection.close()
-
-
-def main(scenario: str, kind: str, organization_id: str) -> None:
-    import django
-
-    django.setup()
-    start: Any
-    results: Any
-    if kind == "processes":
-        # Forked before the first connection is made, so that no connection is shared.
-        context = multiprocessing.get_context("fork")
-        start, results, make = context.Barrier(WORKER_COUNT + 1), context.Queue(), context.Process
-    else:
-        start, results, make = threading.Barrier(WORKER_COUNT + 1), queue.Queue(), threading.Thread  # type: ignore[assignment]
-    workers = [
-        make(target=_work, args=(scenario, organization_id, worker, start, results)) for worker in range(WORKER_COUNT)
-    ]
-    for worker in workers:
-        worker.start()
-    start.wait(timeout=LONGEST_SECONDS)
-    began = time.monotonic()
-    seen: Counter[str] = Counter()
-    for _ in workers:
-        seen.update(results.get(timeout=LONGEST_SECONDS))
-    elapsed = time.monotonic() - began
-    for worker in workers:
-        worker.join()
-
-    from accounts.models import Organization
-    from billing import ledger
-    from billing.models import Entry
-
-    organization = Organization.objects.get(pk=organization_id)
-    wallet = ledger.wallet_of(organization)
-    report = {
-        "seen": seen,
-        "seconds": round(elapsed, 2),
-        "balance": wallet.balance_micros,
-        "held": wallet.held_micros,
-        "entries": Entry.objects.of(organization).count(),
-        "faults": ledger.verify(wallet),
-    }
-    print(json.dumps(report))
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-    main(*sys.argv[1:])

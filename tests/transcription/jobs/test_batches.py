@@ -1,14 +1,8 @@
 """Jobs of many items: one hold, one charge, work that grows with the items and not with their square."""
 
-import json
-import os
-import subprocess
-import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import connection
 from django.db.models.signals import post_init
@@ -16,8 +10,9 @@ from django.db.models.signals import post_init
 from accounts.errors import PaymentRequired
 from billing import ledger, statements
 from billing.models import Entry, EntryKind, Hold
-from tests.shared_database import shared_database
+from tests.contention import contend
 from tests.transcription.factories import make_batch, make_media, make_submission, make_transcript
+from tests.transcription.jobs import finish_together
 from transcription import jobs
 from transcription.jobs import queue
 from transcription.models import Job, JobItem, Media, Priority, Status
@@ -150,24 +145,11 @@ def test_batch_waits_behind_single_recordings(organization, django_capture_on_co
 
 
 @pytest.mark.django_db(transaction=True)
-def test_items_that_finish_at_the_same_moment_end_the_job_once(organization, tmp_path):
+def test_items_that_finish_at_the_same_moment_end_the_job_once(organization):
     job = make_batch(organization, 8)
     items = [jobs.claim(item.pk) for item in job.items.all()]
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("finish_together.py"), *(str(item.pk) for item in items)],
-        env={**os.environ, **shared_database(tmp_path)},
-        cwd=settings.BASE_DIR,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {
-        "finished": 8,
-        "status": "completed",
-        "items_left": 0,
-        "cost_micros": 8 * TEN_SECONDS_MICROS,
-        "entries": 1,
-        "faults": [],
-    }
+    assert sum(contend(finish_together.finish, [item.pk for item in items], kind="processes")) == 8
+    job.refresh_from_db()
+    assert (job.status, job.items_left, job.cost_micros) == (Status.COMPLETED, 0, 8 * TEN_SECONDS_MICROS)
+    assert Entry.objects.of(organization).filter(kind=EntryKind.USAGE).count() == 1
+    assert ledger.verify(ledger.wallet_of(organization)) == []
