@@ -43,6 +43,11 @@ FIXTURES = Path(__file__).parent / "fixtures"
 AUDIO = FIXTURES / "audio"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the browser's tests out of runs without them: each process would load Playwright."""
+    return True if collection_path.name == "browser" and "not browser" in config.option.markexpr else None
+
+
 def text_of(file_name: str) -> str:
     """Return what is said in a recording of tests/fixtures/audio."""
     recordings = json.loads((AUDIO / "recordings.json").read_text())
