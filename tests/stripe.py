@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from django.test import Client
 
-from billing.sandbox import payment_actions, shapes, webhook_sender
+from billing.sandbox import payment_actions, payment_shapes, webhook_sender
 from billing.sandbox.payment_actions import Outcome
 from billing.sandbox.store import State, Store
 from billing.sandbox.transport import Response, SandboxTransport
@@ -135,7 +135,7 @@ class StripeSandbox:
             assert invoice["status"] == "open"
             (payment,) = (each for each in invoice["payments"]["data"] if each["is_default"])
             intent = state.get(payment["payment"]["payment_intent"])
-            card = shapes.payment_method(
+            card = payment_shapes.payment_method(
                 state.new_id("pm"), now=state.now, customer_id=None, is_card=True, redisplay="unspecified"
             )
             payment_actions.succeed(state, intent, method=state.put(card))

@@ -6,7 +6,7 @@
     form_encoding      decodes Stripe's form encoding; pure
     invoices           invoices without a Checkout
     payment_actions    what happens to payments: paid, declined, refunded, disputed
-    shapes             Stripe's objects as JSON; pure
+    shapes             Stripe's objects as JSON; pure; also payment_shapes and invoice_shapes
     store              the state, in a file of the data folder that web and clock share
     webhook_sender     signs events and sends them to the site's webhook endpoint
     background_thread  calls webhook_sender in a running site, and runs scheduled actions

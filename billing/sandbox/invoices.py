@@ -5,7 +5,7 @@ docs.stripe.com/invoicing/partial-payments, read 2026-11-20. The sandbox never c
 parameters that would make Stripe do it (`auto_advance`).
 """
 
-from billing.sandbox import payment_actions, shapes
+from billing.sandbox import invoice_shapes, payment_actions, payment_shapes
 from billing.sandbox.parameters import ApiError, Parameters, metadata_of, payable
 from billing.sandbox.payment_actions import ActionRefused, emit
 from billing.sandbox.shapes import StripeObject
@@ -26,7 +26,9 @@ def create(state: State, params: Parameters) -> StripeObject:
     customer = state.get(params["customer"], kind="customer")
     fields = {"metadata": metadata_of(params), "starting_balance": customer["balance"]}
     currency = params.get("currency", "usd")
-    invoice = shapes.invoice(state.new_id("in"), now=state.now, currency=currency, customer=customer, fields=fields)
+    invoice = invoice_shapes.invoice(
+        state.new_id("in"), now=state.now, currency=currency, customer=customer, fields=fields
+    )
     emit(state, "invoice.created", state.put(invoice))
     return invoice
 
@@ -39,7 +41,7 @@ def add_lines(state: State, params: Parameters, *, object_id: str) -> StripeObje
             path = f"lines[{number}][amount]"
             raise ApiError(f"Missing required param: {path}.", code="parameter_missing", param=path)
         invoice["lines"]["data"].append(
-            shapes.invoice_line(
+            invoice_shapes.invoice_line(
                 state.new_id("il"),
                 now=state.now,
                 invoice=invoice,
@@ -127,7 +129,7 @@ def _refuse_collection(params: Parameters) -> None:
 def _default_intent(state: State, invoice: StripeObject) -> StripeObject:
     """Create the PaymentIntent that belongs to every open invoice. It has none of the invoice's metadata."""
     fields = {"customer": invoice["customer"], "description": "Payment for Invoice"}
-    intent = shapes.payment_intent(
+    intent = payment_shapes.payment_intent(
         state.new_id("pi"), now=state.now, amount=invoice["amount_due"], currency=invoice["currency"], fields=fields
     )
     emit(state, "payment_intent.created", state.put(intent))
@@ -135,7 +137,7 @@ def _default_intent(state: State, invoice: StripeObject) -> StripeObject:
 
 
 def _add_payment(state: State, invoice: StripeObject, intent: StripeObject, *, amount: int, is_default: bool) -> None:
-    made = shapes.invoice_payment(
+    made = invoice_shapes.invoice_payment(
         state.new_id("inpay"), now=state.now, invoice=invoice, intent=intent, amount=amount, is_default=is_default
     )
     invoice["payments"]["data"].append(made)

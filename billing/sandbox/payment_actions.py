@@ -8,7 +8,7 @@ from enum import StrEnum
 from django.conf import settings
 from django.urls import reverse
 
-from billing.sandbox import shapes, webhook_sender
+from billing.sandbox import invoice_shapes, payment_shapes, shapes, webhook_sender
 from billing.sandbox.shapes import StripeObject
 from billing.sandbox.store import State
 
@@ -77,7 +77,7 @@ def pay_session(
     _ensure_customer(state, session, is_needed=saves_card and outcome == Outcome.PAID)
     intent = _payment_intent_of(state, session)
     method = state.put(
-        shapes.payment_method(
+        payment_shapes.payment_method(
             state.new_id("pm"),
             now=state.now,
             customer_id=session["customer"] if saves_card and outcome == Outcome.PAID else None,
@@ -203,7 +203,7 @@ def _payment_intent_of(state: State, session: StripeObject) -> StripeObject:
     if session["payment_intent"]:
         return state.get(session["payment_intent"])
     fields = {**session["_payment_intent_data"], "customer": session["customer"]}
-    intent = shapes.payment_intent(
+    intent = payment_shapes.payment_intent(
         state.new_id("pi"), now=state.now, amount=session["amount_total"], currency=session["currency"], fields=fields
     )
     session["payment_intent"] = intent["id"]
@@ -236,9 +236,11 @@ def _make_invoice(state: State, session: StripeObject) -> StripeObject:
         **invoice_links(invoice_id),
     }
     customer = state.find(session["customer"] or "")
-    made = shapes.invoice(invoice_id, now=state.now, currency=session["currency"], customer=customer, fields=fields)
+    made = invoice_shapes.invoice(
+        invoice_id, now=state.now, currency=session["currency"], customer=customer, fields=fields
+    )
     made["lines"]["data"] = [
-        shapes.invoice_line(
+        invoice_shapes.invoice_line(
             state.new_id("il"),
             now=state.now,
             invoice=made,
@@ -249,7 +251,7 @@ def _make_invoice(state: State, session: StripeObject) -> StripeObject:
     ]
     intent = state.get(session["payment_intent"])
     made["payments"]["data"] = [
-        shapes.invoice_payment(
+        invoice_shapes.invoice_payment(
             state.new_id("inpay"), now=state.now, invoice=made, intent=intent, amount=amount, is_default=True
         )
     ]
@@ -303,7 +305,7 @@ def succeed(state: State, intent: StripeObject, *, method: StripeObject) -> None
         "last_payment_error": None,
         "next_action": None,
     }
-    charge = shapes.charge(
+    charge = payment_shapes.charge(
         charge_id, now=state.now, intent=intent, method=method, receipt_url=page_url("receipt", charge_id), failure=None
     )
     emit(state, "charge.succeeded", state.put(charge))
@@ -311,7 +313,7 @@ def succeed(state: State, intent: StripeObject, *, method: StripeObject) -> None
 
 
 def _fail(state: State, intent: StripeObject, *, method: StripeObject, failure: dict[str, str]) -> StripeObject:
-    charge = shapes.charge(
+    charge = payment_shapes.charge(
         state.new_id("ch"), now=state.now, intent=intent, method=method, receipt_url="", failure=failure
     )
     intent |= {
@@ -348,7 +350,9 @@ def refund(state: State, charge: StripeObject, *, amount: int | None, fields: St
             f"Refund amount (${amount / 100:.2f}) is greater than unrefunded amount on charge (${left / 100:.2f})"
         )
     status = "pending" if state.get_setting("slow_refunds") else "succeeded"
-    made = shapes.refund(state.new_id("re"), now=state.now, charge=charge, amount=amount, status=status, fields=fields)
+    made = payment_shapes.refund(
+        state.new_id("re"), now=state.now, charge=charge, amount=amount, status=status, fields=fields
+    )
     _set_refunded(state, charge, by=amount)
     emit(state, "refund.created", state.put(made))
     emit(state, "charge.refunded", charge)
@@ -397,7 +401,7 @@ def open_dispute(state: State, charge_id: str, *, amount: int | None = None, is_
     left = charge["amount_captured"] - charge["amount_refunded"]
     if charge["disputed"] or left <= 0:
         raise ActionRefused("This payment is fully refunded or disputed already.")
-    made = shapes.dispute(
+    made = payment_shapes.dispute(
         state.new_id("du"),
         now=state.now,
         charge=charge,
@@ -436,7 +440,7 @@ def _move_dispute_money(state: State, dispute: StripeObject, *, amount: int) -> 
 
 
 def _move_money(state: State, source: StripeObject, *, amount: int, kind: str, category: str) -> StripeObject:
-    moved = shapes.balance_transaction(
+    moved = payment_shapes.balance_transaction(
         state.new_id("txn"), now=state.now, amount=amount, source=source, kind=kind, category=category
     )
     return state.put(moved)

@@ -13,7 +13,7 @@ from typing import Any
 
 import stripe
 
-from billing.sandbox import invoices, payment_actions, shapes
+from billing.sandbox import invoices, payment_actions, payment_shapes, shapes
 from billing.sandbox.parameters import ApiError, Parameters, metadata_of, parse, payable
 from billing.sandbox.payment_actions import ActionRefused, emit, page_url, without_hidden_fields
 from billing.sandbox.shapes import StripeObject
@@ -271,7 +271,7 @@ def _create_payment_intent(state: State, params: Parameters) -> StripeObject | E
             code="payment_intent_unexpected_state",
         )
     fields = {"customer": customer_id, "description": params.get("description"), "metadata": metadata_of(params)}
-    intent = shapes.payment_intent(
+    intent = payment_shapes.payment_intent(
         state.new_id("pi"), now=state.now, amount=amount, currency=params["currency"], fields=fields
     )
     emit(state, "payment_intent.created", state.put(intent))
