@@ -5,6 +5,7 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Callable
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -27,9 +28,26 @@ BASE_SECONDS = 900.0
 LOOK_AGAIN_SECONDS = 1.0
 
 
-def run_item(item_id: uuid.UUID) -> None:
+def max_seconds(duration_ms: int) -> float:
+    """Return how long an attempt may take: a slow engine on a busy machine needs twice the recording's length."""
+    return BASE_SECONDS + 2 * duration_ms / 1000
+
+
+def end_process() -> None:
+    """End this process immediately. It is the child that RQ forked for one task."""
+    os._exit(1)
+
+
+def run_item(
+    item_id: uuid.UUID,
+    *,
+    max_seconds: Callable[[int], float] = max_seconds,
+    end_process: Callable[[], None] = end_process,
+) -> None:
     """Transcribe one item, if it still waits to be. Ends quietly when another worker has it or it was canceled.
 
+    max_seconds: how long the attempt may take, from the milliseconds of its tracks together. end_process: what happens
+    then, also inside native code, after the item has failed.
     Waits while the engine process downloads its model, before the claim: that is no attempt, and may take an hour.
     """
     while recognition.is_being_prepared() and lifecycle.keep_waiting(item_id):
@@ -39,7 +57,7 @@ def run_item(item_id: uuid.UUID) -> None:
     if item is None:
         return
     events.publish(item.job_id, "started", attempt=item.attempt)
-    heartbeat = Heartbeat(item)
+    heartbeat = Heartbeat(item, max_seconds=max_seconds, end_process=end_process)
     heartbeat.start()
     try:
         _run(item, heartbeat=heartbeat)
@@ -117,28 +135,25 @@ def _tolerance_ms(duration_ms: int) -> int:
     return max(5_000, duration_ms // 50)
 
 
-def _max_seconds(duration_ms: int) -> float:
-    """Return how long an attempt may take: a slow engine on a busy machine needs twice the recording's length."""
-    return BASE_SECONDS + 2 * duration_ms / 1000
-
-
-def end_process() -> None:
-    """End this process immediately. It is the child that RQ forked for one task."""
-    os._exit(1)
-
-
 class Heartbeat(threading.Thread):
     """A thread that writes the heartbeat of a running item. The work cannot do it: one clip may take longer.
 
     It also ends the work when it takes too long, and learns when the item was taken away.
     """
 
-    def __init__(self, item: JobItem) -> None:
+    def __init__(
+        self,
+        item: JobItem,
+        *,
+        max_seconds: Callable[[int], float] = max_seconds,
+        end_process: Callable[[], None] = end_process,
+    ) -> None:
         super().__init__(name=f"heartbeat of {item.pk}", daemon=True)
         self.item = item
         self.progress = 0
         tracks = charging.track_count(item.recording, options=TranscriptionOptions.from_dict(item.job.options))
-        self.deadline = time.monotonic() + _max_seconds(item.recording.duration_ms * tracks)
+        self.deadline = time.monotonic() + max_seconds(item.recording.duration_ms * tracks)
+        self._end_process = end_process
         self._stopped = threading.Event()
         self._superseded = threading.Event()
 
@@ -172,7 +187,7 @@ class Heartbeat(threading.Thread):
         """End the attempt and this process. RQ's own time-out is a signal, which native code does not handle."""
         logger.error("Item %s: attempt %s took too long.", self.item.pk, self.item.attempt)
         lifecycle.fail_item(self.item, error_type="timed_out", message="The work took too long.", may_retry=True)
-        end_process()
+        self._end_process()
 
     def raise_if_superseded(self) -> None:
         """Raise Superseded if the item was taken away."""

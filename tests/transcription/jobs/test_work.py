@@ -190,15 +190,14 @@ def test_events_tell_the_story(job, fake_engine, django_capture_on_commit_callba
 
 
 @pytest.mark.django_db(transaction=True)
-def test_work_that_takes_too_long_is_ended(organization, fake_engine, monkeypatch, settings):
+def test_work_that_takes_too_long_is_ended(organization, fake_engine, settings):
     """Also inside native code, which no signal and no exception reaches: the process ends."""
     ended = threading.Event()
-    monkeypatch.setattr(work, "end_process", ended.set)
     settings.CANCEL_CHECK_SECONDS = 0.05
-    monkeypatch.setattr(work, "_max_seconds", lambda _: 0.1)
     job = submit(organization)
     fake_engine.before_clip = lambda: ended.wait(10)
-    run(job)
+    work.run_item(job.items.get().pk, max_seconds=lambda _: 0.1, end_process=ended.set)
+    job.refresh_from_db()
     assert ended.is_set()
     assert job.items.get().status == Status.QUEUED
     assert statements.balance(organization).balance_micros == 1_000_000
