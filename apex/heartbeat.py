@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
+from accounts.batcher import Batcher
 from apex import completions
-from apex.batcher import Batcher
 
 logger = logging.getLogger(__name__)
 

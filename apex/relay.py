@@ -15,10 +15,10 @@ from typing import Any
 
 from django.conf import settings
 
+from accounts.batcher import Batcher
 from accounts.errors import InternalError, VoxsiteError
 from accounts.gate.limits import Allowance
 from apex import completions, heartbeat, sse, tokenizer, upstream, usage_meter, wire
-from apex.batcher import Batcher
 from apex.errors import StreamBroke, UpstreamSilent
 from apex.stream_buffer import StreamBuffer
 from apex.types import Admission, AdmissionRequest, AdmittedCompletion, CompletionResult, StoredAnswer

@@ -10,11 +10,11 @@ from typing import Any
 
 from django.conf import settings
 
+from accounts.batcher import Batcher
 from accounts.errors import VoxsiteError
 from accounts.gate.limits import Allowance
 from accounts.models import ApiKey, Organization
 from apex import catalogue, completions, upstream, usage_meter, wire
-from apex.batcher import Batcher
 from apex.relay import Relay
 from apex.types import Admission, AdmissionRequest
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from accounts.errors import VoxsiteError
 from accounts.gate import idempotency, limits
+from accounts.gate.concurrency import ConcurrencySlot
 from accounts.models import ApiKey, Organization
 from apex.catalogue import Model
-from apex.concurrency import ConcurrencySlot
 from apex.usage_meter import BilledUsage
 from billing.models import Hold
 

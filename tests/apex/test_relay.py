@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from accounts.errors import VoxsiteError
+from accounts.gate import concurrency
 from accounts.models import Organization
-from apex import concurrency, service, upstream
+from apex import service, upstream
 from apex.models import Completion
 from billing import ledger
 from billing.models import Entry, Wallet

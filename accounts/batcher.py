@@ -25,7 +25,7 @@ MAX_BATCH_SIZE = 32
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_executor = ThreadPoolExecutor(THREADS, thread_name_prefix="apex-batcher")
+_executor = ThreadPoolExecutor(THREADS, thread_name_prefix="batcher")
 
 
 class _LoopState(Generic[Item, Result]):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from apex.batcher import MAX_BATCH_SIZE, Batcher
+from accounts.batcher import MAX_BATCH_SIZE, Batcher
 
 
 class Work:

@@ -1,7 +1,7 @@
 import threading
 
-from apex import concurrency
-from apex.concurrency import ConcurrencySlot
+from accounts.gate import concurrency
+from accounts.gate.concurrency import ConcurrencySlot
 
 
 def test_limit_applies_to_each_organization():
