@@ -41,12 +41,20 @@ class Batcher(Generic[Item, Result]):
 
     handle: processes the items of one batch, all of one group, and returns one result for each, in order. It must be
         idempotent, because it is called again after a failure.
+        A result that is an exception is raised for its item.
     delay_seconds: how long the first item of an idle group waits for further items.
     """
 
-    def __init__(self, handle: Callable[[Sequence[Item]], Sequence[Result]], *, delay_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        handle: Callable[[Sequence[Item]], Sequence[Result | Exception]],
+        *,
+        delay_seconds: float = 0.0,
+        max_batch_size: int = MAX_BATCH_SIZE,
+    ) -> None:
         self._handle = handle
         self._delay_seconds = delay_seconds
+        self._max_batch_size = max_batch_size
         # A page that asks once has an event loop of its own. Loops share no batch, and a closed loop leaves no state.
         self._states: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState[Item, Result]] = WeakKeyDictionary()
 
@@ -67,7 +75,7 @@ class Batcher(Generic[Item, Result]):
     def _start_batch(self, group: Hashable, loop: asyncio.AbstractEventLoop) -> None:
         state = self._states[loop]
         waiting = state.waiting.pop(group)
-        batch, rest = waiting[:MAX_BATCH_SIZE], waiting[MAX_BATCH_SIZE:]
+        batch, rest = waiting[: self._max_batch_size], waiting[self._max_batch_size :]
         if rest:
             state.waiting[group] = rest
         work = loop.run_in_executor(_executor, self._run_in_thread, [item for item, _ in batch])
@@ -102,7 +110,7 @@ class Batcher(Generic[Item, Result]):
         finally:
             database_connection.release()
 
-    def _handle_with_one_retry(self, items: list[Item]) -> Sequence[Result]:
+    def _handle_with_one_retry(self, items: list[Item]) -> Sequence[Result | Exception]:
         try:
             return self._handle(items)
         except (OperationalError, InterfaceError):

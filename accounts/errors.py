@@ -19,6 +19,7 @@ VoxsiteError
 │                            billing.stripe_api: payment_refused
 ├── TooLarge 413             body_too_large
 ├── RateLimited 429          rate_limited           retry_after
+│   └── TooManyOpen          too_many_open
 ├── InternalError 500        internal_error
 ├── UpstreamFailed 502       upstream_failed; billing.stripe_api: payment_service_failed
 └── NotConfigured 503        not_configured
@@ -259,6 +260,19 @@ class RateLimited(VoxsiteError):
     def __init__(self, *, retry_after: int, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"Too many requests. Try again in {retry_after} seconds.", retry_after=retry_after)
         self.headers = {"Retry-After": str(retry_after), **(headers or {})}
+
+
+class TooManyOpen(RateLimited):
+    """The organization has reached its limit of open requests of one kind.
+
+    what: the kind, in the plural.
+    """
+
+    default_type = "too_many_open"
+
+    def __init__(self, what: str, *, limit: int) -> None:
+        super().__init__(retry_after=1)
+        self.message = f"Your organization has {limit} open {what}, which is the limit. Try again when one ends."
 
 
 class InternalError(VoxsiteError):

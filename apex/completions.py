@@ -17,11 +17,11 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.errors import Conflict, VoxsiteError
+from accounts.errors import Conflict, TooManyOpen, VoxsiteError
 from accounts.gate import authentication, idempotency, limits
 from accounts.models import ApiKey, Organization
 from apex import completion_sql
-from apex.errors import NoUpstream, TooManyOpen
+from apex.errors import NoUpstream
 from apex.models import Completion, CompletionQuerySet, State, reference_of
 from apex.types import Admission, AdmissionRequest, AdmittedCompletion, CompletionResult, StoredAnswer
 from billing import ledger
@@ -30,6 +30,7 @@ from billing.models import Entry, Hold
 logger = logging.getLogger(__name__)
 
 RATE_SCOPES = ("requests", "completions")
+SLOTS = "completions"
 # A request is refused if the balance does not pay for this many tokens of an answer, or for all if it asks for fewer.
 MIN_COMPLETION_TOKENS = 16
 # The most rows that one run of the sweeper releases.
@@ -167,10 +168,12 @@ def _acquire_slot(request: AdmissionRequest, check: Admission, *, organization: 
 
     Returns `check`, with TooManyOpen as its error if no slot is free.
     """
-    limit = settings.APEX_MAX_OPEN
-    if check.error is not None or request.fault is not None or request.slot.acquire(organization.pk, limit=limit):
+    if check.error is not None or request.fault is not None:
         return check
-    return replace(check, error=TooManyOpen(limit=limit))
+    limit = settings.APEX_MAX_OPEN
+    if request.slot.acquire((SLOTS, organization.pk), limit=limit):
+        return check
+    return replace(check, error=TooManyOpen(SLOTS, limit=limit))
 
 
 def _begin_one(request: AdmissionRequest, *, organization: Organization, api_key: ApiKey | None) -> Admission:

@@ -33,16 +33,6 @@ class UpstreamBusy(RateLimited):
         self.message = f"The model is busy. Nothing was charged; try again in {retry_after} seconds."
 
 
-class TooManyOpen(RateLimited):
-    """The organization has reached its limit of open completions."""
-
-    default_type = "too_many_open"
-
-    def __init__(self, *, limit: int) -> None:
-        super().__init__(retry_after=1)
-        self.message = f"Your organization has {limit} open completions, which is the limit. Try again when one ends."
-
-
 class UpstreamBroken(UpstreamFailed):
     """No upstream gave a valid answer."""
 

@@ -28,7 +28,7 @@ from accounts.errors import (  # noqa: E402
     Unauthorized,
     VoxsiteError,
 )
-from accounts.gate import authentication, limits  # noqa: E402
+from accounts.gate import authentication, concurrency, limits  # noqa: E402
 from accounts.gate.request_ids import request_id_for  # noqa: E402
 from transcription import faces  # noqa: E402
 from transcription.faces import Face  # noqa: E402
@@ -157,4 +157,5 @@ _GUARDS = {face: _guarded(face) for face in (None, *FACES)}
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request, within the body limits of its face."""
     face = faces.face_of(scope["path"], faces=FACES) if scope["type"] == "http" else None
-    await _GUARDS[face](scope, receive, send)
+    with concurrency.request():
+        await _GUARDS[face](scope, receive, send)

@@ -82,7 +82,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "voxsite.middleware.StreamsHoldNoConnection",
+    "voxsite.middleware.StreamsHoldNoResources",
     "accounts.gate.request_ids.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -395,6 +395,8 @@ RATE_LIMITS = {
     "invitations": "30/hour",
     "topups": "60/hour",
 }
+# How many streams of events an organization may have open at once in one web process.
+MAX_EVENT_STREAMS = env.integer("VOXSITE_MAX_EVENT_STREAMS", default=100, minimum=1)
 MAX_LIVE_API_KEYS = env.integer("VOXSITE_MAX_API_KEYS", default=25, minimum=1)
 IDEMPOTENCY_HOURS = 24
 # For a file that is announced first and then sent to a signed address.

@@ -18,3 +18,9 @@ def test_every_error_explains_itself():
     for kind in classes():
         assert kind.__doc__
         assert 400 <= kind.http_status <= 503
+
+
+def test_limit_of_open_requests_is_named():
+    error = errors.TooManyOpen("event streams", limit=8)
+    assert (error.http_status, error.type, error.headers["Retry-After"]) == (429, "too_many_open", "1")
+    assert error.message == ("Your organization has 8 open event streams, which is the limit. Try again when one ends.")

@@ -12,17 +12,11 @@ def test_unknown_model_names_those_that_exist_and_repeats_no_long_text():
     assert error.message == f"There is no model '{'x' * 64}'. Models: apex-latest, apex-mini."
 
 
-@pytest.mark.parametrize("error", [errors.UpstreamBusy(retry_after=7), errors.TooManyOpen(limit=8)])
-def test_full_house_says_when_to_come_back(error):
+def test_busy_model_says_when_to_come_back():
+    error = errors.UpstreamBusy(retry_after=7)
     assert error.http_status == 429
     assert error.headers["Retry-After"] == str(error.data["retry_after"])
     assert error.default_message != error.message
-
-
-def test_limit_of_open_completions_is_named():
-    error = errors.TooManyOpen(limit=8)
-    assert (error.type, error.data["retry_after"]) == ("too_many_open", 1)
-    assert "has 8 open completions" in error.message
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from accounts.errors import VoxsiteError
 from accounts.gate import concurrency
 from accounts.models import Organization
-from apex import service, upstream
+from apex import completions, service, upstream
 from apex.models import Completion
 from billing import ledger
 from billing.models import Entry, Wallet
@@ -80,10 +80,10 @@ def test_slot_is_released_however_the_completion_ends(organization, content):
         try:
             relay = service.relay_for(organization, body=body(content, stream=True, max_tokens=100))
             await relay.head()
-            in_use = concurrency.slots_in_use(organization.pk)
+            in_use = concurrency.slots_in_use((completions.SLOTS, organization.pk))
             async for _ in relay:
                 pass
-            return in_use, concurrency.slots_in_use(organization.pk)
+            return in_use, concurrency.slots_in_use((completions.SLOTS, organization.pk))
         finally:
             await relay.charged_micros()
             await upstream.close()
@@ -100,7 +100,7 @@ def test_slot_is_released_however_the_completion_ends(organization, content):
 def test_refused_request_holds_no_slot(organization, content, fields):
     with pytest.raises(VoxsiteError):
         service.complete_and_wait(organization, body=body(content, **fields))
-    assert concurrency.slots_in_use(organization.pk) == 0
+    assert concurrency.slots_in_use((completions.SLOTS, organization.pk)) == 0
 
 
 def test_bug_in_the_middle_charges_the_output_and_releases_the_hold(organization):

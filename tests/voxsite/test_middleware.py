@@ -4,7 +4,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.test import RequestFactory
 
 from accounts.models import User
-from voxsite.middleware import StreamsHoldNoConnection
+from voxsite.middleware import StreamsHoldNoResources
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def answer_with(response):
         User.objects.exists()
         return response
 
-    return StreamsHoldNoConnection(view)(RequestFactory().get("/"))
+    return StreamsHoldNoResources(view)(RequestFactory().get("/"))
 
 
 def test_stream_holds_no_connection(closed):

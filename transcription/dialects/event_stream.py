@@ -1,32 +1,63 @@
 """A job's events as a stream of bytes, for dialects that can show one. Holds no wire format."""
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
+from django.conf import settings
+
+from accounts.errors import TooManyOpen
+from accounts.gate import concurrency
 from transcription.dialects import steps
 from transcription.jobs import events
 from transcription.models import Job
 
+SLOTS = "event streams"
 # A comment now and then tells proxies that the connection lives (WHATWG HTML, server-sent events, "authoring notes").
 KEEP_ALIVE = b": still here\n\n"
 
 
-async def stream(
-    job_id: uuid.UUID, *, show: Callable[[str, dict[str, Any]], bytes], show_job: Callable[[Job], dict[str, Any]]
+def stream(
+    job: Job, *, show: Callable[[str, dict[str, Any]], bytes], show_job: Callable[[Job], dict[str, Any]]
 ) -> AsyncIterator[bytes]:
-    """Yield what happens to a job, and at last "end" with the job as it then is, or with {} if it was deleted."""
+    """Return what happens to a job, and at last "end" with the job as it then is, or with {} if it was deleted.
+
+    Raises TooManyOpen if the organization has its limit of streams open in this process (docs/decisions/0029).
+    """
+    slot, limit = concurrency.slot_of_request(), settings.MAX_EVENT_STREAMS
+    if not slot.acquire((SLOTS, job.organization_id), limit=limit):
+        raise TooManyOpen(SLOTS, limit=limit)
+    return _until_its_end(_chunks(job.pk, show=show, show_job=show_job), slot=slot)
+
+
+async def _until_its_end(
+    chunks: AsyncGenerator[bytes, None], *, slot: concurrency.ConcurrencySlot
+) -> AsyncGenerator[bytes, None]:
+    """Yield the chunks, and release the slot before the client can see that they ended."""
+    try:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
+    finally:
+        slot.release()
+
+
+async def _chunks(
+    job_id: uuid.UUID, *, show: Callable[[str, dict[str, Any]], bytes], show_job: Callable[[Job], dict[str, Any]]
+) -> AsyncGenerator[bytes, None]:
     yield KEEP_ALIVE  # Sends the headers at once.
     job = await steps.current(job_id)
     if job is not None and not job.is_final:
-        async for event in events.watch(job_id):
-            if event is None:
-                yield KEEP_ALIVE
-            elif event.name != events.END:
-                yield show(event.name, event.data)
-                continue
-            # Silence or an end: the database says which.
-            job = await steps.current(job_id)
-            if job is None or job.is_final:
-                break
+        async with aclosing(events.watch(job_id)) as watching:
+            async for event in watching:
+                if event is None:
+                    yield KEEP_ALIVE
+                elif event.name != events.END:
+                    yield show(event.name, event.data)
+                    continue
+                # Silence or an end: the database says which.
+                job = await steps.current(job_id)
+                if job is None or job.is_final:
+                    break
     yield show(events.END, show_job(job) if job is not None else {})

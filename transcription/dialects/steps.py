@@ -2,14 +2,14 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.core.files.uploadedfile import UploadedFile
+from django.db import DatabaseError
 
-from accounts import database_connection
+from accounts.batcher import Batcher
 from accounts.errors import InvalidField, MissingField, NotFound, UnknownField
 from accounts.gate.authentication import Caller
 from transcription.jobs import Submission, events
@@ -95,12 +95,20 @@ async def wait_for(job_id: uuid.UUID, *, seconds: float) -> Job | None:
 
 
 async def current(job_id: uuid.UUID) -> Job | None:
-    """Return a job as the database has it now, None when it was deleted. Keeps no connection."""
+    """Return a job as the database has it now, None when it was deleted. Keeps no thread and no connection.
 
-    def ask() -> Job | None:
-        try:
-            return Job.objects.filter(pk=job_id).first()
-        finally:
-            database_connection.release()
+    Callers who ask while a question is under way are answered together by the next one, and share the row.
+    """
+    return await _lookups.submit(job_id, group=None)
 
-    return await sync_to_async(ask)()
+
+def _look_up(job_ids: Sequence[uuid.UUID]) -> Sequence[Job | Exception | None]:
+    try:
+        found = Job.objects.in_bulk(set(job_ids))
+    except DatabaseError as error:
+        # No single job is at fault. To ask again for each of them would keep a database busy that is in trouble.
+        return [error] * len(job_ids)
+    return [found.get(job_id) for job_id in job_ids]
+
+
+_lookups: Batcher[uuid.UUID, Job | None] = Batcher(_look_up, max_batch_size=1000)

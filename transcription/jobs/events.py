@@ -6,16 +6,20 @@ Everything here is a convenience that may be lost: the truth is in the database,
 import asyncio
 import json
 import logging
+import math
 import uuid
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import redis.asyncio
 from django.conf import settings
 from redis import Redis
 from redis.exceptions import RedisError
+
+from transcription.jobs import event_hub
+from transcription.jobs.event_hub import Event
+
+__all__ = ["END", "Event", "ask_to_stop", "is_asked_to_stop", "publish", "watch"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,21 +31,14 @@ PATIENCE_SECONDS = 5.0
 END = "end"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """name: "started", "progress", "segment" or "end". data: JSON values."""
-
-    name: str
-    data: dict[str, Any]
-
-
 def publish(job_id: uuid.UUID, name: str, **data: Any) -> None:
     """Tell those who watch a job. Never raises: nobody's work may fail because nobody could be told."""
-    key = _key(job_id)
+    key = event_hub.key_of(job_id)
     try:
         with _client().pipeline(transaction=False) as pipeline:
             pipeline.xadd(key, {"name": name, "data": json.dumps(data)}, maxlen=KEPT_EVENTS, approximate=True)
             pipeline.expire(key, KEPT_SECONDS)
+            pipeline.publish(key, "")
             pipeline.execute()
     except RedisError as error:
         logger.warning("An event of job %s was not sent: %s", job_id, type(error).__name__)
@@ -50,26 +47,16 @@ def publish(job_id: uuid.UUID, name: str, **data: Any) -> None:
 async def watch(job_id: uuid.UUID, *, patience_seconds: float = PATIENCE_SECONDS) -> AsyncGenerator[Event | None, None]:
     """Yield a job's events from the first that is kept, and None whenever nothing came for a while. Never ends itself.
 
-    While Redis does not answer, nothing comes; what was published meanwhile is lost.
+    All watchers of a process share one subscription (`event_hub`). While Redis does not answer, nothing comes; what was
+    published meanwhile is lost.
     """
-    last = "0"
-    client = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=patience_seconds + 5)
-    try:
+    with event_hub.watching(job_id) as watcher:
         while True:
-            try:
-                found = await client.xread({_key(job_id): last}, count=100, block=int(patience_seconds * 1000))
-            except RedisError as error:
-                logger.warning("Events of job %s are not to be had: %s", job_id, type(error).__name__)
-                await asyncio.sleep(patience_seconds)
-                found = []
+            found = await watcher.take(until=_end_of_silence(patience_seconds))
             if not found:
                 yield None
-                continue
-            for entry_id, fields in found[0][1]:
-                last = entry_id
-                yield Event(name=fields[b"name"].decode(), data=json.loads(fields[b"data"]))
-    finally:
-        await client.aclose()
+            for event in found:
+                yield event
 
 
 def ask_to_stop(job_id: uuid.UUID) -> None:
@@ -88,8 +75,13 @@ def is_asked_to_stop(job_id: uuid.UUID) -> bool:
         return False
 
 
-def _key(job_id: uuid.UUID) -> str:
-    return f"voxsite:events:{job_id}"
+def _end_of_silence(patience_seconds: float) -> float:
+    """Return when a silence that begins now is told, by the loop's clock: after the patience, and at most 1.2 times it.
+
+    Watchers whose times are close together are told at one moment, so that one look at the database serves them all.
+    """
+    step = patience_seconds / 5
+    return math.ceil((asyncio.get_running_loop().time() + patience_seconds) / step) * step
 
 
 def _stop_key(job_id: uuid.UUID) -> str:

@@ -1,4 +1,7 @@
+import asyncio
+import contextvars
 import threading
+from contextlib import suppress
 
 from accounts.gate import concurrency
 from accounts.gate.concurrency import ConcurrencySlot
@@ -48,3 +51,34 @@ def test_threads_together_never_exceed_the_limit():
     for thread in threads:
         thread.join()
     assert sum(found) == 1000
+
+
+def test_slot_of_a_request_is_released_when_the_request_is_over():
+    with suppress(ConnectionError), concurrency.request():
+        assert concurrency.slot_of_request().acquire("request", limit=1)
+        assert concurrency.slots_in_use("request") == 1
+        raise ConnectionError
+    assert concurrency.slots_in_use("request") == 0
+
+
+def test_view_that_outlives_its_request_acquires_nothing():
+    """Its thread goes on for a moment after the client has left."""
+    with concurrency.request():
+        context = contextvars.copy_context()
+    assert not context.run(concurrency.slot_of_request).acquire("outlived", limit=1)
+    assert concurrency.slots_in_use("outlived") == 0
+
+
+def test_requests_have_slots_of_their_own():
+    async def act(number):
+        with concurrency.request():
+            await asyncio.sleep(0)
+            acquired = concurrency.slot_of_request().acquire("own", limit=2)
+            await asyncio.sleep(0.01)
+            return acquired
+
+    async def both():
+        return await asyncio.gather(*(act(number) for number in range(3)))
+
+    assert asyncio.run(both()) == [True, True, False]
+    assert concurrency.slots_in_use("own") == 0

@@ -171,7 +171,7 @@ class EventsView(NativeGateView):
         """
         job = steps.find_job(self.caller, job_id)
         return StreamingHttpResponse(
-            event_stream.stream(job.pk, show=wire.show_event, show_job=wire.show_job),
+            event_stream.stream(job, show=wire.show_event, show_job=wire.show_job),
             content_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )

@@ -328,11 +328,13 @@ def watched(api, job, *, after_progress=lambda: None):
     return [(line[0].removeprefix("event: "), json.loads(line[1].removeprefix("data: "))) for line in lines]
 
 
+@pytest.mark.django_db(transaction=True)  # The job is looked up in another thread.
 def test_events_of_a_finished_job_are_its_end(api, organization):
     job = finish(make_job(organization))
     assert watched(api, job) == [("end", api.get(f"/v1/jobs/{job.pk}").json())]
 
 
+@pytest.mark.django_db(transaction=True)  # The job is looked up in another thread.
 def test_events_of_a_running_job_end_with_it(api, organization):
     job = make_job(organization)
     events.publish(job.pk, "progress", progress=50)
