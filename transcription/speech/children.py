@@ -56,6 +56,7 @@ class Child:
     def __init__(self, zygote: _Zygote, pipe: int, *, stall_seconds: float) -> None:
         self._zygote, self._pipe, self._stall_seconds = zygote, pipe, stall_seconds
         self.answer: dict[str, Any] = {}
+        self.has_ended_early = False  # it crashed, stalled or exceeded its limits
 
     def blocks(self) -> Iterator[bytearray]:
         """Yield each block of the child. Afterwards `answer` is set.
@@ -68,11 +69,13 @@ class Child:
                 yield self._read(length)
             self.answer = _require_dict(json.loads(self._read_rest()))
         except TimeoutError as error:
+            self.has_ended_early = True
             raise errors.NotAudio("The file takes too long to read.") from error
         except (EOFError, ValueError) as error:
             if not self._zygote.is_alive():
                 # The zygote died and its children with it: the file is not the cause.
                 raise errors.DecoderUnavailable from error
+            self.has_ended_early = isinstance(error, EOFError)
             logger.warning("a confined child ended early")
             raise errors.NotAudio from error
         if "crash" in self.answer:

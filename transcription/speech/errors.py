@@ -144,6 +144,6 @@ def _by_type() -> dict[str, type[SpeechError]]:
     waiting: list[type[SpeechError]] = [SpeechError]
     while waiting:
         kind = waiting.pop()
-        found[kind.type] = kind
+        found.setdefault(kind.type, kind)  # a subclass without a type of its own is its parent on the wire
         waiting.extend(kind.__subclasses__())
     return found

@@ -7,20 +7,31 @@ state, or state none. Where the packets say nothing, all are decoded. The web pr
 
 from __future__ import annotations
 
+import math
+import os
+import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from transcription.speech import audio, children, containers, demuxing, errors, hearing
+from transcription.speech import audio, children, containers, demuxing, errors, hearing, opus
 from transcription.speech.children import Limits
 from transcription.speech.timeline import MAX_PACKET_SECONDS, Timeline
 
-# 10 hours of video are about 4 million packets. A crafted file can have many more, of a few bytes each.
+# 10 hours of video are about 4 million packets. A crafted file can have many more, of a few bytes each. A packet takes
+# about 14 microseconds.
 MAX_PACKETS = 12_000_000
-PROBE_CPU_SECONDS = 50
+PROBE_CPU_SECONDS = 180.0
 PROBE_MEMORY_BYTES = 1 << 30
+# A child that is busy inside a decoder or demuxer does not notice that its time is over. The kernel ends it so much
+# later, in whole seconds.
+GRACE_CPU_SECONDS = 1
+# What counts is CPU time, because on a busy machine a child may wait for it. A child that blocks forever is ended by
+# this multiple of its time, and a minute.
+MAX_WALL_FACTOR = 10
 
 # So many packets are decoded at the start of a track. The first ones of many codecs are shorter or give nothing.
 TRIAL_PACKETS = 40
@@ -35,6 +46,9 @@ MAX_ROUNDING_SECONDS = 0.0011
 # All packets of a doubtful file are decoded, for so long. Then its packets are believed after all, and the decoder has
 # the last word.
 MAX_COUNTING_CPU_SECONDS = 30.0
+
+# The answer of a child whose time was over.
+UNFINISHED = {"unfinished": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,12 @@ def _measure(
     part: containers.Part, *, max_duration_ms: int, may_be_truncated: bool
 ) -> tuple[int, tuple[str, str, int, int]]:
     """Return (length in ms, (format, codec, sample rate, channels)) of one part of a file."""
+    samples = opus.length_of_ogg(part)
+    if samples is not None:
+        found = _measure_by_pages(part, samples=samples, max_duration_ms=max_duration_ms)
+        if found is not None:
+            return found
+        part.seek(0)
     try:
         return _measure_by_packets(part, max_duration_ms=max_duration_ms, may_be_truncated=may_be_truncated)
     except _Doubtful as doubt:
@@ -98,6 +118,26 @@ def _measure(
             otherwise_ms=doubt.packets_ms,
             may_be_truncated=may_be_truncated,
         )
+
+
+def _measure_by_pages(
+    part: containers.Part, *, samples: int, max_duration_ms: int
+) -> tuple[int, tuple[str, str, int, int]] | None:
+    """Return the result of an Ogg part whose pages tell its samples, None if its first packets do not confirm it."""
+    duration_ms = round(samples * 1000 / opus.SAMPLE_RATE)
+    with demuxing.open_part(part) as opened:
+        meter = _PacketMeter(opened.streams[0], opened.timeline())
+        for number, packet, start, seconds in opened.packets():
+            if number or packet is None or meter.is_learned:
+                break
+            if packet.size:
+                meter.add(packet, start, seconds)
+        meter.end()
+        if len(opened.container.streams) > 1 or not meter.is_decodable or meter.is_doubtful:
+            return None
+        if duration_ms > max_duration_ms + audio.LENGTH_SLACK_MS:
+            audio.raise_too_long(max_duration_ms)
+        return _result(opened, duration_ms=duration_ms, may_be_truncated=True)
 
 
 class _Doubtful(Exception):
@@ -138,13 +178,17 @@ def _measure_by_decoding(
     began = time.process_time()
     with demuxing.open_part(part) as opened:
         timelines = [opened.timeline() for _ in opened.streams]
+        units: list[float | None] = [None] * len(timelines)  # seconds of one step of the frames' time stamps
         for number, packet, _, seconds in _limited(opened.packets()):
             if packet is None:
                 timelines[number].skip(seconds)
                 continue
             for frame in _decode(packet):
                 if frame.sample_rate:
-                    start = float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base else None
+                    unit = units[number]
+                    if unit is None:
+                        unit = units[number] = float(frame.time_base or 0)
+                    start = frame.pts * unit if frame.pts is not None and unit else None
                     timelines[number].add(start, frame.samples / frame.sample_rate)
             if timelines[number].total_ms > max_duration_ms + audio.LENGTH_SLACK_MS:
                 audio.raise_too_long(max_duration_ms)
@@ -191,14 +235,17 @@ class _PacketMeter:
     def __init__(self, stream: Any, timeline: Timeline) -> None:
         self.timeline = timeline
         self.packets = 0
-        self.is_decodable = self.is_doubtful = False
+        self.is_decodable = self.is_doubtful = self.is_learned = False
         self._context = stream.codec_context
         self._has_one_length = self._context.name not in CODECS_WITH_ANY_LENGTH
-        self._waiting: list[tuple[float | None, float | None, int, float]] = []
+        # (start, seconds stated, seconds by its first bytes, bytes, seconds decoded) of each packet until it is learned
+        self._waiting: list[tuple[float | None, float | None, float | None, int, float]] = []
+        self._is_opus = self._context.name == "opus"
         self._frame_seconds: float | None = None
         self._seconds_per_byte: float | None = None
-        self._is_learned = False
+        self._is_told = False  # the first bytes of a packet tell its length
         self._tries = 0
+        self._is_suspect = False
         # (start, seconds, stated seconds) of the packet before: the last of all is treated apart
         self._last: tuple[float | None, float | None, float | None] | None = None
 
@@ -209,14 +256,17 @@ class _PacketMeter:
     def add(self, packet: Any, start: float | None, seconds_stated: float) -> None:
         """Add one packet of the track."""
         self.packets += 1
+        # The last packet of all may decode to less than its length, because of padding that is not heard.
+        self.is_doubtful = self.is_doubtful or self._is_suspect
         stated = seconds_stated if 0 < seconds_stated <= MAX_PACKET_SECONDS else None
-        if not self._is_learned:
+        told = opus.packet_samples(memoryview(packet)) / opus.SAMPLE_RATE or None if self._is_opus else None
+        if not self.is_learned:
             decoded = self._try(packet)
-            self._waiting.append((start, stated, packet.size, decoded))
+            self._waiting.append((start, stated, told, packet.size, decoded))
             if len(self._waiting) >= TRIAL_PACKETS:
                 self._learn()
             return
-        seconds = self._length(stated, packet.size)
+        seconds = self._length(stated, told, packet.size)
         if self._last is not None:
             self._place(*self._last)
         self._last = None
@@ -224,12 +274,12 @@ class _PacketMeter:
         if place < CHECKED_PACKETS:
             decoded = self._try(packet)
             if place == CHECKED_PACKETS - 1 and decoded and seconds and not self._agree(decoded, seconds):
-                self.is_doubtful = True
+                self._is_suspect = True
         self._last = (start, seconds, stated)
 
     def end(self) -> None:
         """Add the packets that wait. A last packet that states less than the others has padding that is not heard."""
-        if not self._is_learned:
+        if not self.is_learned:
             self._learn()
         if self._last is not None:
             start, seconds, stated = self._last
@@ -253,29 +303,33 @@ class _PacketMeter:
 
     def _learn(self) -> None:
         """Decide how the packets are measured, and add those that waited."""
-        frames = [(stated, size, decoded) for _, stated, size, decoded in self._waiting if decoded > 0][1:]
+        frames = [one for one in self._waiting if one[-1] > 0][1:]
+        decoded = [one[-1] for one in frames]
+        total = sum(decoded)
         if len(frames) >= MIN_TRIAL_FRAMES and self._has_one_length:
-            shortest, longest = min(one[2] for one in frames), max(one[2] for one in frames)
-            if longest - shortest < 1e-6:
-                self._frame_seconds = longest
-            rates = [decoded / size for _, size, decoded in frames if size]
+            if max(decoded) - min(decoded) < 1e-6:
+                self._frame_seconds = max(decoded)
+            rates = [seconds / size for *_, size, seconds in frames if size]
             if self._context.name.startswith(("pcm_", "adpcm_", "g72")) and max(rates) - min(rates) < 1e-9:
                 self._seconds_per_byte = rates[0]
-        lengths = [(decoded, self._length(stated, size)) for stated, size, decoded in frames]
-        total = sum(decoded for decoded, _ in lengths)
-        counted = sum(seconds or 0.0 for _, seconds in lengths)
-        has_all = all(seconds is not None for _, seconds in lengths)
-        if self.is_decodable and not (has_all and self._agree(total, counted)):
+        self._is_told = (
+            self._is_opus and bool(frames) and self._agree(total, sum(told or 0.0 for _, _, told, _, _ in frames))
+        )
+        lengths = [self._length(stated, told, size) for _, stated, told, size, _ in frames]
+        has_all = all(seconds is not None for seconds in lengths)
+        if self.is_decodable and not (has_all and self._agree(total, sum(seconds or 0.0 for seconds in lengths))):
             self.is_doubtful = True
-        self._is_learned = True
-        measured = [(start, self._length(stated, size), stated) for start, stated, size, _ in self._waiting]
+        self.is_learned = True
+        measured = [(start, self._length(stated, told, size), stated) for start, stated, told, size, _ in self._waiting]
         for one in measured[:-1]:
             self._place(*one)
         self._last = measured[-1] if measured else None
         self._waiting = []
 
-    def _length(self, stated: float | None, size: int) -> float | None:
+    def _length(self, stated: float | None, told: float | None, size: int) -> float | None:
         """Return the seconds of a packet, None if nobody knows."""
+        if self._is_told:
+            return told
         if self._seconds_per_byte is not None:
             return self._seconds_per_byte * size
         return self._frame_seconds if self._frame_seconds is not None else stated
@@ -285,18 +339,41 @@ class _PacketMeter:
         return abs(decoded - counted) <= MAX_ROUNDING_SECONDS + 0.02 * max(decoded, counted)
 
 
+class Unfinished(errors.NotAudio):
+    """The CPU time of the probe was not enough, or its child died. With more time the probe may succeed."""
+
+
 def probe_in_child(
-    path: Path | str, *, max_duration_ms: int, may_be_truncated: bool = False, timeout_seconds: float = 60
+    path: Path | str,
+    *,
+    max_duration_ms: int,
+    may_be_truncated: bool = False,
+    cpu_seconds: float = PROBE_CPU_SECONDS,
+    niceness: int = 0,
 ) -> AudioProbe:
     """Run `probe` in a confined child, so that a decoder that crashes or hangs does not affect this process.
 
-    Raises the errors of `probe`, and DecoderUnavailable. Raises NotAudio when the child crashes, stalls or exceeds its
-    limits.
+    cpu_seconds: how much CPU time it may use. niceness: added to the priority of this process.
+    Raises the errors of `probe`, and DecoderUnavailable. Raises Unfinished when the time was not enough, or the child
+    crashes or stalls, and NotAudio when it is compromised.
     """
-    arguments = {"max_duration_ms": max_duration_ms, "may_be_truncated": may_be_truncated}
-    with children.child("probe", path, stall_seconds=timeout_seconds, **arguments) as child:
-        for _ in child.blocks():
-            raise errors.NotAudio  # a probe sends no blocks: the child is compromised
+    arguments = {
+        "max_duration_ms": max_duration_ms,
+        "may_be_truncated": may_be_truncated,
+        "cpu_seconds": cpu_seconds,
+        "niceness": niceness,
+    }
+    with children.child("probe", path, stall_seconds=60 + MAX_WALL_FACTOR * cpu_seconds, **arguments) as child:
+        try:
+            is_compromised = any(True for _ in child.blocks())  # a probe sends no blocks
+        except errors.NotAudio as error:
+            if child.has_ended_early:
+                raise Unfinished from error
+            raise
+        if is_compromised:
+            raise errors.NotAudio
+        if child.answer == UNFINISHED:
+            raise Unfinished("The file takes too long to read.")
         return _checked(child.answer, max_duration_ms=max_duration_ms)
 
 
@@ -314,14 +391,42 @@ def _checked(answer: dict[str, Any], *, max_duration_ms: int) -> AudioProbe:
     return found
 
 
-def limits(**_: Any) -> Limits:
+def limits(*, cpu_seconds: float, **_: Any) -> Limits:
     """Return the resource limits of a probing child."""
-    return Limits(memory_bytes=PROBE_MEMORY_BYTES, cpu_seconds=PROBE_CPU_SECONDS)
+    return Limits(memory_bytes=PROBE_MEMORY_BYTES, cpu_seconds=math.ceil(cpu_seconds) + GRACE_CPU_SECONDS)
 
 
-def handle(recording: int, *, send: object, **arguments: Any) -> dict[str, Any]:
-    """Run in the child: return the probe as the answer."""
-    return asdict(probe(recording, **arguments))
+def handle(recording: int, *, send: object, cpu_seconds: float, niceness: int = 0, **arguments: Any) -> dict[str, Any]:
+    """Run in the child: return the probe as the answer, or `UNFINISHED`."""
+    os.nice(niceness)
+    try:
+        with _limited_time(cpu_seconds):
+            return asdict(probe(recording, **arguments))
+    except _OutOfTime:
+        return UNFINISHED
+
+
+class _OutOfTime(BaseException):
+    """Not an Exception: nothing between the alarm and `handle` may take it for a fault of the file."""
+
+
+@contextmanager
+def _limited_time(cpu_seconds: float) -> Iterator[None]:
+    """Raise _OutOfTime in the block when this process has used so much CPU time.
+
+    Between two instructions of Python: so the count of pages or packets costs nothing, wherever they are read.
+    """
+
+    def end(*_: object) -> NoReturn:
+        raise _OutOfTime
+
+    signal.signal(signal.SIGPROF, end)
+    # Again and again, since PyAV may lose an exception that is raised while libav calls Python to read the file.
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds, 0.05)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPROF, signal.SIG_IGN)
 
 
 def _decode(packet: Any) -> list[Any]:

@@ -5,7 +5,7 @@ import resource
 import numpy as np
 import pytest
 
-from tests.fixtures import encoding, hostile, recordings
+from tests.fixtures import encoding, hostile, many_packets, recordings
 from tests.fixtures.encoding import tone
 from transcription.speech import audio, errors, hearing, probing
 from transcription.speech.samples import samples_to_ms
@@ -337,3 +337,44 @@ def test_sphere_is_read(coding, tmp_path):
     path = tmp_path / "corpus.sph"
     path.write_bytes(head.encode().ljust(1024) + bytes(16_000 * size))
     assert probe(path).duration_ms == 2_000
+
+
+def test_probe_that_needs_more_time_says_so_and_succeeds_with_it(tmp_path):
+    path = many_packets.webm(tmp_path / "tiny.webm", seconds=120)
+    with pytest.raises(probing.Unfinished, match="takes too long to read"):
+        probing.probe_in_child(path, max_duration_ms=HOUR_MS, cpu_seconds=0.1)
+    found = probing.probe_in_child(path, max_duration_ms=HOUR_MS, niceness=10)
+    assert found.duration_ms == pytest.approx(120_000, abs=20)
+
+
+def test_four_hours_of_the_shortest_packets_need_few_seconds(tmp_path):
+    """Reading all packets takes 80 CPU seconds."""
+    path = many_packets.ogg(tmp_path / "tiny.opus", seconds=4 * 3600)
+    found = probing.probe_in_child(path, max_duration_ms=10 * HOUR_MS, cpu_seconds=20)
+    assert found.duration_ms == pytest.approx(4 * HOUR_MS, abs=10)
+
+
+@pytest.mark.parametrize("container", ["webm", "ogg"])
+def test_shortest_packets_are_measured_as_they_decode(container, tmp_path):
+    """WebM rounds 2.5 ms to milliseconds."""
+    path = getattr(many_packets, container)(tmp_path / "tiny", seconds=30)
+    decoded = sum(len(window) for window in audio.windows(path, max_duration_ms=HOUR_MS))
+    assert probe(path).duration_ms == pytest.approx(samples_to_ms(decoded), abs=10)
+    assert probe(path).duration_ms == pytest.approx(30_000, abs=10)
+
+
+def test_padding_of_the_last_packet_does_not_cast_doubt_on_the_others(tmp_path):
+    """The packets are counted, and the last one decodes to less: a decoder of all of them would find 6 ms less."""
+    import av
+
+    for tenths in range(60, 160):
+        path = encoding.write(
+            tmp_path / f"{tenths}.mp3", tone(tenths / 10, rate=8_000), container="mp3", codec="libmp3lame", rate=8_000
+        )
+        with av.open(str(path)) as container:
+            packets = sum(1 for packet in container.demux() if packet.size)
+        if packets % probing.CHECK_EVERY == probing.CHECKED_PACKETS - 1:
+            break
+    assert packets % probing.CHECK_EVERY == probing.CHECKED_PACKETS - 1
+    decoded = sum(len(window) for window in audio.windows(path, max_duration_ms=HOUR_MS))
+    assert samples_to_ms(decoded) < probe(path).duration_ms == packets * 72
