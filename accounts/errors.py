@@ -19,9 +19,11 @@ VoxsiteError
 │                            billing.stripe_api: payment_refused
 ├── TooLarge 413             body_too_large
 ├── RateLimited 429          rate_limited           retry_after
-│   └── TooManyOpen          too_many_open
+│   ├── TooManyOpen          too_many_open
+│   └── TooManyUploads       too_many_open          retry_after
 ├── InternalError 500        internal_error
 ├── UpstreamFailed 502       upstream_failed; billing.stripe_api: payment_service_failed
+├── NoRoom 503               no_room                retry_after
 └── NotConfigured 503        not_configured
 
 `type` is public: programs compare it, so it is never renamed. `message` is for people and may change. `data` is sent
@@ -30,6 +32,7 @@ with them. Domain verbs raise these errors, and only the gate's views and the pa
 
 from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -129,6 +132,8 @@ class VoxsiteError(Exception):
     http_status: ClassVar[int] = 500
     default_type: ClassVar[str] = "internal_error"
     default_message: ClassVar[str] = "Something went wrong on our side. Nothing was charged."
+    # Headers of the response.
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str = "", *, error_type: str = "", **data: object) -> None:
         self.message = message or self.default_message
@@ -273,6 +278,36 @@ class TooManyOpen(RateLimited):
     def __init__(self, what: str, *, limit: int) -> None:
         super().__init__(retry_after=1)
         self.message = f"Your organization has {limit} open {what}, which is the limit. Try again when one ends."
+
+
+class TooManyUploads(RateLimited):
+    """So many uploads of the organization wait to be read that no other one may wait."""
+
+    default_type = "too_many_open"
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(retry_after=retry_after)
+        self.message = (
+            "Too many uploads of your organization wait to be read. Nothing was stored or charged; try again in "
+            f"{retry_after} seconds."
+        )
+
+
+class NoRoom(VoxsiteError):
+    """So many uploads of all organizations wait to be read that no other one may wait.
+
+    retry_after: whole seconds after which another try makes sense.
+    """
+
+    http_status = 503
+    default_type = "no_room"
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(
+            f"Too many uploads wait to be read. Nothing was stored or charged; try again in {retry_after} seconds.",
+            retry_after=retry_after,
+        )
+        self.headers = {"Retry-After": str(retry_after)}
 
 
 class InternalError(VoxsiteError):

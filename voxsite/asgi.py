@@ -21,6 +21,7 @@ from django.http import parse_cookie  # noqa: E402
 
 from accounts import database_connection  # noqa: E402
 from accounts.errors import (  # noqa: E402
+    NoRoom,
     NotConfigured,
     RateLimited,
     RequestTimeout,
@@ -30,7 +31,7 @@ from accounts.errors import (  # noqa: E402
 )
 from accounts.gate import authentication, concurrency, limits  # noqa: E402
 from accounts.gate.request_ids import request_id_for  # noqa: E402
-from transcription import faces  # noqa: E402
+from transcription import faces, recordings  # noqa: E402
 from transcription.faces import Face  # noqa: E402
 from voxsite.async_only_handler import AsyncOnlyHandler  # noqa: E402
 from voxsite.body_guard import OPEN_BYTES, BodyGuard, EarlyResponse, Receive, Scope, Send  # noqa: E402
@@ -73,9 +74,10 @@ async def is_known(scope: Scope) -> bool:
 
 
 async def precheck(scope: Scope) -> EarlyResponse | None:
-    """Return 429 if the key's rate limit is used up, so that the client need not send a large body first.
+    """Return 429 if the key's rate limit is used up, or 429 or 503 if too many uploads wait to be read already.
 
-    A large body is an upload. Nothing is counted here, because the gate counts each request.
+    So the client need not send a large body first. A large body is an upload. Nothing is counted here, because the gate
+    counts each request.
     """
 
     def ask() -> EarlyResponse | None:
@@ -83,7 +85,8 @@ async def precheck(scope: Scope) -> EarlyResponse | None:
             caller = authentication.authenticate(_headers(scope))
             for limited in ("requests", "uploads"):
                 limits.refuse_if_spent(caller.organization, scope=limited)
-        except RateLimited as error:
+            recordings.require_room(caller.organization)
+        except (RateLimited, NoRoom) as error:
             return _early_response(scope, error)
         except VoxsiteError:
             return None  # A person without a key, or a key that the gate refuses with its own error.
@@ -94,7 +97,7 @@ async def precheck(scope: Scope) -> EarlyResponse | None:
     return await sync_to_async(ask, thread_sensitive=False)()
 
 
-def _early_response(scope: Scope, error: RateLimited) -> EarlyResponse:
+def _early_response(scope: Scope, error: RateLimited | NoRoom) -> EarlyResponse:
     content_type, body = _shown(scope, error)
     return EarlyResponse(
         HTTPStatus(error.http_status),

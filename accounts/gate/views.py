@@ -102,8 +102,8 @@ class GateView(APIView):
         response = Response(self.show_error(error, request_id=self.request_id), status=error.http_status)
         if isinstance(error, RateLimited):
             self.allowance = None  # The headers must describe the limit that was reached, not a wider one.
-            for name, value in error.headers.items():
-                response[name] = value
+        for name, value in error.headers.items():
+            response[name] = value
         if error.http_status == 401:
             response["WWW-Authenticate"] = "Bearer"
         if isinstance(error, MethodNotAllowed):

@@ -12,8 +12,10 @@ from billing import statements
 from billing.models import Hold, Wallet
 from tests.conftest import AUDIO, text_of
 from tests.dialects.faces import FACES, SENTENCE
+from tests.transcription.recordings import lanes
 from transcription.jobs import work
 from transcription.models import Job, JobItem, Media
+from transcription.recordings import probe_lanes
 from transcription.speech.errors import EngineFailed
 from transcription.speech.transcript import Word
 
@@ -126,6 +128,24 @@ def test_without_money(face, client, key, organization, assert_no_trace):
 def test_too_large(face, client, key, settings, assert_no_trace):
     settings.MAX_UPLOAD_BYTES = 1000
     assert face.failure(face.submit(client, key=key, content=CONTENT)).status == 413
+    assert_no_trace()
+
+
+def test_organization_whose_uploads_wait_is_told_to_wait(face, client, key, organization, assert_no_trace):
+    with lanes.filled(organization.pk):
+        response = face.submit(client, key=key, content=CONTENT)
+    failure = face.failure(response)
+    assert (failure.status, failure.type) == (429, "too_many_open")
+    assert response["Retry-After"] == str(probe_lanes.LANES[0].retry_seconds)
+    assert_no_trace()
+
+
+def test_uploads_of_others_that_fill_the_service(face, client, key, assert_no_trace):
+    with lanes.filled(*range(100)):
+        response = face.submit(client, key=key, content=CONTENT)
+    failure = face.failure(response)
+    assert (failure.status, failure.type) == (503, "no_room")
+    assert response["Retry-After"] == str(probe_lanes.LANES[0].retry_seconds)
     assert_no_trace()
 
 

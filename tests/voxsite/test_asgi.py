@@ -8,6 +8,7 @@ import pytest
 from accounts import api_keys
 from accounts.errors import RateLimited
 from accounts.gate import limits
+from tests.transcription.recordings import lanes
 from voxsite import asgi
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -107,3 +108,21 @@ def test_silent_redis_lets_bodies_in(organization, key, settings):
         assert limits.refuse_if_spent(organization, scope="uploads") is None
     finally:
         limits._limiter.cache_clear()
+
+
+def test_large_body_of_an_organization_whose_uploads_wait_is_refused_unread(organization, key):
+    with lanes.filled(organization.pk):
+        status, headers, body, received = call(key)
+    assert (status, received) == (429, 0)
+    error = json.loads(body)["error"]
+    assert (error["code"], error["type"]) == (429, "too_many_open")
+    assert int(headers[b"retry-after"]) == error["retry_after"] > 0
+
+
+def test_large_body_is_refused_unread_while_the_uploads_of_others_wait(key):
+    with lanes.filled(*range(100)):
+        status, headers, body, received = call(key)
+    assert (status, received) == (503, 0)
+    error = json.loads(body)["error"]
+    assert (error["code"], error["type"]) == (503, "no_room")
+    assert int(headers[b"retry-after"]) == error["retry_after"] > 0

@@ -23,10 +23,10 @@ class Customer:
         self.address = site.address
         self.headers = {"X-API-Key": site.new_key(owner=owner, dollars=dollars)}
 
-    def submit(self, path: Path) -> str:
+    def submit(self, path: Path, *, timeout: float = 30) -> str:
         with path.open("rb") as file:
             response = requests.post(
-                f"{self.address}/v1/transcribe", headers=self.headers, files={"file": file}, timeout=30
+                f"{self.address}/v1/transcribe", headers=self.headers, files={"file": file}, timeout=timeout
             )
         assert response.status_code == 201, response.text
         return str(response.json()["job_id"])

@@ -10,6 +10,7 @@ from transcription.recordings.storage import (
     read_part,
     remove_file,
     remove_files,
+    require_room,
 )
 from transcription.recordings.sweeping import stray_files, sweep
 
@@ -24,6 +25,7 @@ __all__ = [
     "read_part",
     "remove_file",
     "remove_files",
+    "require_room",
     "stray_files",
     "sweep",
 ]

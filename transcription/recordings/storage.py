@@ -2,10 +2,8 @@
 
 import hashlib
 import logging
-import os
 import shutil
 import tempfile
-import threading
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,9 +16,10 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 
 from accounts import database_connection
-from accounts.errors import BadMedia, TooLarge
+from accounts.errors import BadMedia, NoRoom, TooLarge, TooManyUploads, VoxsiteError
 from accounts.models import Organization
 from transcription.models import Media
+from transcription.recordings import probe_lanes
 from transcription.recordings.names import display_name
 from transcription.speech import probing
 from transcription.speech.errors import AudioError
@@ -28,8 +27,6 @@ from transcription.speech.errors import AudioError
 logger = logging.getLogger(__name__)
 
 COPY_BYTES = 1024 * 1024
-# A crafted file can keep a core busy until the probe's limits end it: more at once than cores would starve the pages.
-_probes = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) - 1))
 
 
 def accept_file(
@@ -39,15 +36,16 @@ def accept_file(
 
     name: what the customer calls it. may_move: the file may be moved into storage and so vanish.
     may_be_truncated: a file is accepted although its header states more than it holds.
-    Raises BadMedia (with the slug of the fault) or TooLarge, and then storage holds nothing of it. The probe runs in a
-    child process with limits, because native code parses what customers send.
+    Raises BadMedia (with the slug of the fault) or TooLarge, and TooManyUploads or NoRoom when too many probes wait.
+    Then storage holds nothing of it. The probe runs in a child process with limits, because native code parses what
+    customers send.
     """
     size_bytes = path.stat().st_size
     if size_bytes > settings.MAX_UPLOAD_BYTES:
         raise TooLarge(f"The file is larger than {settings.MAX_UPLOAD_BYTES // 1024**3} GiB.", param="file")
     # Probing and storing may take a minute. A connection held for that long is one that others wait for.
     database_connection.release()
-    found, sha256 = _probe(path, size_bytes=size_bytes, may_be_truncated=may_be_truncated)
+    found, sha256 = _probe(organization, path=path, size_bytes=size_bytes, may_be_truncated=may_be_truncated)
     media_id = uuid.uuid4()
     storage_key = new_key(organization, media_id)
     store_file(storage_key, path=path, may_move=may_move)
@@ -75,7 +73,7 @@ def accept_stored(organization: Organization, *, storage_key: str, name: str, ma
     database_connection.release()
     with path_of(storage_key) as path:
         size_bytes = path.stat().st_size
-        found, sha256 = _probe(path, size_bytes=size_bytes, may_be_truncated=may_be_truncated)
+        found, sha256 = _probe(organization, path=path, size_bytes=size_bytes, may_be_truncated=may_be_truncated)
     return _create(
         uuid.uuid4(),
         organization=organization,
@@ -85,6 +83,15 @@ def accept_stored(organization: Organization, *, storage_key: str, name: str, ma
         found=found,
         sha256=sha256,
     )
+
+
+def require_room(organization: Organization) -> None:
+    """Raise TooManyUploads or NoRoom if an upload of the organization would be refused for lack of room now."""
+    lane = probe_lanes.LANES[0]
+    try:
+        lane.require_room(organization.pk)
+    except probe_lanes.LaneFull as full:
+        raise _no_room(full, lane=lane) from full
 
 
 def new_key(organization: Organization, file_id: uuid.UUID) -> str:
@@ -168,19 +175,47 @@ class _MovableFile(File):  # type: ignore[type-arg]
         return str(self._path)
 
 
-def _probe(path: Path, *, size_bytes: int, may_be_truncated: bool = False) -> tuple[probing.AudioProbe, str]:
-    """Return what the file is, and its SHA-256 in hexadecimal. Raises BadMedia."""
+def _probe(
+    organization: Organization, *, path: Path, size_bytes: int, may_be_truncated: bool = False
+) -> tuple[probing.AudioProbe, str]:
+    """Return what the file is, and its SHA-256 in hexadecimal. Raises BadMedia, TooManyUploads and NoRoom."""
     if size_bytes == 0:
         raise BadMedia("The file is empty.", error_type="empty_audio", param="file")
     try:
-        with _probes:
-            found = probing.probe_in_child(
-                path, max_duration_ms=settings.MAX_AUDIO_MS, may_be_truncated=may_be_truncated
-            )
+        found = _probe_in_turn(organization, path=path, size_bytes=size_bytes, may_be_truncated=may_be_truncated)
     except AudioError as error:
         raise BadMedia(error.message, error_type=error.type, param="file") from error
     with path.open("rb") as file:
         return found, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _probe_in_turn(
+    organization: Organization, *, path: Path, size_bytes: int, may_be_truncated: bool
+) -> probing.AudioProbe:
+    """Probe with the time of each lane in turn, until that is enough. Raises AudioError, TooManyUploads and NoRoom."""
+    unfinished: probing.Unfinished | None = None
+    for lane in probe_lanes.LANES:
+        try:
+            with lane.place(organization.pk, size=size_bytes):
+                return probing.probe_in_child(
+                    path,
+                    max_duration_ms=settings.MAX_AUDIO_MS,
+                    may_be_truncated=may_be_truncated,
+                    cpu_seconds=lane.cpu_seconds,
+                    niceness=lane.niceness,
+                )
+        except probe_lanes.LaneFull as full:
+            raise _no_room(full, lane=lane) from full
+        except probing.Unfinished as error:
+            unfinished = error
+    assert unfinished is not None, "there is at least one lane"
+    raise unfinished
+
+
+def _no_room(full: probe_lanes.LaneFull, *, lane: probe_lanes.Lane) -> VoxsiteError:
+    if full.is_own:
+        return TooManyUploads(retry_after=lane.retry_seconds)
+    return NoRoom(retry_after=lane.retry_seconds)
 
 
 def _create(

@@ -31,7 +31,7 @@ class TranscribeView(NativeGateView):
         summary="Create a transcription",
         tags=["Transcription"],
         request={"multipart/form-data": schema.TranscribeRequest},
-        responses={201: schema.Created, **error_responses(400, 401, 402, 403, 409, 413, 429)},
+        responses={201: schema.Created, **error_responses(400, 401, 402, 403, 409, 413, 429, 503)},
         parameters=[schema.IDEMPOTENCY_KEY],
     )
     def post(self, request: Request) -> Response:
