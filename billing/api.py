@@ -66,7 +66,7 @@ class AmountsSerializer(serializers.Serializer[usage.Amounts]):
     requests = serializers.IntegerField(help_text="How many charges there were")
     cost_micros = serializers.IntegerField(help_text="What they cost, in micro-dollars, exactly")
     cost_dollars = serializers.CharField(help_text="The same in dollars, six places")
-    audio_seconds = serializers.FloatField(help_text="Length of what was transcribed")
+    audio_seconds = serializers.FloatField(help_text="Length of what was charged")
     prompt_tokens = serializers.IntegerField()
     completion_tokens = serializers.IntegerField()
 
@@ -127,7 +127,8 @@ class UsageView(NativeGateView):
     def get(self, request: Request) -> Response:
         """Return what work cost from one day to another, for each day, model or key, and in all.
 
-        Work that is still running, or that failed, is not in it: it was not charged.
+        Work that is still running is not in it, and neither is work that cost nothing. A job that was canceled or
+        failed is in it with the text that its events had shown.
         """
         since, until, group_by = read_usage(request.query_params, today=timezone.now().astimezone(UTC).date())
         found = usage.report(self.caller.organization, since=since, until=until)

@@ -9,3 +9,4 @@ class TranscriptionConfig(AppConfig):
         from transcription.jobs import audit
 
         ledger.also_check(audit.orphaned_holds)
+        ledger.also_check(audit.unpaid_texts)

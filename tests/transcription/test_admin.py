@@ -25,7 +25,7 @@ def job(organization):
 def failed(organization):
     job = make_job(organization)
     item = jobs.claim(job.items.get().pk)
-    jobs.fail_item(item, error_type="engine_failed", message="The engine broke.", may_retry=False)
+    jobs.reject_item(item, error_type="engine_failed", message="The engine broke.")
     job.refresh_from_db()
     return job
 

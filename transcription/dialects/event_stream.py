@@ -9,7 +9,7 @@ from django.conf import settings
 
 from accounts.errors import TooManyOpen
 from accounts.gate import concurrency
-from transcription.dialects import steps
+from transcription.dialects import shown_text, steps
 from transcription.jobs import events
 from transcription.models import Job
 
@@ -23,6 +23,7 @@ def stream(
 ) -> AsyncIterator[bytes]:
     """Return what happens to a job, and at last "end" with the job as it then is, or with {} if it was deleted.
 
+    Text that is yielded was recorded before and will be charged, even if the job is canceled at that moment.
     Raises TooManyOpen if the organization has its limit of streams open in this process (docs/decisions/0029).
     """
     slot, limit = concurrency.slot_of_request(), settings.MAX_EVENT_STREAMS
@@ -49,15 +50,16 @@ async def _chunks(
     yield KEEP_ALIVE  # Sends the headers at once.
     job = await steps.current(job_id)
     if job is not None and not job.is_final:
-        async with aclosing(events.watch(job_id)) as watching:
-            async for event in watching:
-                if event is None:
+        async with aclosing(events.watch_together(job_id)) as watching:
+            async for told in watching:
+                if not told:
                     yield KEEP_ALIVE
-                elif event.name != events.END:
-                    yield show(event.name, event.data)
-                    continue
-                # Silence or an end: the database says which.
-                job = await steps.current(job_id)
-                if job is None or job.is_final:
-                    break
+                for event in await shown_text.payable(told, organization_id=job.organization_id):
+                    if event.name != events.END:
+                        yield show(event.name, event.data)
+                if not told or any(event.name == events.END for event in told):
+                    # Silence or an end: the database says which.
+                    job = await steps.current(job_id)
+                    if job is None or job.is_final:
+                        break
     yield show(events.END, show_job(job) if job is not None else {})

@@ -4,9 +4,10 @@ The ledger decides what a wallet can bear. This module computes, and writes the 
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, Max, Q, Sum
 from django.utils import timezone
 
 from accounts.errors import InvalidField
@@ -16,7 +17,7 @@ from billing.models import Hold
 from transcription.jobs import events
 from transcription.models import Job, JobItem, Media, Status
 from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
-from transcription.speech.transcript import Transcript
+from transcription.speech.transcript import Segment, Transcript
 
 # Decoders add or trim a few milliseconds at the edges. Within this, the length that was quoted is billed.
 PROBE_TOLERANCE_MS = 1000
@@ -49,6 +50,39 @@ def quote_micros(recordings: Sequence[Media], *, options: TranscriptionOptions, 
     return total_micros
 
 
+class TextMeter:
+    """Measure how far the text of a recording has come, and what it costs to be shown it.
+
+    length_ms: how much of the recording the text covers. price_micros: its price at the rate that was quoted.
+    Channels that are transcribed apart cost each as far as its own text goes.
+    """
+
+    def __init__(self, item: JobItem) -> None:
+        self._recording_ms = item.recording.duration_ms
+        self._rate_micros = item.job.rate_micros
+        # Milliseconds by speaker, who is the channel. There is one key, None, before speakers are told apart.
+        self._ends_ms: dict[str | None, int] = {}
+
+    def add(self, segment: Segment) -> None:
+        """Add a segment that was recognised."""
+        end_ms = max(1, segment.end_ms)
+        if self._recording_ms < end_ms <= self._recording_ms + PROBE_TOLERANCE_MS:
+            # Completed, the recording would be billed as probed: to be shown its text costs no more.
+            end_ms = self._recording_ms
+        self._ends_ms[segment.speaker] = max(end_ms, self._ends_ms.get(segment.speaker, 0))
+
+    @property
+    def length_ms(self) -> int:
+        return max(self._ends_ms.values(), default=0)
+
+    @property
+    def price_micros(self) -> int:
+        return sum(
+            pricing.transcription_price_micros(duration_ms=end_ms, rate_micros_per_hour=self._rate_micros)
+            for end_ms in self._ends_ms.values()
+        )
+
+
 def billed_ms(recording: Media, *, transcript: Transcript) -> int:
     """Return the length that is billed, in milliseconds: as probed, unless the decoder found a different length."""
     is_as_probed = abs(transcript.duration_ms - recording.duration_ms) <= PROBE_TOLERANCE_MS
@@ -69,47 +103,40 @@ def item_cost_micros(item: JobItem, *, duration_ms: int) -> int:
 
 
 def finish_job(job: Job) -> None:
-    """End a job whose last item has ended: settle its hold, or release it when nothing completed.
+    """End a job whose last item has ended: settle its hold, or release it when nothing is to be paid.
 
+    Paid are the items that completed, and of the others the text that was shown while they ran.
     The caller holds the row of the job and has counted `items_left` down to 0. The database adds the items up, so the
     work in this process does not grow with their number.
     """
     assert job.items_left == 0, "a job ends with its last item"
-    completed = job.items.filter(status=Status.COMPLETED).aggregate(
-        count=Count("pk"),
+    is_completed = Q(status=Status.COMPLETED)
+    ended = job.items.filter(is_completed | Q(cost_micros__gt=0)).aggregate(
+        completed_count=Count("pk", filter=is_completed),
         duration_ms=Sum("duration_ms"),
         cost_micros=Sum("cost_micros"),
         channels=Max("media__channels"),
     )
-    if job.quoted_micros is None:
-        # It ended before its recordings were known, so it has no hold.
+    if not ended["completed_count"]:
         job.status = Status.FAILED if job.items_failed else Status.CANCELED
-    elif completed["count"]:
-        hold = Hold.objects.get(reference=job.hold_reference)
-        job.status = Status.COMPLETED if completed["count"] == job.item_count else Status.COMPLETED_WITH_ERRORS
-        job.progress = 100
-        job.duration_ms = completed["duration_ms"]
-        options = TranscriptionOptions.from_dict(job.options)
-        channels = completed["channels"] if options.channels == "split" else 1
-        # A file may be a little longer than probed. The wallet pays what it can of that, and Voxsite bears the rest.
-        hold = ledger.extend_as_far_as_possible(hold, to_micros=completed["cost_micros"])
-        entry = ledger.settle(
-            hold,
-            actual_micros=completed["cost_micros"],
-            description=_description(job, channels=channels),
-            details={
-                "job_id": str(job.pk),
-                "api_key_id": str(job.api_key_id) if job.api_key_id else None,
-                "model": job.model,
-                "duration_ms": job.duration_ms,
-                # Channels that were transcribed apart, each at the price of the recording.
-                "channels": channels,
-            },
-        )
-        job.cost_micros = -entry.amount_micros if entry else 0
     else:
-        job.status = Status.FAILED if job.items_failed else Status.CANCELED
-        ledger.release(Hold.objects.get(reference=job.hold_reference))
+        job.status = Status.COMPLETED if ended["completed_count"] == job.item_count else Status.COMPLETED_WITH_ERRORS
+        job.progress = 100
+        job.duration_ms = ended["duration_ms"]
+    # A job that ended before its recordings were known has no hold.
+    if job.quoted_micros is not None:
+        hold = Hold.objects.get(reference=job.hold_reference)
+        if ended["completed_count"] or ended["cost_micros"]:
+            options = TranscriptionOptions.from_dict(job.options)
+            _charge(
+                job,
+                hold,
+                cost_micros=ended["cost_micros"],
+                duration_ms=ended["duration_ms"],
+                channels=ended["channels"] if options.channels == "split" else 1,
+            )
+        else:
+            ledger.release(hold)
     if job.items_failed:
         first_failed = job.items.filter(status=Status.FAILED).order_by("position")[0]
         job.error_type, job.error_message = first_failed.error_type, first_failed.error_message
@@ -120,13 +147,39 @@ def finish_job(job: Job) -> None:
     transaction.on_commit(lambda: events.publish(job.pk, events.END))
 
 
+def _charge(job: Job, hold: Hold, *, cost_micros: int, duration_ms: int, channels: int) -> None:
+    # A file may be a little longer than probed. The wallet pays what it can of that, and Voxsite bears the rest.
+    hold = ledger.extend_as_far_as_possible(hold, to_micros=cost_micros)
+    entry = ledger.settle(
+        hold,
+        actual_micros=cost_micros,
+        description=_description(job, duration_ms=duration_ms, channels=channels),
+        details={
+            "job_id": str(job.pk),
+            "api_key_id": str(job.api_key_id) if job.api_key_id else None,
+            "model": job.model,
+            "duration_ms": duration_ms,
+            # Channels that were transcribed apart, each at the price of the recording.
+            "channels": channels,
+        },
+    )
+    job.cost_micros = -entry.amount_micros if entry else 0
+
+
 def _price_micros(media: Media, *, duration_ms: int, options: TranscriptionOptions, rate_micros: int) -> int:
     return track_count(media, options=options) * pricing.transcription_price_micros(
         duration_ms=duration_ms, rate_micros_per_hour=rate_micros
     )
 
 
-def _description(job: Job, *, channels: int) -> str:
-    """Return the line of the statement. A customer must see why a recording cost twice its length."""
-    apart = f" ({channels} channels)" if channels > 1 else ""
-    return f"Transcription of {job.name}"[: 200 - len(apart)] + apart
+def _description(job: Job, *, duration_ms: int, channels: int) -> str:
+    """Return the line of the statement. A customer must see why a recording cost twice its length, or why it cost
+    anything without a transcript.
+    """
+    notes = []
+    if channels > 1:
+        notes.append(f"{channels} channels")
+    if not job.is_completed:
+        notes.append(f"{job.status}, text of {timedelta(seconds=-(-duration_ms // 1000))} shown")
+    note = f" ({', '.join(notes)})" if notes else ""
+    return f"Transcription of {job.name}"[: 200 - len(note)] + note

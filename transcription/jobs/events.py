@@ -9,6 +9,7 @@ import logging
 import math
 import uuid
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +20,7 @@ from redis.exceptions import RedisError
 from transcription.jobs import event_hub
 from transcription.jobs.event_hub import Event
 
-__all__ = ["END", "Event", "ask_to_stop", "is_asked_to_stop", "publish", "watch"]
+__all__ = ["END", "Event", "ask_to_stop", "is_asked_to_stop", "publish", "watch", "watch_together"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,16 +48,27 @@ def publish(job_id: uuid.UUID, name: str, **data: Any) -> None:
 async def watch(job_id: uuid.UUID, *, patience_seconds: float = PATIENCE_SECONDS) -> AsyncGenerator[Event | None, None]:
     """Yield a job's events from the first that is kept, and None whenever nothing came for a while. Never ends itself.
 
+    Their text is not paid yet: `dialects.shown_text` decides what of it may be shown.
+    """
+    async with aclosing(watch_together(job_id, patience_seconds=patience_seconds)) as watching:
+        async for found in watching:
+            if not found:
+                yield None
+            for event in found:
+                yield event
+
+
+async def watch_together(
+    job_id: uuid.UUID, *, patience_seconds: float = PATIENCE_SECONDS
+) -> AsyncGenerator[list[Event], None]:
+    """Yield what `watch` yields, in lists of the events that have come, and an empty one when nothing came for a while.
+
     All watchers of a process share one subscription (`event_hub`). While Redis does not answer, nothing comes; what was
     published meanwhile is lost.
     """
     with event_hub.watching(job_id) as watcher:
         while True:
-            found = await watcher.take(until=_end_of_silence(patience_seconds))
-            if not found:
-                yield None
-            for event in found:
-                yield event
+            yield await watcher.take(until=_end_of_silence(patience_seconds))
 
 
 def ask_to_stop(job_id: uuid.UUID) -> None:

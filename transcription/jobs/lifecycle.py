@@ -18,6 +18,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Case, Exists, F, OuterRef, When
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from accounts import database_connection
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 # Rows of one INSERT, and of one DELETE by key: SQLite takes 32,766 values in a statement.
 INSERT_BATCH_SIZE = 500
 DELETE_BATCH_SIZE = 500
+# Ends an item early in the UPDATE that reads what was shown: text that is recorded later is not shown.
+_PAID_AS_SHOWN = {"duration_ms": F("shown_ms"), "cost_micros": F("shown_micros")}
 
 
 class Superseded(Exception):
@@ -155,31 +158,60 @@ def finish_item(item: JobItem, *, transcript: Transcript) -> bool:
     return bool(finished)
 
 
-def fail_item(item: JobItem, *, error_type: str, message: str, may_retry: bool) -> None:
-    """End an attempt that went wrong: queue the item again if that may help and attempts are left, else fail it.
+def record_shown(item_id: uuid.UUID, *, length_ms: int, price_micros: int) -> bool:
+    """Record, before it is shown, that text of a running item leaves. Returns False if it must not be shown.
 
-    A retry waits for the clock, which gives it the pause that a struggling engine needs.
+    length_ms, price_micros: of all text of the item up to there, as `charging.TextMeter` has it. Less than what was
+    recorded before changes nothing.
+    The row decides between this and a cancellation or failure at the same moment: what was recorded first is charged,
+    and an item that has ended so takes no record. The text of a completed item is paid.
+    """
+    not_ended_early = JobItem.objects.filter(pk=item_id).exclude(status__in=(Status.FAILED, Status.CANCELED))
+    return bool(
+        not_ended_early.update(
+            shown_ms=Greatest("shown_ms", length_ms), shown_micros=Greatest("shown_micros", price_micros)
+        )
+    )
+
+
+def fail_item(item: JobItem, *, error_type: str, message: str) -> None:
+    """End an attempt that went wrong on our side: queue the item again if attempts are left, else fail it.
+
+    It costs nothing, whatever was shown of it. A retry waits for the clock, which gives it the pause that a struggling
+    engine needs.
     """
     with lock_job(item.job_id) as job:
-        if may_retry and item.attempt < settings.JOB_ATTEMPTS:
+        if item.attempt < settings.JOB_ATTEMPTS:
             owned_by_attempt(item).update(status=Status.QUEUED, progress=0, touched_at=timezone.now())
-            return
-        if owned_by_attempt(item).update(
+        elif owned_by_attempt(item).update(
             status=Status.FAILED, error_type=error_type, error_message=message[:500], finished_at=timezone.now()
         ):
             count_ended(job, failed=1)
 
 
-def cancel(job: Job) -> Job:
-    """Stop a job; only items that have completed are charged. Raises Conflict once it has ended.
+def reject_item(item: JobItem, *, error_type: str, message: str) -> None:
+    """Fail an item that its sender is to blame for. What was shown of it is charged, and it is not tried again."""
+    with lock_job(item.job_id) as job:
+        if owned_by_attempt(item).update(
+            status=Status.FAILED,
+            error_type=error_type,
+            error_message=message[:500],
+            finished_at=timezone.now(),
+            **_PAID_AS_SHOWN,
+        ):
+            count_ended(job, failed=1)
 
-    Its workers hear of it at their next heartbeat.
+
+def cancel(job: Job) -> Job:
+    """Stop a job. Charged are the items that have completed, and the text that was shown of others.
+
+    Its workers hear of it at their next heartbeat. Raises Conflict once it has ended.
     """
     with lock_job(job.pk) as locked:
         if locked is None or locked.is_final:
             raise Conflict("The job has already ended.", error_type="job_has_ended")
         canceled = locked.items.exclude(status__in=FINAL_STATUSES).update(
-            status=Status.CANCELED, finished_at=timezone.now()
+            status=Status.CANCELED, finished_at=timezone.now(), **_PAID_AS_SHOWN
         )
         count_ended(locked, ended=canceled)
         transaction.on_commit(lambda: events.ask_to_stop(job.pk))

@@ -70,6 +70,7 @@ def run_item(
 def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
     options = TranscriptionOptions.from_dict(item.job.options)
     max_duration_ms = min(settings.MAX_AUDIO_MS, item.recording.duration_ms + _tolerance_ms(item.recording.duration_ms))
+    meter = charging.TextMeter(item)
     # An idle connection may be cut during hours of work (a restart, a firewall); what comes after opens a new one.
     database_connection.release()
 
@@ -82,8 +83,19 @@ def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
 
     def on_segments(segments: list[Segment]) -> None:
         for segment in segments:
+            meter.add(segment)
             events.publish(
-                item.job_id, "segment", start=segment.start_ms / 1000, end=segment.end_ms / 1000, text=segment.text
+                item.job_id,
+                "segment",
+                start=segment.start_ms / 1000,
+                end=segment.end_ms / 1000,
+                text=segment.text,
+                # What whoever shows the segment must record first. It is not shown itself.
+                shown={
+                    "item_id": str(item.pk),
+                    "length_ms": meter.length_ms,
+                    "price_micros": meter.price_micros,
+                },
             )
 
     def should_stop() -> bool:
@@ -111,21 +123,19 @@ def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
                 on_segments=on_segments,
             )
     except AudioTooLong:
-        lifecycle.fail_item(item, error_type="length_mismatch", message=LENGTH_MISMATCH, may_retry=False)
+        lifecycle.reject_item(item, error_type="length_mismatch", message=LENGTH_MISMATCH)
     except (AudioError, OptionError) as error:
         # The sender's fault: trying again would find the same.
-        lifecycle.fail_item(item, error_type=error.type, message=error.message, may_retry=False)
+        lifecycle.reject_item(item, error_type=error.type, message=error.message)
     except SpeechError as error:
         logger.exception("Item %s: attempt %s failed.", item.pk, item.attempt)
-        lifecycle.fail_item(item, error_type=error.type, message=error.message, may_retry=True)
+        lifecycle.fail_item(item, error_type=error.type, message=error.message)
     except lifecycle.Superseded:
         raise
     except Exception:
         # Whatever it was, the customer must see an end and the operator a traceback. The text stays in the log.
         logger.exception("Item %s: attempt %s crashed.", item.pk, item.attempt)
-        lifecycle.fail_item(
-            item, error_type="internal_error", message="Something went wrong on our side.", may_retry=True
-        )
+        lifecycle.fail_item(item, error_type="internal_error", message="Something went wrong on our side.")
     else:
         lifecycle.finish_item(item, transcript=transcript)
 
@@ -186,7 +196,7 @@ class Heartbeat(threading.Thread):
     def _end_work(self) -> None:
         """End the attempt and this process. RQ's own time-out is a signal, which native code does not handle."""
         logger.error("Item %s: attempt %s took too long.", self.item.pk, self.item.attempt)
-        lifecycle.fail_item(self.item, error_type="timed_out", message="The work took too long.", may_retry=True)
+        lifecycle.fail_item(self.item, error_type="timed_out", message="The work took too long.")
         self._end_process()
 
     def raise_if_superseded(self) -> None:

@@ -110,10 +110,6 @@ class Job(models.Model):
                 name="final_job_has_no_items_left",
             ),
             models.CheckConstraint(
-                condition=models.Q(cost_micros__isnull=True) | ~models.Q(status__in=["failed", "canceled"]),
-                name="failed_job_costs_nothing",
-            ),
-            models.CheckConstraint(
                 condition=models.Q(finished_at__isnull=False)
                 | ~models.Q(status__in=[str(status) for status in FINAL_STATUSES]),
                 name="final_job_has_finished",
@@ -152,8 +148,13 @@ class JobItem(models.Model):
     # Last heartbeat of the worker that owns it, or the moment it was queued.
     touched_at = models.DateTimeField(default=timezone.now)
     progress = models.PositiveSmallIntegerField(default=0)
+    # How much of the text has left while the item ran: up to which position of the recording, and its price. Both only
+    # grow, through all attempts. The database has defaults, so that processes of the version before may insert rows.
+    shown_ms = models.BigIntegerField(default=0, db_default=0)
+    shown_micros = models.BigIntegerField(default=0, db_default=0)
+    # The length that is billed and the item's part of the job's price, once it has ended. Charged with the job, as one
+    # entry. Of a canceled item, and of one that failed by its sender's doing, that is what was shown.
     duration_ms = models.BigIntegerField(null=True, blank=True)
-    # The item's part of the job's price, once it has completed. Charged with the job, as one entry.
     cost_micros = models.BigIntegerField(null=True, blank=True)
     language = models.CharField(max_length=16, blank=True)
     engine = models.CharField(max_length=60, blank=True)
@@ -177,6 +178,22 @@ class JobItem(models.Model):
             models.CheckConstraint(
                 condition=~models.Q(status="completed") | models.Q(cost_micros__isnull=False),
                 name="completed_item_has_a_cost",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(shown_ms__gte=0) & models.Q(shown_micros__gte=0), name="shown_text_is_not_negative"
+            ),
+            # A comparison with null would pass, so each side names it. Items of older versions have no cost.
+            models.CheckConstraint(
+                condition=~models.Q(status="canceled")
+                | models.Q(cost_micros__isnull=False, cost_micros=models.F("shown_micros"))
+                | models.Q(cost_micros__isnull=True, shown_micros=0),
+                name="canceled_item_costs_what_was_shown",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status="failed")
+                | models.Q(cost_micros__isnull=True)
+                | models.Q(cost_micros__isnull=False, cost_micros=models.F("shown_micros")),
+                name="failed_item_costs_nothing_or_what_was_shown",
             ),
         ]
         indexes = [

@@ -355,6 +355,8 @@ def _standing(job: Job, item: JobItem | None) -> dict[str, Any]:
         "job": job,
         "item": item,
         "is_part": is_part,
+        # What a canceled or failed job, or item, costs nevertheless.
+        "paid_micros": item.cost_micros if is_part and item is not None else job.cost_micros,
         "is_running": not (item if is_part and item is not None else job).is_final,
         "ended_count": job.item_count - job.items_left,
     }

@@ -27,7 +27,7 @@ def finish(item, text="hello"):
 
 
 def fail(item):
-    jobs.fail_item(jobs.claim(item.pk), error_type="not_audio", message="No audio.", may_retry=False)
+    jobs.reject_item(jobs.claim(item.pk), error_type="not_audio", message="No audio.")
 
 
 def usage(organization):

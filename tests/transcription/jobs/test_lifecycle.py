@@ -100,7 +100,7 @@ def test_ghost_of_an_older_attempt_is_fenced_out(organization, job):
     with pytest.raises(jobs.Superseded):
         jobs.touch(ghost)
     assert not jobs.finish_item(ghost, transcript=make_transcript("ghost"))
-    jobs.fail_item(ghost, error_type="ghost", message="ghost", may_retry=False)
+    jobs.reject_item(ghost, error_type="ghost", message="ghost")
     assert jobs.finish_item(owner, transcript=make_transcript("owner"))
     job.refresh_from_db()
     assert jobs.transcript_of(job).text == "owner"
@@ -113,7 +113,7 @@ def test_failure_that_may_pass_is_tried_again_and_then_final(organization, job, 
     for attempt in range(1, settings.JOB_ATTEMPTS + 1):
         item = claim(job)
         assert item.attempt == attempt
-        jobs.fail_item(item, error_type="engine_unavailable", message="No engine.", may_retry=True)
+        jobs.fail_item(item, error_type="engine_unavailable", message="No engine.")
     job.refresh_from_db()
     assert (job.status, job.error_type, job.error_message) == (Status.FAILED, "engine_unavailable", "No engine.")
     assert_books_are_true(organization)
@@ -121,7 +121,7 @@ def test_failure_that_may_pass_is_tried_again_and_then_final(organization, job, 
 
 
 def test_fault_of_the_audio_is_not_tried_again(organization, job):
-    jobs.fail_item(claim(job), error_type="not_audio", message="Not audio.", may_retry=False)
+    jobs.reject_item(claim(job), error_type="not_audio", message="Not audio.")
     job.refresh_from_db()
     assert job.status == Status.FAILED
     assert usage(organization) == []

@@ -7,7 +7,7 @@ import time
 import pytest
 from django.db import connection, connections
 
-from billing import statements
+from billing import statements, tariff
 from tests.fixtures import hostile, recordings
 from tests.transcription.factories import make_job, make_media, make_submission
 from transcription import jobs, recognition
@@ -181,7 +181,13 @@ def test_events_tell_the_story(job, fake_engine, django_capture_on_commit_callba
     told = told_about(job)
     assert told[0] == ("started", {"attempt": 1})
     assert told[-1] == ("end", {})
-    assert [data["text"] for name, data in told if name == "segment"] == ["hello there"]
+    [segment] = [data for name, data in told if name == "segment"]
+    assert segment["text"] == "hello there"
+    # What must be recorded before this text is shown: the price up to its end, per started second.
+    shown = segment.pop("shown")
+    assert shown["item_id"] == str(job.items.get().pk)
+    assert shown["length_ms"] == round(segment["end"] * 1000)
+    assert shown["price_micros"] == tariff.price_of("standard", shown["length_ms"])
     progress = [data["progress"] for name, data in told if name == "progress"]
     assert progress == sorted(set(progress))
     assert progress[-1] == 99

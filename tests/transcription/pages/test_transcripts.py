@@ -14,7 +14,7 @@ from tests.conftest import AUDIO
 from tests.fixtures import hostile
 from tests.transcription.factories import make_job, make_media, make_transcript
 from transcription import jobs
-from transcription.models import Job, Media, Status
+from transcription.models import Job, JobItem, Media, Status
 from transcription.speech.options import TranscriptionOptions
 
 JSON = {"Accept": "application/json"}
@@ -37,7 +37,7 @@ def complete(job: Job, text="good morning") -> Job:
 
 def fail(job: Job) -> Job:
     item = jobs.claim(job.items.get().pk)
-    jobs.fail_item(item, error_type="engine_failed", message="The engine gave up.", may_retry=False)
+    jobs.reject_item(item, error_type="engine_failed", message="The engine gave up.")
     job.refresh_from_db()
     return job
 
@@ -413,6 +413,51 @@ def test_cancel_frees_the_money(alice, organization, job, client_of):
     assert "has already ended" in again.content.decode()
 
 
+def show_text(job: Job, *, price_micros: int = 417) -> JobItem:
+    """Let a program be shown text of a running job."""
+    item = jobs.claim(job.items.first().pk)
+    assert jobs.record_shown(item.pk, length_ms=4_200, price_micros=price_micros)
+    return item
+
+
+async def parts_of(response) -> list[bytes]:
+    return [part async for part in response.streaming_content]
+
+
+def test_cancel_says_what_text_that_was_shown_costs(alice, organization, job, client_of):
+    show_text(job)
+    assert "you pay for text that a program was shown" in page_text(client_of(alice), f"/transcripts/{job.pk}/")
+    page = client_of(alice).post(f"/transcripts/{job.pk}/cancel/", follow=True).content.decode()
+    assert "canceled. $0.000417 was charged." in page
+    assert "$0.000417 was charged, for text that a program was shown while the job ran." in page
+    assert "The charge stays in your ledger." in page
+    assert "Nothing was charged" not in page
+    assert "$0.000417" in page_text(client_of(alice), "/transcripts/?status=canceled")
+    assert "(canceled, text of 0:00:05 shown)" in page_text(client_of(alice), "/billing/ledger/")
+    assert "$0.000417" in page_text(client_of(alice), "/billing/usage/")
+    exported = client_of(alice).get("/billing/ledger.csv")
+    lines = b"".join(async_to_sync(parts_of)(exported)).decode().splitlines()
+    assert [line for line in lines if "(canceled, text of 0:00:05 shown)" in line and "-417" in line]
+
+
+def test_failed_job_says_what_text_that_was_shown_costs(alice, job, client_of):
+    jobs.reject_item(show_text(job), error_type="length_mismatch", message="Longer than it says.")
+    page = page_text(client_of(alice), f"/transcripts/{job.pk}/")
+    assert "Longer than it says." in page
+    assert "$0.000417 was charged, for text that a program was shown while the job ran." in page
+    assert "Nothing was charged" not in page
+
+
+def test_canceled_recording_of_a_batch_says_what_it_cost(alice, batch, client_of):
+    third = batch.items.last()
+    jobs.claim(third.pk)
+    assert jobs.record_shown(third.pk, length_ms=4_200, price_micros=417)
+    jobs.cancel(batch)
+    address = f"/transcripts/{batch.pk}/"
+    assert "$0.000417 was charged, for text" in page_text(client_of(alice), f"{address}?item=3")
+    assert "Nothing was charged." in page_text(client_of(alice), f"{address}?item=2")
+
+
 def test_delete_removes_the_transcript_and_keeps_the_ledger(bob, organization, job, client_of):
     complete(job)
     response = client_of(bob).post(f"/transcripts/{job.pk}/delete/", follow=True)
@@ -492,7 +537,7 @@ def batch(organization) -> Job:
     job = jobs.submit_batch(submission, recordings=media, name="3 calls")
     first, second, _ = job.items.all()
     jobs.finish_item(jobs.claim(first.pk), transcript=make_transcript("good morning"))
-    jobs.fail_item(jobs.claim(second.pk), error_type="not_audio", message="No audio in it.", may_retry=False)
+    jobs.reject_item(jobs.claim(second.pk), error_type="not_audio", message="No audio in it.")
     job.refresh_from_db()
     return job
 

@@ -114,7 +114,10 @@ def _job_fields() -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         "model": serializers.CharField(),
         "duration_seconds": serializers.FloatField(),
         "cost_cents": serializers.IntegerField(allow_null=True, help_text="Rounded half up; null until it is known."),
-        "cost_dollars": serializers.CharField(allow_null=True, help_text="Exact, with six decimals."),
+        "cost_dollars": serializers.CharField(
+            allow_null=True,
+            help_text="Exact, with six decimals. A failed or canceled job costs only text that its events have shown.",
+        ),
         "created_at": serializers.CharField(help_text="YYYY-MM-DD HH:MM:SS, UTC."),
         "completed_at": serializers.CharField(allow_null=True),
     }

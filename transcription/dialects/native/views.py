@@ -134,7 +134,9 @@ class JobView(NativeGateView):
         responses={200: schema.Deleted, **error_responses(401, 403, 404, 429)},
     )
     def delete(self, request: Request, job_id: str) -> Response:
-        """Remove the job, its recording and its result; a running one is canceled first. The ledger stays."""
+        """Remove the job, its recording and its result. A running one is canceled first, and costs what a canceled job
+        costs. The ledger stays.
+        """
         job = steps.find_job(self.caller, job_id)
         jobs.delete(job)
         return Response({"id": job_id, "deleted": True})
@@ -151,7 +153,11 @@ class CancelView(NativeGateView):
         responses={200: schema.JobDetail, **error_responses(401, 403, 404, 409, 429)},
     )
     def post(self, request: Request, job_id: str) -> Response:
-        """Stop a job that waits or runs. Nothing is charged, and what was held is free again."""
+        """Stop a job that waits or runs. What was held is free again, and nothing is charged unless it was watched.
+
+        Text that its events have shown is charged: the recording from its beginning to the end of the last segment
+        that was sent, per started second. `cost_dollars` says how much that was.
+        """
         return Response(wire.show_job(jobs.cancel(steps.find_job(self.caller, job_id))))
 
 
@@ -168,6 +174,10 @@ class EventsView(NativeGateView):
         """Server-sent events: `started`, `progress`, `segment` as they are recognised, and `end` with the job.
 
         A second `started` means that the work began anew: forget the segments before it.
+
+        Text that was sent is paid. A completed job costs the same whether it was watched or not. A job that is canceled
+        or deleted, or whose recording turns out to be broken, costs the recording from its beginning to the end of the
+        last segment that was sent, per started second. If the job fails on our side, it costs nothing.
         """
         job = steps.find_job(self.caller, job_id)
         return StreamingHttpResponse(

@@ -12,8 +12,10 @@ from tests.fixtures import hostile
 from tests.transcription.factories import make_job, make_transcript
 from transcription import jobs, recognition
 from transcription.jobs import events, work
+from transcription.jobs.charging import TextMeter
 from transcription.models import Job, JobItem, Media
 from transcription.speech.engines.choice import WHISPER, Choice
+from transcription.speech.transcript import Segment
 
 
 def finish(job, text="hello there"):
@@ -332,6 +334,28 @@ def watched(api, job, *, after_progress=lambda: None):
 def test_events_of_a_finished_job_are_its_end(api, organization):
     job = finish(make_job(organization))
     assert watched(api, job) == [("end", api.get(f"/v1/jobs/{job.pk}").json())]
+
+
+@pytest.mark.django_db(transaction=True)  # The job is looked up in another thread.
+def test_job_that_is_canceled_after_it_was_watched_costs_what_was_shown(api, organization):
+    job = make_job(organization)
+    worker = jobs.claim(job.items.get().pk)
+    meter = TextMeter(worker)
+    meter.add(Segment(0, 4_200, "all that was said", (), None))
+    shown = {"item_id": str(worker.pk), "length_ms": meter.length_ms, "price_micros": meter.price_micros}
+    events.publish(job.pk, "segment", start=0.0, end=4.2, text="all that was said", shown=shown)
+    events.publish(job.pk, "progress", progress=99)
+    events.publish(job.pk, events.END)
+    answers = []
+    told = watched(api, job, after_progress=lambda: answers.append(api.post(f"/v1/jobs/{job.pk}/cancel").json()))
+    assert told[0] == ("segment", {"start": 0.0, "end": 4.2, "text": "all that was said"})
+    assert [name for name, _ in told] == ["segment", "progress", "end"]
+    [canceled] = answers
+    assert (canceled["status"], canceled["cost_dollars"]) == ("canceled", "0.000417")
+    assert told[2][1] == canceled == api.get(f"/v1/jobs/{job.pk}").json()
+    total = api.get("/v1/usage").json()["total"]
+    assert (total["requests"], total["cost_micros"], total["audio_seconds"]) == (1, 417, 4.2)
+    assert api.get("/v1/balance").json()["held_micros"] == 0
 
 
 @pytest.mark.django_db(transaction=True)  # The job is looked up in another thread.
