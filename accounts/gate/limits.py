@@ -14,12 +14,17 @@ from django.conf import settings
 from limits import RateLimitItem, parse
 from limits.storage import Storage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
+from redis import BlockingConnectionPool
 from redis.exceptions import RedisError
 
 from accounts.errors import RateLimited
 from accounts.models import Organization
 
 logger = logging.getLogger(__name__)
+
+# Connections to Redis of one process, and how long a request waits for a free one before it is served uncounted.
+MAX_CONNECTIONS = 4
+POOL_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +120,15 @@ def _limiter() -> SlidingWindowCounterRateLimiter:
 
 
 def _storage(url: str) -> Storage:
-    # Short time-outs: a Redis that hangs must not delay requests.
+    # Short time-outs: a Redis that hangs must not delay requests. A pool without a limit would open a connection for
+    # each request of a burst, and keep all of them for good.
+    pool = BlockingConnectionPool.from_url(
+        url, max_connections=MAX_CONNECTIONS, timeout=POOL_SECONDS, socket_timeout=1, socket_connect_timeout=1
+    )
+    # `limits` declares only numbers and texts as options, and takes a pool.
     storage = storage_from_string(
-        f"redis+{url}" if url.startswith("unix://") else url, socket_timeout=1, socket_connect_timeout=1
+        f"redis+{url}" if url.startswith("unix://") else url,
+        connection_pool=pool,  # type: ignore[arg-type]
     )
     assert isinstance(storage, Storage), "an address without async+ gives a blocking storage"
     return storage

@@ -1,6 +1,6 @@
 """Opens streams of events of one key, and measures what they cost the web process and its other requests.
 
-Usage: script/benchmark watchers [--postgres URL --redis URL] [--streams 500] [--jobs 20] [--seconds 20]
+Usage: script/benchmark watchers [--postgres URL --redis URL] [--streams 500] [--jobs 20] [--seconds 20] [--at-once 20]
 
 Two web processes are measured one after the other: with the limit of open streams raised to the number of streams, and
 with its default. Each is asked for /v1/balance without streams, with the streams while their jobs wait, and with the
@@ -137,15 +137,16 @@ def shown(title: str, taken: list[float], share: float) -> str:
     )
 
 
-async def measure(web: Web, *, streams: int, jobs: int, seconds: float) -> None:
+async def measure(web: Web, *, streams: int, jobs: int, seconds: float, at_once: int) -> None:
     job_ids = [web.submit() for _ in range(jobs)]
     await web.balance(3)
     print(shown("no streams", *await web.balance(seconds)), flush=True)
     before = web.holds()
     watching = Streams(web.address, web.key)
     begun = time.perf_counter()
-    for first in range(0, streams, 20):
-        await asyncio.gather(*(watching.open(job_ids[number % jobs]) for number in range(first, first + 20)))
+    for first in range(0, streams, at_once):
+        numbers = range(first, min(first + at_once, streams))
+        await asyncio.gather(*(watching.open(job_ids[number % jobs]) for number in numbers))
     print(f"  {watching.open_count} open, {watching.refused_count} refused, in {time.perf_counter() - begun:.1f} s")
     print(shown(f"{watching.open_count} streams, jobs wait", *await web.balance(seconds)), flush=True)
     after = web.holds()
@@ -172,6 +173,7 @@ def main() -> None:
     arguments.add_argument("--streams", type=int, default=500)
     arguments.add_argument("--jobs", type=int, default=20)
     arguments.add_argument("--seconds", type=float, default=20)
+    arguments.add_argument("--at-once", type=int, default=20, help="how many streams are opened at the same moment")
     given = arguments.parse_args()
     switches = dict(UNLIMITED)
     switches |= {"DATABASE_URL": given.postgres} if given.postgres else {}
@@ -185,7 +187,9 @@ def main() -> None:
             here = stack.enter_context(site.running(Path(folder), **switches, **limit))
             print(title)
             web = Web(here, here.new_key(owner=f"bench{number}@example.com", dollars="900"))
-            uvloop.run(measure(web, streams=given.streams, jobs=given.jobs, seconds=given.seconds))
+            uvloop.run(
+                measure(web, streams=given.streams, jobs=given.jobs, seconds=given.seconds, at_once=given.at_once)
+            )
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@ import socket
 import threading
 
 import pytest
+from redis import Redis
 
 from accounts.errors import RateLimited
 from accounts.gate import limits
+from voxsite.serve import embedded_redis
 
 
 @pytest.fixture
@@ -42,6 +44,31 @@ def test_burst_of_threads_gets_no_more_than_the_limit(organization, five_a_minut
     for thread in threads:
         thread.join()
     assert len(admitted) == 5
+
+
+def test_burst_of_requests_shares_few_connections(organization, settings, tmp_path):
+    """And each of them is counted."""
+    redis, settings.REDIS_URL = embedded_redis.start(tmp_path)
+    limits._limiter.cache_clear()
+    barrier, left = threading.Barrier(60), []
+
+    def act():
+        barrier.wait()
+        left.append(limits.spend(organization, scope="requests").remaining)
+
+    try:
+        threads = [threading.Thread(target=act) for _ in range(60)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with Redis.from_url(settings.REDIS_URL) as client:
+            # One more is that of the question.
+            assert len(client.client_list()) <= limits.MAX_CONNECTIONS + 1
+        assert limits.spend(organization, scope="requests").remaining == 1000 - 61
+    finally:
+        limits._limiter.cache_clear()
+        embedded_redis.stop(redis)
 
 
 def test_silent_redis_does_not_close_the_door(organization, settings, monkeypatch):
