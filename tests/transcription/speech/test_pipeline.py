@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import threading
 import time
 import wave
@@ -46,17 +47,25 @@ def run(
     )
 
 
+@pytest.fixture(scope="module")
+def heard(pocketsphinx):
+    """Return a function that gives the transcript of a recording. It takes seconds, so that it is made once."""
+    return functools.cache(
+        lambda name: run(recordings.named(name).path, engine=pocketsphinx, diarizer=ClusteringDiarizer())
+    )
+
+
 @pytest.mark.parametrize("recording", SPOKEN, ids=lambda one: one.path.name)
-def test_every_format_gives_every_word_and_speaker(recording, pocketsphinx):
-    transcript = run(recording.path, engine=pocketsphinx, diarizer=ClusteringDiarizer())
+def test_every_format_gives_every_word_and_speaker(recording, heard):
+    transcript = heard(recording.path.name)
     assert transcript.text == recording.text
     assert {speaker for speaker, _ in transcript.speakers} == recording.speakers
     assert (transcript.language, transcript.engine, transcript.diarizer) == ("en", "pocketsphinx", "clustering")
 
 
-def test_dialogue_is_told_apart_turn_by_turn(pocketsphinx):
+def test_dialogue_is_told_apart_turn_by_turn(heard):
     recording = recordings.named("dialogue.flac")
-    transcript = run(recording.path, engine=pocketsphinx, diarizer=ClusteringDiarizer())
+    transcript = heard("dialogue.flac")
     assert [(one.speaker, one.text) for one in transcript.segments] == [
         (turn["speaker"], turn["text"]) for turn in recording.turns
     ]
@@ -72,8 +81,8 @@ def test_silence_gives_an_empty_transcript(recording, pocketsphinx):
     assert abs(transcript.duration_ms - recording.duration_ms) < 100
 
 
-def test_words_lie_in_order_inside_the_recording(pocketsphinx):
-    transcript = run(recordings.named("dialogue.mp3").path, engine=pocketsphinx, diarizer=ClusteringDiarizer())
+def test_words_lie_in_order_inside_the_recording(heard):
+    transcript = heard("dialogue.mp3")
     times = [(word.start_ms, word.end_ms) for word in transcript.words]
     assert times == sorted(times)
     assert all(0 <= start < end <= transcript.duration_ms for start, end in times)
