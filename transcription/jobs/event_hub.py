@@ -38,7 +38,7 @@ RECONNECT_SECONDS = 1.0
 SWEEP_SECONDS = 5.0
 EVENTS_PER_READ = 100
 STREAMS_PER_READ = 100
-# Events that wait for one watcher. One that reads more slowly loses its queue's place and reads from Redis instead.
+# Events that wait for one watcher. One that takes them more slowly reads the rest from Redis itself.
 MAX_QUEUED = 200
 
 # The id of an entry of a stream: milliseconds and a sequence number.
