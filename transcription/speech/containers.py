@@ -46,6 +46,10 @@ WRONG_LENGTHS = frozenset({("aiff", "gsm"), ("w64", "adpcm_ms")})
 # signed or unsigned one (ffmpeg: 0xFFFFFFFF; sox: 0x7FFFFFFF minus the header; read in their sources).
 MIN_UNKNOWN_WAV_SIZE = 0x7FFF0000
 
+# A WAV with this tag states both how wide a sample lies in the file and how many of its upper bits are used. FFmpeg
+# takes the second number for the first (findings/wav-24-in-32-bits-is-noise.sh).
+WAVE_FORMAT_EXTENSIBLE = 0xFFFE
+
 HEAD_BYTES = 4096
 # A crafted file has millions of pages or boxes of a few bytes. 10 hours have about a million.
 MAX_SCANNED = 4_000_000
@@ -87,6 +91,10 @@ def refuse_foreign(file: BinaryIO) -> None:
         raise NotAudio("The file is text, not a recording.")
 
 
+# (place in the file, bytes to read there instead)
+Patch = tuple[int, bytes]
+
+
 class Part:
     """A stretch of a file that is read like a file of its own. Some bytes may be replaced, to mend a header.
 
@@ -94,12 +102,12 @@ class Part:
     """
 
     def __init__(
-        self, file: BinaryIO, start: int, end: int, *, patch: tuple[int, bytes] | None = None, is_mended: bool = False
+        self, file: BinaryIO, start: int, end: int, *, patches: tuple[Patch, ...] = (), is_mended: bool = False
     ) -> None:
-        """patch: (place in the file, bytes to read there instead). is_mended: the header stated too little."""
+        """patches: (place in the file, bytes to read there instead). is_mended: the header stated too little."""
         self.is_mended = is_mended
         self.size = end - start
-        self._file, self._start, self._end, self._patch = file, start, end, patch
+        self._file, self._start, self._end, self._patches = file, start, end, patches
         self._at = start
 
     def read(self, count: int = -1) -> bytes:
@@ -107,8 +115,7 @@ class Part:
         count = left if count < 0 else max(0, min(count, left))
         self._file.seek(self._at)
         content = self._file.read(count)
-        if self._patch is not None:
-            place, new = self._patch
+        for place, new in self._patches:
             for index, byte in enumerate(new):
                 if 0 <= place + index - self._at < len(content):
                     at = place + index - self._at
@@ -155,6 +162,9 @@ def parts(file: BinaryIO) -> list[Part]:
 def _mended(file: BinaryIO, start: int, end: int) -> Part:
     """Return the part. A WAV whose size field is too small, with sound after it, is read to the end."""
     part = Part(file, start, end)
+    patches = _sample_width_patches(part, start)
+    if patches:
+        part = Part(file, start, end, patches=patches)
     chunk = _wav_data(part)
     if chunk is None:
         return part
@@ -169,7 +179,21 @@ def _mended(file: BinaryIO, start: int, end: int) -> Part:
     is_chunk = name.isascii() and name.decode("ascii").isprintable() and rest_at + 8 + length <= part.size + 1
     if is_chunk:
         return part
-    return Part(file, start, end, patch=(start + at + 4, b"\xff\xff\xff\xff"), is_mended=True)
+    return Part(file, start, end, patches=(*patches, (start + at + 4, b"\xff\xff\xff\xff")), is_mended=True)
+
+
+def _sample_width_patches(part: Part, start: int) -> tuple[Patch, ...]:
+    """Return what makes the number of used bits of a WAV (RIFF, RF64 or W64) the width of a sample. See above."""
+    part.seek(0)
+    head = part.read(HEAD_BYTES)
+    part.seek(0)
+    if head[:4] not in (b"RIFF", b"RF64", b"riff"):
+        return ()
+    at = head.find(b"fmt ") + (24 if head.startswith(b"riff") else 8)
+    tag, width, used = (int.from_bytes(head[at + place : at + place + 2], "little") for place in (0, 14, 18))
+    if tag != WAVE_FORMAT_EXTENSIBLE or not 0 < used < width:
+        return ()
+    return ((start + at + 18, width.to_bytes(2, "little")),)
 
 
 def _refuse_wrongly_read(part: Part) -> None:

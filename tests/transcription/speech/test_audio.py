@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 
@@ -144,6 +145,45 @@ def test_center_of_a_film_is_heard(tmp_path):
     sound[2] = tone(2)[0]
     samples, _ = heard(encoding.write(tmp_path / "film.wav", sound, container="wav", codec="pcm_s16le"))
     assert np.abs(samples).max() == pytest.approx(0.4, abs=0.001)
+
+
+@pytest.mark.parametrize("kind", ["RIFF", "RF64", "W64"])
+@pytest.mark.parametrize("used", [24, 20, 16])
+def test_wav_that_uses_part_of_its_bits_is_heard(used, kind, tmp_path):
+    """FFmpeg makes noise of it, or twice the length (findings/wav-24-in-32-bits-is-noise.sh)."""
+    path = tmp_path / "card.wav"
+    path.write_bytes(wav_of_32_bits(tone(2), used=used, kind=kind))
+    samples, _ = heard(path)
+    assert len(samples) == 2 * SAMPLE_RATE
+    assert np.abs(samples - tone(2)[0]).max() < 1e-3
+    assert probing.probe(path, max_duration_ms=HOUR_MS).duration_ms == 2_000
+
+
+def test_wavs_that_use_part_of_their_bits_are_heard_behind_each_other(tmp_path):
+    path = tmp_path / "joined.wav"
+    path.write_bytes(wav_of_32_bits(tone(2), used=24) + wav_of_32_bits(tone(2), used=16))
+    samples, _ = heard(path)
+    assert len(samples) == 4 * SAMPLE_RATE
+    assert np.abs(samples).max() == pytest.approx(0.4, abs=1e-3)
+
+
+def wav_of_32_bits(sound, *, used, kind="RIFF"):
+    """Return a mono WAV whose samples have 32 bits, of which the upper ones are used."""
+    content = ((sound[0].astype(np.float64) * 2**31).astype("<i4") & -(1 << (32 - used))).tobytes()
+    head = struct.pack("<HHIIHHHHI", 0xFFFE, 1, SAMPLE_RATE, 4 * SAMPLE_RATE, 4, 32, 22, used, 4)
+    head += bytes.fromhex("0100000000001000800000aa00389b71")
+    if kind == "W64":
+        rest = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+        chunks = b"wave" + rest + b"fmt " + rest + struct.pack("<Q", 24 + len(head)) + head
+        chunks += b"data" + rest + struct.pack("<Q", 24 + len(content)) + content
+        return b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000") + struct.pack("<Q", 24 + len(chunks)) + chunks
+    size, sizes = len(content), b""
+    if kind == "RF64":
+        sizes = b"ds64" + struct.pack("<IQQQI", 28, size + 96, size, size // 4, 0)
+        size = 0xFFFFFFFF
+    chunks = b"WAVE" + sizes + b"fmt " + struct.pack("<I", len(head)) + head
+    chunks += b"data" + struct.pack("<I", size) + content
+    return kind.encode() + struct.pack("<I", size if sizes else len(chunks)) + chunks
 
 
 def test_float_of_another_scale_is_not_clipped(tmp_path):
