@@ -19,7 +19,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -239,9 +239,14 @@ def _annotation(turns: Sequence[Turn]) -> Any:
     from pyannote.core import Annotation, Segment
 
     annotation = Annotation(uri="recording")
-    for number, turn in enumerate(turns):
-        if turn.start_ms < turn.end_ms:
-            annotation[Segment(turn.start_ms / 1000, turn.end_ms / 1000), number] = turn.speaker
+    merged: list[Turn] = []  # pyannote.metrics counts overlapping turns of one person twice
+    for turn in sorted(turns, key=lambda turn: (turn.speaker, turn.start_ms)):
+        if merged and turn.speaker == merged[-1].speaker and turn.start_ms < merged[-1].end_ms:
+            merged[-1] = replace(merged[-1], end_ms=max(merged[-1].end_ms, turn.end_ms))
+        elif turn.start_ms < turn.end_ms:
+            merged.append(turn)
+    for number, turn in enumerate(merged):
+        annotation[Segment(turn.start_ms / 1000, turn.end_ms / 1000), number] = turn.speaker
     return annotation
 
 

@@ -81,6 +81,14 @@ def test_people_who_speak_at_once_both_count():
     assert (result.spoken_seconds, result.diarization_error_rate) == (15.0, 0.0)
 
 
+def test_person_whose_own_turns_overlap_counts_once():
+    reference = (Turn(5_000, 12_000, "a"), Turn(0, 10_000, "a"), Turn(12_000, 14_000, "b"))
+    result = Score(file="x", duration_seconds=14)
+    found = (Turn(0, 12_000, "S1"), Turn(12_000, 14_000, "S2"), Turn(12_500, 13_000, "S2"))
+    evaluate._compare_turns(result, reference, found, collar_seconds=0.0)
+    assert (result.spoken_seconds, result.diarization_error_rate) == (14.0, 0.0)
+
+
 def test_file_that_is_no_audio_is_told_and_counts_as_missed(tmp_path):
     (tmp_path / "broken.wav").write_text("not audio")
     (tmp_path / "broken.txt").write_text("three little words")
