@@ -137,9 +137,16 @@ class NeuralDiarization:
         joined = joined if len(joined) >= max(1, self._min_speakers) else list(prints)
         if not joined:
             return [0] * len(self._pieces)
+        lengths = np.array([piece.seconds for piece in self._pieces], dtype=np.float32)
+        compared = [
+            index
+            for index in prints
+            if self._pieces[index].is_heard and lengths[index] >= timeline.MIN_COMPARED_SECONDS
+        ]
         voices = joining.join(
             np.stack([prints[index] for index in joined]),
-            np.array([self._pieces[index].seconds for index in joined], dtype=np.float32),
+            lengths[joined],
+            limit=joining.limit_of(np.array([prints[index] for index in compared]), lengths[compared]),
             min_voices=self._min_speakers,
             max_voices=self._max_speakers,
         )
@@ -190,19 +197,22 @@ class _Section:
         from transcription.speech.diarizers.timeline import Piece
 
         for channel, parts in found:
-            for runs, voice_print in zip(parts, self._voice_prints(parts), strict=True):
-                self._pieces.append(Piece(self._number, channel, runs, voice_print))
+            for runs, (voice_print, is_heard) in zip(parts, self._voice_prints(parts), strict=True):
+                self._pieces.append(Piece(self._number, channel, runs, voice_print, is_heard=is_heard))
 
-    def _voice_prints(self, parts: list[Runs]) -> list[Float32Array | None]:
-        """Return the print of each piece of one speech. Pieces between two that are alike get the sum of these."""
+    def _voice_prints(self, parts: list[Runs]) -> list[tuple[Float32Array | None, bool]]:
+        """Return (print, whether it was heard) of each piece of one speech.
+
+        Pieces between two that are alike are not heard; they get the sum of these.
+        """
         from transcription.speech.diarizers import joining
 
         heard = sorted({*range(0, len(parts), HEARD_PIECES), len(parts) - 1})
-        prints = {index: self._voice_print(parts[index]) for index in heard}
+        prints = {index: (self._voice_print(parts[index]), True) for index in heard}
         for first, last in pairwise(heard):
-            between = joining.common(prints[first], prints[last])
+            between = joining.common(prints[first][0], prints[last][0])
             for index in range(first + 1, last):
-                prints[index] = self._voice_print(parts[index]) if between is None else between
+                prints[index] = (self._voice_print(parts[index]), True) if between is None else (between, False)
         return [prints[index] for index in range(len(parts))]
 
     def _voice_print(self, runs: Runs) -> Float32Array | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Pieces from this length on decide which voices there are; a print of less than the second says nothing at all.
 MIN_JOINED_SECONDS = 0.75
 MIN_PRINT_SECONDS = 0.3
+# Pieces from this length on tell how alike those of one voice are in this recording.
+MIN_COMPARED_SECONDS = 1.0
 # A short piece is drawn to the voice of the nearest long piece of its channel, if that is near enough.
 _SURE_SECONDS, _STAY, _STAY_SECONDS = 0.5, 0.2, 3.0
 # In overlapping speech a channel keeps the voice of its nearest piece, if that is near enough.
@@ -35,12 +37,16 @@ NOBODY = -1
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Speech of one channel of a section, without anybody else. voice_print: (192,), None if it is too short."""
+    """Speech of one channel of a section, without anybody else.
+
+    voice_print: (192,), None if it is too short. is_heard: False if the print is that of the pieces around.
+    """
 
     section: int
     channel: int
     runs: Runs
     voice_print: Float32Array | None
+    is_heard: bool = True
 
     @property
     def seconds(self) -> float:

@@ -109,7 +109,10 @@ def test_order_of_joins_is_that_of_the_plain_search():
     sums, heard, alive = unit * seconds[:, None], seconds.astype(float).copy(), list(range(40))
     for number, merge in enumerate(merges):
         margins = {
-            (one, other): joining._margins(one, sums, heard)[other] for one in alive for other in alive if one != other
+            (one, other): joining._margins(one, sums, heard, limit=joining.LIMIT)[other]
+            for one in alive
+            for other in alive
+            if one != other
         }
         best = max(margins.values())
         assert margins[merge] == pytest.approx(best, abs=1e-6)
@@ -127,3 +130,30 @@ def test_two_prints_have_a_common_one_only_if_they_are_alike():
         assert float(both @ joining.normalised(one)) > float(joining.normalised(mine) @ joining.normalised(again))
     assert joining.common(mine, other) is None
     assert joining.common(mine, None) is joining.common(None, mine) is None
+
+
+@pytest.mark.parametrize(("spread", "rises"), [(1.35, False), (2.5, False), (0.5, True), (0.1, True)])
+@pytest.mark.parametrize("owners", [[0] * 20, [0, 1] * 10, [0, 1, 2, 3] * 6])
+def test_limit_rises_where_pieces_of_one_voice_are_more_alike_than_expected(spread, rises, owners):
+    """spread: 1.35 as in meetings; less in clean recordings."""
+    lengths = np.full(len(owners), 3.0, dtype=np.float32)
+    limit = joining.limit_of(prints(owners, lengths, spread=spread).astype(np.float32), lengths)
+    assert (limit > joining.LIMIT) is rises
+    assert joining.LIMIT <= limit <= joining.LIMIT * joining.MAX_RISE
+
+
+@pytest.mark.parametrize("owners", [[], [0], [0, 1]])
+def test_limit_stays_where_nobody_is_heard_twice(owners):
+    lengths = np.full(len(owners), 3.0, dtype=np.float32)
+    made = prints([*owners, 0], np.full(len(owners) + 1, 3.0))[: len(owners)].astype(np.float32)
+    assert joining.limit_of(made, lengths) == joining.LIMIT
+
+
+def test_higher_limit_keeps_alike_voices_apart():
+    """Two voices with a cosine of 0.65, whose own pieces are the same."""
+    one = np.eye(SIZE, dtype=np.float32)[0]
+    other = 0.65 * one + np.sqrt(1 - 0.65**2) * np.eye(SIZE, dtype=np.float32)[1]
+    made, lengths = np.stack([one, other] * 6).astype(np.float32), np.full(12, 3.0, dtype=np.float32)
+    limit = joining.limit_of(made, lengths)
+    assert len(joining.join(made, lengths, min_voices=1, max_voices=20).voices) == 1
+    assert len(joining.join(made, lengths, min_voices=1, max_voices=20, limit=limit).voices) == 2
