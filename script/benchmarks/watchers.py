@@ -4,8 +4,8 @@ Usage: script/benchmark watchers [--postgres URL --redis URL] [--streams 500] [-
 
 Two web processes are measured one after the other: with the limit of open streams raised to the number of streams, and
 with its default. Each is asked for /v1/balance without streams, with the streams while their jobs wait, and with the
-streams while the jobs have 20 events a second together; then once more without streams. Each stream takes one
-descriptor of the web process, for the socket of its client; the others are "beside the clients'".
+streams while the jobs have 20 events of progress a second together; then once more without streams. Each stream takes
+one descriptor of the web process, for the socket of its client; the others are "beside the clients'".
 
 No worker runs, so that the jobs stay open and nothing else uses this Redis. The client and the server share the cores
 of one machine. Without --postgres and --redis the site uses the embedded SQLite and Redis, unlike production.
@@ -116,12 +116,13 @@ class Web:
 
 async def publish(web: Web, job_ids: list[str]) -> None:
     """Publish as `transcription.jobs.events` does, until cancelled."""
-    data = json.dumps({"start": 1.0, "end": 2.5, "text": "The stale smell of old beer lingers."})
     number = 0
     while True:
+        # A segment would have to name an item whose text can be charged (docs/decisions/0028).
+        data = json.dumps({"progress": number % 100})
         key = f"voxsite:events:{job_ids[number % len(job_ids)]}"
         with web.redis.pipeline(transaction=False) as pipeline:
-            pipeline.xadd(key, {"name": "segment", "data": data}, maxlen=20_000, approximate=True)
+            pipeline.xadd(key, {"name": "progress", "data": data}, maxlen=20_000, approximate=True)
             pipeline.expire(key, 3600)
             pipeline.publish(key, "")
             pipeline.execute()
