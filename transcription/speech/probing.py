@@ -24,7 +24,7 @@ from transcription.speech.timeline import MAX_PACKET_SECONDS, Timeline
 # 10 hours of video are about 4 million packets. A crafted file can have many more, of a few bytes each. A packet takes
 # about 14 microseconds.
 MAX_PACKETS = 12_000_000
-PROBE_CPU_SECONDS = 180.0
+PROBE_CPU_SECONDS = 200.0
 PROBE_MEMORY_BYTES = 1 << 30
 # A child that is busy inside a decoder or demuxer does not notice that its time is over. The kernel ends it so much
 # later, in whole seconds.
