@@ -20,6 +20,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import psutil
 import requests
@@ -73,7 +74,7 @@ class Web:
     """The web process that is measured."""
 
     def __init__(self, here: site.Site, key: str) -> None:
-        self.address, self.key = here.address, key
+        self.address, self.key, self._site = here.address, key, here
         self.process = psutil.Process(here.process.pid)
         self.redis = Redis.from_url(here.environment["REDIS_URL"])
 
@@ -105,6 +106,11 @@ class Web:
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
+    def items(self) -> dict[UUID, str]:
+        """Return the only item of each job, by the job's id."""
+        found = self._site.rows("SELECT job_id, id FROM transcription_jobitem")
+        return {UUID(job_id): str(UUID(item_id)) for job_id, item_id in found}
+
     def submit(self) -> str:
         with SENTENCE.open("rb") as file:
             response = requests.post(
@@ -115,14 +121,20 @@ class Web:
 
 
 async def publish(web: Web, job_ids: list[str]) -> None:
-    """Publish as `transcription.jobs.events` does, until cancelled."""
+    """Publish segments as a worker does, until cancelled. Each costs a second more than the one before it.
+
+    The site writes what each costs before it shows it (docs/decisions/0028), so this is measured too.
+    """
+    items = web.items()
+    segment = {"start": 1.0, "end": 2.5, "text": "The stale smell of old beer lingers."}
     number = 0
     while True:
-        # A segment would have to name an item whose text can be charged (docs/decisions/0028).
-        data = json.dumps({"progress": number % 100})
-        key = f"voxsite:events:{job_ids[number % len(job_ids)]}"
+        job_id, seconds = job_ids[number % len(job_ids)], 1 + number // len(job_ids)
+        key = f"voxsite:events:{job_id}"
+        figures = {"item_id": items[UUID(job_id)], "length_ms": seconds * 1000, "price_micros": seconds * 83}
+        data = json.dumps({**segment, "shown": figures})
         with web.redis.pipeline(transaction=False) as pipeline:
-            pipeline.xadd(key, {"name": "progress", "data": data}, maxlen=20_000, approximate=True)
+            pipeline.xadd(key, {"name": "segment", "data": data}, maxlen=20_000, approximate=True)
             pipeline.expire(key, 3600)
             pipeline.publish(key, "")
             pipeline.execute()

@@ -115,7 +115,7 @@ def test_decoding(whisper_site: Product, customer: Customer, tmp_path: Path) -> 
 def test_recognising_while_nobody_watches(whisper_site: Product, customer: Customer, tmp_path: Path) -> None:
     (path,) = recordings.speech(tmp_path, seconds=900, count=1)
     job_id = customer.submit(path)
-    wait_for(lambda: customer.job(job_id)["progress"] > 5, seconds=60, what="nothing was heard")
+    wait_for(lambda: customer.job(job_id)["progress"] > 5, seconds=150, what="nothing was heard")
     (child,) = children(whisper_site)
     cancel(customer, job_id, stage="recognising, unwatched", child=child)
 
@@ -125,7 +125,7 @@ def test_recognising(whisper_site: Product, customer: Customer, tmp_path: Path) 
     (path,) = recordings.speech(tmp_path, seconds=900, count=1)
     job_id = customer.submit(path)
     watcher = Watcher(customer, job_id)
-    wait_for(lambda: watcher.of("segment"), seconds=60, what="nothing was heard")
+    wait_for(lambda: watcher.of("segment"), seconds=150, what="nothing was heard")
     (child,) = children(whisper_site)
     assert statuses(whisper_site, [job_id]) == ["processing"]
     cancel(customer, job_id, stage="recognising", watcher=watcher, child=child)
