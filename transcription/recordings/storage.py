@@ -22,7 +22,7 @@ from transcription.models import Media
 from transcription.recordings import probe_lanes
 from transcription.recordings.names import display_name
 from transcription.speech import probing
-from transcription.speech.errors import AudioError
+from transcription.speech.errors import AudioError, NotAudio
 
 logger = logging.getLogger(__name__)
 
@@ -197,11 +197,11 @@ def _probe_in_turn(
     for lane in probe_lanes.LANES:
         try:
             with lane.place(organization.pk, size=size_bytes):
-                return probing.probe_in_child(
+                return probing.probe_within(
+                    lane.cpu_seconds,
                     path,
                     max_duration_ms=settings.MAX_AUDIO_MS,
                     may_be_truncated=may_be_truncated,
-                    cpu_seconds=lane.cpu_seconds,
                     niceness=lane.niceness,
                 )
         except probe_lanes.LaneFull as full:
@@ -209,7 +209,7 @@ def _probe_in_turn(
         except probing.Unfinished as error:
             unfinished = error
     assert unfinished is not None, "there is at least one lane"
-    raise unfinished
+    raise NotAudio(str(unfinished)) from unfinished
 
 
 def _no_room(full: probe_lanes.LaneFull, *, lane: probe_lanes.Lane) -> VoxsiteError:

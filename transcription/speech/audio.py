@@ -1,7 +1,7 @@
 """Decodes an untrusted audio file into windows of bounded size.
 
 A file's statements about its own length are not trusted. Run this in a confined child only (`decode`, `probing`). numpy
-is imported on use. Decision 25 says how the channels of all tracks are mixed.
+is imported on use. Decision 26 says how the channels of all tracks are mixed.
 """
 
 from __future__ import annotations

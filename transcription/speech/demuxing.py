@@ -4,7 +4,7 @@ Every file is treated as hostile. It is opened through a Python file object, onl
 without a way to open another file or address. Run this in a confined child only. PyAV is imported on use.
 
 A file has one part, or several one after another (`containers.parts`). A part has one track, or several at the same
-time (`choose_tracks`). Decision 25 says what is left out.
+time (`choose_tracks`). Decision 26 says what is left out.
 """
 
 from __future__ import annotations

@@ -339,23 +339,37 @@ class _PacketMeter:
         return abs(decoded - counted) <= MAX_ROUNDING_SECONDS + 0.02 * max(decoded, counted)
 
 
-class Unfinished(errors.NotAudio):
-    """The CPU time of the probe was not enough, or its child died. With more time the probe may succeed."""
+class Unfinished(Exception):
+    """The CPU time of the probe was not enough, or its child died. With more time the probe may succeed.
+
+    `str` is a sentence for the sender of the file.
+    """
 
 
-def probe_in_child(
+def probe_in_child(path: Path | str, *, max_duration_ms: int, may_be_truncated: bool = False) -> AudioProbe:
+    """Run `probe` in a confined child, so that a decoder that crashes or hangs does not affect this process.
+
+    Raises the errors of `probe`, and DecoderUnavailable. Raises NotAudio also when PROBE_CPU_SECONDS are not enough,
+    and when the child crashes, stalls or is compromised.
+    """
+    try:
+        return probe_within(PROBE_CPU_SECONDS, path, max_duration_ms=max_duration_ms, may_be_truncated=may_be_truncated)
+    except Unfinished as error:
+        raise errors.NotAudio(str(error)) from error
+
+
+def probe_within(
+    cpu_seconds: float,
     path: Path | str,
     *,
     max_duration_ms: int,
     may_be_truncated: bool = False,
-    cpu_seconds: float = PROBE_CPU_SECONDS,
     niceness: int = 0,
 ) -> AudioProbe:
-    """Run `probe` in a confined child, so that a decoder that crashes or hangs does not affect this process.
+    """Run `probe` in a confined child that may use so much CPU time. See `probe_in_child`.
 
-    cpu_seconds: how much CPU time it may use. niceness: added to the priority of this process.
-    Raises the errors of `probe`, and DecoderUnavailable. Raises Unfinished when the time was not enough, or the child
-    crashes or stalls, and NotAudio when it is compromised.
+    niceness: added to the priority of this process. Raises Unfinished when the time was not enough, or the child
+    crashes or stalls.
     """
     arguments = {
         "max_duration_ms": max_duration_ms,
@@ -368,7 +382,7 @@ def probe_in_child(
             is_compromised = any(True for _ in child.blocks())  # a probe sends no blocks
         except errors.NotAudio as error:
             if child.has_ended_early:
-                raise Unfinished from error
+                raise Unfinished(error.message) from error
             raise
         if is_compromised:
             raise errors.NotAudio

@@ -118,21 +118,20 @@ def test_crash_of_the_worker_is_tried_again(job, fake_engine, caplog):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_canceled_job_stops_within_two_seconds(organization, fake_engine):
+def test_canceled_job_stops_while_the_engine_is_still_at_work(organization, fake_engine):
     job = submit(organization)
-    canceled_at = []
+    answered = []
     go_on = threading.Event()
 
     def cancel():
         jobs.cancel(job)
         connection.close()
-        canceled_at.append(time.monotonic())
-        go_on.wait(10)
+        answered.append(go_on.wait(60))
 
     fake_engine.before_clip = cancel
     try:
         run(job)
-        assert time.monotonic() - canceled_at[0] < 2
+        assert answered == []
     finally:
         go_on.set()
     assert job.status == Status.CANCELED

@@ -342,15 +342,15 @@ def test_sphere_is_read(coding, tmp_path):
 def test_probe_that_needs_more_time_says_so_and_succeeds_with_it(tmp_path):
     path = many_packets.webm(tmp_path / "tiny.webm", seconds=120)
     with pytest.raises(probing.Unfinished, match="takes too long to read"):
-        probing.probe_in_child(path, max_duration_ms=HOUR_MS, cpu_seconds=0.1)
-    found = probing.probe_in_child(path, max_duration_ms=HOUR_MS, niceness=10)
+        probing.probe_within(0.1, path, max_duration_ms=HOUR_MS)
+    found = probing.probe_within(30, path, max_duration_ms=HOUR_MS, niceness=10)
     assert found.duration_ms == pytest.approx(120_000, abs=20)
 
 
 def test_four_hours_of_the_shortest_packets_need_few_seconds(tmp_path):
     """Reading all packets takes 80 CPU seconds."""
     path = many_packets.ogg(tmp_path / "tiny.opus", seconds=4 * 3600)
-    found = probing.probe_in_child(path, max_duration_ms=10 * HOUR_MS, cpu_seconds=20)
+    found = probing.probe_within(20, path, max_duration_ms=10 * HOUR_MS)
     assert found.duration_ms == pytest.approx(4 * HOUR_MS, abs=10)
 
 
