@@ -170,7 +170,7 @@ def test_tree_of_the_architecture_names_every_module_and_no_other() -> None:
 def _drawn_modules() -> Iterator[str]:
     """Yield the modules of the tree in ARCHITECTURE.md by dotted path.
 
-    A line is a folder with its description, or modules of the folder above it.
+    A line is a folder with its description, or modules of the folder above it and what they do behind a "#".
     """
     text = (PROJECT / "ARCHITECTURE.md").read_text()
     tree = text.split("## Tree", 1)[1].split("```", 2)[1]
@@ -182,7 +182,7 @@ def _drawn_modules() -> Iterator[str]:
         if first.endswith("/"):
             folders.append((indent, first.rstrip("/")))
         else:
-            yield from (".".join([name for _, name in folders] + [module]) for module in line.split())
+            yield from (".".join([name for _, name in folders] + [module]) for module in line.partition("#")[0].split())
 
 
 def _real_modules() -> Iterator[str]:
