@@ -193,6 +193,26 @@ def _real_modules() -> Iterator[str]:
                 yield ".".join(parts)
 
 
+def test_list_of_modules_is_what_their_docstrings_say() -> None:
+    """To write it anew: `python -m tests.test_documents > docs/modules.md`."""
+    assert (PROJECT / "docs/modules.md").read_text() == list_of_modules()
+
+
+def list_of_modules() -> str:
+    """Return docs/modules.md: the first sentence of each module, by folder."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    for module in sorted(_real_modules()):
+        folder, _, name = module.replace(".", "/").rpartition("/")
+        docstring = ast.get_docstring(ast.parse((PROJECT / f"{folder}/{name}.py").read_text())) or ""
+        first = " ".join(docstring.partition("\n\n")[0].split()).replace("|", "\\|")
+        folders[folder].append(f"| `{name}` | {first} |")
+    head = "# Modules\n\nThe first paragraph of each module. Where to start: [ARCHITECTURE.md](../ARCHITECTURE.md).\n"
+    tables = (
+        f"\n## {folder}\n\n| module | |\n| --- | --- |\n" + "\n".join(rows) + "\n" for folder, rows in folders.items()
+    )
+    return head + "".join(tables)
+
+
 @pytest.mark.parametrize("document", DECISIONS, ids=name_of)
 def test_decision_has_its_headings_and_its_line_in_the_index(document: Path) -> None:
     text = document.read_text()
@@ -219,3 +239,7 @@ def test_newest_release_of_the_changelog_is_the_version_of_the_project() -> None
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     assert releases[0] == project["version"]
     assert releases == sorted(releases, key=lambda release: [int(part) for part in release.split(".")], reverse=True)
+
+
+if __name__ == "__main__":
+    print(list_of_modules(), end="")
