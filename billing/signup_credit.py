@@ -1,4 +1,4 @@
-"""The sign-up credit of a new customer."""
+"""The sign-up credit of a new customer: who gets one. It expires with the balance (`expiry`)."""
 
 from django.conf import settings
 

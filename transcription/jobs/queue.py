@@ -1,4 +1,7 @@
-"""Redis hears of work here. Losing everything in it costs time only: the clock asks the database and enqueues again."""
+"""Redis hears of work here. Losing everything in it costs time only: the clock asks the database and enqueues again.
+
+In which order workers empty the queues is in `voxsite/serve/programs.py`.
+"""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The processes of the server, and how each is started."""
+"""The processes of the server, how each is started, and in which order workers empty the queues of jobs."""
 
 import os
 from collections.abc import Mapping
