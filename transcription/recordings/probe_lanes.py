@@ -153,8 +153,8 @@ LANES = (
     Lane(
         cpu_seconds=0.2,
         places=max(1, _cores() // 2),
-        max_waiting=256,
-        max_waiting_each=64,
+        max_waiting=1024,
+        max_waiting_each=256,  # somebody may send 200 files at once
         retry_seconds=5,
     ),
     Lane(

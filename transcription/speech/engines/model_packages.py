@@ -342,11 +342,11 @@ def _wait(
 def _bytes_below(folder: Path) -> int:
     """Return the size of the largest file below the folder: what came so far, without pip's copy of it."""
     largest = 0
-    for path in folder.rglob("*"):
-        try:
-            largest = max(largest, path.stat().st_size)
-        except OSError:
-            continue  # pip has removed it meanwhile
+    # `rglob` would raise for a folder that pip removes meanwhile; `walk` leaves it out.
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                largest = max(largest, Path(parent, name).stat().st_size)
     return largest
 
 

