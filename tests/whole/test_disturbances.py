@@ -28,14 +28,14 @@ from tests.whole.customer import (
     wait_for,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.enable_socket, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.enable_socket, pytest.mark.timeout(800)]
 
 JOBS = WHISPER_WORKERS
 RECORDING_SECONDS = 180
 # At $0.30 an hour.
 PRICE_MICROS = 15_000
 # Eight recordings on a busy machine, and what the disturbance may cost.
-PATIENCE_SECONDS = 180
+PATIENCE_SECONDS = 360
 FROZEN_SECONDS = 60
 
 
@@ -66,7 +66,7 @@ def job_ids(whisper_site: Product, customer: Customer, paths: list[Path], undist
     submitted = [customer.submit(path) for path in paths]
     wait_for(
         lambda: statuses(whisper_site, submitted) == ["processing"] * JOBS and engine_health(whisper_site)["waiting"],
-        seconds=60,
+        seconds=150,
         what="eight jobs were not at work at once",
     )
     return submitted
@@ -93,9 +93,11 @@ def at_work(site: Product) -> list[tuple[psutil.Process, psutil.Process]]:
 
 def test_killed_engine_loses_no_word_and_no_watcher(whisper_site, customer, job_ids, check):
     watcher = Watcher(customer, job_ids[0])
-    wait_for(lambda: watcher.of("segment"), seconds=60, what="nothing was heard")
-    before = engine_health(whisper_site)
-    assert before["waiting"]
+    wait_for(lambda: watcher.of("segment"), seconds=150, what="nothing was heard")
+    # Between two clips nothing waits: the engine is faster than what cuts them.
+    before = wait_for(
+        lambda: (health := engine_health(whisper_site))["waiting"] and health, seconds=150, what="no clip waited"
+    )
     assert "completed" not in statuses(whisper_site, job_ids[:1])
     (engine,) = processes(whisper_site, "engine")
     engine.kill()
@@ -125,7 +127,7 @@ def test_killed_worker_and_killed_child_lose_no_job(whisper_site, customer, job_
 def test_killed_redis_loses_no_job_and_no_watcher(whisper_site, customer, job_ids, check):
     """What was published meanwhile is lost; the end is not."""
     watcher = Watcher(customer, job_ids[0])
-    wait_for(lambda: watcher.of("segment"), seconds=60, what="nothing was heard")
+    wait_for(lambda: watcher.of("segment"), seconds=150, what="nothing was heard")
     redis = find("redis-server", whisper_site)
     redis.kill()
     check(job_ids)
