@@ -194,7 +194,7 @@ def _real_modules() -> Iterator[str]:
 
 
 def test_list_of_modules_is_what_their_docstrings_say() -> None:
-    """To write it anew: `python -m tests.test_documents > docs/modules.md`."""
+    """`python -m tests.test_documents > docs/modules.md` writes the list again."""
     assert (PROJECT / "docs/modules.md").read_text() == list_of_modules()
 
 

@@ -90,7 +90,7 @@ def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
                 start=segment.start_ms / 1000,
                 end=segment.end_ms / 1000,
                 text=segment.text,
-                # What whoever shows the segment must record first. It is not shown itself.
+                # These figures are recorded before the segment is shown. They are not shown themselves.
                 shown={
                     "item_id": str(item.pk),
                     "length_ms": meter.length_ms,

@@ -60,7 +60,7 @@ class BackgroundDiarization:
 
     def close(self) -> None:
         """End the thread. Calls that wait are dropped; the one that runs is waited for."""
-        wait([self._begun])  # it must not be dropped: whoever asks for the name waits for it
+        wait([self._begun])  # `name` still needs its result
         self._thread.shutdown(cancel_futures=True)
 
     def _submit(self, call: Callable[[Diarization], None]) -> None:
