@@ -30,8 +30,6 @@ def whisper_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[product.P
         "VOXSITE_WHISPER_STANDARD": model,
         "VOXSITE_WHISPER_PREMIUM": model,
         "VOXSITE_WORKERS": str(WHISPER_WORKERS),
-        # Eight neural diarizers at once take the processor from the engine, which then has nothing to do.
-        "VOXSITE_DIARIZER": "clustering",
     }
     with product.running(tmp_path_factory.mktemp("product"), **switches) as running:
         yield running
