@@ -1,22 +1,22 @@
 """Summaries of a transcript and answers to questions about it, written by a language model.
 
-`voxsite` registers the model (`set_assistant`). A transcript is untrusted text that may contain instructions to the
+The model is that of `transcription.assistant`. A transcript is untrusted text that may contain instructions to the
 model (prompt injection). So the model has no tools, reads one transcript and no other data of the organization, and its
 answer is shown as plain text.
 """
 
 import uuid
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
 from accounts import database_connection
-from accounts.errors import BadRequest, Conflict, NotConfigured, NotFound
+from accounts.errors import BadRequest, Conflict, NotFound
 from accounts.gate import idempotency
-from accounts.models import Organization, User
-from transcription import jobs
+from accounts.models import User
+from transcription import assistant, jobs
 from transcription.models import Answer, Job
 from transcription.speech.transcript import Transcript, speaker_label
 
@@ -41,29 +41,6 @@ SUMMARY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer of a model and its price. is_cut: the answer ended at the limit of tokens."""
-
-    text: str
-    charged_micros: int
-    tokens: int | None
-    is_cut: bool = False
-
-
-class Assistant(Protocol):
-    """A language model, paid from the balance of the organization. body: a request in OpenAI's format."""
-
-    def is_ready(self) -> bool:
-        """Tell whether a model is configured."""
-
-    def max_micros(self, body: dict[str, Any]) -> int:
-        """Return the highest possible price of a request."""
-
-    def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
-        """Return the reply, charged once for each key. Raises errors of `accounts.errors`; nothing is charged then."""
-
-
-@dataclass(frozen=True, slots=True)
 class AskQuote:
     """The highest prices of a summary and of a question about a transcript.
 
@@ -75,37 +52,16 @@ class AskQuote:
     read_until_ms: int | None
 
 
-class _NoAssistant:
-    """The assistant before `set_assistant` was called."""
-
-    def is_ready(self) -> bool:
-        return False
-
-    def max_micros(self, body: dict[str, Any]) -> int:
-        raise NotConfigured
-
-    def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
-        raise NotConfigured
-
-
-_assistant: Assistant = _NoAssistant()
-
-
-def set_assistant(assistant: Assistant) -> None:
-    """Register the assistant of this process."""
-    global _assistant  # noqa: PLW0603 - one for each process, set at its start
-    _assistant = assistant
-
-
 def quote(transcript: Transcript) -> AskQuote | None:
     """Return the prices of a summary and a question, None without a model or without text."""
     text, read_until_ms = readable(transcript)
-    if not text or not _assistant.is_ready():
+    if not text or not assistant.current().is_ready():
         return None
     longest = "x" * (MAX_QUESTION_CHARACTERS * BYTES_PER_CHARACTER)
+    max_micros = assistant.current().max_micros
     return AskQuote(
-        summary_micros=_rounded_up(_assistant.max_micros(_body(SUMMARY, text=text))),
-        question_micros=_rounded_up(_assistant.max_micros(_body(longest, text=text))),
+        summary_micros=_rounded_up(max_micros(_body(SUMMARY, text=text))),
+        question_micros=_rounded_up(max_micros(_body(longest, text=text))),
         read_until_ms=read_until_ms,
     )
 
@@ -163,7 +119,7 @@ def _answer(job: Job, *, question: str, token: uuid.UUID, by: User) -> Answer:
     # The model may take minutes: hold no database connection meanwhile.
     database_connection.release()
     try:
-        reply = _assistant.complete(organization, body=body, idempotency_key=key)
+        reply = assistant.current().complete(organization, body=body, idempotency_key=key)
     except Conflict as error:
         raise Conflict(
             "This is already being answered, and is charged once. Reload the page in a moment.",

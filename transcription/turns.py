@@ -1,5 +1,6 @@
 """Speaker turns of a transcript, ready to display. Pure functions, without Django."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from transcription.speech import scripts
@@ -20,6 +21,11 @@ def paragraphs(transcript: Transcript) -> list[dict[str, Any]]:
     direction: "rtl" for a paragraph in a script that is written from right to left, else "ltr".
     """
     positions = {speaker: position for position, (speaker, _) in enumerate(transcript.speakers)}
+    return [_paragraph(segments, positions=positions) for segments in turns_of(transcript)]
+
+
+def turns_of(transcript: Transcript) -> list[list[Segment]]:
+    """Return the segments with text, those of one turn together: neighbors of the same speaker."""
     found: list[list[Segment]] = []
     for segment in transcript.segments:
         if not segment.text.strip():
@@ -28,11 +34,16 @@ def paragraphs(transcript: Transcript) -> list[dict[str, Any]]:
             found[-1].append(segment)
         else:
             found.append([segment])
-    return [_paragraph(segments, positions=positions) for segments in found]
+    return found
 
 
-def _paragraph(segments: list[Segment], *, positions: dict[str, int]) -> dict[str, Any]:
-    text, speaker = join_segments(segments).strip(), segments[0].speaker
+def text_of(turn: Sequence[Segment]) -> str:
+    """Return the text of the segments of a turn."""
+    return join_segments(turn).strip()
+
+
+def _paragraph(segments: Sequence[Segment], *, positions: dict[str, int]) -> dict[str, Any]:
+    text, speaker = text_of(segments), segments[0].speaker
     return {
         "start_ms": segments[0].start_ms,
         "text": text,

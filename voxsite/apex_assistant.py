@@ -1,13 +1,16 @@
-"""Adapter: lets `transcription.answers` use the language models of Apex. Only `voxsite` may import both apps."""
+"""Adapter: lets `transcription` use the language models of Apex. Only `voxsite` may import both apps."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from accounts.models import Organization
-from transcription.answers import Reply
+from accounts.models import ApiKey, Organization
+from transcription.assistant import Reply
+
+if TYPE_CHECKING:
+    from apex.service import CompletedChat
 
 
 class ApexAssistant:
-    """Answers questions about transcripts with the first model of Apex's catalogue.
+    """Answers with the first model of Apex's catalogue, or with the one that the request names.
 
     Apex is imported inside the methods, so that workers, the clock and commands start without the chat service.
     """
@@ -17,6 +20,11 @@ class ApexAssistant:
 
         return service.is_configured()
 
+    def has_model(self, name: str) -> bool:
+        from apex import catalogue
+
+        return name in catalogue.models()
+
     def max_micros(self, body: dict[str, Any]) -> int:
         from apex import service
 
@@ -25,11 +33,22 @@ class ApexAssistant:
     def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
         from apex import service
 
-        done = service.complete_and_wait(organization, body=body, idempotency_key=idempotency_key)
-        usage = done.usage
-        return Reply(
-            text=done.text,
-            charged_micros=done.charged_micros,
-            is_cut=done.is_cut,
-            tokens=usage.prompt_tokens + usage.completion_tokens if usage is not None else None,
-        )
+        return _reply(service.complete_and_wait(organization, body=body, idempotency_key=idempotency_key))
+
+    async def reply(
+        self, organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None, idempotency_key: str
+    ) -> Reply:
+        from apex import service
+
+        done = await service.complete(organization, body=body, api_key=api_key, idempotency_key=idempotency_key)
+        return _reply(done)
+
+
+def _reply(done: "CompletedChat") -> Reply:
+    usage = done.usage
+    return Reply(
+        text=done.text,
+        charged_micros=done.charged_micros,
+        is_cut=done.is_cut,
+        tokens=usage.prompt_tokens + usage.completion_tokens if usage is not None else None,
+    )

@@ -5,8 +5,8 @@ class VoxsiteConfig(AppConfig):
     name = "voxsite"
 
     def ready(self) -> None:
-        from transcription import answers
+        from transcription import assistant
         from voxsite import apex_assistant, checks
 
         checks.register()
-        answers.set_assistant(apex_assistant.ApexAssistant())
+        assistant.register(apex_assistant.ApexAssistant())

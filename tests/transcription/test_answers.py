@@ -12,7 +12,7 @@ from billing import ledger, statements
 from billing.models import Entry, Wallet
 from tests.apex import scripted
 from tests.transcription.factories import make_job, make_transcript
-from transcription import answers, jobs
+from transcription import answers, assistant, jobs
 from transcription.models import Answer, Job
 from transcription.speech.transcript import Segment, Transcript
 
@@ -152,7 +152,7 @@ def test_reply_that_was_paid_and_not_written_comes_again_for_nothing(job, alice,
     token = uuid.uuid4()
     key = f"transcript:{job.pk}:{token}"
     body = answers._body(answers.SUMMARY, text=answers.readable(jobs.transcript_of(job))[0])
-    answers._assistant.complete(job.organization, body=body, idempotency_key=key)
+    assistant.current().complete(job.organization, body=body, idempotency_key=key)
     answer = answers.summarise(job, token=token, by=alice)
     assert answer.charged_micros == 14
     assert chat_charges() == [14]

@@ -1,12 +1,16 @@
 """The chat endpoint as the assistant of transcripts, with an upstream that does what it is told."""
 
+import asyncio
 import subprocess
 import sys
 
 import pytest
 
+from accounts import api_keys
 from accounts.errors import UpstreamFailed
+from apex import upstream
 from billing import statements
+from billing.models import Entry
 from tests.product import PROJECT_DIR, environment_of
 from voxsite.apex_assistant import ApexAssistant
 
@@ -53,6 +57,27 @@ def test_failure_of_the_upstream_is_raised_and_costs_nothing(organization, chat)
 def test_assistant_is_ready_where_an_upstream_is_configured(chat, settings, is_ready):
     settings.APEX_UPSTREAMS = settings.APEX_UPSTREAMS if is_ready else []
     assert ApexAssistant().is_ready() is is_ready
+
+
+def test_reply_without_a_thread_is_the_same_and_counts_for_the_key(organization, chat):
+    key, _ = api_keys.issue(organization, name="a", by=None)
+
+    async def ask():
+        try:
+            return await ApexAssistant().reply(
+                organization, body=body("normal 5"), api_key=key, idempotency_key="rewrite:1"
+            )
+        finally:
+            await upstream.close()
+
+    reply = asyncio.run(ask())
+    assert (reply.text, reply.tokens, reply.charged_micros) == ("word0 word1 word2 word3 word4", 23, 8)
+    assert Entry.objects.get(kind="usage").details["api_key_id"] == str(key.pk)
+
+
+def test_models_are_those_of_the_catalogue():
+    assert ApexAssistant().has_model("apex-latest")
+    assert not ApexAssistant().has_model("gpt-4.1")
 
 
 def test_workers_do_not_load_the_chat_service():

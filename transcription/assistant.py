@@ -1,0 +1,77 @@
+"""The language model that `voxsite` plugs in: what transcripts are summarised, questioned and rewritten with."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from accounts.errors import NotConfigured
+from accounts.models import ApiKey, Organization
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer of a model and its price. is_cut: the answer ended at the limit of tokens."""
+
+    text: str
+    charged_micros: int
+    tokens: int | None
+    is_cut: bool = False
+
+
+class Assistant(Protocol):
+    """A language model, paid from the balance of the organization.
+
+    body: a request in OpenAI's format. Without `model`, the site chooses one. idempotency_key: a reply is charged once
+    for each. Both ways to ask raise errors of `accounts.errors`; nothing is charged then.
+    """
+
+    def is_ready(self) -> bool:
+        """Tell whether a model is configured."""
+
+    def has_model(self, name: str) -> bool:
+        """Tell whether there is a model of this name."""
+
+    def max_micros(self, body: dict[str, Any]) -> int:
+        """Return the highest possible price of a request."""
+
+    def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
+        """Return the reply. It may take minutes, with a thread and without a database connection."""
+
+    async def reply(
+        self, organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None, idempotency_key: str
+    ) -> Reply:
+        """Return the reply, without a thread meanwhile. api_key: the key whose monthly limit counts."""
+
+
+class NoAssistant:
+    """The assistant before `register` was called."""
+
+    def is_ready(self) -> bool:
+        return False
+
+    def has_model(self, name: str) -> bool:
+        return False
+
+    def max_micros(self, body: dict[str, Any]) -> int:
+        raise NotConfigured
+
+    def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
+        raise NotConfigured
+
+    async def reply(
+        self, organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None, idempotency_key: str
+    ) -> Reply:
+        raise NotConfigured
+
+
+_registered: Assistant = NoAssistant()
+
+
+def register(assistant: Assistant) -> None:
+    """Set the assistant of this process."""
+    global _registered  # noqa: PLW0603 - one for each process, set at its start
+    _registered = assistant
+
+
+def current() -> Assistant:
+    """Return the assistant of this process."""
+    return _registered
