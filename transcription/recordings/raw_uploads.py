@@ -2,12 +2,11 @@
 
 What `read()`s is copied piece by piece, so a body of gigabytes takes no memory. The file is one as Django makes it of
 a large form field: `submissions.submit_file` and the fingerprint of an Idempotency-Key take it, and it vanishes when
-it is closed.
+it is closed, for example by `with`.
 """
 
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol
 
 from django.core.files.uploadedfile import TemporaryUploadedFile
@@ -25,38 +24,31 @@ class Source(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-@contextmanager
-def received(source: Source, *, name: str) -> Iterator[TemporaryUploadedFile]:
-    """Give the bytes as a file, as they are."""
-    with _file(name) as file:
-        _copy(source, file)
-        yield _finished(file)
+def received(source: Source, *, name: str) -> TemporaryUploadedFile:
+    """Return the bytes as a file, as they are."""
+    return _received(name, lambda file: _copy(source, file))
 
 
-@contextmanager
-def received_pcm(source: Source, *, name: str, sample_rate: int, channels: int = 1) -> Iterator[TemporaryUploadedFile]:
-    """Give headerless samples (signed, 16 bits, little-endian) as a WAV file.
+def received_pcm(source: Source, *, name: str, sample_rate: int, channels: int = 1) -> TemporaryUploadedFile:
+    """Return headerless samples (signed, 16 bits, little-endian) as a WAV file.
 
     An odd byte at the end is half of a sample and is left out. No samples become an empty file.
     """
-    with _file(name) as file:
-        _copy_pcm(source, file, sample_rate=sample_rate, channels=channels)
-        yield _finished(file)
+    return _received(name, lambda file: _copy_pcm(source, file, sample_rate=sample_rate, channels=channels))
 
 
-@contextmanager
-def received_audio(
-    source: Source, *, name: str, sample_rate: int, channels: int = 1
-) -> Iterator[TemporaryUploadedFile]:
-    """Give a recording that has a container as it is, and any other as `received_pcm` does. Its bytes decide."""
-    with _file(name) as file:
+def received_audio(source: Source, *, name: str, sample_rate: int, channels: int = 1) -> TemporaryUploadedFile:
+    """Return a recording that has a container as it is, and any other as `received_pcm` does. Its bytes decide."""
+
+    def fill(file: TemporaryUploadedFile) -> None:
         head = _read_head(source)
         if signatures.is_headerless(head):
             _copy_pcm(source, file, head=head, sample_rate=sample_rate, channels=channels)
         else:
             file.write(head)
             _copy(source, file)
-        yield _finished(file)
+
+    return _received(name, fill)
 
 
 def wav_header(*, data_bytes: int, sample_rate: int, channels: int = 1) -> bytes:
@@ -70,13 +62,15 @@ def wav_header(*, data_bytes: int, sample_rate: int, channels: int = 1) -> bytes
     )  # fmt: skip
 
 
-def _file(name: str) -> TemporaryUploadedFile:
-    return TemporaryUploadedFile(name, "application/octet-stream", 0, None)
-
-
-def _finished(file: TemporaryUploadedFile) -> TemporaryUploadedFile:
-    """Return the file at its start, with all bytes on the disk: it is opened again by its path."""
-    file.flush()
+def _received(name: str, fill: Callable[[TemporaryUploadedFile], None]) -> TemporaryUploadedFile:
+    """Return a filled file at its start, with all bytes on the disk: it is opened again by its path."""
+    file = TemporaryUploadedFile(name, "application/octet-stream", 0, None)
+    try:
+        fill(file)
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
     file.size = file.seek(0, 2)
     file.seek(0)
     return file

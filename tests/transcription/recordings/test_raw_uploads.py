@@ -5,6 +5,7 @@ import wave
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http.request import UnreadablePostError
 from django.test import AsyncRequestFactory
 
 from accounts.errors import BadMedia
@@ -122,3 +123,14 @@ def test_file_has_the_fingerprint_of_its_bytes(organization):
 
     assert fingerprint(b"abcd", 8000) == fingerprint(b"abcd", 8000)
     assert len({fingerprint(b"abcd", 8000), fingerprint(b"abcd", 16_000), fingerprint(b"abce", 8000)}) == 3
+
+
+def test_body_that_breaks_off_leaves_no_file(tmp_path):
+    class Broken:
+        def read(self, size):
+            raise UnreadablePostError
+
+    for receive in (raw_uploads.received_pcm, raw_uploads.received_audio):
+        with pytest.raises(UnreadablePostError):
+            receive(Broken(), name="x", sample_rate=8000)
+    assert list(tmp_path.iterdir()) == []
