@@ -1,29 +1,66 @@
-"""Prices of the models, from the settings."""
+"""Prices of the models, from the settings: of ours, and of the names that customers of other APIs use for them."""
+
+import re
+from dataclasses import dataclass
 
 from django.conf import settings
 
 from accounts.errors import InvalidField
 from billing import pricing
 
+# A job keeps the name, and pages and statements show it.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,59}")
+
+
+@dataclass(frozen=True, slots=True)
+class PricedModel:
+    """A model as a customer names it.
+
+    underlying: the model of ours that recognises; of our own models the same name. hour_micros: the price of one hour
+    of audio in micro-dollars.
+    """
+
+    name: str
+    underlying: str
+    hour_micros: int
+
 
 class UnpricedModel(InvalidField):
     """The model has no price, so it does not exist."""
 
     def __init__(self, model: str) -> None:
-        super().__init__("model", f"There is no model '{model[:64]}'. Models: {', '.join(models())}.")
+        super().__init__("model", f"There is no model '{model[:64]}'. Models: {', '.join(names())}.")
 
 
 def models() -> list[str]:
-    """Return the names of all models that have a price."""
+    """Return the names of our own models, which is what our own API and the pages offer."""
     return list(settings.PRICES_PER_HOUR_MICROS)
+
+
+def names() -> list[str]:
+    """Return every name of a model that can be listed: of our own models, and of other APIs without a "*"."""
+    return [*models(), *(name for name in settings.MODEL_NAMES if not name.endswith("*"))]
+
+
+def model_named(name: str) -> PricedModel:
+    """Return the model that a name of any API stands for, with the price of that name. Raises UnpricedModel."""
+    own: dict[str, int] = settings.PRICES_PER_HOUR_MICROS
+    if name in own:
+        return PricedModel(name, underlying=name, hour_micros=own[name])
+    known: dict[str, tuple[str, int | None]] = settings.MODEL_NAMES
+    entry = known.get(name) if not name.endswith("*") else None
+    if entry is None and _NAME.fullmatch(name):
+        fitting = [each for each in known if each.endswith("*") and name.startswith(each[:-1]) and name != each[:-1]]
+        entry = known[max(fitting, key=len)] if fitting else None
+    if entry is None:
+        raise UnpricedModel(name)
+    underlying, hour_micros = entry
+    return PricedModel(name, underlying=underlying, hour_micros=own[underlying] if hour_micros is None else hour_micros)
 
 
 def rate_of(model: str) -> int:
     """Return the price of one hour of audio in micro-dollars. Raises UnpricedModel."""
-    rates: dict[str, int] = settings.PRICES_PER_HOUR_MICROS
-    if model not in rates:
-        raise UnpricedModel(model)
-    return rates[model]
+    return model_named(model).hour_micros
 
 
 def price_of(model: str, duration_ms: int) -> int:

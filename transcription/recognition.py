@@ -85,8 +85,18 @@ def is_fallback() -> bool:
 
 
 def capabilities() -> dict[str, ModelCapabilities]:
-    """Return the capabilities of each model that has a price, by its name in the API."""
+    """Return the capabilities of each model of ours, by its name in our own API."""
     return {model: _capabilities_of(model) for model in tariff.models()}
+
+
+def listed_capabilities() -> dict[str, ModelCapabilities]:
+    """Return the capabilities of every model that can be listed, also by the names of other APIs."""
+    return {name: capabilities_of(name) for name in tariff.names()}
+
+
+def capabilities_of(model: str) -> ModelCapabilities:
+    """Return the capabilities of the model that a name of any API stands for. Raises tariff.UnpricedModel."""
+    return _capabilities_of(tariff.model_named(model).underlying)
 
 
 def languages() -> frozenset[str]:

@@ -84,12 +84,20 @@ def whisper_models_are_there(app_configs: Sequence[Any] | None, **_: Any) -> lis
 
 
 def prices_are_known(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """Report prices that are not positive whole micro-dollars."""
-    return [
+    """Report prices that are not positive whole micro-dollars, and names without a model of ours behind them."""
+    own = settings.PRICES_PER_HOUR_MICROS
+    prices = {**own, **{name: price for name, (_, price) in settings.MODEL_NAMES.items() if price is not None}}
+    errors: list[CheckMessage] = [
         Error(f"The price of {model!r} must be a positive whole number of micro-dollars.", id="voxsite.E006")
-        for model, price in settings.PRICES_PER_HOUR_MICROS.items()
+        for model, price in prices.items()
         if not isinstance(price, int) or price <= 0
     ]
+    errors += [
+        Error(f"The model {name!r} stands for {model!r}, which is no model of ours.", id="voxsite.E013")
+        for name, (model, _) in settings.MODEL_NAMES.items()
+        if model not in own
+    ]
+    return errors
 
 
 def payments_are_whole(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:

@@ -409,6 +409,23 @@ MAX_UPLOAD_BYTES = 2 * 1024**3
 
 # Micro-dollars per hour of audio (CONTRACTS: "Prices").
 PRICES_PER_HOUR_MICROS = {"standard": 300_000, "premium": 600_000}
+# Names that customers of other APIs use -> (the model of ours that recognises, micro-dollars per hour of audio). A name
+# may end in "*". Without a price of its own (None), a name costs what the model behind it costs.
+MODEL_NAMES: dict[str, tuple[str, int | None]] = {
+    "whisper-1": ("standard", 360_000),
+    "gpt-transcribe": ("standard", 270_000),
+    "gpt-4o-transcribe": ("standard", 360_000),
+    "gpt-4o-mini-transcribe": ("standard", 360_000),
+    "gpt-4o-transcribe-diarize": ("standard", 360_000),
+    "vtrix-gpt-4o-transcribe": ("standard", 360_000),
+    "whisper-large-v3-turbo": ("standard", 150_000),
+    "vn-stt-basic": ("standard", 300_000),
+    # Deepgram's.
+    "nova-*": ("standard", None),
+    "enhanced": ("standard", None),
+    "base": ("standard", None),
+    "whisper-*": ("standard", None),
+}
 SIGNUP_CREDIT_CENTS = env.integer("VOXSITE_SIGNUP_CREDIT_CENTS", default=100 if DEVELOPMENT else 0)
 # A balance expires after this many months without activity. The first mail about it is sent 30 days before. The minimum
 # is 2, because with 1 an active customer would get this mail.

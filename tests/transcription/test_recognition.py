@@ -115,3 +115,11 @@ def test_canceled_diarization_is_taken_back_from_the_engine_process(settings, tm
             with pytest.raises(Canceled):
                 running.result(10)
     assert not list(tmp_path.glob("recording-*"))
+
+
+def test_name_of_another_api_can_what_the_model_behind_it_can(settings):
+    settings.MODEL_NAMES = {"whisper-1": ("premium", None), "nova-*": ("standard", None)}
+    assert recognition.capabilities_of("whisper-1") == recognition.capabilities()["premium"]
+    assert recognition.capabilities_of("nova-3") == recognition.capabilities()["standard"]
+    assert list(recognition.listed_capabilities()) == ["standard", "premium", "whisper-1"]
+    assert list(recognition.capabilities()) == ["standard", "premium"]

@@ -47,6 +47,7 @@ def test_engine_that_is_not_there_is_refused(settings):
 
 def test_prices_must_be_whole_and_positive(settings):
     assert checks.prices_are_known(None) == []
+    settings.MODEL_NAMES = {}
     settings.PRICES_PER_HOUR_MICROS = {"a": 0, "b": 0.3, "c": 5}
     assert len(checks.prices_are_known(None)) == 2
 
@@ -80,3 +81,8 @@ def test_sandbox_is_refused_outside_development(settings):
     assert [message.id for message in checks.sandbox_is_out_of_reach(None)] == ["voxsite.E009"]
     settings.STRIPE_SANDBOX, settings.DEVELOPMENT = True, False
     assert [message.id for message in checks.sandbox_is_out_of_reach(None)] == ["voxsite.E009"]
+
+
+def test_names_of_models_must_stand_for_models_of_ours_at_whole_prices(settings):
+    settings.MODEL_NAMES = {"whisper-1": ("standard", 0), "nova-*": ("gone", None)}
+    assert [error.id for error in checks.prices_are_known(None)] == ["voxsite.E006", "voxsite.E013"]

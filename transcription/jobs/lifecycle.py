@@ -333,17 +333,19 @@ def _submit_recordings(
 
 
 def _new_job(submission: Submission, *, name: str, item_count: int, default_priority: Priority) -> Job:
-    """Return the job of a submission, not saved and without its length and price."""
+    """Return the job of a submission, not saved and without its length and price. Raises UnpricedModel."""
+    model = tariff.model_named(submission.model)
     return Job(
         organization=submission.organization,
         api_key=submission.api_key,
         created_by=submission.created_by,
         dialect=submission.dialect,
-        model=submission.model,
+        model=model.name,
+        underlying_model="" if model.underlying == model.name else model.underlying,
         name=name,
         options=submission.options.to_dict(),
         priority=submission.priority or default_priority,
         item_count=item_count,
         items_left=item_count,
-        rate_micros=tariff.rate_of(submission.model),
+        rate_micros=model.hour_micros,
     )

@@ -106,7 +106,7 @@ def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
         with (
             recordings.local_path(item.recording) as path,
             recognition.engine(
-                model=item.job.model,
+                model=item.job.recognising_model,
                 job_id=str(item.job_id),
                 priority=item.job.priority,
                 should_stop=should_stop,

@@ -61,7 +61,11 @@ class Job(models.Model):
     )
     # The face that it came through, whose words the answers and webhooks use; "pages" for the dashboard.
     dialect = models.CharField(max_length=20)
+    # What the caller named: it decides the price and stands in answers and statements.
     model = models.CharField(max_length=60)
+    # The model of ours that recognises, which may change its name's meaning for later jobs only. Empty: the same name.
+    # The database has a default, so that processes of the version before may insert rows.
+    underlying_model = models.CharField(max_length=60, blank=True, default="", db_default="")
     name = models.CharField(max_length=255)
     options = models.JSONField()
     status = models.CharField(max_length=24, choices=Status.choices, default=Status.QUEUED)
@@ -126,6 +130,11 @@ class Job(models.Model):
     @property
     def is_completed(self) -> bool:
         return self.status in {Status.COMPLETED, Status.COMPLETED_WITH_ERRORS}
+
+    @property
+    def recognising_model(self) -> str:
+        """The model of ours that recognises."""
+        return self.underlying_model or self.model
 
     @property
     def hold_reference(self) -> str:

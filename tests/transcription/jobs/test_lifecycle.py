@@ -50,6 +50,17 @@ def test_submit_promises_the_price(organization, job):
     assert usage(organization) == []
 
 
+def test_job_keeps_the_name_that_decides_the_price_and_the_model_that_recognises(organization, job):
+    assert (job.model, job.recognising_model) == ("standard", "standard")
+    named = make_job(organization, model="whisper-1")
+    named.refresh_from_db()
+    assert (named.model, named.recognising_model) == ("whisper-1", "standard")
+    # 10 s at 360,000 micro-dollars an hour.
+    assert (named.rate_micros, named.quoted_micros) == (360_000, 1000)
+    jobs.finish_item(claim(named), transcript=make_transcript())
+    assert usage(organization)[-1].details["model"] == "whisper-1"
+
+
 def test_submit_without_money_leaves_no_job_and_no_hold(organization):
     # An hour of the premium model is 60 cents; the sign-up credit is one dollar.
     media = make_media(organization, duration_ms=2 * 3600 * 1000)

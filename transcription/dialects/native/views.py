@@ -1,6 +1,5 @@
 """The native addresses: authenticate (the gate), read (wire), one call, show (wire)."""
 
-from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -11,6 +10,7 @@ from rest_framework.response import Response
 from accounts.errors import BadMedia
 from accounts.gate import idempotency
 from accounts.gate.native import NativeGateView, error_responses
+from billing import tariff
 from transcription import jobs, recognition, submissions
 from transcription.dialects import event_stream, steps
 from transcription.dialects.native import schema, wire
@@ -58,7 +58,7 @@ class TranscribeView(NativeGateView):
 
 
 class ModelsView(NativeGateView):
-    """What can be chosen as `model`."""
+    """What can be chosen as `model`: `standard` and `premium` here, the other names in the APIs that have them."""
 
     @extend_schema(
         operation_id="list_models",
@@ -70,8 +70,8 @@ class ModelsView(NativeGateView):
         """The shape is OpenAI's, with what each model does here and costs beside it."""
         diarizer = recognition.diarizer_name()
         shown = wire.show_models(
-            recognition.capabilities(),
-            rates_micros=settings.PRICES_PER_HOUR_MICROS,
+            recognition.listed_capabilities(),
+            rates_micros={model: tariff.rate_of(model) for model in tariff.names()},
             diarizer=None if diarizer == "none" else diarizer,
         )
         return Response(shown)

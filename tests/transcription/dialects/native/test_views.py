@@ -367,3 +367,14 @@ def test_events_of_a_running_job_end_with_it(api, organization):
     assert told[0] == ("progress", {"progress": 50})
     assert told[1:] == [("end", api.get(f"/v1/jobs/{job.pk}").json())]
     assert told[1][1]["status"] == "completed"
+
+
+def test_models_of_other_apis_are_listed_with_their_price_and_not_taken_here(api):
+    listed = {model["id"]: model["price_per_hour_dollars"] for model in api.get("/v1/models").json()["data"]}
+    assert listed["standard"] == "0.300000"
+    assert listed["whisper-1"] == "0.360000"
+    assert listed["gpt-transcribe"] == "0.270000"
+    assert not [name for name in listed if "*" in name]
+    refused = api.transcribe(model="whisper-1")
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "model"
