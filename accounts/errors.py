@@ -22,9 +22,11 @@ VoxsiteError
 │   ├── TooManyOpen          too_many_open
 │   └── TooManyUploads       too_many_open          retry_after
 ├── InternalError 500        internal_error
+├── TranscriptionFailed 500  the type of the job's error
 ├── UpstreamFailed 502       upstream_failed; billing.stripe_api: payment_service_failed
 ├── NoRoom 503               no_room                retry_after
-└── NotConfigured 503        not_configured
+├── NotConfigured 503        not_configured
+└── WaitedTooLong 504        timed_out
 
 `type` is public: programs compare it, so it is never renamed. `message` is for people and may change. `data` is sent
 with them. Domain verbs raise these errors, and only the gate's views and the pages turn one into a response.
@@ -314,6 +316,12 @@ class InternalError(VoxsiteError):
     """A bug or fault on our side. The cause is logged and never sent."""
 
 
+class TranscriptionFailed(VoxsiteError):
+    """A transcription that the caller waits for failed on our side. The type is the one of the job's error."""
+
+    default_type = "speech_error"
+
+
 class UpstreamFailed(VoxsiteError):
     """An external service failed."""
 
@@ -328,3 +336,10 @@ class NotConfigured(VoxsiteError):
     http_status = 503
     default_type = "not_configured"
     default_message = "This part of the service is not configured."
+
+
+class WaitedTooLong(VoxsiteError):
+    """The work that the caller waits for did not end in time and was canceled. Another try would take as long."""
+
+    http_status = 504
+    default_type = "timed_out"

@@ -2,15 +2,28 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from voxsite import asgi
 
 
 class AsgiStream:
-    """One open GET request. It reads everything at once, unless `is_reading` is cleared."""
+    """One open request. It reads everything at once, unless `is_reading` is cleared."""
 
-    def __init__(self, path: str, *, key: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        key: str,
+        method: str = "GET",
+        body: bytes = b"",
+        headers: Mapping[str, str] = MappingProxyType({}),
+        application: Any = asgi.application,
+    ) -> None:
+        self.headers: dict[str, str] = {}
+        self._body = body
         self.status: int | None = None
         self.received = b""
         self.is_reading = asyncio.Event()
@@ -20,18 +33,23 @@ class AsgiStream:
         self._has_sent = False
         scope = {
             "type": "http",
-            "method": "GET",
+            "method": method,
             "path": path,
             "raw_path": path.encode(),
             "query_string": b"",
-            "headers": [(b"host", b"localhost"), (b"x-api-key", key.encode())],
+            "headers": [
+                (b"host", b"localhost"),
+                (b"x-api-key", key.encode()),
+                *((b"content-length", str(len(body)).encode()) for _ in range(bool(body))),
+                *((name.lower().encode(), value.encode()) for name, value in headers.items()),
+            ],
             "client": ("127.0.0.1", 1),
             "server": ("localhost", 80),
             "scheme": "http",
             "http_version": "1.1",
             "asgi": {"version": "3.0"},
         }
-        self._task = asyncio.create_task(asgi.application(scope, self._receive, self._send))
+        self._task = asyncio.create_task(application(scope, self._receive, self._send))
 
     @property
     def json(self) -> Any:
@@ -55,7 +73,7 @@ class AsgiStream:
     async def _receive(self) -> dict[str, Any]:
         if not self._has_sent:
             self._has_sent = True
-            return {"type": "http.request", "body": b"", "more_body": False}
+            return {"type": "http.request", "body": self._body, "more_body": False}
         await self._has_left.wait()
         return {"type": "http.disconnect"}
 
@@ -63,6 +81,7 @@ class AsgiStream:
         await self.is_reading.wait()
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.headers = {name.decode().lower(): value.decode() for name, value in message["headers"]}
         self.received += message.get("body", b"")
         if self.received:
             self._has_begun.set()

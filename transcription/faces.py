@@ -16,7 +16,8 @@ class Face:
     function (error, *, request_id) -> JSON value. show_webhook: dotted name of the function that shows a finished job
     to a webhook, "" where the dialect has none. max_bytes, open_bytes, unsized_bytes: the largest body; of a stranger;
     and of unannounced size; what the body guard takes by default where None. needs_key: False where a signature in the
-    address stands for the key.
+    address stands for the key. waits: whether its views return a LaterResponse. rate_scopes: the rate limits that its
+    uploads count against, names of settings.RATE_LIMITS.
     """
 
     name: str
@@ -27,6 +28,8 @@ class Face:
     open_bytes: int | None = None
     unsized_bytes: int | None = None
     needs_key: bool = True
+    waits: bool = False
+    rate_scopes: tuple[str, ...] = ("requests", "uploads")
 
     def load(self, dotted_name: str) -> Any:
         """Return what a dotted name of this face stands for."""

@@ -35,6 +35,7 @@ from transcription import faces, recordings  # noqa: E402
 from transcription.faces import Face  # noqa: E402
 from voxsite.async_only_handler import AsyncOnlyHandler  # noqa: E402
 from voxsite.body_guard import OPEN_BYTES, BodyGuard, EarlyResponse, Receive, Scope, Send  # noqa: E402
+from voxsite.waiting_handler import WaitingHandler  # noqa: E402
 
 SPARE_BYTES = 1024**3
 CHAT = Face(
@@ -46,6 +47,8 @@ CHAT = Face(
     unsized_bytes=settings.APEX_MAX_BODY_BYTES,
 )
 FACES = (*faces.FACES, CHAT)
+# Beside Django's own handler, which is made the same way (django.core.asgi): it has set Django up.
+waiting_application = WaitingHandler()
 BODY_LIMITS = ("max_bytes", "open_bytes", "unsized_bytes")
 
 
@@ -83,7 +86,8 @@ async def precheck(scope: Scope) -> EarlyResponse | None:
     def ask() -> EarlyResponse | None:
         try:
             caller = authentication.authenticate(_headers(scope))
-            for limited in ("requests", "uploads"):
+            face = faces.face_of(scope["path"], faces=FACES) or faces.NATIVE
+            for limited in face.rate_scopes:
                 limits.refuse_if_spent(caller.organization, scope=limited)
             recordings.require_room(caller.organization)
         except (RateLimited, NoRoom) as error:
@@ -146,7 +150,7 @@ def _guarded(face: Face | None) -> BodyGuard:
         # Chat requests are small and are no uploads.
         choices |= {"has_disk_space": has_disk_space, "precheck": precheck}
     return BodyGuard(
-        AsyncOnlyHandler() if face is CHAT else django_application,
+        AsyncOnlyHandler() if face is CHAT else waiting_application if limits_of.waits else django_application,
         is_known=is_known if limits_of.needs_key else has_signature,
         refusal=refusal,
         request_id=request_id,

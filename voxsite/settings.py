@@ -397,6 +397,13 @@ RATE_LIMITS = {
 }
 # How many streams of events an organization may have open at once in one web process.
 MAX_EVENT_STREAMS = env.integer("VOXSITE_MAX_EVENT_STREAMS", default=100, minimum=1)
+# For calls that are answered when their transcription has ended: how many of them an organization may have open at once
+# in one web process, how long one waits, and how long its job runs on after its client has left, so that a retry finds
+# it. A retry without an Idempotency-Key gets what an earlier try has got for REPEAT_SECONDS.
+MAX_WAITING_CALLS = env.integer("VOXSITE_MAX_WAITING_CALLS", default=100, minimum=1)
+MAX_WAIT_SECONDS = env.integer("VOXSITE_MAX_WAIT_SECONDS", default=1800, minimum=1)
+DISCONNECT_GRACE_SECONDS = env.integer("VOXSITE_DISCONNECT_GRACE_SECONDS", default=30)
+REPEAT_SECONDS = 600
 MAX_LIVE_API_KEYS = env.integer("VOXSITE_MAX_API_KEYS", default=25, minimum=1)
 IDEMPOTENCY_HOURS = 24
 # For a file that is announced first and then sent to a signed address.

@@ -165,6 +165,18 @@ def complete(organization: Organization, *, key: str, reference: str, status: in
     return bool(begun.update(response_status=status, response_body=body))
 
 
+def release(organization: Organization, *, key: str, reference: str) -> None:
+    """Free a key whose request has started something that ended without an answer to keep, such as a failed job."""
+    IdempotencyRecord.objects.filter(
+        organization=organization, key=key, reference=reference, response_status__isnull=True
+    ).delete()
+
+
+def discard(organization: Organization, *, key: str) -> None:
+    """Free a key, whatever it was used for: its next request repeats none. An attempt that runs keeps nothing then."""
+    IdempotencyRecord.objects.filter(organization=organization, key=key).delete()
+
+
 def forget(organization: Organization, *, key: str) -> None:
     """Delete the stored response of a key, because it is stored elsewhere now."""
     IdempotencyRecord.objects.filter(organization=organization, key=key, response_status__isnull=False).delete()

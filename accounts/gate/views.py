@@ -96,20 +96,25 @@ class GateView(APIView):
         return Response(body, status=status, headers={"Idempotency-Replayed": "true"} if was_replayed else None)
 
     def handle_exception(self, exc: Exception) -> Response:
-        error = _translate(exc)
-        if isinstance(error, InternalError):
-            logger.error("Unhandled error in request %s", self.request_id, exc_info=exc)
-        response = Response(self.show_error(error, request_id=self.request_id), status=error.http_status)
+        error = translate(exc, request_id=self.request_id)
         if isinstance(error, RateLimited):
             self.allowance = None  # The headers must describe the limit that was reached, not a wider one.
-        for name, value in error.headers.items():
-            response[name] = value
-        if error.http_status == 401:
-            response["WWW-Authenticate"] = "Bearer"
-        if isinstance(error, MethodNotAllowed):
-            response["Allow"] = ", ".join(self.allowed_methods)
+        response = Response(
+            self.show_error(error, request_id=self.request_id),
+            status=error.http_status,
+            headers=self.headers_of_error(error),
+        )
         response.exception = True
         return response
+
+    def headers_of_error(self, error: VoxsiteError) -> dict[str, str]:
+        """Return the headers that an error response has beside the usual ones."""
+        headers = dict(error.headers)
+        if error.http_status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        if isinstance(error, MethodNotAllowed):
+            headers["Allow"] = ", ".join(self.allowed_methods)
+        return headers
 
     def finalize_response(self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any) -> Any:
         final = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
@@ -134,14 +139,18 @@ class UnknownAddress(GateView):
         raise NotFound
 
 
-def _translate(error: Exception) -> VoxsiteError:
-    """Return the VoxsiteError for an exception that a request can cause, or InternalError for any other."""
+def translate(error: Exception, *, request_id: str) -> VoxsiteError:
+    """Return the VoxsiteError for an exception that a request can cause, or InternalError for any other.
+
+    That one is logged.
+    """
     if isinstance(error, VoxsiteError):
-        return error
-    for kinds, make in _TRANSLATIONS:
-        if isinstance(error, kinds):
-            return make()
-    return InternalError()
+        found = error
+    else:
+        found = next((make() for kinds, make in _TRANSLATIONS if isinstance(error, kinds)), InternalError())
+    if isinstance(found, InternalError):
+        logger.error("Unhandled error in request %s", request_id, exc_info=error)
+    return found
 
 
 _TRANSLATIONS: tuple[tuple[tuple[type[Exception], ...], Callable[[], VoxsiteError]], ...] = (

@@ -48,18 +48,30 @@ async def _chunks(
     job_id: uuid.UUID, *, show: Callable[[str, dict[str, Any]], bytes], show_job: Callable[[Job], dict[str, Any]]
 ) -> AsyncGenerator[bytes, None]:
     yield KEEP_ALIVE  # Sends the headers at once.
+    async with aclosing(payable_events(job_id)) as watching:
+        async for event in watching:
+            yield KEEP_ALIVE if event is None else show(event.name, event.data)
     job = await steps.current(job_id)
-    if job is not None and not job.is_final:
-        async with aclosing(events.watch_together(job_id)) as watching:
-            async for told in watching:
-                if not told:
-                    yield KEEP_ALIVE
-                for event in await shown_text.payable(told, organization_id=job.organization_id):
-                    if event.name != events.END:
-                        yield show(event.name, event.data)
-                if not told or any(event.name == events.END for event in told):
-                    # Silence or an end: the database says which.
-                    job = await steps.current(job_id)
-                    if job is None or job.is_final:
-                        break
     yield show(events.END, show_job(job) if job is not None else {})
+
+
+async def payable_events(job_id: uuid.UUID) -> AsyncGenerator[events.Event | None, None]:
+    """Yield what happens to a job until it has ended or was deleted, and None whenever nothing came for a while.
+
+    Text that is yielded was recorded before and will be charged. Nothing is yielded of a job that has ended already.
+    """
+    job = await steps.current(job_id)
+    if job is None or job.is_final:
+        return
+    async with aclosing(events.watch_together(job_id)) as watching:
+        async for told in watching:
+            if not told:
+                yield None
+            for event in await shown_text.payable(told, organization_id=job.organization_id):
+                if event.name != events.END:
+                    yield event
+            if not told or any(event.name == events.END for event in told):
+                # Silence or an end: the database says which.
+                job = await steps.current(job_id)
+                if job is None or job.is_final:
+                    return

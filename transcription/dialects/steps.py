@@ -13,7 +13,7 @@ from accounts.batcher import Batcher
 from accounts.errors import InvalidField, MissingField, NotFound, UnknownField
 from accounts.gate.authentication import Caller
 from transcription.jobs import Submission, events
-from transcription.models import Job
+from transcription.models import Job, Priority
 from transcription.speech.options import TranscriptionOptions
 
 
@@ -23,7 +23,8 @@ def submission_of(
     model: str,
     options: TranscriptionOptions,
     dialect: str,
-    in_transaction: Callable[[Job], None],
+    in_transaction: Callable[[Job], None] | None = None,
+    priority: Priority | None = None,
 ) -> Submission:
     """Return what the caller asks for, to be given to a verb of `submissions`."""
     return Submission(
@@ -33,6 +34,7 @@ def submission_of(
         dialect=dialect,
         api_key=caller.api_key,
         in_transaction=in_transaction,
+        priority=priority,
     )
 
 

@@ -135,6 +135,11 @@ def from_dict(error: dict[str, Any], *, otherwise: type[SpeechError]) -> SpeechE
     return _rebuild(kind, str(error.get("message") or ""), dict(error.get("data") or {}))
 
 
+def is_senders_fault(error_type: str) -> bool:
+    """Tell whether an error of this type is the fault of the recording or of the request, so that no retry mends it."""
+    return issubclass(_by_type().get(error_type, SpeechError), AudioError | OptionError)
+
+
 def _rebuild(kind: type[SpeechError], message: str, data: dict[str, Any]) -> SpeechError:
     return kind(message, **data)
 

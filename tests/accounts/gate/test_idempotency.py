@@ -209,3 +209,24 @@ def test_call_that_answers_at_once_does_not_wait_for_begun_work(organization):
     with pytest.raises(Conflict) as caught:
         idempotency.once(organization, key="k", request_fingerprint="f", act=lambda keep: (201, {}))
     assert caught.value.type == "idempotency_key_in_use"
+
+
+def test_key_of_what_ended_without_an_answer_is_free(organization):
+    claim = idempotency.claim(organization, key="k", request_fingerprint="m")
+    claim.begin("job:1")
+    idempotency.release(organization, key="k", reference="job:2")
+    assert idempotency.claim(organization, key="k", request_fingerprint="m") == idempotency.Pending("job:1")
+    idempotency.release(organization, key="k", reference="job:1")
+    assert isinstance(idempotency.claim(organization, key="k", request_fingerprint="m"), idempotency.Claim)
+
+
+def test_answer_is_not_released(organization):
+    once(organization)
+    idempotency.release(organization, key="k", reference="")
+    assert once(organization)[2] is True
+
+
+def test_discarded_key_is_free_whatever_it_was_used_for(organization):
+    once(organization)
+    idempotency.discard(organization, key="k")
+    assert once(organization)[2] is False

@@ -6,7 +6,7 @@ from django.http import Http404
 from rest_framework import exceptions as drf
 
 from accounts.errors import InternalError
-from accounts.gate.views import _translate
+from accounts.gate.views import translate
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from accounts.gate.views import _translate
     ],
 )
 def test_foreign_errors_are_translated(foreign, status):
-    error = _translate(foreign)
+    error = translate(foreign, request_id="")
     assert error.http_status == status
     assert "secret" not in error.message
 
@@ -41,4 +41,4 @@ def test_every_error_of_the_framework_has_a_meaning():
     for kind in drf.APIException.__subclasses__():
         if kind.__module__ == drf.__name__ and kind.__name__ not in never_raised:
             made = kind("x") if kind in {drf.MethodNotAllowed, drf.UnsupportedMediaType} else kind()
-            assert not isinstance(_translate(made), InternalError)
+            assert not isinstance(translate(made, request_id=""), InternalError)

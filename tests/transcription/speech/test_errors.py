@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
+
 from transcription.speech import errors
 
 
@@ -40,3 +42,11 @@ def test_every_error_travels_between_processes():
 
 def test_unknown_type_becomes_the_one_asked_for():
     assert type(errors.from_dict({"type": "new"}, otherwise=errors.EngineFailed)) is errors.EngineFailed
+
+
+@pytest.mark.parametrize(
+    ("error_type", "is_fault"),
+    [("truncated_audio", True), ("unknown_language", True), ("engine_failed", False), ("stopped", False), ("x", False)],
+)
+def test_fault_of_the_sender_is_known_by_its_type(error_type, is_fault):
+    assert errors.is_senders_fault(error_type) is is_fault

@@ -1,0 +1,165 @@
+"""Which job answers a call: a new one, or that of an earlier call that it repeats."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
+
+from accounts import api_keys
+from accounts.errors import BadMedia, Conflict
+from accounts.gate import idempotency
+from accounts.models import IdempotencyRecord
+from tests.conftest import AUDIO
+from tests.transcription.factories import make_submission, make_transcript
+from transcription import jobs
+from transcription.dialects import joining
+from transcription.dialects.joining import Call
+from transcription.models import Job, JobItem
+
+CONTENT = (AUDIO / "sentence-slt.wav").read_bytes()
+
+
+@pytest.fixture
+def api_key(organization):
+    return api_keys.issue(organization, name="test", by=None)[0]
+
+
+@pytest.fixture
+def ask(organization, api_key):
+    """Return a maker of calls for the same recording."""
+
+    def find(*, content=CONTENT, mark="m", api_key=api_key, **fields):
+        upload = SimpleUploadedFile("a.wav", content)
+        submission = make_submission(organization, api_key=api_key)
+        return joining.find_or_submit(Call(submission=submission, upload=upload, fingerprint=mark, **fields))
+
+    return find
+
+
+FIRST = {"is_counted": True}
+RETRY = {"is_counted": True, "is_retry": True}
+
+
+def finish(job):
+    item = jobs.claim(JobItem.objects.get(job=job).pk)
+    jobs.finish_item(item, transcript=make_transcript(duration_ms=item.recording.duration_ms))
+
+
+def fail(job):
+    JobItem.objects.filter(job=job).update(attempt=10)
+    jobs.fail_item(jobs.claim(JobItem.objects.get(job=job).pk), error_type="engine_failed", message="no")
+
+
+def age(job, seconds):
+    Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(seconds=seconds))
+
+
+def test_without_a_key_or_a_count_every_call_is_a_job(ask):
+    assert ask()[0] != ask()[0]
+    assert not IdempotencyRecord.objects.exists()
+
+
+def test_retry_joins_the_job_that_runs_and_the_one_that_has_ended(ask):
+    job, is_replay = ask(**FIRST)
+    assert not is_replay
+    assert ask(**RETRY) == (job, True)
+    finish(job)
+    assert ask(**RETRY) == (job, True)
+
+
+def test_first_try_repeats_nothing(ask):
+    first, _ = ask(**FIRST)
+    second, is_replay = ask(**FIRST)
+    assert (second == first, is_replay) == (False, False)
+    assert ask(**RETRY) == (second, True)
+
+
+def test_retry_of_another_key_or_request_is_a_job_of_its_own(ask, organization):
+    first, _ = ask(**FIRST)
+    other_key = api_keys.issue(organization, name="other", by=None)[0]
+    assert ask(**RETRY, api_key=other_key)[1] is False
+    assert ask(**RETRY, mark="other")[1] is False
+    assert ask(**RETRY) == (first, True)
+
+
+def test_answer_to_tries_is_repeated_for_ten_minutes(ask):
+    job, _ = ask(**FIRST)
+    finish(job)
+    age(job, 590)
+    assert ask(**RETRY) == (job, True)
+    age(job, 610)
+    later, is_replay = ask(**RETRY)
+    assert (later == job, is_replay) == (False, False)
+
+
+def test_answer_to_a_key_is_repeated_longer(ask):
+    job, _ = ask(key="k")
+    finish(job)
+    age(job, 3600)
+    assert ask(key="k") == (job, True)
+
+
+@pytest.mark.parametrize("how", [{"key": "k"}, RETRY])
+@pytest.mark.parametrize("end", [fail, jobs.cancel])
+def test_job_that_gave_no_transcript_is_not_repeated(ask, how, end):
+    job, _ = ask(**how)
+    end(job)
+    again, is_replay = ask(**how)
+    assert (again == job, is_replay) == (False, False)
+    assert ask(**how) == (again, True)
+
+
+def test_deleted_job_has_no_answer_for_a_key(ask):
+    job, _ = ask(key="k")
+    jobs.delete(job)
+    with pytest.raises(Conflict) as caught:
+        ask(key="k")
+    assert caught.value.type == "answer_not_kept"
+
+
+def test_deleted_job_is_done_anew_for_a_retry(ask):
+    job, _ = ask(**FIRST)
+    jobs.delete(job)
+    assert ask(**RETRY)[1] is False
+
+
+def test_call_while_the_first_is_about_to_submit_is_told_to_wait(ask, organization):
+    idempotency.claim(organization, key="k", request_fingerprint="m")
+    assert ask(key="k") is None
+
+
+def test_key_of_another_request_is_refused(ask):
+    ask(key="k")
+    with pytest.raises(Conflict) as caught:
+        ask(key="k", mark="other")
+    assert caught.value.type == "idempotency_key_reused"
+
+
+def test_key_that_was_used_for_an_answer_of_another_kind_is_refused(ask, organization):
+    claim = idempotency.claim(organization, key="k", request_fingerprint="m")
+    claim.keep(200, {})
+    with pytest.raises(Conflict) as caught:
+        ask(key="k")
+    assert caught.value.type == "idempotency_key_reused"
+
+
+def test_refused_recording_frees_the_key(ask):
+    with pytest.raises(BadMedia):
+        ask(key="k", content=b"no audio")
+    assert ask(key="k")[1] is False
+
+
+def test_first_try_that_was_overtaken_still_gets_its_job(ask, organization, monkeypatch):
+    """Another first try of the same recording discards the claim while this one is probed."""
+
+    real = idempotency.claim
+
+    def claim_and_lose(*args, **fields):
+        made = real(*args, **fields)
+        IdempotencyRecord.objects.all().delete()
+        return made
+
+    monkeypatch.setattr(idempotency, "claim", claim_and_lose)
+    job, is_replay = ask(**FIRST)
+    assert (Job.objects.get(), is_replay) == (job, False)

@@ -1,0 +1,41 @@
+import uuid
+
+import pytest
+from django.conf import settings
+from redis import Redis
+
+from transcription.jobs import waiters
+
+
+@pytest.fixture
+def redis_is_away(settings):
+    waiters._client.cache_clear()
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    yield
+    waiters._client.cache_clear()
+
+
+def test_job_is_awaited_until_the_last_has_left():
+    job_id = uuid.uuid4()
+    assert not waiters.is_awaited(job_id)
+    first, second = waiters.join(job_id), waiters.join(job_id)
+    waiters.leave(job_id, name=first)
+    waiters.leave(job_id, name=first)
+    assert waiters.is_awaited(job_id)
+    assert not waiters.is_awaited(uuid.uuid4())
+    waiters.leave(job_id, name=second)
+    assert not waiters.is_awaited(job_id)
+
+
+def test_waiters_of_a_dead_process_are_forgotten_one_day():
+    job_id = uuid.uuid4()
+    waiters.join(job_id)
+    with Redis.from_url(settings.REDIS_URL) as client:
+        assert 0 < client.ttl(f"voxsite:waiters:{job_id}") <= settings.MAX_WAIT_SECONDS + waiters.SPARE_SECONDS
+
+
+@pytest.mark.enable_socket
+def test_without_redis_nobody_knows_so_nothing_is_canceled(redis_is_away):
+    name = waiters.join(uuid.uuid4())
+    waiters.leave(uuid.uuid4(), name=name)
+    assert waiters.is_awaited(uuid.uuid4())

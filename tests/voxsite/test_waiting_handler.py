@@ -1,0 +1,145 @@
+"""The handler of faces that wait, spoken to as a server does."""
+
+import asyncio
+import threading
+
+import pytest
+from django.http import HttpResponse
+from django.urls import path
+
+from accounts.gate.later import LaterResponse
+from voxsite.waiting_handler import WaitingHandler
+
+
+class Later(LaterResponse):
+    def __init__(self):
+        super().__init__()
+        self.ended = 0
+        self.was_cancelled = False
+        self.may_answer = asyncio.Event()
+
+    async def respond(self):
+        try:
+            await self.may_answer.wait()
+        except asyncio.CancelledError:
+            self.was_cancelled = True
+            raise
+        return HttpResponse("at last", headers={"X-Own": "1"})
+
+    def end(self):
+        self.ended += 1
+
+
+made: list[Later] = []
+view_may_end = threading.Event()
+view_runs = threading.Event()
+
+
+def later(request):
+    view_runs.set()
+    assert view_may_end.wait(20)
+    made.append(Later())
+    made[-1].headers["X-Own"] = "0"
+    made[-1].headers["X-Later"] = "1"
+    return made[-1]
+
+
+def at_once(request):
+    return HttpResponse("now")
+
+
+urlpatterns = [path("later", later), path("now", at_once)]
+
+
+@pytest.fixture(autouse=True)
+def addresses(settings, db):
+    settings.ROOT_URLCONF = __name__
+    made.clear()
+    view_may_end.set()
+    view_runs.clear()
+
+
+class Request:
+    def __init__(self, address):
+        self.sent = []
+        self.has_left = asyncio.Event()
+        self._is_asked = False
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": address,
+            "query_string": b"",
+            "headers": [(b"host", b"localhost")],
+        }
+        self.task = asyncio.create_task(WaitingHandler()(scope, self._receive, self._send))
+
+    async def _receive(self):
+        if not self._is_asked:
+            self._is_asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self.has_left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message):
+        self.sent.append(message)
+
+
+async def until(holds):
+    for _ in range(1000):
+        if holds():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it never came to that")
+
+
+def test_response_that_is_known_at_once_passes():
+    async def act():
+        request = Request("/now")
+        await request.task
+        return request
+
+    assert asyncio.run(act()).sent[1]["body"] == b"now"
+
+
+def test_later_response_is_awaited_and_gets_the_headers_of_the_middleware():
+    async def act():
+        request = Request("/later")
+        await until(lambda: made)
+        made[0].may_answer.set()
+        await request.task
+        return request
+
+    start, body, *_ = asyncio.run(act()).sent
+    headers = dict(start["headers"])
+    assert body["body"] == b"at last"
+    assert (headers[b"X-Own"], headers[b"X-Later"]) == (b"1", b"1")
+    assert headers[b"X-Request-Id"].startswith(b"req_")
+    assert headers[b"X-Content-Type-Options"] == b"nosniff"
+    assert made[0].ended == 1
+
+
+def test_client_that_leaves_cancels_the_wait():
+    async def act():
+        request = Request("/later")
+        await until(lambda: made)
+        await asyncio.sleep(0)
+        request.has_left.set()
+        await request.task
+
+    asyncio.run(act())
+    assert made[0].ended == 1
+
+
+def test_client_that_leaves_while_the_view_runs_ends_what_the_view_began():
+    async def act():
+        view_may_end.clear()
+        request = Request("/later")
+        await until(view_runs.is_set)
+        request.has_left.set()
+        await asyncio.sleep(0)
+        view_may_end.set()
+        await request.task
+        return request
+
+    assert asyncio.run(act()).sent == []
+    assert [each.ended for each in made] == [1]

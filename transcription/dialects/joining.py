@@ -1,0 +1,104 @@
+"""Which job answers a call that waits: a new one, or the one of an earlier call that this one repeats."""
+
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.utils import timezone
+
+from accounts.errors import Conflict, ErrorType
+from accounts.gate import idempotency
+from transcription import submissions
+from transcription.jobs import Submission
+from transcription.models import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call that waits for a transcript.
+
+    key: its Idempotency-Key, "" for none. fingerprint: equal for equal requests; "" where nothing can repeat it.
+    is_counted, is_retry: whether its client counts its tries, and whether this is a further one. Without a key, such a
+    retry repeats the try before it.
+    """
+
+    submission: Submission
+    upload: "UploadedFile[Any]"
+    key: str = ""
+    fingerprint: str = ""
+    is_counted: bool = False
+    is_retry: bool = False
+
+
+def find_or_submit(call: Call) -> tuple[Job, bool] | None:
+    """Return (job, whether an earlier call submitted it), or None while an earlier call is about to submit it.
+
+    Raises what `submissions.submit_file` raises, and Conflict for a key that was used for another request or whose job
+    was deleted.
+    """
+    if not call.key and not call.is_counted:
+        return submissions.submit_file(call.submission, upload=call.upload), False
+    organization, key = call.submission.organization, call.key or _key_of_tries(call)
+    if not call.key and not call.is_retry:
+        # A first try repeats nothing, even if the same recording was sent a minute ago.
+        idempotency.discard(organization, key=key)
+    while True:
+        try:
+            claim = idempotency.claim(organization, key=key, request_fingerprint=call.fingerprint)
+        except Conflict as error:
+            if error.type == ErrorType.IDEMPOTENCY_KEY_IN_USE:
+                return None
+            raise
+        if isinstance(claim, idempotency.StoredResponse):
+            raise Conflict("This Idempotency-Key was used for another request.", error_type="idempotency_key_reused")
+        if isinstance(claim, idempotency.Claim):
+            return _submit(call, claim=claim), False
+        job = _job_of(call, reference=claim.reference)
+        if job is not None:
+            return job, True
+        idempotency.release(organization, key=key, reference=claim.reference)
+
+
+def _submit(call: Call, *, claim: idempotency.Claim) -> Job:
+    def begin(job: Job) -> None:
+        if call.key:
+            claim.begin(job.hold_reference)
+            return
+        # Another first try of the same recording has taken over. Both are answered, and a retry joins the later one.
+        with suppress(Conflict):
+            claim.begin(job.hold_reference)
+
+    try:
+        return submissions.submit_file(replace(call.submission, in_transaction=begin), upload=call.upload)
+    except BaseException:
+        claim.forget()
+        raise
+
+
+def _job_of(call: Call, *, reference: str) -> Job | None:
+    """Return the job that an earlier call has submitted, None if it answers nobody any more.
+
+    Raises Conflict if it was deleted, together with the answer to an Idempotency-Key.
+    """
+    _, _, job_id = reference.partition(":")
+    job = Job.objects.of(call.submission.organization).filter(pk=uuid.UUID(job_id)).first()
+    if job is None:
+        if call.key:
+            raise Conflict("The answer to this Idempotency-Key was deleted.", error_type="answer_not_kept")
+        return None
+    if not job.is_final:
+        return job
+    if not job.is_completed:
+        return None  # An error frees the key.
+    too_old = timezone.now() - timedelta(seconds=settings.REPEAT_SECONDS)
+    return job if call.key or (job.finished_at is not None and job.finished_at > too_old) else None
+
+
+def _key_of_tries(call: Call) -> str:
+    """Return the key under which the tries of one request without an Idempotency-Key find each other."""
+    api_key = call.submission.api_key
+    return f"tries:{api_key.pk if api_key else ''}:{call.fingerprint}"

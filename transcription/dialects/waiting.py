@@ -1,0 +1,399 @@
+"""The waiting step: a call that is answered when its transcription has ended, for dialects that have no jobs.
+
+A dialect's view derives from `WaitingGateView` with its own `show_error`, and `post` is four steps:
+
+    class ListenView(waiting.WaitingGateView):
+        def post(self, request: Request) -> HttpResponseBase:
+            asked = wire.read(request.query_params)                                   # read: raises VoxsiteErrors
+            submission = steps.submission_of(self.caller, model=asked.model, options=asked.options, dialect=DIALECT)
+            return self.answer_when_done(                                             # one call
+                submission,
+                upload=upload,                                                        # an UploadedFile
+                asked=request.query_params,                                           # what tells two requests apart
+                show=lambda job, transcript: Response(wire.show(job, transcript)),    # show, in another thread
+            )
+
+Its face (`transcription/faces.py`) says `waits=True`. `show` must hold no request, since hundreds may wait. For
+server-sent events, `stream_while_running` takes the place of `answer_when_done`.
+
+What callers can rely on, in every dialect (docs/decisions/0032):
+
+* The job is on the interactive queue. While it runs, the call holds a connection, and neither thread nor database
+  connection.
+* A client that leaves has `DISCONNECT_GRACE_SECONDS` to come back. Then the job is canceled, and costs what was shown.
+* After MAX_WAIT_SECONDS the answer is `WaitedTooLong`, and the job is canceled too.
+* With an Idempotency-Key, all requests get the answer of one job, those that come while it runs as well. A retry of
+  OpenAI's SDKs, which count in `x-stainless-retry-count`, has the same without a key for ten minutes.
+* An error frees the key. `x-should-retry: false` stands where another try cannot help.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
+
+from accounts import database_connection
+from accounts.errors import (
+    BadMedia,
+    Conflict,
+    NotConfigured,
+    TooManyOpen,
+    TranscriptionFailed,
+    VoxsiteError,
+    WaitedTooLong,
+)
+from accounts.gate import concurrency, idempotency
+from accounts.gate.later import LaterResponse
+from accounts.gate.views import GateView, translate
+from transcription import jobs
+from transcription.dialects import event_stream, joining, steps
+from transcription.dialects.joining import Call
+from transcription.jobs import Submission, waiters
+from transcription.jobs.events import Event
+from transcription.models import Job, Priority, Status
+from transcription.speech.errors import is_senders_fault
+from transcription.speech.transcript import Transcript
+
+logger = logging.getLogger(__name__)
+
+SLOTS = "waiting requests"
+RETRY_COUNT_HEADER = "x-stainless-retry-count"
+SHOULD_RETRY_HEADER = "x-should-retry"
+REPLAYED_HEADER = "Idempotency-Replayed"
+# How often a request looks whether the first one with its key has submitted its job.
+LOOK_AGAIN_SECONDS = 0.2
+
+Show = Callable[[Job, Transcript], HttpResponseBase]
+Result = TypeVar("Result")
+
+
+class WaitingGateView(GateView):
+    """Base class of views that answer when the transcription has ended."""
+
+    def answer_when_done(
+        self, submission: Submission, *, upload: "UploadedFile[Any]", asked: Mapping[str, Any], show: Show
+    ) -> HttpResponseBase:
+        """Submit an upload and return the response that comes when its job has ended.
+
+        asked: fields or query parameters of the request. With the path and the upload they tell it from others.
+        show: returns the response for the completed job; its errors are shown. Called in a thread.
+        Raises what `submissions.submit_file` raises, and TooManyOpen if the organization has its limit of calls open.
+        """
+        return self._respond_later(_Answer(self, self._call(submission, upload=upload, asked=asked), show=show))
+
+    def stream_while_running(
+        self, submission: Submission, *, upload: "UploadedFile[Any]", asked: Mapping[str, Any], stream: "EventShow"
+    ) -> HttpResponseBase:
+        """Submit an upload and return a stream of server-sent events, which ends when its job has ended.
+
+        Text that leaves is paid (docs/decisions/0028). The other arguments are those of `answer_when_done`.
+        """
+        return self._respond_later(_Stream(self, self._call(submission, upload=upload, asked=asked), stream=stream))
+
+    def headers_of_error(self, error: VoxsiteError) -> dict[str, str]:
+        return {**super().headers_of_error(error), **({} if retry_helps(error) else {SHOULD_RETRY_HEADER: "false"})}
+
+    def _call(self, submission: Submission, *, upload: "UploadedFile[Any]", asked: Mapping[str, Any]) -> Call:
+        headers = self.request.headers
+        retries = headers.get(RETRY_COUNT_HEADER, "")
+        key = headers.get(idempotency.HEADER, "")
+        fingerprint = ""
+        if key or retries:
+            fields: dict[str, Any] = {name: _all_values(asked, name) for name in asked}
+            path = f"{self.request.method} {self.request.get_full_path()}"
+            fingerprint = idempotency.fingerprint(path, data={**fields, "": upload})
+        return Call(
+            submission=replace(submission, priority=Priority.INTERACTIVE),
+            upload=upload,
+            key=key,
+            fingerprint=fingerprint,
+            is_counted=bool(retries),
+            is_retry=retries.isdecimal() and int(retries) > 0,
+        )
+
+    def _respond_later(self, wait: "_Wait") -> HttpResponseBase:
+        slot, limit = concurrency.slot_of_request(), settings.MAX_WAITING_CALLS
+        if not slot.acquire((SLOTS, self.caller.organization.pk), limit=limit):
+            raise TooManyOpen(SLOTS, limit=limit)
+        try:
+            wait.begin(slot)
+        except BaseException:
+            slot.release()
+            raise
+        if isinstance(self.request._request, ASGIRequest):
+            return wait
+        # A server without an event loop, such as Django's test client. Its thread waits.
+        return wait.respond_here()
+
+
+class EventShow:
+    """How a dialect shows a stream. Every method returns bytes of whole events, or b"".
+
+    One object serves one stream, so it may keep what it has shown.
+    """
+
+    def event(self, event: Event) -> bytes:
+        """Show what happens while the job runs: "started", "progress" or "segment" (`jobs.events`)."""
+        raise NotImplementedError
+
+    def end(self, job: Job, transcript: Transcript) -> Iterable[bytes]:
+        """Show the end of a completed job. Called in a thread."""
+        raise NotImplementedError
+
+    def failure(self, error: VoxsiteError, *, request_id: str) -> bytes:
+        """Show an error that came after the response had begun."""
+        raise NotImplementedError
+
+
+def retry_helps(error: VoxsiteError) -> bool:
+    """Tell whether the same request may succeed later."""
+    if isinstance(error, NotConfigured | WaitedTooLong):
+        return False
+    return error.http_status in (408, 429) or error.http_status >= 500
+
+
+class _Wait(LaterResponse):
+    """One call that waits. Only what the response needs is kept of its view: hundreds of them may wait."""
+
+    def __init__(self, view: WaitingGateView, call: Call) -> None:
+        super().__init__()
+        self._view = type(view)()  # Without its request, which holds the body.
+        self._request_id = view.request_id
+        self._request: Any = view.request._request
+        self._call: Call | None = call
+        self._slot: concurrency.ConcurrencySlot | None = None
+        self._job: Job | None = None
+        self._waiter = ""
+        self._is_replay = False
+        self._is_over = False
+
+    def begin(self, slot: concurrency.ConcurrencySlot) -> None:
+        """Submit the job or join an earlier one, unless an earlier request is still about to submit it."""
+        self._slot = slot
+        self._find_job()
+
+    async def respond(self) -> HttpResponseBase:
+        try:
+            while self._job is None:
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                await _in_thread(self._find_job)
+            response = await self._response(self._job)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller must get an answer.
+            self._is_over |= isinstance(error, WaitedTooLong)
+            return self._show_error(translate(error, request_id=self._request_id))
+        if self._is_replay:
+            response.headers[REPLAYED_HEADER] = "true"
+        return response
+
+    def respond_here(self) -> HttpResponseBase:
+        """Return the response, from synchronous code."""
+        try:
+            response = asyncio.run(self.respond())
+        finally:
+            if self._slot is not None:
+                self._slot.release()
+        return response
+
+    def end(self) -> None:
+        if self._slot is not None:
+            self._slot.release()
+        if self._job is not None and not self._is_over:
+            task = asyncio.get_running_loop().create_task(_leave(self._job, waiter=self._waiter))
+            _leaving.add(task)
+            task.add_done_callback(_leaving.discard)
+
+    async def _response(self, job: Job) -> HttpResponseBase:
+        raise NotImplementedError
+
+    def _find_job(self) -> None:
+        """Find or submit the job. Runs in a thread."""
+        assert self._call is not None, "the job is looked for until it is there"
+        found = joining.find_or_submit(self._call)
+        if found is None:
+            return
+        self._job, self._is_replay = found
+        self._waiter = waiters.join(self._job.pk)
+        # From here on nothing of the body is needed. It may be megabytes.
+        self._call = None
+        _let_go_of_body(self._request)
+        self._request = None
+
+    async def _ended(self, job: Job) -> Job:
+        """Return the job when it has completed. Raises the error for one that ended otherwise or takes too long."""
+        ended = await steps.wait_for(job.pk, seconds=settings.MAX_WAIT_SECONDS)
+        if ended is not None and not ended.is_final:
+            ended = await _in_thread(lambda: _give_up(job, waiter=self._waiter))
+        self._is_over = True
+        if ended is None or not ended.is_completed:
+            raise _error_of(ended)
+        return ended
+
+    def _show_error(self, error: VoxsiteError) -> HttpResponse:
+        return HttpResponse(
+            JSONRenderer().render(self._view.show_error(error, request_id=self._request_id)),
+            status=error.http_status,
+            content_type="application/json",
+            headers=self._view.headers_of_error(error),
+        )
+
+
+class _Answer(_Wait):
+    """A call that gets one whole answer."""
+
+    def __init__(self, view: WaitingGateView, call: Call, *, show: Show) -> None:
+        super().__init__(view, call)
+        self._show = show
+
+    async def _response(self, job: Job) -> HttpResponseBase:
+        ended = await self._ended(job)
+        return await _in_thread(lambda: _rendered(self._show(ended, jobs.transcript_of(ended))))
+
+
+class _Stream(_Wait):
+    """A call that gets events while its job runs."""
+
+    def __init__(self, view: WaitingGateView, call: Call, *, stream: EventShow) -> None:
+        super().__init__(view, call)
+        self._stream = stream
+
+    async def _response(self, job: Job) -> HttpResponseBase:
+        return StreamingHttpResponse(
+            self._chunks(job),
+            content_type="text/event-stream; charset=utf-8",
+            # Without this header, proxies such as nginx would buffer the stream.
+            headers={"X-Accel-Buffering": "no"},
+        )
+
+    def respond_here(self) -> HttpResponseBase:
+        response = super().respond_here()
+        if not response.streaming:
+            return response
+
+        async def whole() -> bytes:
+            return b"".join([chunk async for chunk in self._chunks_of_job()])
+
+        return HttpResponse(asyncio.run(whole()), headers=dict(response.items()))
+
+    def _chunks_of_job(self) -> AsyncGenerator[bytes, None]:
+        assert self._job is not None, "the response has begun"
+        return self._chunks(self._job)
+
+    async def _chunks(self, job: Job) -> AsyncGenerator[bytes, None]:
+        yield event_stream.KEEP_ALIVE  # Sends the headers at once.
+        clock = asyncio.get_running_loop()
+        ends_at = clock.time() + settings.MAX_WAIT_SECONDS
+        try:
+            async with aclosing(event_stream.payable_events(job.pk)) as happening:
+                async for event in happening:
+                    shown = event_stream.KEEP_ALIVE if event is None else self._stream.event(event)
+                    if shown:
+                        yield shown
+                    # Not asyncio.timeout, which would cancel whoever reads this. Silence ends every few seconds.
+                    if clock.time() >= ends_at:
+                        await _in_thread(lambda: _give_up(job, waiter=self._waiter))
+                        break
+            ended = await self._ended(job)
+            last = await _in_thread(lambda: list(self._stream.end(ended, jobs.transcript_of(ended))))
+            for chunk in last:
+                yield chunk
+        except Exception as error:  # noqa: BLE001 - the status is sent already, so every error is told in the stream.
+            self._is_over |= isinstance(error, WaitedTooLong)
+            yield self._stream.failure(translate(error, request_id=self._request_id), request_id=self._request_id)
+
+
+def _error_of(job: Job | None) -> VoxsiteError:
+    """Return the error for a job that ended without a transcript. None: it was deleted."""
+    if job is None or job.status == Status.CANCELED:
+        return Conflict("The transcription was canceled.")
+    if job.error_type == "length_mismatch" or is_senders_fault(job.error_type):
+        return BadMedia(job.error_message, error_type=job.error_type, param="file")
+    return TranscriptionFailed(f"{job.error_message} Nothing was charged.", error_type=job.error_type)
+
+
+def _give_up(job: Job, *, waiter: str) -> Job | None:
+    """End the wait for a job that takes too long, and cancel it unless somebody else waits for it. Runs in a thread.
+
+    Returns the job if it has ended in this very moment. Raises WaitedTooLong.
+    """
+    waiters.leave(job.pk, name=waiter)
+    if waiters.is_awaited(job.pk) or _cancel(job):
+        shown = Job.objects.filter(pk=job.pk, cost_micros__gt=0).exists()
+        charged = "What was shown of it was charged" if shown else "Nothing was charged"
+        raise WaitedTooLong(
+            f"The transcript was not ready after {settings.MAX_WAIT_SECONDS} seconds, so it was canceled. {charged}. "
+            "Send long recordings to POST /v1/transcribe, which answers at once."
+        )
+    return Job.objects.filter(pk=job.pk).first()
+
+
+async def _leave(job: Job, *, waiter: str) -> None:
+    """Cancel the job of a client that left, unless the client comes back in time or somebody else waits for it."""
+    await _in_thread(lambda: waiters.leave(job.pk, name=waiter))
+    await asyncio.sleep(settings.DISCONNECT_GRACE_SECONDS)
+
+    def cancel_unless_awaited() -> None:
+        if not waiters.is_awaited(job.pk) and _cancel(job):
+            logger.info("Job %s was canceled: nobody waits for it any more.", job.pk)
+
+    await _in_thread(cancel_unless_awaited)
+
+
+def _cancel(job: Job) -> bool:
+    """Cancel a job. Returns False if it has ended."""
+    try:
+        jobs.cancel(job)
+    except (Conflict, Job.DoesNotExist):
+        return False
+    return True
+
+
+def _rendered(response: HttpResponseBase) -> HttpResponseBase:
+    """Return a response that is ready to be sent. DRF renders its own after the view, which is over here."""
+    if isinstance(response, Response):
+        response.accepted_renderer = JSONRenderer()
+        response.accepted_media_type = "application/json"
+        response.renderer_context = {}  # type: ignore[attr-defined]
+        response.render()
+    return response
+
+
+def _all_values(asked: Mapping[str, Any], name: str) -> Any:
+    return asked.getlist(name) if hasattr(asked, "getlist") else asked[name]
+
+
+def _let_go_of_body(request: Any) -> None:
+    """Free the memory and the files of a request's body. Django would keep them until the response is sent."""
+    request.close()
+    stream: Any = getattr(request, "_stream", None)
+    if hasattr(stream, "close"):
+        stream.close()
+
+
+async def _in_thread(work: Callable[[], Result]) -> Result:
+    """Do database work in a thread. Cancelled, it is done to its end first, so that what it begins is known."""
+
+    def run() -> Result:
+        try:
+            return work()
+        finally:
+            database_connection.release()
+
+    running = asyncio.ensure_future(asyncio.to_thread(run))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
+
+
+# The loop keeps only weak references to its tasks.
+_leaving: set["asyncio.Task[None]"] = set()

@@ -1,0 +1,42 @@
+"""Django's ASGI handler for faces that answer when the work is done: it awaits their `LaterResponse`."""
+
+import asyncio
+from typing import Any
+
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpResponseBase
+
+from accounts.gate.later import LaterResponse
+from voxsite.body_guard import Receive, Scope, Send
+
+_LATER = "voxsite.later"
+
+
+class WaitingHandler(ASGIHandler):
+    """Answers requests as Django does. A `LaterResponse` that waits holds its coroutine and its connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+        """Answer one request, and tell its LaterResponse when it is over, however it ended."""
+        try:
+            await super().__call__(scope, receive, send)  # type: ignore[arg-type]
+        finally:
+            later = scope.pop(_LATER, None)
+            if later is not None:
+                later.end()
+
+    async def run_get_response(self, request: Any) -> HttpResponseBase:
+        """Return the response to a request, once it is known."""
+        view = asyncio.ensure_future(super().run_get_response(request))
+        try:
+            response = await asyncio.shield(view)
+        except asyncio.CancelledError:
+            # The client left while the view runs in its thread. Nothing can stop a thread, and what it begins must be
+            # known to be ended.
+            response = await view
+            if isinstance(response, LaterResponse):
+                request.scope[_LATER] = response
+            raise
+        if not isinstance(response, LaterResponse):
+            return response
+        request.scope[_LATER] = response
+        return response.hand_over(await response.respond())
