@@ -14,7 +14,7 @@ from transcription import turns
 from transcription.speech import audio, errors, pipeline
 from transcription.speech.diarizers import background
 from transcription.speech.diarizers.clustering import ClusteringDiarizer
-from transcription.speech.engines import faster_whisper
+from transcription.speech.engines import alignment
 from transcription.speech.engines.base import Recognition
 from transcription.speech.engines.remote import RemoteEngine
 from transcription.speech.formats import FORMATS
@@ -278,11 +278,11 @@ class SaysEngine(FakeEngine):
 
     def _recognise(self, clip):
         spoken, units, *probability = self._clips.pop(0)
-        alignment = [
+        aligned = [
             {"word": unit, "tokens": [1], "start": at * 0.2, "end": at * 0.2 + 0.2, "probability": 0.5}
             for at, unit in enumerate(units)
         ]
-        words = faster_whisper._repaired_words(alignment, duration_ms=len(clip) // 16, language=spoken)
+        words = alignment.repaired_words(aligned, duration_ms=len(clip) // 16, language=spoken)
         return Recognition(words, spoken, *(probability or [0.99]))
 
 

@@ -13,9 +13,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import ctranslate2
@@ -23,10 +22,11 @@ import numpy as np
 from faster_whisper import WhisperModel
 from faster_whisper.audio import pad_or_trim
 from faster_whisper.tokenizer import Tokenizer
-from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
+from faster_whisper.transcribe import get_suppressed_tokens
 
-from transcription.speech.engines import hallucination, spacing
+from transcription.speech.engines import alignment, hallucination
 from transcription.speech.engines.base import Recognition, check_languages
+from transcription.speech.engines.decoding import Decoding
 from transcription.speech.engines.whisper_languages import CANTONESE, LANGUAGES, translates
 from transcription.speech.errors import EngineUnavailable
 from transcription.speech.options import TranscriptionOptions
@@ -55,15 +55,7 @@ SHORT_CONTEXT = 1500
 # The longest clip, in milliseconds, that a model gets in the short context, by the model's public name. A model is here
 # when its word errors say that it may be (decision 27). All others get every clip in the full context.
 SHORT_CONTEXT_CLIP_MS = {"base": 12_000}
-# A less likely text is recognised again in the full context. Below this, clips with noise and reverberation have more
-# errors in the short one (decision 27); clean speech has scores above -0.3.
-SHORT_CONTEXT_LOG_PROBABILITY = -0.4
 SILENT_BELOW = 2 / 32768  # two steps of 16-bit audio
-_PREPENDED = "\"'“¿([{-"
-_APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001 - full-width on purpose
-_SENTENCE_ENDS = ".。!！?？"  # noqa: RUF001
-# A word longer than twice the median extends over a pause. The median counts as at most this.
-_MAX_MEDIAN_SECONDS = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,38 +73,6 @@ class Prepared:
         """Return the clip as it is without a short context."""
         features = None if self.features is None else pad_or_trim(self.features, FULL_CONTEXT)
         return Prepared(features=features, duration_ms=self.duration_ms)
-
-
-@dataclass(frozen=True, slots=True)
-class _Decoding:
-    tokens: list[int]
-    text: str
-    mean_log_probability: float
-    no_speech: float
-    is_cut_off: bool
-
-    @property
-    def is_silence(self) -> bool:
-        return hallucination.is_silence(no_speech=self.no_speech, mean_log_probability=self.mean_log_probability)
-
-    @property
-    def is_doubtful(self) -> bool:
-        is_unlikely = hallucination.is_unlikely(mean_log_probability=self.mean_log_probability)
-        return is_unlikely or hallucination.is_repetitive(self.text)
-
-    @property
-    def needs_full_context(self) -> bool:
-        """Tell whether a decoding in the short context is not good enough: unlikely, or a loop, rare as it is."""
-        is_likely = self.mean_log_probability >= SHORT_CONTEXT_LOG_PROBABILITY
-        return not is_likely or self.is_cut_off or hallucination.is_repetitive(self.text)
-
-    def is_bad(self, *, duration_ms: int) -> bool:
-        """Tell whether a doubtful decoding is wrong. Otherwise its words repeat, and may have been said so."""
-        return (
-            hallucination.is_unlikely(mean_log_probability=self.mean_log_probability)
-            or self.is_cut_off
-            or hallucination.is_too_fast(self.text, duration_ms=duration_ms)
-        )
 
 
 class FasterWhisperEngine:
@@ -290,7 +250,7 @@ class FasterWhisperEngine:
         total = sum(one for _, one in possible) if among else 1.0
         return language, round(probability / total, 4) if total else 0.0
 
-    def _generate(self, encoded: Any, prompts: list[list[int]], **how: Any) -> list[_Decoding]:
+    def _generate(self, encoded: Any, prompts: list[list[int]], **how: Any) -> list[Decoding]:
         results = self._whisper.model.generate(
             encoded,
             prompts,
@@ -308,11 +268,11 @@ class FasterWhisperEngine:
             text = self._tokenizer("en", "transcribe").decode(tokens).strip()
             # CTranslate2 gives the text half of what the decoder holds, and what the prompt leaves (whisper.cc, 4.8).
             room = min(self._whisper.max_length // 2, self._whisper.max_length - len(prompt))
-            decodings.append(_Decoding(tokens, text, mean, result.no_speech_prob, is_cut_off=len(tokens) >= room))
+            decodings.append(Decoding(tokens, text, mean, result.no_speech_prob, is_cut_off=len(tokens) >= room))
         return decodings
 
     def _checked_words(
-        self, alone: Any, prompt: list[int], decoding: _Decoding, tokenizer: Tokenizer, clip: Prepared
+        self, alone: Any, prompt: list[int], decoding: Decoding, tokenizer: Tokenizer, clip: Prepared
     ) -> tuple[Word, ...]:
         """Return the words of a clip whose decoding is doubtful. Decodes it again, and cuts loops, if it is bad."""
         words, is_bad = self._judged_words(alone, decoding, tokenizer, clip)
@@ -322,14 +282,14 @@ class FasterWhisperEngine:
         return hallucination.without_loops(words) if is_bad else words
 
     def _judged_words(
-        self, alone: Any, decoding: _Decoding, tokenizer: Tokenizer, clip: Prepared
+        self, alone: Any, decoding: Decoding, tokenizer: Tokenizer, clip: Prepared
     ) -> tuple[tuple[Word, ...], bool]:
         """Return the words, and whether the decoding is bad."""
         [(_, words)] = self._words(alone, [0], [decoding], [tokenizer], [clip])
         is_bad = decoding.is_bad(duration_ms=clip.duration_ms) or hallucination.is_collapsed(words)
         return words, decoding.is_doubtful and is_bad
 
-    def _decode_again(self, alone: Any, prompt: list[int], first: _Decoding) -> _Decoding:
+    def _decode_again(self, alone: Any, prompt: list[int], first: Decoding) -> Decoding:
         """Decode one clip again. Returns the first result without doubt, else the likeliest without repetition."""
         tried = [first]
         for temperature in TEMPERATURES:
@@ -356,7 +316,7 @@ class FasterWhisperEngine:
         self,
         encoded: Any,
         rows: Sequence[int],
-        decodings: Sequence[_Decoding],
+        decodings: Sequence[Decoding],
         tokenizers: Sequence[Tokenizer],
         clips: Sequence[Prepared],
     ) -> Iterator[tuple[int, tuple[Word, ...]]]:
@@ -373,19 +333,15 @@ class FasterWhisperEngine:
                 groups.setdefault(id(tokenizers[row]) if self.device == "cuda" else row, []).append(row)
         for group in groups.values():
             tokenizer = tokenizers[group[0]]
-            alignments = self._whisper.find_alignment(
+            found = self._whisper.find_alignment(
                 tokenizer,
                 [[token for token in decodings[row].tokens if token < tokenizer.eot] for row in group],
                 _rows(encoded, group, count=len(clips)),
                 [min(clips[row].context, max(1, math.ceil(clips[row].duration_ms / FRAME_MS))) for row in group],
             )
-            for row, alignment in zip(group, alignments, strict=True):
-                yield (
-                    row,
-                    _repaired_words(
-                        alignment, duration_ms=clips[row].duration_ms, language=_written_language(tokenizer)
-                    ),
-                )
+            language = _written_language(tokenizer)
+            for row, aligned in zip(group, found, strict=True):
+                yield row, alignment.repaired_words(aligned, duration_ms=clips[row].duration_ms, language=language)
 
     def _make_tokenizer(self, language: str, task: str) -> Tokenizer:
         return Tokenizer(self._whisper.hf_tokenizer, self._is_multilingual, task=task, language=language)
@@ -417,34 +373,3 @@ def _written_language(tokenizer: Tokenizer) -> str:
     """Return the language of the text. Translations are English, and their tokenizer is of the spoken language."""
     is_translated = tokenizer.task is not None and tokenizer.task == tokenizer.translate
     return "en" if is_translated else tokenizer.language_code
-
-
-def _repaired_words(
-    alignment: list[dict[str, Any]], *, duration_ms: int, language: str | None = None
-) -> tuple[Word, ...]:
-    """Return the aligned words, whole, with punctuation attached, not extended over pauses, and inside the clip.
-
-    The repairs of time are those of faster-whisper's `add_word_timestamps`, for one clip. language: of the text.
-    """
-    lengths = [word["end"] - word["start"] for word in alignment if word["end"] > word["start"]]
-    median = min(_MAX_MEDIAN_SECONDS, float(np.median(lengths))) if lengths else 0.0
-    for before, word in pairwise(alignment):
-        if lengths and word["end"] - word["start"] > 2 * median:
-            if word["word"] in _SENTENCE_ENDS:
-                word["end"] = word["start"] + 2 * median
-            elif before["word"] in _SENTENCE_ENDS:
-                word["start"] = word["end"] - 2 * median
-    merge_punctuations(alignment, _PREPENDED, _APPENDED)
-    words = [
-        Word(
-            text=word.text,
-            start_ms=min(round(word.start * 1000), duration_ms),
-            end_ms=min(round(word.end * 1000), duration_ms),
-            probability=round(min(1.0, max(0.0, word.probability)), 4),
-            has_space_before=word.has_space_before,
-        )
-        for word in spacing.words_of(alignment, language=language)
-    ]
-    if words and lengths and words[0].end_ms - words[0].start_ms > 2000 * median:
-        words[0] = replace(words[0], start_ms=words[0].end_ms - round(2000 * median))
-    return tuple(words)

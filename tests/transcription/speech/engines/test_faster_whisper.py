@@ -92,23 +92,6 @@ def test_last_word_ends_with_the_speech(whisper_folder):
         assert abs(heard.words[-1].end_ms - last) < 500, sample.path.name
 
 
-def test_words_of_the_alignment_are_whole(whisper):
-    units = [" d", "'avoir", ",", " puis", "-je", " 3", ".14", " 10", ":30", " john", "@example", ".com"]
-    alignment = [
-        {"word": unit, "tokens": [1], "start": at / 10, "end": (at + 1) / 10, "probability": 0.5}
-        for at, unit in enumerate(units)
-    ]
-    words = faster_whisper._repaired_words(alignment, duration_ms=1_200)
-    assert [word.text for word in words] == ["d'avoir,", "puis-je", "3.14", "10:30", "john@example.com"]
-    assert [(word.start_ms, word.end_ms) for word in words] == [
-        (0, 200),
-        (300, 500),
-        (500, 700),
-        (700, 900),
-        (900, 1200),
-    ]
-
-
 @pytest.mark.parametrize(
     ("language", "task", "written"), [("zh", "translate", "en"), ("zh", "transcribe", "zh"), ("en", "translate", "en")]
 )
