@@ -100,6 +100,11 @@ class Membership(models.Model):
         """Tell whether this member has at least the rights of the role."""
         return Role(self.role).rank >= role.rank
 
+    @property
+    def may_pay(self) -> bool:
+        """Whether pages lead this member to paying. The pages of payments ask for the same role."""
+        return self.may(Role.ADMIN)
+
 
 class Invitation(models.Model):
     """An invitation to join, mailed as a link. Only the hash of its token is stored. Written by `organizations`."""

@@ -18,7 +18,7 @@ from accounts.access import membership_for, organization_for
 from accounts.decorators import page
 from accounts.errors import BadRequest, Conflict, VoxsiteError
 from accounts.gate import limits
-from accounts.models import Organization, Role
+from accounts.models import Organization
 from apex import catalogue, service, sse
 from apex.forms import DEFAULT_MAX_TOKENS, ChatForm
 from billing import money, next_step
@@ -70,7 +70,7 @@ def stream(request: HttpRequest) -> HttpResponseBase:
             f"{form[name].label}: {' '.join(str(text) for text in texts)}" for name, texts in form.errors.items()
         )
         return JsonResponse({"error": {"message": message}}, status=400)
-    may_pay = membership.may(Role.ADMIN)
+    may_pay = membership.may_pay
     try:
         limits.spend(membership.organization, scope="completions")
     except VoxsiteError as error:
@@ -119,8 +119,7 @@ def _event(content: dict[str, Any]) -> bytes:
 
 def _shown(error: VoxsiteError, *, may_pay: bool) -> dict[str, Any]:
     """Return an error as the page's script shows it."""
-    step = next_step.after(error) if may_pay else None
-    return {"message": error.message, "next_step": {"url": step.url, "text": step.text} if step else None}
+    return {"message": error.message, "next_step": next_step.as_json(error, may_pay=may_pay)}
 
 
 def _max_price_micros(form: ChatForm) -> int | None:

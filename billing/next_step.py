@@ -31,6 +31,12 @@ def after(error: VoxsiteError) -> NextStep | None:
     return NextStep(url=f"{reverse('billing:top-up')}?needed={missing_cents}", text=f"Top up {shown} or more")
 
 
+def as_json(error: VoxsiteError, *, may_pay: bool) -> dict[str, str] | None:
+    """Return the link for a page's script; None for a member who may not pay."""
+    step = after(error)
+    return {"url": step.url, "text": step.text} if step and may_pay else None
+
+
 def _missing_cents(error: VoxsiteError) -> int:
     """Return how much a top-up must bring to end the refusal, in cents, rounded up; 0 if money does not end it."""
     if isinstance(error, ledger.WalletFrozen):

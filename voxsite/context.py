@@ -7,7 +7,7 @@ from django.http import Http404, HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from accounts import access
-from accounts.models import Organization, Role
+from accounts.models import Organization
 from billing import statements
 from transcription import recognition
 
@@ -31,7 +31,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
         organization = membership.organization
         context["membership"] = membership
         context["organization"] = organization
-        context["may_pay"] = membership.may(Role.ADMIN)
+        context["may_pay"] = membership.may_pay
         balance: Any = SimpleLazyObject(lambda: statements.balance(organization))
         context["balance"] = balance
         context["available_percent"] = SimpleLazyObject(lambda: available_percent(balance))

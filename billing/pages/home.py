@@ -9,7 +9,6 @@ from django.views.decorators.http import require_safe
 
 from accounts.access import membership_for
 from accounts.decorators import page
-from accounts.models import Role
 from billing import automatic_topups, ledger_reader, money, statements, tariff
 from billing.forms import TopUpForm
 from billing.models import payments
@@ -38,7 +37,7 @@ def billing(request: HttpRequest) -> HttpResponse:
         "prices": tariff.price_table(),
         "signup_credit_micros": settings.SIGNUP_CREDIT_CENTS * money.MICROS_PER_CENT,
     }
-    if membership.may(Role.ADMIN):
+    if membership.may_pay:
         context |= {
             "form": TopUpForm(),
             "products": product_cards(),

@@ -49,6 +49,10 @@ def test_role_includes_the_rights_of_lower_ones(role, rights):
     assert {wanted for wanted in Role if Membership(role=role).may(wanted)} == rights
 
 
+def test_admins_and_owners_are_led_to_paying():
+    assert {role for role in Role if Membership(role=role).may_pay} == {Role.ADMIN, Role.OWNER}
+
+
 def test_address_has_one_open_invitation(organization, charlies):
     invite(organization, "dora@example.com", token="1")
     invite(charlies, "dora@example.com", token="2")

@@ -43,3 +43,13 @@ def test_other_refusals_have_no_next_step():
 
 def test_refusal_without_figures_leads_to_the_balance():
     assert next_step.after(PaymentRequired("No.")).url == "/billing/"
+
+
+def test_script_gets_the_link_only_for_who_may_pay(acme):
+    error = refusal(acme, 10_000)
+    assert next_step.as_json(error, may_pay=True) == {
+        "url": "/billing/top-up/?needed=1",
+        "text": "Top up $0.01 or more",
+    }
+    assert next_step.as_json(error, may_pay=False) is None
+    assert next_step.as_json(Conflict("Not about money."), may_pay=True) is None

@@ -19,7 +19,7 @@ from accounts.access import membership_for, organization_for, person
 from accounts.decorators import page
 from accounts.errors import BadMedia, Conflict, NotFound, VoxsiteError
 from accounts.gate import limits
-from accounts.models import Organization, Role
+from accounts.models import Organization
 from billing import money, next_step, statements, tariff
 from transcription import answers, jobs, recordings, submissions, turns
 from transcription.jobs import Submission
@@ -67,7 +67,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         if form.is_valid():
             outcomes = [_submit(request, file=file, form=form) for file in files]
         if request.accepts("application/json") and not request.accepts("text/html"):
-            return _outcome_json(outcomes, form=form, may_pay=membership_for(request).may(Role.ADMIN))
+            return _outcome_json(outcomes, form=form, may_pay=membership_for(request).may_pay)
         submitted = [outcome.job for outcome in outcomes if outcome.job is not None]
         if outcomes and len(submitted) == len(outcomes):
             return redirect("transcript", submitted[0].pk) if len(submitted) == 1 else redirect("transcripts")
@@ -117,12 +117,8 @@ def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, may_pay: bool) -
         return JsonResponse({"message": message, "may_retry": True}, status=400)
     outcome = outcomes[0]
     if outcome.error is not None:
-        step = next_step.after(outcome.error)
         return JsonResponse(
-            {
-                "message": outcome.error.message,
-                "next_step": {"url": step.url, "text": step.text} if step and may_pay else None,
-            },
+            {"message": outcome.error.message, "next_step": next_step.as_json(outcome.error, may_pay=may_pay)},
             status=outcome.error.http_status,
         )
     job = outcome.job
