@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from django.test import Client
 
-from billing.sandbox import payment_actions, payment_shapes, webhook_sender
+from billing.sandbox import events, payment_actions, payment_shapes, refund_actions, webhook_sender
 from billing.sandbox.payment_actions import Outcome
 from billing.sandbox.store import State, Store
 from billing.sandbox.transport import Response, SandboxTransport
@@ -103,7 +103,7 @@ class StripeSandbox:
         """Refund as in Stripe's dashboard, without the product."""
         with self.store.transaction() as state:
             charge = state.get(state.get(payment_intent_id)["latest_charge"])
-            return payment_actions.refund(state, charge, amount=amount, fields={})
+            return refund_actions.refund(state, charge, amount=amount, fields={})
 
     def delay_refunds(self) -> None:
         """Let refunds start as "pending"; then `finish_refund` or `fail_refund`."""
@@ -111,22 +111,22 @@ class StripeSandbox:
 
     def finish_refund(self, refund_id: str) -> dict[str, Any]:
         with self.store.transaction() as state:
-            return payment_actions.finish_refund(state, refund_id)
+            return refund_actions.finish_refund(state, refund_id)
 
     def fail_refund(self, refund_id: str) -> dict[str, Any]:
         with self.store.transaction() as state:
-            return payment_actions.fail_refund(state, refund_id)
+            return refund_actions.fail_refund(state, refund_id)
 
     def dispute(self, payment_intent_id: str, amount: int | None = None, *, is_inquiry: bool = False) -> dict[str, Any]:
         """Open a dispute: charge.dispute.created and, unless it is an inquiry, funds_withdrawn."""
         with self.store.transaction() as state:
             charge_id = state.get(payment_intent_id)["latest_charge"]
-            return payment_actions.open_dispute(state, charge_id, amount=amount, is_inquiry=is_inquiry)
+            return refund_actions.open_dispute(state, charge_id, amount=amount, is_inquiry=is_inquiry)
 
     def close_dispute(self, dispute_id: str, *, is_won: bool) -> dict[str, Any]:
         """Won: funds_reinstated and closed. Lost: closed."""
         with self.store.transaction() as state:
-            return payment_actions.close_dispute(state, dispute_id, is_won=is_won)
+            return refund_actions.close_dispute(state, dispute_id, is_won=is_won)
 
     def pay_invoice(self, invoice_id: str) -> dict[str, Any]:
         """Pay all of an open invoice on Stripe's page, with another card. The sandbox's own page has no such button."""
@@ -143,7 +143,7 @@ class StripeSandbox:
             payment["status_transitions"]["paid_at"] = state.now
             invoice |= {"status": "paid", "attempted": True, "amount_paid": intent["amount"], "amount_remaining": 0}
             invoice["status_transitions"]["paid_at"] = state.now
-            payment_actions.emit(state, "invoice.paid", state.put(invoice))
+            events.emit(state, "invoice.paid", state.put(invoice))
             return invoice
 
     # --- Webhooks ---

@@ -5,7 +5,9 @@
     parameters         reads the parameters of requests, as strictly as Stripe; pure
     form_encoding      decodes Stripe's form encoding; pure
     invoices           invoices without a Checkout
-    payment_actions    what happens to payments: paid, declined, refunded, disputed
+    payment_actions    what happens to payments: paid, declined, processing
+    refund_actions     what happens to them later: refunded, disputed
+    events             what Stripe tells of a change
     shapes             Stripe's objects as JSON; pure; also payment_shapes and invoice_shapes
     store              the state, in a file of the data folder that web and clock share
     webhook_sender     signs events and sends them to the site's webhook endpoint

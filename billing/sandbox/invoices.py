@@ -6,10 +6,10 @@ parameters that would make Stripe do it (`auto_advance`).
 """
 
 from billing.sandbox import invoice_shapes, payment_actions, payment_shapes
+from billing.sandbox.events import emit
 from billing.sandbox.parameters import ApiError, Parameters, metadata_of, payable
-from billing.sandbox.payment_actions import ActionRefused, emit
 from billing.sandbox.shapes import StripeObject
-from billing.sandbox.store import State
+from billing.sandbox.store import ActionRefused, State
 
 
 def create(state: State, params: Parameters) -> StripeObject:

@@ -14,10 +14,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.decorators import open_page
-from billing.sandbox import background_thread, payment_actions, transport, webhook_sender
-from billing.sandbox.payment_actions import ActionRefused, Outcome
+from billing.sandbox import background_thread, payment_actions, refund_actions, transport, webhook_sender
+from billing.sandbox.payment_actions import Outcome
 from billing.sandbox.shapes import StripeObject
-from billing.sandbox.store import NoSuchObject, State, Store
+from billing.sandbox.store import ActionRefused, NoSuchObject, State, Store
 
 MAX_ROWS = 20
 PAY_PAGE_OUTCOMES = (Outcome.PAID, Outcome.DECLINED, Outcome.TRANSFER_PAID, Outcome.TRANSFER_FAILED)
@@ -127,15 +127,15 @@ def save_settings(request: HttpRequest) -> HttpResponse:
 
 
 ACTIONS: dict[str, Callable[[State, str], Any]] = {
-    "refund": lambda state, charge_id: payment_actions.refund(
+    "refund": lambda state, charge_id: refund_actions.refund(
         state, state.get(charge_id, kind="charge"), amount=None, fields={}
     ),
-    "finish-refund": payment_actions.finish_refund,
-    "fail-refund": payment_actions.fail_refund,
-    "dispute": payment_actions.open_dispute,
-    "inquire": lambda state, charge_id: payment_actions.open_dispute(state, charge_id, is_inquiry=True),
-    "win": lambda state, dispute_id: payment_actions.close_dispute(state, dispute_id, is_won=True),
-    "lose": lambda state, dispute_id: payment_actions.close_dispute(state, dispute_id, is_won=False),
+    "finish-refund": refund_actions.finish_refund,
+    "fail-refund": refund_actions.fail_refund,
+    "dispute": refund_actions.open_dispute,
+    "inquire": lambda state, charge_id: refund_actions.open_dispute(state, charge_id, is_inquiry=True),
+    "win": lambda state, dispute_id: refund_actions.close_dispute(state, dispute_id, is_won=True),
+    "lose": lambda state, dispute_id: refund_actions.close_dispute(state, dispute_id, is_won=False),
     "complete-transfer": lambda state, session_id: payment_actions.settle_session(state, session_id, is_paid=True),
     "fail-transfer": lambda state, session_id: payment_actions.settle_session(state, session_id, is_paid=False),
     **{

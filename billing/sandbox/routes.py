@@ -13,11 +13,12 @@ from typing import Any
 
 import stripe
 
-from billing.sandbox import invoices, payment_actions, payment_shapes, shapes
+from billing.sandbox import invoices, payment_actions, payment_shapes, refund_actions, shapes
+from billing.sandbox.events import emit, without_hidden_fields
 from billing.sandbox.parameters import ApiError, Parameters, metadata_of, parse, payable
-from billing.sandbox.payment_actions import ActionRefused, emit, page_url, without_hidden_fields
+from billing.sandbox.payment_actions import page_url
 from billing.sandbox.shapes import StripeObject
-from billing.sandbox.store import NoSuchObject, State
+from billing.sandbox.store import ActionRefused, NoSuchObject, State
 
 ACCOUNT_ID = "acct_sandbox"
 MAX_PAGE_SIZE = 100
@@ -302,7 +303,7 @@ def _create_refund(state: State, params: Parameters) -> StripeObject:
     if amount is not None and amount < 1:
         raise ApiError("Invalid positive integer", code="parameter_invalid_integer", param="amount")
     fields = {"metadata": metadata_of(params), "reason": params.get("reason")}
-    return payment_actions.refund(state, state.get(charge_id, kind="charge"), amount=amount, fields=fields)
+    return refund_actions.refund(state, state.get(charge_id, kind="charge"), amount=amount, fields=fields)
 
 
 # --- Responses -------------------------------------------------------------------------------------------------------

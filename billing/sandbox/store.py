@@ -38,6 +38,17 @@ class NoSuchObject(Exception):
     """There is no object with this id, or it is of another kind."""
 
 
+class ActionRefused(Exception):
+    """The state of the object does not allow the action.
+
+    message: the reason, for people. code: Stripe's error code, or empty.
+    """
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class State:
     """Reads and writes the state inside one transaction."""
 

@@ -9,7 +9,7 @@ from accounts.models import Organization, User
 from billing import checkouts, topups
 from billing.models import Entry
 from billing.models.payments import TopUpState
-from billing.sandbox.payment_actions import ActionRefused
+from billing.sandbox.store import ActionRefused
 from tests.billing.conftest import money_of
 from tests.billing.stripe_objects import intent_of, tell
 from tests.stripe import Perform, Request, Response, StripeSandbox, intercepting

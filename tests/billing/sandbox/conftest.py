@@ -83,3 +83,8 @@ def world_of_djstripe(world, monkeypatch):
     monkeypatch.setattr(stripe, "default_http_client", SandboxTransport())
     own_endpoint()
     return world
+
+
+def event_types(stripe_sandbox) -> list[str]:
+    """Return the types of the events that are not delivered yet, oldest first."""
+    return [event["type"] for event in stripe_sandbox.pending_events()]

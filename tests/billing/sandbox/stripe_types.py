@@ -33,7 +33,14 @@ MIRRORED = {
 }
 
 
-def assert_fields_of(wanted_class, objects):
+def assert_fields(objects) -> None:
+    """Assert that each object has the fields of stripe-python's class for its kind."""
+    assert objects
+    for stripe_object in objects:
+        assert_fields_of(CLASSES[stripe_object["object"]], [stripe_object])
+
+
+def assert_fields_of(wanted_class, objects) -> None:
     """Assert that each object has the fields of stripe-python's class."""
     kind, annotations = wanted_class.__name__, wanted_class.__annotations__
     assert objects
@@ -49,8 +56,14 @@ def assert_fields_of(wanted_class, objects):
                 assert fits(None, wanted), f"{kind} lacks {name}"
 
 
-def store_in_djstripe(stripe_object) -> None:
-    """Let dj-stripe fetch and store an object of the sandbox."""
+def assert_stored_by_djstripe(objects) -> None:
+    """Let dj-stripe fetch and store objects of the sandbox."""
+    assert objects
+    for stripe_object in objects:
+        _store_in_djstripe(stripe_object)
+
+
+def _store_in_djstripe(stripe_object) -> None:
     kind = stripe_object["object"]
     api_key = settings.STRIPE_SECRET_KEY
     retrieved = CLASSES[kind].retrieve(stripe_object["id"], api_key=api_key, stripe_version=settings.STRIPE_API_VERSION)

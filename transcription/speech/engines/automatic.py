@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from transcription.speech import registry
-from transcription.speech.engines import model_packages, models, whisper_languages
+from transcription.speech.engines import model_packages, models, package_contents, whisper_languages
 from transcription.speech.engines.choice import LAST_RESORT, WHISPER, Choice
-from transcription.speech.engines.model_packages import PackagedModel, PackagesUnavailable
+from transcription.speech.engines.model_packages import PackagesUnavailable
+from transcription.speech.engines.package_contents import PackagedModel
 from transcription.speech.errors import EngineUnavailable
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class AutomaticLoader:
         device: str = "auto",
         compute_type: str = "",
         max_batch: int = 0,
-        packaged: PackagedModel = model_packages.BASE,
+        packaged: PackagedModel = package_contents.BASE,
     ) -> None:
         self._models_dir, self._packaged, self._tell = models_dir, packaged, tell
         self._load_whisper = models.loader(device=device, compute_type=compute_type, max_batch=max_batch)

