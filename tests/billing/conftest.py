@@ -1,14 +1,29 @@
 """Fixtures of billing: organizations without money, and helpers to fund and read them."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
+import time_machine
 from django.db import connection
 
 from accounts.models import Organization, Role, User
-from billing import ledger
+from billing import automatic_topups, ledger
 from billing.models import EntryKind, Wallet
-from tests.stripe import Perform, Request, Response, intercepting
+from billing.models.payments import AutomaticTopUp, SavedCard, TopUp
+from tests.billing.automatic import turn_on
+from tests.billing.paying import pay
+from tests.stripe import Perform, Request, Response, StripeSandbox, intercepting
+
+# The middle of a month, so that a test over a few days stays in that month.
+NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def frozen() -> Iterator[None]:
+    """Stop the clock at NOW."""
+    with time_machine.travel(NOW, tick=False):
+        yield
 
 
 @pytest.fixture
@@ -40,6 +55,26 @@ def asked_in_transaction() -> Iterator[list[bool]]:
 
     with intercepting(record):
         yield seen
+
+
+@pytest.fixture
+def card(frozen: None, stripe_sandbox: StripeSandbox, acme: Organization, owner: User) -> str:
+    """A card that was saved with a top-up of $5, all of which is spent. Returns its id at Stripe."""
+    pay(stripe_sandbox, acme, owner, 500, save_card=True)
+    ledger.settle(ledger.reserve(acme, amount_micros=5_000_000, reference="job:1"), actual_micros=5_000_000)
+    return SavedCard.objects.get().payment_method_id
+
+
+@pytest.fixture
+def topup_settings(card: str, acme: Organization, owner: User) -> AutomaticTopUp:
+    return turn_on(acme, owner)
+
+
+@pytest.fixture
+def paid(topup_settings: AutomaticTopUp) -> TopUp:
+    """An automatic top-up of $200 that was just charged and credited, after a checkout of $5 that saved the card."""
+    assert automatic_topups.run() == 1
+    return TopUp.objects.get(is_automatic=True)
 
 
 def fund(organization: Organization, amount_micros: int, reference: str = "") -> Wallet:

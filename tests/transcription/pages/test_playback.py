@@ -1,5 +1,6 @@
-"""Playback from storages that know no local paths; what a player sees is in test_pages."""
+"""Playback of recordings, also from storages that know no local paths."""
 
+import psutil
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.files.storage import InMemoryStorage, default_storage
@@ -78,3 +79,52 @@ def test_recording_that_has_not_come_is_not_found(organization, alice, client_of
     upload = uploads.begin(organization, name="call.wav", declared_bytes=1)
     job = jobs.submit_uploads(make_submission(organization, dialect="pages"), uploads=[upload], name="call")
     assert client_of(alice).get(f"/transcripts/{job.pk}/audio/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "content", "content_range"),
+    [
+        ("bytes=0-", 206, b"sound", "bytes 0-4/5"),
+        ("bytes=1-2", 206, b"ou", "bytes 1-2/5"),
+        ("bytes=-2", 206, b"nd", "bytes 3-4/5"),
+        ("bytes=2-99", 206, b"und", "bytes 2-4/5"),
+        ("bytes=5-", 416, b"", "bytes */5"),
+        ("bytes=3-1", 416, b"", "bytes */5"),
+    ],
+)
+def test_player_gets_the_part_that_it_asks_for(alice, job, client_of, asked, status, content, content_range):
+    response = client_of(alice).get(f"/transcripts/{job.pk}/audio/", headers={"Range": asked})
+    assert response.status_code == status
+    assert response.content == content
+    assert response["Content-Range"] == content_range
+
+
+# A number of thousands of digits would be an error to int().
+@pytest.mark.parametrize("headers", [{}, {"Range": f"bytes={'9' * 5000}-"}], ids=["no range", "impossible range"])
+def test_recording_is_played_whole_and_never_as_a_page(alice, job, headers):
+    async def fetch():
+        client = AsyncClient()
+        await client.aforce_login(alice, backend="allauth.account.auth_backends.AuthenticationBackend")
+        response = await client.get(f"/transcripts/{job.pk}/audio/", headers=headers)
+        return response, b"".join([part async for part in response])
+
+    response, content = async_to_sync(fetch)()
+    assert content == b"sound"
+    assert response["Content-Type"] == "audio/wav"
+    assert response["X-Content-Type-Options"] == "nosniff"
+
+
+def test_recording_is_not_open_while_nobody_listens(alice, job):
+    """A client that leaves before the first byte must not leave a file open."""
+
+    def is_open() -> bool:
+        return any(job.items.get().media.storage_key in file.path for file in psutil.Process().open_files())
+
+    async def fetch():
+        client = AsyncClient()
+        await client.aforce_login(alice, backend="allauth.account.auth_backends.AuthenticationBackend")
+        return await client.get(f"/transcripts/{job.pk}/audio/")
+
+    response = async_to_sync(fetch)()
+    assert not is_open()
+    response.close()

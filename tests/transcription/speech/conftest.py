@@ -7,16 +7,20 @@ import shutil
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.fixtures import recordings, tiny_whisper
+from transcription.speech import audio
 from transcription.speech.engines import remote
 from transcription.speech.engines.pocketsphinx import PocketSphinxEngine
+from transcription.speech.samples import SAMPLE_RATE
 
 
 @pytest.fixture(scope="session")
@@ -125,3 +129,22 @@ def labelled(tmp_path):
     (tmp_path / "call.rttm").write_text(f"SPEAKER call 1 {start:.3f} {length:.3f} <NA> <NA> anna <NA> <NA>\n")
     (tmp_path / "picture.png").touch()
     return tmp_path
+
+
+@pytest.fixture
+def two_channels(tmp_path):
+    """A recording with one speaker in each channel: hello on the left, then hola on the right."""
+    left, right = (
+        np.concatenate(list(audio.windows(tiny_whisper.SAMPLES / name, max_duration_ms=60_000)))
+        for name in ("en-hello.wav", "es-hola.wav")
+    )
+    both = np.zeros((len(left) + len(right), 2), dtype="<i2")
+    both[: len(left), 0] = left * 32767
+    both[len(left) :, 1] = right * 32767
+    path = tmp_path / "line.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(both.tobytes())
+    return path
