@@ -9,14 +9,17 @@ from transcription import recognition
 from transcription.answers import MAX_QUESTION_CHARACTERS
 from transcription.speech.errors import OptionError
 from transcription.speech.formats.options import BOUNDS, DEFAULT, FormatOptions
-from transcription.speech.options import MAX_SPEAKERS, TranscriptionOptions
+from transcription.speech.options import (
+    MAX_HOTWORD_LENGTH,
+    MAX_HOTWORDS,
+    MAX_PROMPT_LENGTH,
+    MAX_SPEAKERS,
+    TranscriptionOptions,
+)
 
 MODEL_WORDS = {"standard": "fast, for clear recordings", "premium": "slower, for difficult recordings"}
 TASKS = (("transcribe", "Same as spoken"), ("translate", "English (translated)"))
 CHANNELS = (("mix", "Mixed together"), ("split", "Separate, one speaker per channel"))
-MAX_PROMPT_LENGTH = 4000
-MAX_TERMS = 100
-MAX_TERM_LENGTH = 100
 # Messages for options that contradict each other, by the `rule` of the OptionError.
 CONTRADICTIONS = {
     "exact_or_range": "Enter the exact number or a range, not both.",
@@ -126,8 +129,8 @@ class UploadForm(forms.Form):
     def clean_hotwords(self) -> tuple[str, ...]:
         parts = (part.strip() for part in self.cleaned_data["hotwords"].split(","))
         terms = tuple(dict.fromkeys(part for part in parts if part))
-        if len(terms) > MAX_TERMS or any(len(term) > MAX_TERM_LENGTH for term in terms):
-            raise forms.ValidationError(f"Enter up to {MAX_TERMS} terms of up to {MAX_TERM_LENGTH} characters.")
+        if len(terms) > MAX_HOTWORDS or any(len(term) > MAX_HOTWORD_LENGTH for term in terms):
+            raise forms.ValidationError(f"Enter up to {MAX_HOTWORDS} terms of up to {MAX_HOTWORD_LENGTH} characters.")
         return terms
 
     def clean(self) -> dict[str, Any]:

@@ -7,6 +7,10 @@ from typing import Any, Literal
 
 from transcription.speech.errors import OptionError
 
+# What pages and the native API accept. Another dialect may have bounds of its own inside these.
+MAX_PROMPT_LENGTH = 4000
+MAX_HOTWORDS = 100
+MAX_HOTWORD_LENGTH = 100
 MAX_SPEAKERS = 20
 # Each channel costs as much work as a whole recording. Telephone calls and interviews have two.
 MAX_SPLIT_CHANNELS = 8

@@ -6,8 +6,8 @@ import pytest
 
 from transcription import recognition
 from transcription.answers import MAX_QUESTION_CHARACTERS
-from transcription.pages.forms import CONTRADICTIONS, MAX_TERM_LENGTH, MAX_TERMS, AskForm, UploadForm, model_label
-from transcription.speech.options import MAX_SPEAKERS, TranscriptionOptions
+from transcription.pages.forms import CONTRADICTIONS, AskForm, UploadForm, model_label
+from transcription.speech.options import MAX_HOTWORD_LENGTH, MAX_HOTWORDS, MAX_SPEAKERS, TranscriptionOptions
 
 
 def form(**fields):
@@ -62,10 +62,10 @@ def test_terms_are_trimmed_counted_once_and_in_their_order():
 @pytest.mark.parametrize(
     ("terms", "is_valid"),
     [
-        (["x" * MAX_TERM_LENGTH], True),
-        (["x" * (MAX_TERM_LENGTH + 1)], False),
-        ([str(number) for number in range(MAX_TERMS)], True),
-        ([str(number) for number in range(MAX_TERMS + 1)], False),
+        (["x" * MAX_HOTWORD_LENGTH], True),
+        (["x" * (MAX_HOTWORD_LENGTH + 1)], False),
+        ([str(number) for number in range(MAX_HOTWORDS)], True),
+        ([str(number) for number in range(MAX_HOTWORDS + 1)], False),
     ],
 )
 def test_terms_are_bounded(terms, is_valid):

@@ -16,17 +16,19 @@ from transcription.speech.formats import FORMATS
 from transcription.speech.formats import json as json_format
 from transcription.speech.formats.options import DEFAULT, FormatOptions
 from transcription.speech.formats.options import NAMES as OPTION_NAMES
-from transcription.speech.options import TranscriptionOptions
+from transcription.speech.options import (
+    MAX_HOTWORD_LENGTH,
+    MAX_HOTWORDS,
+    MAX_PROMPT_LENGTH,
+    MAX_SPEAKERS,
+    TranscriptionOptions,
+)
 from transcription.speech.transcript import Transcript
 
 if TYPE_CHECKING:
     # For annotations only. At run time this module imports no Django models.
     from transcription.models import Job
 
-MAX_PROMPT_LENGTH = 4000
-MAX_HOTWORDS = 100
-MAX_HOTWORD_LENGTH = 100
-MAX_SPEAKERS = 20
 # A refusal lists no more codes than this.
 MAX_LISTED_LANGUAGES = 10
 MAX_PER_PAGE = 100

@@ -7,6 +7,7 @@ from tests.transcription.factories import make_job, make_transcript
 from transcription import jobs
 from transcription.dialects.native import schema, wire
 from transcription.models import Status
+from transcription.speech import options
 from transcription.speech.capabilities import ModelCapabilities
 
 OFFERS = {"standard": ModelCapabilities(engine="test", languages=frozenset({"en"}), translates=True)}
@@ -44,7 +45,7 @@ def test_request_has_the_fields_that_are_taken():
 def test_limits_of_the_request_are_those_of_the_endpoint(name):
     field = schema.TranscribeRequest.fields[name]
     limit = field.max_length if name == "prompt" else field.max_value
-    assert limit == (wire.MAX_PROMPT_LENGTH if name == "prompt" else wire.MAX_SPEAKERS)
+    assert limit == (options.MAX_PROMPT_LENGTH if name == "prompt" else options.MAX_SPEAKERS)
 
 
 def test_answer_to_a_submission_has_the_described_fields(completed):
