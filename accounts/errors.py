@@ -11,7 +11,7 @@ VoxsiteError
 ├── PaymentRequired 402      insufficient_balance   required_cents, available_cents, required_micros, available_micros
 │                            billing.stripe_api: card_declined (code, decline_code)
 ├── Forbidden 403            forbidden, email_not_verified
-├── NotFound 404             not_found, job_not_found, result_not_found
+├── NotFound 404             not_found, job_not_found, result_not_found, file_not_found
 ├── MethodNotAllowed 405     method_not_allowed
 ├── RequestTimeout 408       request_timeout
 ├── Conflict 409             conflict, idempotency_key_reused, idempotency_key_in_use, job_has_ended;
@@ -93,6 +93,10 @@ class ErrorType(StrEnum):
     UPLOAD_ALREADY_RECEIVED = "upload_already_received"
     UPLOAD_SIZE_MISMATCH = "upload_size_mismatch"
     UPLOAD_EXPIRED = "upload_expired"
+
+    # Files that were sent without a job.
+    FILE_NOT_FOUND = "file_not_found"
+    TOO_MANY_STORED_FILES = "too_many_stored_files"
 
     # Jobs and their results.
     JOB_NOT_FOUND = "job_not_found"

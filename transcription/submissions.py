@@ -3,14 +3,17 @@
 After an error nothing is left: no file, no job, no hold.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 
+from accounts.models import Organization
+from billing import tariff
 from transcription import jobs, recordings
 from transcription.jobs import Submission
 from transcription.models import Job, Media, Upload
+from transcription.recordings import orderable
 
 
 def submit_file(submission: Submission, *, upload: "UploadedFile[Any]") -> Job:
@@ -22,6 +25,35 @@ def submit_file(submission: Submission, *, upload: "UploadedFile[Any]") -> Job:
     may_be_truncated = submission.options.accept_truncated
     with recordings.accepted(submission.organization, upload=upload, may_be_truncated=may_be_truncated) as recording:
         return jobs.submit(submission, media=recording)
+
+
+def store_file(
+    organization: Organization,
+    *,
+    upload: "UploadedFile[Any]",
+    may_be_truncated: bool = False,
+    in_transaction: Callable[[Media], None] = lambda _: None,
+) -> Media:
+    """Store the file of a multipart form, for which jobs can be submitted for a while. Costs nothing.
+
+    in_transaction: called with the recording in the transaction that makes it orderable.
+    Raises PaymentRequired when not even a second of it could be transcribed, Conflict when the organization has stored
+    too much without a job, BadMedia and TooLarge.
+    """
+    jobs.require_funds(organization, model=min(tariff.models(), key=tariff.rate_of))
+    orderable.require_space(organization)
+    with recordings.accepted(organization, upload=upload, may_be_truncated=may_be_truncated) as recording:
+        orderable.offer(recording, in_transaction=in_transaction)
+        return recording
+
+
+def submit_stored(submission: Submission, *, file_id: str) -> Job:
+    """Submit a file that `store_file` stored before.
+
+    Raises NotFound for one that is a stranger's, unknown or deleted, PaymentRequired and InvalidField.
+    """
+    recording = orderable.find(submission.organization, file_id=file_id)
+    return jobs.submit(submission, media=recording)
 
 
 def submit_upload(submission: Submission, *, upload: Upload) -> Job:

@@ -46,6 +46,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         "prices": tariff.price_table(),
         "chat_models": list(catalogue.models().values()),
         "drain_seconds": settings.APEX_DRAIN_SECONDS,
+        "upload_hours": settings.ORDERABLE_HOURS,
         "key": key,
     }
     return render(request, "site/docs.html", context)

@@ -411,6 +411,10 @@ MAX_SIGNED_UPLOAD_BYTES = 10 * 1000**3
 # How long an announced file may take to arrive.
 UPLOAD_LIFETIME_HOURS = 24
 MAX_UPLOAD_BYTES = 2 * 1024**3
+# For how long a file that was sent without a job can be ordered. Then it is deleted, unless a job uses it.
+ORDERABLE_HOURS = env.integer("VOXSITE_UPLOAD_HOURS", default=24, minimum=1)
+# What an organization may have stored of such files that no job uses. They cost nothing, so something must limit them.
+MAX_ORDERABLE_BYTES = 1024**3 * env.integer("VOXSITE_UPLOAD_GIB", default=20, minimum=1)
 
 # --- Money -----------------------------------------------------------------------------------------------------------
 

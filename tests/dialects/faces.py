@@ -45,7 +45,11 @@ class NativeFace:
 
     def job_paths(self, job_id: str) -> dict[str, set[str]]:
         """Return {address of the job: what it takes of GET, POST and DELETE}."""
-        return {f"/v1/jobs/{job_id}": {"get", "delete"}, f"/v1/jobs/{job_id}/result": {"get"}}
+        return {
+            f"/v1/jobs/{job_id}": {"get", "delete"},
+            f"/v1/jobs/{job_id}/result": {"get"},
+            f"/v1/status/{job_id}": {"get"},
+        }
 
     def words(self, client: Client, *, key: str, job_id: str) -> str:
         return str(client.get(f"/v1/jobs/{job_id}/result", headers=self.headers(key)).json()["text"])

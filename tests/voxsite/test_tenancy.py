@@ -40,6 +40,7 @@ METHODS = {
     "/v1/jobs/<str:job_id>/cancel": {"post"},
     "/v1/jobs/<str:job_id>/events": {"get"},
     "/v1/jobs/<str:job_id>/result": {"get"},
+    "/v1/status/<str:job_id>": {"get"},
 }
 # An invitation is shown to all who have its link. Charlie, to whom it was not sent, may not accept it.
 INVITATION = "/invitations/<str:token>/"

@@ -50,7 +50,7 @@ def submit(submission: Submission, *, media: Media) -> Job:
     Raises PaymentRequired when the balance, or a monthly limit, does not cover the probed length, and InvalidField for
     more channels than can be transcribed apart; then there is no job.
     """
-    return _submit_recordings(submission, recordings=[media], name=media.name, default_priority=Priority.STANDARD)
+    return _submit_recordings(submission, media=[media], name=media.name, default_priority=Priority.STANDARD)
 
 
 def submit_batch(submission: Submission, *, recordings: Sequence[Media], name: str) -> Job:
@@ -58,7 +58,7 @@ def submit_batch(submission: Submission, *, recordings: Sequence[Media], name: s
 
     recordings: one or more. name: what lists and statements show. Raises as `submit`.
     """
-    return _submit_recordings(submission, recordings=recordings, name=name, default_priority=Priority.BULK)
+    return _submit_recordings(submission, media=recordings, name=name, default_priority=Priority.BULK)
 
 
 def submit_uploads(submission: Submission, *, uploads: Sequence[Upload], name: str) -> Job:
@@ -252,6 +252,8 @@ def delete(job: Job) -> None:
         if locked is None:
             return  # Somebody else deleted it.
         keys = [key for key in job.items.values_list("result_key", flat=True) if key]
+        # The lock waits for a job that is being submitted for one of these files, and keeps out the next one.
+        list(Media.objects.select_for_update(of=("self",)).filter(items__job=job).order_by("pk").values_list("pk"))
         # Recordings that no other job needs: found by one query, whatever the number of items.
         others = JobItem.objects.filter(media=OuterRef("pk")).exclude(job=job)
         unneeded = list(Media.objects.filter(items__job=job).exclude(Exists(others)).distinct())
@@ -306,15 +308,15 @@ def lock_job(job_id: uuid.UUID) -> Iterator[Job | None]:
         yield Job.objects.select_for_update().filter(pk=job_id).first()
 
 
-def _submit_recordings(
-    submission: Submission, *, recordings: Sequence[Media], name: str, default_priority: Priority
-) -> Job:
-    assert recordings, "a job has an item"
-    job = _new_job(submission, name=name, item_count=len(recordings), default_priority=default_priority)
-    price_micros = charging.quote_micros(recordings, options=submission.options, rate_micros=job.rate_micros)
-    job.duration_ms = sum(media.duration_ms for media in recordings)
+def _submit_recordings(submission: Submission, *, media: Sequence[Media], name: str, default_priority: Priority) -> Job:
+    assert media, "a job has an item"
+    job = _new_job(submission, name=name, item_count=len(media), default_priority=default_priority)
+    price_micros = charging.quote_micros(media, options=submission.options, rate_micros=job.rate_micros)
+    job.duration_ms = sum(one.duration_ms for one in media)
     job.quoted_micros = price_micros
     with transaction.atomic():
+        # Files can have been sent before, and an older job that uses them may be deleted at this moment.
+        recordings.require_stored(media)
         ledger.reserve(
             submission.organization,
             amount_micros=price_micros,
@@ -323,7 +325,7 @@ def _submit_recordings(
         )
         job.save(force_insert=True)
         items = JobItem.objects.bulk_create(
-            [JobItem(job=job, position=position, media=media) for position, media in enumerate(recordings)],
+            [JobItem(job=job, position=position, media=one) for position, one in enumerate(media)],
             batch_size=INSERT_BATCH_SIZE,
         )
         if submission.in_transaction is not None:

@@ -1,6 +1,7 @@
 """Recordings that were accepted. Only `recordings` writes them."""
 
 import uuid
+from datetime import datetime
 
 from django.db import models
 from django.utils import timezone
@@ -13,6 +14,10 @@ class MediaQuerySet(models.QuerySet["Media"]):
 
     def of(self, organization: Organization) -> "MediaQuerySet":
         return self.filter(organization=organization)
+
+    def orderable(self, *, now: datetime) -> "MediaQuerySet":
+        """Return those for which jobs can be ordered by their id."""
+        return self.filter(orderable_until__gt=now)
 
 
 class Media(models.Model):
@@ -31,11 +36,27 @@ class Media(models.Model):
     container = models.CharField(max_length=40)
     codec = models.CharField(max_length=40)
     created_at = models.DateTimeField(default=timezone.now)
+    # Sent without a job: until then jobs can be ordered for it by its id. Null for all others, and once the clock has
+    # seen that the time is over.
+    orderable_until = models.DateTimeField(null=True, blank=True)
 
     objects = MediaQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["organization", "-created_at"], name="media_list")]
+        indexes = [
+            models.Index(fields=["organization", "-created_at"], name="media_list"),
+            models.Index(
+                fields=["orderable_until"],
+                condition=models.Q(orderable_until__isnull=False),
+                name="orderable_media_by_end",
+            ),
+            # What an organization has sent without a job is added up before it may send more.
+            models.Index(
+                fields=["organization"],
+                condition=models.Q(orderable_until__isnull=False),
+                name="orderable_media_of",
+            ),
+        ]
         constraints = [
             models.CheckConstraint(condition=models.Q(duration_ms__gt=0), name="media_has_duration"),
             models.CheckConstraint(condition=models.Q(channels__gt=0), name="media_has_a_channel"),

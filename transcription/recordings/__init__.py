@@ -11,6 +11,7 @@ from transcription.recordings.storage import (
     remove_file,
     remove_files,
     require_room,
+    require_stored,
 )
 from transcription.recordings.sweeping import stray_files, sweep
 
@@ -26,6 +27,7 @@ __all__ = [
     "remove_file",
     "remove_files",
     "require_room",
+    "require_stored",
     "stray_files",
     "sweep",
 ]

@@ -5,7 +5,7 @@ import logging
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +16,7 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 
 from accounts import database_connection
-from accounts.errors import BadMedia, NoRoom, TooLarge, TooManyUploads, VoxsiteError
+from accounts.errors import BadMedia, NoRoom, NotFound, TooLarge, TooManyUploads, VoxsiteError
 from accounts.models import Organization
 from transcription.models import Media
 from transcription.recordings import probe_lanes
@@ -110,6 +110,17 @@ def discard(recording: Media) -> None:
     """Delete a recording and its bytes. Raises ProtectedError while a job still needs it."""
     recording.delete()
     remove_file(recording.storage_key)
+
+
+def require_stored(recordings: Sequence[Media]) -> None:
+    """Keep recordings from being deleted until the end of the caller's transaction.
+
+    Raises NotFound if one of them was deleted meanwhile.
+    """
+    ids = {recording.pk for recording in recordings}
+    locked = Media.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk")
+    if len(locked.values_list("pk")) < len(ids):
+        raise NotFound("The file is no longer stored.", error_type="file_not_found")
 
 
 def remove_file(storage_key: str) -> None:

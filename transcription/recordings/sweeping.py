@@ -23,7 +23,9 @@ def sweep(*, now: datetime) -> int:
     before = now - STRAY_AFTER
     # An upload may be used by a later job for as long as it lives.
     waiting = Q(upload__isnull=False, upload__expires_at__gte=now)
-    strays = list(Media.objects.filter(items__isnull=True, created_at__lt=before).exclude(waiting)[:SWEEP_BATCH])
+    # The purge of `orderable` ends the time of those that can be ordered.
+    unused = Media.objects.filter(items__isnull=True, orderable_until__isnull=True, created_at__lt=before)
+    strays = list(unused.exclude(waiting)[:SWEEP_BATCH])
     for recording in strays:
         discard(recording)
     return len(strays) + sum(_sweep_folder(top, before=before) for top in ("media", "results"))

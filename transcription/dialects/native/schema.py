@@ -45,10 +45,32 @@ FORMAT_OPTIONS = [
     ),
 ]
 
-TranscribeRequest = inline_serializer(
-    "TranscribeRequest",
+UploadRequest = inline_serializer(
+    "UploadRequest",
     {
         "file": serializers.FileField(help_text="Audio, or a video with sound: up to 2 GiB and 10 hours."),
+        "accept_truncated": serializers.BooleanField(
+            default=False, help_text="Accept a file that is cut off, instead of refusing it."
+        ),
+    },
+)
+StoredFile = inline_serializer(
+    "StoredFile",
+    {
+        "file_id": serializers.UUIDField(help_text="For POST /v1/transcribe."),
+        "name": serializers.CharField(),
+        "duration": serializers.FloatField(help_text="Seconds."),
+        "size": serializers.IntegerField(help_text="Bytes."),
+        "format": serializers.CharField(help_text="As it was found in the file, such as wav or mp3."),
+        "channels": serializers.IntegerField(),
+        "created_at": serializers.CharField(help_text="YYYY-MM-DD HH:MM:SS, UTC."),
+        "expires_at": serializers.CharField(help_text="Until then it can be transcribed by its id."),
+    },
+)
+
+
+def _option_fields() -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+    return {
         "model": serializers.ChoiceField(choices=["standard", "premium"], default="standard"),
         "language": serializers.CharField(
             required=False,
@@ -92,7 +114,24 @@ TranscribeRequest = inline_serializer(
         ),
         "min_speakers": serializers.IntegerField(required=False, min_value=1, max_value=20, help_text="At least."),
         "max_speakers": serializers.IntegerField(required=False, min_value=1, max_value=20, help_text="At most."),
+    }
+
+
+_FILE_ID_HELP = "Of POST /v1/upload."
+TranscribeRequest = inline_serializer(
+    "TranscribeRequest",
+    {
+        "file": serializers.FileField(
+            required=False,
+            help_text="Audio, or a video with sound: up to 2 GiB and 10 hours. Required without file_id.",
+        ),
+        "file_id": serializers.UUIDField(required=False, help_text=f"Instead of file. {_FILE_ID_HELP}"),
+        **_option_fields(),
     },
+)
+TranscribeStoredRequest = inline_serializer(
+    "TranscribeStoredRequest",
+    {"file_id": serializers.UUIDField(help_text=_FILE_ID_HELP), **_option_fields()},
 )
 
 Created = inline_serializer(
@@ -143,6 +182,18 @@ JobDetail = inline_serializer(
         "result_url": serializers.CharField(required=False, help_text="Only when completed."),
         "message": serializers.CharField(
             required=False, help_text="Only of a queued job, while the speech model is being downloaded or loaded."
+        ),
+    },
+)
+JobStatus = inline_serializer(
+    "JobStatus",
+    {
+        "job_id": serializers.UUIDField(),
+        "status": serializers.ChoiceField(choices=["queued", "processing", "completed", "failed", "canceled"]),
+        "progress": serializers.IntegerField(min_value=0, max_value=100),
+        "transcript": serializers.CharField(allow_null=True, help_text="The plain text, once the job has completed."),
+        "error": inline_serializer(
+            "StatusError", {"type": serializers.CharField(), "message": serializers.CharField()}, allow_null=True
         ),
     },
 )

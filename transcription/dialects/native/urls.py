@@ -5,6 +5,8 @@ from transcription.dialects.native import views
 
 urlpatterns = [
     path("transcribe", views.TranscribeView.as_view(), name="v1-transcribe"),
+    path("upload", views.UploadView.as_view(), name="v1-upload"),
+    path("status/<str:job_id>", views.StatusView.as_view(), name="v1-status"),
     path("models", views.ModelsView.as_view(), name="v1-models"),
     path("languages", views.LanguagesView.as_view(), name="v1-languages"),
     path("jobs", views.JobsView.as_view(), name="v1-jobs"),

@@ -1,6 +1,7 @@
 """The native addresses: authenticate (the gate), read (wire), one call, show (wire)."""
 
 from django.http import HttpResponse, StreamingHttpResponse
+from django.utils.datastructures import MultiValueDict
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.parsers import MultiPartParser
@@ -13,34 +14,82 @@ from accounts.gate.native import NativeGateView, error_responses
 from billing import tariff
 from transcription import jobs, recognition, submissions
 from transcription.dialects import event_stream, steps
-from transcription.dialects.native import schema, wire
+from transcription.dialects.native import json_body, schema, wire
+from transcription.dialects.native.json_body import JsonParser
 from transcription.models import Job
 from transcription.speech import formats
 
 DIALECT = "native"
 
 
-class TranscribeView(NativeGateView):
-    """Upload a recording and order its transcription."""
+class UploadView(NativeGateView):
+    """Send a recording now, and order its transcription later."""
 
-    parser_classes = [MultiPartParser]
+    parser_classes = [MultiPartParser, JsonParser]
+    post_scopes = ("uploads",)
+
+    @extend_schema(
+        operation_id="upload_file",
+        summary="Upload a file",
+        tags=["Transcription"],
+        request={"multipart/form-data": schema.UploadRequest},
+        responses={201: schema.StoredFile, **error_responses(400, 401, 402, 403, 409, 413, 429, 503)},
+        parameters=[schema.IDEMPOTENCY_KEY],
+    )
+    def post(self, request: Request) -> Response:
+        """Store a recording, for which transcriptions can be ordered by its `file_id` until `expires_at`.
+
+        It costs nothing. A file that no job uses is deleted then.
+        """
+
+        def act(keep: idempotency.Keep) -> Response:
+            wire.refuse_import(request.data)
+            steps.refuse_unknown(request.data, known=wire.UPLOAD_FIELDS)
+            upload = steps.one_file(request.FILES)
+            may_be_truncated = wire.read_accept_truncated(_fields(request))
+            try:
+                media = submissions.store_file(
+                    self.caller.organization,
+                    upload=upload,
+                    may_be_truncated=may_be_truncated,
+                    in_transaction=lambda media: keep(201, wire.show_file(media)),
+                )
+            except BadMedia as error:
+                raise wire.with_advice(error) from error
+            return Response(wire.show_file(media), status=201)
+
+        return self.once(act)
+
+
+class TranscribeView(NativeGateView):
+    """Order the transcription of a recording."""
+
+    parser_classes = [MultiPartParser, JsonParser]
     post_scopes = ("uploads",)
 
     @extend_schema(
         operation_id="create_transcription",
         summary="Create a transcription",
         tags=["Transcription"],
-        request={"multipart/form-data": schema.TranscribeRequest},
-        responses={201: schema.Created, **error_responses(400, 401, 402, 403, 409, 413, 429, 503)},
+        request={
+            "multipart/form-data": schema.TranscribeRequest,
+            "application/json": schema.TranscribeStoredRequest,
+        },
+        responses={201: schema.Created, **error_responses(400, 401, 402, 403, 404, 409, 413, 429, 503)},
         parameters=[schema.IDEMPOTENCY_KEY],
     )
     def post(self, request: Request) -> Response:
+        """Send the recording as `file` of a multipart form. Or name a file of `POST /v1/upload` by its `file_id`, in a
+        form or in a JSON object. A file can be transcribed several times.
+        """
+
         def act(keep: idempotency.Keep) -> Response:
+            wire.refuse_import(request.data)
             steps.refuse_unknown(request.data, known=wire.FIELDS)
-            upload = steps.one_file(request.FILES)
-            model, options = wire.read_options(
-                wire.read_fields(request.POST.lists()), offers=recognition.capabilities()
-            )
+            fields = _fields(request)
+            file_id = wire.read_file_id(fields, has_file="file" in request.FILES)
+            upload = None if file_id else steps.one_file(request.FILES)
+            model, options = wire.read_options(fields, offers=recognition.capabilities())
             submission = steps.submission_of(
                 self.caller,
                 model=model,
@@ -49,7 +98,10 @@ class TranscribeView(NativeGateView):
                 in_transaction=lambda job: keep(201, wire.show_created(job)),
             )
             try:
-                job = submissions.submit_file(submission, upload=upload)
+                if upload is None:
+                    job = submissions.submit_stored(submission, file_id=file_id)
+                else:
+                    job = submissions.submit_file(submission, upload=upload)
             except BadMedia as error:
                 raise wire.with_advice(error) from error
             return Response(wire.show_created(job), status=201)
@@ -142,6 +194,22 @@ class JobView(NativeGateView):
         return Response({"id": job_id, "deleted": True})
 
 
+class StatusView(NativeGateView):
+    """A job as VoxScriber shows it."""
+
+    @extend_schema(
+        operation_id="get_status",
+        summary="Get a status",
+        tags=["Transcription"],
+        responses={200: schema.JobStatus, **error_responses(401, 403, 404, 429)},
+    )
+    def get(self, request: Request, job_id: str) -> Response:
+        """How far a job is, and its plain text once it has completed. The text of several recordings is in none."""
+        job = steps.find_job(self.caller, job_id)
+        has_text = job.is_completed and job.item_count == 1
+        return Response(wire.show_status(job, transcript=jobs.transcript_of(job) if has_text else None))
+
+
 class CancelView(NativeGateView):
     """Stop a job."""
 
@@ -218,3 +286,11 @@ class ResultView(NativeGateView):
             content_type=shape.content_type,
             headers={"Content-Disposition": f'attachment; filename="{job.id}.{shape.extension}"'},
         )
+
+
+def _fields(request: Request) -> dict[str, str]:
+    """Return the text fields of a form or of a JSON object."""
+    if isinstance(request.data, MultiValueDict):
+        return wire.read_fields(request.data.lists())
+    assert isinstance(request.data, dict), "JsonParser returns objects"
+    return json_body.as_fields(request.data)

@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from accounts.errors import BadMedia, InvalidField
+from accounts.errors import BadMedia, InvalidField, MissingField
 from accounts.gate.times import show_time
+from transcription.dialects.native import values
 from transcription.speech import language_tags
 from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.engines import whisper_languages
@@ -27,7 +28,7 @@ from transcription.speech.transcript import Transcript
 
 if TYPE_CHECKING:
     # For annotations only. At run time this module imports no Django models.
-    from transcription.models import Job
+    from transcription.models import Job, Media
 
 # A refusal lists no more codes than this.
 MAX_LISTED_LANGUAGES = 10
@@ -37,6 +38,7 @@ DEFAULT_PER_PAGE = 20
 # Field of POST /v1/transcribe -> what we do with it. All others are refused by name.
 FIELDS: dict[str, str] = {
     "file": "supported",
+    "file_id": "supported",
     "model": "supported",
     "language": "supported",
     "languages": "supported",
@@ -66,11 +68,22 @@ STATUS_WORDS: dict[str, str] = {
 }
 
 
+# Field of POST /v1/upload -> the same.
+UPLOAD_FIELDS: dict[str, str] = {"file": "supported", "accept_truncated": "supported"}
+NO_IMPORTS = "Recordings cannot be imported from a URL yet. Send the file in the field 'file' of a multipart form."
+
+
+def refuse_import(sent: Container[str]) -> None:
+    """Raise InvalidField if the request names a URL instead of a file."""
+    if "url" in sent:
+        raise InvalidField("url", NO_IMPORTS)
+
+
 def read_fields(lists: Iterable[tuple[str, list[Any]]]) -> dict[str, str]:
     """Return the text fields of a form by name. Of one sent several times the last counts; lists add up."""
     fields = {}
-    for name, values in lists:
-        texts = [value for value in values if isinstance(value, str)]
+    for name, sent in lists:
+        texts = [value for value in sent if isinstance(value, str)]
         if texts:
             fields[name] = ",".join(texts) if name in ("hotwords", "languages") else texts[-1]
     return fields
@@ -85,18 +98,18 @@ def read_options(
     """
     model = fields.get("model", "") or "standard"
     if model not in offers:
-        raise InvalidField("model", f"There is no model '{_short(model)}'. Models: {', '.join(sorted(offers))}.")
+        raise InvalidField("model", f"There is no model '{values.short(model)}'. Models: {', '.join(sorted(offers))}.")
     known = offers[model].languages
     language = fields.get("language", "").strip()
     code = None if language.lower() in ("", *language_tags.DETECT) else _language("language", language, known=known)
     tags = [part for part in re.split(r"[,\s]+", fields.get("languages", "")) if part]
     candidates = tuple(dict.fromkeys(_language("languages", tag, known=known) for tag in tags))
-    task = _choice(fields, "task", ("transcribe", "translate"))
+    task = values.choice(fields, "task", ("transcribe", "translate"))
     if task == "translate" and not offers[model].translates:
         able = sorted(name for name, offer in offers.items() if offer.translates)
         instead = f" Models that can: {', '.join(able)}." if able else ""
         raise InvalidField("task", f"The model '{model}' cannot translate.{instead}")
-    prompt = _text(fields, "prompt")
+    prompt = values.text(fields, "prompt")
     if len(prompt) > MAX_PROMPT_LENGTH:
         raise InvalidField("prompt", f"The prompt has {len(prompt)} characters; the maximum is {MAX_PROMPT_LENGTH}.")
     try:
@@ -105,15 +118,15 @@ def read_options(
             prompt=prompt,
             hotwords=_hotwords(fields),
             task="translate" if task == "translate" else "transcribe",
-            diarize=_flag(fields, "diarize", default=True),
-            num_speakers=_count(fields, "num_speakers"),
-            min_speakers=_count(fields, "min_speakers"),
-            max_speakers=_count(fields, "max_speakers"),
-            word_timestamps=_flag(fields, "word_timestamps", default=True),
-            channels="split" if _choice(fields, "channels", ("mix", "split")) == "split" else "mix",
-            mixed_languages=_flag(fields, "mixed_languages", default=False),
+            diarize=values.flag(fields, "diarize", default=True),
+            num_speakers=_speaker_count(fields, "num_speakers"),
+            min_speakers=_speaker_count(fields, "min_speakers"),
+            max_speakers=_speaker_count(fields, "max_speakers"),
+            word_timestamps=values.flag(fields, "word_timestamps", default=True),
+            channels="split" if values.choice(fields, "channels", ("mix", "split")) == "split" else "mix",
+            mixed_languages=values.flag(fields, "mixed_languages", default=False),
             languages=candidates,
-            accept_truncated=_flag(fields, "accept_truncated", default=False),
+            accept_truncated=values.flag(fields, "accept_truncated", default=False),
         )
         options.refuse_contradictions()
     except OptionError as error:
@@ -132,6 +145,26 @@ def with_advice(error: BadMedia) -> BadMedia:
     )
 
 
+def read_accept_truncated(fields: Mapping[str, str]) -> bool:
+    """Return whether a file that is cut off is accepted."""
+    return values.flag(fields, "accept_truncated", default=False)
+
+
+def read_file_id(fields: Mapping[str, str], *, has_file: bool) -> str:
+    """Return the id of a file that was sent before, or "" if this request has the file itself.
+
+    Raises MissingField for neither, and InvalidField for both.
+    """
+    file_id = fields.get("file_id", "").strip()
+    if not file_id and not has_file:
+        raise MissingField(
+            "file", "Send the recording as 'file' of a multipart form, or the 'file_id' of a file that you uploaded."
+        )
+    if file_id and has_file:
+        raise InvalidField("file_id", "Send either file or file_id.")
+    return file_id
+
+
 def read_format(query: Mapping[str, str]) -> tuple[str, FormatOptions]:
     """Return (name of the format, its options) from the query of a result; an empty value is as good as none."""
     name = query.get("format", "") or "json"
@@ -143,11 +176,11 @@ def read_format(query: Mapping[str, str]) -> tuple[str, FormatOptions]:
             raise InvalidField(option, f"{option} is not an option of {name}. Formats that have it: {takers}.")
     try:
         options = FormatOptions(
-            max_chars_per_line=_whole(query, "max_chars_per_line", default=DEFAULT.max_chars_per_line, minimum=1),
-            max_lines=_whole(query, "max_lines", default=DEFAULT.max_lines, minimum=1),
-            min_seconds=_decimal(query, "min_seconds", default=DEFAULT.min_seconds),
-            max_seconds=_decimal(query, "max_seconds", default=DEFAULT.max_seconds),
-            speaker_labels=_flag(query, "speaker_labels", default=DEFAULT.speaker_labels),
+            max_chars_per_line=values.whole(query, "max_chars_per_line", default=DEFAULT.max_chars_per_line, minimum=1),
+            max_lines=values.whole(query, "max_lines", default=DEFAULT.max_lines, minimum=1),
+            min_seconds=values.decimal(query, "min_seconds", default=DEFAULT.min_seconds),
+            max_seconds=values.decimal(query, "max_seconds", default=DEFAULT.max_seconds),
+            speaker_labels=values.flag(query, "speaker_labels", default=DEFAULT.speaker_labels),
         )
     except OptionError as error:
         raise InvalidField(str(error.data["param"]), error.message) from error
@@ -156,8 +189,8 @@ def read_format(query: Mapping[str, str]) -> tuple[str, FormatOptions]:
 
 def read_page(query: Mapping[str, str]) -> tuple[int, int]:
     """Return (limit, offset). A limit above the maximum is cut to it, as the seed's "max 100" is commonly served."""
-    limit = _whole(query, "limit", default=DEFAULT_PER_PAGE, minimum=1)
-    return min(limit, MAX_PER_PAGE), _whole(query, "offset", default=0, minimum=0)
+    limit = values.whole(query, "limit", default=DEFAULT_PER_PAGE, minimum=1)
+    return min(limit, MAX_PER_PAGE), values.whole(query, "offset", default=0, minimum=0)
 
 
 def read_status(query: Mapping[str, str]) -> list[str]:
@@ -168,7 +201,7 @@ def read_status(query: Mapping[str, str]) -> list[str]:
     found = [status for status, shown in STATUS_WORDS.items() if shown == word]
     if not found:
         known = ", ".join(dict.fromkeys(STATUS_WORDS.values()))
-        raise InvalidField("status", f"There is no status '{_short(word)}'. Statuses: {known}.")
+        raise InvalidField("status", f"There is no status '{values.short(word)}'. Statuses: {known}.")
     return found
 
 
@@ -182,10 +215,35 @@ def show_created(job: "Job") -> dict[str, Any]:
     }
 
 
+def show_file(media: "Media") -> dict[str, Any]:
+    """Return a file that was sent without a job."""
+    assert media.orderable_until is not None, "the file was just made orderable"
+    return {
+        "file_id": str(media.id),
+        "name": media.name,
+        "duration": media.duration_ms / 1000,
+        "size": media.size_bytes,
+        "format": media.container,
+        "channels": media.channels,
+        "created_at": show_time(media.created_at),
+        "expires_at": show_time(media.orderable_until),
+    }
+
+
+def show_status(job: "Job", *, transcript: Transcript | None) -> dict[str, Any]:
+    """Return how far a job is, and its plain text once it has completed: VoxScriber's answer, with our error."""
+    return {
+        "job_id": str(job.id),
+        "status": STATUS_WORDS[job.status],
+        "progress": job.progress,
+        "transcript": None if transcript is None else transcript.text,
+        "error": _error_of(job),
+    }
+
+
 def show_job(job: "Job", *, waits_for: str = "") -> dict[str, Any]:
     """Return one job in full. waits_for: a sentence on what all jobs wait for, "" for nothing but their turn."""
-    error = {"type": job.error_type, "message": job.error_message} if job.error_type else None
-    shown = {**show_job_line(job), "progress": job.progress, "error": error}
+    shown = {**show_job_line(job), "progress": job.progress, "error": _error_of(job)}
     if waits_for and shown["status"] == "queued":
         shown["message"] = waits_for
     if job.is_completed:
@@ -268,24 +326,16 @@ def show_languages(offers: Mapping[str, ModelCapabilities], *, names: Mapping[st
     }
 
 
+def _error_of(job: "Job") -> dict[str, str] | None:
+    return {"type": job.error_type, "message": job.error_message} if job.error_type else None
+
+
 def _dollars(micros: int) -> str:
     return str(Decimal(micros).scaleb(-6).quantize(Decimal("0.000001")))
 
 
 def _seconds(duration_ms: int) -> int | float:
     return duration_ms // 1000 if duration_ms % 1000 == 0 else duration_ms / 1000
-
-
-def _short(value: str) -> str:
-    return value if len(value) <= 40 else f"{value[:40]}…"
-
-
-def _text(fields: Mapping[str, str], name: str) -> str:
-    value = fields.get(name, "")
-    if "\x00" in value:
-        # PostgreSQL cannot keep it (and no recording is about it).
-        raise InvalidField(name, f"{name} has a NUL character in it.")
-    return value
 
 
 def _language(field: str, tag: str, *, known: frozenset[str]) -> str:
@@ -295,16 +345,16 @@ def _language(field: str, tag: str, *, known: frozenset[str]) -> str:
         return code
     meant = language_tags.suggestion(tag, known=known, names=whisper_languages.LANGUAGES)
     if meant is not None:
-        raise InvalidField(field, f"Write the language '{_short(tag)}' as its code '{meant}'.")
+        raise InvalidField(field, f"Write the language '{values.short(tag)}' as its code '{meant}'.")
     codes = ", ".join(sorted(known))
     if len(known) > MAX_LISTED_LANGUAGES:
         codes = f"{len(known)}, such as {', '.join(sorted(known & {'en', 'es', 'de', 'zh'}))}; see GET /v1/languages"
-    raise InvalidField(field, f"The language '{_short(tag)}' is not supported. Languages: {codes}.")
+    raise InvalidField(field, f"The language '{values.short(tag)}' is not supported. Languages: {codes}.")
 
 
 def _hotwords(fields: Mapping[str, str]) -> tuple[str, ...]:
     """Return the terms between commas or line breaks, each once."""
-    parts = (part.strip() for part in re.split(r"[,\r\n]", _text(fields, "hotwords")))
+    parts = (part.strip() for part in re.split(r"[,\r\n]", values.text(fields, "hotwords")))
     terms = tuple(dict.fromkeys(part for part in parts if part))
     if len(terms) > MAX_HOTWORDS or any(len(term) > MAX_HOTWORD_LENGTH for term in terms):
         raise InvalidField(
@@ -313,43 +363,10 @@ def _hotwords(fields: Mapping[str, str]) -> tuple[str, ...]:
     return terms
 
 
-def _choice(fields: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
-    value = fields.get(name, "").strip() or choices[0]
-    if value not in choices:
-        raise InvalidField(name, f"{name} must be {' or '.join(choices)}.")
-    return value
-
-
-def _flag(fields: Mapping[str, str], name: str, *, default: bool) -> bool:
-    value = fields.get(name, "").strip().lower()
-    if value in {"", "true", "1", "false", "0"}:
-        return default if not value else value in {"true", "1"}
-    raise InvalidField(name, f"{name} must be true or false.")
-
-
-def _count(fields: Mapping[str, str], name: str) -> int | None:
+def _speaker_count(fields: Mapping[str, str], name: str) -> int | None:
     if not fields.get(name, "").strip():
         return None
-    count = _whole(fields, name, default=0, minimum=1)
+    count = values.whole(fields, name, default=0, minimum=1)
     if count > MAX_SPEAKERS:
         raise InvalidField(name, f"{name} must be at most {MAX_SPEAKERS}.")
     return count
-
-
-def _whole(fields: Mapping[str, str], name: str, *, default: int, minimum: int) -> int:
-    value = fields.get(name, "").strip()
-    if not value:
-        return default
-    # isdecimal() alone takes digits of every script, and int() a thousand of them.
-    if not (value.isascii() and value.isdecimal() and len(value) <= 9) or int(value) < minimum:
-        raise InvalidField(name, f"{name} must be a whole number of at least {minimum}.")
-    return int(value)
-
-
-def _decimal(fields: Mapping[str, str], name: str, *, default: float) -> float:
-    value = fields.get(name, "").strip()
-    if not value:
-        return default
-    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", value):
-        raise InvalidField(name, f"{name} must be a number, such as 1.5.")
-    return float(value)

@@ -23,6 +23,7 @@ from apex import completions
 from apex.models import Completion
 from billing import periodic
 from transcription import jobs, recordings
+from transcription.recordings import orderable
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ def sweep() -> None:
 
 def expire_uploads() -> None:
     jobs.fail_expired_uploads(now=timezone.now())
+    orderable.purge(now=timezone.now())
 
 
 # (period in seconds, duty)

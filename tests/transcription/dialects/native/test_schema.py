@@ -1,9 +1,10 @@
 """The description of the native API against what `wire` takes and answers: the same fields, all of them."""
 
 import pytest
+from django.utils import timezone
 from rest_framework import serializers
 
-from tests.transcription.factories import make_job, make_transcript
+from tests.transcription.factories import make_job, make_media, make_transcript
 from transcription import jobs
 from transcription.dialects.native import schema, wire
 from transcription.models import Status
@@ -41,6 +42,11 @@ def test_request_has_the_fields_that_are_taken():
     assert set(described(schema.TranscribeRequest)) == set(wire.FIELDS)
 
 
+def test_json_request_has_the_fields_of_the_form_but_the_file():
+    assert set(described(schema.TranscribeStoredRequest)) == set(wire.FIELDS) - {"file"}
+    assert set(described(schema.UploadRequest)) == set(wire.UPLOAD_FIELDS)
+
+
 @pytest.mark.parametrize("name", ["num_speakers", "min_speakers", "max_speakers", "prompt"])
 def test_limits_of_the_request_are_those_of_the_endpoint(name):
     field = schema.TranscribeRequest.fields[name]
@@ -50,6 +56,19 @@ def test_limits_of_the_request_are_those_of_the_endpoint(name):
 
 def test_answer_to_a_submission_has_the_described_fields(completed):
     assert answered(wire.show_created(completed)) == described(schema.Created)
+
+
+def test_stored_file_has_the_described_fields(organization):
+    media = make_media(organization)
+    media.orderable_until = timezone.now()
+    assert answered(wire.show_file(media)) == described(schema.StoredFile)
+
+
+def test_status_has_the_described_fields(completed):
+    completed.error_type, completed.error_message = "not_audio", "No audio."
+    shown = wire.show_status(completed, transcript=jobs.transcript_of(completed))
+    assert answered(shown) == described(schema.JobStatus)
+    assert set(schema.JobStatus.fields["status"].choices) == set(schema.JobLine.fields["status"].choices)
 
 
 def test_job_has_the_described_fields(completed):

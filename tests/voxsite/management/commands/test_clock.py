@@ -4,11 +4,15 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 
 from apex import completions
+from tests.transcription.factories import make_media
+from transcription.models import Media
 from voxsite.management.commands import clock
 
 PATIENCE_SECONDS = 30
@@ -91,3 +95,12 @@ def test_completions_are_not_swept_before_the_living_could_give_a_sign(monkeypat
     monkeypatch.setattr(completions, "sweep", lambda: swept.append(now[0]))
     sweep()
     assert len(swept) == 1, "the database was away, so no process could write a heartbeat"
+
+
+@pytest.mark.django_db
+def test_files_without_a_job_are_purged_by_a_duty(organization) -> None:
+    media = make_media(organization)
+    Media.objects.update(orderable_until=timezone.now() - timedelta(seconds=1))
+    assert clock.expire_uploads in dict.fromkeys(duty for _, duty in clock.DUTIES)
+    clock.expire_uploads()
+    assert not Media.objects.filter(pk=media.pk).exists()
