@@ -16,12 +16,15 @@ from transcription.jobs.lifecycle import (
     submit_uploads,
     touch,
 )
+from transcription.jobs.purging import purge
 from transcription.jobs.reconciliation import fail_expired_uploads, reconcile
-from transcription.jobs.results import transcript_of, transcript_of_item
+from transcription.jobs.results import retrieve, retrieve_item, transcript_of, transcript_of_item
+from transcription.jobs.retention import Retention
 from transcription.jobs.submission import Submission
 from transcription.jobs.verification import bytes_have_come, verify_item
 
 __all__ = [
+    "Retention",
     "Submission",
     "Superseded",
     "bytes_have_come",
@@ -31,10 +34,13 @@ __all__ = [
     "fail_expired_uploads",
     "fail_item",
     "finish_item",
+    "purge",
     "reconcile",
     "record_shown",
     "reject_item",
     "require_funds",
+    "retrieve",
+    "retrieve_item",
     "run_again",
     "submit",
     "submit_batch",

@@ -14,7 +14,7 @@ from accounts.errors import InvalidField
 from accounts.models import Organization
 from billing import ledger, pricing, tariff
 from billing.models import Hold
-from transcription.jobs import events
+from transcription.jobs import events, retention
 from transcription.models import Job, JobItem, Media, Status
 from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
 from transcription.speech.transcript import Segment, Transcript
@@ -141,8 +141,18 @@ def finish_job(job: Job) -> None:
         first_failed = job.items.filter(status=Status.FAILED).order_by("position")[0]
         job.error_type, job.error_message = first_failed.error_type, first_failed.error_message
     job.finished_at = timezone.now()
+    job.delete_at = retention.due_after_end(job, ended_at=job.finished_at)
     job.save(
-        update_fields=["status", "progress", "duration_ms", "cost_micros", "error_type", "error_message", "finished_at"]
+        update_fields=[
+            "status",
+            "progress",
+            "duration_ms",
+            "cost_micros",
+            "error_type",
+            "error_message",
+            "finished_at",
+            "delete_at",
+        ]
     )
     transaction.on_commit(lambda: events.publish(job.pk, events.END))
 

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from transcription.jobs import event_hub
 from transcription.jobs.event_hub import Event
 
-__all__ = ["END", "Event", "ask_to_stop", "is_asked_to_stop", "publish", "watch", "watch_together"]
+__all__ = ["END", "Event", "ask_to_stop", "forget", "is_asked_to_stop", "publish", "watch", "watch_together"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,14 @@ def publish(job_id: uuid.UUID, name: str, **data: Any) -> None:
             pipeline.execute()
     except RedisError as error:
         logger.warning("An event of job %s was not sent: %s", job_id, type(error).__name__)
+
+
+def forget(job_id: uuid.UUID) -> None:
+    """Remove a deleted job's events, which have its text. If Redis does not answer, they go after an hour."""
+    try:
+        _client().delete(event_hub.key_of(job_id))
+    except RedisError as error:
+        logger.warning("The events of job %s were not removed: %s", job_id, type(error).__name__)
 
 
 async def watch(job_id: uuid.UUID, *, patience_seconds: float = PATIENCE_SECONDS) -> AsyncGenerator[Event | None, None]:

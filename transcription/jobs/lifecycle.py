@@ -25,7 +25,7 @@ from accounts import database_connection
 from accounts.errors import Conflict
 from billing import ledger, tariff
 from transcription import recordings
-from transcription.jobs import charging, events, queue
+from transcription.jobs import charging, events, queue, retention
 from transcription.jobs.submission import Submission
 from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Priority, Status, Upload
 from transcription.speech.options import TranscriptionOptions
@@ -238,6 +238,8 @@ def run_again(job: Job) -> Job:
         priority=Priority(job.priority),
         api_key=job.api_key,
         created_by=job.created_by,
+        metadata=job.metadata,
+        retention=retention.of(job),
     )
     return submit_batch(submission, recordings=media, name=job.name)
 
@@ -270,6 +272,7 @@ def delete(job: Job) -> None:
             Media.objects.filter(pk__in=[media.pk for media in batch]).delete()
             keys.extend(media.storage_key for media in batch)
         transaction.on_commit(lambda: recordings.remove_files(keys))
+        transaction.on_commit(lambda: events.forget(job.pk))
 
 
 def count_ended(job: Job | None, *, ended: int = 1, failed: int = 0) -> None:
@@ -346,6 +349,9 @@ def _new_job(submission: Submission, *, name: str, item_count: int, default_prio
         underlying_model="" if model.underlying == model.name else model.underlying,
         name=name,
         options=submission.options.to_dict(),
+        metadata=dict(submission.metadata),
+        deletes_after_retrieval=submission.retention.after_retrieval,
+        retention_days=submission.retention.days,
         priority=submission.priority or default_priority,
         item_count=item_count,
         items_left=item_count,

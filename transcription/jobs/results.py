@@ -1,10 +1,11 @@
-"""Results: read the stored transcript of an item."""
+"""Results: read the stored transcript of an item, to work with it here or to give it to a program or a person."""
 
 import json
 
 from django.core.files.storage import default_storage
 
 from accounts.errors import Conflict, NotFound
+from transcription.jobs import retention
 from transcription.models import Job, JobItem, Status
 from transcription.speech.transcript import Transcript
 
@@ -33,3 +34,17 @@ def transcript_of_item(item: JobItem) -> Transcript:
             return Transcript.from_dict(json.loads(file.read()))
     except FileNotFoundError as error:
         raise NotFound("The result is no longer stored.", error_type="result_not_found") from error
+
+
+def retrieve(job: Job) -> Transcript:
+    """Return the result of a job to be given away, which counts as its retrieval. Raises as `transcript_of`."""
+    transcript = transcript_of(job)
+    retention.record_retrieval(job)
+    return transcript
+
+
+def retrieve_item(item: JobItem) -> Transcript:
+    """Return the result of one item to be given away. Raises as `transcript_of_item`."""
+    transcript = transcript_of_item(item)
+    retention.record_retrieval(item.job)
+    return transcript

@@ -1,9 +1,10 @@
 """What a customer asks for when they submit a job."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from accounts.models import ApiKey, Organization, User
+from transcription.jobs.retention import KEEP, Retention
 from transcription.models import Job, Priority
 from transcription.speech.options import TranscriptionOptions
 
@@ -14,7 +15,7 @@ class Submission:
 
     dialect: the API, or "pages", that it came through; later answers use its words. priority: None for the default of
     the verb, which is standard for one recording and bulk for many. in_transaction: called with the job inside the
-    transaction that creates it; an exception undoes the job.
+    transaction that creates it; an exception undoes the job. metadata: pairs of texts that are kept with the job.
     """
 
     organization: Organization
@@ -25,3 +26,5 @@ class Submission:
     api_key: ApiKey | None = None
     created_by: User | None = None
     in_transaction: Callable[[Job], None] | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    retention: Retention = KEEP

@@ -68,6 +68,13 @@ class Job(models.Model):
     underlying_model = models.CharField(max_length=60, blank=True, default="", db_default="")
     name = models.CharField(max_length=255)
     options = models.JSONField()
+    # Pairs of texts that the customer sent, and gets back with the job. The database has defaults for this and the
+    # next column, so that processes of the version before may insert rows.
+    metadata = models.JSONField(default=dict, db_default=models.Value({}, output_field=models.JSONField()), blank=True)
+    # What `jobs.retention` reads and writes: one of the two choices or none, and when the clock deletes the job.
+    deletes_after_retrieval = models.BooleanField(default=False, db_default=False)
+    retention_days = models.PositiveSmallIntegerField(null=True, blank=True)
+    delete_at = models.DateTimeField(null=True, blank=True)
     status = models.CharField(max_length=24, choices=Status.choices, default=Status.QUEUED)
     priority = models.CharField(max_length=12, choices=Priority.choices, default=Priority.STANDARD)
     item_count = models.PositiveIntegerField(default=1)
@@ -96,9 +103,21 @@ class Job(models.Model):
         indexes = [
             models.Index(fields=["organization", "-created_at", "-id"], name="job_list"),
             models.Index(fields=["organization", "status", "-created_at"], name="job_list_by_status"),
+            models.Index(
+                fields=["delete_at"], condition=models.Q(delete_at__isnull=False), name="jobs_by_end_of_retention"
+            ),
         ]
         constraints = [
             models.CheckConstraint(condition=models.Q(status__in=Status.values), name="job_status_is_known"),
+            models.CheckConstraint(
+                condition=models.Q(deletes_after_retrieval=False) | models.Q(retention_days__isnull=True),
+                name="job_has_one_retention",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(delete_at__isnull=True)
+                | models.Q(status__in=[str(status) for status in FINAL_STATUSES]),
+                name="job_ends_before_it_falls_due",
+            ),
             models.CheckConstraint(condition=models.Q(progress__lte=100), name="job_progress_is_a_percentage"),
             models.CheckConstraint(
                 condition=models.Q(items_left__lte=models.F("item_count") - models.F("items_failed")),

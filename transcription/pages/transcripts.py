@@ -290,7 +290,7 @@ def download(request: HttpRequest, job_id: uuid.UUID, format_name: str) -> HttpR
     form = FormatForm(request.GET)
     if not form.is_valid():
         return _show_transcript(request, job, format_form=form, status=400)
-    text = chosen.render(jobs.transcript_of_item(item), options=form.options)
+    text = chosen.render(jobs.retrieve_item(item), options=form.options)
     response = HttpResponse(text, content_type=chosen.content_type)
     # An attachment, with the name of the customer's file: browsers must never show a transcript as a page of this site.
     name = f"{PurePath(item.name).stem or 'transcript'}.{chosen.extension.lstrip('.')}"

@@ -16,6 +16,8 @@ from accounts.errors import BadRequest, InvalidField, TooLarge
 MAX_BYTES = 256 * 1024
 # Fields that may be lists of texts.
 LISTS = ("hotwords", "languages")
+# The field that may be an object. A form has its JSON text.
+OBJECT = "metadata"
 
 
 class JsonParser(BaseParser):
@@ -54,6 +56,8 @@ def _as_text(name: str, value: Any) -> str | None:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
+    if name == OBJECT and isinstance(value, dict):
+        return json.dumps(value)
     if name in LISTS and isinstance(value, list) and all(isinstance(part, str) for part in value):
         return ",".join(value)
     expected = "a text or a list of texts" if name in LISTS else "a text, a whole number, true or false"

@@ -114,6 +114,16 @@ def _option_fields() -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         ),
         "min_speakers": serializers.IntegerField(required=False, min_value=1, max_value=20, help_text="At least."),
         "max_speakers": serializers.IntegerField(required=False, min_value=1, max_value=20, help_text="At most."),
+        "metadata": serializers.DictField(
+            child=serializers.CharField(),
+            required=False,
+            help_text="Up to 16 pairs of texts, which come back with the job. In a form, the text of a JSON object.",
+        ),
+        "retention": serializers.CharField(
+            default="keep",
+            help_text="keep, delete_after_retrieval (an hour after the result was first retrieved), or the days for "
+            "which recording and result are kept after the end, 1 to 3650.",
+        ),
     }
 
 
@@ -159,6 +169,11 @@ def _job_fields() -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         ),
         "created_at": serializers.CharField(help_text="YYYY-MM-DD HH:MM:SS, UTC."),
         "completed_at": serializers.CharField(allow_null=True),
+        "metadata": serializers.DictField(child=serializers.CharField(), help_text="As it was sent."),
+        "retention": serializers.CharField(help_text="keep, delete_after_retrieval, or a number of days."),
+        "expires_at": serializers.CharField(
+            allow_null=True, help_text="When the job is deleted, with its recording and its result; null if never."
+        ),
     }
 
 
@@ -237,6 +252,7 @@ Result = inline_serializer(
             many=True,
         ),
         "notes": serializers.ListField(child=serializers.CharField(), help_text="Remarks about the result."),
+        "metadata": serializers.DictField(child=serializers.CharField(), help_text="As it was sent."),
         "created_at": serializers.CharField(),
     },
 )

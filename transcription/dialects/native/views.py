@@ -1,5 +1,7 @@
 """The native addresses: authenticate (the gate), read (wire), one call, show (wire)."""
 
+from dataclasses import replace
+
 from django.http import HttpResponse, StreamingHttpResponse
 from django.utils.datastructures import MultiValueDict
 from drf_spectacular.types import OpenApiTypes
@@ -14,10 +16,11 @@ from accounts.gate.native import NativeGateView, error_responses
 from billing import tariff
 from transcription import jobs, recognition, submissions
 from transcription.dialects import event_stream, steps
-from transcription.dialects.native import json_body, schema, wire
+from transcription.dialects.native import job_fields, json_body, schema, wire
 from transcription.dialects.native.json_body import JsonParser
 from transcription.models import Job
 from transcription.speech import formats
+from transcription.speech.transcript import Transcript
 
 DIALECT = "native"
 
@@ -90,12 +93,17 @@ class TranscribeView(NativeGateView):
             file_id = wire.read_file_id(fields, has_file="file" in request.FILES)
             upload = None if file_id else steps.one_file(request.FILES)
             model, options = wire.read_options(fields, offers=recognition.capabilities())
-            submission = steps.submission_of(
-                self.caller,
-                model=model,
-                options=options,
-                dialect=DIALECT,
-                in_transaction=lambda job: keep(201, wire.show_created(job)),
+            after_retrieval, days = job_fields.read_retention(fields)
+            submission = replace(
+                steps.submission_of(
+                    self.caller,
+                    model=model,
+                    options=options,
+                    dialect=DIALECT,
+                    in_transaction=lambda job: keep(201, wire.show_created(job)),
+                ),
+                metadata=job_fields.read_metadata(fields),
+                retention=jobs.Retention(after_retrieval, days),
             )
             try:
                 if upload is None:
@@ -207,7 +215,7 @@ class StatusView(NativeGateView):
         """How far a job is, and its plain text once it has completed. The text of several recordings is in none."""
         job = steps.find_job(self.caller, job_id)
         has_text = job.is_completed and job.item_count == 1
-        return Response(wire.show_status(job, transcript=jobs.transcript_of(job) if has_text else None))
+        return Response(wire.show_status(job, transcript=_retrieve(request, job) if has_text else None))
 
 
 class CancelView(NativeGateView):
@@ -277,7 +285,7 @@ class ResultView(NativeGateView):
     def get(self, request: Request, job_id: str) -> HttpResponse:
         job = steps.find_job(self.caller, job_id)
         wanted, options = wire.read_format(request.query_params)
-        transcript = jobs.transcript_of(job)
+        transcript = _retrieve(request, job)
         if wanted == "json":
             return Response(wire.show_result(transcript, job=job))
         shape = formats.FORMATS[wanted]
@@ -294,3 +302,8 @@ def _fields(request: Request) -> dict[str, str]:
         return wire.read_fields(request.data.lists())
     assert isinstance(request.data, dict), "JsonParser returns objects"
     return json_body.as_fields(request.data)
+
+
+def _retrieve(request: Request, job: Job) -> Transcript:
+    """Return the result of a job. To ask for its headers alone is no retrieval."""
+    return jobs.transcript_of(job) if request.method == "HEAD" else jobs.retrieve(job)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from accounts.errors import BadMedia, InvalidField, MissingField
 from accounts.gate.times import show_time
-from transcription.dialects.native import values
+from transcription.dialects.native import job_fields, values
 from transcription.speech import language_tags
 from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.engines import whisper_languages
@@ -53,6 +53,8 @@ FIELDS: dict[str, str] = {
     "num_speakers": "supported",
     "min_speakers": "supported",
     "max_speakers": "supported",
+    "metadata": "supported",
+    "retention": "supported",
 }
 
 # Our status -> the word on the wire. The seed knows queued, processing, completed and failed.
@@ -264,6 +266,9 @@ def show_job_line(job: "Job") -> dict[str, Any]:
         "cost_dollars": None if cost_micros is None else _dollars(cost_micros),
         "created_at": show_time(job.created_at),
         "completed_at": show_time(job.finished_at) if job.finished_at else None,
+        "metadata": job.metadata,
+        "retention": job_fields.show_retention(job),
+        "expires_at": show_time(job.delete_at) if job.delete_at else None,
     }
 
 
@@ -281,6 +286,7 @@ def show_result(transcript: Transcript, *, job: "Job") -> dict[str, Any]:
         "job_id": str(job.id),
         "model": job.model,
         **document,
+        "metadata": job.metadata,
         "created_at": show_time(job.created_at),
     }
 

@@ -74,11 +74,16 @@ def expire_uploads() -> None:
     orderable.purge(now=timezone.now())
 
 
+def purge_jobs() -> None:
+    jobs.purge(now=timezone.now())
+
+
 # (period in seconds, duty)
 DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (5, reconcile),
     (5, CompletionSweep()),
     (60, expire_uploads),
+    (60, purge_jobs),
     (3600, purge),
     (6 * 3600, sweep),
     *periodic.DUTIES,

@@ -11,8 +11,9 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from apex import completions
-from tests.transcription.factories import make_media
-from transcription.models import Media
+from tests.transcription.factories import make_job, make_media
+from transcription import jobs
+from transcription.models import Job, Media
 from voxsite.management.commands import clock
 
 PATIENCE_SECONDS = 30
@@ -104,3 +105,13 @@ def test_files_without_a_job_are_purged_by_a_duty(organization) -> None:
     assert clock.expire_uploads in dict.fromkeys(duty for _, duty in clock.DUTIES)
     clock.expire_uploads()
     assert not Media.objects.filter(pk=media.pk).exists()
+
+
+@pytest.mark.django_db
+def test_jobs_that_are_due_are_purged_by_a_duty(organization) -> None:
+    job = make_job(organization, retention=jobs.Retention(days=1))
+    jobs.cancel(job)
+    Job.objects.update(delete_at=timezone.now() - timedelta(seconds=1))
+    assert clock.purge_jobs in dict.fromkeys(duty for _, duty in clock.DUTIES)
+    clock.purge_jobs()
+    assert not Job.objects.exists()

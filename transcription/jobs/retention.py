@@ -1,0 +1,56 @@
+"""How long a job is kept: the customer's choice, when it falls due, and what counts as a retrieval of the result.
+
+`purging` deletes what is due. Which doors count, and why there is an hour between a retrieval and the deletion, is in
+docs/decisions/0033.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from transcription.models import Job
+
+MAX_DAYS = 3650
+# A retrieval may have broken off, and the server cannot know: for this long the result can be retrieved again.
+RETRIEVAL_GRACE = timedelta(hours=1)
+# A job that ended without a result cannot be retrieved. For this long a program can ask what went wrong.
+WITHOUT_RESULT = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long a job is kept after its end: until it is deleted by hand, until its retrieval, or for some days."""
+
+    after_retrieval: bool = False
+    days: int | None = None
+
+    def __post_init__(self) -> None:
+        assert not (self.after_retrieval and self.days is not None), "a job has one retention"
+        assert self.days is None or 1 <= self.days <= MAX_DAYS, "dialects refuse other numbers"
+
+
+KEEP = Retention()
+
+
+def of(job: Job) -> Retention:
+    """Return what was chosen for a job."""
+    return Retention(after_retrieval=job.deletes_after_retrieval, days=job.retention_days)
+
+
+def due_after_end(job: Job, *, ended_at: datetime) -> datetime | None:
+    """Return when a job that has just ended falls due, None if it is kept or waits for its retrieval."""
+    if job.retention_days is not None:
+        return ended_at + timedelta(days=job.retention_days)
+    if job.deletes_after_retrieval and not job.is_completed:
+        return ended_at + WITHOUT_RESULT
+    return None
+
+
+def record_retrieval(job: Job) -> None:
+    """Record that the only result of a job leaves, before it does. The first time counts.
+
+    Of a job of several recordings each has its own result, and no single retrieval ends the job.
+    """
+    if job.deletes_after_retrieval and job.item_count == 1:
+        Job.objects.filter(pk=job.pk, delete_at__isnull=True).update(delete_at=timezone.now() + RETRIEVAL_GRACE)
