@@ -25,7 +25,7 @@ from accounts import database_connection
 from accounts.errors import Conflict
 from billing import ledger, tariff
 from transcription import recordings
-from transcription.jobs import charging, events, queue, retention
+from transcription.jobs import charging, events, queue, retention, search
 from transcription.jobs.submission import Submission
 from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Priority, Status, Upload
 from transcription.speech.options import TranscriptionOptions
@@ -83,6 +83,7 @@ def submit_uploads(submission: Submission, *, uploads: Sequence[Upload], name: s
             ],
             batch_size=INSERT_BATCH_SIZE,
         )
+        search.record_names(job, names=[upload.name for upload in uploads])
         if submission.in_transaction is not None:
             submission.in_transaction(job)
     return job
@@ -130,6 +131,7 @@ def finish_item(item: JobItem, *, transcript: Transcript) -> bool:
     document = json.dumps(transcript.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
     duration_ms = charging.billed_ms(item.recording, transcript=transcript)
     cost_micros = charging.item_cost_micros(item, duration_ms=duration_ms)
+    stretches = search.stretches(transcript)
     # Outside the transaction: storage may be slow.
     default_storage.save(key, ContentFile(document))
     try:
@@ -145,6 +147,7 @@ def finish_item(item: JobItem, *, transcript: Transcript) -> bool:
                 finished_at=timezone.now(),
             )
             if finished:
+                search.record_transcript(item, stretches=stretches)
                 count_ended(job)
     except BaseException:
         # A connection that breaks during COMMIT leaves open whether it took effect. Only a row tells; without an
@@ -331,6 +334,7 @@ def _submit_recordings(submission: Submission, *, media: Sequence[Media], name: 
             [JobItem(job=job, position=position, media=one) for position, one in enumerate(media)],
             batch_size=INSERT_BATCH_SIZE,
         )
+        search.record_names(job, names=[one.name for one in media])
         if submission.in_transaction is not None:
             submission.in_transaction(job)
         transaction.on_commit(lambda: queue.enqueue(items, job=job))

@@ -3,6 +3,7 @@
 from transcription.models.answers import Answer
 from transcription.models.jobs import FINAL_STATUSES, Job, JobItem, JobQuerySet, Priority, Status
 from transcription.models.recordings import Media, MediaQuerySet, Upload, UploadState
+from transcription.models.search import SearchText
 
 __all__ = [
     "FINAL_STATUSES",
@@ -13,6 +14,7 @@ __all__ = [
     "Media",
     "MediaQuerySet",
     "Priority",
+    "SearchText",
     "Status",
     "Upload",
     "UploadState",

@@ -1,9 +1,11 @@
 """Jobs and their items. Only the package `jobs` writes them."""
 
 import uuid
+from datetime import datetime
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import ApiKey, Organization
@@ -44,6 +46,11 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def newest_first(self) -> "JobQuerySet":
         return self.order_by("-created_at", "-id")
+
+    def older_than(self, *, created_at: datetime, job_id: uuid.UUID) -> "JobQuerySet":
+        """Return the jobs that follow a place in the order of `newest_first`, whether or not a job is there."""
+        # The first condition alone is one that the index `job_list` can begin at.
+        return self.filter(created_at__lte=created_at).filter(Q(created_at__lt=created_at) | Q(id__lt=job_id))
 
 
 class Job(models.Model):

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -187,7 +186,7 @@ def _after_cursor(found: JobQuerySet, organization: Organization, *, cursor: str
     last = Job.objects.of(organization).filter(pk=pk).first() if pk else None
     if last is None:
         return found
-    return found.filter(Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, id__lt=last.pk))
+    return found.older_than(created_at=last.created_at, job_id=last.pk)
 
 
 def _uuid(text: str) -> uuid.UUID | None:

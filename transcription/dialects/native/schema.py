@@ -45,6 +45,25 @@ FORMAT_OPTIONS = [
     ),
 ]
 
+LIST_PARAMETERS = [
+    OpenApiParameter("limit", OpenApiTypes.INT, description="Results per page, 1 to 100 (default 20)."),
+    OpenApiParameter("offset", OpenApiTypes.INT, description="Results to skip (default 0). Not with cursor."),
+    OpenApiParameter("cursor", OpenApiTypes.STR, description="next_cursor of the page before."),
+    OpenApiParameter("status", OpenApiTypes.STR, description="Only jobs in this status."),
+    OpenApiParameter(
+        "created_after",
+        OpenApiTypes.STR,
+        description="Only jobs of this time (UTC, such as 2026-04-19 19:13:18) or later.",
+    ),
+    OpenApiParameter("created_before", OpenApiTypes.STR, description="Only jobs before this time."),
+    OpenApiParameter(
+        "q",
+        OpenApiTypes.STR,
+        description="Only jobs with all of these words in their transcript or file name. Words in quotation marks must "
+        "follow each other.",
+    ),
+]
+
 UploadRequest = inline_serializer(
     "UploadRequest",
     {
@@ -184,6 +203,7 @@ JobList = inline_serializer(
         "jobs": inline_serializer("JobLine", _job_fields(), many=True),
         "limit": serializers.IntegerField(),
         "offset": serializers.IntegerField(),
+        "next_cursor": serializers.CharField(allow_null=True, help_text="For the next page; null after the last job."),
     },
 )
 JobDetail = inline_serializer(

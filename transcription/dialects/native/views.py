@@ -16,8 +16,9 @@ from accounts.gate.native import NativeGateView, error_responses
 from billing import tariff
 from transcription import jobs, recognition, submissions
 from transcription.dialects import event_stream, steps
-from transcription.dialects.native import job_fields, json_body, schema, wire
+from transcription.dialects.native import job_fields, json_body, listing, schema, wire
 from transcription.dialects.native.json_body import JsonParser
+from transcription.jobs import search
 from transcription.models import Job
 from transcription.speech import formats
 from transcription.speech.transcript import Transcript
@@ -157,21 +158,36 @@ class JobsView(NativeGateView):
         operation_id="list_jobs",
         summary="List jobs",
         tags=["Transcription"],
-        parameters=[
-            OpenApiParameter("limit", OpenApiTypes.INT, description="Results per page, 1 to 100 (default 20)."),
-            OpenApiParameter("offset", OpenApiTypes.INT, description="Results to skip (default 0)."),
-            OpenApiParameter("status", OpenApiTypes.STR, description="Only jobs in this status."),
-        ],
+        parameters=schema.LIST_PARAMETERS,
         responses={200: schema.JobList, **error_responses(400, 401, 403, 429)},
     )
     def get(self, request: Request) -> Response:
-        limit, offset = wire.read_page(request.query_params)
-        statuses = wire.read_status(request.query_params)
+        """`next_cursor` is for the next page, null after the last job. Pages by cursor cost the same however far they
+        lie, and jobs that come meanwhile do not shift them, as they shift pages by `offset`.
+        """
+        query = request.query_params
+        limit, offset = listing.read_page(query)
         found = Job.objects.of(self.caller.organization).newest_first()
-        if statuses:
+        if statuses := listing.read_status(query):
             found = found.filter(status__in=statuses)
-        lines = [wire.show_job_line(job) for job in found[offset : offset + limit]]
-        return Response({"jobs": lines, "limit": limit, "offset": offset})
+        if created_after := listing.read_time(query, "created_after"):
+            found = found.filter(created_at__gte=created_after)
+        if created_before := listing.read_time(query, "created_before"):
+            found = found.filter(created_at__lt=created_before)
+        if phrases := listing.read_phrases(query):
+            found = search.matching(found, phrases=phrases)
+        if place := listing.read_cursor(query):
+            created_at, job_id = place
+            found = found.older_than(created_at=created_at, job_id=job_id)
+        rows = list(found[offset : offset + limit + 1])
+        return Response(
+            {
+                "jobs": [wire.show_job_line(job) for job in rows[:limit]],
+                "limit": limit,
+                "offset": offset,
+                "next_cursor": listing.show_cursor(rows[limit - 1]) if len(rows) > limit else None,
+            }
+        )
 
 
 class JobView(NativeGateView):

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 # A refusal lists no more codes than this.
 MAX_LISTED_LANGUAGES = 10
-MAX_PER_PAGE = 100
-DEFAULT_PER_PAGE = 20
 
 # Field of POST /v1/transcribe -> what we do with it. All others are refused by name.
 FIELDS: dict[str, str] = {
@@ -187,24 +185,6 @@ def read_format(query: Mapping[str, str]) -> tuple[str, FormatOptions]:
     except OptionError as error:
         raise InvalidField(str(error.data["param"]), error.message) from error
     return name, options
-
-
-def read_page(query: Mapping[str, str]) -> tuple[int, int]:
-    """Return (limit, offset). A limit above the maximum is cut to it, as the seed's "max 100" is commonly served."""
-    limit = values.whole(query, "limit", default=DEFAULT_PER_PAGE, minimum=1)
-    return min(limit, MAX_PER_PAGE), values.whole(query, "offset", default=0, minimum=0)
-
-
-def read_status(query: Mapping[str, str]) -> list[str]:
-    """Return our statuses for the word asked for; an empty list means all."""
-    word = query.get("status", "")
-    if not word:
-        return []
-    found = [status for status, shown in STATUS_WORDS.items() if shown == word]
-    if not found:
-        known = ", ".join(dict.fromkeys(STATUS_WORDS.values()))
-        raise InvalidField("status", f"There is no status '{values.short(word)}'. Statuses: {known}.")
-    return found
 
 
 def show_created(job: "Job") -> dict[str, Any]:

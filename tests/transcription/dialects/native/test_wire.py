@@ -215,21 +215,6 @@ def test_any_text_is_read_or_refused(fields):
         assert error.data["param"] in wire.FIELDS  # noqa: PT017
 
 
-def test_page_is_cut_to_the_most():
-    assert wire.read_page({}) == (20, 0)
-    assert wire.read_page({"limit": "500", "offset": "7"}) == (100, 7)
-    for bad in ({"limit": "0"}, {"limit": "x"}, {"offset": "-1"}):
-        with pytest.raises(InvalidField):
-            wire.read_page(bad)
-
-
-def test_status_is_read_in_the_words_that_are_shown():
-    assert wire.read_status({"status": "queued"}) == ["uploading", "verifying", "queued"]
-    assert wire.read_status({}) == []
-    with pytest.raises(InvalidField):
-        wire.read_status({"status": "verifying"})
-
-
 @pytest.mark.parametrize("tag", ["en", "EN", "en-US", "en_gb", "eng", " en "])
 def test_language_may_be_a_tag(tag):
     assert read(language=tag)[1].language == "en"

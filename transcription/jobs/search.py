@@ -1,0 +1,99 @@
+"""Finds jobs by words of their transcripts and names: full text on PostgreSQL, a plain search on SQLite.
+
+Both search the same normalized words, so both find the same jobs. Words are not stemmed, since recordings are in any
+language.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from django.db import connection
+from django.db.models import BooleanField, Exists, Func, OuterRef, Value
+
+from transcription.models import Job, JobItem, JobQuerySet, SearchText
+from transcription.speech import scripts
+from transcription.speech.transcript import Transcript
+
+# A tsvector keeps 255 places of a word (PostgreSQL documentation, "Limitations" of text search, read 2026-11-29). Of so
+# many words, the most frequent one of a language has about as many places.
+STRETCH_WORDS = 4_000
+# A stretch begins before the end of the one before, so that a phrase is whole in one of them.
+OVERLAP_WORDS = 200
+# Nobody says or searches a longer one. With it, no stretch comes near the megabyte that a tsvector may have.
+MAX_WORD_CHARACTERS = 60
+INSERT_BATCH_SIZE = 500
+
+
+def normalized(text: str) -> str:
+    """Return the words of a text in lower case, with a blank between any two, and nothing else.
+
+    A character of a script without blanks between words, such as Han or Thai, is a word of its own here.
+    """
+    lowered = unicodedata.normalize("NFKC", text).casefold()
+    if lowered.isascii():
+        spaced = "".join(char if char.isalnum() else " " for char in lowered)
+    else:
+        spaced = "".join(map(_spaced, lowered))
+    return " ".join(word[:MAX_WORD_CHARACTERS] for word in spaced.split())
+
+
+def record_names(job: Job, *, names: Iterable[str]) -> None:
+    """Have a new job found by the names of its recordings, in their order. Runs in the caller's transaction."""
+    own = normalized(job.name)
+    SearchText.objects.bulk_create(
+        [
+            SearchText(job=job, position=position, number=0, words=_padded(dict.fromkeys((own, normalized(name)))))
+            for position, name in enumerate(names)
+        ],
+        batch_size=INSERT_BATCH_SIZE,
+    )
+
+
+def stretches(transcript: Transcript) -> list[str]:
+    """Return the words of a transcript in stretches that overlap, to be given to `record_transcript`."""
+    words = normalized(transcript.text).split()
+    firsts = range(0, max(1, len(words) - OVERLAP_WORDS), STRETCH_WORDS - OVERLAP_WORDS) if words else ()
+    return [_padded(words[first : first + STRETCH_WORDS]) for first in firsts]
+
+
+def record_transcript(item: JobItem, *, stretches: Sequence[str]) -> None:
+    """Have a job found by the transcript of an item. Runs in the transaction that completes the item."""
+    SearchText.objects.bulk_create(
+        [
+            SearchText(job_id=item.job_id, position=item.position, number=number, words=words)
+            for number, words in enumerate(stretches, start=1)
+        ],
+        batch_size=INSERT_BATCH_SIZE,
+    )
+
+
+def matching(found: JobQuerySet, *, phrases: Sequence[str]) -> JobQuerySet:
+    """Return the jobs that have every phrase somewhere in their names or transcripts.
+
+    phrases: each is words that follow each other, and has a letter or a digit.
+    """
+    for phrase in map(normalized, phrases):
+        texts = SearchText.objects.filter(job=OuterRef("pk"))
+        if connection.vendor == "postgresql":
+            texts = texts.filter(_DocumentHas(Value(phrase)))
+        else:
+            texts = texts.filter(words__contains=_padded([phrase]))
+        found = found.filter(Exists(texts))
+    return found
+
+
+class _DocumentHas(Func):
+    """Whether `document` of a SearchText has a phrase. Django does not know the column."""
+
+    template = "document @@ phraseto_tsquery('simple', %(expressions)s)"
+    output_field = BooleanField()
+
+
+def _padded(words: Iterable[str]) -> str:
+    return f" {' '.join(words)} "
+
+
+def _spaced(char: str) -> str:
+    if not char.isalnum() and unicodedata.category(char)[0] != "M":
+        return " "
+    return char if scripts.has_word_blanks(char) else f" {char} "
