@@ -38,7 +38,17 @@ class Face:
 
 
 NATIVE = Face(name="native", prefix="/v1/", show_error="accounts.gate.native.native_error")
-FACES = (NATIVE,)
+OPENAI = Face(
+    name="openai",
+    prefix="/v1/audio/",
+    show_error="transcription.dialects.openai.wire.show_error",
+    # 25 MiB in base64, and what a form or a JSON body has around it.
+    max_bytes=36 * 1024**2,
+    unsized_bytes=36 * 1024**2,
+    waits=True,
+    rate_scopes=("requests",),
+)
+FACES = (NATIVE, OPENAI)
 
 
 def face_of(path: str, *, faces: tuple[Face, ...] = FACES) -> Face | None:

@@ -30,6 +30,7 @@ urlpatterns = [
     path("v1/balance", BalanceView.as_view(), name="v1-balance"),
     path("v1/usage", UsageView.as_view(), name="v1-usage"),
     path("v1/apex/", include("apex.urls")),
+    path("v1/audio/", include("transcription.dialects.openai.urls")),
     path("v1/", include("transcription.dialects.native.urls")),
 ]
 

@@ -206,6 +206,8 @@ class _Wait(LaterResponse):
     def end(self) -> None:
         if self._slot is not None:
             self._slot.release()
+        if self._call is not None:
+            self._call.upload.close()
         if self._job is not None and not self._is_over:
             task = asyncio.get_running_loop().create_task(_leave(self._job, waiter=self._waiter))
             _leaving.add(task)
@@ -223,6 +225,7 @@ class _Wait(LaterResponse):
         self._job, self._is_replay = found
         self._waiter = waiters.join(self._job.pk)
         # From here on nothing of the body is needed. It may be megabytes.
+        self._call.upload.close()
         self._call = None
         _let_go_of_body(self._request)
         self._request = None

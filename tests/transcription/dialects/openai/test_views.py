@@ -1,0 +1,239 @@
+"""OpenAI's audio API over HTTP, with the fake engine. Real clients are in tests/whole/test_openai_clients.py."""
+
+import base64
+import json
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from accounts import api_keys
+from billing.models import Entry, EntryKind
+from tests.conftest import AUDIO
+from tests.dialects.faces import worker
+from transcription.dialects.openai import wire
+from transcription.models import Job
+from transcription.speech.errors import EngineFailed
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CONTENT = (AUDIO / "sentence-slt.wav").read_bytes()
+TRANSCRIPTIONS, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
+
+
+@pytest.fixture
+def key(organization):
+    return api_keys.issue(organization, name="test", by=None)[1]
+
+
+@pytest.fixture
+def ask(key, fake_engine):
+    """Return a caller whose work is done at once. Its engine says "Hello there Ann"."""
+    fake_engine.say("Hello there Ann")
+
+    def post(path=TRANSCRIPTIONS, *, headers=None, content_type=None, body=None, **fields):
+        body = {"model": "whisper-1", "file": SimpleUploadedFile("a.wav", CONTENT), **fields} if body is None else body
+        kind = {"content_type": content_type} if content_type else {}
+        client = Client(raise_request_exception=False)
+        with worker():
+            return client.post(path, body, headers={"Authorization": f"Bearer {key}", **(headers or {})}, **kind)
+
+    return post
+
+
+def parts(*each):
+    """Return a multipart body of raw parts, each (headers, content)."""
+    return (
+        b"".join(b"--x\r\n" + head.encode() + b"\r\n\r\n" + content + b"\r\n" for head, content in each) + b"--x--\r\n"
+    )
+
+
+MULTIPART = "multipart/form-data; boundary=x"
+MODEL = ('Content-Disposition: form-data; name="model"', b"whisper-1")
+
+
+def events(response):
+    blocks = [block for block in response.content.decode().split("\n\n") if block and not block.startswith(":")]
+    return [json.loads(block.splitlines()[1].removeprefix("data: ")) for block in blocks]
+
+
+def test_json_is_the_default(ask):
+    response = ask()
+    assert response.status_code == 200
+    assert response["Content-Type"] == "application/json"
+    assert response.json()["text"] == "Hello there Ann"
+    job = Job.objects.get()
+    assert (job.dialect, job.model, job.recognising_model, job.priority) == (
+        "openai",
+        "whisper-1",
+        "standard",
+        "interactive",
+    )
+
+
+@pytest.mark.parametrize(
+    ("response_format", "content_type", "beginning"),
+    [
+        ("text", "text/plain; charset=utf-8", "Hello there Ann"),
+        ("srt", "text/plain; charset=utf-8", "1\n00:00:00,"),
+        ("vtt", "text/vtt; charset=utf-8", "WEBVTT\n"),
+    ],
+)
+def test_text_and_subtitles_are_text(ask, response_format, content_type, beginning):
+    response = ask(response_format=response_format)
+    assert response["Content-Type"] == content_type
+    assert response.content.decode().startswith(beginning)
+
+
+def test_charge_is_the_price_of_the_name(ask):
+    ask(model="gpt-transcribe")
+    job = Job.objects.get()
+    # 270,000 micro-dollars an hour for each started second.
+    seconds = -(-job.duration_ms // 1000)
+    assert (
+        job.cost_micros == -Entry.objects.get(kind=EntryKind.USAGE).amount_micros == (270_000 * seconds + 1800) // 3600
+    )
+
+
+def test_stream(ask):
+    response = ask(stream="true")
+    assert response["Content-Type"] == "text/event-stream; charset=utf-8"
+    *deltas, done = events(response)
+    assert {event["type"] for event in deltas} == {"transcript.text.delta"}
+    assert "".join(event["delta"] for event in deltas) == done["text"] == "Hello there Ann"
+    assert done["segments"][0]["text"] == "Hello there Ann"
+    assert response.content.endswith(b"\n\n")
+    assert b"[DONE]" not in response.content
+
+
+def test_failure_in_a_stream_is_an_error_event(ask, fake_engine, settings):
+    settings.JOB_ATTEMPTS = 1
+    fake_engine.fail(EngineFailed())
+    (event,) = events(ask(stream="true"))
+    assert event["error"]["type"] == "engine_failed"
+    assert "Nothing was charged" in event["error"]["message"]
+    assert not Entry.objects.filter(kind=EntryKind.USAGE).exists()
+
+
+def test_options_may_stand_after_the_file(ask):
+    head = 'Content-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/x-wav'
+    body = parts((head, CONTENT), MODEL, ('Content-Disposition: form-data; name="response_format"', b"text"))
+    assert ask(body=body, content_type=MULTIPART).content == b"Hello there Ann"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        'Content-Disposition: form-data; name="file"; filename="upload"',
+        'Content-Disposition: form-data; name="file"; filename="a.mp3"\r\nContent-Type: video/webm',
+        'Content-Disposition: form-data; name="file"; filename="@audio.m4a"\r\nContent-Type: application/octet-stream',
+        'Content-Disposition: form-data; name="file"; filename="x"\r\nContent-Type: multipart/form-data',
+        'Content-Disposition: form-data; name="sound"; filename="Üben \u4f60.wav"',
+        'Content-Disposition: form-data; name="audio_file"; filename="a.wav"',
+    ],
+)
+def test_name_and_type_of_the_file_mean_nothing(ask, head):
+    response = ask(body=parts(MODEL, (head, CONTENT)), content_type=MULTIPART)
+    assert response.json()["text"] == "Hello there Ann"
+
+
+def test_of_two_files_the_one_called_file_counts(ask):
+    other = ('Content-Disposition: form-data; name="audio_file"; filename="a.wav"', b"no audio")
+    file = ('Content-Disposition: form-data; name="file"; filename="a.wav"', CONTENT)
+    assert ask(body=parts(other, MODEL, file), content_type=MULTIPART).status_code == 200
+
+
+def test_json_body_with_the_recording_in_it(ask):
+    body = {"model": "whisper-1", "input_audio": {"data": base64.b64encode(CONTENT).decode(), "format": "wav"}}
+    shown = ask(body=json.dumps(body), content_type="application/json").json()
+    job = Job.objects.get()
+    assert shown["text"] == "Hello there Ann"
+    assert shown["usage"]["cost"] == job.cost_micros / 1_000_000 > 0
+    assert shown["usage"]["seconds"] == job.duration_ms / 1000
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "param"),
+    [
+        ("application/json", '{"model": "whisper-1"}', "input_audio"),
+        ("application/json", '{"model": "whisper-1", "url": "https://example.com/a.wav"}', "url"),
+        ("application/x-www-form-urlencoded", "model=whisper-1&file_url=https://example.com/a.wav", "file_url"),
+        (MULTIPART, parts(MODEL), "file"),
+        (MULTIPART, parts(MODEL, ('Content-Disposition: form-data; name="url"', b"https://a")), "url"),
+    ],
+)
+def test_request_without_a_recording_says_what_is_missing(ask, content_type, body, param):
+    response = ask(body=body, content_type=content_type)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == param
+    assert response["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("body", ["[]", "7", "{", '"x"'])
+def test_broken_json_is_refused(ask, body):
+    response = ask(body=body, content_type="application/json")
+    assert response.status_code == 400
+    assert isinstance(response.json()["error"]["message"], str)
+
+
+def test_empty_recording_is_refused_without_a_charge(ask):
+    """Deepgram's and other clients send nothing when they try again with a generator that is used up."""
+    response = ask(file=SimpleUploadedFile("a.wav", b""))
+    assert (response.status_code, response.json()["error"]["type"]) == (400, "empty_audio")
+    assert not Job.objects.exists()
+
+
+def test_file_of_25_mib_is_taken_and_one_byte_more_is_not(ask):
+    """The file part alone counts, not the form around it. What is refused for its sound was taken for its size."""
+    most = ask(file=SimpleUploadedFile("a.wav", bytes(wire.MAX_FILE_BYTES)))
+    assert most.json()["error"]["type"] == "not_audio"
+    more = ask(file=SimpleUploadedFile("a.wav", bytes(wire.MAX_FILE_BYTES + 1)))
+    assert (more.status_code, more.json()["error"]["type"]) == (413, "body_too_large")
+
+
+def test_unknown_model_is_a_bad_request(ask):
+    response = ask(model="gpt-9")
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "model"
+    assert not Job.objects.exists()
+
+
+def test_unknown_fields_and_parameters_are_ignored(ask):
+    response = ask(f"{TRANSCRIPTIONS}?task=transcribe&encode=true&output=txt", vad_filter="true", n_threads="4")
+    assert response.status_code == 200
+
+
+def test_diarized(ask):
+    shown = ask(model="gpt-4o-transcribe-diarize", response_format="diarized_json").json()
+    assert shown["segments"][0]["speaker"] == "A"
+    assert shown["segments"][0]["id"] == "seg_0"
+    assert Job.objects.get().options["diarize"] is True
+
+
+def test_translation_with_a_model_that_cannot(ask):
+    response = ask(TRANSLATIONS)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "model"
+
+
+def test_retry_of_the_sdk_gets_the_first_answer(ask):
+    first = ask(headers={"x-stainless-retry-count": "0"})
+    second = ask(headers={"x-stainless-retry-count": "1"})
+    assert first.json() == second.json()
+    assert second["Idempotency-Replayed"] == "true"
+    other = ask(headers={"x-stainless-retry-count": "1"}, response_format="verbose_json")
+    assert "Idempotency-Replayed" not in other
+    assert Job.objects.count() == 2
+
+
+def test_stream_that_is_repeated_gives_the_text_again(ask):
+    first, second = (events(ask(headers={"Idempotency-Key": "k"}, stream="true")) for _ in range(2))
+    assert first[-1] == second[-1]
+    assert "".join(event["delta"] for event in second[:-1]) == "Hello there Ann"
+    assert Job.objects.count() == 1
+
+
+def test_models_lists_names_that_programs_look_for(key):
+    """Speakr and others keep only ids with one of these words in them."""
+    listed = Client().get("/v1/models", headers={"Authorization": f"Bearer {key}"}).json()
+    found = [model["id"] for model in listed["data"] if "whisper" in model["id"] or "transcribe" in model["id"]]
+    assert {"whisper-1", "gpt-4o-transcribe", "gpt-4o-transcribe-diarize", "vtrix-gpt-4o-transcribe"} <= set(found)
