@@ -29,7 +29,7 @@ What callers can rely on, in every dialect (docs/decisions/0032):
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -73,6 +73,7 @@ REPLAYED_HEADER = "Idempotency-Replayed"
 LOOK_AGAIN_SECONDS = 0.2
 
 Show = Callable[[Job, Transcript], HttpResponseBase]
+Prepare = Callable[[Job, Transcript], Awaitable[None]]
 Result = TypeVar("Result")
 
 
@@ -80,15 +81,23 @@ class WaitingGateView(GateView):
     """Base class of views that answer when the transcription has ended."""
 
     def answer_when_done(
-        self, submission: Submission, *, upload: "UploadedFile[Any]", asked: Mapping[str, Any], show: Show
+        self,
+        submission: Submission,
+        *,
+        upload: "UploadedFile[Any]",
+        asked: Mapping[str, Any],
+        show: Show,
+        prepare: Prepare | None = None,
     ) -> HttpResponseBase:
         """Submit an upload and return the response that comes when its job has ended.
 
         asked: fields or query parameters of the request. With the path and the upload they tell it from others.
         show: returns the response for the completed job; its errors are shown. Called in a thread.
+        prepare: awaited before it, without a thread. The job is charged by then, so it should not fail.
         Raises what `submissions.submit_file` raises, and TooManyOpen if the organization has its limit of calls open.
         """
-        return self._respond_later(_Answer(self, self._call(submission, upload=upload, asked=asked), show=show))
+        call = self._call(submission, upload=upload, asked=asked)
+        return self._respond_later(_Answer(self, call, show=show, prepare=prepare))
 
     def stream_while_running(
         self, submission: Submission, *, upload: "UploadedFile[Any]", asked: Mapping[str, Any], stream: "EventShow"
@@ -123,11 +132,13 @@ class WaitingGateView(GateView):
     def _respond_later(self, wait: "_Wait") -> HttpResponseBase:
         slot, limit = concurrency.slot_of_request(), settings.MAX_WAITING_CALLS
         if not slot.acquire((SLOTS, self.caller.organization.pk), limit=limit):
+            wait.let_go_of_body()
             raise TooManyOpen(SLOTS, limit=limit)
         try:
             wait.begin(slot)
         except BaseException:
             slot.release()
+            wait.let_go_of_body()
             raise
         if isinstance(self.request._request, ASGIRequest):
             return wait
@@ -206,8 +217,7 @@ class _Wait(LaterResponse):
     def end(self) -> None:
         if self._slot is not None:
             self._slot.release()
-        if self._call is not None:
-            self._call.upload.close()
+        self.let_go_of_body()
         if self._job is not None and not self._is_over:
             task = asyncio.get_running_loop().create_task(_leave(self._job, waiter=self._waiter))
             _leaving.add(task)
@@ -224,11 +234,14 @@ class _Wait(LaterResponse):
             return
         self._job, self._is_replay = found
         self._waiter = waiters.join(self._job.pk)
-        # From here on nothing of the body is needed. It may be megabytes.
-        self._call.upload.close()
-        self._call = None
-        _let_go_of_body(self._request)
-        self._request = None
+        self.let_go_of_body()
+
+    def let_go_of_body(self) -> None:
+        """Free the memory and the files of the body, of which nothing is needed any more. It may be megabytes."""
+        if self._call is not None:
+            self._call.upload.close()
+            _let_go_of_body(self._request)
+        self._call = self._request = None
 
     async def _ended(self, job: Job) -> Job:
         """Return the job when it has completed. Raises the error for one that ended otherwise or takes too long."""
@@ -252,13 +265,18 @@ class _Wait(LaterResponse):
 class _Answer(_Wait):
     """A call that gets one whole answer."""
 
-    def __init__(self, view: WaitingGateView, call: Call, *, show: Show) -> None:
+    def __init__(self, view: WaitingGateView, call: Call, *, show: Show, prepare: Prepare | None) -> None:
         super().__init__(view, call)
         self._show = show
+        self._prepare = prepare
 
     async def _response(self, job: Job) -> HttpResponseBase:
         ended = await self._ended(job)
-        return await _in_thread(lambda: _rendered(self._show(ended, jobs.transcript_of(ended))))
+        if self._prepare is None:
+            return await _in_thread(lambda: _rendered(self._show(ended, jobs.transcript_of(ended))))
+        transcript = await _in_thread(lambda: jobs.transcript_of(ended))
+        await self._prepare(ended, transcript)
+        return await _in_thread(lambda: _rendered(self._show(ended, transcript)))
 
 
 class _Stream(_Wait):
