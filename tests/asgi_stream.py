@@ -31,15 +31,16 @@ class AsgiStream:
         self._has_begun = asyncio.Event()
         self._has_left = asyncio.Event()
         self._has_sent = False
+        path, _, query = path.partition("?")
         scope = {
             "type": "http",
             "method": method,
             "path": path,
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": query.encode(),
             "headers": [
                 (b"host", b"localhost"),
-                (b"x-api-key", key.encode()),
+                *((b"x-api-key", key.encode()) for _ in range(bool(key))),
                 *((b"content-length", str(len(body)).encode()) for _ in range(bool(body))),
                 *((name.lower().encode(), value.encode()) for name, value in headers.items()),
             ],

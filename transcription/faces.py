@@ -48,7 +48,14 @@ OPENAI = Face(
     waits=True,
     rate_scopes=("requests",),
 )
-FACES = (NATIVE, OPENAI)
+VOXNEXUS = Face(
+    name="voxnexus",
+    prefix="/v1/stt",
+    show_error="transcription.dialects.voxnexus.wire.show_error",
+    waits=True,
+    rate_scopes=("requests",),
+)
+FACES = (NATIVE, OPENAI, VOXNEXUS)
 
 
 def face_of(path: str, *, faces: tuple[Face, ...] = FACES) -> Face | None:

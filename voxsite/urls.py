@@ -31,6 +31,7 @@ urlpatterns = [
     path("v1/usage", UsageView.as_view(), name="v1-usage"),
     path("v1/apex/", include("apex.urls")),
     path("v1/audio/", include("transcription.dialects.openai.urls")),
+    path("v1/stt", include("transcription.dialects.voxnexus.urls")),
     path("v1/", include("transcription.dialects.native.urls")),
 ]
 

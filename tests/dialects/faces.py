@@ -1,15 +1,16 @@
 """One description per dialect: how to ask it for the things that the contract test asks of all of them.
 
-To add a dialect, write a `Face` and put it into `FACES`.
+To add a dialect, write a class and put one of it into `FACES`.
 """
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 
@@ -17,6 +18,8 @@ from transcription.jobs import work
 from transcription.models import JobItem
 
 SENTENCE = "sentence-slt.wav"
+BOUNDARY = "contract"
+PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -28,20 +31,43 @@ class Failure:
     message: str
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a recording: its words, or the failure of its job. response: the one that told of it."""
+
+    response: Any
+    words: str = ""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A submission as bytes, for who sends it without Django's client."""
+
+    path: str
+    body: bytes
+    content_type: str
+
+
+def run_all() -> None:
+    """Do all work that is queued."""
+    for item in JobItem.objects.filter(status="queued"):
+        work.run_item(item.pk)
+
+
 @contextmanager
-def worker() -> Iterator[None]:
-    """Do the work of jobs while a call waits for it, as a worker process would."""
+def working() -> Iterator[None]:
+    """Have a thread do the work that is queued, for as long as the block runs."""
     is_over = threading.Event()
 
     def run() -> None:
         try:
-            while not is_over.wait(0.02):
-                for item in JobItem.objects.filter(status="queued"):
-                    work.run_item(item.pk)
+            while not is_over.wait(PAUSE_SECONDS):
+                run_all()
         finally:
             connection.close()
 
-    thread = threading.Thread(target=run, name="worker")
+    thread = threading.Thread(target=run)
     thread.start()
     try:
         yield
@@ -50,63 +76,96 @@ def worker() -> Iterator[None]:
         thread.join()
 
 
-class NativeFace:
-    """`/v1`, with JSON errors `{"error": {"message", "code", "type", "request_id"}}`."""
+class Face:
+    """What all dialects have in common.
 
-    name = "native"
-    # Whether a call is answered when its transcription has ended. Such a face derives from `WaitingFace`.
-    waits = False
-    # Whether a field or parameter that it does not have is refused; else it is ignored.
-    refuses_unknown_fields = True
+    waits: its submission is answered when the transcription has ended. ignores_unknown: a field that it does not know
+    is no error, as its published API has it.
+    """
+
+    name: str
+    waits = True
+    ignores_unknown = False
     # The rate limit, of settings.RATE_LIMITS, that a submission meets first.
-    rate_scope = "uploads"
-    unknown_path = "/v1/nothing/here"
-    submit_path = "/v1/transcribe"
-
-    def submit(
-        self, client: Client, *, key: str | None, content: bytes, file_name: str = SENTENCE, **fields: Any
-    ) -> Any:
-        body = {"file": SimpleUploadedFile(file_name, content), **fields}
-        return client.post(self.submit_path, body, headers=self.headers(key))
+    rate_scope = "requests"
+    unknown_path: str
+    submit_path: str
+    # Bodies that are none of this dialect, as (body, content type).
+    broken: tuple[tuple[bytes, str], ...] = (
+        (b"--y\r\nthis is no part", "multipart/form-data; boundary=x"),
+        (b"--y\r\nthis is no part", "multipart/form-data"),
+    )
 
     def headers(self, key: str | None) -> dict[str, str]:
         return {} if key is None else {"X-API-Key": key}
 
-    def was_accepted(self, response: Any) -> bool:
-        return bool(response.status_code == 201 and response.json()["status"] == "queued")
+    def sent(self, content: bytes, *, file_name: str = SENTENCE, **fields: Any) -> Sent:
+        """Return a submission: here a multipart form."""
+        part = 'Content-Disposition: form-data; name="{}"'
+        parts = [f"{part.format(name)}\r\n\r\n{value}".encode() for name, value in self.fields(**fields).items()]
+        head = f'{part.format(self.file_field)}; filename="{file_name}"\r\n\r\n'
+        parts.append(head.encode() + content)
+        body = b"".join(b"--" + BOUNDARY.encode() + b"\r\n" + one + b"\r\n" for one in parts)
+        return Sent(
+            self.submit_path, body + f"--{BOUNDARY}--\r\n".encode(), f"multipart/form-data; boundary={BOUNDARY}"
+        )
 
-    def job_id(self, response: Any) -> str:
-        return str(response.json()["job_id"])
+    file_field = "file"
 
-    def job_paths(self, job_id: str) -> dict[str, set[str]]:
-        """Return {address of the job: what it takes of GET, POST and DELETE}."""
-        return {
-            f"/v1/jobs/{job_id}": {"get", "delete"},
-            f"/v1/jobs/{job_id}/result": {"get"},
-            f"/v1/status/{job_id}": {"get"},
-        }
+    def fields(self, **fields: Any) -> dict[str, Any]:
+        """Return the fields of a form, with those that the dialect requires."""
+        return fields
 
-    def words(self, client: Client, *, key: str, job_id: str) -> str:
-        return str(client.get(f"/v1/jobs/{job_id}/result", headers=self.headers(key)).json()["text"])
+    def submit(
+        self, client: Client, *, key: str | None, content: bytes, headers: dict[str, str] | None = None, **fields: Any
+    ) -> Any:
+        sent = self.sent(content, **fields)
+        return client.post(
+            sent.path, sent.body, content_type=sent.content_type, headers={**self.headers(key), **(headers or {})}
+        )
 
-    def said(self, client: Client, *, key: str, content: bytes) -> str:
-        """Return the words of a recording, after the work."""
-        accepted = self.submit(client, key=key, content=content)
-        assert self.was_accepted(accepted)
+    def transcribe(
+        self, client: Client, *, key: str, content: bytes, headers: dict[str, str] | None = None, **fields: Any
+    ) -> Outcome:
+        """Send a recording and have it worked on until its outcome is there."""
+        with working():
+            response = self.submit(client, key=key, content=content, headers=headers, **fields)
+        if response.status_code == 200:
+            return Outcome(response, words=self.words(response))
+        return Outcome(response, failure=self.failure(response))
+
+    def words(self, response: Any) -> str:
+        """Return the text of an answer."""
+        raise NotImplementedError
+
+    def failure(self, response: Any) -> Failure:
+        """Return the error of a response, after a look whether it has the dialect's shape and no other."""
+        raise NotImplementedError
+
+
+class NativeFace(Face):
+    """`/v1`, with JSON errors `{"error": {"message", "code", "type", "request_id"}}`."""
+
+    name = "native"
+    waits = False
+    rate_scope = "uploads"
+    unknown_path = "/v1/nothing/here"
+    submit_path = "/v1/transcribe"
+
+    def transcribe(
+        self, client: Client, *, key: str, content: bytes, headers: dict[str, str] | None = None, **fields: Any
+    ) -> Outcome:
+        response = self.submit(client, key=key, content=content, headers=headers, **fields)
+        if response.status_code != 201:
+            return Outcome(response, failure=self.failure(response))
         run_all()
-        return self.words(client, key=key, job_id=self.job_id(accepted))
-
-    def failure_of_work(self, client: Client, *, key: str, content: bytes) -> dict[str, Any]:
-        """Return {"type", "message"} of a transcription whose work fails."""
-        job_id = self.job_id(self.submit(client, key=key, content=content))
-        run_all()
-        return self.failure_of_job(client, key=key, job_id=job_id)
-
-    def failure_of_job(self, client: Client, *, key: str, job_id: str) -> dict[str, Any]:
-        job = client.get(f"/v1/jobs/{job_id}", headers=self.headers(key)).json()
+        path = f"/v1/jobs/{response.json()['job_id']}"
+        job = client.get(path, headers=self.headers(key)).json()
+        if job["status"] == "completed":
+            result = client.get(f"{path}/result", headers=self.headers(key)).json()
+            return Outcome(response, words=str(result["text"]))
         assert job["status"] == "failed"
-        error: dict[str, Any] = job["error"]
-        return error
+        return Outcome(response, failure=Failure(200, job["error"]["type"], job["error"]["message"]))
 
     def failure(self, response: Any) -> Failure:
         body = response.json()
@@ -117,76 +176,21 @@ class NativeFace:
         return Failure(status=response.status_code, type=error["type"], message=error["message"])
 
 
-def run_all() -> None:
-    for item in JobItem.objects.filter(status="queued"):
-        work.run_item(item.pk)
+class OpenAiFace(Face):
+    """`/v1/audio`, with JSON errors `{"error": {"message", "type", "param", "code", "request_id"}}`."""
 
-
-class WaitingFace:
-    """What faces have in common whose calls are answered when the transcription has ended (`dialects/waiting.py`).
-
-    A face of this kind has `name`, `unknown_path`, `submit_path`, `post` (the call itself), `words_in` an answer,
-    `headers` and `failure`.
-    """
-
-    waits = True
-    refuses_unknown_fields = False
-    rate_scope = "requests"
-    submit_path = ""
-
-    def post(self, client: Client, *, headers: dict[str, str], content: bytes, **fields: Any) -> Any:
-        """Send a recording."""
-        raise NotImplementedError
-
-    def words_in(self, response: Any) -> str:
-        """Return the words of an answer."""
-        raise NotImplementedError
-
-    def submit(
-        self,
-        client: Client,
-        *,
-        key: str | None,
-        content: bytes,
-        more_headers: dict[str, str] | None = None,
-        **fields: Any,
-    ) -> Any:
-        """Send a recording, and return its answer. A worker works meanwhile."""
-        with worker():
-            return self.post(client, headers=self.headers(key) | (more_headers or {}), content=content, **fields)
+    name = "openai"
+    ignores_unknown = True
+    unknown_path = "/v1/audio/nothing/here"
+    submit_path = "/v1/audio/transcriptions"
 
     def headers(self, key: str | None) -> dict[str, str]:
         return {} if key is None else {"Authorization": f"Bearer {key}"}
 
-    def was_accepted(self, response: Any) -> bool:
-        return bool(response.status_code == 200)
+    def fields(self, **fields: Any) -> dict[str, Any]:
+        return {"model": "whisper-1", **fields}
 
-    def said(self, client: Client, *, key: str, content: bytes) -> str:
-        response = self.submit(client, key=key, content=content)
-        assert self.was_accepted(response), response.content
-        return self.words_in(response)
-
-    def failure_of_work(self, client: Client, *, key: str, content: bytes) -> dict[str, Any]:
-        failure = self.failure(self.submit(client, key=key, content=content))
-        assert failure.status == 500
-        return {"type": failure.type, "message": failure.message}
-
-    def failure(self, response: Any) -> Failure:
-        raise NotImplementedError
-
-
-class OpenAiFace(WaitingFace):
-    """`/v1/audio`, with JSON errors `{"error": {"message", "type", "param", "code", "request_id"}}`."""
-
-    name = "openai"
-    unknown_path = "/v1/audio/nothing/here"
-    submit_path = "/v1/audio/transcriptions"
-
-    def post(self, client: Client, *, headers: dict[str, str], content: bytes, **fields: Any) -> Any:
-        body = {"model": "whisper-1", "file": SimpleUploadedFile(SENTENCE, content), **fields}
-        return client.post(self.submit_path, body, headers=headers)
-
-    def words_in(self, response: Any) -> str:
+    def words(self, response: Any) -> str:
         return str(response.json()["text"])
 
     def failure(self, response: Any) -> Failure:
@@ -198,4 +202,40 @@ class OpenAiFace(WaitingFace):
         return Failure(status=response.status_code, type=error["type"], message=error["message"])
 
 
-FACES: list[Any] = [NativeFace(), OpenAiFace()]
+class RawFace(Face):
+    """A dialect whose body is the recording and whose options are the query."""
+
+    required: dict[str, Any] = {}
+    broken = ((b"<xml>" * 20, "audio/wav"), (b"", "audio/wav"))
+
+    def sent(self, content: bytes, *, file_name: str = SENTENCE, **fields: Any) -> Sent:
+        return Sent(f"{self.submit_path}?{urlencode({**self.required, **fields})}", content, "audio/wav")
+
+
+class VoxNexusFace(RawFace):
+    """`/v1/stt`, with errors `{"error": {"code", "message"}, "request_id"}`."""
+
+    name = "voxnexus"
+    unknown_path = "/v1/stt/nothing"
+    submit_path = "/v1/stt"
+    required = {"model_id": "vn-stt-basic", "sample_rate": 16000}
+    broken = (
+        *RawFace.broken,
+        (b"--x\r\n", "multipart/form-data; boundary=x"),
+        (json.dumps({}).encode(), "application/json"),
+    )
+
+    def words(self, response: Any) -> str:
+        body = response.json()
+        assert body["text"] == body["transcript"]
+        return str(body["text"])
+
+    def failure(self, response: Any) -> Failure:
+        body = response.json()
+        assert set(body) == {"error", "request_id"}
+        assert body["request_id"] == response.headers["X-Request-Id"]
+        error = body["error"]
+        return Failure(status=response.status_code, type=error["code"], message=error["message"])
+
+
+FACES: list[Face] = [NativeFace(), OpenAiFace(), VoxNexusFace()]

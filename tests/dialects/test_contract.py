@@ -1,5 +1,6 @@
 """The same scenarios against every dialect: what all of our customers may rely on, whichever words they speak."""
 
+import asyncio
 import threading
 
 import pytest
@@ -7,37 +8,33 @@ from django.core.files.storage import FileSystemStorage, default_storage
 from django.test import Client
 
 from accounts import api_keys
+from accounts.gate import limits
 from accounts.models import Organization
 from billing import statements
 from billing.models import Hold, Wallet
+from tests.asgi_stream import AsgiStream
 from tests.conftest import AUDIO, text_of
 from tests.dialects.faces import FACES, SENTENCE
+from tests.transcription.dialects.waiting_calls import in_thread, submitted, until
 from tests.transcription.recordings import lanes
+from transcription import faces
 from transcription.models import Job, Media
 from transcription.recordings import probe_lanes
 from transcription.speech.errors import EngineFailed
 from transcription.speech.transcript import Word
 
+# Calls that wait are worked on by a thread, which sees only what is committed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
 CONTENT = (AUDIO / SENTENCE).read_bytes()
+OTHER_CONTENT = (AUDIO / "sentence-slt.flac").read_bytes()
 
 
-# The thread that works while a call waits must see the rows of the test.
-COMMITTED = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(
-    params=[pytest.param(face, id=face.name, marks=COMMITTED if face.waits else ()) for face in FACES],
-)
-def face(request):
+@pytest.fixture(params=FACES, ids=lambda face: face.name)
+def face(request, settings):
+    # A refusal that does not come must fail a test, and not stop it.
+    settings.MAX_WAIT_SECONDS = 120
     return request.param
-
-
-@pytest.fixture
-def face_with_jobs(face):
-    """Faces whose customers see jobs."""
-    if face.waits:
-        pytest.skip("it has no jobs")
-    return face
 
 
 @pytest.fixture
@@ -79,8 +76,24 @@ def assert_no_trace(organization):
     return check
 
 
+def test_every_dialect_is_asked():
+    assert {face.name for face in FACES} == {face.name for face in faces.FACES} - {"asr-detection"}
+
+
 def test_same_audio_gives_the_same_words(face, client, key, engine):
-    assert face.said(client, key=key, content=CONTENT).lower() == text_of(SENTENCE).lower()
+    outcome = face.transcribe(client, key=key, content=CONTENT)
+    assert outcome.failure is None
+    assert " ".join(outcome.words.split()).lower() == text_of(SENTENCE).lower()
+
+
+def test_success_is_charged_once(face, client, key, organization, fake_engine):
+    before = statements.balance(organization).balance_micros
+    assert face.transcribe(client, key=key, content=CONTENT).failure is None
+    job = Job.objects.get()
+    balance = statements.balance(organization)
+    assert (before - balance.balance_micros, balance.held_micros) == (job.cost_micros, 0)
+    assert job.cost_micros > 0
+    assert job.dialect == face.name
 
 
 def test_without_a_key(face, client, key, assert_no_trace):
@@ -109,16 +122,14 @@ def test_with_the_key_of_an_unverified_owner(face, client, organization, key, as
     assert_no_trace()
 
 
-def test_strangers_job_is_not_there(face_with_jobs, client, key, strangers_key):
-    face = face_with_jobs
-    job_id = face.job_id(face.submit(client, key=key, content=CONTENT))
-    for path, methods in face.job_paths(job_id).items():
-        for method in ("get", "delete", "post"):
-            response = getattr(client, method)(path, headers=face.headers(strangers_key))
-            assert response.status_code == (404 if method in methods else 405), (method, path)
-        failure = face.failure(client.get(path, headers=face.headers(strangers_key)))
-        unknown = face.failure(client.get(path.replace(job_id, "0" * 8 + job_id[8:]), headers=face.headers(key)))
-        assert failure == unknown
+def test_strangers_idempotency_key_opens_nothing(face, client, key, strangers_key, fake_engine):
+    """The same recording under the same Idempotency-Key is a stranger's own job, at their expense."""
+    headers = {"Idempotency-Key": "order-1"}
+    first = face.transcribe(client, key=key, content=CONTENT, headers=headers)
+    second = face.transcribe(client, key=strangers_key, content=CONTENT, headers=headers)
+    assert first.failure is second.failure is None
+    assert "Idempotency-Replayed" not in second.response.headers
+    assert Job.objects.values("organization").distinct().count() == Job.objects.count() == 2
 
 
 def test_without_money(face, client, key, organization, assert_no_trace):
@@ -154,9 +165,21 @@ def test_uploads_of_others_that_fill_the_service(face, client, key, assert_no_tr
     assert_no_trace()
 
 
-def test_unknown_option_is_named(face, client, key, assert_no_trace):
-    if not face.refuses_unknown_fields:
-        pytest.skip("it ignores them")
+def test_limit_of_calls_that_wait(face, client, key, settings, assert_no_trace):
+    if not face.waits:
+        return
+    settings.MAX_WAITING_CALLS = 0
+    response = face.submit(client, key=key, content=CONTENT)
+    failure = face.failure(response)
+    assert (failure.status, failure.type) == (429, "too_many_open")
+    assert int(response["Retry-After"]) >= 1
+    assert_no_trace()
+
+
+def test_unknown_option_is_named_or_ignored(face, client, key, assert_no_trace, fake_engine):
+    if face.ignores_unknown:
+        assert face.transcribe(client, key=key, content=CONTENT, langauge="en").failure is None
+        return
     failure = face.failure(face.submit(client, key=key, content=CONTENT, langauge="en"))
     assert failure.status == 400
     assert "langauge" in failure.message
@@ -176,18 +199,17 @@ def test_wrong_method(face, client, key):
         assert "POST" in response.headers["Allow"]
 
 
-def test_broken_multipart(face, client, key, assert_no_trace):
-    for content_type in ("multipart/form-data; boundary=x", "multipart/form-data"):
-        response = client.post(
-            face.submit_path, b"--y\r\nthis is no part", content_type=content_type, headers=face.headers(key)
-        )
-        assert face.failure(response).status == 400
+def test_broken_body(face, client, key, assert_no_trace):
+    path = face.sent(CONTENT).path
+    for body, content_type in (*face.broken, (b"<xml/>", "application/xml")):
+        response = client.post(path, body, content_type=content_type, headers=face.headers(key))
+        assert face.failure(response).status == 400, content_type
     assert_no_trace()
 
 
-def test_wrong_content_type(face, client, key, assert_no_trace):
-    response = client.post(face.submit_path, b"<xml/>", content_type="application/xml", headers=face.headers(key))
-    assert face.failure(response).status == 400
+@pytest.mark.parametrize("content", [b"", b"No recording. " * 100, CONTENT[:3000]], ids=["empty", "text", "cut"])
+def test_file_that_is_no_recording(face, client, key, content, assert_no_trace):
+    assert face.failure(face.submit(client, key=key, content=content)).status == 400
     assert_no_trace()
 
 
@@ -195,8 +217,11 @@ def test_engine_failure_costs_nothing(face, client, key, organization, fake_engi
     settings.JOB_ATTEMPTS = 1
     before = statements.balance(organization).balance_micros
     fake_engine.fail(EngineFailed())
-    assert face.failure_of_work(client, key=key, content=CONTENT)["type"] == "engine_failed"
-    assert statements.balance(organization).balance_micros == before
+    outcome = face.transcribe(client, key=key, content=CONTENT)
+    assert outcome.failure.type == "engine_failed"
+    assert outcome.failure.status == (500 if face.waits else 200)
+    balance = statements.balance(organization)
+    assert (balance.balance_micros, balance.held_micros) == (before, 0)
 
 
 def test_crash_of_the_work_costs_nothing_and_tells_nothing(
@@ -206,11 +231,12 @@ def test_crash_of_the_work_costs_nothing_and_tells_nothing(
     settings.JOB_ATTEMPTS = 1
     before = statements.balance(organization).balance_micros
     fake_engine.words = (Word(7, 0, 100, 0.5),)
-    error = face.failure_of_work(client, key=key, content=CONTENT)
-    assert error["type"] == "internal_error"
+    outcome = face.transcribe(client, key=key, content=CONTENT)
+    assert outcome.failure.type == "internal_error"
     assert "expected str" in caplog.text
-    assert "expected str" not in str(error)
-    assert statements.balance(organization).balance_micros == before
+    assert "expected str" not in str(outcome.failure)
+    balance = statements.balance(organization)
+    assert (balance.balance_micros, balance.held_micros) == (before, 0)
 
 
 class CrashingStorage(FileSystemStorage):
@@ -230,8 +256,6 @@ def test_crash_of_a_view_is_logged_and_tells_nothing(face, client, key, settings
 
 def test_rate_limit(face, client, key, settings):
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, face.rate_scope: "2/minute"}
-    from accounts.gate import limits
-
     limits._limit.cache_clear()
     try:
         codes = [face.submit(client, key=key, content=b"no audio").status_code for _ in range(2)]
@@ -245,58 +269,114 @@ def test_rate_limit(face, client, key, settings):
         limits._limit.cache_clear()
 
 
-def test_every_answer_carries_its_limits_and_request_id(face, client, key):
-    response = face.submit(client, key=key, content=b"no audio")
-    assert response.headers["X-Request-Id"].startswith("req_")
-    assert int(response.headers["x-ratelimit-remaining-requests"]) < int(response.headers["x-ratelimit-limit-requests"])
-    assert response.headers["x-ratelimit-reset-requests"].endswith("s")
-    assert response.headers["Cache-Control"] == "no-store"
+def test_every_answer_carries_its_limits_and_request_id(face, client, key, fake_engine):
+    for response in (
+        face.submit(client, key=key, content=b"no audio"),
+        face.transcribe(client, key=key, content=CONTENT).response,
+    ):
+        assert response.headers["X-Request-Id"].startswith("req_")
+        left, limit = (int(response.headers[f"x-ratelimit-{name}-requests"]) for name in ("remaining", "limit"))
+        assert left < limit
+        assert response.headers["x-ratelimit-reset-requests"].endswith("s")
+        assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_sent_twice_with_one_idempotency_key_is_done_once(face_with_jobs, client, key, organization):
-    face = face_with_jobs
+# --- Twice -------------------------------------------------------------------------------------------------------
 
-    def submit(content=CONTENT):
-        body = {"file": face_file(content)}
-        return client.post(face.submit_path, body, headers={**face.headers(key), "Idempotency-Key": "order-1"})
 
-    first, second = submit(), submit()
-    assert face.job_id(first) == face.job_id(second)
-    assert second.headers["Idempotency-Replayed"] == "true"
+def test_sent_twice_with_one_idempotency_key_is_done_once(face, client, key, organization, fake_engine):
+    headers = {"Idempotency-Key": "order-1"}
+    first, second = (face.transcribe(client, key=key, content=CONTENT, headers=headers) for _ in range(2))
+    assert first.words == second.words
+    assert "Idempotency-Replayed" not in first.response.headers
+    assert second.response.headers["Idempotency-Replayed"] == "true"
     assert Job.objects.count() == 1
-    other = face.failure(submit((AUDIO / "sentence-slt.flac").read_bytes()))
+    other = face.failure(face.submit(client, key=key, content=OTHER_CONTENT, headers=headers))
     assert (other.status, other.type) == (409, "idempotency_key_reused")
 
 
-def test_waiting_call_that_is_sent_twice_with_one_idempotency_key_is_done_once(face, client, key, fake_engine):
-    if not face.waits:
-        pytest.skip("the test before this one is about it")
-    more = {"Idempotency-Key": "order-1"}
-    first, second = (face.submit(client, key=key, content=CONTENT, more_headers=more) for _ in range(2))
-    assert face.words_in(first) == face.words_in(second) != ""
-    assert second.headers["Idempotency-Replayed"] == "true"
-    assert Job.objects.count() == Hold.objects.count() == 1
-    content = (AUDIO / "sentence-slt.flac").read_bytes()
-    other = face.failure(face.submit(client, key=key, content=content, more_headers=more))
-    assert (other.status, other.type) == (409, "idempotency_key_reused")
-    refused = {"Idempotency-Key": "order-2"}
-    assert face.submit(client, key=key, content=b"no audio", more_headers=refused).status_code == 400
-    assert face.was_accepted(face.submit(client, key=key, content=CONTENT, more_headers=refused))
+def test_error_does_not_use_up_the_idempotency_key(face, client, key, fake_engine):
+    headers = {"Idempotency-Key": "order-2"}
+    assert face.submit(client, key=key, content=b"no audio", headers=headers).status_code == 400
+    assert face.transcribe(client, key=key, content=CONTENT, headers=headers).failure is None
 
 
-def test_error_does_not_use_up_the_idempotency_key(face_with_jobs, client, key):
-    face = face_with_jobs
-    headers = {**face.headers(key), "Idempotency-Key": "order-2"}
-    assert client.post(face.submit_path, {"file": face_file(b"no audio")}, headers=headers).status_code == 400
-    assert face.was_accepted(client.post(face.submit_path, {"file": face_file(CONTENT)}, headers=headers))
+def test_sent_twice_without_a_key_is_two_jobs(face, client, key, fake_engine):
+    for _ in range(2):
+        assert face.transcribe(client, key=key, content=CONTENT).failure is None
+    assert Job.objects.count() == 2
 
 
-def face_file(content):
-    from django.core.files.uploadedfile import SimpleUploadedFile
+# --- Clients that leave --------------------------------------------------------------------------------------------
 
-    return SimpleUploadedFile(SENTENCE, content)
+
+class Leaver(AsgiStream):
+    """A client that sends a part of its body and is gone."""
+
+    async def _receive(self):
+        if self._has_sent:
+            return {"type": "http.disconnect"}
+        self._has_sent = True
+        return {"type": "http.request", "body": self._body[:1000], "more_body": True}
+
+
+def call(face, kind, *, key):
+    sent = face.sent(CONTENT)
+    headers = {"Content-Type": sent.content_type, **face.headers(key)}
+    # The dialect says how its key is sent.
+    return kind(sent.path, key="", method="POST", body=sent.body, headers=headers)
+
+
+def test_client_that_leaves_while_it_sends_leaves_nothing(face, key, assert_no_trace):
+    async def act():
+        leaver = call(face, Leaver, key=key)
+        await leaver.end()
+        return leaver
+
+    assert asyncio.run(act()).status is None
+    assert_no_trace()
+
+
+def test_client_that_leaves_while_it_waits_pays_nothing(face, key, organization, settings):
+    """A call that waits is canceled after the grace. A job of its own goes on, which is what it is for."""
+    settings.DISCONNECT_GRACE_SECONDS = 0
+    before = statements.balance(organization).balance_micros
+
+    async def act():
+        leaver = call(face, AsgiStream, key=key)
+        (job_id,) = await submitted()
+        await leaver.leave()
+        if face.waits:
+            await until(lambda: Job.objects.get(pk=job_id).status == "canceled")
+        return await in_thread(lambda: Job.objects.get(pk=job_id).status)
+
+    assert asyncio.run(act()) == ("canceled" if face.waits else "queued")
+    balance = statements.balance(organization)
+    assert balance.balance_micros == before
+    assert bool(balance.held_micros) is not face.waits
 
 
 def test_no_thread_is_left_behind(face, client, key, engine):
-    face.said(client, key=key, content=CONTENT)
+    face.transcribe(client, key=key, content=CONTENT)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("heart of")]
+
+
+# --- What only some have -------------------------------------------------------------------------------------------
+
+
+def test_strangers_job_is_not_there(client, key, strangers_key):
+    """Only the native API has jobs of its own. A stranger's and an unknown one get the same answer."""
+    native = next(face for face in FACES if face.name == "native")
+    job_id = native.submit(client, key=key, content=CONTENT).json()["job_id"]
+    paths = {
+        f"/v1/jobs/{job_id}": {"get", "delete"},
+        f"/v1/jobs/{job_id}/result": {"get"},
+        f"/v1/status/{job_id}": {"get"},
+    }
+    for path, methods in paths.items():
+        for method in ("get", "delete", "post"):
+            response = getattr(client, method)(path, headers=native.headers(strangers_key))
+            assert response.status_code == (404 if method in methods else 405), (method, path)
+        failure = native.failure(client.get(path, headers=native.headers(strangers_key)))
+        unknown = native.failure(client.get(path.replace(job_id, "0" * 8 + job_id[8:]), headers=native.headers(key)))
+        assert failure == unknown
