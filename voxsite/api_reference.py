@@ -9,6 +9,7 @@ from typing import Any
 from drf_spectacular.generators import SchemaGenerator
 
 from apex import schema as apex_schema
+from voxsite import guides
 
 METHODS = ("get", "post", "put", "patch", "delete")
 # Fields of objects that lie deeper are not listed.
@@ -170,13 +171,17 @@ def _text(spec: dict[str, Any], inner: dict[str, Any]) -> str:
 # --- Examples --------------------------------------------------------------------------------------------------------
 
 SAMPLE_CHAT = {"model": "apex-latest", "messages": [{"role": "user", "content": "Hello"}]}
-SAMPLE_VALUES = {"file": "recording.mp3", "model": "standard", "language": "en"}
+SAMPLE_VALUES = {"file": "recording.mp3", "audio_file": "recording.mp3", "model": "standard", "language": "en"}
+FILE_FIELDS = ("file", "audio_file")
 
 
 def _examples(
     path: str, method: str, *, site_url: str, key: str, media_type: str, body: tuple[Field, ...]
 ) -> tuple[tuple[str, str], ...]:
-    """Return (language, code) for curl, Python and Node."""
+    """Return (language, code) for curl, Python and Node. Where the body is the recording, they are those of a guide."""
+    guide = guides.of_address(f"{method.upper()} {path}") if media_type == "application/octet-stream" else None
+    if guide is not None:
+        return guide.shown_for(site_url=site_url, key=key).examples
     address = f"{site_url}{path}".replace("{", "JOB_ID{").replace("JOB_ID{job_id}", "JOB_ID")
     if media_type == "application/json":
         return _examples_in_json(address, key=key, sent=SAMPLE_CHAT)
@@ -213,7 +218,7 @@ def _curl(address: str, method: str, *, key: str, sent: dict[str, str]) -> str:
     ]
     if key:
         lines.append(f'-H "X-API-Key: {key}"')
-    lines += [f'-F "{name}={"@" if name == "file" else ""}{value}"' for name, value in sent.items()]
+    lines += [f'-F "{name}={"@" if name in FILE_FIELDS else ""}{value}"' for name, value in sent.items()]
     return " \\\n  ".join(lines)
 
 
@@ -221,9 +226,8 @@ def _python(address: str, method: str, *, key: str, sent: dict[str, str]) -> str
     arguments = [f'"{address}"']
     if key:
         arguments.append(f'headers={{"X-API-Key": "{key}"}}')
-    if "file" in sent:
-        arguments.append(f'files={{"file": open("{sent["file"]}", "rb")}}')
-    data = {name: value for name, value in sent.items() if name != "file"}
+    arguments += [f'files={{"{name}": open("{sent[name]}", "rb")}}' for name in FILE_FIELDS if name in sent]
+    data = {name: value for name, value in sent.items() if name not in FILE_FIELDS}
     if data:
         arguments.append(f"data={json.dumps(data)}")
     call = f"requests.{method}(" + (
@@ -241,7 +245,7 @@ def _node(address: str, method: str, *, key: str, sent: dict[str, str]) -> str:
     if sent:
         lines += ['import { openAsBlob } from "node:fs";', "", "const body = new FormData();"]
         for name, value in sent.items():
-            shown = f'await openAsBlob("{value}"), "{value}"' if name == "file" else f'"{value}"'
+            shown = f'await openAsBlob("{value}"), "{value}"' if name in FILE_FIELDS else f'"{value}"'
             lines.append(f'body.append("{name}", {shown});')
         options.append("body")
     inner = f", {{\n  {(',' + chr(10) + '  ').join(options)},\n}}" if options else ""

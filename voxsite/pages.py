@@ -15,7 +15,7 @@ from apex import catalogue
 from billing import money, statements, tariff
 from billing.pages.banners import money_banners
 from transcription.models import Job
-from voxsite import api_reference, mail_folder
+from voxsite import api_reference, guides, mail_folder
 
 RECENT_JOBS = 5
 PLACEHOLDER_KEY = "YOUR_API_KEY"
@@ -46,10 +46,23 @@ def docs(request: HttpRequest) -> HttpResponse:
         "prices": tariff.price_table(),
         "chat_models": list(catalogue.models().values()),
         "drain_seconds": settings.APEX_DRAIN_SECONDS,
+        "guides": guides.GUIDES,
         "upload_hours": settings.ORDERABLE_HOURS,
         "key": key,
     }
     return render(request, "site/docs.html", context)
+
+
+@open_page
+@require_safe
+def coming_from(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show what customers of another service change, and what differs."""
+    guide = guides.named(slug)
+    if guide is None:
+        raise Http404
+    key = _shown_key(request)
+    context = {"guide": guide.shown_for(site_url=settings.SITE_URL, key=key), "guides": guides.GUIDES, "key": key}
+    return render(request, "site/coming_from.html", context)
 
 
 @require_safe

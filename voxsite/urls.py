@@ -16,6 +16,7 @@ urlpatterns = [
     path("", pages.landing, name="landing"),
     path("pricing/", pages.pricing, name="pricing"),
     path("docs/", pages.docs, name="docs"),
+    path("docs/from/<slug:slug>/", pages.coming_from, name="coming-from"),
     path("openapi.json", pages.openapi, name="openapi"),
     path("overview/", pages.overview, name="overview"),
     path("accounts/", include("allauth.urls")),

@@ -1,0 +1,67 @@
+"""Pages for customers of other services: what they promise exists, and their code is valid."""
+
+import pytest
+from django.test import Client
+from django.urls import resolve
+
+from accounts import api_keys
+from accounts.gate.views import UnknownAddress
+from voxsite import guides
+
+
+@pytest.fixture(params=guides.GUIDES, ids=lambda guide: guide.slug)
+def guide(request):
+    return request.param
+
+
+def test_address_is_served_and_documented(guide, db):
+    view = resolve(guide.path).func.view_class
+    assert not issubclass(view, UnknownAddress)
+    document = Client().get("/openapi.json").json()
+    assert guide.method.lower() in document["paths"][guide.path]
+
+
+def test_code_is_filled_and_valid(guide):
+    shown = guide.shown_for(site_url="https://voxsite.example", key="vxp_live_abc...")
+    assert [language for language, _ in shown.examples] == ["curl", "Python", "Node"]
+    for language, code in shown.examples:
+        assert "https://voxsite.example" in code
+        assert "vxp_live_abc..." in code
+        assert "recording.mp3" in code
+        assert not {guides.SITE, guides.KEY} & set(code.split('"'))
+        if language == "Python":
+            compile(code, guide.slug, "exec")
+    assert "https://voxsite.example" in str(shown.changes)
+
+
+def test_page_has_its_code_and_differences(guide, db):
+    response = Client().get(f"/docs/from/{guide.slug}/")
+    page = response.content.decode()
+    assert response.status_code == 200
+    assert f"Coming from {guide.origin}" in page
+    assert "YOUR_API_KEY" in page
+    assert "SITE_URL" not in page
+    assert page.count("<li>") >= len(guide.differences)
+
+
+def test_page_shows_the_first_characters_of_the_readers_key(guide, alice, organization, client_of):
+    key, _ = api_keys.issue(organization, name="mine", by=alice)
+    page = client_of(alice).get(f"/docs/from/{guide.slug}/").content.decode()
+    assert f"{key.prefix}..." in page
+    assert "Replace it with your full key" in page
+
+
+def test_docs_lead_to_every_page(db):
+    page = Client().get("/docs/").content.decode()
+    for guide in guides.GUIDES:
+        assert f'href="/docs/from/{guide.slug}/"' in page
+
+
+def test_unknown_service_is_404(db):
+    assert Client().get("/docs/from/nobody/").status_code == 404
+
+
+def test_guides_are_found():
+    assert guides.named("voxnexus") is guides.VOXNEXUS
+    assert guides.of_address("POST /v1/stt") is guides.VOXNEXUS
+    assert guides.named("x") is guides.of_address("GET /v1/stt") is None
