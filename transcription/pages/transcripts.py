@@ -37,6 +37,7 @@ DOWNLOADS = (
     ("txt", "Text"),
     ("srt", "Subtitles, SRT"),
     ("vtt", "Subtitles, WebVTT"),
+    ("tsv", "Table, TSV"),
     ("json", "JSON with words and times"),
 )
 

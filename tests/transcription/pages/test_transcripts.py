@@ -150,7 +150,13 @@ def test_failed_job_says_what_happened_and_that_nothing_was_charged(alice, job, 
 
 @pytest.mark.parametrize(
     ("name", "content_type"),
-    [("txt", "text/plain"), ("json", "application/json"), ("srt", "application/x-subrip"), ("vtt", "text/vtt")],
+    [
+        ("txt", "text/plain"),
+        ("json", "application/json"),
+        ("srt", "application/x-subrip"),
+        ("vtt", "text/vtt"),
+        ("tsv", "text/tab-separated-values"),
+    ],
 )
 def test_download_is_an_attachment_with_the_recordings_name(alice, job, client_of, name, content_type):
     complete(job, "good morning")

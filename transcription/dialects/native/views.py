@@ -295,6 +295,7 @@ class ResultView(NativeGateView):
             (200, "text/plain"): OpenApiTypes.STR,
             (200, "text/vtt"): OpenApiTypes.STR,
             (200, "application/x-subrip"): OpenApiTypes.STR,
+            (200, "text/tab-separated-values"): OpenApiTypes.STR,
             **error_responses(400, 401, 403, 404, 429),
         },
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from transcription.speech.formats import json, srt, txt, vtt
+from transcription.speech.formats import json, srt, tsv, txt, vtt
 from transcription.speech.formats.options import DEFAULT, NAMES, FormatOptions
 from transcription.speech.transcript import Transcript
 
@@ -30,5 +30,6 @@ FORMATS: dict[str, Format] = {
     "json": Format("application/json", "json", json.render),
     "txt": Format("text/plain; charset=utf-8", "txt", txt.render, ("speaker_labels",)),
     "srt": Format("application/x-subrip; charset=utf-8", "srt", srt.render, NAMES),
+    "tsv": Format("text/tab-separated-values; charset=utf-8", "tsv", tsv.render),
     "vtt": Format("text/vtt; charset=utf-8", "vtt", vtt.render, NAMES),
 }

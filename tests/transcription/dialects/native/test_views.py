@@ -86,6 +86,7 @@ def test_speakers_are_left_out_on_request(api, engine):
         ("txt", "text/plain", b"Speaker 1"),
         ("srt", "application/x-subrip", b"1\n00:00:00,000"),
         ("vtt", "text/vtt", b"WEBVTT"),
+        ("tsv", "text/tab-separated-values", b"start\tend\ttext\n"),
     ],
 )
 def test_result_in_every_format(api, organization, wanted, content_type, start):

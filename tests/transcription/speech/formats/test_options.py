@@ -31,4 +31,5 @@ def test_formats_name_their_options():
         "txt": ("speaker_labels",),
         "srt": NAMES,
         "vtt": NAMES,
+        "tsv": (),
     }
