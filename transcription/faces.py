@@ -17,7 +17,8 @@ class Face:
     to a webhook, "" where the dialect has none. max_bytes, open_bytes, unsized_bytes: the largest body; of a stranger;
     and of unannounced size; what the body guard takes by default where None. needs_key: False where a signature in the
     address stands for the key. waits: whether its views return a LaterResponse. rate_scopes: the rate limits that its
-    uploads count against, names of settings.RATE_LIMITS.
+    uploads count against, names of settings.RATE_LIMITS. key_schemes: schemes of the header Authorization in which the
+    key may come.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Face:
     needs_key: bool = True
     waits: bool = False
     rate_scopes: tuple[str, ...] = ("requests", "uploads")
+    key_schemes: tuple[str, ...] = ("Bearer",)
 
     def load(self, dotted_name: str) -> Any:
         """Return what a dotted name of this face stands for."""

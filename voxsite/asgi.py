@@ -63,13 +63,18 @@ def _headers(scope: Scope) -> dict[str, str]:
     return {names[name]: value.decode("latin-1") for name, value in scope["headers"] if name in names}
 
 
+def _key_schemes(scope: Scope) -> tuple[str, ...]:
+    return (faces.face_of(scope["path"], faces=FACES) or faces.NATIVE).key_schemes
+
+
 async def is_known(scope: Scope) -> bool:
     """Tell whether the request has a live key or a signed-in session, without reading the body."""
     headers = _headers(scope)
 
     def ask() -> bool:
         try:
-            return authentication.is_known(headers, cookies=parse_cookie(headers.get("Cookie", "")))
+            cookies = parse_cookie(headers.get("Cookie", ""))
+            return authentication.is_known(headers, cookies=cookies, schemes=_key_schemes(scope))
         finally:
             database_connection.release()
 
@@ -85,7 +90,7 @@ async def precheck(scope: Scope) -> EarlyResponse | None:
 
     def ask() -> EarlyResponse | None:
         try:
-            caller = authentication.authenticate(_headers(scope))
+            caller = authentication.authenticate(_headers(scope), schemes=_key_schemes(scope))
             face = faces.face_of(scope["path"], faces=FACES) or faces.NATIVE
             for limited in face.rate_scopes:
                 limits.refuse_if_spent(caller.organization, scope=limited)
@@ -154,6 +159,7 @@ def _guarded(face: Face | None) -> BodyGuard:
         is_known=is_known if limits_of.needs_key else has_signature,
         refusal=refusal,
         request_id=request_id,
+        challenge=authentication.challenge(limits_of.key_schemes),
         **choices,
     )
 

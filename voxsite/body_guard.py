@@ -87,6 +87,7 @@ class BodyGuard:
         request_id: RequestId | None = None,
         has_disk_space: HasDiskSpace = lambda _: True,
         precheck: Precheck = _no_precheck,
+        challenge: str = "Bearer",
         max_bytes: int = MAX_BYTES,
         open_bytes: int = OPEN_BYTES,
         unsized_bytes: int = UNSIZED_BYTES,
@@ -100,6 +101,7 @@ class BodyGuard:
         has_disk_space: whether a large body of this many bytes can be stored.
         precheck: called after is_known; returns the response if the view would refuse the request anyway. It must not
             count against any limit.
+        challenge: the WWW-Authenticate of a refusal of an unknown caller.
         """
         self.app = app
         self.is_known = is_known
@@ -107,6 +109,7 @@ class BodyGuard:
         self.request_id = request_id
         self.has_disk_space = has_disk_space
         self.precheck = precheck
+        self.challenge = challenge
         self.max_bytes = max_bytes
         self.open_bytes = open_bytes
         self.unsized_bytes = unsized_bytes
@@ -168,7 +171,7 @@ class BodyGuard:
         if isinstance(rejection, EarlyResponse):
             headers.extend(rejection.headers)
         if rejection is _UNKNOWN:
-            headers.append((b"www-authenticate", b"Bearer"))
+            headers.append((b"www-authenticate", self.challenge.encode("latin-1")))
         await send({"type": "http.response.start", "status": int(rejection.http_status), "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 

@@ -1,6 +1,8 @@
 """Authentication of API requests by the headers X-API-Key or Authorization."""
 
-from collections.abc import Mapping
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -11,6 +13,9 @@ from accounts.errors import Forbidden, Unauthorized
 from accounts.models import ApiKey, Organization
 from accounts.sessions import SessionStore
 
+# Schemes of the header Authorization. Each address takes Bearer; a dialect takes what its published API takes besides.
+BEARER, TOKEN, BASIC = "Bearer", "Token", "Basic"
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -20,26 +25,38 @@ class Caller:
     api_key: ApiKey
 
 
-def key_in(headers: Mapping[str, str]) -> str:
-    """Return the key of the headers, or an empty text. X-API-Key takes precedence over Authorization: Bearer."""
+def key_in(headers: Mapping[str, str], *, schemes: Sequence[str] = (BEARER,)) -> str:
+    """Return the key of the headers, or an empty text. X-API-Key takes precedence over Authorization.
+
+    schemes: those of Authorization that are read.
+    """
     key = headers.get("X-API-Key", "").strip()
     if key:
         return key
-    scheme, _, credential = headers.get("Authorization", "").partition(" ")
-    return credential.strip() if scheme.lower() == "bearer" else ""
+    word, _, credential = headers.get("Authorization", "").partition(" ")
+    scheme = next((one for one in schemes if one.lower() == word.lower()), "")
+    if scheme == BASIC:
+        return _key_in_basic(credential.strip())
+    return credential.strip() if scheme else ""
 
 
-def authenticate(headers: Mapping[str, str]) -> Caller:
-    """Return the caller.
+def challenge(schemes: Sequence[str] = (BEARER,)) -> str:
+    """Return the value of WWW-Authenticate that asks for these schemes (RFC 9110, 11.6.1)."""
+    return ", ".join(f'{scheme} realm="Voxsite"' if scheme == BASIC else scheme for scheme in schemes)
+
+
+def authenticate(headers: Mapping[str, str], *, schemes: Sequence[str] = (BEARER,)) -> Caller:
+    """Return the caller. schemes: as in `key_in`.
 
     Raises Unauthorized without a key, or for an unknown, revoked or expired key. The message does not say which of the
     three it is. Raises Forbidden for a key of an organization whose owner has not verified an e-mail address.
     """
-    key = key_in(headers)
+    key = key_in(headers, schemes=schemes)
     if not key:
-        raise Unauthorized(
-            "No API key. Send it as 'X-API-Key: <key>' or 'Authorization: Bearer <key>'.", error_type="missing_api_key"
-        )
+        ways = ["'X-API-Key: <key>'", *(f"'Authorization: {one} <key>'" for one in schemes if one != BASIC)]
+        if BASIC in schemes:
+            ways.append("the password of Basic authentication")
+        raise Unauthorized(f"No API key. Send it as {' or '.join(ways)}.", error_type="missing_api_key")
     row = api_keys.find(key)
     if row is None:
         raise Unauthorized
@@ -50,13 +67,26 @@ def authenticate(headers: Mapping[str, str]) -> Caller:
     return Caller(organization=row.organization, api_key=row)
 
 
-def is_known(headers: Mapping[str, str], *, cookies: Mapping[str, str]) -> bool:
+def is_known(headers: Mapping[str, str], *, cookies: Mapping[str, str], schemes: Sequence[str] = (BEARER,)) -> bool:
     """Tell whether the headers have a live key or the cookies a signed-in session. Used before a body is read.
 
     It grants nothing: the view still authenticates the request.
     """
-    key = key_in(headers)
+    key = key_in(headers, schemes=schemes)
     if key:
         return api_keys.find(key) is not None
     session_key = cookies.get(settings.SESSION_COOKIE_NAME, "")
     return bool(session_key) and SESSION_KEY in SessionStore(session_key)
+
+
+def _key_in_basic(credential: str) -> str:
+    """Return the half of `user:password` in base64 that has the form of a key, else the one that is not empty.
+
+    Programs that know an address only take it as http://user:password@host, and people put the key into either half.
+    """
+    try:
+        user, _, password = base64.b64decode(credential, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+    halves = [half.strip() for half in (password, user) if half.strip()]
+    return next((half for half in halves if half.startswith(api_keys.PREFIX)), halves[0] if halves else "")

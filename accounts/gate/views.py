@@ -47,6 +47,8 @@ class GateView(APIView):
     """
 
     needs_key: ClassVar[bool] = True
+    # Schemes of the header Authorization that this API takes.
+    key_schemes: ClassVar[tuple[str, ...]] = (authentication.BEARER,)
     # Further rate limits of POST requests: names of settings.RATE_LIMITS.
     post_scopes: ClassVar[tuple[str, ...]] = ()
     # Whether POST supports Idempotency-Key.
@@ -69,7 +71,7 @@ class GateView(APIView):
         super().initial(request, *args, **kwargs)
         if not self.needs_key:
             return
-        self.caller = authentication.authenticate(request.headers)
+        self.caller = authentication.authenticate(request.headers, schemes=self.key_schemes)
         self.allowance = limits.spend(self.caller.organization, scope="requests")
         if request.method == "POST":
             for scope in self.post_scopes:
@@ -111,7 +113,7 @@ class GateView(APIView):
         """Return the headers that an error response has beside the usual ones."""
         headers = dict(error.headers)
         if error.http_status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
+            headers["WWW-Authenticate"] = authentication.challenge(self.key_schemes)
         if isinstance(error, MethodNotAllowed):
             headers["Allow"] = ", ".join(self.allowed_methods)
         return headers

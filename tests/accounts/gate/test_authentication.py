@@ -1,5 +1,6 @@
 """Who calls: the key of the headers, and what is said of a key that does not open."""
 
+import base64
 from datetime import timedelta
 
 import pytest
@@ -34,6 +35,44 @@ def issued(organization):
 )
 def test_key_is_taken_from_either_header(headers, key):
     assert authentication.key_in(headers) == key
+
+
+def basic(text):
+    return {"Authorization": f"Basic {base64.b64encode(text.encode()).decode()}"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "key"),
+    [
+        (basic("vxp_live_one:"), "vxp_live_one"),
+        (basic("user:vxp_live_one"), "vxp_live_one"),
+        (basic("vxp_live_one:password"), "vxp_live_one"),
+        (basic(":vxp_live_one"), "vxp_live_one"),
+        (basic("vxp_live_one"), "vxp_live_one"),
+        (basic("user:wrong:key"), "wrong:key"),
+        (basic(":"), ""),
+        ({"Authorization": "Basic"}, ""),
+        ({"Authorization": "Basic not/base64!"}, ""),
+        ({"Authorization": "Basic /w=="}, ""),
+        ({"Authorization": "basic dHdv"}, "two"),
+        ({"Authorization": "Token two"}, "two"),
+        ({"Authorization": "token two"}, "two"),
+        ({"Authorization": "Bearer two"}, "two"),
+        ({"Authorization": "Digest two"}, ""),
+        ({"X-API-Key": "one", **basic("user:two")}, "one"),
+    ],
+)
+def test_dialect_reads_the_schemes_that_it_names(headers, key):
+    schemes = (authentication.BEARER, authentication.TOKEN, authentication.BASIC)
+    assert authentication.key_in(headers, schemes=schemes) == key
+
+
+def test_caller_is_told_how_this_dialect_takes_a_key(db):
+    with pytest.raises(Unauthorized) as caught:
+        authentication.authenticate({}, schemes=(authentication.TOKEN, authentication.BASIC))
+    assert "'Authorization: Token <key>'" in caught.value.message
+    assert "Basic" in caught.value.message
+    assert authentication.challenge((authentication.BEARER, authentication.BASIC)) == 'Bearer, Basic realm="Voxsite"'
 
 
 @pytest.mark.parametrize("name", ["X-API-Key", "Authorization"])
