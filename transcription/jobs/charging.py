@@ -21,6 +21,8 @@ from transcription.speech.transcript import Segment, Transcript
 
 # Decoders add or trim a few milliseconds at the edges. Within this, the length that was quoted is billed.
 PROBE_TOLERANCE_MS = 1000
+# To detect the language costs as much as so much of the recording, wherever in it the first speech is (decision 34).
+LANGUAGE_BILLED_MS = 30_000
 
 
 def require_funds(organization: Organization, *, model: str) -> None:
@@ -46,7 +48,8 @@ def quote_micros(recordings: Sequence[Media], *, options: TranscriptionOptions, 
                 f"The recording has {media.channels} channels, and at most {MAX_SPLIT_CHANNELS} can be "
                 "transcribed apart.",
             )
-        total_micros += _price_micros(media, duration_ms=media.duration_ms, options=options, rate_micros=rate_micros)
+        quoted_ms = min(media.duration_ms, LANGUAGE_BILLED_MS) if options.only_language else media.duration_ms
+        total_micros += _price_micros(media, duration_ms=quoted_ms, options=options, rate_micros=rate_micros)
     return total_micros
 
 
@@ -83,8 +86,10 @@ class TextMeter:
         )
 
 
-def billed_ms(recording: Media, *, transcript: Transcript) -> int:
+def billed_ms(recording: Media, *, transcript: Transcript, options: TranscriptionOptions) -> int:
     """Return the length that is billed, in milliseconds: as probed, unless the decoder found a different length."""
+    if options.only_language:
+        return min(recording.duration_ms, LANGUAGE_BILLED_MS)
     is_as_probed = abs(transcript.duration_ms - recording.duration_ms) <= PROBE_TOLERANCE_MS
     return recording.duration_ms if is_as_probed else transcript.duration_ms
 
@@ -192,4 +197,5 @@ def _description(job: Job, *, duration_ms: int, channels: int) -> str:
     if not job.is_completed:
         notes.append(f"{job.status}, text of {timedelta(seconds=-(-duration_ms // 1000))} shown")
     note = f" ({', '.join(notes)})" if notes else ""
-    return f"Transcription of {job.name}"[: 200 - len(note)] + note
+    what = "Language of" if job.options.get("only_language") else "Transcription of"
+    return f"{what} {job.name}"[: 200 - len(note)] + note

@@ -129,7 +129,8 @@ def finish_item(item: JobItem, *, transcript: Transcript) -> bool:
     # No other finish has this name, not even a second one of this attempt: the one that loses removes its own file.
     key = f"results/{item.job.organization_id}/{item.job_id}/{item.pk}-{item.attempt}-{secrets.token_hex(4)}.json"
     document = json.dumps(transcript.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
-    duration_ms = charging.billed_ms(item.recording, transcript=transcript)
+    options = TranscriptionOptions.from_dict(item.job.options)
+    duration_ms = charging.billed_ms(item.recording, transcript=transcript, options=options)
     cost_micros = charging.item_cost_micros(item, duration_ms=duration_ms)
     stretches = search.stretches(transcript)
     # Outside the transaction: storage may be slow.

@@ -27,6 +27,7 @@ class TranscriptionOptions:
     diarize: label speakers. num_speakers is their exact number; min_speakers and max_speakers are bounds.
     task: "translate" asks for English text. channels: "split" transcribes each channel as a recording of its own.
     accept_truncated: transcribe what is there of a file whose header states more than it holds.
+    only_language: tell the language of the first speech, and transcribe nothing.
     word_timestamps: whether the result shows words. Recognition always makes them, for subtitles and speakers.
     """
 
@@ -43,6 +44,7 @@ class TranscriptionOptions:
     mixed_languages: bool = False
     accept_truncated: bool = False
     languages: tuple[str, ...] = ()
+    only_language: bool = False
 
     def __post_init__(self) -> None:
         """Raise OptionError, with `data["param"]`, for a value outside its range."""

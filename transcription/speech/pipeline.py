@@ -25,6 +25,12 @@ from transcription.speech.transcript import Segment, Transcript, Word, speaker_i
 OnProgress = Callable[[int], None]
 OnSegments = Callable[[list[Segment]], None]
 
+# With `only_language`, clips are recognised until they hold so much speech, and so much of the recording is searched.
+# Whisper itself hears the first 30 s, but a film often begins with minutes of music.
+LANGUAGE_SPEECH_MS = 30_000
+LANGUAGE_SEARCH_MS = 600_000
+ONLY_LANGUAGE_NOTE = "Only the language of the first speech was detected, and nothing was transcribed."
+
 # Speech in another language that is shorter than this is not told of: a name or a quotation, or an error of detection.
 MIN_OTHER_LANGUAGE_MS = 10_000
 
@@ -47,6 +53,8 @@ def run(
     on_progress: called with the milliseconds that are done, which never decrease. An exception ends the run.
     on_segments: called with the segments of each clip, in order (channel by channel if they are split). They have no
     speakers yet, and the transcript may split segments elsewhere.
+    With `options.only_language`, the transcript has a language, or None without speech, and no segments; its duration
+    is how much of the recording was heard, and on_segments is not called.
     Returns a transcript without segments when there is no speech. Raises AudioError, UnknownLanguage or EngineError.
     """
     check_languages(options, languages=engine.languages, engine=engine.name)
@@ -59,6 +67,8 @@ def run(
     )
     if channels > MAX_SPLIT_CHANNELS:
         notes += (f"The channels were mixed: {channels} are too many, {MAX_SPLIT_CHANNELS} can be transcribed apart.",)
+    if options.only_language:
+        return _language_of(path, options=options, engine=engine, max_duration_ms=max_duration_ms, notes=notes)
     is_split = 1 <= channels <= MAX_SPLIT_CHANNELS
     if is_split and channels == 1:
         notes += ("The recording has one channel: all of it is shown as one speaker.",)
@@ -98,6 +108,39 @@ def run(
         + (diarization.notes if diarization is not None else ()),
         is_translated=is_translated,
     )
+
+
+def _language_of(
+    path: Path | str,
+    *,
+    options: TranscriptionOptions,
+    engine: Engine | StreamingEngine,
+    max_duration_ms: int,
+    notes: tuple[str, ...],
+) -> Transcript:
+    """Return a transcript without segments: the language of the first speech."""
+    current = _Run(options=options, engine=engine, on_segments=lambda _: None)
+    windows = decode.windows(path, max_duration_ms=max_duration_ms)
+    current.recognise(_first(windows, LANGUAGE_SEARCH_MS), on_progress=lambda _: None, diarization=None)
+    heard_language, probability = current.language()
+    return Transcript(
+        language=heard_language,
+        language_probability=probability,
+        duration_ms=current.decoded_ms,
+        segments=(),
+        engine=engine.name,
+        notes=(*notes, ONLY_LANGUAGE_NOTE),
+    )
+
+
+def _first(windows: Iterator[Samples], length_ms: int) -> Iterator[Samples]:
+    """Yield windows until they are so long together."""
+    heard_ms = 0
+    for window in windows:
+        yield window
+        heard_ms += samples_to_ms(len(window))
+        if heard_ms >= length_ms:
+            return
 
 
 def _transcribe_channels(
@@ -229,9 +272,13 @@ class _Run:
             self._report(self._waiting[0].start_ms if self._waiting else self.decoded_ms, on_progress)
 
     def _remembering(self, clips: Iterator[cutting.Clip]) -> Iterator[Samples]:
+        heard_ms = 0
         for clip in clips:
             self._waiting.append(clip)
             yield clip.samples
+            heard_ms += samples_to_ms(len(clip.samples))
+            if self._options.only_language and heard_ms >= LANGUAGE_SPEECH_MS:
+                return
 
     def _report(self, done_ms: int, on_progress: OnProgress) -> None:
         """Report progress. A clip that began before the last report must not make it decrease."""

@@ -1,5 +1,6 @@
 """What jobs cost: the price of each recording, one charge at the end, nothing for work that failed."""
 
+from dataclasses import replace
 from datetime import UTC
 
 import pytest
@@ -401,3 +402,16 @@ def test_what_was_shown_before_the_end_is_what_is_charged_also_at_the_same_momen
     assert 0 < shown_micros < job.quoted_micros
     assert [-entry.amount_micros for entry in usage(organization)] == [shown_micros]
     assert_books_are_true(organization)
+
+
+@pytest.mark.parametrize(("duration_ms", "price_micros"), [(7_200_000, 2_500), (10_000, TEN_SECONDS_MICROS)])
+def test_language_alone_costs_half_a_minute_at_most(organization, duration_ms, price_micros):
+    """Held and charged, wherever in the recording the first speech was found."""
+    job = make_job(organization, duration_ms=duration_ms, options=TranscriptionOptions(only_language=True))
+    assert job.quoted_micros == price_micros
+    heard = replace(make_transcript(duration_ms=min(duration_ms, 600_000)), segments=())
+    assert jobs.finish_item(claim(job), transcript=heard)
+    [entry] = usage(organization)
+    assert (-entry.amount_micros, entry.description) == (price_micros, "Language of sentence-slt.wav")
+    job.refresh_from_db()
+    assert (job.status, job.cost_micros) == (Status.COMPLETED, price_micros)

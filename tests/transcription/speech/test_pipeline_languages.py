@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import wave
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,11 @@ from tests.fixtures import make_recordings, recordings
 from tests.transcription.speech.fakes import FakeEngine
 from tests.transcription.speech.pipelines import run
 from transcription import turns
-from transcription.speech import audio
+from transcription.speech import audio, pipeline
 from transcription.speech.engines import alignment
 from transcription.speech.engines.base import Recognition
 from transcription.speech.formats import FORMATS
+from transcription.speech.samples import SAMPLE_RATE, ms_to_samples
 from transcription.speech.transcript import Word, join_words
 
 
@@ -173,3 +176,42 @@ def test_translation_is_joined_as_english_whatever_was_spoken():
     assert transcript.text == " ".join(word.text for word in transcript.words)
     assert " ".join(one.text for segments in told for one in segments) == transcript.text
     assert run(path, engine=FakeEngine(language="zh"), task="translate").is_translated is False
+
+
+def _written(tmp_path, sound):
+    path = tmp_path / "long.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes((sound * 32767).astype("<i2").tobytes())
+    return path
+
+
+def _dialogue():
+    return np.concatenate(list(audio.windows(recordings.named("dialogue.flac").path, max_duration_ms=600_000)))
+
+
+def test_language_alone_needs_the_first_speech_only(tmp_path):
+    """Of minutes of speech, which begin late, half a minute is recognised. Nothing of its text is given to anybody."""
+    speech = np.tile(_dialogue(), 12)
+    late = np.concatenate([np.zeros(ms_to_samples(65_000), dtype=np.float32), speech])
+    engine, told = FakeEngine(), []
+    transcript = run(_written(tmp_path, late), engine=engine, only_language=True, on_segments=told.append)
+    assert (transcript.language, transcript.language_probability) == ("en", 0.9)
+    assert (transcript.segments, told) == ((), [])
+    assert pipeline.LANGUAGE_SPEECH_MS <= sum(engine.clip_lengths_ms) < pipeline.LANGUAGE_SPEECH_MS + 30_000
+    assert 65_000 < transcript.duration_ms < len(late) / SAMPLE_RATE * 1000
+    assert pipeline.ONLY_LANGUAGE_NOTE in transcript.notes
+
+
+def test_language_of_a_short_recording():
+    transcript = run(recordings.named("dialogue.flac").path, engine=FakeEngine(language="de"), only_language=True)
+    assert (transcript.language, transcript.segments) == ("de", ())
+
+
+def test_language_is_not_looked_for_in_hours_of_silence(tmp_path):
+    silence = np.zeros(ms_to_samples(pipeline.LANGUAGE_SEARCH_MS + 120_000), dtype=np.float32)
+    transcript = run(_written(tmp_path, silence), engine=FakeEngine(), only_language=True)
+    assert (transcript.language, transcript.segments) == (None, ())
+    assert transcript.duration_ms == pipeline.LANGUAGE_SEARCH_MS
