@@ -47,6 +47,8 @@ MAX_BYTES = 2048 * MEBIBYTE + MEBIBYTE
 OPEN_BYTES = 256 * KIBIBYTE
 # A body without Content-Length can only be refused after so many bytes have come.
 UNSIZED_BYTES = 64 * MEBIBYTE
+# Where it may be larger, room on the disk is looked for each time that so many bytes more have come.
+DISK_CHECK_BYTES = 64 * MEBIBYTE
 # A client that sends nothing for this long is gone, or keeps the connection busy on purpose (slow loris).
 IDLE_SECONDS = 60.0
 
@@ -152,7 +154,8 @@ class BodyGuard:
             )
         if before <= self.open_bytes < received:
             return await self.precheck(scope) if await self.is_known(scope) else _UNKNOWN
-        return None
+        is_due = before // DISK_CHECK_BYTES < received // DISK_CHECK_BYTES
+        return _NO_DISK_SPACE if is_due and not self.has_disk_space(received) else None
 
     async def _refuse(self, scope: Scope, send: Send, rejection: _Rejection | EarlyResponse) -> None:
         if isinstance(rejection, EarlyResponse):

@@ -291,6 +291,38 @@ def test_large_body_needs_room(room, status):
     assert sent[0]["status"] == status
 
 
+@pytest.mark.parametrize(("room_bytes", "status"), [(400 * MEBIBYTE, 200), (150 * MEBIBYTE, 503)])
+def test_large_body_of_unknown_size_needs_room_as_it_grows(room_bytes, status):
+    sent, checked = [], []
+    left = [200]  # chunks of 1 MiB
+
+    async def app(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def receive():
+        left[0] -= 1
+        return {"type": "http.request", "body": bytes(MEBIBYTE), "more_body": left[0] > 0}
+
+    async def send(message):
+        sent.append(message)
+
+    def has_disk_space(size):
+        checked.append(size // MEBIBYTE)
+        return size < room_bytes
+
+    guard = BodyGuard(
+        app, is_known=is_known, refusal=refusal, has_disk_space=has_disk_space, unsized_bytes=500 * MEBIBYTE
+    )
+    headers = [(b"transfer-encoding", b"chunked"), (b"x-api-key", b"known")]
+    asyncio.run(guard({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive, send))
+    assert sent[0]["status"] == status
+    assert checked == [64, 128, 192]
+    # Nothing more is read of a body for which there is no room.
+    assert left[0] == (0 if status == 200 else 200 - 192)
+
+
 def test_answer_of_an_app_that_ignores_the_end_is_dropped():
     sent = []
 
