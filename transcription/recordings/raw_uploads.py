@@ -24,6 +24,15 @@ class Source(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+class _RawUpload(TemporaryUploadedFile):
+    """An uploaded file that may have been moved into storage when nobody refers to it any more."""
+
+    def __del__(self) -> None:
+        # Without this, Python's own temporary file would complain that it is gone.
+        if hasattr(self, "file"):
+            self.close()
+
+
 def received(source: Source, *, name: str) -> TemporaryUploadedFile:
     """Return the bytes as a file, as they are."""
     return _received(name, lambda file: _copy(source, file))
@@ -64,7 +73,7 @@ def wav_header(*, data_bytes: int, sample_rate: int, channels: int = 1) -> bytes
 
 def _received(name: str, fill: Callable[[TemporaryUploadedFile], None]) -> TemporaryUploadedFile:
     """Return a filled file at its start, with all bytes on the disk: it is opened again by its path."""
-    file = TemporaryUploadedFile(name, "application/octet-stream", 0, None)
+    file = _RawUpload(name, "application/octet-stream", 0, None)
     try:
         fill(file)
         file.flush()
