@@ -23,6 +23,7 @@ VoxsiteError
 │   └── TooManyUploads       too_many_open          retry_after
 ├── InternalError 500        internal_error
 ├── TranscriptionFailed 500  the type of the job's error
+├── NotSupported 501         not_supported
 ├── UpstreamFailed 502       upstream_failed; billing.stripe_api: payment_service_failed
 ├── NoRoom 503               no_room                retry_after
 ├── NotConfigured 503        not_configured
@@ -124,6 +125,7 @@ class ErrorType(StrEnum):
     WORKER_LOST = "worker_lost"
     NO_ROOM = "no_room"
     NOT_CONFIGURED = "not_configured"
+    NOT_SUPPORTED = "not_supported"
 
     # Services that the service depends on.
     UPSTREAM_FAILED = "upstream_failed"
@@ -324,6 +326,14 @@ class TranscriptionFailed(VoxsiteError):
     """A transcription that the caller waits for failed on our side. The type is the one of the job's error."""
 
     default_type = "speech_error"
+
+
+class NotSupported(VoxsiteError):
+    """A published API can do this, and this site cannot do it yet."""
+
+    http_status = 501
+    default_type = "not_supported"
+    default_message = "This is not supported yet."
 
 
 class UpstreamFailed(VoxsiteError):

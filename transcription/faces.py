@@ -3,7 +3,7 @@
 Pure: modules are named by dotted path and imported when they are used, so that a new dialect is one line here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -57,7 +57,27 @@ VOXNEXUS = Face(
     waits=True,
     rate_scopes=("requests",),
 )
-FACES = (NATIVE, OPENAI, VOXNEXUS)
+# The two addresses of one dialect.
+ASR = Face(
+    name="asr",
+    prefix="/asr",
+    show_error="transcription.dialects.asr.wire.show_error",
+    key_schemes=("Bearer", "Basic"),
+    waits=True,
+    rate_scopes=("requests",),
+)
+ASR_DETECTION = replace(ASR, name="asr-detection", prefix="/detect-language")
+# Its clients send recordings of any size in chunks, without Content-Length.
+DEEPGRAM = Face(
+    name="deepgram",
+    prefix="/v1/listen",
+    show_error="transcription.dialects.deepgram.wire.show_error",
+    unsized_bytes=2 * 1024**3,
+    key_schemes=("Token", "Bearer"),
+    waits=True,
+    rate_scopes=("requests",),
+)
+FACES = (NATIVE, OPENAI, VOXNEXUS, ASR, ASR_DETECTION, DEEPGRAM)
 
 
 def face_of(path: str, *, faces: tuple[Face, ...] = FACES) -> Face | None:

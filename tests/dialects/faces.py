@@ -3,6 +3,7 @@
 To add a dialect, write a class and put one of it into `FACES`.
 """
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -238,4 +239,49 @@ class VoxNexusFace(RawFace):
         return Failure(status=response.status_code, type=error["code"], message=error["message"])
 
 
-FACES: list[Face] = [NativeFace(), OpenAiFace(), VoxNexusFace()]
+class AsrFace(Face):
+    """`/asr`, with errors `{"detail", "type", "request_id"}`, and the key as Basic authentication."""
+
+    name = "asr"
+    ignores_unknown = True
+    unknown_path = "/asr/nothing/here"
+    submit_path = "/asr"
+    file_field = "audio_file"
+
+    def headers(self, key: str | None) -> dict[str, str]:
+        if key is None:
+            return {}
+        return {"Authorization": f"Basic {base64.b64encode(f'user:{key}'.encode()).decode()}"}
+
+    def words(self, response: Any) -> str:
+        return str(response.content.decode())
+
+    def failure(self, response: Any) -> Failure:
+        body = response.json()
+        assert body["request_id"] == response.headers["X-Request-Id"]
+        return Failure(status=response.status_code, type=body["type"], message=body["detail"])
+
+
+class DeepgramFace(RawFace):
+    """`/v1/listen`, with errors `{"err_code", "err_msg", "request_id", "type"}`."""
+
+    name = "deepgram"
+    ignores_unknown = True
+    unknown_path = "/v1/listen/nothing/here"
+    submit_path = "/v1/listen"
+    broken = (*RawFace.broken, (b"{", "application/json"), (b"{}", "application/json"))
+
+    def headers(self, key: str | None) -> dict[str, str]:
+        return {} if key is None else {"Authorization": f"Token {key}"}
+
+    def words(self, response: Any) -> str:
+        return str(response.json()["results"]["channels"][0]["alternatives"][0]["transcript"])
+
+    def failure(self, response: Any) -> Failure:
+        body = response.json()
+        assert body["err_code"]
+        assert body["request_id"] == response.headers["X-Request-Id"]
+        return Failure(status=response.status_code, type=body["type"], message=body["err_msg"])
+
+
+FACES: list[Face] = [NativeFace(), OpenAiFace(), VoxNexusFace(), AsrFace(), DeepgramFace()]
