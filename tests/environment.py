@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -55,6 +57,24 @@ else:
 # tests was spent on it.
 gc.set_threshold(100_000, 50, 100)
 
+# The files that take longest, in seconds: they wait for processes that they start, or recognise much.
+LONG_FILES = {
+    "tests/apex/test_views.py": 60,
+    "tests/transcription/speech/diarizers/test_neural.py": 25,
+    "tests/transcription/speech/test_pipeline.py": 25,
+    "tests/transcription/speech/engines/test_faster_whisper.py": 20,
+    "tests/transcription/speech/test_packet_meter.py": 16,
+    "tests/transcription/speech/test_pipeline_channels.py": 15,
+    "tests/voxsite/serve/test_http_protocol.py": 15,
+    "tests/billing/test_invoices.py": 12,
+    "tests/transcription/speech/test_pipeline_languages.py": 12,
+    "tests/voxsite/test_body_guard.py": 12,
+    "tests/transcription/speech/engines/test_model_packages.py": 10,
+    "tests/transcription/speech/test_cutting.py": 10,
+    "tests/transcription/speech/test_probing.py": 10,
+    "tests/apex/test_openai_package.py": 8,
+}
+
 making_template: list[subprocess.Popen[bytes]] = []
 
 
@@ -85,3 +105,34 @@ def pytest_xdist_auto_num_workers() -> int:
     except (OSError, ValueError):
         pass  # No cgroup, or one without a limit ("max").
     return min(cores + cores // 2, redis_databases) or 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with long files when several processes share the tests. All of them must come to the same order."""
+    process_count = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    if process_count > 1:
+        items[:] = long_files_first(items, process_count=process_count)
+
+
+def long_files_first(items: Sequence[pytest.Item], *, process_count: int) -> list[pytest.Item]:
+    """Return the tests with a fair share of LONG_FILES at the beginning of each process's part.
+
+    pytest-xdist gives each process a part of the list, all of one size. A process that has done its part takes half of
+    what another one has left, from the end of it. A long file that one process begins last is waited for by all others.
+    """
+    long: dict[str, list[pytest.Item]] = {}
+    others: list[pytest.Item] = []
+    for item in items:
+        path = item.nodeid.partition("::")[0]
+        (long.setdefault(path, []) if path in LONG_FILES else others).append(item)
+    shares: list[list[str]] = [[] for _ in range(process_count)]
+    for path in sorted(long, key=lambda path: (-LONG_FILES[path], path)):
+        min(shares, key=lambda share: sum(LONG_FILES[path] for path in share)).append(path)
+    rest, left, ordered = iter(others), len(items), []
+    for number, share in enumerate(shares):
+        size = left // (process_count - number)
+        left -= size
+        part = [item for path in share for item in long[path]]
+        ordered += part + list(islice(rest, max(0, size - len(part))))
+    return [*ordered, *rest]

@@ -154,12 +154,12 @@ class StripeSandbox:
             return [webhook.event for webhook in webhook_sender.pending(state, until=float("inf"))]
 
     def deliver(
-        self, *, only: str = "", drop: str = "", times: int = 1, order: str = "", seed: int = 0
+        self, *, only: str = "", drop: str | tuple[str, ...] = "", times: int = 1, order: str = "", seed: int = 0
     ) -> list[tuple[str, int]]:
         """Deliver the pending events. Return (type, HTTP status) of each. Without 2xx an event stays pending.
 
-        only: prefix of the types to deliver; the others stay pending. drop: prefix of the types that are lost. times:
-        how often to deliver each. order: "" (as they happened), "reversed" or "shuffled" (by the seed).
+        only: prefix of the types to deliver; the others stay pending. drop: prefix of the types that are lost, or
+        several. times: how often to deliver each. order: "" (as they happened), "reversed" or "shuffled" (by the seed).
         """
         with self.store.transaction() as state:
             webhooks = webhook_sender.pending(state, until=float("inf"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from types import SimpleNamespace
 
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
@@ -12,7 +13,7 @@ from django.test import AsyncClient, override_settings
 from django.urls import path
 
 from accounts.models import User
-from tests.environment import pytest_xdist_auto_num_workers
+from tests.environment import LONG_FILES, long_files_first, pytest_xdist_auto_num_workers
 from tests.product import environment_of
 from tests.voxsite.test_async_only_handler import speak
 
@@ -53,3 +54,27 @@ def test_number_of_processes_is_ours_and_not_that_of_xdist(pytestconfig):
 def test_database_of_a_test_is_migrated(db):
     executor = MigrationExecutor(connection)
     assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == []
+
+
+def test_files_that_are_called_long_are_there(pytestconfig):
+    assert [path for path in LONG_FILES if not (pytestconfig.rootpath / path).exists()] == []
+
+
+@pytest.mark.parametrize("process_count", [2, 3, 4])
+def test_each_process_begins_with_long_files(process_count):
+    paths = [f"tests/test_{number}.py" for number in range(60)]
+    paths[10:10], paths[40:40] = list(LONG_FILES)[:4], list(LONG_FILES)[4:]
+    items = [SimpleNamespace(nodeid=f"{path}::test_{number}") for path in paths for number in range(5)]
+    ordered = long_files_first(items, process_count=process_count)
+    assert sorted(item.nodeid for item in ordered) == sorted(item.nodeid for item in items)
+    for left in range(process_count, 0, -1):
+        size = len(ordered) // left  # as pytest-xdist divides them
+        part, ordered = ordered[:size], ordered[size:]
+        is_long = [item.nodeid.partition("::")[0] in LONG_FILES for item in part]
+        assert is_long == sorted(is_long, reverse=True)
+        assert any(is_long)
+
+
+def test_others_keep_their_order():
+    items = [SimpleNamespace(nodeid=f"tests/test_a.py::test_{number}") for number in (3, 1, 2)]
+    assert long_files_first(items, process_count=3) == items

@@ -5,6 +5,8 @@ from billing import topups
 from billing.models.payments import TopUp
 from tests.stripe import StripeSandbox
 
+# Events of a payment that the site stores and does not act on (`stripe_events`). They are lost here, to save time.
+NOT_ACTED_ON = ("payment_intent.created", "payment_method.attached", "customer.created", "invoice.created")
 ADDRESSES = {"success_url": "http://localhost:8000/{TOPUP_ID}/", "cancel_url": "http://localhost:8000/"}
 
 
@@ -17,10 +19,10 @@ def pay(
     save_card: bool = False,
     times: int = 1,
 ) -> TopUp:
-    """Buy credit and deliver Stripe's events `times` times. Returns the top-up as it is then."""
+    """Buy credit and deliver the events that the site acts on `times` times. Returns the top-up as it is then."""
     topup = topups.start_checkout(
         organization, amount_cents=amount_cents, person=person, save_card=save_card, **ADDRESSES
     ).topup
     sandbox.pay(topup.checkout_session_id)
-    assert {status for _, status in sandbox.deliver(times=times)} == {200}
+    assert {status for _, status in sandbox.deliver(times=times, drop=NOT_ACTED_ON)} == {200}
     return TopUp.objects.get(pk=topup.pk)

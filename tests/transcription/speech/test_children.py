@@ -7,6 +7,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,14 +18,20 @@ from tests.transcription.speech.zygotes import HOUR_MS, SOUND, end_zygote, owner
 from transcription.speech import children, decode, errors, probing
 
 
+@pytest.fixture(scope="class")
+def compromised_zygotes() -> Iterator[list[Any]]:
+    """The zygotes with attacks among their tasks, one after the other: tests share one until it ends."""
+    zygotes: list[Any] = []
+    yield zygotes
+    for one in zygotes:
+        one.kill()
+
+
 @pytest.fixture
-def compromised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def compromised(monkeypatch: pytest.MonkeyPatch, compromised_zygotes: list[Any]) -> None:
     """Replace the zygote of this process by one with attacks among its tasks."""
     monkeypatch.setattr(children, "MODULE", "tests.transcription.speech.attacks")
-    monkeypatch.setattr(children, "_zygotes", [])
-    yield
-    for one in children._zygotes:
-        one.kill()
+    monkeypatch.setattr(children, "_zygotes", compromised_zygotes)
 
 
 def attack(name: str, *, stall_seconds: float = 10) -> object:
@@ -39,6 +46,8 @@ class TestCompromisedChild:
     """A child that a file has compromised ..."""
 
     def test_sees_only_what_decoding_needs(self, monkeypatch):
+        while children._zygotes:
+            children._zygotes.pop().kill()
         monkeypatch.setenv("SECRET_KEY", "a secret")
         assert attack("environment") == children.ENVIRONMENT
 

@@ -7,12 +7,9 @@ import numpy as np
 import pytest
 
 from tests.fixtures import recordings
+from tests.transcription.speech.dialogues import load
 from transcription.speech import audio, cutting, references, vad
 from transcription.speech.samples import ms_to_samples, samples_to_ms
-
-
-def load(file):
-    return np.concatenate(list(audio.windows(recordings.named(file).path, max_duration_ms=60_000)))
 
 
 @pytest.mark.parametrize("file", ["silence.wav", "silence.mp3", "noise.wav"])

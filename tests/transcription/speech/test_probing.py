@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import resource
+import tempfile
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,11 +147,18 @@ def test_gsm_in_aiff_is_not_taken_for_cut_off(tmp_path):
     assert (found.codec, found.duration_ms) == ("gsm", 5_000)
 
 
+@cache
+def minute(container, codec):
+    """Return a file of 60 s of sound."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "minute"
+        encoding.write(path, tone(60, rate=48_000), container=container, codec=codec, rate=48_000)
+        return path.read_bytes()
+
+
 def damaged(path, *, container, codec, part, fill):
     """Write 60 s of sound and overwrite a part of the file, from its middle on."""
-    content = bytearray(
-        encoding.write(path, tone(60, rate=48_000), container=container, codec=codec, rate=48_000).read_bytes()
-    )
+    content = bytearray(minute(container, codec))
     size = int(len(content) * part)
     random = np.random.default_rng(1).integers(0, 256, size, dtype=np.uint8).tobytes()
     content[len(content) // 2 : len(content) // 2 + size] = bytes(size) if fill == "zeros" else random

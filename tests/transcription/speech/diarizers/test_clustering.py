@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 
 from tests.fixtures import recordings
-from transcription.speech import audio, cutting
+from tests.transcription.speech.dialogues import load, speaker_at, spoken_by
+from transcription.speech import cutting
 from transcription.speech.diarizers.clustering import ClusteringDiarization, ClusteringDiarizer
 from transcription.speech.options import TranscriptionOptions
-from transcription.speech.samples import ms_to_samples, samples_to_ms
-
-
-def load(file):
-    return np.concatenate(list(audio.windows(recordings.named(file).path, max_duration_ms=60_000)))
+from transcription.speech.samples import samples_to_ms
 
 
 def turns(samples, **options):
@@ -24,17 +21,6 @@ def turns_by(diarization, samples):
     for clip in cutting.clips([samples], pause_ms=400):
         diarization.add(clip.start_ms, clip.samples)
     return diarization.turns()
-
-
-def spoken_by(file, speaker):
-    """Return the sentences of one speaker, as arrays."""
-    samples = load(file)
-    said = [turn for turn in recordings.named(file).turns if turn["speaker"] == speaker]
-    return [samples[ms_to_samples(turn["start_ms"] - 80) : ms_to_samples(turn["end_ms"] + 120)] for turn in said]
-
-
-def speaker_at(found, at_ms):
-    return next((turn.speaker for turn in found if turn.start_ms <= at_ms < turn.end_ms), None)
 
 
 @pytest.mark.parametrize("file", ["dialogue.flac", "dialogue.mp3", "dialogue.webm"])

@@ -1,20 +1,18 @@
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from tests.fixtures import recordings
+from tests.transcription.speech.dialogues import load, speaker_at, spoken_by
 from transcription.speech import audio, cutting, evaluate, references
 from transcription.speech.diarizers import networks
 from transcription.speech.diarizers.neural import SECTION_GAP_MS, NeuralDiarizer
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import ms_to_samples, samples_to_ms
-
-
-def load(file):
-    return np.concatenate(list(audio.windows(recordings.named(file).path, max_duration_ms=60_000)))
 
 
 def begin(**options):
@@ -28,6 +26,12 @@ def turns(samples, **options):
     return diarization.turns()
 
 
+@cache
+def turns_of_dialogue():
+    """Return the turns of dialogue.flac. They are found once; a test of its own says that they are the same again."""
+    return turns(load("dialogue.flac"))
+
+
 def heard(samples, **options):
     """Return the turns when the diarizer hears the recording in windows, as the pipeline lets it."""
     diarization = begin(**options)
@@ -37,17 +41,6 @@ def heard(samples, **options):
     for clip in cutting.clips([samples], pause_ms=400):
         diarization.add(clip.start_ms, clip.samples)
     return diarization.turns()
-
-
-def speaker_at(found, at_ms):
-    return next((turn.speaker for turn in found if turn.start_ms <= at_ms < turn.end_ms), None)
-
-
-def spoken_by(file, speaker):
-    """Return the sentences of one speaker, as arrays."""
-    samples = load(file)
-    said = [turn for turn in recordings.named(file).turns if turn["speaker"] == speaker]
-    return [samples[ms_to_samples(turn["start_ms"] - 80) : ms_to_samples(turn["end_ms"] + 120)] for turn in said]
 
 
 @pytest.mark.parametrize("file", ["dialogue.flac", "dialogue.mp3", "dialogue.webm"])
@@ -67,7 +60,7 @@ def test_one_voice_is_one_speaker(file):
 def test_loudness_changes_nothing(gain_db):
     samples = load("dialogue.flac")
     found = turns(samples * np.float32(10 ** (gain_db / 20)))
-    assert [turn.speaker for turn in found] == [turn.speaker for turn in turns(samples)]
+    assert [turn.speaker for turn in found] == [turn.speaker for turn in turns_of_dialogue()]
 
 
 def test_two_who_speak_at_once_are_both_found():
@@ -94,7 +87,7 @@ def test_bounds_are_obeyed():
 
 
 def test_turns_are_in_order_and_foreground_never_overlaps():
-    found = turns(load("dialogue.flac"))
+    found = turns_of_dialogue()
     assert found == sorted(found, key=lambda turn: (turn.start_ms, turn.end_ms))
     assert all(turn.start_ms < turn.end_ms for turn in found)
     front = [turn for turn in found if not turn.is_background]
@@ -223,8 +216,7 @@ def test_speech_that_changes_its_voice_is_heard_piece_by_piece():
 
 
 def test_same_recording_gives_the_same_turns():
-    samples = load("dialogue.flac")
-    assert turns(samples) == turns(samples)
+    assert turns(load("dialogue.flac")) == turns_of_dialogue()
 
 
 def test_without_its_networks_it_clusters_and_says_so(tmp_path, monkeypatch, caplog):
