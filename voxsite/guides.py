@@ -231,7 +231,119 @@ console.log(job.transcript);""",
     ),
 )
 
-GUIDES = (OPENAI, VOXNEXUS, VOXSCRIBER)
+DEEPGRAM = Guide(
+    slug="deepgram",
+    origin="Deepgram",
+    address="POST /v1/listen",
+    lead="Deepgram's packages, and programs that call its API for recordings, work with another address and key.",
+    changes=(
+        ("Address", "https://api.deepgram.com", SITE),
+        ("Key", "Authorization: Token your Deepgram key", "Authorization: Token your Voxsite key"),
+        ("Model", "nova-3, nova-2-meeting, whisper-large, ...", "The same names, or standard or premium"),
+    ),
+    differences=(
+        "Deepgram's models lead to standard and cost as much. metadata.model_info says what ran.",
+        "Without language, the language is detected. Deepgram takes English.",
+        "A parameter that has no effect here is named in metadata.warnings. redact and callback are refused with 400.",
+        "Recordings from a URL are not available yet: they are 501. Send the recording itself.",
+        "Each channel of multichannel is billed as a recording.",
+        "Live sound is not available.",
+    ),
+    examples=(
+        (
+            "curl",
+            """curl "SITE_URL/v1/listen?model=nova-3&smart_format=true" \\
+  -H "Authorization: Token YOUR_API_KEY" \\
+  -H "Content-Type: audio/mpeg" \\
+  --data-binary @recording.mp3""",
+        ),
+        (
+            "Python",
+            """# pip install deepgram-sdk
+from deepgram import DeepgramClient
+from deepgram.environment import DeepgramClientEnvironment
+
+address = "SITE_URL"
+client = DeepgramClient(
+    api_key="YOUR_API_KEY",
+    environment=DeepgramClientEnvironment(
+        base=address, production=address, agent=address, agent_rest=address
+    ),
+)
+with open("recording.mp3", "rb") as file:
+    answer = client.listen.v1.media.transcribe_file(
+        request=file.read(), model="nova-3", smart_format=True, diarize=True
+    )
+print(answer.results.channels[0].alternatives[0].paragraphs.transcript)""",
+        ),
+        (
+            "Node",
+            """import { readFile } from "node:fs/promises";
+
+const response = await fetch("SITE_URL/v1/listen?model=nova-3&smart_format=true", {
+  method: "POST",
+  headers: { Authorization: "Token YOUR_API_KEY", "Content-Type": "audio/mpeg" },
+  body: await readFile("recording.mp3"),
+});
+const answer = await response.json();
+console.log(answer.results.channels[0].alternatives[0].transcript);""",
+        ),
+    ),
+)
+
+WHISPER_ASR = Guide(
+    slug="whisper-asr",
+    origin="a Whisper server",
+    address="POST /asr",
+    lead="Bazarr, Speakr and other programs that use whisper-asr-webservice work with this site's address and a key.",
+    changes=(
+        ("Address", "http://localhost:9000", SITE),
+        ("Key", "None", "X-API-Key, Authorization: Bearer, or a part of the address: https://user:KEY@host"),
+    ),
+    differences=(
+        "A program without a field for a key takes it in its address, as Bazarr does in the Whisper ASR endpoint.",
+        "Subtitles are broken into lines that can be read.",
+        "POST /detect-language hears the first speech instead of the first half minute, and costs 30 seconds at most.",
+        "Sound without a header (encode=false) may last 10 hours. Set the program's time limit so that it waits.",
+        "A wrong value is 400 instead of 422.",
+    ),
+    examples=(
+        (
+            "curl",
+            """curl "SITE_URL/asr?output=srt" \\
+  -H "X-API-Key: YOUR_API_KEY" \\
+  -F "audio_file=@recording.mp3\"""",
+        ),
+        (
+            "Python",
+            """import requests
+
+with open("recording.mp3", "rb") as file:
+    response = requests.post("SITE_URL/asr",
+                             headers={"X-API-Key": "YOUR_API_KEY"},
+                             params={"output": "json", "diarize": "true"},
+                             files={"audio_file": file})
+response.raise_for_status()
+for segment in response.json()["segments"]:
+    print(segment["start"], segment.get("speaker"), segment["text"])""",
+        ),
+        (
+            "Node",
+            """import { openAsBlob } from "node:fs";
+
+const body = new FormData();
+body.append("audio_file", await openAsBlob("recording.mp3"), "recording.mp3");
+const response = await fetch("SITE_URL/asr?output=srt", {
+  method: "POST",
+  headers: { "X-API-Key": "YOUR_API_KEY" },
+  body,
+});
+console.log(await response.text());""",
+        ),
+    ),
+)
+
+GUIDES = (OPENAI, DEEPGRAM, VOXNEXUS, VOXSCRIBER, WHISPER_ASR)
 
 
 def named(slug: str) -> Guide | None:
