@@ -6,6 +6,7 @@ import threading
 import pytest
 from django.http import HttpResponse
 from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
 
 from accounts.gate.later import LaterResponse
 from voxsite.waiting_handler import WaitingHandler
@@ -48,7 +49,11 @@ def at_once(request):
     return HttpResponse("now")
 
 
-urlpatterns = [path("later", later), path("now", at_once)]
+def sizes(request):
+    return HttpResponse(f"{request.META.get('CONTENT_LENGTH')} {request.POST['name']}")
+
+
+urlpatterns = [path("later", later), path("now", at_once), path("sizes", csrf_exempt(sizes))]
 
 
 @pytest.fixture(autouse=True)
@@ -143,3 +148,33 @@ def test_client_that_leaves_while_the_view_runs_ends_what_the_view_began():
 
     assert asyncio.run(act()).sent == []
     assert [each.ended for each in made] == [1]
+
+
+def test_body_without_a_content_length_is_read():
+    """OpenAI's package for Node sends a file that is streamed from the disk in this way."""
+    form = b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\nAnn\r\n--x--\r\n'
+    waiting = [
+        {"type": "http.request", "body": form[:20], "more_body": True},
+        {"type": "http.request", "body": form[20:], "more_body": False},
+    ]
+    sent = []
+
+    async def receive():
+        return waiting.pop(0) if waiting else await asyncio.get_running_loop().create_future()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/sizes",
+        "query_string": b"",
+        "headers": [
+            (b"host", b"localhost"),
+            (b"transfer-encoding", b"chunked"),
+            (b"content-type", b"multipart/form-data; boundary=x"),
+        ],
+    }
+    asyncio.run(WaitingHandler()(scope, receive, send))
+    assert sent[1]["body"] == f"{len(form)} Ann".encode()
