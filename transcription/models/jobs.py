@@ -47,6 +47,13 @@ class JobQuerySet(models.QuerySet["Job"]):
     def newest_first(self) -> "JobQuerySet":
         return self.order_by("-created_at", "-id")
 
+    def page(self, *, offset: int, limit: int) -> "JobQuerySet":
+        """Return one page of `newest_first`. Whole rows are read of the page only, and not of what it skips."""
+        newest = self.newest_first()
+        if offset == 0:
+            return newest[:limit]
+        return Job.objects.filter(pk__in=newest.values("pk")[offset : offset + limit]).newest_first()
+
     def older_than(self, *, created_at: datetime, job_id: uuid.UUID) -> "JobQuerySet":
         """Return the jobs that follow a place in the order of `newest_first`, whether or not a job is there."""
         # The first condition alone is one that the index `job_list` can begin at.

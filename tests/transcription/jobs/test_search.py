@@ -1,7 +1,6 @@
 """Jobs are found by words of their transcripts and names, the same on both databases."""
 
 import pytest
-from django.db import connection
 
 from tests.transcription.factories import make_batch, make_job, make_media, make_submission, make_transcript
 from transcription import jobs
@@ -147,11 +146,17 @@ def test_work_that_was_superseded_leaves_no_words(organization):
     assert found("hello") == set()
 
 
-def test_rare_word_is_looked_up_in_the_index_of_postgresql(organization):
-    finish(make_job(organization), "hello there")
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            # In a table of a few rows, PostgreSQL would read them all.
-            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
-        assert "search_text_document" in search.matching(Job.objects.all(), phrases=["hello"]).explain()
-    assert len(found("hello")) == 1
+def test_frequent_and_rare_phrases_are_found_alike(organization, charlies):
+    """PostgreSQL is asked in two ways. A phrase of two stretches is frequent here."""
+
+    def found(*phrases, of=Job.objects.all()):  # noqa: B008
+        return set(search.matching(of, phrases=phrases, max_rare_stretches=1))
+
+    first, second = (finish(make_job(organization), f"common {name}") for name in ("one", "two"))
+    theirs = finish(make_job(charlies), "common three")
+    assert found("common") == {first, second, theirs}
+    assert found("one") == found("common", "one") == found("one", "common") == {first}
+    assert found("one", "two") == set()
+    own = Job.objects.of(organization)
+    assert found("common", of=own) == {first, second}
+    assert found("three", of=own) == set()

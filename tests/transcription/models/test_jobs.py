@@ -142,3 +142,21 @@ def test_item_has_the_name_of_its_file_before_and_after_it_came(organization, jo
 def test_reference_in_the_ledger_names_the_job(job):
     assert job.hold_reference == f"job:{job.pk}"
     assert jobs.claim(job.items.get().pk).job.hold_reference == job.hold_reference
+
+
+@pytest.mark.parametrize("offset", [0, 1, 2, 9])
+def test_page_is_a_part_of_the_list(organization, charlies, offset):
+    made = [make_job(organization) for _ in range(4)]
+    make_job(charlies)
+    page = Job.objects.of(organization).page(offset=offset, limit=2)
+    assert list(page) == made[::-1][offset : offset + 2]
+
+
+def test_place_in_the_list_needs_no_job(organization):
+    first, second, third = (make_job(organization) for _ in range(3))
+    Job.objects.filter(pk__in=[first.pk, second.pk]).update(created_at=third.created_at)
+    order = [job.pk for job in Job.objects.newest_first()]
+    assert order == sorted((first.pk, second.pk, third.pk), reverse=True)
+    place = {"created_at": third.created_at, "job_id": order[0]}
+    jobs.delete(Job.objects.get(pk=order[0]))
+    assert [job.pk for job in Job.objects.older_than(**place).newest_first()] == order[1:]

@@ -167,7 +167,7 @@ class JobsView(NativeGateView):
         """
         query = request.query_params
         limit, offset = listing.read_page(query)
-        found = Job.objects.of(self.caller.organization).newest_first()
+        found = Job.objects.of(self.caller.organization)
         if statuses := listing.read_status(query):
             found = found.filter(status__in=statuses)
         if created_after := listing.read_time(query, "created_after"):
@@ -179,7 +179,7 @@ class JobsView(NativeGateView):
         if place := listing.read_cursor(query):
             created_at, job_id = place
             found = found.older_than(created_at=created_at, job_id=job_id)
-        rows = list(found[offset : offset + limit + 1])
+        rows = list(found.page(offset=offset, limit=limit + 1))
         return Response(
             {
                 "jobs": [wire.show_job_line(job) for job in rows[:limit]],
