@@ -44,10 +44,15 @@ def environment(address: str) -> Any:
 
 
 @pytest.fixture
-def media(customer: Customer, key: str) -> Any:
+def media(customer: Customer, key: str) -> Iterator[Any]:
     """The package with nothing changed but address and key."""
-    deepgram = importlib.import_module("deepgram")
-    return deepgram.DeepgramClient(api_key=key, environment=environment(customer.address)).listen.v1.media
+    deepgram, httpx = importlib.import_module("deepgram"), importlib.import_module("httpx")
+    # The package never closes the connections of its own.
+    with httpx.Client(timeout=120) as connections:
+        client = deepgram.DeepgramClient(
+            api_key=key, environment=environment(customer.address), httpx_client=connections
+        )
+        yield client.listen.v1.media
 
 
 def charge_count(customer: Customer) -> int:
@@ -118,11 +123,14 @@ def test_deepgram_sdk_with_headerless_sound(media: Any) -> None:
 
 
 def test_asynchronous_deepgram_sdk(customer: Customer, key: str) -> None:
-    deepgram = importlib.import_module("deepgram")
+    deepgram, httpx = importlib.import_module("deepgram"), importlib.import_module("httpx")
 
     async def act() -> Any:
-        client = deepgram.AsyncDeepgramClient(api_key=key, environment=environment(customer.address))
-        return await asyncio.gather(*(client.listen.v1.media.transcribe_file(request=HELLO) for _ in range(2)))
+        async with httpx.AsyncClient(timeout=120) as connections:
+            client = deepgram.AsyncDeepgramClient(
+                api_key=key, environment=environment(customer.address), httpx_client=connections
+            )
+            return await asyncio.gather(*(client.listen.v1.media.transcribe_file(request=HELLO) for _ in range(2)))
 
     for answer in asyncio.run(act()):
         assert answer.results.channels[0].alternatives[0].transcript == WORDS
@@ -163,9 +171,13 @@ def test_deepgram_sdk_with_an_address_is_told_that_it_is_not_supported(media: An
 
 def test_deepgram_sdk_with_a_wrong_key(customer: Customer) -> None:
     deepgram, errors = importlib.import_module("deepgram"), importlib.import_module("deepgram.core.api_error")
-    client = deepgram.DeepgramClient(api_key="vxp_live_no", environment=environment(customer.address))
-    with pytest.raises(errors.ApiError) as caught:
-        client.listen.v1.media.transcribe_file(request=HELLO)
+    httpx = importlib.import_module("httpx")
+    with httpx.Client() as connections:
+        client = deepgram.DeepgramClient(
+            api_key="vxp_live_no", environment=environment(customer.address), httpx_client=connections
+        )
+        with pytest.raises(errors.ApiError) as caught:
+            client.listen.v1.media.transcribe_file(request=HELLO)
     assert caught.value.status_code == 401
 
 
