@@ -48,8 +48,15 @@ def site(upstream: scripted.ScriptedUpstream, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="module")
-def key(site: sites.Site) -> str:
-    return site.new_key()
+def keys(site: sites.Site) -> dict[str, str]:
+    """API keys by the address of the owner. The names say what is in the wallets, or becomes of the slots."""
+    small = {"small@example.com": "0.00005", "empty@example.com": "0.00001"}
+    return site.new_keys({"ann@example.com": "20", "crowded@example.com": "1", "free@example.com": "1", **small})
+
+
+@pytest.fixture(scope="module")
+def key(keys: dict[str, str]) -> str:
+    return keys["ann@example.com"]
 
 
 Ask = Callable[..., requests.Response]

@@ -186,24 +186,28 @@ def test_impossible_usage_is_capped(site, ask, stream):
     assert completion["prompt_tokens"] < 1000
 
 
-def test_small_balance_lowers_the_token_limit(site, upstream):
+def test_small_balance_lowers_the_token_limit(site, upstream, keys):
     # 22 prompt tokens and 100 completion tokens cost 52 micro-dollars; the balance is 50.
-    key = site.new_key(owner="small@example.com", dollars="0.00005")
     body = {"model": "apex-latest", "messages": [{"role": "user", "content": "normal 5"}]}
     response = requests.post(
-        f"{site.address}/v1/apex/chat/completions", headers={"X-API-Key": key}, json=body, timeout=30
+        f"{site.address}/v1/apex/chat/completions",
+        headers={"X-API-Key": keys["small@example.com"]},
+        json=body,
+        timeout=30,
     )
     assert response.status_code == 200
     assert 16 <= upstream.bodies[0]["max_tokens"] < 100
     assert_charged_once(site, micros=NORMAL_MICROS)
 
 
-def test_empty_balance_is_refused_with_the_shortfall(site, upstream):
-    key = site.new_key(owner="empty@example.com", dollars="0.00001")
+def test_empty_balance_is_refused_with_the_shortfall(site, upstream, keys):
     before = count(site)
     body = {"model": "apex-latest", "messages": [{"role": "user", "content": "normal 5"}]}
     response = requests.post(
-        f"{site.address}/v1/apex/chat/completions", headers={"X-API-Key": key}, json=body, timeout=30
+        f"{site.address}/v1/apex/chat/completions",
+        headers={"X-API-Key": keys["empty@example.com"]},
+        json=body,
+        timeout=30,
     )
     assert response.status_code == 402
     error = error_of(response)
@@ -296,8 +300,8 @@ def test_other_paths_and_methods_answer_in_the_same_shape(site, key, method, pat
     error_of(response)
 
 
-def test_organization_without_a_free_slot_is_refused(site, upstream):
-    key, other = (site.new_key(owner=f"{name}@example.com", dollars="1") for name in ("crowded", "free"))
+def test_organization_without_a_free_slot_is_refused(site, upstream, keys):
+    key, other = keys["crowded@example.com"], keys["free@example.com"]
 
     def post(key, content, **more):
         body = {"model": "apex-latest", "messages": [{"role": "user", "content": content}], "max_tokens": 100}
