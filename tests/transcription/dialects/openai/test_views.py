@@ -10,7 +10,7 @@ from django.test import Client
 from accounts import api_keys
 from billing.models import Entry, EntryKind
 from tests.conftest import AUDIO
-from tests.dialects.faces import worker
+from tests.dialects.faces import working
 from transcription.dialects.openai import wire
 from transcription.models import Job
 from transcription.speech.errors import EngineFailed
@@ -34,7 +34,7 @@ def ask(key, fake_engine):
         body = {"model": "whisper-1", "file": SimpleUploadedFile("a.wav", CONTENT), **fields} if body is None else body
         kind = {"content_type": content_type} if content_type else {}
         client = Client(raise_request_exception=False)
-        with worker():
+        with working():
             return client.post(path, body, headers={"Authorization": f"Bearer {key}", **(headers or {})}, **kind)
 
     return post
