@@ -13,7 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voxsite.settings")
 # Only the web process shares database connections among threads. Workers and commands use one at a time.
 os.environ.setdefault("VOXSITE_DATABASE_POOL", "16")
 
-django_application: Any = get_asgi_application()
+get_asgi_application()
 
 # Django is set up from here on.
 from django.conf import settings  # noqa: E402
@@ -35,6 +35,7 @@ from transcription import faces, recordings  # noqa: E402
 from transcription.faces import Face  # noqa: E402
 from voxsite.async_only_handler import AsyncOnlyHandler  # noqa: E402
 from voxsite.body_guard import OPEN_BYTES, BodyGuard, EarlyResponse, Receive, Scope, Send  # noqa: E402
+from voxsite.sizing_handler import SizingHandler  # noqa: E402
 from voxsite.waiting_handler import WaitingHandler  # noqa: E402
 
 SPARE_BYTES = 1024**3
@@ -47,7 +48,8 @@ CHAT = Face(
     unsized_bytes=settings.APEX_MAX_BODY_BYTES,
 )
 FACES = (*faces.FACES, CHAT)
-# Beside Django's own handler, which is made the same way (django.core.asgi): it has set Django up.
+# get_asgi_application has set Django up, and its own handler is not used.
+django_application: Any = SizingHandler()
 waiting_application = WaitingHandler()
 BODY_LIMITS = ("max_bytes", "open_bytes", "unsized_bytes")
 

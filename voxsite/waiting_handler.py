@@ -1,19 +1,18 @@
 """Django's ASGI handler for faces that answer when the work is done: it awaits their `LaterResponse`."""
 
 import asyncio
-import os
 from typing import Any
 
-from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponseBase
 
 from accounts.gate.later import LaterResponse
 from voxsite.body_guard import Receive, Scope, Send
+from voxsite.sizing_handler import SizingHandler
 
 _LATER = "voxsite.later"
 
 
-class WaitingHandler(ASGIHandler):
+class WaitingHandler(SizingHandler):
     """Answers requests as Django does. A `LaterResponse` that waits holds its coroutine and its connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
@@ -24,18 +23,6 @@ class WaitingHandler(ASGIHandler):
             later = scope.pop(_LATER, None)
             if later is not None:
                 later.end()
-
-    def create_request(self, scope: Any, body_file: Any) -> Any:
-        """Return (request, None) or (None, error response). The request states the size of its body in any case.
-
-        OpenAI's package for Node streams a file in chunks, without Content-Length. Django and DRF take such a body for
-        an empty one, although Django has read all of it by now (Django 5.2, DRF 3.18, read in source).
-        """
-        request, error_response = super().create_request(scope, body_file)
-        if request is not None and "CONTENT_LENGTH" not in request.META:
-            request.META["CONTENT_LENGTH"] = str(body_file.seek(0, os.SEEK_END))
-            body_file.seek(0)
-        return request, error_response
 
     async def run_get_response(self, request: Any) -> HttpResponseBase:
         """Return the response to a request, once it is known."""
