@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from drf_spectacular.generators import SchemaGenerator
 
 from apex import schema as apex_schema
-from voxsite import guides
 
 METHODS = ("get", "post", "put", "patch", "delete")
 # Fields of objects that lie deeper are not listed.
@@ -106,7 +106,17 @@ def _operation(path: str, method: str, spec: dict[str, Any], *, site_url: str, k
         body=body,
         answers=tuple(_answer(status, answer) for status, answer in sorted(spec.get("responses", {}).items())),
         examples=_examples(
-            path, method, site_url=site_url, key=key if needs_key else "", media_type=media_type, body=body
+            path,
+            method,
+            site_url=site_url,
+            key=key if needs_key else "",
+            media_type=media_type,
+            body=body,
+            required=tuple(
+                parameter["name"]
+                for parameter in spec.get("parameters", [])
+                if parameter["in"] == "query" and parameter.get("required")
+            ),
         ),
     )
 
@@ -171,20 +181,33 @@ def _text(spec: dict[str, Any], inner: dict[str, Any]) -> str:
 # --- Examples --------------------------------------------------------------------------------------------------------
 
 SAMPLE_CHAT = {"model": "apex-latest", "messages": [{"role": "user", "content": "Hello"}]}
-SAMPLE_VALUES = {"file": "recording.mp3", "audio_file": "recording.mp3", "model": "standard", "language": "en"}
+SAMPLE_VALUES = {
+    "file": "recording.mp3",
+    "audio_file": "recording.mp3",
+    "model": "standard",
+    "language": "en",
+    "model_id": "vn-stt-basic",
+    "sample_rate": "16000",
+}
 FILE_FIELDS = ("file", "audio_file")
 
 
 def _examples(
-    path: str, method: str, *, site_url: str, key: str, media_type: str, body: tuple[Field, ...]
+    path: str,
+    method: str,
+    *,
+    site_url: str,
+    key: str,
+    media_type: str,
+    body: tuple[Field, ...],
+    required: tuple[str, ...],
 ) -> tuple[tuple[str, str], ...]:
-    """Return (language, code) for curl, Python and Node. Where the body is the recording, they are those of a guide."""
-    guide = guides.of_address(f"{method.upper()} {path}") if media_type == "application/octet-stream" else None
-    if guide is not None:
-        return guide.shown_for(site_url=site_url, key=key).examples
+    """Return (language, code) for curl, Python and Node."""
     address = f"{site_url}{path}".replace("{", "JOB_ID{").replace("JOB_ID{job_id}", "JOB_ID")
     if media_type == "application/json":
         return _examples_in_json(address, key=key, sent=SAMPLE_CHAT)
+    if media_type == "application/octet-stream":
+        return _examples_of_bytes(address, key=key, query={name: SAMPLE_VALUES[name] for name in required})
     sent = (
         {field.path: SAMPLE_VALUES[field.path] for field in body if field.path in SAMPLE_VALUES} if media_type else {}
     )
@@ -208,6 +231,25 @@ def _examples_in_json(address: str, *, key: str, sent: dict[str, Any]) -> tuple[
         f"  body: JSON.stringify({body}),\n}});\nconsole.log(await answer.json());"
     )
     return ("curl", curl), ("Python", python), ("Node", node)
+
+
+def _examples_of_bytes(address: str, *, key: str, query: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return examples whose body is the recording."""
+    full = f"{address}?{urlencode(query)}" if query else address
+    headers = {"X-API-Key": key, "Content-Type": "audio/mpeg"}
+    curl = [f'curl -X POST "{full}"', *(f'-H "{name}: {value}"' for name, value in headers.items())]
+    python = (
+        f'import requests\n\nwith open("recording.mp3", "rb") as file:\n    answer = requests.post(\n'
+        f'        "{full}",\n        headers={json.dumps(headers)},\n        data=file,\n    )\n'
+        "answer.raise_for_status()\nprint(answer.json())"
+    )
+    node = (
+        f'import {{ openAsBlob }} from "node:fs";\n\nconst answer = await fetch("{full}", {{\n  method: "POST",\n'
+        f'  headers: {json.dumps(headers)},\n  body: await openAsBlob("recording.mp3"),\n}});\n'
+        "console.log(await answer.json());"
+    )
+    lines = [*curl, "--data-binary @recording.mp3"]
+    return ("curl", " \\\n  ".join(lines)), ("Python", python), ("Node", node)
 
 
 def _curl(address: str, method: str, *, key: str, sent: dict[str, str]) -> str:

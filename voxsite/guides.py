@@ -13,8 +13,8 @@ KEY = "YOUR_API_KEY"
 class Guide:
     """One service that a customer may come from.
 
-    address: method and path here. changes: (what, there, here). differences: sentences. examples: (language, code),
-    in which SITE and KEY stand for the address of the site and the key.
+    address: method and path here. changes: (what, there, here). differences: sentences, code between backticks.
+    examples: (language, code), in which SITE and KEY stand for the address of the site and the key.
     """
 
     slug: str
@@ -24,6 +24,14 @@ class Guide:
     changes: tuple[tuple[str, str, str], ...]
     differences: tuple[str, ...]
     examples: tuple[tuple[str, str], ...]
+
+    @property
+    def marked_differences(self) -> list[list[tuple[str, bool]]]:
+        """Return each difference as pieces of text, with whether a piece is code. Code stands between backticks."""
+        return [
+            [(piece, bool(at % 2)) for at, piece in enumerate(difference.split("`")) if piece]
+            for difference in self.differences
+        ]
 
     @property
     def method(self) -> str:
@@ -60,17 +68,18 @@ VOXNEXUS = Guide(
         ("Key", "X-Api-Key: your VoxNexus key", "X-Api-Key: your Voxsite key"),
     ),
     differences=(
-        "Without language, the language is detected. VoxNexus states en-US as the default.",
-        "enable_llm_transform needs no whitelist. Its tokens are charged like Chat.",
-        "llm_model_id is a model of GET /v1/apex/models. Any other name means the default model, and warnings says so.",
-        "warnings is new: it lists what had no effect, such as a rewriting that failed.",
-        "Each entry of speakers is one turn, in the order of the conversation.",
+        "Without `language`, the language is detected. VoxNexus states en-US as the default.",
+        "`enable_llm_transform` needs no whitelist. Its tokens are charged like Chat.",
+        "`llm_model_id` is a model of `GET /v1/apex/models`. Any other name means the default, and `warnings` says so.",
+        "`warnings` is new: it lists what had no effect, such as a rewriting that failed.",
+        "Each entry of `speakers` is one turn, in the order of the conversation.",
         "Unknown parameters are refused with 400.",
     ),
     examples=(
         (
             "curl",
-            """curl "SITE_URL/v1/stt?model_id=vn-stt-basic&sample_rate=16000&enable_timestamps=true" \\
+            """curl -X POST \\
+  "SITE_URL/v1/stt?model_id=vn-stt-basic&sample_rate=16000&enable_timestamps=true" \\
   -H "X-Api-Key: YOUR_API_KEY" \\
   -H "Content-Type: audio/mpeg" \\
   --data-binary @recording.mp3""",
@@ -116,12 +125,12 @@ OPENAI = Guide(
         ("Model", "whisper-1, gpt-4o-transcribe, ...", "The same names, or standard or premium"),
     ),
     differences=(
-        "All models lead to Whisper and differ in price only. GET /v1/models lists them.",
-        "Speaker labels come with response_format=diarized_json, from every model.",
-        "Without speech, text is empty and nothing fails.",
-        "usage has the seconds of the recording instead of tokens. You pay per second.",
-        "known_speaker_names[] and known_speaker_references[] are refused with 400.",
-        "Files may have 25 MiB, as at OpenAI. Larger ones go to POST /v1/transcribe, up to 2 GiB.",
+        "The names of OpenAI's models all run Whisper, and differ in price only. `GET /v1/models` lists them.",
+        "Speaker labels come with `response_format=diarized_json`, from every model.",
+        "Without speech, `text` is empty and nothing fails.",
+        "`usage` has the seconds of the recording instead of tokens. You pay per second.",
+        "`known_speaker_names[]` and `known_speaker_references[]` are refused with 400.",
+        "Files may have 25 MiB, as at OpenAI. Larger ones go to `POST /v1/transcribe`, up to 2 GiB.",
     ),
     examples=(
         (
@@ -170,9 +179,9 @@ VOXSCRIBER = Guide(
     differences=(
         "A file can be used for 24 hours after its upload.",
         "Webhooks and recordings from a URL are not available yet.",
-        "Speakers are labeled unless you send diarize=false.",
-        "GET /v1/jobs/JOB_ID/result has word times, speakers and subtitles.",
-        "retention=delete_after_retrieval deletes the recording and its transcript an hour after you first read it.",
+        "Speakers are labeled unless you send `diarize=false`.",
+        "`GET /v1/jobs/JOB_ID/result` has word times, speakers and subtitles.",
+        "`retention=delete_after_retrieval` deletes the recording and its transcript an hour after you first read it.",
     ),
     examples=(
         (
@@ -242,17 +251,19 @@ DEEPGRAM = Guide(
         ("Model", "nova-3, nova-2-meeting, whisper-large, ...", "The same names, or standard or premium"),
     ),
     differences=(
-        "Deepgram's models lead to standard and cost as much. metadata.model_info says what ran.",
-        "Without language, the language is detected. Deepgram takes English.",
-        "A parameter that has no effect here is named in metadata.warnings. redact and callback are refused with 400.",
-        "Recordings from a URL are not available yet: they are 501. Send the recording itself.",
-        "Each channel of multichannel is billed as a recording.",
-        "Live sound is not available.",
+        "Deepgram's models run as `standard`, at its price. `metadata.model_info` says what ran.",
+        "Without `language`, the language is detected. Deepgram takes English.",
+        "A parameter that has no effect here is named in `metadata.warnings`.",
+        "`redact` and `callback` are refused with 400.",
+        "Recordings from a URL are not available yet and answered with 501. Send the recording itself.",
+        "Each channel of `multichannel` is billed as a separate recording.",
+        "Live audio is not available.",
     ),
     examples=(
         (
             "curl",
-            """curl "SITE_URL/v1/listen?model=nova-3&smart_format=true" \\
+            """curl -X POST \\
+  "SITE_URL/v1/listen?model=nova-3&smart_format=true" \\
   -H "Authorization: Token YOUR_API_KEY" \\
   -H "Content-Type: audio/mpeg" \\
   --data-binary @recording.mp3""",
@@ -293,7 +304,7 @@ console.log(answer.results.channels[0].alternatives[0].transcript);""",
 
 WHISPER_ASR = Guide(
     slug="whisper-asr",
-    origin="a Whisper server",
+    origin="whisper-asr-webservice",
     address="POST /asr",
     lead="Bazarr, Speakr and other programs that use whisper-asr-webservice work with this site's address and a key.",
     changes=(
@@ -303,9 +314,9 @@ WHISPER_ASR = Guide(
     differences=(
         "A program without a field for a key takes it in its address, as Bazarr does in the Whisper ASR endpoint.",
         "Subtitles are broken into lines that can be read.",
-        "POST /detect-language hears the first speech instead of the first half minute, and costs 30 seconds at most.",
-        "Sound without a header (encode=false) may last 10 hours. Set the program's time limit so that it waits.",
-        "A wrong value is 400 instead of 422.",
+        "`POST /detect-language` hears the first speech, not the first half minute. It costs 30 seconds at most.",
+        "Sound without a header (`encode=false`) may last 10 hours. Set the program's time limit so that it waits.",
+        "A wrong value is answered with 400 instead of 422.",
     ),
     examples=(
         (
@@ -349,8 +360,3 @@ GUIDES = (OPENAI, DEEPGRAM, VOXNEXUS, VOXSCRIBER, WHISPER_ASR)
 def named(slug: str) -> Guide | None:
     """Return the guide of this name, None if there is none."""
     return next((one for one in GUIDES if one.slug == slug), None)
-
-
-def of_address(address: str) -> Guide | None:
-    """Return the guide whose examples call this address, None if there is none."""
-    return next((one for one in GUIDES if one.address == address), None)

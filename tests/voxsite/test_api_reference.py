@@ -66,6 +66,23 @@ def test_code_to_transcribe_sends_the_file(operations):
     assert 'openAsBlob("recording.mp3")' in code["Node"]
 
 
+@pytest.mark.parametrize("path", ["/v1/stt", "/v1/listen"])
+def test_code_for_a_bare_body_sends_the_recording(operations, path):
+    code = dict(operations["POST", path].examples)
+    assert "--data-binary @recording.mp3" in code["curl"]
+    assert "data=file" in code["Python"]
+    assert 'openAsBlob("recording.mp3")' in code["Node"]
+    query = "?model_id=vn-stt-basic&sample_rate=16000" if path == "/v1/stt" else ""
+    assert all(f'"https://voxsite.example{path}{query}"' in each for each in code.values())
+
+
+def test_code_for_whisper_asr_names_its_file_field(operations):
+    code = dict(operations["POST", "/asr"].examples)
+    assert '-F "audio_file=@recording.mp3"' in code["curl"]
+    assert 'files={"audio_file": open("recording.mp3", "rb")}' in code["Python"]
+    assert 'body.append("audio_file", await openAsBlob("recording.mp3")' in code["Node"]
+
+
 def test_code_to_chat_sends_json(operations):
     code = dict(operations["POST", "/v1/apex/chat/completions"].examples)
     body = code["curl"].partition("-d '")[2].removesuffix("'")
