@@ -14,8 +14,8 @@ from tests.billing.stripe_objects import make_topup
 from tests.transcription.factories import make_job, make_transcript
 from transcription import jobs
 
-# Prefixes of other people's code with its own tests, and of development only.
-FOREIGN = ("admin/", "accounts/", "dev/")
+# Prefixes of other people's code with its own tests, of development only, and of pages that show everybody the same.
+FOREIGN = ("admin/", "accounts/", "dev/", "docs/")
 # What each address takes, of GET, POST and DELETE; it answers 405 to the others.
 METHODS = {
     "/keys/<uuid:key_id>/revoke/": {"post"},

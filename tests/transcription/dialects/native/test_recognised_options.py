@@ -106,9 +106,9 @@ def test_number_of_speakers_is_obeyed(result_of, wav, said, fields, speakers):
 
 def test_models_and_languages_are_those_of_the_engine(api):
     models = api.get("/v1/models").json()["data"]
-    assert [(one["id"], one["engine"], one["tasks"]) for one in models] == [
-        (name, "faster-whisper/tiny", ["transcribe", "translate"]) for name in ("standard", "premium")
-    ]
+    assert [one["id"] for one in models[:2]] == ["standard", "premium"]
+    # The names of other APIs stand for these two.
+    assert {(one["engine"], *one["tasks"]) for one in models} == {("faster-whisper/tiny", "transcribe", "translate")}
     languages = api.get("/v1/languages").json()["languages"]
     assert len(languages) == 99
     assert {"code": "es", "name": "Spanish", "models": ["standard", "premium"]} in languages
