@@ -27,7 +27,9 @@ PLACEHOLDER_KEY = "YOUR_API_KEY"
 @open_page
 @require_safe
 def landing(request: HttpRequest) -> HttpResponse:
-    return render(request, "site/landing.html", {"prices": tariff.price_table(), **_signup_credit()})
+    return render(
+        request, "site/landing.html", {"prices": tariff.price_table(), "guides": guides.GUIDES, **_signup_credit()}
+    )
 
 
 @open_page

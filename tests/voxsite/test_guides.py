@@ -52,8 +52,9 @@ def test_page_shows_the_first_characters_of_the_readers_key(guide, alice, organi
     assert "Replace it with your full key" in page
 
 
-def test_docs_lead_to_every_page(db):
-    page = Client().get("/docs/").content.decode()
+@pytest.mark.parametrize("path", ["/", "/docs/"])
+def test_home_page_and_docs_lead_to_every_page(path, db):
+    page = Client().get(path).content.decode()
     for guide in guides.GUIDES:
         assert f'href="/docs/from/{guide.slug}/"' in page
 
