@@ -175,3 +175,16 @@ def test_words_and_a_language_that_nobody_named(customer: Customer, key: str) ->
     words = [word["word"] for segment in found["segments"] for word in segment["words"]]
     assert " ".join(words) == found["text"]
     assert json.dumps(found, allow_nan=False)
+
+
+def test_form_of_unknown_size(customer: Customer, key: str) -> None:
+    """As programs in Node send a stream: in chunks, without Content-Length."""
+    head = b'--x\r\nContent-Disposition: form-data; name="audio_file"; filename="a.wav"\r\n\r\n'
+    pieces = [head, (SAMPLES / "en-hello.wav").read_bytes(), b"\r\n--x--\r\n"]
+    response = requests.post(
+        f"{customer.address}/asr",
+        data=iter(pieces),
+        headers={"Content-Type": "multipart/form-data; boundary=x", "X-API-Key": key},
+        timeout=120,
+    )
+    assert (response.status_code, response.text) == (200, "hello thank you please call me tomorrow morning\n")
