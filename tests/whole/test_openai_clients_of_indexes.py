@@ -1,0 +1,144 @@
+"""Clients of OpenAI's audio API as the indexes of PyPI and npm have them, unmodified, in pinned versions.
+
+They are no dependencies of ours: each is installed into a folder of its own, and runs in a process of its own.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import AUDIO, text_of
+from tests.product import Product
+
+pytestmark = [pytest.mark.slow, pytest.mark.enable_socket, pytest.mark.timeout(900)]
+FILE = AUDIO / "sentence-slt.wav"
+SAID = text_of(FILE.name).lower()
+
+LITELLM = """
+import sys, litellm
+base, key, recording = sys.argv[1:]
+with open(recording, "rb") as file:
+    found = litellm.transcription(model="openai/whisper-1", file=file, api_base=base, api_key=key)
+assert isinstance(found.duration, float), found.duration
+print(found.text)
+"""
+LLAMA_INDEX = """
+import sys, pathlib
+from llama_index.readers.whisper import WhisperReader
+base, key, recording = sys.argv[1:]
+print(WhisperReader(model="whisper-1", api_key=key).load_data(pathlib.Path(recording))[0].text)
+"""
+LANGCHAIN = """
+import sys
+from langchain_community.document_loaders.parsers.audio import OpenAIWhisperParser
+from langchain_core.documents.base import Blob
+base, key, recording = sys.argv[1:]
+parser = OpenAIWhisperParser(api_key=key, base_url=base)
+print(" ".join(document.page_content for document in parser.lazy_parse(Blob.from_path(recording))))
+"""
+PYTHON_CLIENTS = {
+    "litellm": (["litellm==1.110.2"], LITELLM),
+    "llama-index": (["llama-index-readers-whisper==0.5.0"], LLAMA_INDEX),
+    "langchain": (["langchain-community==0.4.2", "openai==2.54.0", "pydub==0.25.1"], LANGCHAIN),
+}
+NODE_PACKAGES = ["openai@7.59.0", "ai@7.0.173", "@ai-sdk/openai@4.0.118"]
+NODE = """
+import fs from 'node:fs';
+import OpenAI, { toFile } from 'openai';
+import { transcribe } from 'ai';
+import { createOpenAI } from '@ai-sdk/openai';
+const [base, key, recording] = process.argv.slice(2);
+const shown = {};
+const client = new OpenAI({ baseURL: base, apiKey: key });
+const { transcriptions } = client.audio;
+// Sent in chunks, without Content-Length.
+const file = () => fs.createReadStream(recording);
+shown.stream_of_file = (await transcriptions.create({ file: file(), model: 'whisper-1' })).text;
+shown.verbose = await transcriptions.create({
+  file: await toFile(fs.readFileSync(recording), 'a.wav'), model: 'whisper-1',
+  response_format: 'verbose_json', timestamp_granularities: ['word'],
+});
+shown.text = await transcriptions.create({ file: file(), model: 'whisper-1', response_format: 'text' });
+shown.deltas = '';
+for await (const event of await transcriptions.create({ file: file(), model: 'gpt-4o-transcribe', stream: true })) {
+  if (event.type === 'transcript.text.delta') shown.deltas += event.delta;
+  if (event.type === 'transcript.text.done') shown.done = event.text;
+}
+try {
+  await transcriptions.create({ file: file(), model: 'gpt-9' });
+} catch (error) {
+  shown.error = [error.status, error.param];
+}
+const openai = createOpenAI({ baseURL: base, apiKey: key });
+shown.ai = {};
+for (const model of ['whisper-1', 'gpt-4o-transcribe', 'gpt-4o-transcribe-diarize']) {
+  const { text, language, durationInSeconds, segments } = await transcribe({
+    model: openai.transcription(model), audio: fs.readFileSync(recording),
+  });
+  shown.ai[model] = { text, language, durationInSeconds, segments: segments.length };
+}
+console.log(JSON.stringify(shown));
+"""
+
+
+@pytest.fixture(scope="module")
+def key(site: Product) -> str:
+    return site.new_key(owner="indexes@example.com")
+
+
+@pytest.mark.parametrize("name", PYTHON_CLIENTS)
+def test_python_client(site: Product, key: str, tmp_path: Path, name: str) -> None:
+    if name == "langchain" and shutil.which("ffmpeg") is None:
+        pytest.skip("LangChain cuts recordings with ffmpeg, which is not here")
+    packages, program = PYTHON_CLIENTS[name]
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv/bin/python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True, capture_output=True)
+    base = f"{site.address}/v1"
+    # Some of them take the address from the environment only, and LiteLLM would ask the internet for prices.
+    environment = {**os.environ, "OPENAI_BASE_URL": base, "OPENAI_API_KEY": key, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    done = subprocess.run(
+        [python, "-W", "ignore", "-c", program, base, key, FILE],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heard = set(done.stdout.splitlines()[-1].lower().split())
+    # LangChain sends an MP3 of the recording, in which the engine hears one word otherwise.
+    assert len(heard & set(SAID.split())) >= len(set(SAID.split())) - 1
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="there is no npm")
+def test_node_clients(site: Product, key: str, tmp_path: Path) -> None:
+    """OpenAI's own package, and the AI SDK, whose schema refuses an answer for one wrong field."""
+    subprocess.run(
+        ["npm", "install", "--no-audit", "--no-fund", "--silent", *NODE_PACKAGES],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    (tmp_path / "clients.mjs").write_text(NODE)
+    done = subprocess.run(
+        ["node", "clients.mjs", f"{site.address}/v1", key, FILE],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = json.loads(done.stdout.splitlines()[-1])
+    assert {shown[name].lower() for name in ("stream_of_file", "text", "deltas", "done")} == {SAID}
+    assert [word["word"].lower() for word in shown["verbose"]["words"]] == SAID.split()
+    assert "segments" not in shown["verbose"]
+    assert shown["error"] == [400, "model"]
+    for model, segments in (("whisper-1", 1), ("gpt-4o-transcribe", 0), ("gpt-4o-transcribe-diarize", 1)):
+        found = shown["ai"][model]
+        assert found["text"].lower() == SAID
+        assert found["segments"] == segments
+        assert found["durationInSeconds"] > 1
+    assert shown["ai"]["whisper-1"]["language"] == "en"
