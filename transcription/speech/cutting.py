@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -51,6 +51,19 @@ class Clip:
         for (_, start_ms), (begin, end) in zip(self.starts, pairwise(offsets), strict=True):
             yield start_ms, self.samples[begin:end]
 
+    def without(self, spans: Sequence[tuple[int, int]], *, min_ms: int) -> Clip | None:
+        """Return a clip of the stretches that share no time with any span, None without one of at least `min_ms`.
+
+        spans: (start_ms, end_ms) in the recording. Padding around the speech counts for the length, and not as shared.
+        """
+        left = []
+        for start_ms, samples in self.stretches():
+            end_ms = start_ms + samples_to_ms(len(samples))
+            is_long = end_ms - start_ms >= min_ms
+            if is_long and not any(first < end_ms - PAD_MS and last > start_ms + PAD_MS for first, last in spans):
+                left.append(_Stretch(start_ms, samples))
+        return _join(left) if left else None
+
     def place(self, start_ms: int, end_ms: int) -> tuple[int, int]:
         """Convert times in the clip to times in the recording, both inside the stretch that holds their middle."""
         middle_ms = (start_ms + end_ms) // 2
@@ -64,19 +77,20 @@ class Clip:
 
 
 def clips(
-    windows: Iterable[Samples], *, max_clip_ms: int = MAX_CLIP_MS, pause_ms: int = PAUSE_MS, packs: bool = False
+    windows: Iterable[Samples], *, max_clip_ms: int = MAX_CLIP_MS, pause_ms: int = PAUSE_MS, packed_ms: int = 0
 ) -> Iterator[Clip]:
     """Yield clips of speech, in order and without overlap, each at most `max_clip_ms` long.
 
     windows: consecutive arrays, as `audio.windows` yields them.
     pause_ms: silence of this length ends a stretch. Shorter silence stays inside it.
-    packs: put as many stretches into a clip as fit. For engines that need as long for a short clip as for a long one.
+    packed_ms: put as many stretches into a clip as fit into this length. For engines that need as long for a short clip
+        as for one of this length. A longer stretch is a clip of its own.
     """
     cutter = _Cutter(max_clip_ms=max_clip_ms, pause_ms=pause_ms)
     waiting: list[_Stretch] = []
     waiting_samples = 0
     for stretch in _stretches(cutter, windows):
-        if waiting and (not packs or waiting_samples + len(stretch.samples) > ms_to_samples(max_clip_ms)):
+        if waiting and waiting_samples + len(stretch.samples) > ms_to_samples(packed_ms):
             yield _join(waiting)
             waiting, waiting_samples = [], 0
         waiting.append(stretch)

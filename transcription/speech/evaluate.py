@@ -153,7 +153,7 @@ class NoEngine:
 
     name = "none"
     languages: frozenset[str] | None = None
-    max_clip_ms, pause_ms, packs_clips = 30_000, 400, False
+    max_clip_ms, pause_ms, packed_ms = 30_000, 400, 0
     notes: tuple[str, ...] = ()
     supported_options: frozenset[str] = frozenset()
 

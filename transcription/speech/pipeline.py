@@ -13,7 +13,7 @@ from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from transcription.speech import cutting, decode, hearing, probing, scripts, speakers
+from transcription.speech import cutting, decode, hearing, probing, scripts, skipped, speakers
 from transcription.speech.diarizers.background import BackgroundDiarization
 from transcription.speech.diarizers.base import Diarization, Diarizer
 from transcription.speech.engines import language, whisper_languages
@@ -30,7 +30,6 @@ OnSegments = Callable[[list[Segment]], None]
 LANGUAGE_SPEECH_MS = 30_000
 LANGUAGE_SEARCH_MS = 600_000
 ONLY_LANGUAGE_NOTE = "Only the language of the first speech was detected, and nothing was transcribed."
-
 # Speech in another language that is shorter than this is not told of: a name or a quotation, or an error of detection.
 MIN_OTHER_LANGUAGE_MS = 10_000
 
@@ -185,7 +184,12 @@ class _Run:
         on_segments: OnSegments,
     ) -> None:
         self._options, self._engine, self._on_segments = options, engine, on_segments
-        self._waiting: deque[cutting.Clip] = deque()
+        # Clips that the engine has, in order, each with the one of which it repeats what was not heard.
+        self._waiting: deque[tuple[cutting.Clip, skipped.HeardClip | None]] = deque()
+        self._heard_clips: deque[skipped.HeardClip] = (
+            deque()
+        )  # in the order of the recording, from the first that is open on
+        self._unheard: deque[tuple[cutting.Clip, skipped.HeardClip]] = deque()  # to be recognised next
         # (ms, language of the words, its probability, other language that was heard) of clips with words
         self._heard: list[tuple[int, str, float | None, str | None]] = []
         self._reported_ms = 0
@@ -210,19 +214,25 @@ class _Run:
             self._counting(windows, on_progress, diarization=diarization),
             max_clip_ms=self._engine.max_clip_ms,
             pause_ms=self._engine.pause_ms,
-            packs=self._engine.packs_clips,
+            packed_ms=self._engine.packed_ms,
         )
-        with closing(language.stream(self._engine, self._remembering(clips), options=self._options)) as stream:
-            for recognition in stream:
-                clip = self._waiting.popleft()
-                new = _place(recognition.words, clip, speaker=speaker, before=words[-1].text if words else "")
-                self._note_language(clip, recognition)
-                if diarization is not None:
-                    _add(diarization, clip, new)
-                if new:
-                    words.extend(new)
-                    self._on_segments(list(speakers.segments(new)))
-                self._report(clip.end_ms, on_progress)
+        self._heard_clips.clear()
+        self._unheard.clear()
+        remaining: Iterator[cutting.Clip] = clips
+        while True:
+            with closing(language.stream(self._engine, self._remembering(remaining), options=self._options)) as stream:
+                for recognition in stream:
+                    for clip, new in self._ready(recognition, speaker=speaker):
+                        placed = skipped.spaced(new, before=words[-1].text if words else "")
+                        if diarization is not None:
+                            _add(diarization, clip, placed)
+                        if placed:
+                            words.extend(placed)
+                            self._on_segments(list(speakers.segments(placed)))
+                        self._report(clip.end_ms, on_progress)
+            if not self._unheard:
+                break
+            remaining = iter(())
         self._report(self.decoded_ms, on_progress)
         self.wordless.extend(self._loudness.wordless((word.start_ms, word.end_ms) for word in words))
         return words
@@ -269,16 +279,41 @@ class _Run:
             yield window
             samples += len(window)
             self.decoded_ms = round(samples / SAMPLES_PER_MS)
-            self._report(self._waiting[0].start_ms if self._waiting else self.decoded_ms, on_progress)
+            self._report(self._waiting[0][0].start_ms if self._waiting else self.decoded_ms, on_progress)
 
     def _remembering(self, clips: Iterator[cutting.Clip]) -> Iterator[Samples]:
         heard_ms = 0
         for clip in clips:
-            self._waiting.append(clip)
+            yield from self._again()
+            self._waiting.append((clip, None))
             yield clip.samples
             heard_ms += samples_to_ms(len(clip.samples))
             if self._options.only_language and heard_ms >= LANGUAGE_SPEECH_MS:
                 return
+        yield from self._again()
+
+    def _again(self) -> Iterator[Samples]:
+        while self._unheard:
+            clip, heard = self._unheard.popleft()
+            self._waiting.append((clip, heard))
+            yield clip.samples
+
+    def _ready(self, recognition: Recognition, *, speaker: str | None) -> Iterator[tuple[cutting.Clip, list[Word]]]:
+        """Take the next recognition. Yields (clip, its words) of clips, in order, as far as nothing is missing."""
+        clip, first = self._waiting.popleft()
+        words = _place(recognition.words, clip, speaker=speaker)
+        if first is None:
+            self._note_language(clip, recognition)
+            heard = skipped.HeardClip(clip, words)
+            self._heard_clips.append(heard)
+            is_searched = self._options.task != "translate" and not self._options.only_language
+            if is_searched and (unheard := heard.open()) is not None:
+                self._unheard.append((unheard, heard))
+        else:
+            first.add(words)
+        while self._heard_clips and not self._heard_clips[0].is_open:
+            ready = self._heard_clips.popleft()
+            yield ready.clip, ready.words
 
     def _report(self, done_ms: int, on_progress: OnProgress) -> None:
         """Report progress. A clip that began before the last report must not make it decrease."""
@@ -292,19 +327,14 @@ class _Run:
             self._heard.append((length_ms, spoken, recognition.language_probability, recognition.heard_language))
 
 
-def _place(words: tuple[Word, ...], clip: cutting.Clip, *, speaker: str | None, before: str) -> list[Word]:
-    """Return the words with times in the recording, in order and inside their stretch of the clip.
-
-    before: the word before the clip. The model does not know it, so it cannot say whether a blank follows.
-    """
+def _place(words: tuple[Word, ...], clip: cutting.Clip, *, speaker: str | None) -> list[Word]:
+    """Return the words with times in the recording, in order and inside their stretch of the clip."""
     placed: list[Word] = []
     for word in words:
         start_ms, end_ms = clip.place(word.start_ms, word.end_ms)
         if placed:
             start_ms = max(start_ms, placed[-1].start_ms)
         placed.append(replace(word, start_ms=start_ms, end_ms=max(start_ms, end_ms), speaker=speaker))
-    if placed and before:
-        placed[0] = replace(placed[0], has_space_before=scripts.needs_blank(before, placed[0].text))
     return placed
 
 

@@ -28,7 +28,7 @@ class FakeEngine:
     languages: frozenset[str] | None = None
     max_clip_ms = 30_000
     pause_ms = 600
-    packs_clips = False
+    packed_ms = 0
     notes: tuple[str, ...] = ()
     supported_options: frozenset[str] = frozenset()
     max_batch = 1
@@ -94,7 +94,7 @@ class FakeBatchEngine:
     """An engine that recognises the length of a clip as its word. `trouble` is called with each batch and may raise."""
 
     name, languages, notes, supported_options = "fake", None, (), frozenset[str]()
-    max_clip_ms, pause_ms, packs_clips, max_batch = 30_000, 600, True, 8
+    max_clip_ms, pause_ms, packed_ms, max_batch = 30_000, 600, 30_000, 8
 
     def __init__(self, trouble: Callable[[Sequence[int]], Any] = lambda batch: None) -> None:
         self.trouble = trouble

@@ -221,3 +221,26 @@ def test_speech_of_real_meetings_reaches_the_engine(condition, least, tmp_path):
         heard += covered(changed, spans) * seconds
         spoken += seconds
     assert heard / spoken >= least
+
+
+def test_clip_without_spans_has_the_stretches_that_share_no_time_with_them():
+    samples = np.arange(ms_to_samples(6_000), dtype=np.float32)
+    clip = cutting.Clip(samples=samples, starts=((0, 10_000), (2_000, 20_000), (3_500, 30_000), (4_000, 40_000)))
+    # The second stretch has a word, the third is too short.
+    left = clip.without([(20_300, 20_900)], min_ms=1_000)
+    assert left is not None
+    assert left.starts == ((0, 10_000), (2_000, 40_000))
+    assert [len(part) for _, part in left.stretches()] == [ms_to_samples(2_000)] * 2
+    assert np.array_equal(left.samples[ms_to_samples(2_000) :], samples[ms_to_samples(4_000) :])
+
+
+def test_word_that_reaches_into_the_padding_of_the_next_stretch_is_not_in_it():
+    clip = cutting.Clip(samples=np.zeros(ms_to_samples(4_000), dtype=np.float32), starts=((0, 0), (2_000, 2_000)))
+    left = clip.without([(1_500, 2_150)], min_ms=1_000)
+    assert left is not None
+    assert left.starts == ((0, 2_000),)
+
+
+def test_clip_with_words_in_every_stretch_has_nothing_left():
+    clip = cutting.Clip(samples=np.zeros(ms_to_samples(4_000), dtype=np.float32), starts=((0, 0), (2_000, 5_000)))
+    assert clip.without([(300, 600), (5_300, 5_600)], min_ms=1_000) is None

@@ -172,7 +172,7 @@ def test_recording_without_pauses_between_stretches_keeps_every_time(tmp_path):
     path = tmp_path / "long.flac"
     make_recordings.encode(path, np.tile(speech, 20))
     engine = FakeEngine()
-    engine.packs_clips = True
+    engine.packed_ms = engine.max_clip_ms
     transcript = run(path, engine=engine, diarizer=FakeDiarizer())
     assert len(engine.clip_lengths_ms) < 5
     assert all(length_ms <= engine.max_clip_ms for length_ms in engine.clip_lengths_ms)

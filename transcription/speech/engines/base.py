@@ -33,7 +33,7 @@ class EngineInfo(Protocol):
 
     name: short, shown to customers in results.
     languages: ISO 639-1 codes that it accepts; None means any.
-    max_clip_ms, pause_ms, packs_clips: arguments for `cutting.clips`.
+    max_clip_ms, pause_ms, packed_ms: arguments for `cutting.clips`.
     notes: plain English for the readers of its results.
     supported_options: the options that it supports, of "prompt", "hotwords" and "translate".
     """
@@ -51,7 +51,7 @@ class EngineInfo(Protocol):
     def pause_ms(self) -> int: ...
 
     @property
-    def packs_clips(self) -> bool: ...
+    def packed_ms(self) -> int: ...
 
     @property
     def notes(self) -> tuple[str, ...]: ...

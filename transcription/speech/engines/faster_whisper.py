@@ -87,7 +87,6 @@ class FasterWhisperEngine:
 
     max_clip_ms = 30_000
     pause_ms = 600
-    packs_clips = True
     notes: tuple[str, ...] = ()
 
     def __init__(
@@ -119,6 +118,8 @@ class FasterWhisperEngine:
         self._short_context_clip_ms = (
             SHORT_CONTEXT_CLIP_MS.get(name, 0) if short_context_clip_ms is None else short_context_clip_ms
         )
+        # Pauses are where sentences end, mostly, so little is lost if a clip ends at the last one that fits.
+        self.packed_ms = self._short_context_clip_ms or self.max_clip_ms
         self._counts = Counter[int]()  # clips by context
         self._repeated = 0
         self._is_multilingual = bool(self._whisper.model.is_multilingual)

@@ -179,7 +179,7 @@ class UnbatchedEngine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.name, self.languages, self.notes = engine.name, engine.languages, engine.notes
-        self.max_clip_ms, self.pause_ms, self.packs_clips = engine.max_clip_ms, engine.pause_ms, engine.packs_clips
+        self.max_clip_ms, self.pause_ms, self.packed_ms = engine.max_clip_ms, engine.pause_ms, engine.packed_ms
         self.supported_options = engine.supported_options
 
     def prepare(self, clip: Any) -> Any:

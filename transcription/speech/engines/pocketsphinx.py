@@ -32,7 +32,7 @@ class PocketSphinxEngine:
     languages: frozenset[str] | None = frozenset({"en"})
     max_clip_ms = 15_000
     pause_ms = 400
-    packs_clips = False
+    packed_ms = 0
     supported_options: frozenset[str] = frozenset()
     notes: tuple[str, ...] = (
         "Recognised by PocketSphinx, an English-only fallback: expect many more errors than from Whisper.",

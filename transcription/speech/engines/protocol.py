@@ -115,7 +115,7 @@ def description(engine: EngineInfo, *, max_batch: int) -> dict[str, Any]:
         "languages": None if engine.languages is None else sorted(engine.languages),
         "max_clip_ms": engine.max_clip_ms,
         "pause_ms": engine.pause_ms,
-        "packs_clips": engine.packs_clips,
+        "packed_ms": engine.packed_ms,
         "notes": list(engine.notes),
         "supported_options": sorted(engine.supported_options),
         "max_batch": max_batch,

@@ -69,8 +69,8 @@ class RemoteEngine:
         return int(self._info()["pause_ms"])
 
     @property
-    def packs_clips(self) -> bool:
-        return bool(self._info()["packs_clips"])
+    def packed_ms(self) -> int:
+        return int(self._info()["packed_ms"])
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def small_server(address, monkeypatch):
         "languages": None,
         "max_clip_ms": 30_000,
         "pause_ms": 600,
-        "packs_clips": True,
+        "packed_ms": 30_000,
         "notes": [],
         "supported_options": [],
         "in_flight": 4,

@@ -40,7 +40,7 @@ def test_every_engine_has_the_methods_of_its_interface(name):
 def test_engine_without_batches_is_told_from_one_with(fake_engine):
     class NoBatches:
         name, languages, notes, supported_options = "test", None, (), frozenset[str]()
-        max_clip_ms, pause_ms, packs_clips = 30_000, 600, False
+        max_clip_ms, pause_ms, packed_ms = 30_000, 600, 0
 
     assert isinstance(fake_engine, base.BatchEngine)
     assert not isinstance(fake_engine, base.StreamingEngine)

@@ -1,0 +1,87 @@
+"""Speech that the engine skips comes into the transcript all the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.fixtures import make_recordings, recordings
+from tests.transcription.speech.fakes import FakeEngine, serving
+from tests.transcription.speech.pipelines import run
+from transcription.speech.engines.base import Recognition
+from transcription.speech.engines.model_cache import ModelCache
+from transcription.speech.engines.remote import RemoteEngine
+from transcription.speech.samples import samples_to_ms
+from transcription.speech.transcript import Word
+
+
+class ForgetfulEngine(FakeEngine):
+    """An engine that hears nothing after the first two seconds of a long clip, as Whisper now and then."""
+
+    packed_ms = 12_000
+    probability_of_words = 0.9
+
+    def _recognise(self, clip):
+        length_ms = samples_to_ms(len(clip))
+        self.clip_lengths_ms.append(length_ms)
+        heard_ms = 2_000 if length_ms > 8_000 else length_ms
+        number = len(self.clip_lengths_ms)
+        words = [
+            Word(f"word{number}-{at}", at, at + 400, self.probability_of_words)
+            for at in range(300, heard_ms - 400, 900)
+        ]
+        return Recognition(tuple(words), self.language, self.probability)
+
+
+@pytest.fixture(scope="module")
+def nine_sentences(tmp_path_factory):
+    """A sentence of 3 s every 5 s."""
+    speech = np.frombuffer(recordings.named("sentence-slt.wav").path.read_bytes()[44:], dtype="<i2")
+    sentence = np.concatenate([speech[: make_recordings.RATE * 3], np.zeros(32_000, dtype="<i2")])
+    path = tmp_path_factory.mktemp("sentences") / "nine.flac"
+    make_recordings.encode(path, np.tile(sentence, 9))
+    return path
+
+
+def sentences_with_words(transcript):
+    return {word.start_ms // 5_000 for word in transcript.words}
+
+
+def test_speech_that_the_engine_skipped_is_recognised_again(nine_sentences):
+    told = []
+    transcript = run(nine_sentences, engine=ForgetfulEngine(), on_segments=told.extend)
+    assert sentences_with_words(transcript) == set(range(9))
+    starts = [word.start_ms for word in transcript.words]
+    assert starts == sorted(starts)
+    # Those who watch are told in the order of the recording, and of nothing that the transcript lacks.
+    assert [word for segment in told for word in segment.words] == list(transcript.words)
+
+
+def test_speech_that_was_skipped_is_recognised_again_through_the_engine_process(nine_sentences, tmp_path):
+    models = ModelCache({"standard": ""}, lambda _: ForgetfulEngine())
+    address = f"ipc://{tmp_path}/engine.sock"
+    with serving(models, address=address):
+        engine = RemoteEngine(address, timeout_seconds=30)
+        transcript = run(nine_sentences, engine=engine)
+        engine.close()
+    assert sentences_with_words(transcript) == set(range(9))
+
+
+def test_unlikely_words_of_skipped_speech_are_left_out(nine_sentences):
+    engine = ForgetfulEngine()
+    engine.probability_of_words = 0.4
+    assert sentences_with_words(run(nine_sentences, engine=engine)) == {0, 3, 6}
+
+
+def test_words_that_were_heard_already_are_not_written_twice(nine_sentences):
+    """The times of words may err: what seems to be skipped was heard in another stretch."""
+    engine = ForgetfulEngine()
+    engine._recognise = lambda clip: Recognition((Word("hello", 300, 700, 0.9), Word("there", 700, 900, 0.9)), "en")
+    assert sentences_with_words(run(nine_sentences, engine=engine)) == {0, 3, 6}
+
+
+def test_translation_is_not_searched_for_skipped_speech(nine_sentences):
+    """Its words have no times that say what was heard."""
+    engine = ForgetfulEngine()
+    engine.supported_options = frozenset({"translate"})
+    assert sentences_with_words(run(nine_sentences, engine=engine, task="translate")) == {0, 3, 6}
