@@ -95,7 +95,7 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
         # Without this header, proxies such as nginx would buffer the stream.
         response.headers["X-Accel-Buffering"] = "no"
     if head.is_replay:
-        response.headers["Idempotency-Replayed"] = "true"
+        response.headers[idempotency.REPLAYED_HEADER] = "true"
     # An error for a rate limit carries the headers of the limit that refused the request.
     if head.allowance is not None and not isinstance(head.error, RateLimited):
         _show_allowance(response, head.allowance)

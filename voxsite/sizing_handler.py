@@ -1,4 +1,4 @@
-"""Django's ASGI handler with requests that state the size of their body."""
+"""Django's ASGI handler, which also reads bodies that come in chunks, without Content-Length."""
 
 import os
 from typing import Any

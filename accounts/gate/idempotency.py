@@ -20,6 +20,8 @@ from accounts.errors import Conflict, InvalidField
 from accounts.models import IdempotencyRecord, Organization
 
 HEADER = "Idempotency-Key"
+# Stands in a response that is the answer to an earlier request with the same key.
+REPLAYED_HEADER = "Idempotency-Replayed"
 MAX_KEY_LENGTH = 255
 # No request runs this long: probing ends after a minute, and the body was read before.
 ABANDONED_AFTER = timedelta(minutes=5)

@@ -95,7 +95,7 @@ class GateView(APIView):
         status, body, was_replayed = idempotency.once(
             self.caller.organization, key=key, request_fingerprint=mark, act=answer
         )
-        return Response(body, status=status, headers={"Idempotency-Replayed": "true"} if was_replayed else None)
+        return Response(body, status=status, headers={idempotency.REPLAYED_HEADER: "true"} if was_replayed else None)
 
     def handle_exception(self, exc: Exception) -> Response:
         error = translate(exc, request_id=self.request_id)

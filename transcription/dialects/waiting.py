@@ -68,7 +68,6 @@ logger = logging.getLogger(__name__)
 SLOTS = "waiting requests"
 RETRY_COUNT_HEADER = "x-stainless-retry-count"
 SHOULD_RETRY_HEADER = "x-should-retry"
-REPLAYED_HEADER = "Idempotency-Replayed"
 # How often a request looks whether the first one with its key has submitted its job.
 LOOK_AGAIN_SECONDS = 0.2
 
@@ -202,7 +201,7 @@ class _Wait(LaterResponse):
             self._is_over |= isinstance(error, WaitedTooLong)
             return self._show_error(translate(error, request_id=self._request_id))
         if self._is_replay:
-            response.headers[REPLAYED_HEADER] = "true"
+            response.headers[idempotency.REPLAYED_HEADER] = "true"
         return response
 
     def respond_here(self) -> HttpResponseBase:

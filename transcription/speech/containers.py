@@ -1,4 +1,7 @@
-"""The container formats that may be opened, and the length that their headers state. Imports neither PyAV nor numpy."""
+"""Containers: which may be opened, which recordings are joined in one file, and the length that headers state.
+
+Imports neither PyAV nor numpy.
+"""
 
 from __future__ import annotations
 

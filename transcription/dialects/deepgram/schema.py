@@ -60,20 +60,19 @@ def error_responses(*statuses: int) -> dict[int, Any]:
     return dict.fromkeys(statuses, ERROR)
 
 
-def _words() -> Any:
-    return inline_serializer(
-        "DeepgramWord",
-        {
-            "word": serializers.CharField(help_text="In lower case, without marks."),
-            "punctuated_word": serializers.CharField(required=False),
-            "start": serializers.FloatField(help_text="Seconds."),
-            "end": serializers.FloatField(),
-            "confidence": serializers.FloatField(help_text="0 to 1."),
-            "speaker": serializers.IntegerField(required=False, help_text="From 0, with diarize."),
-        },
-        many=True,
-    )
-
+# One class for both places: two of one name would be two components of the document.
+_WORDS = inline_serializer(
+    "DeepgramWord",
+    {
+        "word": serializers.CharField(help_text="In lower case, without marks."),
+        "punctuated_word": serializers.CharField(required=False),
+        "start": serializers.FloatField(help_text="Seconds."),
+        "end": serializers.FloatField(),
+        "confidence": serializers.FloatField(help_text="0 to 1."),
+        "speaker": serializers.IntegerField(required=False, help_text="From 0, with diarize."),
+    },
+    many=True,
+)
 
 _SENTENCES = inline_serializer(
     "DeepgramSentence",
@@ -103,7 +102,7 @@ _ALTERNATIVES = inline_serializer(
     {
         "transcript": serializers.CharField(allow_blank=True),
         "confidence": serializers.FloatField(),
-        "words": _words(),
+        "words": _WORDS,
         "languages": serializers.ListField(child=serializers.CharField(), required=False),
         "paragraphs": _PARAGRAPHS,
     },
@@ -168,7 +167,7 @@ Answer = inline_serializer(
                         "confidence": serializers.FloatField(),
                         "channel": serializers.IntegerField(),
                         "transcript": serializers.CharField(),
-                        "words": _words(),
+                        "words": _WORDS,
                         "speaker": serializers.IntegerField(required=False),
                     },
                     many=True,

@@ -80,47 +80,43 @@ JsonRequest = inline_serializer(
 )
 
 
-def _usage() -> serializers.Serializer[Any]:
-    return inline_serializer(
+# The answers share these: two classes of one name would be two components of the document.
+_COMMON: dict[str, Any] = {
+    "text": serializers.CharField(),
+    "language": serializers.CharField(help_text="In English and lower case; unknown without speech."),
+    "languages": inline_serializer("OpenAiLanguage", {"code": serializers.CharField()}, many=True),
+    "model": serializers.CharField(),
+    "usage": inline_serializer(
         "OpenAiUsage",
         {
             "type": serializers.CharField(help_text="Always duration."),
             "seconds": serializers.FloatField(),
             "cost": serializers.FloatField(required=False, help_text="Dollars; after a JSON body only."),
         },
-    )
-
-
-def _common() -> dict[str, Any]:
-    return {
-        "text": serializers.CharField(),
-        "language": serializers.CharField(help_text="In English and lower case; unknown without speech."),
-        "languages": inline_serializer("OpenAiLanguage", {"code": serializers.CharField()}, many=True),
-        "model": serializers.CharField(),
-        "usage": _usage(),
-        "logprobs": inline_serializer(
-            "OpenAiLogprob",
-            {
-                "token": serializers.CharField(trim_whitespace=False),
-                "logprob": serializers.FloatField(),
-                "bytes": serializers.ListField(child=serializers.IntegerField()),
-            },
-            many=True,
-            required=False,
-        ),
-        "x_groq": inline_serializer("OpenAiGroq", {"id": serializers.CharField()}),
-    }
+    ),
+    "logprobs": inline_serializer(
+        "OpenAiLogprob",
+        {
+            "token": serializers.CharField(trim_whitespace=False),
+            "logprob": serializers.FloatField(),
+            "bytes": serializers.ListField(child=serializers.IntegerField()),
+        },
+        many=True,
+        required=False,
+    ),
+    "x_groq": inline_serializer("OpenAiGroq", {"id": serializers.CharField()}),
+}
 
 
 def _timed() -> dict[str, Any]:
     return {
         "task": serializers.ChoiceField(choices=["transcribe", "translate"]),
         "duration": serializers.FloatField(help_text="Seconds."),
-        **_common(),
+        **_COMMON,
     }
 
 
-Plain = inline_serializer("OpenAiTranscription", _common())
+Plain = inline_serializer("OpenAiTranscription", {**_COMMON})
 Verbose = inline_serializer(
     "OpenAiTranscriptionVerbose",
     {
