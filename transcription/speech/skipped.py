@@ -26,10 +26,15 @@ class HeardClip:
     is_open: bool = False
 
     def open(self) -> cutting.Clip | None:
-        """Return what is to be recognised again, if there is anything, and expect `add`."""
+        """Return what is to be recognised again, if there is anything, and expect `add`.
+
+        Whole clips are not: they would sound the same again.
+        """
         unheard = self.clip.without([(word.start_ms, word.end_ms) for word in self.words], min_ms=MIN_UNHEARD_MS)
-        self.is_open = bool(self.words) and unheard is not None
-        return unheard if self.is_open else None
+        if unheard is None or len(unheard.starts) == len(self.clip.starts):
+            return None
+        self.is_open = True
+        return unheard
 
     def add(self, found: list[Word]) -> None:
         """Add the words of stretches that had none, unless they are unlikely or were said in the clip already."""

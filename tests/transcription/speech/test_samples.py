@@ -27,6 +27,8 @@ def test_numpy_is_not_imported():
 
 def test_no_other_module_states_the_sample_rate():
     """A second copy of the rate would go unnoticed until one of them changes."""
-    product = [path for path in (PROJECT / "transcription").rglob("*.py") if path != Path(samples.__file__)]
+    # What the clients of /asr send without a header, and the rates that MPEG knows.
+    of_others = [PROJECT / "transcription/dialects/asr/wire.py", PROJECT / "transcription/speech/signatures.py"]
+    product = set((PROJECT / "transcription").rglob("*.py")) - {Path(samples.__file__), *of_others}
     assert product
     assert [path.name for path in product if "16_000" in path.read_text() or "16000" in path.read_text()] == []

@@ -85,3 +85,11 @@ def test_translation_is_not_searched_for_skipped_speech(nine_sentences):
     engine = ForgetfulEngine()
     engine.supported_options = frozenset({"translate"})
     assert sentences_with_words(run(nine_sentences, engine=engine, task="translate")) == {0, 3, 6}
+
+
+def test_clip_without_its_parts_is_not_recognised_again(nine_sentences):
+    """Words at the edges of a stretch leave it without any; alone it would sound as before."""
+    engine = FakeEngine()
+    engine.words = (Word("word", 0, 100, 0.9),)
+    transcript = run(nine_sentences, engine=engine)
+    assert len(engine.clip_lengths_ms) == len(transcript.words) == 9

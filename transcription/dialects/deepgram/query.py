@@ -159,7 +159,7 @@ def _pcm(query: Query) -> tuple[int | None, int]:
         return None, 1
     rate = _whole(query, "sample_rate", allowed=SAMPLE_RATES)
     if rate is None:
-        raise InvalidField("sample_rate", f"sample_rate is required with encoding={PCM}, in Hz, for example 16000.")
+        raise InvalidField("sample_rate", f"sample_rate is required with encoding={PCM}, in Hz, for example 8000.")
     return rate, _whole(query, "channels", allowed=range(1, MAX_CHANNELS + 1)) or 1
 
 

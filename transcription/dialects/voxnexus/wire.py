@@ -79,7 +79,7 @@ def read_query(query: Mapping[str, str], *, offers: Mapping[str, ModelCapabiliti
         raise InvalidField("model_id", f"There is no model '{_short(model)}'. Models: {', '.join(sorted(offers))}.")
     sample_rate = _whole(query, "sample_rate", maximum=MAX_SAMPLE_RATE)
     if sample_rate is None:
-        raise MissingField("sample_rate", "The parameter 'sample_rate' is required, in Hz, for example 16000.")
+        raise MissingField("sample_rate", "The parameter 'sample_rate' is required, in Hz, for example 8000.")
     tag, code = _language(query, known=offers[model].languages)
     with_words, with_speakers = _flag(query, "enable_timestamps"), _flag(query, "enable_speaker_diarization")
     return SpeechRequest(
