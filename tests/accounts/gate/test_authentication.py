@@ -54,6 +54,7 @@ def basic(text):
         ({"Authorization": "Basic"}, ""),
         ({"Authorization": "Basic not/base64!"}, ""),
         ({"Authorization": "Basic /w=="}, ""),
+        ({"Authorization": "Basic d\xfcdv"}, ""),
         ({"Authorization": "basic dHdv"}, "two"),
         ({"Authorization": "Token two"}, "two"),
         ({"Authorization": "token two"}, "two"),
