@@ -73,8 +73,10 @@ def wav_header(*, data_bytes: int, sample_rate: int, channels: int = 1) -> bytes
 
 def _received(name: str, fill: Callable[[TemporaryUploadedFile], None]) -> TemporaryUploadedFile:
     """Return a filled file at its start, with all bytes on the disk: it is opened again by its path."""
-    file = _RawUpload(name, "application/octet-stream", 0, None)
+    # Without the name: Django would end that of the file on the disk with its extension, however long that is.
+    file = _RawUpload("recording", "application/octet-stream", 0, None)
     try:
+        file.name = name
         fill(file)
         file.flush()
     except BaseException:

@@ -47,6 +47,12 @@ def test_bytes_are_received_as_they_are(organization, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["media"]
 
 
+@pytest.mark.parametrize("name", ["call." + "x" * 250, "a." + "\N{HOT BEVERAGE}" * 100])
+def test_extension_may_be_longer_than_a_name_on_the_disk(name):
+    with raw_uploads.received(io.BytesIO(WAV), name=name) as upload:
+        assert upload.name == name
+
+
 def test_samples_get_a_header(organization):
     rate, content = samples()
     with raw_uploads.received_pcm(io.BytesIO(content), name="call", sample_rate=rate) as upload:
