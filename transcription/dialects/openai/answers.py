@@ -20,9 +20,9 @@ DELTA, SEGMENT, DONE = "transcript.text.delta", "transcript.text.segment", "tran
 
 
 def show(transcript: Transcript, *, asked: Asked, job_id: str, cost_micros: int) -> dict[str, Any]:
-    """Return the body of one of the JSON formats."""
+    """Return the body of one of the JSON formats. A stream may end with any other, which is as good as json."""
     shapes = {"json": _json, "verbose_json": _verbose, "diarized_json": _diarized}
-    body = shapes[asked.format](transcript, asked)
+    body = shapes.get(asked.format, _json)(transcript, asked)
     if asked.has_cost:
         body["usage"]["cost"] = cost_micros / 1_000_000
     # Groq's client refuses an answer without it, and takes any id.

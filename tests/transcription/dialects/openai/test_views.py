@@ -94,12 +94,14 @@ def test_charge_is_the_price_of_the_name(ask):
     )
 
 
-def test_stream(ask):
-    response = ask(stream="true")
+@pytest.mark.parametrize("response_format", wire.FORMATS)
+def test_stream(ask, response_format):
+    response = ask(stream="true", response_format=response_format)
     assert response["Content-Type"] == "text/event-stream; charset=utf-8"
-    *deltas, done = events(response)
-    assert {event["type"] for event in deltas} == {"transcript.text.delta"}
-    assert "".join(event["delta"] for event in deltas) == done["text"] == "Hello there Ann"
+    *others, done = events(response)
+    deltas = [event["delta"] for event in others if event["type"] == "transcript.text.delta"]
+    assert "".join(deltas) == done["text"] == "Hello there Ann"
+    assert ("transcript.text.segment" in {event["type"] for event in others}) is (response_format == "diarized_json")
     assert done["segments"][0]["text"] == "Hello there Ann"
     assert response.content.endswith(b"\n\n")
     assert b"[DONE]" not in response.content
