@@ -10,7 +10,7 @@ from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.errors import MissingField, TooLarge, VoxsiteError
+from accounts.errors import BadRequest, MissingField, TooLarge, VoxsiteError
 from accounts.gate.views import GateView, UnknownAddress
 from transcription import recognition
 from transcription.dialects import steps, waiting
@@ -81,8 +81,11 @@ class TranslationsView(_AudioView):
 def _read(request: Request) -> tuple[dict[str, list[str]], "UploadedFile[Any]", bool]:
     """Return the fields, the recording, and whether the answer states its cost, as that of a JSON body does."""
     if request.content_type.partition(";")[0].strip().lower() == "application/json":
-        body: Any = request.data
-        fields = wire.read_json(body)
+        try:
+            body: Any = request.data
+            fields = wire.read_json(body)
+        except RecursionError as error:
+            raise BadRequest("The JSON body is nested too deeply.") from error
         wire.refuse_imports(fields)
         content, name = wire.read_input_audio(body)
         return fields, _small_enough(SimpleUploadedFile(name, content)), True

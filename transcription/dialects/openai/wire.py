@@ -68,7 +68,7 @@ def read_form(lists: Iterable[tuple[str, list[Any]]]) -> dict[str, list[str]]:
             texts = [each for text in texts for each in _array(text)]
         if texts:
             fields.setdefault(plain, []).extend(texts)
-    return fields
+    return _of_text(fields)
 
 
 def read_json(body: Any) -> dict[str, list[str]]:
@@ -81,7 +81,7 @@ def read_json(body: Any) -> dict[str, list[str]]:
             continue
         values = value if isinstance(value, list) else [value]
         fields[name.removesuffix("[]")] = [_text_of(each) for each in values]
-    return fields
+    return _of_text(fields)
 
 
 def read_input_audio(body: Mapping[str, Any]) -> tuple[bytes, str]:
@@ -169,12 +169,23 @@ def show_error(error: VoxsiteError, *, request_id: str) -> dict[str, Any]:
     }
 
 
+def _of_text(fields: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return the fields. Raises InvalidField for a lone surrogate, which is JSON and no text: no database takes it."""
+    for name, values in fields.items():
+        try:
+            "".join((name, *values)).encode()
+        except UnicodeEncodeError as error:
+            shown = name.encode(errors="replace").decode()[:64]
+            raise InvalidField(shown, f"{shown} has half a character in it, such as \\ud800.") from error
+    return fields
+
+
 def _array(text: str) -> list[str]:
     """Return the values of one field: of a JSON array each, of any other text itself; blank ones are none."""
     if text.lstrip().startswith("["):
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if isinstance(found, list):
             return [_text_of(each) for each in found]

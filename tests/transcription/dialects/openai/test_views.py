@@ -170,7 +170,7 @@ def test_request_without_a_recording_says_what_is_missing(ask, content_type, bod
     assert response["x-should-retry"] == "false"
 
 
-@pytest.mark.parametrize("body", ["[]", "7", "{", '"x"'])
+@pytest.mark.parametrize("body", ["[]", "7", "{", '"x"', "[" * 20_000, '{"a":' * 20_000])
 def test_broken_json_is_refused(ask, body):
     response = ask(body=body, content_type="application/json")
     assert response.status_code == 400

@@ -75,6 +75,20 @@ def test_languages_in_every_spelling(tag, code):
     assert asked(language=tag).options.language == code
 
 
+@pytest.mark.parametrize("body", [{"prompt": "\ud800"}, {"keywords": ["\udc00"]}, {"\ud800": 1}])
+def test_half_a_character_in_json_is_refused(body):
+    with pytest.raises(InvalidField) as caught:
+        wire.read_json(body)
+    caught.value.message.encode()
+
+
+def test_json_inside_a_form_is_refused_as_well():
+    with pytest.raises(InvalidField):
+        form(keywords='["\\ud800"]')
+    with pytest.raises(InvalidField):
+        asked(timestamp_granularities="[" * 20_000)
+
+
 def test_candidates_of_the_detection():
     assert asked("languages[]=en&languages[]=de-CH").options.languages == ("en", "de")
 
