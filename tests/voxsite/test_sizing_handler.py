@@ -1,6 +1,7 @@
 """Bodies that come in chunks, without Content-Length, are read as all others."""
 
 import asyncio
+import io
 import json
 
 import pytest
@@ -23,16 +24,15 @@ def key(organization):
     return api_keys.issue(organization, name="test", by=None)[1]
 
 
-def call(path, body, *, key, content_type="", method="POST"):
-    """Return (status, JSON) of a request whose body comes in chunks of 10,000 bytes."""
+def scope_of(path, body, *, key="", content_type="", method="POST", query=b""):
     headers = [(b"host", b"localhost"), (b"x-api-key", key.encode()), (b"transfer-encoding", b"chunked")]
     headers.append((b"content-type", content_type.encode()))
-    scope = {
+    return {
         "type": "http",
         "method": method,
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query,
         "headers": headers if body else headers[:2],
         "client": ("127.0.0.1", 1),
         "server": ("localhost", 80),
@@ -40,6 +40,11 @@ def call(path, body, *, key, content_type="", method="POST"):
         "http_version": "1.1",
         "asgi": {"version": "3.0"},
     }
+
+
+def call(path, body, **fields):
+    """Return (status, JSON) of a request whose body comes in chunks of 10,000 bytes."""
+    scope = scope_of(path, body, **fields)
     chunks = [body[first : first + 10_000] for first in range(0, len(body), 10_000)] or [b""]
     sent = []
 
@@ -82,3 +87,34 @@ def test_chunks_that_are_no_form_are_refused(key):
 def test_request_without_a_body_is_answered(key):
     status, listed = call("/v1/jobs", b"", key=key, method="GET")
     assert (status, listed["jobs"]) == (200, [])
+
+
+@pytest.mark.parametrize(
+    ("content_type", "kind", "encoding"),
+    [
+        ("application/json", "application/json", None),
+        ("Application/JSON; charset=UTF8", "application/json", "utf-8"),
+        ("text/plain; charset=latin-1", "text/plain", "iso8859-1"),
+        ("text/plain; charset=none-such", "text/plain", None),
+        ("application/json; charset=punycode", "application/json", None),
+        ("application/json; charset=utf-7", "application/json", None),
+        ("application/json; charset=zlib", "application/json", None),
+        ("Text/Plain; a*=none-such''%41", "text/plain", None),
+        ("text/plain; charset*=utf-8''%00", "text/plain", None),
+    ],
+)
+def test_charset_of_a_body_is_a_common_one(content_type, kind, encoding):
+    scope = scope_of("/", b"x", content_type=content_type)
+    request, error = asgi.django_application.create_request(scope, io.BytesIO(b"x"))
+    assert error is None
+    assert (request.content_type, request.encoding) == (kind, encoding)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "query", "status"),
+    [("text/x; a*=none-such''%41", b"", 400), ("text/x; charset=utf-8", b"a&" * 300, 400)],
+)
+def test_odd_headers_get_an_answer_in_the_words_of_the_api(key, content_type, query, status):
+    answered, refusal = call("/v1/transcribe", b"x", key=key, content_type=content_type, query=query)
+    assert answered == status
+    assert refusal["error"]["type"]
