@@ -10,6 +10,7 @@ A refusal must also reach a client that is still sending. This needs a half-clos
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -191,9 +192,12 @@ class _GuardedBody:
         self.original_send = send
         self.is_announced = announced_bytes is not None
         # A small body needs no known caller. So all of it must arrive within `idle_seconds`: otherwise a stranger who
-        # sends one byte a minute could keep a connection for as long as they like.
+        # sends one byte a minute could keep a connection for as long as they like. Of unknown size, it may go on then
+        # if the caller is known: a program may send what a microphone hears.
         is_small = announced_bytes is not None and announced_bytes <= guard.open_bytes
-        self.ends_at = asyncio.get_running_loop().time() + guard.idle_seconds if is_small else None
+        first_seconds_end = asyncio.get_running_loop().time() + guard.idle_seconds
+        self.ends_at = first_seconds_end if is_small else None
+        self.known_from = first_seconds_end
         self.received_bytes = 0
         self.is_complete = False
         self.is_response_started = False
@@ -218,9 +222,18 @@ class _GuardedBody:
         # The server enforces Content-Length, so only bodies without it are counted here.
         if not self.is_announced:
             rejection = await self.guard.check_received(self.scope, received=self.received_bytes, before=before)
+            if rejection is None and self.received_bytes <= self.guard.open_bytes:
+                rejection = await self._check_time()
             if rejection is not None:
                 return self._reject(rejection)
         return message
+
+    async def _check_time(self) -> _Rejection | None:
+        """Check a small body of unknown size once its first seconds are over."""
+        if self.is_complete or asyncio.get_running_loop().time() < self.known_from:
+            return None
+        self.known_from = math.inf
+        return None if await self.guard.is_known(self.scope) else _UNKNOWN
 
     async def send(self, message: Message) -> None:
         """Send the app's message, unless the request was refused."""

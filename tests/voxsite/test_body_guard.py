@@ -275,6 +275,35 @@ def test_dripping_client_is_given_up():
     assert sent[0]["status"] == 408
 
 
+@pytest.mark.parametrize(("headers", "status"), [([], 401), ([(b"x-api-key", b"known")], 200)])
+def test_slow_sender_of_unknown_size_needs_a_key(headers, status):
+    """A known program may send what a microphone hears. Anybody else would hold a connection for ever."""
+    sent = []
+
+    async def app(scope, receive, send):
+        while (message := await receive())["type"] != "http.disconnect":
+            if not message["more_body"]:
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+                return
+
+    async def act():
+        ends_at = asyncio.get_running_loop().time() + 1.5
+
+        async def receive():
+            await asyncio.sleep(0.05)
+            return {"type": "http.request", "body": b"x", "more_body": asyncio.get_running_loop().time() < ends_at}
+
+        async def send(message):
+            sent.append(message)
+
+        guard = BodyGuard(app, is_known=is_known, refusal=refusal, idle_seconds=1)
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"transfer-encoding", b"x"), *headers]}
+        await guard(scope, receive, send)
+
+    asyncio.run(act())
+    assert sent[0]["status"] == status
+
+
 @pytest.mark.parametrize(("room", "status"), [(True, 200), (False, 503)])
 def test_large_body_needs_room(room, status):
     sent = []
