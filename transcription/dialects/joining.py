@@ -1,5 +1,6 @@
 """Which job answers a call that waits: a new one, or the one of an earlier call that this one repeats."""
 
+import logging
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,9 +13,11 @@ from django.utils import timezone
 
 from accounts.errors import Conflict, ErrorType
 from accounts.gate import idempotency
-from transcription import submissions
-from transcription.jobs import Submission
+from transcription import jobs, submissions
+from transcription.jobs import Submission, waiters
 from transcription.models import Job
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +37,14 @@ class Call:
     is_retry: bool = False
 
 
-def find_or_submit(call: Call) -> tuple[Job, bool] | None:
-    """Return (job, whether an earlier call submitted it), or None while an earlier call is about to submit it.
+def find_or_submit(call: Call) -> tuple[Job, bool, str] | None:
+    """Return (job, whether an earlier call submitted it, name to leave by), or None while one is about to submit it.
 
     Raises what `submissions.submit_file` raises, and Conflict for a key that was used for another request or whose job
     was deleted.
     """
     if not call.key and not call.is_counted:
-        return submissions.submit_file(call.submission, upload=call.upload), False
+        return _awaited(submissions.submit_file(call.submission, upload=call.upload))
     organization, key = call.submission.organization, call.key or _key_of_tries(call)
     if not call.key and not call.is_retry:
         # A first try repeats nothing, even if the same recording was sent a minute ago.
@@ -56,11 +59,39 @@ def find_or_submit(call: Call) -> tuple[Job, bool] | None:
         if isinstance(claim, idempotency.StoredResponse):
             raise Conflict("This Idempotency-Key was used for another request.", error_type="idempotency_key_reused")
         if isinstance(claim, idempotency.Claim):
-            return _submit(call, claim=claim), False
+            return _awaited(_submit(call, claim=claim))
         job = _job_of(call, reference=claim.reference)
         if job is not None:
-            return job, True
+            waiter = join(job)
+            if waiter is not None:
+                return job, True, waiter
+            continue  # It was canceled in this moment.
         idempotency.release(organization, key=key, reference=claim.reference)
+
+
+def join(job: Job) -> str | None:
+    """Note that one more call waits for a job. Returns the name by which it leaves, None if it has ended for nothing.
+
+    The row of the job is held meanwhile, as in `cancel_unless_awaited`: nobody joins a job that is being canceled.
+    """
+    with jobs.lock_job(job.pk) as locked:
+        if locked is None or (locked.is_final and not locked.is_completed):
+            return None
+        return waiters.join(job.pk)
+
+
+def cancel_unless_awaited(job: Job) -> Job | None:
+    """Cancel a job if nobody waits for it and it has not ended. Returns it as it is then, None if it was deleted."""
+    with jobs.lock_job(job.pk) as locked:
+        if locked is None or locked.is_final or waiters.is_awaited(job.pk):
+            return locked
+        canceled = jobs.cancel(locked)
+    logger.info("Job %s was canceled: nobody waits for it any more.", job.pk)
+    return canceled
+
+
+def _awaited(job: Job) -> tuple[Job, bool, str]:
+    return job, False, waiters.join(job.pk)
 
 
 def _submit(call: Call, *, claim: idempotency.Claim) -> Job:

@@ -28,7 +28,6 @@ What callers can rely on, in every dialect (docs/decisions/0032):
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -62,8 +61,6 @@ from transcription.jobs.events import Event
 from transcription.models import Job, Priority, Status
 from transcription.speech.errors import is_senders_fault
 from transcription.speech.transcript import Transcript
-
-logger = logging.getLogger(__name__)
 
 SLOTS = "waiting requests"
 RETRY_COUNT_HEADER = "x-stainless-retry-count"
@@ -125,7 +122,8 @@ class WaitingGateView(GateView):
             key=key,
             fingerprint=fingerprint,
             is_counted=bool(retries),
-            is_retry=retries.isdecimal() and int(retries) > 0,
+            # Not int(), which raises an error for a number of thousands of digits.
+            is_retry=retries.isdecimal() and bool(retries.strip("0")),
         )
 
     def _respond_later(self, wait: "_Wait") -> HttpResponseBase:
@@ -231,8 +229,7 @@ class _Wait(LaterResponse):
         found = joining.find_or_submit(self._call)
         if found is None:
             return
-        self._job, self._is_replay = found
-        self._waiter = waiters.join(self._job.pk)
+        self._job, self._is_replay, self._waiter = found
         self.let_go_of_body()
 
     def let_go_of_body(self) -> None:
@@ -342,38 +339,29 @@ def _error_of(job: Job | None) -> VoxsiteError:
 def _give_up(job: Job, *, waiter: str) -> Job | None:
     """End the wait for a job that takes too long, and cancel it unless somebody else waits for it. Runs in a thread.
 
-    Returns the job if it has ended in this very moment. Raises WaitedTooLong.
+    Returns the job if it has ended in this very moment, None if it was deleted. Raises WaitedTooLong.
     """
     waiters.leave(job.pk, name=waiter)
-    if waiters.is_awaited(job.pk) or _cancel(job):
-        shown = Job.objects.filter(pk=job.pk, cost_micros__gt=0).exists()
-        charged = "What was shown of it was charged" if shown else "Nothing was charged"
-        raise WaitedTooLong(
-            f"The transcript was not ready after {settings.MAX_WAIT_SECONDS} seconds, so it was canceled. {charged}. "
-            "Send long recordings to POST /v1/transcribe, which answers at once."
-        )
-    return Job.objects.filter(pk=job.pk).first()
+    ended = joining.cancel_unless_awaited(job)
+    if ended is None or (ended.is_final and ended.status != Status.CANCELED):
+        return ended
+    if not ended.is_final:
+        what = "Its job runs on, since another call may wait for it, and is charged when it completes"
+    elif ended.cost_micros:
+        what = "It was canceled. What was shown of it was charged"
+    else:
+        what = "It was canceled. Nothing was charged"
+    raise WaitedTooLong(
+        f"The transcript was not ready after {settings.MAX_WAIT_SECONDS} seconds. {what}. "
+        "Send long recordings to POST /v1/transcribe, which answers at once."
+    )
 
 
 async def _leave(job: Job, *, waiter: str) -> None:
     """Cancel the job of a client that left, unless the client comes back in time or somebody else waits for it."""
     await _in_thread(lambda: waiters.leave(job.pk, name=waiter))
     await asyncio.sleep(settings.DISCONNECT_GRACE_SECONDS)
-
-    def cancel_unless_awaited() -> None:
-        if not waiters.is_awaited(job.pk) and _cancel(job):
-            logger.info("Job %s was canceled: nobody waits for it any more.", job.pk)
-
-    await _in_thread(cancel_unless_awaited)
-
-
-def _cancel(job: Job) -> bool:
-    """Cancel a job. Returns False if it has ended."""
-    try:
-        jobs.cancel(job)
-    except (Conflict, Job.DoesNotExist):
-        return False
-    return True
+    await _in_thread(lambda: joining.cancel_unless_awaited(job))
 
 
 def _rendered(response: HttpResponseBase) -> HttpResponseBase:

@@ -15,7 +15,8 @@ from tests.transcription.factories import make_submission, make_transcript
 from transcription import jobs
 from transcription.dialects import joining
 from transcription.dialects.joining import Call
-from transcription.models import Job, JobItem
+from transcription.jobs import waiters
+from transcription.models import Job, JobItem, Status
 
 CONTENT = (AUDIO / "sentence-slt.wav").read_bytes()
 
@@ -32,7 +33,11 @@ def ask(organization, api_key):
     def find(*, content=CONTENT, mark="m", api_key=api_key, **fields):
         upload = SimpleUploadedFile("a.wav", content)
         submission = make_submission(organization, api_key=api_key)
-        return joining.find_or_submit(Call(submission=submission, upload=upload, fingerprint=mark, **fields))
+        found = joining.find_or_submit(Call(submission=submission, upload=upload, fingerprint=mark, **fields))
+        if found is None:
+            return None
+        job, is_replay, find.waiter = found
+        return job, is_replay
 
     return find
 
@@ -108,6 +113,28 @@ def test_job_that_gave_no_transcript_is_not_repeated(ask, how, end):
     again, is_replay = ask(**how)
     assert (again == job, is_replay) == (False, False)
     assert ask(**how) == (again, True)
+
+
+def test_nobody_joins_a_job_that_has_ended_for_nothing(ask):
+    """A retry may have found the job just before the grace of its first try ended."""
+    job, _ = ask(key="k")
+    name = joining.join(job)
+    assert waiters.is_awaited(job.pk)
+    assert joining.cancel_unless_awaited(job).status == Status.QUEUED
+    waiters.leave(job.pk, name=name)
+    waiters.leave(job.pk, name=ask.waiter)
+    assert joining.cancel_unless_awaited(job).status == Status.CANCELED
+    assert joining.join(job) is None
+    jobs.delete(job)
+    assert joining.join(job) is None
+    assert joining.cancel_unless_awaited(job) is None
+
+
+def test_job_that_has_completed_is_joined_and_not_canceled(ask):
+    job, _ = ask(key="k")
+    finish(job)
+    assert joining.join(job)
+    assert joining.cancel_unless_awaited(job).status == Status.COMPLETED
 
 
 def test_deleted_job_has_no_answer_for_a_key(ask):

@@ -21,10 +21,18 @@ from accounts.errors import (
 from accounts.gate import concurrency
 from billing import statements
 from billing.models import Entry, EntryKind, Hold, HoldState, Wallet
-from tests.transcription.dialects.waiting_calls import call, fail, finish, in_thread, multipart, submitted, until
+from tests.transcription.dialects.waiting_calls import (
+    call,
+    fail,
+    finish,
+    in_thread,
+    multipart,
+    submitted,
+    until,
+)
 from transcription import jobs
 from transcription.dialects import waiting
-from transcription.jobs import events
+from transcription.jobs import events, waiters
 from transcription.models import Job, JobItem, Priority, Status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -315,6 +323,37 @@ def test_wait_has_a_limit_and_then_the_job_is_canceled(organization, key, settin
     assert answered.headers[waiting.SHOULD_RETRY_HEADER] == "false"
     assert Job.objects.get().status == Status.CANCELED
     assert not open_holds().exists()
+
+
+def test_job_that_others_wait_for_outlives_the_limit_of_one(key, settings):
+    """Also where nobody knows whether others wait. The caller must not be told that it costs nothing then."""
+    settings.MAX_WAIT_SECONDS = 1
+
+    async def act():
+        waiting_call = call("/wait", key=key)
+        (job_id,) = await submitted()
+        await in_thread(lambda: waiters.join(job_id))
+        await waiting_call.end()
+        return waiting_call, job_id
+
+    answered, job_id = asyncio.run(act())
+    assert (answered.status, answered.json["wrong"]) == (504, "timed_out")
+    assert "is charged when it completes" in answered.json["message"]
+    assert "Nothing was charged" not in answered.json["message"]
+    assert Job.objects.get(pk=job_id).status == Status.QUEUED
+
+
+@pytest.mark.parametrize("count", ["1" * 5000, "-1", "x", "\xb2"])
+def test_odd_count_of_tries_is_no_fault_of_ours(key, count):
+    """Python reads no number of thousands of digits."""
+
+    async def act():
+        refused = call("/wait", key=key, body=multipart(b"no audio"), headers={waiting.RETRY_COUNT_HEADER: count})
+        await refused.end()
+        return refused
+
+    refused = asyncio.run(act())
+    assert (refused.status, refused.json["wrong"]) == (400, "not_audio")
 
 
 def test_refusal_before_the_job_leaves_nothing_and_frees_the_key(organization, key):
