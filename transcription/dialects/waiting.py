@@ -29,6 +29,7 @@ What callers can rely on, in every dialect (docs/decisions/0032):
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -191,10 +192,7 @@ class _Wait(LaterResponse):
 
     async def respond(self) -> HttpResponseBase:
         try:
-            while self._job is None:
-                await asyncio.sleep(LOOK_AGAIN_SECONDS)
-                await _in_thread(self._find_job)
-            response = await self._response(self._job)
+            response = await self._response(self._job or await self._found_job())
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller must get an answer.
             self._is_over |= isinstance(error, WaitedTooLong)
             return self._show_error(translate(error, request_id=self._request_id))
@@ -222,6 +220,18 @@ class _Wait(LaterResponse):
 
     async def _response(self, job: Job) -> HttpResponseBase:
         raise NotImplementedError
+
+    async def _found_job(self) -> Job:
+        """Look for the job until it is there."""
+        # A thread of its own: it may probe the recording for a minute, and all answers share a few threads.
+        own_thread = ThreadPoolExecutor(1)
+        try:
+            while self._job is None:
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                await _in_thread(self._find_job, executor=own_thread)
+        finally:
+            own_thread.shutdown(wait=False)
+        return self._job
 
     def _find_job(self) -> None:
         """Find or submit the job. Runs in a thread."""
@@ -386,8 +396,11 @@ def _let_go_of_body(request: Any) -> None:
         stream.close()
 
 
-async def _in_thread(work: Callable[[], Result]) -> Result:
-    """Do database work in a thread. Cancelled, it is done to its end first, so that what it begins is known."""
+async def _in_thread(work: Callable[[], Result], *, executor: ThreadPoolExecutor | None = None) -> Result:
+    """Do database work in a thread. Cancelled, it is done to its end first, so that what it begins is known.
+
+    executor: the loop's own when None, which is for work that takes no time to speak of.
+    """
 
     def run() -> Result:
         try:
@@ -395,7 +408,7 @@ async def _in_thread(work: Callable[[], Result]) -> Result:
         finally:
             database_connection.release()
 
-    running = asyncio.ensure_future(asyncio.to_thread(run))
+    running = asyncio.get_running_loop().run_in_executor(executor, run)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

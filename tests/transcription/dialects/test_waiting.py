@@ -3,8 +3,11 @@
 import asyncio
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
 
 from accounts import api_keys
@@ -18,10 +21,12 @@ from accounts.errors import (
     UpstreamFailed,
     WaitedTooLong,
 )
-from accounts.gate import concurrency
+from accounts.gate import concurrency, idempotency
 from billing import statements
 from billing.models import Entry, EntryKind, Hold, HoldState, Wallet
+from tests.transcription.dialects import waiting_calls
 from tests.transcription.dialects.waiting_calls import (
+    CONTENT,
     call,
     fail,
     finish,
@@ -292,6 +297,55 @@ def test_twenty_calls_with_one_key_are_one_job_and_one_charge(organization, key)
     assert len({each.received for each in calls}) == 1
     assert sum("idempotency-replayed" not in each.headers for each in calls) == 1
     assert Job.objects.count() == Hold.objects.count() == usage().count() == 1
+
+
+def test_repeat_that_submits_for_itself_needs_no_thread_that_others_answer_in(organization, key):
+    """The first request may fail after a minute of probing, and the next one then probes."""
+    mark = idempotency.fingerprint("POST /wait", data={"": SimpleUploadedFile("a.wav", CONTENT)})
+    first = idempotency.claim(organization, key="order 7", request_fingerprint=mark)
+    is_over = threading.Event()
+    site, scopes = waiting_calls.small_site(), []
+
+    async def application(scope, receive, send):
+        scopes.append(scope)
+        await site(scope, receive, send)
+
+    async def act():
+        loop = asyncio.get_running_loop()
+        shared, own = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        loop.set_default_executor(shared)
+        busy = loop.run_in_executor(None, is_over.wait)
+        try:
+            waiting_call = call("/wait", key=key, headers={"Idempotency-Key": "order 7"}, application=application)
+            for _ in range(3000):
+                if scopes and "voxsite.later" in scopes[0]:
+                    break
+                await asyncio.sleep(0.02)
+            await loop.run_in_executor(own, released(first.forget))
+            for _ in range(3000):
+                if await loop.run_in_executor(own, released(Job.objects.exists)):
+                    break
+                await asyncio.sleep(0.02)
+            else:
+                pytest.fail("it waits for the thread that others hold")
+        finally:
+            is_over.set()
+        await busy
+        await finish((await submitted())[0])
+        await waiting_call.end()
+        return waiting_call
+
+    assert asyncio.run(act()).status == 200
+
+
+def released(act):
+    def run():
+        try:
+            return act()
+        finally:
+            connection.close()
+
+    return run
 
 
 def test_key_of_another_request_is_refused(key):
