@@ -8,7 +8,7 @@ import unicodedata
 import uuid
 from collections.abc import Iterable, Sequence
 
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.db.models import BooleanField, Exists, Func, OuterRef, Value
 
 from transcription.models import Job, JobItem, JobQuerySet, SearchText
@@ -25,6 +25,12 @@ MAX_WORD_CHARACTERS = 60
 INSERT_BATCH_SIZE = 500
 # A phrase in no more stretches is rare. Its jobs are an argument of the next query.
 MAX_RARE_STRETCHES = 2_000
+# A phrase of two frequent words has the lookup read each text of any organization with both, which could take minutes.
+# So a phrase that is not looked up within this time counts as frequent.
+_LIMIT_LOOKUP = "SET LOCAL statement_timeout = '1s'"
+_LIMIT_AS_BEFORE = "SET LOCAL statement_timeout TO DEFAULT"
+# The SQLSTATE of a statement that took too long ("query_canceled").
+_TOOK_TOO_LONG = "57014"
 # MATERIALIZED keeps the planner from counting on the LIMIT, which makes it read the table and not the index.
 _FIRST_JOBS = """
 WITH matches AS MATERIALIZED (
@@ -103,9 +109,16 @@ def _jobs_of_rare(phrase: str, *, max_stretches: int) -> list[uuid.UUID] | None:
     the jobs of an organization, newest first. With a million jobs and a rare word this took 5 s. It must be right for
     frequent words only, so the others are looked up in the index first.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_FIRST_JOBS, [phrase, max_stretches + 1])
-        job_ids = [job_id for (job_id,) in cursor.fetchall()]
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_LIMIT_LOOKUP)
+            cursor.execute(_FIRST_JOBS, [phrase, max_stretches + 1])
+            job_ids = [job_id for (job_id,) in cursor.fetchall()]
+            cursor.execute(_LIMIT_AS_BEFORE)
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None) != _TOOK_TOO_LONG:
+            raise
+        return None
     return None if len(job_ids) > max_stretches else job_ids
 
 

@@ -1,6 +1,7 @@
 """Jobs are found by words of their transcripts and names, the same on both databases."""
 
 import pytest
+from django.db import connection, transaction
 
 from tests.transcription.factories import make_batch, make_job, make_media, make_submission, make_transcript
 from transcription import jobs
@@ -160,3 +161,37 @@ def test_frequent_and_rare_phrases_are_found_alike(organization, charlies):
     own = Job.objects.of(organization)
     assert found("common", of=own) == {first, second}
     assert found("three", of=own) == set()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_phrase_that_is_not_looked_up_in_time_is_found_without_the_lookup(organization):
+    """Two frequent words that never stand together would have PostgreSQL read every text of the site with both."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite looks nothing up beforehand")
+    job = finish(make_job(organization), "good morning")
+    other = connection.copy()
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute("LOCK TABLE transcription_searchtext")
+        with connection.cursor() as cursor:
+            # A search that waits for the lock for ever shall fail.
+            cursor.execute("SET lock_timeout = '20s'")
+        matching = search.matching(Job.objects.all(), phrases=["good morning"])
+        other.rollback()
+        assert set(matching) == {job}
+    finally:
+        other.close()
+        connection.close()
+
+
+def test_search_leaves_the_limits_of_its_connection_as_they_were(organization):
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no such limits")
+    job = finish(make_job(organization), "good morning")
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        limit = cursor.fetchone()
+        assert found("morning") == {job}
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == limit
