@@ -219,8 +219,9 @@ class _Run:
         self._heard_clips.clear()
         self._unheard.clear()
         remaining: Iterator[cutting.Clip] = clips
+        options = self._options
         while True:
-            with closing(language.stream(self._engine, self._remembering(remaining), options=self._options)) as stream:
+            with closing(language.stream(self._engine, self._remembering(remaining), options=options)) as stream:
                 for recognition in stream:
                     for clip, new in self._ready(recognition, speaker=speaker):
                         placed = skipped.spaced(new, before=words[-1].text if words else "")
@@ -232,7 +233,7 @@ class _Run:
                         self._report(clip.end_ms, on_progress)
             if not self._unheard:
                 break
-            remaining = iter(())
+            remaining, options = iter(()), self._options_at_end()
         self._report(self.decoded_ms, on_progress)
         self.wordless.extend(self._loudness.wordless((word.start_ms, word.end_ms) for word in words))
         return words
@@ -291,6 +292,14 @@ class _Run:
             if self._options.only_language and heard_ms >= LANGUAGE_SPEECH_MS:
                 return
         yield from self._again()
+
+    def _options_at_end(self) -> TranscriptionOptions:
+        """Return the options for what is recognised again after the last clip: in the recording's language, if it has
+        one. The engine would decide anew, and by nothing but a few short stretches.
+        """
+        codes = {code for _, code, _, _ in self._heard}
+        is_known = len(codes) == 1 and not self._options.mixed_languages
+        return replace(self._options, language=codes.pop()) if is_known else self._options
 
     def _again(self) -> Iterator[Samples]:
         while self._unheard:

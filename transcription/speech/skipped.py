@@ -41,7 +41,7 @@ class HeardClip:
         self.is_open = False
         if not found or sum(word.probability for word in found) < MIN_FOUND_PROBABILITY * len(found):
             return
-        if f" {_plain(found)} " in f" {_plain(self.words)} ":
+        if not (said := _plain(found)) or f" {said} " in f" {_plain(self.words)} ":
             return
         joined = sorted([*self.words, *found], key=lambda word: word.start_ms)
         self.words = joined[:1] + [
@@ -51,7 +51,9 @@ class HeardClip:
 
 
 def _plain(words: list[Word]) -> str:
-    return " ".join("".join(filter(str.isalnum, word.text)).casefold() for word in words)
+    """Return the letters and digits of words. A word without any, such as a dash, is none here."""
+    plain = ("".join(filter(str.isalnum, word.text)).casefold() for word in words)
+    return " ".join(filter(None, plain))
 
 
 def spaced(words: list[Word], *, before: str) -> list[Word]:

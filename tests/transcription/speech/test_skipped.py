@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.fixtures import make_recordings, recordings
 from tests.transcription.speech.fakes import FakeEngine, serving
 from tests.transcription.speech.pipelines import run
+from transcription.speech import cutting, skipped
+from transcription.speech.engines import language
 from transcription.speech.engines.base import Recognition
 from transcription.speech.engines.model_cache import ModelCache
 from transcription.speech.engines.remote import RemoteEngine
-from transcription.speech.samples import samples_to_ms
+from transcription.speech.samples import ms_to_samples, samples_to_ms
 from transcription.speech.transcript import Word
 
 
@@ -93,3 +97,56 @@ def test_clip_without_its_parts_is_not_recognised_again(nine_sentences):
     engine.words = (Word("word", 0, 100, 0.9),)
     transcript = run(nine_sentences, engine=engine)
     assert len(engine.clip_lengths_ms) == len(transcript.words) == 9
+
+
+class WelshEngine(ForgetfulEngine):
+    """Takes short clips for Welsh unless it is told the language. Each word ends in the language of its recognition."""
+
+    def recognise(self, clips, *, options):
+        return [self._in_language(clip, options.language) for clip in clips]
+
+    def _in_language(self, clip, named):
+        code = named or ("en" if samples_to_ms(len(clip)) > 8_000 else "cy")
+        heard = self._recognise(clip)
+        words = tuple(replace(word, text=f"{word.text}-{code}") for word in heard.words)
+        return replace(heard, words=words, language=code)
+
+
+class HastyEngine(WelshEngine):
+    """Reads all clips before it recognises the first, as an engine with large batches reads a short recording."""
+
+    def stream(self, clips, *, options):
+        yield from language.stream(WelshEngine(), list(clips), options=options)
+
+
+def languages_of_words(transcript):
+    return {word.text[-2:] for word in transcript.words}
+
+
+def test_what_is_recognised_again_at_the_end_is_in_the_language_of_the_recording(nine_sentences):
+    transcript = run(nine_sentences, engine=HastyEngine())
+    assert sentences_with_words(transcript) == set(range(9))
+    assert languages_of_words(transcript) == {"en"}
+
+
+def test_mixed_languages_stay_mixed_where_speech_is_recognised_again(nine_sentences):
+    assert languages_of_words(run(nine_sentences, engine=HastyEngine(), mixed_languages=True)) == {"en", "cy"}
+
+
+def heard_clip(*words):
+    clip = cutting.Clip(samples=np.zeros(ms_to_samples(6_000), dtype=np.float32), starts=((0, 0), (3_000, 3_000)))
+    heard = skipped.HeardClip(clip, list(words))
+    assert heard.open() is not None
+    return heard
+
+
+def test_words_that_are_marks_only_are_not_added():
+    heard = heard_clip(Word("Hello.", 300, 700, 0.9))
+    heard.add([Word("♪", 3_300, 3_700, 0.9)])
+    assert [word.text for word in heard.words] == ["Hello."]
+
+
+def test_mark_between_words_does_not_hide_that_they_were_said_already():
+    heard = heard_clip(Word("Good", 300, 700, 0.9), Word("--", 700, 800, 0.9), Word("morning", 800, 1_200, 0.9))
+    heard.add([Word("good", 3_300, 3_700, 0.9), Word("morning", 3_700, 4_100, 0.9)])
+    assert [word.text for word in heard.words] == ["Good", "--", "morning"]
