@@ -80,12 +80,17 @@ def refuse_import(sent: Container[str]) -> None:
 
 
 def read_fields(lists: Iterable[tuple[str, list[Any]]]) -> dict[str, str]:
-    """Return the text fields of a form by name. Of one sent several times the last counts; lists add up."""
+    """Return the text fields of a form by name. Of one sent several times the last counts; lists add up.
+
+    Raises InvalidField for one that was sent as a file: to overlook a `retention` would keep what is to be deleted.
+    """
     fields = {}
     for name, sent in lists:
         texts = [value for value in sent if isinstance(value, str)]
         if texts:
             fields[name] = ",".join(texts) if name in ("hotwords", "languages") else texts[-1]
+        elif sent and name != "file":
+            raise InvalidField(name, f"{name} must be sent as a text and not as a file.")
     return fields
 
 

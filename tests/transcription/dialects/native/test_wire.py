@@ -179,6 +179,12 @@ def test_hotwords_sent_several_times_add_up_and_of_others_the_last_counts():
     assert read(**fields)[1].hotwords == ("one", "two", "three")
 
 
+def test_field_that_was_sent_as_a_file_is_not_overlooked():
+    with pytest.raises(InvalidField) as caught:
+        wire.read_fields([("file", [object()]), ("retention", [object()])])
+    assert caught.value.data["param"] == "retention"
+
+
 def test_words_are_left_out_on_request_and_nothing_else_changes():
     word = Word("hello", 0, 400, 0.9, "S1")
     transcript = Transcript("en", None, 1000, (Segment(0, 400, "hello", (word,), "S1"),), "fake")
