@@ -138,8 +138,9 @@ class Part:
 def parts(file: BinaryIO) -> list[Part]:
     """Return the recordings that were joined in one file, at least one. Programs join files byte by byte.
 
-    Chained Ogg streams (FFmpeg stops where they change the number of channels), WAV, AIFF, MP4 and Matroska files
-    behind each other (FFmpeg reads the first). The other formats have no header that would have to come again.
+    Chained Ogg streams (FFmpeg stops where they change the number of channels), WAV, AIFF and MP4 files behind each
+    other (FFmpeg reads the first). With joined Matroska files FFmpeg goes on by itself, and most of the other formats
+    have no header that would have to come again.
     Raises NotAudio for a WAV that FFmpeg would read as another codec.
     """
     size = file.seek(0, 2)
