@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from transcription.speech import levelling, vad
 from transcription.speech.samples import Samples, ms_to_samples, samples_to_ms
@@ -84,12 +84,18 @@ def clips(
     windows: consecutive arrays, as `audio.windows` yields them.
     pause_ms: silence of this length ends a stretch. Shorter silence stays inside it.
     packed_ms: put as many stretches into a clip as fit into this length. For engines that need as long for a short clip
-        as for one of this length. A longer stretch is a clip of its own.
+        as for one of this length. A longer stretch is a clip of its own. All speech of a recording is one clip if it
+        fits into `max_clip_ms`, since an engine errs least when it hears everything.
     """
-    cutter = _Cutter(max_clip_ms=max_clip_ms, pause_ms=pause_ms)
+    stretches = _stretches(_Cutter(max_clip_ms=max_clip_ms, pause_ms=pause_ms), windows)
+    begun, is_all = _begun(stretches, max_samples=ms_to_samples(max_clip_ms) if packed_ms else 0)
+    if is_all:
+        if begun:
+            yield _join(begun)
+        return
     waiting: list[_Stretch] = []
     waiting_samples = 0
-    for stretch in _stretches(cutter, windows):
+    for stretch in chain(begun, stretches):
         if waiting and waiting_samples + len(stretch.samples) > ms_to_samples(packed_ms):
             yield _join(waiting)
             waiting, waiting_samples = [], 0
@@ -109,6 +115,18 @@ def _stretches(cutter: _Cutter, windows: Iterable[Samples]) -> Iterator[_Stretch
     for window in windows:
         yield from cutter.feed(window)
     yield from cutter.finish()
+
+
+def _begun(stretches: Iterator[_Stretch], *, max_samples: int) -> tuple[list[_Stretch], bool]:
+    """Return the first stretches, up to the one with which they are too long, and whether all are there and fit."""
+    begun: list[_Stretch] = []
+    count = 0
+    for stretch in stretches:
+        begun.append(stretch)
+        count += len(stretch.samples)
+        if count > max_samples:
+            return begun, False
+    return begun, bool(max_samples)
 
 
 def _join(stretches: list[_Stretch]) -> Clip:

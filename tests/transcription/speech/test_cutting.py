@@ -244,3 +244,25 @@ def test_word_that_reaches_into_the_padding_of_the_next_stretch_is_not_in_it():
 def test_clip_with_words_in_every_stretch_has_nothing_left():
     clip = cutting.Clip(samples=np.zeros(ms_to_samples(4_000), dtype=np.float32), starts=((0, 0), (2_000, 5_000)))
     assert clip.without([(300, 600), (5_300, 5_600)], min_ms=1_000) is None
+
+
+@pytest.fixture
+def sentences():
+    """Return a function that gives a recording of so many sentences, each of 3 s, with pauses of 2 s."""
+    sentence = np.concatenate([load("sentence-slt.wav")[: 3 * 16_000], np.zeros(2 * 16_000, dtype=np.float32)])
+    return lambda count: [np.tile(sentence, count)]
+
+
+def test_speech_that_fits_into_the_longest_clip_is_one(sentences):
+    [clip] = cutting.clips(sentences(6), packed_ms=8_000)
+    assert len(clip.starts) == 6
+
+
+def test_more_speech_is_packed_into_shorter_clips_from_its_beginning(sentences):
+    clips = list(cutting.clips(sentences(12), packed_ms=8_000))
+    assert [len(clip.starts) for clip in clips] == [2] * 6
+    assert all(len(clip.samples) <= ms_to_samples(8_000) for clip in clips)
+
+
+def test_recording_without_speech_has_no_clip_however_it_is_packed():
+    assert list(cutting.clips([np.zeros(32_000, dtype=np.float32)], packed_ms=12_000)) == []

@@ -22,7 +22,8 @@ from transcription.speech.transcript import Word
 class ForgetfulEngine(FakeEngine):
     """An engine that hears nothing after the first two seconds of a long clip, as Whisper now and then."""
 
-    packed_ms = 12_000
+    # Shorter than the recordings, which would be one clip otherwise.
+    max_clip_ms = packed_ms = 12_000
     probability_of_words = 0.9
 
     def _recognise(self, clip):
