@@ -92,13 +92,14 @@ def peer_server(model: Path, folder: Path, *, environment: Path | None) -> Itera
         subprocess.run([str(environment / "bin/pip"), "install", "--quiet", PEER_PACKAGE], check=True)
     config = folder / "peer.yaml"
     config.write_text(
-        f"models:\n  - name: base\n    path: {model}\n    model_options: {{device: cpu, compute_type: int8}}\n"
+        # It reads no `model`, and takes this name for what it was not told.
+        f"models:\n  - name: whisper-1\n    path: {model}\n    model_options: {{device: cpu, compute_type: int8}}\n"
     )
     port = product.free_port()
     command = ["nice", "-n", str(speech.NICENESS), str(environment / "bin/faster-whisper-server")]
     command += ["--host", "127.0.0.1", "--port", str(port), "--config", str(config)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    server = Server(f"http://127.0.0.1:{port}", key="none", model="base")
+    server = Server(f"http://127.0.0.1:{port}", key="none", model="whisper-1")
     try:
         for _ in range(600):
             try:
