@@ -1,4 +1,4 @@
-"""Prices of the models, from the settings: of ours, and of the names that customers of other APIs use for them."""
+"""Prices by model name, from the settings: names of our models, and names of other APIs that stand for them."""
 
 import re
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,59}")
 class PricedModel:
     """A model as a customer names it.
 
-    underlying: the model of ours that recognises; of our own models the same name. hour_micros: the price of one hour
-    of audio in micro-dollars.
+    underlying: our model that does the recognition; for our own models it is the same name. hour_micros: the price of
+    one hour of audio in micro-dollars.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Clients of OpenAI's audio API as the indexes of PyPI and npm have them, unmodified, in pinned versions.
 
-They are no dependencies of ours: each is installed into a folder of its own, and runs in a process of its own.
+The project does not depend on them. Each is installed in a temporary folder and runs in its own process.
 """
 
 import json

@@ -324,7 +324,7 @@ class _Stream(_Wait):
                     shown = event_stream.KEEP_ALIVE if event is None else self._stream.event(event)
                     if shown:
                         yield shown
-                    # Not asyncio.timeout, which would cancel whoever reads this. Silence ends every few seconds.
+                    # asyncio.timeout would cancel the reader of this generator. A keep-alive comes every few seconds.
                     if clock.time() >= ends_at:
                         await _in_thread(lambda: _give_up(job, waiter=self._waiter))
                         break

@@ -77,7 +77,7 @@ class Job(models.Model):
     dialect = models.CharField(max_length=20)
     # What the caller named: it decides the price and stands in answers and statements.
     model = models.CharField(max_length=60)
-    # The model of ours that recognises, which may change its name's meaning for later jobs only. Empty: the same name.
+    # Our model that does the recognition. A change of the settings applies to later jobs only. Empty: the same name.
     # The database has a default, so that processes of the version before may insert rows.
     underlying_model = models.CharField(max_length=60, blank=True, default="", db_default="")
     name = models.CharField(max_length=255)
@@ -166,7 +166,7 @@ class Job(models.Model):
 
     @property
     def recognising_model(self) -> str:
-        """The model of ours that recognises."""
+        """Our model that does the recognition."""
         return self.underlying_model or self.model
 
     @property

@@ -89,7 +89,7 @@ async def finish(job_id: uuid.UUID, text: str = "hello there") -> None:
 
 
 async def fail(job_id: uuid.UUID, error_type: str = "engine_failed") -> None:
-    """Fail the work of a job for good."""
+    """Make a job fail without another attempt."""
 
     def work() -> None:
         JobItem.objects.filter(job_id=job_id).update(attempt=10)

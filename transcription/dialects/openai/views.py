@@ -122,7 +122,7 @@ def _show(job: Job, transcript: Transcript, *, asked: Asked) -> HttpResponseBase
 
 
 class _Stream(waiting.EventShow):
-    """A stream of deltas. What was shown is never shown again, also if the work begins anew."""
+    """A stream of deltas. A second attempt does not repeat the text that the first one has sent."""
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
