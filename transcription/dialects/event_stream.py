@@ -1,21 +1,41 @@
 """A job's events as a stream of bytes, for dialects that can show one. Holds no wire format."""
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from typing import Any
 
 from django.conf import settings
 
-from accounts.errors import TooManyOpen
+from accounts.errors import TooManyOpen, VoxsiteError
 from accounts.gate import concurrency
 from transcription.dialects import shown_text, steps
 from transcription.jobs import events
 from transcription.models import Job
+from transcription.speech.transcript import Transcript
 
 SLOTS = "event streams"
 # A comment now and then tells proxies that the connection lives (WHATWG HTML, server-sent events, "authoring notes").
 KEEP_ALIVE = b": still here\n\n"
+
+
+class EventShow:
+    """How a dialect shows a stream. Every method returns bytes of whole events, or b"".
+
+    One object serves one stream, so it may keep what it has shown.
+    """
+
+    def event(self, event: events.Event) -> bytes:
+        """Show what happens while the job runs: "started", "progress" or "segment" (`jobs.events`)."""
+        raise NotImplementedError
+
+    def end(self, job: Job, transcript: Transcript) -> Iterable[bytes]:
+        """Show the end of a completed job. Called in a thread."""
+        raise NotImplementedError
+
+    def failure(self, error: VoxsiteError, *, request_id: str) -> bytes:
+        """Show an error that came after the response had begun."""
+        raise NotImplementedError
 
 
 def stream(

@@ -27,51 +27,27 @@ What callers can rely on, in every dialect (docs/decisions/0032):
 * An error frees the key. `x-should-retry: false` stands where another try cannot help.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
-from rest_framework.renderers import JSONRenderer
-from rest_framework.response import Response
+from django.http import HttpResponseBase
 
-from accounts import database_connection
-from accounts.errors import (
-    BadMedia,
-    Conflict,
-    NotConfigured,
-    TooManyOpen,
-    TranscriptionFailed,
-    VoxsiteError,
-    WaitedTooLong,
-)
+from accounts.errors import NotConfigured, TooManyOpen, VoxsiteError, WaitedTooLong
 from accounts.gate import concurrency, idempotency
-from accounts.gate.later import LaterResponse
-from accounts.gate.views import GateView, translate
-from transcription import jobs
-from transcription.dialects import event_stream, joining, steps
+from accounts.gate.views import GateView
+from transcription.dialects import open_calls
+from transcription.dialects.event_stream import EventShow
 from transcription.dialects.joining import Call
-from transcription.jobs import Submission, waiters
-from transcription.jobs.events import Event
-from transcription.models import Job, Priority, Status
-from transcription.speech.errors import is_senders_fault
-from transcription.speech.transcript import Transcript
+from transcription.jobs import Submission
+from transcription.models import Priority
 
 SLOTS = "waiting requests"
 RETRY_COUNT_HEADER = "x-stainless-retry-count"
 SHOULD_RETRY_HEADER = "x-should-retry"
-# How often a request looks whether the first one with its key has submitted its job.
-LOOK_AGAIN_SECONDS = 0.2
-
-Show = Callable[[Job, Transcript], HttpResponseBase]
-Prepare = Callable[[Job, Transcript], Awaitable[None]]
-Result = TypeVar("Result")
 
 
 class WaitingGateView(GateView):
@@ -83,8 +59,8 @@ class WaitingGateView(GateView):
         *,
         upload: "UploadedFile[Any]",
         asked: Mapping[str, Any],
-        show: Show,
-        prepare: Prepare | None = None,
+        show: open_calls.Show,
+        prepare: open_calls.Prepare | None = None,
     ) -> HttpResponseBase:
         """Submit an upload and return the response that comes when its job has ended.
 
@@ -94,16 +70,18 @@ class WaitingGateView(GateView):
         Raises what `submissions.submit_file` raises, and TooManyOpen if the organization has its limit of calls open.
         """
         call = self._call(submission, upload=upload, asked=asked)
-        return self._respond_later(_Answer(self, call, show=show, prepare=prepare))
+        return self._respond_later(open_calls.OpenAnswer(self, call, show=show, prepare=prepare))
 
     def stream_while_running(
-        self, submission: Submission, *, upload: "UploadedFile[Any]", asked: Mapping[str, Any], stream: "EventShow"
+        self, submission: Submission, *, upload: "UploadedFile[Any]", asked: Mapping[str, Any], stream: EventShow
     ) -> HttpResponseBase:
         """Submit an upload and return a stream of server-sent events, which ends when its job has ended.
 
         Text that leaves is paid (docs/decisions/0028). The other arguments are those of `answer_when_done`.
         """
-        return self._respond_later(_Stream(self, self._call(submission, upload=upload, asked=asked), stream=stream))
+        return self._respond_later(
+            open_calls.OpenStream(self, self._call(submission, upload=upload, asked=asked), stream=stream)
+        )
 
     def headers_of_error(self, error: VoxsiteError) -> dict[str, str]:
         return {**super().headers_of_error(error), **({} if retry_helps(error) else {SHOULD_RETRY_HEADER: "false"})}
@@ -127,40 +105,21 @@ class WaitingGateView(GateView):
             is_retry=retries.isdecimal() and bool(retries.strip("0")),
         )
 
-    def _respond_later(self, wait: "_Wait") -> HttpResponseBase:
+    def _respond_later(self, opened: open_calls.OpenCall) -> HttpResponseBase:
         slot, limit = concurrency.slot_of_request(), settings.MAX_WAITING_CALLS
         if not slot.acquire((SLOTS, self.caller.organization.pk), limit=limit):
-            wait.let_go_of_body()
+            opened.let_go_of_body()
             raise TooManyOpen(SLOTS, limit=limit)
         try:
-            wait.begin(slot)
+            opened.begin(slot)
         except BaseException:
             slot.release()
-            wait.let_go_of_body()
+            opened.let_go_of_body()
             raise
         if isinstance(self.request._request, ASGIRequest):
-            return wait
+            return opened
         # A server without an event loop, such as Django's test client. Its thread waits.
-        return wait.respond_here()
-
-
-class EventShow:
-    """How a dialect shows a stream. Every method returns bytes of whole events, or b"".
-
-    One object serves one stream, so it may keep what it has shown.
-    """
-
-    def event(self, event: Event) -> bytes:
-        """Show what happens while the job runs: "started", "progress" or "segment" (`jobs.events`)."""
-        raise NotImplementedError
-
-    def end(self, job: Job, transcript: Transcript) -> Iterable[bytes]:
-        """Show the end of a completed job. Called in a thread."""
-        raise NotImplementedError
-
-    def failure(self, error: VoxsiteError, *, request_id: str) -> bytes:
-        """Show an error that came after the response had begun."""
-        raise NotImplementedError
+        return opened.respond_here()
 
 
 def retry_helps(error: VoxsiteError) -> bool:
@@ -170,251 +129,5 @@ def retry_helps(error: VoxsiteError) -> bool:
     return error.http_status in (408, 429) or error.http_status >= 500
 
 
-class _Wait(LaterResponse):
-    """One call that waits. Only what the response needs is kept of its view: hundreds of them may wait."""
-
-    def __init__(self, view: WaitingGateView, call: Call) -> None:
-        super().__init__()
-        self._view = type(view)()  # Without its request, which holds the body.
-        self._request_id = view.request_id
-        self._request: Any = view.request._request
-        self._call: Call | None = call
-        self._slot: concurrency.ConcurrencySlot | None = None
-        self._job: Job | None = None
-        self._waiter = ""
-        self._is_replay = False
-        self._is_over = False
-
-    def begin(self, slot: concurrency.ConcurrencySlot) -> None:
-        """Submit the job or join an earlier one, unless an earlier request is still about to submit it."""
-        self._slot = slot
-        self._find_job()
-
-    async def respond(self) -> HttpResponseBase:
-        try:
-            response = await self._response(self._job or await self._found_job())
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller must get an answer.
-            self._is_over |= isinstance(error, WaitedTooLong)
-            return self._show_error(translate(error, request_id=self._request_id))
-        if self._is_replay:
-            response.headers[idempotency.REPLAYED_HEADER] = "true"
-        return response
-
-    def respond_here(self) -> HttpResponseBase:
-        """Return the response, from synchronous code."""
-        try:
-            response = asyncio.run(self.respond())
-        finally:
-            if self._slot is not None:
-                self._slot.release()
-        return response
-
-    def end(self) -> None:
-        if self._slot is not None:
-            self._slot.release()
-        self.let_go_of_body()
-        if self._job is not None and not self._is_over:
-            task = asyncio.get_running_loop().create_task(_leave(self._job, waiter=self._waiter))
-            _leaving.add(task)
-            task.add_done_callback(_leaving.discard)
-
-    async def _response(self, job: Job) -> HttpResponseBase:
-        raise NotImplementedError
-
-    async def _found_job(self) -> Job:
-        """Look for the job until it is there."""
-        # A thread of its own: it may probe the recording for a minute, and all answers share a few threads.
-        own_thread = ThreadPoolExecutor(1)
-        try:
-            while self._job is None:
-                await asyncio.sleep(LOOK_AGAIN_SECONDS)
-                await _in_thread(self._find_job, executor=own_thread)
-        finally:
-            own_thread.shutdown(wait=False)
-        return self._job
-
-    def _find_job(self) -> None:
-        """Find or submit the job. Runs in a thread."""
-        assert self._call is not None, "the job is looked for until it is there"
-        found = joining.find_or_submit(self._call)
-        if found is None:
-            return
-        self._job, self._is_replay, self._waiter = found
-        self.let_go_of_body()
-
-    def let_go_of_body(self) -> None:
-        """Free the memory and the files of the body, of which nothing is needed any more. It may be megabytes."""
-        if self._call is not None:
-            self._call.upload.close()
-            _let_go_of_body(self._request)
-        self._call = self._request = None
-
-    async def _ended(self, job: Job) -> Job:
-        """Return the job when it has completed. Raises the error for one that ended otherwise or takes too long."""
-        ended = await steps.wait_for(job.pk, seconds=settings.MAX_WAIT_SECONDS)
-        if ended is not None and not ended.is_final:
-            ended = await _in_thread(lambda: _give_up(job, waiter=self._waiter))
-        self._is_over = True
-        if ended is None or not ended.is_completed:
-            raise _error_of(ended)
-        return ended
-
-    def _show_error(self, error: VoxsiteError) -> HttpResponse:
-        return HttpResponse(
-            JSONRenderer().render(self._view.show_error(error, request_id=self._request_id)),
-            status=error.http_status,
-            content_type="application/json",
-            headers=self._view.headers_of_error(error),
-        )
-
-
-class _Answer(_Wait):
-    """A call that gets one whole answer."""
-
-    def __init__(self, view: WaitingGateView, call: Call, *, show: Show, prepare: Prepare | None) -> None:
-        super().__init__(view, call)
-        self._show = show
-        self._prepare = prepare
-
-    async def _response(self, job: Job) -> HttpResponseBase:
-        ended = await self._ended(job)
-        if self._prepare is None:
-            return await _in_thread(lambda: _rendered(self._show(ended, jobs.transcript_of(ended))))
-        transcript = await _in_thread(lambda: jobs.transcript_of(ended))
-        await self._prepare(ended, transcript)
-        return await _in_thread(lambda: _rendered(self._show(ended, transcript)))
-
-
-class _Stream(_Wait):
-    """A call that gets events while its job runs."""
-
-    def __init__(self, view: WaitingGateView, call: Call, *, stream: EventShow) -> None:
-        super().__init__(view, call)
-        self._stream = stream
-
-    async def _response(self, job: Job) -> HttpResponseBase:
-        return StreamingHttpResponse(
-            self._chunks(job),
-            content_type="text/event-stream; charset=utf-8",
-            # Without this header, proxies such as nginx would buffer the stream.
-            headers={"X-Accel-Buffering": "no"},
-        )
-
-    def respond_here(self) -> HttpResponseBase:
-        response = super().respond_here()
-        if not response.streaming:
-            return response
-
-        async def whole() -> bytes:
-            return b"".join([chunk async for chunk in self._chunks_of_job()])
-
-        return HttpResponse(asyncio.run(whole()), headers=dict(response.items()))
-
-    def _chunks_of_job(self) -> AsyncGenerator[bytes, None]:
-        assert self._job is not None, "the response has begun"
-        return self._chunks(self._job)
-
-    async def _chunks(self, job: Job) -> AsyncGenerator[bytes, None]:
-        yield event_stream.KEEP_ALIVE  # Sends the headers at once.
-        clock = asyncio.get_running_loop()
-        ends_at = clock.time() + settings.MAX_WAIT_SECONDS
-        try:
-            async with aclosing(event_stream.payable_events(job.pk)) as happening:
-                async for event in happening:
-                    shown = event_stream.KEEP_ALIVE if event is None else self._stream.event(event)
-                    if shown:
-                        yield shown
-                    # asyncio.timeout would cancel the reader of this generator. A keep-alive comes every few seconds.
-                    if clock.time() >= ends_at:
-                        await _in_thread(lambda: _give_up(job, waiter=self._waiter))
-                        break
-            ended = await self._ended(job)
-            last = await _in_thread(lambda: list(self._stream.end(ended, jobs.transcript_of(ended))))
-            for chunk in last:
-                yield chunk
-        except Exception as error:  # noqa: BLE001 - the status is sent already, so every error is told in the stream.
-            self._is_over |= isinstance(error, WaitedTooLong)
-            yield self._stream.failure(translate(error, request_id=self._request_id), request_id=self._request_id)
-
-
-def _error_of(job: Job | None) -> VoxsiteError:
-    """Return the error for a job that ended without a transcript. None: it was deleted."""
-    if job is None or job.status == Status.CANCELED:
-        return Conflict("The transcription was canceled.")
-    if job.error_type == "length_mismatch" or is_senders_fault(job.error_type):
-        return BadMedia(job.error_message, error_type=job.error_type, param="file")
-    return TranscriptionFailed(f"{job.error_message} Nothing was charged.", error_type=job.error_type)
-
-
-def _give_up(job: Job, *, waiter: str) -> Job | None:
-    """End the wait for a job that takes too long, and cancel it unless somebody else waits for it. Runs in a thread.
-
-    Returns the job if it has ended in this very moment, None if it was deleted. Raises WaitedTooLong.
-    """
-    waiters.leave(job.pk, name=waiter)
-    ended = joining.cancel_unless_awaited(job)
-    if ended is None or (ended.is_final and ended.status != Status.CANCELED):
-        return ended
-    if not ended.is_final:
-        what = "Its job runs on, since another call may wait for it, and is charged when it completes"
-    elif ended.cost_micros:
-        what = "It was canceled. What was shown of it was charged"
-    else:
-        what = "It was canceled. Nothing was charged"
-    raise WaitedTooLong(
-        f"The transcript was not ready after {settings.MAX_WAIT_SECONDS} seconds. {what}. "
-        "Send long recordings to POST /v1/transcribe, which answers at once."
-    )
-
-
-async def _leave(job: Job, *, waiter: str) -> None:
-    """Cancel the job of a client that left, unless the client comes back in time or somebody else waits for it."""
-    await _in_thread(lambda: waiters.leave(job.pk, name=waiter))
-    await asyncio.sleep(settings.DISCONNECT_GRACE_SECONDS)
-    await _in_thread(lambda: joining.cancel_unless_awaited(job))
-
-
-def _rendered(response: HttpResponseBase) -> HttpResponseBase:
-    """Return a response that is ready to be sent. DRF renders its own after the view, which is over here."""
-    if isinstance(response, Response):
-        response.accepted_renderer = JSONRenderer()
-        response.accepted_media_type = "application/json"
-        response.renderer_context = {}  # type: ignore[attr-defined]
-        response.render()
-    return response
-
-
 def _all_values(asked: Mapping[str, Any], name: str) -> Any:
     return asked.getlist(name) if hasattr(asked, "getlist") else asked[name]
-
-
-def _let_go_of_body(request: Any) -> None:
-    """Free the memory and the files of a request's body. Django would keep them until the response is sent."""
-    request.close()
-    stream: Any = getattr(request, "_stream", None)
-    if hasattr(stream, "close"):
-        stream.close()
-
-
-async def _in_thread(work: Callable[[], Result], *, executor: ThreadPoolExecutor | None = None) -> Result:
-    """Do database work in a thread. Cancelled, it is done to its end first, so that what it begins is known.
-
-    executor: the loop's own when None, which is for work that takes no time to speak of.
-    """
-
-    def run() -> Result:
-        try:
-            return work()
-        finally:
-            database_connection.release()
-
-    running = asyncio.get_running_loop().run_in_executor(executor, run)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise
-
-
-# The loop keeps only weak references to its tasks.
-_leaving: set["asyncio.Task[None]"] = set()

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from accounts.errors import VoxsiteError
 from accounts.gate.views import UnknownAddress
 from transcription import faces, recognition
-from transcription.dialects import steps, waiting
+from transcription.dialects import open_calls, steps, waiting
 from transcription.dialects.asr import schema, wire
 from transcription.models import Job
 from transcription.recordings import raw_uploads
@@ -34,7 +34,7 @@ class AsrGateView(waiting.WaitingGateView):
         return wire.show_error(error, request_id=request_id)
 
     def answer(
-        self, request: Request, *, asked: wire.Asked, fields: Mapping[str, str], show: waiting.Show
+        self, request: Request, *, asked: wire.Asked, fields: Mapping[str, str], show: open_calls.Show
     ) -> HttpResponseBase:
         """Submit the recording of the request and return the response that comes when it is done."""
         files = request.FILES

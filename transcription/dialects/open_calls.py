@@ -1,0 +1,283 @@
+"""A call that is open while its job runs: what it holds, how it is answered, and what becomes of its job without it.
+
+`waiting.WaitingGateView` makes one for each request and returns it as its response. The handler of
+`voxsite/waiting_handler.py` awaits it on the event loop, and says when it is over.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
+
+from accounts import database_connection
+from accounts.errors import BadMedia, Conflict, TranscriptionFailed, VoxsiteError, WaitedTooLong
+from accounts.gate import concurrency, idempotency
+from accounts.gate.later import LaterResponse
+from accounts.gate.views import GateView, translate
+from transcription import jobs
+from transcription.dialects import event_stream, joining, steps
+from transcription.dialects.event_stream import EventShow
+from transcription.dialects.joining import Call
+from transcription.jobs import waiters
+from transcription.models import Job, Status
+from transcription.speech.errors import is_senders_fault
+from transcription.speech.transcript import Transcript
+
+# How often a request looks whether the first one with its key has submitted its job.
+LOOK_AGAIN_SECONDS = 0.2
+
+Show = Callable[[Job, Transcript], HttpResponseBase]
+Prepare = Callable[[Job, Transcript], Awaitable[None]]
+Result = TypeVar("Result")
+
+
+class OpenCall(LaterResponse):
+    """One call that waits. Only what the response needs is kept of its view: hundreds of them may wait."""
+
+    def __init__(self, view: GateView, call: Call) -> None:
+        super().__init__()
+        self._view = type(view)()  # Without its request, which holds the body.
+        self._request_id = view.request_id
+        self._request: Any = view.request._request
+        self._call: Call | None = call
+        self._slot: concurrency.ConcurrencySlot | None = None
+        self._job: Job | None = None
+        self._waiter = ""
+        self._is_replay = False
+        self._is_over = False
+
+    def begin(self, slot: concurrency.ConcurrencySlot) -> None:
+        """Submit the job or join an earlier one, unless an earlier request is still about to submit it."""
+        self._slot = slot
+        self._find_job()
+
+    async def respond(self) -> HttpResponseBase:
+        try:
+            response = await self._response(self._job or await self._found_job())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller must get an answer.
+            self._is_over |= isinstance(error, WaitedTooLong)
+            return self._show_error(translate(error, request_id=self._request_id))
+        if self._is_replay:
+            response.headers[idempotency.REPLAYED_HEADER] = "true"
+        return response
+
+    def respond_here(self) -> HttpResponseBase:
+        """Return the response, from synchronous code."""
+        try:
+            response = asyncio.run(self.respond())
+        finally:
+            if self._slot is not None:
+                self._slot.release()
+        return response
+
+    def end(self) -> None:
+        if self._slot is not None:
+            self._slot.release()
+        self.let_go_of_body()
+        if self._job is not None and not self._is_over:
+            task = asyncio.get_running_loop().create_task(_leave(self._job, waiter=self._waiter))
+            _leaving.add(task)
+            task.add_done_callback(_leaving.discard)
+
+    async def _response(self, job: Job) -> HttpResponseBase:
+        raise NotImplementedError
+
+    async def _found_job(self) -> Job:
+        """Look for the job until it is there."""
+        # A thread of its own: it may probe the recording for a minute, and all answers share a few threads.
+        own_thread = ThreadPoolExecutor(1)
+        try:
+            while self._job is None:
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                await _in_thread(self._find_job, executor=own_thread)
+        finally:
+            own_thread.shutdown(wait=False)
+        return self._job
+
+    def _find_job(self) -> None:
+        """Find or submit the job. Runs in a thread."""
+        assert self._call is not None, "the job is looked for until it is there"
+        found = joining.find_or_submit(self._call)
+        if found is None:
+            return
+        self._job, self._is_replay, self._waiter = found
+        self.let_go_of_body()
+
+    def let_go_of_body(self) -> None:
+        """Free the memory and the files of the body, of which nothing is needed any more. It may be megabytes."""
+        if self._call is not None:
+            self._call.upload.close()
+            _let_go_of_body(self._request)
+        self._call = self._request = None
+
+    async def _ended(self, job: Job) -> Job:
+        """Return the job when it has completed. Raises the error for one that ended otherwise or takes too long."""
+        ended = await steps.wait_for(job.pk, seconds=settings.MAX_WAIT_SECONDS)
+        if ended is not None and not ended.is_final:
+            ended = await _in_thread(lambda: _give_up(job, waiter=self._waiter))
+        self._is_over = True
+        if ended is None or not ended.is_completed:
+            raise _error_of(ended)
+        return ended
+
+    def _show_error(self, error: VoxsiteError) -> HttpResponse:
+        return HttpResponse(
+            JSONRenderer().render(self._view.show_error(error, request_id=self._request_id)),
+            status=error.http_status,
+            content_type="application/json",
+            headers=self._view.headers_of_error(error),
+        )
+
+
+class OpenAnswer(OpenCall):
+    """A call that gets one whole answer."""
+
+    def __init__(self, view: GateView, call: Call, *, show: Show, prepare: Prepare | None) -> None:
+        super().__init__(view, call)
+        self._show = show
+        self._prepare = prepare
+
+    async def _response(self, job: Job) -> HttpResponseBase:
+        ended = await self._ended(job)
+        if self._prepare is None:
+            return await _in_thread(lambda: _rendered(self._show(ended, jobs.transcript_of(ended))))
+        transcript = await _in_thread(lambda: jobs.transcript_of(ended))
+        await self._prepare(ended, transcript)
+        return await _in_thread(lambda: _rendered(self._show(ended, transcript)))
+
+
+class OpenStream(OpenCall):
+    """A call that gets events while its job runs."""
+
+    def __init__(self, view: GateView, call: Call, *, stream: EventShow) -> None:
+        super().__init__(view, call)
+        self._stream = stream
+
+    async def _response(self, job: Job) -> HttpResponseBase:
+        return StreamingHttpResponse(
+            self._chunks(job),
+            content_type="text/event-stream; charset=utf-8",
+            # Without this header, proxies such as nginx would buffer the stream.
+            headers={"X-Accel-Buffering": "no"},
+        )
+
+    def respond_here(self) -> HttpResponseBase:
+        response = super().respond_here()
+        if not response.streaming:
+            return response
+
+        async def whole() -> bytes:
+            return b"".join([chunk async for chunk in self._chunks_of_job()])
+
+        return HttpResponse(asyncio.run(whole()), headers=dict(response.items()))
+
+    def _chunks_of_job(self) -> AsyncGenerator[bytes, None]:
+        assert self._job is not None, "the response has begun"
+        return self._chunks(self._job)
+
+    async def _chunks(self, job: Job) -> AsyncGenerator[bytes, None]:
+        yield event_stream.KEEP_ALIVE  # Sends the headers at once.
+        clock = asyncio.get_running_loop()
+        ends_at = clock.time() + settings.MAX_WAIT_SECONDS
+        try:
+            async with aclosing(event_stream.payable_events(job.pk)) as happening:
+                async for event in happening:
+                    shown = event_stream.KEEP_ALIVE if event is None else self._stream.event(event)
+                    if shown:
+                        yield shown
+                    # asyncio.timeout would cancel the reader of this generator. A keep-alive comes every few seconds.
+                    if clock.time() >= ends_at:
+                        await _in_thread(lambda: _give_up(job, waiter=self._waiter))
+                        break
+            ended = await self._ended(job)
+            last = await _in_thread(lambda: list(self._stream.end(ended, jobs.transcript_of(ended))))
+            for chunk in last:
+                yield chunk
+        except Exception as error:  # noqa: BLE001 - the status is sent already, so every error is told in the stream.
+            self._is_over |= isinstance(error, WaitedTooLong)
+            yield self._stream.failure(translate(error, request_id=self._request_id), request_id=self._request_id)
+
+
+def _error_of(job: Job | None) -> VoxsiteError:
+    """Return the error for a job that ended without a transcript. None: it was deleted."""
+    if job is None or job.status == Status.CANCELED:
+        return Conflict("The transcription was canceled.")
+    if job.error_type == "length_mismatch" or is_senders_fault(job.error_type):
+        return BadMedia(job.error_message, error_type=job.error_type, param="file")
+    return TranscriptionFailed(f"{job.error_message} Nothing was charged.", error_type=job.error_type)
+
+
+def _give_up(job: Job, *, waiter: str) -> Job | None:
+    """End the wait for a job that takes too long, and cancel it unless somebody else waits for it. Runs in a thread.
+
+    Returns the job if it has ended in this very moment, None if it was deleted. Raises WaitedTooLong.
+    """
+    waiters.leave(job.pk, name=waiter)
+    ended = joining.cancel_unless_awaited(job)
+    if ended is None or (ended.is_final and ended.status != Status.CANCELED):
+        return ended
+    if not ended.is_final:
+        what = "Its job runs on, since another call may wait for it, and is charged when it completes"
+    elif ended.cost_micros:
+        what = "It was canceled. What was shown of it was charged"
+    else:
+        what = "It was canceled. Nothing was charged"
+    raise WaitedTooLong(
+        f"The transcript was not ready after {settings.MAX_WAIT_SECONDS} seconds. {what}. "
+        "Send long recordings to POST /v1/transcribe, which answers at once."
+    )
+
+
+async def _leave(job: Job, *, waiter: str) -> None:
+    """Cancel the job of a client that left, unless the client comes back in time or somebody else waits for it."""
+    await _in_thread(lambda: waiters.leave(job.pk, name=waiter))
+    await asyncio.sleep(settings.DISCONNECT_GRACE_SECONDS)
+    await _in_thread(lambda: joining.cancel_unless_awaited(job))
+
+
+def _rendered(response: HttpResponseBase) -> HttpResponseBase:
+    """Return a response that is ready to be sent. DRF renders its own after the view, which is over here."""
+    if isinstance(response, Response):
+        response.accepted_renderer = JSONRenderer()
+        response.accepted_media_type = "application/json"
+        response.renderer_context = {}  # type: ignore[attr-defined]
+        response.render()
+    return response
+
+
+def _let_go_of_body(request: Any) -> None:
+    """Free the memory and the files of a request's body. Django would keep them until the response is sent."""
+    request.close()
+    stream: Any = getattr(request, "_stream", None)
+    if hasattr(stream, "close"):
+        stream.close()
+
+
+async def _in_thread(work: Callable[[], Result], *, executor: ThreadPoolExecutor | None = None) -> Result:
+    """Do database work in a thread. Cancelled, it is done to its end first, so that what it begins is known.
+
+    executor: the loop's own when None, which is for work that takes no time to speak of.
+    """
+
+    def run() -> Result:
+        try:
+            return work()
+        finally:
+            database_connection.release()
+
+    running = asyncio.get_running_loop().run_in_executor(executor, run)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
+
+
+# The loop keeps only weak references to its tasks.
+_leaving: set["asyncio.Task[None]"] = set()
