@@ -5,6 +5,7 @@ refund (`add_refund`), lift a freeze (`change_freeze`), resolve an unmatched eve
 """
 
 import uuid
+from abc import ABCMeta, abstractmethod
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -13,6 +14,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
+from django.forms import MediaDefiningClass
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, reverse
@@ -42,7 +44,11 @@ else:
     class _RefundInline(admin.TabularInline): ...
 
 
-class ActionPageAdmin(ReadOnlyAdmin[Row]):
+class _AbstractAdmin(ABCMeta, MediaDefiningClass):
+    """Lets an admin class have abstract methods. Django's have a metaclass of their own."""
+
+
+class ActionPageAdmin(ReadOnlyAdmin[Row], metaclass=_AbstractAdmin):
     """Read-only rows with one action: a page on which an operator does something about one row."""
 
     # The action's part of the address, the heading of its page, and the permission that it requires.
@@ -99,18 +105,18 @@ class ActionPageAdmin(ReadOnlyAdmin[Row]):
         }
         return render(request, "admin/billing/action_page.html", context)
 
-    def organization_of(self, row: Row) -> Organization:
-        raise NotImplementedError
+    @abstractmethod
+    def organization_of(self, row: Row) -> Organization: ...
 
-    def build_form(self, row: Row, data: QueryDict | None) -> forms.Form:
-        raise NotImplementedError
+    @abstractmethod
+    def build_form(self, row: Row, data: QueryDict | None) -> forms.Form: ...
 
+    @abstractmethod
     def perform_action(self, row: Row, fields: dict[str, Any], *, by: User) -> str:
         """Perform the action. Returns what was done, as a sentence for the operator and the log.
 
         Errors of type VoxsiteError are shown on the form.
         """
-        raise NotImplementedError
 
 
 class CreditForm(forms.Form):

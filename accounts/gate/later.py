@@ -4,6 +4,7 @@ A view returns a `LaterResponse` in place of its response. It passes the middlew
 (`voxsite/waiting_handler.py`) awaits `respond`, sends what it returns, and calls `end` when the request is over.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 
 from django.http import HttpResponseBase, StreamingHttpResponse
@@ -14,7 +15,7 @@ async def _nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-class LaterResponse(StreamingHttpResponse):
+class LaterResponse(StreamingHttpResponse, ABC):
     """Stands for a response that is not known yet.
 
     It counts as a stream, so the middleware gives the thread and the database connection of the request back
@@ -24,13 +25,13 @@ class LaterResponse(StreamingHttpResponse):
     def __init__(self) -> None:
         super().__init__(_nothing())
 
+    @abstractmethod
     async def respond(self) -> HttpResponseBase:
         """Return the response. Cancelled when the client leaves. Never raises another exception."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self) -> None:
         """Learn that the request is over: it was answered, or the client left. Called once, in the event loop."""
-        raise NotImplementedError
 
     def hand_over(self, response: HttpResponseBase) -> HttpResponseBase:
         """Give the response what the middleware gave this one: headers, and what is closed at the end."""

@@ -1,6 +1,7 @@
 """GateView, the base class of API views. Only here does an exception become an API response."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -40,7 +41,7 @@ class AlwaysJson(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-class GateView(APIView):
+class GateView(APIView, ABC):
     """Base class of API views. Each API has one subclass with its own `show_error`.
 
     `initial` sets `self.caller`. Subclasses raise `VoxsiteError`s and return responses.
@@ -59,9 +60,9 @@ class GateView(APIView):
     caller: authentication.Caller
     allowance: limits.Allowance | None = None
 
+    @abstractmethod
     def show_error(self, error: VoxsiteError, *, request_id: str) -> dict[str, Any]:
         """Return the body of an error in the shape of this API."""
-        raise NotImplementedError
 
     @property
     def request_id(self) -> str:

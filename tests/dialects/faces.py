@@ -6,6 +6,7 @@ To add a dialect, write a class and put one of it into `FACES`.
 import base64
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def working() -> Iterator[None]:
         thread.join()
 
 
-class Face:
+class Face(ABC):
     """What all dialects have in common.
 
     waits: its submission is answered when the transcription has ended. ignores_unknown: a field that it does not know
@@ -135,13 +136,19 @@ class Face:
             return Outcome(response, words=self.words(response))
         return Outcome(response, failure=self.failure(response))
 
+    @abstractmethod
     def words(self, response: Any) -> str:
         """Return the text of an answer."""
-        raise NotImplementedError
 
     def failure(self, response: Any) -> Failure:
         """Return the error of a response, after a look whether it has the dialect's shape and no other."""
-        raise NotImplementedError
+        error_type, message, request_id = self.parts_of_error(response.json(), status=response.status_code)
+        assert request_id == response.headers["X-Request-Id"]
+        return Failure(status=response.status_code, type=error_type, message=message)
+
+    @abstractmethod
+    def parts_of_error(self, body: dict[str, Any], *, status: int) -> tuple[str, str, str]:
+        """Return (type, message, request id) of an error, after a look whether it has the dialect's shape."""
 
 
 class NativeFace(Face):
@@ -163,18 +170,18 @@ class NativeFace(Face):
         path = f"/v1/jobs/{response.json()['job_id']}"
         job = client.get(path, headers=self.headers(key)).json()
         if job["status"] == "completed":
-            result = client.get(f"{path}/result", headers=self.headers(key)).json()
-            return Outcome(response, words=str(result["text"]))
+            return Outcome(response, words=self.words(client.get(f"{path}/result", headers=self.headers(key))))
         assert job["status"] == "failed"
         return Outcome(response, failure=Failure(200, job["error"]["type"], job["error"]["message"]))
 
-    def failure(self, response: Any) -> Failure:
-        body = response.json()
+    def words(self, response: Any) -> str:
+        return str(response.json()["text"])
+
+    def parts_of_error(self, body: dict[str, Any], *, status: int) -> tuple[str, str, str]:
         assert set(body) == {"error"}
         error = body["error"]
-        assert error["code"] == response.status_code
-        assert error["request_id"] == response.headers["X-Request-Id"]
-        return Failure(status=response.status_code, type=error["type"], message=error["message"])
+        assert error["code"] == status
+        return error["type"], error["message"], error["request_id"]
 
 
 class OpenAiFace(Face):
@@ -194,13 +201,11 @@ class OpenAiFace(Face):
     def words(self, response: Any) -> str:
         return str(response.json()["text"])
 
-    def failure(self, response: Any) -> Failure:
-        body = response.json()
+    def parts_of_error(self, body: dict[str, Any], *, status: int) -> tuple[str, str, str]:
         assert set(body) == {"error"}
         error = body["error"]
         assert error["code"] == error["type"]
-        assert error["request_id"] == response.headers["X-Request-Id"]
-        return Failure(status=response.status_code, type=error["type"], message=error["message"])
+        return error["type"], error["message"], error["request_id"]
 
 
 class RawFace(Face):
@@ -231,12 +236,9 @@ class VoxNexusFace(RawFace):
         assert body["text"] == body["transcript"]
         return str(body["text"])
 
-    def failure(self, response: Any) -> Failure:
-        body = response.json()
+    def parts_of_error(self, body: dict[str, Any], *, status: int) -> tuple[str, str, str]:
         assert set(body) == {"error", "request_id"}
-        assert body["request_id"] == response.headers["X-Request-Id"]
-        error = body["error"]
-        return Failure(status=response.status_code, type=error["code"], message=error["message"])
+        return body["error"]["code"], body["error"]["message"], body["request_id"]
 
 
 class AsrFace(Face):
@@ -256,10 +258,8 @@ class AsrFace(Face):
     def words(self, response: Any) -> str:
         return str(response.content.decode())
 
-    def failure(self, response: Any) -> Failure:
-        body = response.json()
-        assert body["request_id"] == response.headers["X-Request-Id"]
-        return Failure(status=response.status_code, type=body["type"], message=body["detail"])
+    def parts_of_error(self, body: dict[str, Any], *, status: int) -> tuple[str, str, str]:
+        return body["type"], body["detail"], body["request_id"]
 
 
 class DeepgramFace(RawFace):
@@ -277,11 +277,9 @@ class DeepgramFace(RawFace):
     def words(self, response: Any) -> str:
         return str(response.json()["results"]["channels"][0]["alternatives"][0]["transcript"])
 
-    def failure(self, response: Any) -> Failure:
-        body = response.json()
+    def parts_of_error(self, body: dict[str, Any], *, status: int) -> tuple[str, str, str]:
         assert body["err_code"]
-        assert body["request_id"] == response.headers["X-Request-Id"]
-        return Failure(status=response.status_code, type=body["type"], message=body["err_msg"])
+        return body["type"], body["err_msg"], body["request_id"]
 
 
 FACES: list[Face] = [NativeFace(), OpenAiFace(), VoxNexusFace(), AsrFace(), DeepgramFace()]

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 from django.conf import settings
 
@@ -19,7 +19,7 @@ SLOTS = "event streams"
 KEEP_ALIVE = b": still here\n\n"
 
 
-class EventShow:
+class EventShow(Protocol):
     """How a dialect shows a stream. Every method returns bytes of whole events, or b"".
 
     One object serves one stream, so it may keep what it has shown.
@@ -27,15 +27,15 @@ class EventShow:
 
     def event(self, event: events.Event) -> bytes:
         """Show what happens while the job runs: "started", "progress" or "segment" (`jobs.events`)."""
-        raise NotImplementedError
+        ...
 
     def end(self, job: Job, transcript: Transcript) -> Iterable[bytes]:
         """Show the end of a completed job. Called in a thread."""
-        raise NotImplementedError
+        ...
 
     def failure(self, error: VoxsiteError, *, request_id: str) -> bytes:
         """Show an error that came after the response had begun."""
-        raise NotImplementedError
+        ...
 
 
 def stream(

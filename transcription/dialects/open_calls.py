@@ -5,6 +5,7 @@
 """
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -85,8 +86,9 @@ class OpenCall(LaterResponse):
             _leaving.add(task)
             task.add_done_callback(_leaving.discard)
 
+    @abstractmethod
     async def _response(self, job: Job) -> HttpResponseBase:
-        raise NotImplementedError
+        """Return the response, perhaps before the job has ended. Raises the error that is shown in its place."""
 
     async def _found_job(self) -> Job:
         """Look for the job until it is there."""

@@ -7,7 +7,7 @@ from django.urls import path
 from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 
-from transcription.dialects import event_stream, steps, waiting
+from transcription.dialects import steps, waiting
 from transcription.speech.options import TranscriptionOptions
 
 
@@ -40,7 +40,7 @@ def show_text(job, transcript):
     return HttpResponse(transcript.text, content_type="text/plain; charset=utf-8")
 
 
-class Lines(event_stream.EventShow):
+class Lines:
     def event(self, event):
         return f"{event.name} {event.data.get('text', '')}\n".encode()
 

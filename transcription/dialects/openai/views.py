@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from accounts.errors import BadRequest, MissingField, TooLarge, VoxsiteError
 from accounts.gate.views import GateView, UnknownAddress
 from transcription import recognition
-from transcription.dialects import event_stream, steps, waiting
+from transcription.dialects import steps, waiting
 from transcription.dialects.openai import answers, schema, wire
 from transcription.dialects.openai.wire import Asked
 from transcription.jobs.events import Event
@@ -121,8 +121,8 @@ def _show(job: Job, transcript: Transcript, *, asked: Asked) -> HttpResponseBase
     )
 
 
-class _Stream(event_stream.EventShow):
-    """A stream of deltas. A second attempt does not repeat the text that the first one has sent."""
+class _Stream:
+    """An `EventShow` of deltas. A second attempt does not repeat the text that the first one has sent."""
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
