@@ -1,7 +1,5 @@
 """Adapters that change django-allauth: verification, links in mails, and encryption of second factors."""
 
-import base64
-import hashlib
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +12,6 @@ from allauth.core import context as allauth_context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.usersessions.models import UserSession
-from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ImproperlyConfigured
@@ -24,6 +21,7 @@ from django.http import HttpRequest
 from django.shortcuts import redirect
 from django.utils import timezone
 
+from accounts import encryption
 from accounts.models import ApiKey, Role, User
 
 NEW_PASSWORD_MAILS = frozenset(f"account/email/password_{what}" for what in ("changed", "reset", "set"))
@@ -110,10 +108,10 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     """Encrypts TOTP secrets and recovery seeds at rest. By default allauth stores them as plain text."""
 
     def encrypt(self, text: str) -> str:
-        return _fernet().encrypt(text.encode()).decode()
+        return encryption.encrypt(text)
 
     def decrypt(self, encrypted_text: str) -> str:
-        return _fernet().decrypt(encrypted_text.encode()).decode()
+        return encryption.decrypt(encrypted_text)
 
 
 def _knows_password(request: HttpRequest, user: User) -> bool:
@@ -145,12 +143,3 @@ def _with_site_url(url: str) -> str:
         return url
     parts = urlsplit(url)
     return f"{settings.SITE_URL}{parts.path}{f'?{parts.query}' if parts.query else ''}"
-
-
-def _fernet() -> MultiFernet:
-    """Return the cipher. It encrypts with the first key and decrypts with any, so that keys can be rotated."""
-    keys = [
-        base64.urlsafe_b64encode(hashlib.sha256(f"voxsite.field:{key}".encode()).digest())
-        for key in settings.FIELD_KEYS
-    ]
-    return MultiFernet([Fernet(key) for key in keys])

@@ -7,6 +7,7 @@ from django.urls import include, path
 
 from billing.api import BalanceView, UsageView
 from billing.webhook import StripeWebhookView
+from transcription.dialects.webhook_keys import WebhookKeysView
 from voxsite import health, pages
 
 # Operators use the same sign-in as everybody, with rate limits and second factor. The admin's own form has neither.
@@ -28,6 +29,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("health", health.HealthView.as_view(), name="health"),
     path("health/ready", health.ReadyView.as_view(), name="ready"),
+    path(".well-known/webhook-keys.json", WebhookKeysView.as_view(), name="webhook-keys"),
     path("v1/balance", BalanceView.as_view(), name="v1-balance"),
     path("v1/usage", UsageView.as_view(), name="v1-usage"),
     path("v1/apex/", include("apex.urls")),

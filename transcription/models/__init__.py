@@ -4,10 +4,24 @@ from transcription.models.answers import Answer
 from transcription.models.jobs import FINAL_STATUSES, Job, JobItem, JobQuerySet, Priority, Status
 from transcription.models.recordings import Media, MediaQuerySet, Upload, UploadState
 from transcription.models.search import SearchText
+from transcription.models.webhooks import (
+    Delivery,
+    DeliveryAttempt,
+    DeliveryState,
+    EventType,
+    Fault,
+    SigningKey,
+    WebhookEndpoint,
+)
 
 __all__ = [
     "FINAL_STATUSES",
     "Answer",
+    "Delivery",
+    "DeliveryAttempt",
+    "DeliveryState",
+    "EventType",
+    "Fault",
     "Job",
     "JobItem",
     "JobQuerySet",
@@ -15,7 +29,9 @@ __all__ = [
     "MediaQuerySet",
     "Priority",
     "SearchText",
+    "SigningKey",
     "Status",
     "Upload",
     "UploadState",
+    "WebhookEndpoint",
 ]

@@ -89,6 +89,10 @@ class Job(models.Model):
     deletes_after_retrieval = models.BooleanField(default=False, db_default=False)
     retention_days = models.PositiveSmallIntegerField(null=True, blank=True)
     delete_at = models.DateTimeField(null=True, blank=True)
+    # The webhook of this job alone: its URL, and a header that its receiver asks for. The value is encrypted.
+    webhook_url = models.CharField(max_length=2000, blank=True, default="", db_default="")
+    webhook_header_name = models.CharField(max_length=100, blank=True, default="", db_default="")
+    webhook_header_value = models.TextField(blank=True, default="", db_default="")
     status = models.CharField(max_length=24, choices=Status.choices, default=Status.QUEUED)
     priority = models.CharField(max_length=12, choices=Priority.choices, default=Priority.STANDARD)
     item_count = models.PositiveIntegerField(default=1)
