@@ -52,6 +52,14 @@ def production_is_complete(app_configs: Sequence[Any] | None, **_: Any) -> list[
         found.append(Error("Mail has no server, so nobody can sign up.", hint="Set SMTP_HOST.", id="voxsite.E004"))
     if settings.DEBUG:
         found.append(Error("DEBUG is on in production.", id="voxsite.E005"))
+    if settings.ALLOWED_PRIVATE_ADDRESSES:
+        found.append(
+            Error(
+                "Customers may have this site call addresses of its own network.",
+                hint="Unset VOXSITE_ALLOW_PRIVATE_ADDRESSES: it is for development and tests.",
+                id="voxsite.E014",
+            )
+        )
     return found
 
 

@@ -1,6 +1,7 @@
 """Readers of environment variables, which raise for a bad value. The supervisor uses them before Django is set up."""
 
 import hashlib
+import ipaddress
 import json
 import os
 import secrets
@@ -72,6 +73,23 @@ def choice(name: str, *, options: tuple[str, ...], default: str) -> str:
 def words(name: str, *, default: tuple[str, ...] = ()) -> list[str]:
     """Return the items of a comma-separated list."""
     return [word.strip() for word in text(name).split(",") if word.strip()] or list(default)
+
+
+def sockets(name: str) -> list[str]:
+    """Return the items of a list such as 127.0.0.1:9000,[::1]:9000. "on" is ["*"], "off" or nothing is []."""
+    found = words(name)
+    if ":" not in "".join(found):
+        return ["*"] if flag(name) else []
+    for item in found:
+        host, _, port = item.rpartition(":")
+        try:
+            ipaddress.ip_address(host.strip("[]"))
+            is_socket = 0 < int(port) < 65536
+        except ValueError:
+            is_socket = False
+        if not is_socket:
+            raise ImproperlyConfigured(f"{name} must be on, off, or addresses such as 127.0.0.1:9000, not {item!r}.")
+    return found
 
 
 def json_value(name: str, *, default: Any) -> Any:

@@ -411,6 +411,9 @@ MAX_SIGNED_UPLOAD_BYTES = 10 * 1000**3
 # How long an announced file may take to arrive.
 UPLOAD_LIFETIME_HOURS = 24
 MAX_UPLOAD_BYTES = 2 * 1024**3
+# Addresses that imports may call although they are not public, and on other ports than 80 and 443: all with "*", or
+# pairs such as 127.0.0.1:9000. For development and tests: `check --deploy` refuses it in production.
+ALLOWED_PRIVATE_ADDRESSES = env.sockets("VOXSITE_ALLOW_PRIVATE_ADDRESSES")
 # For how long a file that was sent without a job can be ordered. Then it is deleted, unless a job uses it.
 ORDERABLE_HOURS = env.integer("VOXSITE_UPLOAD_HOURS", default=24, minimum=1)
 # What an organization may have stored of such files that no job uses. They cost nothing, so something must limit them.

@@ -22,6 +22,28 @@ def test_switch_may_be_a_number(monkeypatch, value, count):
     assert env.count("V") == count
 
 
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("", []),
+        ("off", []),
+        ("0", []),
+        ("on", ["*"]),
+        ("127.0.0.1:9000, [::1]:80", ["127.0.0.1:9000", "[::1]:80"]),
+    ],
+)
+def test_sockets_are_a_switch_or_a_list(monkeypatch, value, found):
+    monkeypatch.setenv("V", value)
+    assert env.sockets("V") == found
+
+
+@pytest.mark.parametrize("value", ["localhost:9000", "127.0.0.1", "127.0.0.1:0", "on,127.0.0.1:80", "127.0.0.1:x", "7"])
+def test_socket_that_is_none_is_refused_by_name(monkeypatch, value):
+    monkeypatch.setenv("V", value)
+    with pytest.raises(ImproperlyConfigured, match="V must be"):
+        env.sockets("V")
+
+
 def test_readers_return_the_default_for_nothing(monkeypatch):
     monkeypatch.setenv("V", "  ")
     assert env.integer("V", default=3) == 3

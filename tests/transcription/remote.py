@@ -1,0 +1,214 @@
+"""A real HTTP server that customers' URLs name. The path chooses its behaviour: SCENARIOS has all.
+
+It listens on 127.0.0.1. `running` allows that address, and no other one, as VOXSITE_ALLOW_PRIVATE_ADDRESSES does.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+PIECE_BYTES = 64 * 1024
+
+
+@dataclass
+class Asked:
+    """A request that came."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Remote:
+    """A running server. content: what it serves. may_go_on: what "wait" waits for."""
+
+    port: int
+    loop: asyncio.AbstractEventLoop
+    content: bytes = b""
+    etag: str = '"one"'
+    asked: list[Asked] = field(default_factory=list)
+    goes_on: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def socket(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def url(self, path: str) -> str:
+        return f"http://{self.socket}{path}"
+
+    def ranges(self) -> list[str | None]:
+        """Return the Range header of each request."""
+        return [one.headers.get("Range") for one in self.asked]
+
+
+async def whole(server: Remote, request: web.Request) -> web.StreamResponse:
+    """All of it, or the part that is asked for, if the entity is still the one that is meant."""
+    return await _part(server, request, count=None)
+
+
+async def cut(server: Remote, request: web.Request) -> web.StreamResponse:
+    """So many bytes of what is asked for. Then the connection breaks."""
+    return await _part(server, request, count=int(request.query["bytes"]))
+
+
+async def cut_once(server: Remote, request: web.Request) -> web.StreamResponse:
+    """As cut for the first request of this server, and as whole for the next ones."""
+    return await _part(server, request, count=int(request.query["bytes"]) if len(server.asked) == 1 else None)
+
+
+async def cut_and_changed(server: Remote, request: web.Request) -> web.StreamResponse:
+    """As cut_once, and the next request finds another file at the address."""
+    if len(server.asked) > 1:
+        server.etag, server.content = '"two"', server.content[::-1]
+    return await cut_once(server, request)
+
+
+async def cut_without_ranges(server: Remote, request: web.Request) -> web.StreamResponse:
+    """As cut_once, by a server that knows no ranges."""
+    count = int(request.query["bytes"]) if len(server.asked) == 1 else None
+    return await _part(server, request, count=count, knows_ranges=False)
+
+
+async def status(server: Remote, request: web.Request) -> web.StreamResponse:
+    return web.Response(status=int(request.query["code"]), text="<html>an error page</html>")
+
+
+async def redirect(server: Remote, request: web.Request) -> web.StreamResponse:
+    return web.Response(status=int(request.query.get("code", "302")), headers={"Location": request.query["to"]})
+
+
+async def loop(server: Remote, request: web.Request) -> web.StreamResponse:
+    return web.Response(status=302, headers={"Location": "/loop"})
+
+
+async def silent(server: Remote, request: web.Request) -> web.StreamResponse:
+    """Not even a status."""
+    return await _wait(server)
+
+
+async def endless(server: Remote, request: web.Request) -> web.StreamResponse:
+    """No length, and no end."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b"\0" * PIECE_BYTES)
+
+
+async def huge(server: Remote, request: web.Request) -> web.StreamResponse:
+    """A length of a terabyte."""
+    response = web.StreamResponse(headers={"Content-Length": str(10**12)})
+    await response.prepare(request)
+    return response
+
+
+async def half(server: Remote, request: web.Request) -> web.StreamResponse:
+    """The first half at once, and the rest when the test says so."""
+    response = await _begin(server, request, first=0)
+    middle = len(server.content) // 2
+    await response.write(server.content[:middle])
+    await _wait(server)
+    await response.write(server.content[middle:])
+    return response
+
+
+async def disguised(server: Remote, request: web.Request) -> web.StreamResponse:
+    """A name and a type that promise something else."""
+    return web.Response(body=server.content, content_type="text/html")
+
+
+SCENARIOS: dict[str, Callable[[Remote, web.Request], Awaitable[web.StreamResponse]]] = {
+    "/whole": whole,
+    "/talk.mp3": whole,
+    "/page.html": disguised,
+    "/cut": cut,
+    "/cut-once": cut_once,
+    "/cut-and-changed": cut_and_changed,
+    "/cut-without-ranges": cut_without_ranges,
+    "/status": status,
+    "/redirect": redirect,
+    "/loop": loop,
+    "/silent": silent,
+    "/endless": endless,
+    "/huge": huge,
+    "/half": half,
+}
+
+
+@contextmanager
+def running(content: bytes = b"") -> Iterator[Remote]:
+    """Run the server in a thread."""
+    event_loop = asyncio.new_event_loop()
+    ready = threading.Event()
+    server = Remote(port=0, loop=event_loop, content=content)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        server.asked.append(Asked(request.method, request.path_qs, dict(request.headers), await request.read()))
+        return await SCENARIOS[request.path](server, request)
+
+    async def start() -> web.AppRunner:
+        app = web.Application()
+        app.router.add_route("*", "/{tail:.*}", handle)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        assert site._server is not None
+        server.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+        return runner
+
+    def serve() -> None:
+        asyncio.set_event_loop(event_loop)
+        runner = event_loop.run_until_complete(start())
+        ready.set()
+        event_loop.run_forever()
+        event_loop.run_until_complete(runner.cleanup())
+        event_loop.run_until_complete(event_loop.shutdown_asyncgens())
+        event_loop.close()
+
+    thread = threading.Thread(target=serve, name="remote", daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield server
+    finally:
+        server.goes_on.set()
+        event_loop.call_soon_threadsafe(event_loop.stop)
+        thread.join(10)
+
+
+async def _begin(server: Remote, request: web.Request, *, first: int, knows_ranges: bool = True) -> web.StreamResponse:
+    headers = {"ETag": server.etag, "Content-Length": str(len(server.content) - first)}
+    if first:
+        headers["Content-Range"] = f"bytes {first}-{len(server.content) - 1}/{len(server.content)}"
+    response = web.StreamResponse(status=206 if first else 200, headers=headers)
+    await response.prepare(request)
+    return response
+
+
+async def _part(
+    server: Remote, request: web.Request, *, count: int | None, knows_ranges: bool = True
+) -> web.StreamResponse:
+    asked = request.headers.get("Range", "")
+    is_meant = request.headers.get("If-Range", server.etag) == server.etag
+    first = int(asked.removeprefix("bytes=").rstrip("-")) if asked and is_meant and knows_ranges else 0
+    if first and first >= len(server.content):
+        return web.Response(status=416, headers={"Content-Range": f"bytes */{len(server.content)}"})
+    response = await _begin(server, request, first=first)
+    rest = server.content[first : None if count is None else first + count]
+    for start in range(0, len(rest), PIECE_BYTES):
+        await response.write(rest[start : start + PIECE_BYTES])
+    if count is not None:
+        assert request.transport is not None
+        request.transport.close()
+    return response
+
+
+async def _wait(server: Remote) -> web.StreamResponse:
+    await asyncio.get_running_loop().run_in_executor(None, server.goes_on.wait)
+    return web.Response()

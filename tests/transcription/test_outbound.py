@@ -1,0 +1,336 @@
+"""Calls to addresses that customers name: a table of hostile ones, and a real server on this machine."""
+
+import asyncio
+import socket
+from urllib.parse import quote
+
+import pytest
+
+from tests.transcription import remote
+from transcription import outbound
+from transcription.outbound import AddressRefused, Limits
+
+pytestmark = pytest.mark.enable_socket
+LIMITS = Limits(max_bytes=1_000_000, total_seconds=30)
+
+# What the DNS of an attacker answers. No address here is called.
+DNS = {
+    "loopback.test": ["127.0.0.1"],
+    "private.test": ["10.0.0.5"],
+    "docker.test": ["172.17.0.1"],
+    "lan.test": ["192.168.1.1"],
+    "metadata.google.internal": ["169.254.169.254"],
+    "alibaba.test": ["100.100.100.200"],
+    "azure.test": ["168.63.129.16"],
+    "zero.test": ["0.0.0.0"],
+    "broadcast.test": ["255.255.255.255"],
+    "multicast.test": ["224.0.0.251"],
+    "mixed.test": ["93.184.215.14", "10.0.0.5"],
+    "mixed-six.test": ["93.184.215.14", "::1"],
+    "six.test": ["::1"],
+    "mapped.test": ["::ffff:127.0.0.1"],
+    "nat64.test": ["64:ff9b::7f00:1"],
+    "nat64-local.test": ["64:ff9b:1::a00:5"],
+    "scoped.test": ["fe80::1%2"],
+    "ec2-six.test": ["fd00:ec2::254"],
+    "localhost": ["127.0.0.1"],
+    "redis": ["172.18.0.3"],
+}
+
+HOSTILE = [
+    # Plain, and by every spelling of an IPv4 address that a resolver may take.
+    "http://127.0.0.1/",
+    "http://127.0.0.1./",
+    "http://127.1/",
+    "http://127.0.1/",
+    "http://0/",
+    "http://0.0.0.0/",
+    "http://2130706433/",
+    "http://0x7f000001/",
+    "http://0X7F.1/",
+    "http://0x7f.0x0.0x0.0x1/",
+    "http://017700000001/",
+    "http://0177.0.0.1/",
+    "http://0177.0x0.0.1/",
+    "http://00000127.0.0.1/",
+    "http://127.0.0.1.:80/",
+    "http://\uff11\uff12\uff17.\uff11/",
+    "http://\u2460\u2461\u2466.\u24ea.\u24ea.\u2460/",
+    "http://127\u30020\u30020\u30021/",
+    "http://2852039166/",
+    "http://0xa9fea9fe/",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://10.1.2.3/",
+    "http://172.16.0.1/",
+    "http://172.31.255.255/",
+    "http://192.168.0.1/",
+    "http://100.64.0.1/",
+    "http://100.100.100.200/",
+    "http://168.63.129.16/",
+    "http://192.0.0.192/",
+    "http://192.0.2.1/",
+    "http://198.18.0.1/",
+    "http://192.88.99.1/",
+    "http://224.0.0.1/",
+    "http://240.0.0.1/",
+    "http://255.255.255.255/",
+    # IPv6, with and without an IPv4 address inside.
+    "http://[::1]/",
+    "http://[::]/",
+    "http://[0:0:0:0:0:0:0:1]/",
+    "http://[::127.0.0.1]/",
+    "http://[::7f00:1]/",
+    "http://[::ffff:127.0.0.1]/",
+    "http://[::ffff:7f00:1]/",
+    "http://[::ffff:0:127.0.0.1]/",
+    "http://[::ffff:169.254.169.254]/",
+    "http://[::ffff:8.8.8.8]/",
+    "http://[64:ff9b::127.0.0.1]/",
+    "http://[64:ff9b:1::10.0.0.1]/",
+    "http://[2002:7f00:1::]/",
+    "http://[2001:0:7f00:1::1]/",
+    "http://[fe80::1]/",
+    "http://[fe80::1%25eth0]/",
+    "http://[fec0::1]/",
+    "http://[fc00::1]/",
+    "http://[fd00:ec2::254]/",
+    "http://[ff02::1]/",
+    "http://[100::1]/",
+    "http://[2001:db8::1]/",
+    "http://[3fff::1]/",
+    # What one parser reads so and another one otherwise.
+    "http://example.com@127.0.0.1/",
+    "http://127.0.0.1@example.com/",
+    "http://user:secret@example.com/",
+    "http://example.com:80@127.0.0.1/",
+    "http://example.com#@127.0.0.1/\t",
+    "http://127.0.0.1\\@example.com/",
+    "http://example.com\\.lan/",
+    "http://exa\nmple.com/",
+    # Other ports and schemes.
+    "http://example.com:22/",
+    "http://example.com:6379/",
+    "https://example.com:8443/",
+    "file:///etc/passwd",
+    "gopher://example.com/",
+    "unix:///run/docker.sock",
+    "data:audio/wav;base64,UklGRg==",
+    "//127.0.0.1/",
+    # Names, by what their DNS says.
+    *(f"http://{host}/" for host in DNS),
+    *(f"https://{host}:443/a.mp3" for host in ("loopback.test", "mapped.test", "azure.test")),
+]
+
+
+async def attackers_dns(host):
+    return DNS[host]
+
+
+def get(url, *, limits=LIMITS, look_up=None, **arguments):
+    """Return (status, body)."""
+
+    async def act():
+        async with outbound.call(url, limits=limits, look_up=look_up, **arguments) as answer:
+            return answer.status, b"".join([piece async for piece in answer.chunks()])
+
+    return asyncio.run(act())
+
+
+@pytest.fixture
+def server(settings):
+    with remote.running(b"0123456789" * 50_000) as running:
+        settings.ALLOWED_PRIVATE_ADDRESSES = [running.socket]
+        yield running
+
+
+def test_table_is_long_enough():
+    assert len(set(HOSTILE)) >= 60
+
+
+@pytest.mark.parametrize("url", HOSTILE)
+def test_hostile_address_is_refused(url):
+    with pytest.raises(AddressRefused):
+        get(url, look_up=attackers_dns)
+
+
+@pytest.mark.parametrize("url", [url for url in HOSTILE if url.isprintable()])
+def test_redirect_to_a_hostile_address_is_refused(server, url):
+    # Without a scheme, a Location is relative to the server that sends it.
+    location = f"http:{url}" if url.startswith("//") else url
+    with pytest.raises(AddressRefused):
+        get(server.url(f"/redirect?to={quote(location, safe='')}"), look_up=attackers_dns)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("code", outbound.REDIRECTS)
+def test_every_kind_of_redirect_is_judged(server, code):
+    with pytest.raises(AddressRefused):
+        get(server.url(f"/redirect?code={code}&to=http://127.0.0.2:{server.port}/whole"))
+
+
+def test_redirects_are_followed_a_few_times(server):
+    assert get(server.url("/redirect?to=/redirect?to=/whole")) == (200, server.content)
+    with pytest.raises(outbound.Unreachable, match="redirects more than"):
+        get(server.url("/loop"))
+    assert [one.path for one in server.asked].count("/loop") == outbound.MAX_REDIRECTS + 1
+
+
+def test_connection_goes_to_the_address_that_was_judged(server):
+    """The DNS answers with a private address from the second question on."""
+    questions = []
+
+    async def changing_dns(host):
+        questions.append(host)
+        return ["127.0.0.1"] if len(questions) == 1 else ["127.0.0.2"]
+
+    url = f"http://changes.test:{server.port}/whole"
+    assert get(url, look_up=changing_dns) == (200, server.content)
+    assert questions == ["changes.test"]
+    assert server.asked[0].headers["Host"] == f"changes.test:{server.port}"
+    with pytest.raises(AddressRefused):
+        get(url, look_up=changing_dns)
+    assert len(server.asked) == 1
+
+
+def test_redirect_back_to_the_same_name_is_looked_up_and_judged_again(server):
+    questions = []
+
+    async def changing_dns(host):
+        questions.append(host)
+        return ["127.0.0.1"] if len(questions) == 1 else ["10.0.0.1"]
+
+    with pytest.raises(AddressRefused):
+        get(f"http://changes.test:{server.port}/redirect?to=/whole", look_up=changing_dns)
+    assert len(server.asked) == 1
+
+
+def test_address_in_the_url_is_judged_by_the_socket_too(settings):
+    """aiohttp asks no resolver about it, so the last look is at the address that is connected to."""
+    settings.ALLOWED_PRIVATE_ADDRESSES = []
+    with pytest.raises(AddressRefused):
+        outbound._judged_socket(
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 80)), exceptions=outbound._exceptions()
+        )
+
+
+def test_nothing_of_this_machine_takes_part(server, monkeypatch, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login alice password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.2:1/")
+    assert get(server.url("/whole"))[0] == 200
+    assert not {"Authorization", "Cookie", "Proxy-Authorization"} & set(server.asked[0].headers)
+    assert server.asked[0].headers["Accept-Encoding"] == "identity"
+
+
+def test_credentials_do_not_follow_a_redirect_to_another_host(server):
+    async def dns(host):
+        return ["127.0.0.1"]
+
+    sent = {"Authorization": "Bearer secret", "Range": "bytes=5-"}
+    other = f"http://other.test:{server.port}/whole"
+    get(server.url(f"/redirect?to={other}"), look_up=dns, headers=sent)
+    first, second = server.asked
+    assert first.headers["Authorization"] == "Bearer secret"
+    assert "Authorization" not in second.headers
+    assert second.headers["Range"] == "bytes=5-"
+
+
+def test_post_sends_its_body_and_gets_the_redirect_itself(server):
+    async def act():
+        url = server.url("/redirect?to=http://127.0.0.2/")
+        async with outbound.call(url, method="POST", body=b"{}", limits=LIMITS) as answer:
+            return answer.status, await answer.beginning(10)
+
+    assert asyncio.run(act()) == (302, b"")
+    assert (server.asked[0].method, server.asked[0].body) == ("POST", b"{}")
+
+
+def test_beginning_of_an_endless_answer_is_read_and_no_more(server):
+    async def act():
+        async with outbound.call(server.url("/endless"), limits=LIMITS) as answer:
+            return await answer.beginning(1000)
+
+    assert asyncio.run(act()) == b"\0" * 1000
+
+
+def test_endless_answer_is_too_large(server):
+    with pytest.raises(outbound.TooLarge):
+        get(server.url("/endless"))
+
+
+def test_silent_server_is_ended_by_the_clock(server):
+    with pytest.raises(outbound.TooSlow, match=r"within 0\.2 seconds"):
+        get(server.url("/silent"), limits=Limits(max_bytes=10, total_seconds=0.2))
+    with pytest.raises(outbound.Stalled):
+        get(server.url("/silent"), limits=Limits(max_bytes=10, total_seconds=30, idle_seconds=0.2))
+
+
+def test_clock_runs_on_while_the_answer_is_read(server):
+    with pytest.raises(outbound.TooSlow):
+        get(server.url("/half"), limits=Limits(max_bytes=10**9, total_seconds=0.5))
+
+
+def test_time_out_of_the_caller_is_the_callers(server):
+    async def act():
+        async with outbound.call(server.url("/whole"), limits=LIMITS):
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(act())
+
+
+def test_answer_that_breaks_off_is_broken(server):
+    with pytest.raises(outbound.Broken):
+        get(server.url("/cut?bytes=1000"))
+
+
+def test_server_that_is_not_there_is_unreachable(server, settings):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        settings.ALLOWED_PRIVATE_ADDRESSES = [address]
+        with pytest.raises(outbound.Unreachable):
+            get(f"http://{address}/")
+        with pytest.raises(outbound.Unreachable):
+            get(f"https://{address}/")
+
+
+def test_plain_http_where_tls_is_asked_for_is_unreachable(server):
+    with pytest.raises(outbound.Unreachable, match="encryption"):
+        get(f"https://{server.socket}/whole")
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "no"), outbound.UnknownHost),
+        (socket.gaierror(socket.EAI_AGAIN, "later"), outbound.Unreachable),
+    ],
+)
+def test_name_that_is_unknown_differs_from_a_resolver_that_is_silent(fault, error):
+    async def broken_dns(host):
+        raise fault
+
+    with pytest.raises(error):
+        get("http://nowhere.test/", look_up=broken_dns)
+
+
+def test_host_without_an_address_is_unknown():
+    async def empty_dns(host):
+        return []
+
+    with pytest.raises(outbound.UnknownHost):
+        get("http://nowhere.test/", look_up=empty_dns)
+
+
+def test_setting_allows_everything_or_one_address(settings):
+    settings.ALLOWED_PRIVATE_ADDRESSES = ["*"]
+    assert str(outbound.parse("http://10.0.0.1:9000/")) == "http://10.0.0.1:9000/"
+    settings.ALLOWED_PRIVATE_ADDRESSES = ["[::1]:9000"]
+    assert str(outbound.parse("http://[::1]:9000/")) == "http://[::1]:9000/"
+    settings.ALLOWED_PRIVATE_ADDRESSES = []
+    with pytest.raises(AddressRefused):
+        outbound.parse("http://10.0.0.1/")
