@@ -11,13 +11,14 @@ import secrets
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import Case, Exists, F, OuterRef, When
+from django.db.models import Case, Exists, F, OuterRef, QuerySet, When
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
@@ -185,12 +186,21 @@ def fail_item(item: JobItem, *, error_type: str, message: str) -> None:
     engine needs.
     """
     with lock_job(item.job_id) as job:
-        if item.attempt < settings.JOB_ATTEMPTS:
-            owned_by_attempt(item).update(status=Status.QUEUED, progress=0, touched_at=timezone.now())
-        elif owned_by_attempt(item).update(
-            status=Status.FAILED, error_type=error_type, error_message=message[:500], finished_at=timezone.now()
-        ):
-            count_ended(job, failed=1)
+        _end_attempt(item, rows=owned_by_attempt(item), job=job, error_type=error_type, message=message)
+
+
+def take_back(item: JobItem, *, silent_since: datetime) -> bool:
+    """End an attempt whose worker gave no heartbeat since then, as `fail_item` does. A retry is enqueued at once.
+
+    Returns False when the attempt had lost the item, or gave a heartbeat after all.
+    """
+    message = "The work stopped several times without a reason that we know."
+    silent = owned_by_attempt(item).filter(touched_at__lt=silent_since)
+    with lock_job(item.job_id) as job:
+        status = _end_attempt(item, rows=silent, job=job, error_type="worker_lost", message=message)
+        if status == Status.QUEUED:
+            transaction.on_commit(lambda: queue.enqueue([item], job=item.job))
+    return status is not None
 
 
 def reject_item(item: JobItem, *, error_type: str, message: str) -> None:
@@ -298,6 +308,22 @@ def count_ended(job: Job | None, *, ended: int = 1, failed: int = 0) -> None:
     job.refresh_from_db(fields=["items_left", "items_failed", "progress"])
     if job.items_left == 0:
         charging.finish_job(job)
+
+
+def _end_attempt(
+    item: JobItem, *, rows: QuerySet[JobItem], job: Job | None, error_type: str, message: str
+) -> Status | None:
+    """Queue an item again, or fail it after `JOB_ATTEMPTS` attempts. Returns the new status, None when rows is empty.
+
+    rows: the item, or nothing when the attempt does not own it any more.
+    """
+    now = timezone.now()
+    if item.attempt < settings.JOB_ATTEMPTS:
+        return Status.QUEUED if rows.update(status=Status.QUEUED, progress=0, touched_at=now) else None
+    if not rows.update(status=Status.FAILED, error_type=error_type, error_message=message[:500], finished_at=now):
+        return None
+    count_ended(job, failed=1)
+    return Status.FAILED
 
 
 def owned_by_attempt(item: JobItem) -> Any:

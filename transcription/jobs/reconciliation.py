@@ -1,16 +1,16 @@
-"""Gives back work that nobody does any more: the database is the truth, and Redis and workers may be lost."""
+"""Finds items whose worker died, or that Redis lost, and has them queued again or failed.
+
+The database is the truth; Redis and workers may be lost.
+"""
 
 import logging
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from accounts.errors import Conflict
-from transcription.jobs import queue, verification
-from transcription.jobs.lifecycle import count_ended, lock_job, owned_by_attempt
+from transcription.jobs import lifecycle, queue, verification
 from transcription.models import JobItem, Status, UploadState
 from transcription.recordings import uploads
 
@@ -21,7 +21,7 @@ RECONCILE_BATCH = 500
 
 
 def reconcile(*, now: datetime) -> int:
-    """Give back work that no worker does. Returns how many items were queued again or failed.
+    """Queue again, or fail, the items that no worker has any more. Returns how many.
 
     An item that is processing without a heartbeat has a dead worker, or a frozen one that its attempt fences out. An
     item that is queued for long may be lost in Redis: by a restart, or by a worker that died between taking the task
@@ -33,7 +33,8 @@ def reconcile(*, now: datetime) -> int:
     changed = 0
     for item in unfinished.filter(status=Status.PROCESSING, touched_at__lt=silent_since)[:RECONCILE_BATCH]:
         try:
-            changed += _take_back(item, silent_since=silent_since)
+            logger.warning("Item %s: no heartbeat in attempt %s.", item.pk, item.attempt)
+            changed += lifecycle.take_back(item, silent_since=silent_since)
         except Exception:  # One broken row must not keep all others waiting.
             logger.exception("Item %s could not be taken back.", item.pk)
     lost = Q(status=Status.QUEUED) | Q(status=Status.VERIFYING, media__isnull=True)
@@ -50,23 +51,3 @@ def fail_expired_uploads(*, now: datetime) -> int:
     error = Conflict("The bytes of the recording did not come in time.", error_type="upload_expired")
     waiting = JobItem.objects.filter(status=Status.UPLOADING, upload__state=UploadState.EXPIRED)
     return sum(verification.fail_unverified(item, error=error) for item in waiting[:RECONCILE_BATCH])
-
-
-def _take_back(item: JobItem, *, silent_since: datetime) -> int:
-    logger.warning("Item %s: no heartbeat in attempt %s.", item.pk, item.attempt)
-    with lock_job(item.job_id) as job:
-        silent = owned_by_attempt(item).filter(touched_at__lt=silent_since)
-        if item.attempt < settings.JOB_ATTEMPTS:
-            if not silent.update(status=Status.QUEUED, progress=0, touched_at=timezone.now()):
-                return 0
-            transaction.on_commit(lambda: queue.enqueue([item], job=item.job))
-            return 1
-        failed = silent.update(
-            status=Status.FAILED,
-            error_type="worker_lost",
-            error_message="The work stopped several times without a reason that we know.",
-            finished_at=timezone.now(),
-        )
-        if failed:
-            count_ended(job, failed=1)
-        return int(failed)
