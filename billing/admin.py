@@ -26,7 +26,8 @@ from accounts.models import Organization, User
 from accounts.operator_admin import ReadOnlyAdmin
 from billing import ledger, money, refunds
 from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
-from billing.models.payments import AutomaticTopUp, Customer, Dispute, Refund, TopUp, UnmatchedEvent
+from billing.models.payments import AutomaticTopUp, Customer, TopUp, UnmatchedEvent
+from billing.models.reversals import Dispute, Refund
 
 # Decimal, because the float 0.01 is slightly more than a cent.
 MIN_AMOUNT = Decimal("0.01")

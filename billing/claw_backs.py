@@ -21,7 +21,8 @@ from django.db.models import QuerySet, Sum
 
 from billing import ledger, refund_math
 from billing.models import EntryKind, Wallet
-from billing.models.payments import Dispute, Refund, RefundState, TopUp
+from billing.models.payments import TopUp
+from billing.models.reversals import Dispute, Refund, RefundState
 
 # Reference of the credit that gives expired money back: this, then the reference of the claw-back that needs it.
 EXPIRED_PREFIX = "expired:"

@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from accounts.errors import VoxsiteError
 from billing import claw_backs, ledger, stripe_mapping, topups, unmatched_events
-from billing.models.payments import Dispute, TopUp
+from billing.models.payments import TopUp
+from billing.models.reversals import Dispute
 
 # A late event does not change these.
 FINAL_STATUSES = ("won", "lost", "warning_closed")

@@ -11,7 +11,8 @@ from django.db.models import Q, Sum
 
 from billing import claw_backs, money, refund_math
 from billing.models import Entry, EntryKind
-from billing.models.payments import Dispute, Refund, TopUp, TopUpState
+from billing.models.payments import TopUp, TopUpState
+from billing.models.reversals import Dispute, Refund
 
 BATCH_SIZE = 500
 

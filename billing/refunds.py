@@ -34,7 +34,8 @@ from billing import (
     unmatched_events,
 )
 from billing.models import CREDIT_KINDS, Entry, EntryKind, Wallet
-from billing.models.payments import SENTENCE_LENGTH, Refund, RefundState, TopUp, TopUpState
+from billing.models.payments import SENTENCE_LENGTH, TopUp, TopUpState
+from billing.models.reversals import Refund, RefundState
 
 logger = logging.getLogger(__name__)
 

@@ -25,9 +25,6 @@ from billing.models.payments import (
     URL_LENGTH,
     AutomaticTopUp,
     Customer,
-    Dispute,
-    Refund,
-    RefundState,
     ReplacedCard,
     SavedCard,
     SavedCardQuerySet,
@@ -36,6 +33,7 @@ from billing.models.payments import (
     TopUpState,
     UnmatchedEvent,
 )
+from billing.models.reversals import Dispute, Refund, RefundState
 
 __all__ = [
     "CREDIT_KINDS",

@@ -23,7 +23,8 @@ from accounts.models import Organization, Role
 from billing import checkouts, claw_backs, money, pricing, refund_math, refunds, topups
 from billing.forms import NeededForm, PaymentCursorForm, RefundForm, TopUpForm
 from billing.models import Wallet
-from billing.models.payments import RefundState, TopUp, TopUpState
+from billing.models.payments import TopUp, TopUpState
+from billing.models.reversals import RefundState
 
 PAGE_ROWS = 25
 # Shorter than the interval at which the page reloads itself.

@@ -11,7 +11,8 @@ from django.urls import reverse
 from accounts.models import Organization, User
 from billing import ledger, stripe_mapping, topups, unmatched_events
 from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
-from billing.models.payments import AutomaticTopUp, Customer, Dispute, Refund, RefundState, TopUp, UnmatchedEvent
+from billing.models.payments import AutomaticTopUp, Customer, TopUp, UnmatchedEvent
+from billing.models.reversals import Dispute, Refund, RefundState
 from tests.billing.conftest import fund, money_of
 from tests.billing.stripe_objects import dispute_of, make_topup, refund_of, session_of, tell
 from tests.stripe import StripeSandbox

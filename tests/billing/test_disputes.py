@@ -4,7 +4,8 @@ from accounts.errors import PaymentRequired
 from accounts.models import Organization
 from billing import ledger, stripe_mapping, topups
 from billing.models import Entry, EntryKind, Wallet
-from billing.models.payments import Dispute, TopUp, UnmatchedEvent
+from billing.models.payments import TopUp, UnmatchedEvent
+from billing.models.reversals import Dispute
 from tests.billing.conftest import fund
 from tests.billing.stripe_objects import deliver, dispute_of, event_of, make_topup, session_of, tell
 

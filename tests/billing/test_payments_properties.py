@@ -20,7 +20,8 @@ from accounts.errors import Conflict, PaymentRequired
 from accounts.models import Organization, User
 from billing import disputes, ledger, money, reconciliation, refund_math, refunds, stripe_mapping, topups
 from billing.models import Entry, EntryKind, Hold, Wallet
-from billing.models.payments import Refund, TopUp, TopUpState
+from billing.models.payments import TopUp, TopUpState
+from billing.models.reversals import Refund
 from tests.billing.stripe_objects import dispute_of, intent_of, make_topup, refund_of, session_of
 
 RUNS = int(os.environ.get("VOXSITE_LEDGER_RUNS", "10"))

@@ -8,7 +8,8 @@ from django.db import connection
 from accounts.models import Organization
 from billing import ledger, reconciliation, stripe_mapping, topups
 from billing.models import EntryKind
-from billing.models.payments import Dispute, Refund, RefundState, TopUp, TopUpState
+from billing.models.payments import TopUp, TopUpState
+from billing.models.reversals import Dispute, Refund, RefundState
 from tests.billing.stripe_objects import dispute_of, make_topup, refund_of, session_of, tell
 
 

@@ -14,7 +14,8 @@ from accounts.errors import Conflict, InvalidField, PaymentRequired, UpstreamFai
 from accounts.models import Organization, User
 from billing import ledger, refunds, topups
 from billing.models import Entry, EntryKind, Wallet
-from billing.models.payments import Refund, RefundState, TopUp
+from billing.models.payments import TopUp
+from billing.models.reversals import Refund, RefundState
 from tests.billing.conftest import fund, money_of
 from tests.billing.paying import pay
 from tests.stripe import Perform, Request, Response, StripeSandbox, intercepting

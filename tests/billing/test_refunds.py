@@ -5,7 +5,8 @@ import pytest
 from accounts.models import Organization
 from billing import ledger, stripe_mapping, topups
 from billing.models import Entry
-from billing.models.payments import Refund, RefundState, TopUp, UnmatchedEvent
+from billing.models.payments import TopUp, UnmatchedEvent
+from billing.models.reversals import Refund, RefundState
 from tests.billing.conftest import money_of
 from tests.billing.stripe_objects import deliver, event_of, make_topup, refund_of, session_of, tell
 

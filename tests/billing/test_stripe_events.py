@@ -11,7 +11,8 @@ from djstripe.signals import WEBHOOK_SIGNALS
 from accounts.models import Organization
 from billing import ledger, stripe_events
 from billing.models import Entry, EntryKind
-from billing.models.payments import Dispute, Refund, RefundState, TopUp, TopUpState, UnmatchedEvent
+from billing.models.payments import TopUp, TopUpState, UnmatchedEvent
+from billing.models.reversals import Dispute, Refund, RefundState
 from tests.billing.conftest import money_of
 from tests.billing.stripe_objects import (
     charge_of,

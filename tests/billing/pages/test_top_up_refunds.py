@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from billing import ledger
 from billing.models import EntryKind, Wallet
-from billing.models.payments import Refund, TopUp, TopUpState
+from billing.models.payments import TopUp, TopUpState
+from billing.models.reversals import Refund
 from tests.billing.pages.conftest import balance_of, pay
 from tests.billing.stripe_objects import make_topup
 
