@@ -26,7 +26,7 @@ from accounts.models import Membership, Organization, Role, User
 from apex import upstream
 from tests import database
 from tests.apex import scripted
-from tests.apex.scripted import ScriptedUpstream
+from tests.apex.exchange import ScriptedUpstream
 from tests.emptying import empty_tables
 from tests.stripe import StripeSandbox
 

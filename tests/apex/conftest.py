@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.apex import scripted
+from tests.apex import exchange, scripted
 from tests.apex import site as sites
 
 SWITCHES = {
@@ -25,7 +25,7 @@ SWITCHES = {
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[scripted.ScriptedUpstream]:
+def upstream() -> Iterator[exchange.ScriptedUpstream]:
     with scripted.running() as server:
         yield server
 
@@ -37,10 +37,10 @@ def fresh_upstream(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(upstream: scripted.ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sites.Site]:
+def site(upstream: exchange.ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sites.Site]:
     switches = {
         "APEX_UPSTREAM_BASE_URL": f"{upstream.address}/first",
-        "APEX_UPSTREAM_API_KEY": scripted.SECRET,
+        "APEX_UPSTREAM_API_KEY": exchange.SECRET,
         **SWITCHES,
     }
     with sites.running(tmp_path_factory.mktemp("site"), **switches) as running:

@@ -11,7 +11,7 @@ from apex import upstream
 from apex.models import Completion
 from billing import ledger, statements
 from billing.models import Entry, Wallet
-from tests.apex import scripted
+from tests.apex import exchange
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("chat")]
 
@@ -114,7 +114,7 @@ def test_options_reach_the_model(alice, client_of, chat):
     client_of(alice).post("/playground/", fields(system="Be brief.", temperature="0.2", max_tokens="33"))
     (body,) = chat.bodies
     assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "normal 5"}]
-    assert (body["temperature"], body["max_tokens"], body["model"]) == (0.2, 33, scripted.MODEL)
+    assert (body["temperature"], body["max_tokens"], body["model"]) == (0.2, 33, exchange.MODEL)
     assert "tools" not in body
 
 
@@ -184,7 +184,7 @@ def test_failing_upstream_costs_nothing_and_leaks_no_secret(alice, client_of, me
     response = client_of(alice).post("/playground/", fields(message))
     assert response.status_code == 502
     assert "Nothing was charged" in page_of(response)
-    assert scripted.SECRET not in page_of(response)
+    assert exchange.SECRET not in page_of(response)
     (event,) = streamed(client_of(alice), fields(message))
     assert "Nothing was charged" in event["error"]["message"]
     assert nothing_was_charged()

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.apex import scripted
+from tests.apex import exchange
 from tests.conftest import AUDIO
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
@@ -65,7 +65,7 @@ def test_what_the_model_says_is_never_a_part_of_the_page(person, site):
     person.get_by_label("Message").fill("hostile")
     person.get_by_role("button", name="Send").click()
     answer = person.get_by_label("Answer")
-    expect(answer.locator("p").first).to_have_text(scripted.HOSTILE)
+    expect(answer.locator("p").first).to_have_text(exchange.HOSTILE)
     expect(answer).to_contain_text("Cost:")
     assert answer.locator("img, a, script").count() == 0
     assert person.title() == "Playground · Voxsite"
@@ -101,7 +101,7 @@ def test_transcript_is_summarised_and_asked_about(person, site):
     summary = person.get_by_role("article").filter(has_text="A summary.")
     expect(summary).to_have_count(1)
     expect(summary).to_contain_text("$0.000014 for 38 tokens")
-    expect(summary.locator(".said")).to_have_text(f"A summary. {scripted.HOSTILE}")
+    expect(summary.locator(".said")).to_have_text(f"A summary. {exchange.HOSTILE}")
     assert summary.locator("img, a, script").count() == 0
 
     person.get_by_text("Summarize or ask").click()

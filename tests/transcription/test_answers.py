@@ -10,7 +10,7 @@ from accounts.models import IdempotencyRecord
 from apex import completions, service
 from billing import ledger, statements
 from billing.models import Entry, Wallet
-from tests.apex import scripted
+from tests.apex import exchange
 from tests.transcription.factories import make_job, make_transcript
 from transcription import answers, assistant, jobs
 from transcription.models import Answer, Job
@@ -179,7 +179,7 @@ def test_dead_upstream_costs_nothing_and_may_be_asked_again(job, alice, client_o
         response = client.post(f"/transcripts/{job.pk}/ask/", sent)
         assert response.status_code == 502
     assert "Nothing was charged" in page_of(response)
-    assert scripted.SECRET not in page_of(response)
+    assert exchange.SECRET not in page_of(response)
     assert chat_charges() == []
     assert Wallet.objects.get().held_micros == 0
     assert not Answer.objects.exists()

@@ -16,7 +16,7 @@ import pytest
 
 from apex.usage_meter import Rates
 from tests import product
-from tests.apex import scripted
+from tests.apex import exchange, scripted
 
 pytestmark = [pytest.mark.slow, pytest.mark.enable_socket, pytest.mark.timeout(400)]
 
@@ -33,7 +33,7 @@ print(json.dumps([(row.pk.hex, key) for row, key in made]))
 
 
 @pytest.fixture(scope="module")
-def upstreams() -> Iterator[tuple[scripted.ScriptedUpstream, scripted.ScriptedUpstream, Any]]:
+def upstreams() -> Iterator[tuple[exchange.ScriptedUpstream, exchange.ScriptedUpstream, Any]]:
     with scripted.running() as second:
         first = scripted.running()
         server = first.__enter__()
