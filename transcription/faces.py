@@ -13,18 +13,20 @@ class Face:
     """One dialect as the outside sees it.
 
     prefix: the path under which it answers; of several that fit, the longest counts. show_error: dotted name of a
-    function (error, *, request_id) -> JSON value. show_webhook: dotted name of the function that shows a finished job
-    to a webhook, "" where the dialect has none. max_bytes, open_bytes, unsized_bytes: the largest body; of a stranger;
-    and of unannounced size; what the body guard takes by default where None. needs_key: False where a signature in the
-    address stands for the key. waits: whether its views return a LaterResponse. rate_scopes: the rate limits that its
-    uploads count against, names of settings.RATE_LIMITS. key_schemes: schemes of the header Authorization in which the
-    key may come.
+    function (error, *, request_id) -> JSON value. show_webhook: dotted name of a function
+    (job, *, event, site_url) -> JSON object that shows a finished job to a webhook, "" where the dialect has none.
+    webhook_signer: how that webhook is signed, a name of `webhooks.signatures.SIGNERS`. max_bytes, open_bytes,
+    unsized_bytes: the largest body; of a stranger; and of unannounced size; what the body guard takes by default where
+    None. needs_key: False where a signature in the address stands for the key. waits: whether its views return a
+    LaterResponse. rate_scopes: the rate limits that its uploads count against, names of settings.RATE_LIMITS.
+    key_schemes: schemes of the header Authorization in which the key may come.
     """
 
     name: str
     prefix: str
     show_error: str
     show_webhook: str = ""
+    webhook_signer: str = "standard"
     max_bytes: int | None = None
     open_bytes: int | None = None
     unsized_bytes: int | None = None
@@ -39,7 +41,12 @@ class Face:
         return getattr(import_module(module), name)
 
 
-NATIVE = Face(name="native", prefix="/v1/", show_error="accounts.gate.native.native_error")
+NATIVE = Face(
+    name="native",
+    prefix="/v1/",
+    show_error="accounts.gate.native.native_error",
+    show_webhook="transcription.dialects.native.wire.show_webhook",
+)
 OPENAI = Face(
     name="openai",
     prefix="/v1/audio/",

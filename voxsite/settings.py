@@ -394,6 +394,8 @@ RATE_LIMITS = {
     "completions": env.text("VOXSITE_RATE_COMPLETIONS", default="500/minute"),
     "invitations": "30/hour",
     "topups": "60/hour",
+    # Tests, and deliveries that are sent again by hand.
+    "webhooks": "60/minute",
 }
 # How many streams of events an organization may have open at once in one web process.
 MAX_EVENT_STREAMS = env.integer("VOXSITE_MAX_EVENT_STREAMS", default=100, minimum=1)
@@ -418,6 +420,9 @@ ALLOWED_PRIVATE_ADDRESSES = env.sockets("VOXSITE_ALLOW_PRIVATE_ADDRESSES")
 ORDERABLE_HOURS = env.integer("VOXSITE_UPLOAD_HOURS", default=24, minimum=1)
 # What an organization may have stored of such files that no job uses. They cost nothing, so something must limit them.
 MAX_ORDERABLE_BYTES = 1024**3 * env.integer("VOXSITE_UPLOAD_GIB", default=20, minimum=1)
+
+# How long the log of webhooks keeps a delivery that has ended.
+WEBHOOK_LOG_DAYS = env.integer("VOXSITE_WEBHOOK_LOG_DAYS", default=30, minimum=4)
 
 # --- Money -----------------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from transcription.jobs import events, retention
 from transcription.models import Job, JobItem, Media, Status
 from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
 from transcription.speech.transcript import Segment, Transcript
+from transcription.webhooks import outbox
 
 # Decoders add or trim a few milliseconds at the edges. Within this, the length that was quoted is billed.
 PROBE_TOLERANCE_MS = 1000
@@ -159,6 +160,7 @@ def finish_job(job: Job) -> None:
             "delete_at",
         ]
     )
+    outbox.announce_job(job)
     transaction.on_commit(lambda: events.publish(job.pk, events.END))
 
 

@@ -31,6 +31,7 @@ from transcription.jobs.submission import Submission
 from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Priority, Status, Upload
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Transcript
+from transcription.webhooks import targets
 
 logger = logging.getLogger(__name__)
 
@@ -254,6 +255,7 @@ def run_again(job: Job) -> Job:
         created_by=job.created_by,
         metadata=job.metadata,
         retention=retention.of(job),
+        webhook=targets.of(job),
     )
     return submit_batch(submission, recordings=media, name=job.name)
 
@@ -383,6 +385,9 @@ def _new_job(submission: Submission, *, name: str, item_count: int, default_prio
         metadata=dict(submission.metadata),
         deletes_after_retrieval=submission.retention.after_retrieval,
         retention_days=submission.retention.days,
+        webhook_url=submission.webhook.url if submission.webhook else "",
+        webhook_header_name=submission.webhook.header_name if submission.webhook else "",
+        webhook_header_value=submission.webhook.header_value if submission.webhook else "",
         priority=submission.priority or default_priority,
         item_count=item_count,
         items_left=item_count,

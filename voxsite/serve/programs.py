@@ -46,6 +46,7 @@ def all_programs(environ: Mapping[str, str]) -> list[Program]:
         ),
         *_engines(environ),
         Program("clock", [*manage, "clock"], niceness=5, needs_redis=True, environment=_threads(1, environ)),
+        Program("deliverer", [*manage, "deliver_webhooks"], niceness=5, environment=_threads(1, environ)),
         Program(ANNOUNCE, ["python", "-m", "voxsite.serve.announce"], niceness=5, is_kept_running=False),
     ]
     if embedded_redis.is_meant_by(environ):

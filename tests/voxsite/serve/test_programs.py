@@ -20,6 +20,14 @@ def test_embedded_redis_is_a_process_of_the_server_and_starts_first(tmp_path):
     assert {program.name for program in others if program.needs_redis} == {"worker", "clock"}
 
 
+def test_webhooks_have_a_process_that_needs_no_redis(tmp_path):
+    (deliverer,) = (
+        one for one in programs.all_programs({"VOXSITE_DATA_DIR": str(tmp_path)}) if one.name == "deliverer"
+    )
+    assert deliverer.command == ["python", "manage.py", "deliver_webhooks"]
+    assert not deliverer.needs_redis
+
+
 @pytest.mark.parametrize(("wanted", "count"), [("3", 3), ("", 1)])
 def test_workers_are_as_many_as_asked_for(tmp_path, wanted, count):
     environ = {"VOXSITE_DATA_DIR": str(tmp_path), "VOXSITE_WORKERS": wanted}

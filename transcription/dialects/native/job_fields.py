@@ -1,4 +1,4 @@
-"""Fields of a job that the engine does not see: the customer's metadata, and how long the job is kept. Pure."""
+"""Fields of a job that the engine does not see: metadata, how long the job is kept, who is told of its end. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -16,6 +16,8 @@ MAX_METADATA_VALUE = 512
 KEEP = "keep"
 DELETE_AFTER_RETRIEVAL = "delete_after_retrieval"
 MAX_RETENTION_DAYS = 3650
+# AssemblyAI's names for the same (API reference, "webhook_auth_header_name", read 2026-11-29).
+WEBHOOK_FIELDS = ("url", "auth_header_name", "auth_header_value")
 
 
 def read_metadata(fields: Mapping[str, str]) -> dict[str, str]:
@@ -59,6 +61,14 @@ def read_retention(fields: Mapping[str, str]) -> tuple[bool, int | None]:
             f"retention must be {KEEP}, {DELETE_AFTER_RETRIEVAL} or a number of days, 1 to {MAX_RETENTION_DAYS}.",
         )
     return False, days
+
+
+def read_webhook(fields: Mapping[str, str]) -> tuple[str, str, str]:
+    """Return (URL, name of the header that its receiver asks for, its value). All are "" for none."""
+    url, name, value = (fields.get(f"webhook_{field}", "").strip() for field in WEBHOOK_FIELDS)
+    if not url and (name or value):
+        raise InvalidField("webhook_url", "A header for a webhook needs the webhook_url.")
+    return url, name, value
 
 
 def show_retention(job: "Job") -> str:

@@ -133,6 +133,16 @@ def _option_fields() -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         ),
         "min_speakers": serializers.IntegerField(required=False, min_value=1, max_value=20, help_text="At least."),
         "max_speakers": serializers.IntegerField(required=False, min_value=1, max_value=20, help_text="At most."),
+        "webhook_url": serializers.CharField(
+            required=False,
+            help_text="Gets a signed POST when the job ends. A public address, on port 80 or 443.",
+        ),
+        "webhook_auth_header_name": serializers.CharField(
+            required=False, help_text="A header that your server asks for, such as Authorization."
+        ),
+        "webhook_auth_header_value": serializers.CharField(
+            required=False, help_text="Its value. It is stored encrypted and never shown again."
+        ),
         "metadata": serializers.DictField(
             child=serializers.CharField(),
             required=False,

@@ -22,6 +22,7 @@ from transcription.jobs import search
 from transcription.models import Job
 from transcription.speech import formats
 from transcription.speech.transcript import Transcript
+from transcription.webhooks import targets
 
 DIALECT = "native"
 
@@ -95,6 +96,7 @@ class TranscribeView(NativeGateView):
             upload = None if file_id else steps.one_file(request.FILES)
             model, options = wire.read_options(fields, offers=recognition.capabilities())
             after_retrieval, days = job_fields.read_retention(fields)
+            url, name, value = job_fields.read_webhook(fields)
             submission = replace(
                 steps.submission_of(
                     self.caller,
@@ -105,6 +107,7 @@ class TranscribeView(NativeGateView):
                 ),
                 metadata=job_fields.read_metadata(fields),
                 retention=jobs.Retention(after_retrieval, days),
+                webhook=targets.read(url=url, header_name=name, header_value=value) if url else None,
             )
             try:
                 if upload is None:

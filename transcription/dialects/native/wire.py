@@ -25,6 +25,7 @@ from transcription.speech.options import (
     TranscriptionOptions,
 )
 from transcription.speech.transcript import Transcript
+from transcription.webhooks import payloads
 
 if TYPE_CHECKING:
     # For annotations only. At run time this module imports no Django models.
@@ -53,6 +54,9 @@ FIELDS: dict[str, str] = {
     "max_speakers": "supported",
     "metadata": "supported",
     "retention": "supported",
+    "webhook_url": "supported",
+    "webhook_auth_header_name": "supported",
+    "webhook_auth_header_value": "supported",
 }
 
 # Our status -> the word on the wire. The seed knows queued, processing, completed and failed.
@@ -236,6 +240,16 @@ def show_job(job: "Job", *, waits_for: str = "") -> dict[str, Any]:
     if job.is_completed:
         shown["result_url"] = f"/v1/jobs/{job.id}/result"
     return shown
+
+
+def show_webhook(job: "Job", *, event: str, site_url: str) -> dict[str, Any]:
+    """Return the body of a webhook about a job that has ended: the job in full, without its text."""
+    assert job.finished_at is not None, "webhooks tell of the end"
+    shown = show_job(job)
+    if "result_url" in shown:
+        # A receiver may serve several sites, and knows no base URL.
+        shown["result_url"] = f"{site_url}{shown['result_url']}"
+    return payloads.envelope(event=event, at=job.finished_at, organization_id=job.organization_id, data=shown)
 
 
 def show_job_line(job: "Job") -> dict[str, Any]:

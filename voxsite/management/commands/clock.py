@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from apex.models import Completion
 from billing import periodic
 from transcription import jobs, recordings
 from transcription.recordings import orderable
+from transcription.webhooks import delivery, keys
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +80,14 @@ def purge_jobs() -> None:
     jobs.purge(now=timezone.now())
 
 
+def rotate_webhook_keys() -> None:
+    keys.rotate(now=timezone.now())
+
+
+def sweep_webhooks() -> None:
+    delivery.sweep(now=timezone.now(), older_than=timedelta(days=settings.WEBHOOK_LOG_DAYS))
+
+
 # (period in seconds, duty)
 DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (5, reconcile),
@@ -85,6 +95,8 @@ DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (60, expire_uploads),
     (60, purge_jobs),
     (3600, purge),
+    (3600, rotate_webhook_keys),
+    (3600, sweep_webhooks),
     (6 * 3600, sweep),
     *periodic.DUTIES,
 )

@@ -13,7 +13,8 @@ from django.utils import timezone
 from apex import completions
 from tests.transcription.factories import make_job, make_media
 from transcription import jobs
-from transcription.models import Job, Media
+from transcription.models import Delivery, Job, Media, SigningKey
+from transcription.webhooks import endpoints, outbox
 from voxsite.management.commands import clock
 
 PATIENCE_SECONDS = 30
@@ -105,6 +106,20 @@ def test_files_without_a_job_are_purged_by_a_duty(organization) -> None:
     assert clock.expire_uploads in dict.fromkeys(duty for _, duty in clock.DUTIES)
     clock.expire_uploads()
     assert not Media.objects.filter(pk=media.pk).exists()
+
+
+@pytest.mark.django_db
+def test_keys_and_log_of_webhooks_are_looked_after_by_duties(organization, settings) -> None:
+    duties = dict.fromkeys(duty for _, duty in clock.DUTIES)
+    assert clock.rotate_webhook_keys in duties
+    clock.rotate_webhook_keys()
+    assert SigningKey.objects.count() == 1
+    outbox.test(endpoints.register(organization, url="https://example.com/", events=["job.failed"]))
+    old = timezone.now() - timedelta(days=settings.WEBHOOK_LOG_DAYS + 1)
+    Delivery.objects.update(state="failed", next_attempt_at=None, created_at=old)
+    assert clock.sweep_webhooks in duties
+    clock.sweep_webhooks()
+    assert not Delivery.objects.exists()
 
 
 @pytest.mark.django_db

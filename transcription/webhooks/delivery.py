@@ -1,0 +1,214 @@
+"""The life of a delivery: claimed, sent (`sending`), recorded, tried again by the schedule or by hand.
+
+A claim counts `attempt` up and puts the next attempt behind a lease, so that a deliverer that dies leaves a row that
+falls due by itself: every message is sent at least once, each time with the same id. A result names its attempt. When
+another deliverer has claimed the row since, the result stands in the log and changes nothing else.
+"""
+
+import random
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import F, Q
+
+from accounts import encryption
+from accounts.errors import Conflict
+from transcription.models import Delivery, DeliveryAttempt, DeliveryState, Fault, WebhookEndpoint
+from transcription.webhooks import endpoints, keys, schedule, signatures
+from transcription.webhooks.lanes import Lanes, Receiver
+
+# Longer than a request may take with all around it (`sending.TOTAL_SECONDS`). A process that has recorded nothing by
+# then is dead.
+LEASE = timedelta(seconds=60)
+# Rows of one look, and of one claim.
+LOOK_BATCH_SIZE = 200
+CLAIM_BATCH_SIZE = 100
+DELETE_BATCH_SIZE = 500
+HIDDEN = "(hidden)"
+GONE_STATUS = 410
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One attempt that this process has claimed and must send now. headers: with the customer's own."""
+
+    delivery_id: str
+    attempt: int
+    receiver: Receiver
+    url: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of a request. status: None when no answer came. detail: a sentence for the customer."""
+
+    request: Request
+    finished_at: datetime
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+    fault: Fault | None = None
+    detail: str = ""
+
+
+def claim(*, now: datetime, lanes: Lanes) -> list[Request]:
+    """Claim what is due and has room in the lanes, oldest first. Each request must be sent and recorded."""
+    chosen = _choose(now=now, lanes=lanes)
+    if not chosen:
+        return []
+    key = keys.signing_key(now=now)
+    requests: list[Request] = []
+    try:
+        with transaction.atomic():
+            # Another deliverer may be claiming the same rows: each row is locked by one of them. SQLite has one writer.
+            due = Delivery.objects.filter(pk__in=chosen, next_attempt_at__lte=now)
+            locked = list(
+                due.select_for_update(of=("self",), skip_locked=True)
+                .select_related("endpoint", "job")
+                .order_by("next_attempt_at", "pk")
+            )
+            taken = [delivery.pk for delivery in locked]
+            Delivery.objects.filter(pk__in=taken).update(
+                attempt=F("attempt") + 1, step=F("step") + 1, next_attempt_at=now + LEASE
+            )
+            DeliveryAttempt.objects.filter(delivery__in=taken, finished_at__isnull=True).update(
+                finished_at=now, fault=Fault.INTERRUPTED, fault_detail="The server was restarted during this attempt."
+            )
+            requests = [_request(delivery, key=key, now=now, receiver=chosen[delivery.pk]) for delivery in locked]
+            DeliveryAttempt.objects.bulk_create([_attempt_of(request, at=now) for request in requests])
+    finally:
+        sent = {request.delivery_id for request in requests}
+        for pk, receiver in chosen.items():
+            if pk not in sent:
+                lanes.leave(receiver)
+    return requests
+
+
+def record(result: Result) -> None:
+    """Write down what came of a request, and when a delivery that failed is tried again. Twice is as good as once."""
+    with transaction.atomic():
+        _record(result)
+
+
+def send_again(delivery: Delivery, *, now: datetime) -> None:
+    """Send a delivery again, whatever became of it, now and then by the schedule. Its id stays the same.
+
+    Raises Conflict if its endpoint is off, or its address would not be accepted any more.
+    """
+    with transaction.atomic():
+        if delivery.endpoint_id is not None:
+            endpoint = WebhookEndpoint.objects.select_for_update().get(pk=delivery.endpoint_id)
+            if not endpoint.is_on:
+                raise Conflict("The endpoint is off. Turn it on first.")
+        Delivery.objects.filter(pk=delivery.pk).update(
+            state=DeliveryState.PENDING, step=0, next_attempt_at=now, fault=""
+        )
+
+
+def sweep(*, now: datetime, older_than: timedelta) -> int:
+    """Delete deliveries that ended, and are older. Returns how many."""
+    old = Delivery.objects.exclude(state=DeliveryState.PENDING).filter(created_at__lt=now - older_than)
+    deleted = 0
+    while batch := list(old.order_by("created_at").values_list("pk", flat=True)[:DELETE_BATCH_SIZE]):
+        Delivery.objects.filter(pk__in=batch).delete()
+        deleted += len(batch)
+    return deleted
+
+
+def _choose(*, now: datetime, lanes: Lanes) -> dict[str, Receiver]:
+    """Return the receivers of due deliveries by id, each counted in the lanes.
+
+    A look skips receivers without room, so that thousands of messages to a dead one do not hide the others.
+    """
+    chosen: dict[str, Receiver] = {}
+    while lanes.has_room() and len(chosen) < CLAIM_BATCH_SIZE:
+        due = Delivery.objects.filter(next_attempt_at__lte=now).exclude(pk__in=list(chosen))
+        if full := lanes.full_organizations():
+            due = due.exclude(organization_id__in=full)
+        for receiver in lanes.full_receivers():
+            due = due.exclude(Q(organization_id=receiver.organization, host=receiver.host))
+        rows = list(due.order_by("next_attempt_at").values_list("pk", "organization_id", "host")[:LOOK_BATCH_SIZE])
+        for pk, organization_id, host in rows:
+            receiver = Receiver(organization_id, host)
+            if len(chosen) < CLAIM_BATCH_SIZE and lanes.enter(receiver):
+                chosen[pk] = receiver
+        if len(rows) < LOOK_BATCH_SIZE:
+            break
+    return chosen
+
+
+def _request(delivery: Delivery, *, key: signatures.PrivateKey, now: datetime, receiver: Receiver) -> Request:
+    """delivery: as it was read before this claim."""
+    body = delivery.body.encode()
+    message = signatures.Message(id=delivery.pk, sent_at=int(now.timestamp()), body=body)
+    headers = {"Content-Type": "application/json", **signatures.SIGNERS[delivery.signer](message, key=key)}
+    name, value = _own_header(delivery)
+    if name:
+        headers[name] = encryption.decrypt(value)
+    return Request(
+        delivery_id=delivery.pk,
+        attempt=delivery.attempt + 1,
+        receiver=receiver,
+        url=delivery.url,
+        headers=headers,
+        body=body,
+    )
+
+
+def _own_header(delivery: Delivery) -> tuple[str, str]:
+    if delivery.endpoint is not None:
+        return delivery.endpoint.header_name, delivery.endpoint.header_value
+    if delivery.job is not None:
+        return delivery.job.webhook_header_name, delivery.job.webhook_header_value
+    return "", ""
+
+
+def _attempt_of(request: Request, *, at: datetime) -> DeliveryAttempt:
+    signed = {"content-type", "webhook-id", "webhook-timestamp", "webhook-signature"}
+    shown = {name: value if name.lower() in signed else HIDDEN for name, value in request.headers.items()}
+    return DeliveryAttempt(
+        delivery_id=request.delivery_id,
+        number=request.attempt,
+        url=request.url,
+        started_at=at,
+        request_headers=shown,
+    )
+
+
+def _record(result: Result) -> None:
+    request = result.request
+    DeliveryAttempt.objects.filter(delivery=request.delivery_id, number=request.attempt).update(
+        finished_at=result.finished_at,
+        status=result.status,
+        response_headers=result.headers,
+        response_body=result.body,
+        fault=result.fault or "",
+        fault_detail=result.detail[:300],
+    )
+    delivery = (
+        Delivery.objects.select_for_update(of=("self",))
+        .filter(pk=request.delivery_id, attempt=request.attempt, state=DeliveryState.PENDING)
+        .first()
+    )
+    if delivery is None:
+        return  # Deleted, ended by hand, or another deliverer has it.
+    delivery.last_status = result.status
+    delivery.fault = result.fault or ""
+    delivery.next_attempt_at = None
+    if result.fault is None:
+        delivery.state = DeliveryState.DELIVERED
+        delivery.delivered_at = delivery.delivered_at or result.finished_at
+    else:
+        pause = schedule.pause_after(delivery.step, chance=random.random())  # noqa: S311 - only spreads the load
+        if result.fault == Fault.GONE or pause is None:
+            delivery.state = DeliveryState.FAILED
+        else:
+            delivery.next_attempt_at = result.finished_at + pause
+    delivery.save(
+        update_fields=["state", "next_attempt_at", "delivered_at", "last_status", "fault"],
+    )
+    if result.fault == Fault.GONE and delivery.endpoint_id is not None:
+        endpoints.turn_off(delivery.endpoint_id, now=result.finished_at, fault=Fault.GONE)

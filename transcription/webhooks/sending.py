@@ -1,0 +1,105 @@
+"""Sends one webhook and says what came of it. Writes nothing: results go to `delivery.record`."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
+from typing import cast
+
+from django.utils import timezone
+
+from transcription import outbound
+from transcription.models import Fault
+from transcription.webhooks.delivery import GONE_STATUS, Request, Result
+
+logger = logging.getLogger(__name__)
+
+# From the look-up of the host to the status of the answer (CONTRACTS: "2xx within 15 s").
+TOTAL_SECONDS = 15
+# The body of an answer is for the log only, so it is not waited for as long as for the status.
+BODY_SECONDS = 2
+# What the log keeps of an answer.
+MAX_BODY_BYTES = 4096
+MAX_HEADERS = 30
+MAX_HEADER_LENGTH = 300
+# They are for browsers, and may be secrets of the receiver.
+UNLOGGED_HEADERS = frozenset({"set-cookie", "www-authenticate"})
+
+FAULTS: tuple[tuple[type[outbound.OutboundError], Fault], ...] = (
+    (outbound.TooSlow, Fault.TIMEOUT),
+    (outbound.Stalled, Fault.TIMEOUT),
+    (outbound.UnknownHost, Fault.UNKNOWN_HOST),
+)
+
+
+async def send(request: Request) -> Result:
+    """Send a request and return its result. Redirects are not followed."""
+    try:
+        return await _send(request)
+    except outbound.AddressRefused as error:
+        fault, detail = Fault.REFUSED, str(error)
+    except outbound.OutboundError as error:
+        fault = next((fault for kind, fault in FAULTS if isinstance(error, kind)), Fault.UNREACHABLE)
+        detail = str(error)
+    except Exception:  # A message that breaks the sender must not stop all others. It is tried again by the schedule.
+        logger.exception("The webhook %s could not be sent.", request.delivery_id)
+        fault, detail = Fault.INTERRUPTED, "Something went wrong on our side."
+    return Result(request=request, finished_at=timezone.now(), fault=fault, detail=detail)
+
+
+async def _send(request: Request) -> Result:
+    status: int | None = None
+    headers: dict[str, str] = {}
+    body = b""
+    # The answer is never collected whole, so its size needs no limit of its own.
+    limits = outbound.Limits(max_bytes=2**40, total_seconds=TOTAL_SECONDS, idle_seconds=TOTAL_SECONDS)
+    try:
+        async with outbound.call(
+            request.url, limits=limits, method="POST", headers=request.headers, body=request.body
+        ) as answer:
+            status, headers = answer.status, _logged(answer.headers)
+            with suppress(TimeoutError):
+                async with (
+                    asyncio.timeout(BODY_SECONDS),
+                    aclosing(cast("AsyncGenerator[bytes]", answer.chunks())) as pieces,
+                ):
+                    async for piece in pieces:
+                        body += piece[: MAX_BODY_BYTES - len(body)]
+                        if len(body) >= MAX_BODY_BYTES:
+                            break
+    except outbound.OutboundError:
+        if status is None:
+            raise
+    assert status is not None, "the block above runs after the status has come, or raises"
+    fault, detail = _judged(status, location=headers.get("Location", ""))
+    return Result(
+        request=request,
+        finished_at=timezone.now(),
+        status=status,
+        headers=headers,
+        body=_clean(body.decode(errors="replace")),
+        fault=fault,
+        detail=detail,
+    )
+
+
+def _judged(status: int, *, location: str) -> tuple[Fault | None, str]:
+    """Return what is wrong with an answer, None for nothing, and a sentence about it."""
+    if 200 <= status < 300:
+        return None, ""
+    if status == GONE_STATUS:
+        return Fault.GONE, "The receiver answered 410 Gone, so nothing more is sent."
+    if 300 <= status < 400:
+        to = f" to {location}" if location else ""
+        return Fault.REDIRECT, f"The receiver redirects{to}. Redirects are not followed."
+    return Fault.STATUS, f"The receiver answered {status}. A status from 200 to 299 is expected."
+
+
+def _logged(headers: Mapping[str, str]) -> dict[str, str]:
+    shown = [(name, value) for name, value in headers.items() if name.lower() not in UNLOGGED_HEADERS]
+    return {_clean(name)[:100]: _clean(value)[:MAX_HEADER_LENGTH] for name, value in shown[:MAX_HEADERS]}
+
+
+def _clean(text: str) -> str:
+    """Return the text as the database can store it: without NUL characters and halves of characters."""
+    return text.replace("\0", "").encode(errors="replace").decode()
