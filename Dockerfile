@@ -1,4 +1,4 @@
-# One image for web, worker, engine, clock and deliverer; compose.yaml shows how each is started.
+# One image for web, worker, importer, engine, clock and deliverer; compose.yaml shows how each is started.
 FROM python:3.11-slim AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/venv
@@ -32,5 +32,5 @@ EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s \
     CMD ["python", "-m", "voxsite.serve.is_healthy"]
 # The same first step as under the supervisor: priority, thread counts, and no fork that outlives its parent.
-# Instead of "web": worker, engine, clock or deliverer.
+# Instead of "web": worker, importer, engine, clock or deliverer.
 CMD ["python", "-m", "voxsite.serve.child", "web"]

@@ -95,6 +95,14 @@ class ErrorType(StrEnum):
     UPLOAD_SIZE_MISMATCH = "upload_size_mismatch"
     UPLOAD_EXPIRED = "upload_expired"
 
+    # URLs from which recordings are fetched.
+    URL_NOT_ALLOWED = "url_not_allowed"
+    URL_NOT_FOUND = "url_not_found"
+    URL_REFUSED = "url_refused"
+    URL_UNREACHABLE = "url_unreachable"
+    URL_TOO_LARGE = "url_too_large"
+    URL_TOO_SLOW = "url_too_slow"
+
     # Files that were sent without a job.
     FILE_NOT_FOUND = "file_not_found"
     TOO_MANY_STORED_FILES = "too_many_stored_files"

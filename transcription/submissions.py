@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
 
 from accounts.models import Organization
 from billing import tariff
 from transcription import jobs, recordings
-from transcription.jobs import Submission
-from transcription.models import Job, Media, Upload
-from transcription.recordings import orderable
+from transcription.jobs import Submission, queue
+from transcription.models import Job, Media, Priority, Upload
+from transcription.recordings import imports, orderable
 
 
 def submit_file(submission: Submission, *, upload: "UploadedFile[Any]") -> Job:
@@ -68,6 +69,25 @@ def submit_upload(submission: Submission, *, upload: Upload) -> Job:
     if upload.has_its_bytes:
         jobs.bytes_have_come(upload)
         job.refresh_from_db()
+    return job
+
+
+def submit_url(submission: Submission, *, url: str) -> Job:
+    """Submit a recording that is fetched from a URL, by another process.
+
+    Raises InvalidField for a URL that may not be called, and PaymentRequired as `submit_upload`. Whether the file can
+    be had, and what it costs, is known later.
+    """
+    jobs.require_funds(submission.organization, model=submission.model)
+    with transaction.atomic():
+        upload = imports.begin(
+            submission.organization,
+            url=url,
+            priority=submission.priority or Priority.STANDARD,
+            api_key=submission.api_key,
+        )
+        job = jobs.submit_uploads(submission, uploads=[upload], name=upload.name)
+        transaction.on_commit(queue.enqueue_imports)
     return job
 
 

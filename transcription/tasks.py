@@ -1,8 +1,8 @@
-"""Entry points of RQ: an id in, one call, nothing else."""
+"""Entry points of RQ: an id in or nothing, one call, nothing else."""
 
 import uuid
 
-from transcription.jobs import verification, work
+from transcription.jobs import importing, verification, work
 
 
 def run_item(item_id: str) -> None:
@@ -13,3 +13,8 @@ def run_item(item_id: str) -> None:
 def verify_item(item_id: str) -> None:
     """Find out what recording an item's upload is."""
     verification.verify_item(uuid.UUID(item_id))
+
+
+def fetch_imports() -> None:
+    """Fetch the files that customers named by URL."""
+    importing.fetch_all()

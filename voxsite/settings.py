@@ -171,7 +171,7 @@ CACHES = {
 RQ_TASK_SECONDS = 24 * 3600
 RQ_QUEUES = {
     name: {"URL": REDIS_URL_WITH_TIME_OUTS, "DEFAULT_TIMEOUT": RQ_TASK_SECONDS, "DEFAULT_RESULT_TTL": 0}
-    for name in ("interactive", "standard", "bulk")
+    for name in ("interactive", "standard", "bulk", "imports")
 }
 # `transcription.jobs` waits for the commit itself, and handles a Redis that does not answer.
 RQ = {"COMMIT_MODE": "auto"}
@@ -413,6 +413,8 @@ MAX_SIGNED_UPLOAD_BYTES = 10 * 1000**3
 # How long an announced file may take to arrive.
 UPLOAD_LIFETIME_HOURS = 24
 MAX_UPLOAD_BYTES = 2 * 1024**3
+# How long the fetching of a recording from a URL may take, with all its interruptions.
+IMPORT_MAX_SECONDS = 60 * env.integer("VOXSITE_IMPORT_MINUTES", default=60, minimum=1)
 # Addresses that imports may call although they are not public, and on other ports than 80 and 443: all with "*", or
 # pairs such as 127.0.0.1:9000. For development and tests: `check --deploy` refuses it in production.
 ALLOWED_PRIVATE_ADDRESSES = env.sockets("VOXSITE_ALLOW_PRIVATE_ADDRESSES")

@@ -26,14 +26,16 @@ class Asked:
 
 @dataclass
 class Remote:
-    """A running server. content: what it serves. may_go_on: what "wait" waits for."""
+    """A running server. content: what it serves. goes_on: what some scenarios wait for."""
 
     port: int
     loop: asyncio.AbstractEventLoop
     content: bytes = b""
     etag: str = '"one"'
+    modified: str = ""
     asked: list[Asked] = field(default_factory=list)
     goes_on: threading.Event = field(default_factory=threading.Event)
+    has_asked: threading.Condition = field(default_factory=threading.Condition)
 
     @property
     def socket(self) -> str:
@@ -41,6 +43,11 @@ class Remote:
 
     def url(self, path: str) -> str:
         return f"http://{self.socket}{path}"
+
+    def wait_for_requests(self, count: int) -> None:
+        """Return when so many requests have come."""
+        with self.has_asked:
+            assert self.has_asked.wait_for(lambda: len(self.asked) >= count, 60)
 
     def ranges(self) -> list[str | None]:
         """Return the Range header of each request."""
@@ -71,8 +78,12 @@ async def cut_and_changed(server: Remote, request: web.Request) -> web.StreamRes
 
 async def cut_without_ranges(server: Remote, request: web.Request) -> web.StreamResponse:
     """As cut_once, by a server that knows no ranges."""
-    count = int(request.query["bytes"]) if len(server.asked) == 1 else None
-    return await _part(server, request, count=count, knows_ranges=False)
+    return await _part(
+        server,
+        request,
+        count=int(request.query["bytes"]) if len(server.asked) == 1 else None,
+        knows_ranges=False,
+    )
 
 
 async def status(server: Remote, request: web.Request) -> web.StreamResponse:
@@ -117,6 +128,30 @@ async def half(server: Remote, request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def chunked(server: Remote, request: web.Request) -> web.StreamResponse:
+    """No length, and a proper end."""
+    response = web.StreamResponse(headers={"ETag": server.etag})
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    await response.write(server.content)
+    return response
+
+
+async def wrong_part(server: Remote, request: web.Request) -> web.StreamResponse:
+    """As cut_once, and the second request gets bytes that it did not ask for."""
+    if len(server.asked) != 2:
+        return await cut_once(server, request)
+    headers = {"Content-Range": f"bytes 5-{len(server.content) - 1}/{len(server.content)}"}
+    return web.Response(status=206, body=server.content[5:], headers=headers)
+
+
+async def wrong_status(server: Remote, request: web.Request) -> web.StreamResponse:
+    """As cut_once, and the second request is told that the file is shorter."""
+    if len(server.asked) != 2:
+        return await cut_once(server, request)
+    return web.Response(status=416, headers={"Content-Range": "bytes */5"})
+
+
 async def disguised(server: Remote, request: web.Request) -> web.StreamResponse:
     """A name and a type that promise something else."""
     return web.Response(body=server.content, content_type="text/html")
@@ -126,6 +161,9 @@ SCENARIOS: dict[str, Callable[[Remote, web.Request], Awaitable[web.StreamRespons
     "/whole": whole,
     "/talk.mp3": whole,
     "/page.html": disguised,
+    "/chunked": chunked,
+    "/wrong-part": wrong_part,
+    "/wrong-status": wrong_status,
     "/cut": cut,
     "/cut-once": cut_once,
     "/cut-and-changed": cut_and_changed,
@@ -148,7 +186,10 @@ def running(content: bytes = b"") -> Iterator[Remote]:
     server = Remote(port=0, loop=event_loop, content=content)
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        server.asked.append(Asked(request.method, request.path_qs, dict(request.headers), await request.read()))
+        asked = Asked(request.method, request.path_qs, dict(request.headers), await request.read())
+        with server.has_asked:
+            server.asked.append(asked)
+            server.has_asked.notify_all()
         return await SCENARIOS[request.path](server, request)
 
     async def start() -> web.AppRunner:
@@ -183,7 +224,9 @@ def running(content: bytes = b"") -> Iterator[Remote]:
 
 
 async def _begin(server: Remote, request: web.Request, *, first: int, knows_ranges: bool = True) -> web.StreamResponse:
-    headers = {"ETag": server.etag, "Content-Length": str(len(server.content) - first)}
+    headers = {"Content-Length": str(len(server.content) - first)}
+    headers |= {"ETag": server.etag} if server.etag else {}
+    headers |= {"Last-Modified": server.modified} if server.modified else {}
     if first:
         headers["Content-Range"] = f"bytes {first}-{len(server.content) - 1}/{len(server.content)}"
     response = web.StreamResponse(status=206 if first else 200, headers=headers)
@@ -195,7 +238,7 @@ async def _part(
     server: Remote, request: web.Request, *, count: int | None, knows_ranges: bool = True
 ) -> web.StreamResponse:
     asked = request.headers.get("Range", "")
-    is_meant = request.headers.get("If-Range", server.etag) == server.etag
+    is_meant = request.headers.get("If-Range") in (None, server.etag, server.modified)
     first = int(asked.removeprefix("bytes=").rstrip("-")) if asked and is_meant and knows_ranges else 0
     if first and first >= len(server.content):
         return web.Response(status=416, headers={"Content-Range": f"bytes */{len(server.content)}"})

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 RUN_TASK = "transcription.tasks.run_item"
 VERIFY_TASK = "transcription.tasks.verify_item"
+IMPORTS = "imports"
+IMPORT_TASK = "transcription.tasks.fetch_imports"
 # Tasks of a batch that one round trip to Redis carries.
 ENQUEUE_BATCH_SIZE = 500
 
@@ -49,6 +51,21 @@ def enqueue_if_lost(item: JobItem, *, job: Job) -> bool:
         logger.exception("Item %s is not looked for: Redis does not answer.", item.pk)
         return False
     return enqueue([item], job=job)
+
+
+def enqueue_imports() -> bool:
+    """Tell the importers that an import waits. Returns False when Redis does not answer; the clock tells them later.
+
+    One task that waits is enough for all: it finds whatever was committed before it starts.
+    """
+    try:
+        waiting = django_rq.get_queue(IMPORTS)
+        if not waiting.count:
+            waiting.enqueue(IMPORT_TASK, job_timeout=settings.RQ_TASK_SECONDS, result_ttl=0, failure_ttl=0)
+    except RedisError:
+        logger.exception("Imports are not announced: Redis does not answer.")
+        return False
+    return True
 
 
 def waiting_task_ids(priority: str) -> list[str]:

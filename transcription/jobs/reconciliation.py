@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db.models import Q
 
 from accounts.errors import Conflict
-from transcription.jobs import lifecycle, queue, verification
+from transcription.jobs import importing, lifecycle, queue, verification
 from transcription.models import JobItem, Status, UploadState
 from transcription.recordings import uploads
 
@@ -42,7 +42,7 @@ def reconcile(*, now: datetime) -> int:
         # Moving the mark makes the next round look at others first.
         JobItem.objects.filter(pk=item.pk, status=item.status).update(touched_at=now)
         changed += queue.enqueue_if_lost(item, job=item.job)
-    return changed
+    return changed + importing.reconcile(now=now)
 
 
 def fail_expired_uploads(*, now: datetime) -> int:

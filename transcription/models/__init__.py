@@ -2,7 +2,7 @@
 
 from transcription.models.answers import Answer
 from transcription.models.jobs import FINAL_STATUSES, Job, JobItem, JobQuerySet, Priority, Status
-from transcription.models.recordings import Media, MediaQuerySet, Upload, UploadState
+from transcription.models.recordings import Import, Media, MediaQuerySet, Upload, UploadState
 from transcription.models.search import SearchText
 from transcription.models.webhooks import (
     Delivery,
@@ -22,6 +22,7 @@ __all__ = [
     "DeliveryState",
     "EventType",
     "Fault",
+    "Import",
     "Job",
     "JobItem",
     "JobQuerySet",

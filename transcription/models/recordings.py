@@ -100,7 +100,8 @@ class Upload(models.Model):
     api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     # As the customer named it, cleaned for display; never used as a path.
     name = models.CharField(max_length=255)
-    declared_bytes = models.BigIntegerField()
+    # Null for a file that is fetched from a URL.
+    declared_bytes = models.BigIntegerField(null=True, blank=True)
     declared_type = models.CharField(max_length=100, blank=True)
     state = models.CharField(max_length=12, choices=UploadState.choices, default=UploadState.WAITING)
     # Where the bytes lie, and stay when they become a Media.
@@ -137,3 +138,47 @@ class Upload(models.Model):
     @property
     def has_its_bytes(self) -> bool:
         return self.state in {UploadState.RECEIVED, UploadState.ACCEPTED, UploadState.REFUSED}
+
+
+class Import(models.Model):
+    """The URL from which the bytes of an upload are fetched, and which process does it.
+
+    The row is there until that has ended, and the URL goes with it: URLs of stores are keys for whoever has them.
+    Written by `recordings.imports` only.
+    """
+
+    upload = models.OneToOneField(Upload, on_delete=models.CASCADE, related_name="source")
+    # The upload's. Organizations are served in turn, so it stands here too.
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    url = models.TextField()
+    # The least first: 0 for somebody who waits for the answer, 1, and 2 for one of many files.
+    rank = models.PositiveSmallIntegerField(default=1)
+    # Whether it is fetched without a job. The upload of a job is not fetched any more when the job was canceled.
+    is_for_later = models.BooleanField(default=False)
+    # How often it was claimed. Every write of a process that fetches names it.
+    attempt = models.PositiveSmallIntegerField(default=0)
+    # Last heartbeat of the process that fetches it. Null while it waits.
+    touched_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["organization", "rank", "created_at"],
+                condition=models.Q(touched_at__isnull=True),
+                name="waiting_imports",
+            ),
+            models.Index(
+                fields=["touched_at"], condition=models.Q(touched_at__isnull=False), name="running_imports_by_age"
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(rank__lte=2), name="import_rank_is_known"),
+            models.CheckConstraint(
+                condition=models.Q(touched_at__isnull=True) | models.Q(attempt__gt=0), name="running_import_was_claimed"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        # Without the URL, which may be secret.
+        return f"import of {self.upload_id}"

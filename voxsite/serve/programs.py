@@ -10,6 +10,7 @@ from voxsite.serve import embedded_redis
 
 ANNOUNCE = "announce"
 QUEUES = ("interactive", "standard", "bulk")
+IMPORTS_QUEUE = "imports"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,14 @@ def all_programs(environ: Mapping[str, str]) -> list[Program]:
             # A lower priority than the engine, because workers wait for it.
             niceness=10,
             count=int(environ.get("VOXSITE_WORKERS") or 1),
+            needs_redis=True,
+            environment=_threads(1, environ),
+        ),
+        # Waits for the servers of customers, many at once. The workers' places are for work.
+        Program(
+            "importer",
+            [*manage, "rqworker", IMPORTS_QUEUE],
+            niceness=5,
             needs_redis=True,
             environment=_threads(1, environ),
         ),

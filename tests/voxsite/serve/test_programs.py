@@ -2,6 +2,7 @@
 
 import pytest
 
+from transcription.jobs import queue
 from voxsite.serve import embedded_redis, programs
 
 
@@ -17,7 +18,14 @@ def test_embedded_redis_is_a_process_of_the_server_and_starts_first(tmp_path):
     environ = {"VOXSITE_DATA_DIR": str(tmp_path), "REDIS_URL": embedded_redis.url(tmp_path)}
     first, *others = programs.all_programs(environ)
     assert first.name == "redis"
-    assert {program.name for program in others if program.needs_redis} == {"worker", "clock"}
+    assert {program.name for program in others if program.needs_redis} == {"worker", "importer", "clock"}
+
+
+def test_workers_do_not_wait_for_the_servers_of_customers(tmp_path):
+    by_name = {program.name: program for program in programs.all_programs({"VOXSITE_DATA_DIR": str(tmp_path)})}
+    assert programs.IMPORTS_QUEUE in by_name["importer"].command
+    assert programs.IMPORTS_QUEUE not in by_name["worker"].command
+    assert programs.IMPORTS_QUEUE == queue.IMPORTS
 
 
 def test_webhooks_have_a_process_that_needs_no_redis(tmp_path):

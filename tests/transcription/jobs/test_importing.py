@@ -1,0 +1,259 @@
+"""From a URL to a job that is queued: everything ends once, whoever dies, and what cannot be had costs nothing."""
+
+import threading
+from datetime import timedelta
+
+import django_rq
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from accounts.errors import InvalidField, PaymentRequired
+from accounts.models import Organization
+from billing import statements
+from billing.models import Entry, Hold
+from tests.fixtures import recordings as samples
+from tests.transcription import remote
+from tests.transcription.factories import make_submission, make_transcript
+from transcription import jobs, submissions
+from transcription.jobs import importing, queue
+from transcription.models import Import, Job, Media, Priority, Status, Upload, UploadState
+from transcription.recordings import imports
+
+# Downloads run in threads, which must see what was written.
+pytestmark = [pytest.mark.enable_socket, pytest.mark.django_db(transaction=True)]
+SENTENCE = samples.named("sentence-slt.wav")
+NO_PAUSES = (0.0,) * 5
+
+
+@pytest.fixture
+def server(settings):
+    with remote.running(SENTENCE.path.read_bytes()) as running:
+        settings.ALLOWED_PRIVATE_ADDRESSES = [running.socket]
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def empty_queues():
+    for name in ("imports", "standard", "interactive"):
+        django_rq.get_queue(name).empty()
+
+
+def submit(organization, url, **fields):
+    return submissions.submit_url(make_submission(organization, **fields), url=url)
+
+
+def fetch_all():
+    importing.fetch_all(pauses=NO_PAUSES)
+
+
+def verify(job):
+    for item in job.items.all():
+        jobs.verify_item(item.pk)
+    job.refresh_from_db()
+
+
+def refusal_of(job):
+    job.refresh_from_db()
+    return job.status, job.error_type
+
+
+def test_job_of_a_url_becomes_one_of_a_recording(organization, server):
+    job = submit(organization, server.url("/talk.mp3"))
+    assert (job.status, job.name, job.quoted_micros) == (Status.UPLOADING, "talk.mp3", None)
+    assert django_rq.get_queue("imports").count == 1
+    fetch_all()
+    job.refresh_from_db()
+    assert job.status == Status.VERIFYING
+    verify(job)
+    assert (job.status, job.duration_ms) == (Status.QUEUED, SENTENCE.duration_ms)
+    jobs.finish_item(jobs.claim(job.items.get().pk), transcript=make_transcript(duration_ms=SENTENCE.duration_ms))
+    job.refresh_from_db()
+    assert (job.status, job.cost_micros) == (Status.COMPLETED, job.quoted_micros)
+    assert Entry.objects.filter(reference=job.hold_reference).count() == 1
+
+
+def test_many_are_fetched_at_once(organization, server):
+    """The first ones end only when the last one has begun."""
+    found = [submit(organization, server.url("/half")) for _ in range(imports.MAX_RUNNING_EACH[1])]
+    all_asked = threading.Thread(target=lambda: (server.wait_for_requests(len(found)), server.goes_on.set()))
+    all_asked.start()
+    fetch_all()
+    all_asked.join()
+    for job in found:
+        job.refresh_from_db()
+    assert {job.status for job in found} == {Status.VERIFYING}
+
+
+@pytest.mark.parametrize(
+    ("path", "error_type"),
+    [
+        ("/status?code=404", "url_not_found"),
+        ("/status?code=403", "url_refused"),
+        ("/status?code=500", "url_unreachable"),
+        ("/huge", "url_too_large"),
+        ("/redirect?to=http://10.0.0.1/", "url_not_allowed"),
+    ],
+)
+def test_what_cannot_be_had_fails_the_job_and_costs_nothing(organization, server, path, error_type):
+    job = submit(organization, server.url(path))
+    fetch_all()
+    assert refusal_of(job) == (Status.FAILED, error_type)
+    assert not Hold.objects.exists()
+    assert statements.balance(organization).held_micros == 0
+    assert not Import.objects.exists()
+
+
+def test_file_that_is_too_slow_fails_the_job(organization, server, settings):
+    settings.IMPORT_MAX_SECONDS = 0.3
+    job = submit(organization, server.url("/silent"))
+    fetch_all()
+    assert refusal_of(job) == (Status.FAILED, "url_too_slow")
+
+
+def test_page_is_no_recording_whatever_it_is_called(organization, server, settings):
+    server.content = b"<!doctype html><title>Sign in</title>" * 100
+    job = submit(organization, server.url("/talk.mp3"))
+    fetch_all()
+    verify(job)
+    assert refusal_of(job) == (Status.FAILED, "not_audio")
+    assert not Hold.objects.exists()
+    assert not list(settings.MEDIA_ROOT.glob(f"media/{organization.pk}/*"))
+
+
+def test_recording_is_found_out_by_its_bytes(organization, server):
+    job = submit(organization, server.url("/page.html"))
+    fetch_all()
+    verify(job)
+    assert job.status == Status.QUEUED
+
+
+def test_nothing_is_fetched_without_money_or_from_a_private_address(organization):
+    with pytest.raises(PaymentRequired):
+        submit(Organization.objects.create(name="poor"), "https://example.com/a.mp3")
+    with pytest.raises(InvalidField):
+        submit(organization, "http://127.0.0.1/a.mp3")
+    assert not Job.objects.exists()
+    assert not Upload.objects.exists()
+
+
+def test_job_that_fails_in_its_transaction_leaves_no_import(organization):
+    def fail(job):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        submit(organization, "https://example.com/a.mp3", in_transaction=fail)
+    assert not Upload.objects.exists()
+    assert django_rq.get_queue("imports").count == 0
+
+
+@pytest.mark.parametrize("end", [jobs.cancel, jobs.delete])
+def test_download_of_a_canceled_job_stops(organization, server, end):
+    job = submit(organization, server.url("/half"))
+
+    def stop():
+        try:
+            server.wait_for_requests(1)
+            end(job)
+        finally:
+            connection.close()
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    fetch_all()
+    stopping.join()
+    # It was still waiting for the second half.
+    assert not server.goes_on.is_set()
+    assert not Import.objects.exists()
+    assert not Media.objects.exists()
+    assert not Hold.objects.exists()
+
+
+def test_canceled_job_that_waits_is_not_fetched(organization, server):
+    job = submit(organization, server.url("/talk.mp3"))
+    jobs.cancel(job)
+    fetch_all()
+    assert not Import.objects.exists()
+    assert Upload.objects.get().state == UploadState.EXPIRED
+
+
+def test_import_of_a_dead_process_is_fetched_again_and_charged_once(organization, server):
+    job = submit(organization, server.url("/talk.mp3"))
+    dead = imports.claim_next()
+    django_rq.get_queue("imports").empty()
+    assert importing.reconcile(now=timezone.now()) == 0
+    assert importing.reconcile(now=timezone.now() + timedelta(minutes=1)) == 1
+    assert django_rq.get_queue("imports").count == 1
+    fetch_all()
+    with pytest.raises(imports.Lost):
+        imports.fetch(dead)
+    verify(job)
+    verify(job)
+    assert job.status == Status.QUEUED
+    assert Hold.objects.count() == 1
+
+
+def test_import_that_no_attempt_finishes_fails(organization, settings):
+    job = submit(organization, "https://example.com/a.mp3")
+    for _ in range(settings.JOB_ATTEMPTS):
+        assert imports.claim_next()
+        importing.reconcile(now=timezone.now() + timedelta(minutes=1))
+    assert refusal_of(job) == (Status.FAILED, "worker_lost")
+    assert not Import.objects.exists()
+
+
+def test_fault_of_ours_is_tried_again_and_told_at_last(organization, server, settings):
+    job = submit(organization, server.url("/talk.mp3"))
+    location = settings.MEDIA_ROOT / "media"
+    location.mkdir(parents=True, exist_ok=True)
+    blocked = location / str(organization.pk)
+    blocked.write_text("no folder")
+    fetch_all()
+    blocked.unlink()
+    assert refusal_of(job) == (Status.FAILED, "internal_error")
+
+
+def test_import_that_redis_lost_is_announced_again(organization, monkeypatch):
+    submit(organization, "https://example.com/a.mp3")
+    django_rq.get_queue("imports").empty()
+    importing.reconcile(now=timezone.now() + timedelta(minutes=1))
+    assert django_rq.get_queue("imports").count == 1
+    # One task is enough.
+    assert queue.enqueue_imports()
+    assert django_rq.get_queue("imports").count == 1
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_job_that_was_not_told_of_the_end_is_told_by_the_clock(organization, server, is_refused):
+    job = submit(organization, server.url("/talk.mp3"))
+    source = imports.claim_next()
+    if is_refused:
+        imports.refuse(source, error=InvalidField("url", "no"))
+    else:
+        imports.fetch(source)
+    importing.reconcile(now=timezone.now() + timedelta(minutes=1))
+    job.refresh_from_db()
+    assert job.status == (Status.FAILED if is_refused else Status.VERIFYING)
+
+
+def test_import_that_waits_for_too_long_expires(organization):
+    job = submit(organization, "https://example.com/a.mp3")
+    later = timezone.now() + timedelta(days=2)
+    jobs.fail_expired_uploads(now=later)
+    importing.reconcile(now=later)
+    assert refusal_of(job) == (Status.FAILED, "upload_expired")
+    assert not Import.objects.exists()
+
+
+def test_process_takes_nothing_new_after_its_time(organization, server):
+    submit(organization, server.url("/talk.mp3"))
+    django_rq.get_queue("imports").empty()
+    importing.fetch_all(max_seconds=0)
+    assert not server.asked
+    assert django_rq.get_queue("imports").count == 1
+
+
+def test_waiting_call_is_fetched_before_others(organization, server):
+    submit(organization, server.url("/talk.mp3"))
+    submit(organization, server.url("/whole"), priority=Priority.INTERACTIVE)
+    assert imports.claim_next().url.endswith("/whole")

@@ -1,0 +1,182 @@
+"""Downloads from a real server: interruptions, other files at the same URL, and everything that is refused."""
+
+import threading
+
+import pytest
+
+from accounts.errors import BadMedia, TooLarge
+from tests.transcription import remote
+from transcription.recordings import downloads
+from transcription.recordings.downloads import Stopped
+from transcription.recordings.spools import Spool
+
+pytestmark = pytest.mark.enable_socket
+CONTENT = bytes(range(256)) * 4000
+NO_PAUSES = (0.0,) * 5
+
+
+@pytest.fixture(autouse=True)
+def folder(settings, tmp_path):
+    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
+
+
+@pytest.fixture
+def server(settings):
+    with remote.running(CONTENT) as running:
+        settings.ALLOWED_PRIVATE_ADDRESSES = [running.socket]
+        yield running
+
+
+def fetch(url, *, spool, max_bytes=10_000_000, max_seconds=60.0, **arguments):
+    arguments = {"pauses": NO_PAUSES, **arguments}
+    downloads.download(url, spool=spool, max_bytes=max_bytes, max_seconds=max_seconds, **arguments)
+    return spool.path.read_bytes()
+
+
+def refusal(url, **arguments):
+    with Spool("one") as spool, pytest.raises((BadMedia, TooLarge)) as caught:
+        fetch(url, spool=spool, **arguments)
+    assert caught.value.data == {"param": "url"}
+    return caught.value.type, caught.value.http_status
+
+
+@pytest.mark.parametrize("path", ["/whole", "/page.html", "/redirect?to=/whole", "/chunked"])
+def test_file_comes_whole_whatever_it_is_called(server, path):
+    with Spool("one") as spool:
+        assert fetch(server.url(path), spool=spool) == CONTENT
+    assert server.ranges() == [None] * len(server.asked)
+
+
+def test_broken_download_goes_on_where_it_broke(server):
+    with Spool("one") as spool:
+        assert fetch(server.url("/cut?bytes=300000"), spool=spool) == CONTENT
+    assert server.ranges() == [None, "bytes=300000-", "bytes=600000-", "bytes=900000-"]
+    assert {one.headers.get("If-Range") for one in server.asked[1:]} == {'"one"'}
+
+
+def test_file_that_changed_meanwhile_is_fetched_from_its_beginning(server):
+    with Spool("one") as spool:
+        assert fetch(server.url("/cut-and-changed?bytes=300000"), spool=spool) == CONTENT[::-1]
+        assert spool.validator == '"two"'
+
+
+def test_server_without_ranges_is_asked_for_all_of_it_again(server):
+    with Spool("one") as spool:
+        assert fetch(server.url("/cut-without-ranges?bytes=300000"), spool=spool) == CONTENT
+
+
+@pytest.mark.parametrize("etag", ["", 'W/"weak"'])
+def test_file_that_cannot_be_told_from_another_one_is_never_gone_on_with(server, etag):
+    server.etag = etag
+    with Spool("one") as spool:
+        assert fetch(server.url("/cut-once?bytes=300000"), spool=spool) == CONTENT
+    assert server.ranges() == [None, None]
+
+
+def test_old_date_is_as_good_as_a_tag(server):
+    server.etag, server.modified = "", "Sun, 01 Nov 2026 10:00:00 GMT"
+    with Spool("one") as spool:
+        assert fetch(server.url("/cut-once?bytes=300000"), spool=spool) == CONTENT
+    assert server.asked[1].headers["If-Range"] == server.modified
+
+
+@pytest.mark.parametrize("path", ["/wrong-part", "/wrong-status"])
+def test_part_that_was_not_asked_for_is_not_added(server, path):
+    with Spool("one") as spool:
+        assert fetch(server.url(f"{path}?bytes=300000"), spool=spool) == CONTENT
+
+
+def test_download_of_a_dead_process_is_gone_on_with(server):
+    with Spool("one") as spool:
+        spool.restart(validator='"one"')
+        spool.write(CONTENT[:1000])
+        spool.keep()
+    with Spool("one") as spool:
+        assert fetch(server.url("/whole"), spool=spool) == CONTENT
+    assert server.ranges() == ["bytes=1000-"]
+
+
+def test_file_that_is_there_already_is_not_fetched_again(server):
+    with Spool("one") as spool:
+        spool.restart(validator='"one"')
+        spool.write(CONTENT)
+        assert fetch(server.url("/whole"), spool=spool) == CONTENT
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "error_type", "tries"),
+    [
+        (404, "url_not_found", 1),
+        (410, "url_not_found", 1),
+        (401, "url_refused", 1),
+        (403, "url_refused", 1),
+        (451, "url_refused", 1),
+        (204, "url_refused", 1),
+        (304, "url_refused", 1),
+        (429, "url_unreachable", 5),
+        (500, "url_unreachable", 5),
+        (503, "url_unreachable", 5),
+    ],
+)
+def test_answers_without_the_file_have_a_code_each(server, code, error_type, tries):
+    assert refusal(server.url(f"/status?code={code}")) == (error_type, 400)
+    assert len(server.asked) == tries
+
+
+def test_server_that_always_breaks_at_once_is_given_up(server):
+    assert refusal(server.url("/cut?bytes=0")) == ("url_unreachable", 400)
+
+
+@pytest.mark.parametrize("path", ["/huge", "/endless", "/whole"])
+def test_file_that_is_too_large_is_refused(server, path):
+    assert refusal(server.url(path), max_bytes=len(CONTENT) - 1) == ("url_too_large", 413)
+
+
+def test_file_of_the_largest_size_is_taken(server):
+    with Spool("one") as spool:
+        assert fetch(server.url("/whole"), spool=spool, max_bytes=len(CONTENT)) == CONTENT
+
+
+@pytest.mark.parametrize("path", ["/silent", "/half"])
+def test_file_that_does_not_come_in_time_is_refused(server, path):
+    assert refusal(server.url(path), max_seconds=0.3) == ("url_too_slow", 400)
+
+
+def test_pause_that_would_end_too_late_is_not_waited_for(server):
+    assert refusal(server.url("/status?code=503"), pauses=(3600.0,) * 5) == ("url_too_slow", 400)
+
+
+def test_private_address_is_refused_behind_a_name_and_a_redirect(server):
+    async def dns(host):
+        return ["10.0.0.1"]
+
+    assert refusal("http://private.test/a", look_up=dns) == ("url_not_allowed", 400)
+    assert refusal(server.url("/redirect?to=http://169.254.169.254/")) == ("url_not_allowed", 400)
+
+
+def test_unknown_host_is_not_found():
+    async def dns(host):
+        return []
+
+    assert refusal("http://nowhere.test/a", look_up=dns) == ("url_not_found", 400)
+
+
+@pytest.mark.parametrize("path", ["/silent", "/half", "/endless", "/status?code=503"])
+def test_download_stops_when_it_is_asked_to(server, path):
+    stopped = threading.Event()
+
+    def should_stop():
+        was_asked = stopped.is_set()
+        stopped.set()
+        return was_asked
+
+    with Spool("one") as spool, pytest.raises(Stopped):
+        fetch(
+            server.url(path),
+            spool=spool,
+            should_stop=should_stop,
+            max_bytes=10**15,
+            pauses=(3600.0,) * 5,
+            max_seconds=10**6,
+        )

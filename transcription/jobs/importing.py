@@ -1,0 +1,164 @@
+"""What the importer does: it fetches the files that customers named by URL, many at once, and tells the jobs.
+
+The task of the queue `imports` is no single import: it says that one waits. A process that runs it claims imports from
+the database until none is left. So a slow server holds one of many places and not a process, and organizations are
+served in turn, whatever the order in Redis.
+"""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Q
+
+from accounts import database_connection
+from accounts.errors import BadMedia, VoxsiteError
+from transcription.jobs import queue, verification
+from transcription.models import Import, JobItem, Status, Upload, UploadState
+from transcription.recordings import imports
+from transcription.recordings.downloads import PAUSES, Stopped
+
+logger = logging.getLogger(__name__)
+
+# Downloads of one process at the same time. Each is a thread that waits, and holds a few hundred kilobytes.
+PLACES = 16
+# How often a process looks for more to fetch, and for imports that were canceled.
+LOOK_AGAIN_SECONDS = 0.5
+# After this time a process takes nothing new, so that the next task finds the code of today.
+MAX_SECONDS = 3600.0
+RECONCILE_BATCH = 500
+
+
+@dataclass(eq=False)
+class _Fetch:
+    """A download that runs. stop: set when nobody needs it any more."""
+
+    source: Import
+    touched: float
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+def fetch_all(*, pauses: Sequence[float] = PAUSES, max_seconds: float = MAX_SECONDS) -> None:
+    """Fetch what waits, until nothing does. pauses: as in `recordings.downloads`."""
+    ends_at = time.monotonic() + max_seconds
+    running: dict[Future[None], _Fetch] = {}
+    with ThreadPoolExecutor(PLACES, thread_name_prefix="import") as threads:
+        while True:
+            while len(running) < PLACES and time.monotonic() < ends_at:
+                source = imports.claim_next()
+                if source is None:
+                    break
+                fetch = _Fetch(source, touched=time.monotonic())
+                running[threads.submit(_run, fetch, pauses)] = fetch
+            if not running:
+                break
+            _stop_unneeded(list(running.values()))
+            # A connection may be cut during hours of downloads; and nothing is asked for half a second.
+            database_connection.release()
+            for done in wait(running, timeout=LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED).done:
+                del running[done]
+                if error := done.exception():
+                    # The database, most likely. The clock gives the import back, or tells its jobs.
+                    logger.error("The end of an import was not written.", exc_info=error)
+    if Import.objects.filter(touched_at__isnull=True).exists():
+        queue.enqueue_imports()
+
+
+def reconcile(*, now: datetime) -> int:
+    """Have imports fetched that nobody fetches, and tell the jobs what they were not told. Returns how many changed.
+
+    A process may die at any moment: while it downloads, or between the end of an import and the news of it.
+    """
+    silent_since = now - timedelta(seconds=settings.SILENT_WORKER_SECONDS)
+    waiting_since = now - timedelta(seconds=settings.LOST_IN_QUEUE_SECONDS)
+    changed = 0
+    hopeless = Import.objects.filter(touched_at__lt=silent_since, attempt__gte=settings.JOB_ATTEMPTS)
+    for source in hopeless.select_related("upload")[:RECONCILE_BATCH]:
+        error = VoxsiteError("The file could not be fetched, for a reason on our side.", error_type="worker_lost")
+        if imports.refuse(source, error=error):
+            _tell_jobs(source.upload)
+            changed += 1
+    changed += imports.give_back_silent(since=silent_since)
+    if Import.objects.filter(Q(created_at__lt=waiting_since) | Q(attempt__gt=0), touched_at__isnull=True).exists():
+        queue.enqueue_imports()
+    Import.objects.exclude(upload__state=UploadState.WAITING).delete()
+    untold = JobItem.objects.filter(status=Status.UPLOADING, touched_at__lt=waiting_since).exclude(
+        upload__state__in=(UploadState.WAITING, UploadState.EXPIRED)
+    )
+    for item in untold.select_related("upload")[:RECONCILE_BATCH]:
+        assert item.upload is not None, "the query joins its upload"
+        _tell_jobs(item.upload)
+        changed += 1
+    return changed
+
+
+def _run(fetch: _Fetch, pauses: Sequence[float]) -> None:
+    """Fetch one file, in a thread. Whatever happens, it ends or waits for another attempt."""
+    source = fetch.source
+    try:
+        if not _needed([source]):
+            imports.drop(source)
+            return
+        imports.fetch(source, should_stop=fetch.stop.is_set, pauses=pauses)
+    except (Stopped, imports.Lost):
+        logger.info("Import %s: attempt %s was stopped.", source.pk, source.attempt)
+        imports.drop(source)
+    except VoxsiteError as error:
+        logger.info("Import %s: %s", source.pk, error.type)
+        imports.refuse(source, error=error)
+        _tell_jobs(source.upload)
+    except Exception:
+        logger.exception("Import %s: attempt %s crashed.", source.pk, source.attempt)
+        _give_back(source)
+    else:
+        _tell_jobs(source.upload)
+    finally:
+        database_connection.release()
+
+
+def _give_back(source: Import) -> None:
+    if source.attempt < settings.JOB_ATTEMPTS:
+        imports.give_back(source)
+        return
+    error = VoxsiteError("The file could not be fetched, for a reason on our side.", error_type="internal_error")
+    imports.refuse(source, error=error)
+    _tell_jobs(source.upload)
+
+
+def _stop_unneeded(fetches: Sequence[_Fetch]) -> None:
+    """Stop downloads for which no item waits any more, and write the heartbeats of the others."""
+    needed = _needed([fetch.source for fetch in fetches])
+    now = time.monotonic()
+    for fetch in fetches:
+        if fetch.source.upload_id not in needed:
+            fetch.stop.set()
+        elif now - fetch.touched >= settings.HEARTBEAT_SECONDS:
+            fetch.touched = now
+            if not imports.touch(fetch.source):
+                fetch.stop.set()
+
+
+def _needed(sources: Sequence[Import]) -> set[uuid.UUID]:
+    """Return the ids of the uploads that somebody waits for."""
+    waiting = Upload.objects.filter(pk__in=[source.upload_id for source in sources], state=UploadState.WAITING)
+    needed = waiting.filter(Q(items__status=Status.UPLOADING) | Q(source__is_for_later=True))
+    return set(needed.values_list("pk", flat=True))
+
+
+def _tell_jobs(upload: Upload) -> None:
+    """Have the items that wait for an upload verified, or end them if its bytes could not be had."""
+    ended = Upload.objects.filter(pk=upload.pk).first()
+    if ended is None:
+        return  # Deleted meanwhile, with its jobs.
+    if ended.state != UploadState.REFUSED:
+        verification.bytes_have_come(ended)
+        return
+    error = BadMedia(ended.error_message, error_type=ended.error_type, param="url")
+    for item in JobItem.objects.filter(upload=ended, status=Status.UPLOADING):
+        verification.fail_unverified(item, error=error)

@@ -1,0 +1,196 @@
+"""Imports: an upload whose bytes are fetched from a URL. Who fetches it, and what becomes of it.
+
+A process claims an import by a conditional UPDATE that counts `attempt` up, as workers claim items. Every later write
+names the attempt, so a frozen process that wakes up changes nothing. The row ends with the fetching, and so does the
+URL, which may be a key to the customer's store.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, F, Min, QuerySet
+from django.utils import timezone
+
+from accounts import database_connection
+from accounts.errors import InvalidField, VoxsiteError
+from accounts.models import ApiKey, Organization
+from transcription import outbound
+from transcription.models import Import, Priority, Upload, UploadState
+from transcription.recordings import downloads, storage
+from transcription.recordings.downloads import PAUSES, Stopped
+from transcription.recordings.names import display_name
+from transcription.recordings.spools import Spool
+
+RANKS = {Priority.INTERACTIVE: 0, Priority.STANDARD: 1, Priority.BULK: 2}
+# How many files of one organization are fetched at once, by the rank of the next one. So one that waits for the answer
+# finds a place beside a batch, and another organization beside both.
+MAX_RUNNING_EACH = (8, 6, 4)
+
+
+class Lost(Exception):
+    """This attempt does not own its import any more."""
+
+
+def begin(
+    organization: Organization,
+    *,
+    url: str,
+    priority: Priority = Priority.STANDARD,
+    is_for_later: bool = False,
+    api_key: ApiKey | None = None,
+) -> Upload:
+    """Announce a file that is fetched from a URL. Its bytes come when a process has claimed it (`claim_next`).
+
+    is_for_later: fetch it although no job waits for it.
+    Raises InvalidField for a URL that may not be called, as far as that can be told without a look-up.
+    """
+    try:
+        outbound.parse(url)
+    except outbound.AddressRefused as error:
+        raise InvalidField("url", str(error)) from error
+    upload = Upload(
+        organization=organization,
+        api_key=api_key,
+        name=name_of(url),
+        expires_at=timezone.now() + timedelta(hours=settings.UPLOAD_LIFETIME_HOURS),
+    )
+    upload.storage_key = storage.new_key(organization, upload.pk)
+    with transaction.atomic():
+        upload.save(force_insert=True)
+        Import.objects.create(
+            upload=upload, organization=organization, url=url, rank=RANKS[priority], is_for_later=is_for_later
+        )
+    return upload
+
+
+def name_of(url: str) -> str:
+    """Return what lists call the file at a URL: the last part of its path, or its host."""
+    parts = urlsplit(url)
+    last = unquote(parts.path.rstrip("/").rpartition("/")[2])
+    return display_name(last or parts.hostname or "")
+
+
+def claim_next() -> Import | None:
+    """Take a waiting import for this process, or return None when none waits that may be fetched now.
+
+    Organizations are served in turn: first the one of which the fewest files are fetched.
+    """
+    busy: Counter[uuid.UUID] = Counter()
+    running = Import.objects.filter(touched_at__isnull=False).values_list("organization")
+    busy.update(dict(running.annotate(count=Count("pk")).order_by()))
+    waiting = (
+        Import.objects.filter(touched_at__isnull=True)
+        .values_list("organization")
+        .annotate(rank=Min("rank"), since=Min("created_at"))
+        .order_by()
+    )
+    for organization_id, rank, _ in sorted(waiting, key=lambda one: (busy[one[0]], one[1], one[2])):
+        if busy[organization_id] >= MAX_RUNNING_EACH[rank]:
+            continue
+        first = Import.objects.filter(organization=organization_id, rank=rank, touched_at__isnull=True)
+        for candidate in first.order_by("created_at")[:3]:  # more than one, since others may take them meanwhile
+            if Import.objects.filter(pk=candidate.pk, touched_at__isnull=True).update(
+                touched_at=timezone.now(), attempt=F("attempt") + 1
+            ):
+                return Import.objects.select_related("upload__organization").filter(pk=candidate.pk).first()
+    return None
+
+
+def touch(source: Import) -> bool:
+    """Write a heartbeat. Returns False when the attempt has lost the import."""
+    return bool(_owned(source).update(touched_at=timezone.now()))
+
+
+def fetch(
+    source: Import,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    pauses: Sequence[float] = PAUSES,
+) -> None:
+    """Download the file of a claimed import and store it. What an earlier attempt left here is not fetched again.
+
+    should_stop: asked a few times a second. Raises Stopped, Lost, and what `downloads.download` raises.
+    """
+    # A download may take an hour.
+    database_connection.release()
+    with Spool(f"import-{source.pk}") as spool:
+        try:
+            downloads.download(
+                source.url,
+                spool=spool,
+                max_bytes=settings.MAX_UPLOAD_BYTES,
+                max_seconds=settings.IMPORT_MAX_SECONDS,
+                should_stop=should_stop,
+                pauses=pauses,
+            )
+            _store(source, spool=spool)
+        except (Stopped, Lost, VoxsiteError):
+            raise
+        except BaseException:
+            # Our own fault: the next attempt begins where this one ended.
+            spool.keep()
+            raise
+
+
+def refuse(source: Import, *, error: VoxsiteError) -> bool:
+    """End an import whose file cannot be had. Returns False when the attempt had lost it."""
+    with transaction.atomic():
+        if not _owned(source).delete()[0]:
+            return False
+        return bool(
+            Upload.objects.filter(pk=source.upload_id, state=UploadState.WAITING).update(
+                state=UploadState.REFUSED, error_type=error.type, error_message=error.message[:500]
+            )
+        )
+
+
+def drop(source: Import) -> None:
+    """End an import that nobody needs any more, unless its attempt had lost it."""
+    with transaction.atomic():
+        if _owned(source).delete()[0]:
+            Upload.objects.filter(pk=source.upload_id, state=UploadState.WAITING).update(state=UploadState.EXPIRED)
+
+
+def give_back(source: Import) -> None:
+    """Let an import wait again after an attempt that went wrong on our side."""
+    _owned(source).update(touched_at=None)
+
+
+def give_back_silent(*, since: datetime) -> int:
+    """Let imports wait again whose process has written no heartbeat since then. Returns how many.
+
+    The process is dead, or frozen and fenced out by the next attempt.
+    """
+    return Import.objects.filter(touched_at__lt=since).update(touched_at=None)
+
+
+def _owned(source: Import) -> QuerySet[Import]:
+    """Return the import as a query that is empty when its attempt has lost it."""
+    return Import.objects.filter(pk=source.pk, attempt=source.attempt, touched_at__isnull=False)
+
+
+def _store(source: Import, *, spool: Spool) -> None:
+    """Store what was downloaded, and note that the bytes have come. Raises Lost, and then nothing is stored."""
+    # A key of its own for each attempt: of two at once, the loser removes its own bytes and no others.
+    storage_key = storage.new_key(source.upload.organization, uuid.uuid4())
+    storage.store_file(storage_key, path=spool.path, may_move=True)
+    is_stored = False
+    try:
+        with transaction.atomic():
+            is_stored = bool(_owned(source).delete()[0]) and bool(
+                Upload.objects.filter(pk=source.upload_id, state=UploadState.WAITING).update(
+                    state=UploadState.RECEIVED, storage_key=storage_key
+                )
+            )
+    finally:
+        # A connection that breaks during COMMIT leaves open whether it took effect. Only a row tells.
+        database_connection.release()
+        if not Upload.objects.filter(storage_key=storage_key).exists():
+            storage.remove_file(storage_key)
+    if not is_stored:
+        raise Lost
