@@ -7,11 +7,11 @@ throughput  32 concurrent requests, with one key and with 8 keys of 8 organizati
 streams     500 open streams: the memory of each, and the connections to the database
 first       the time from the moment a chunk leaves the upstream to its arrival at the client
 
-The upstream (apex_upstream.py) answers at once and uses almost no CPU. Our endpoint does everything that it does in
-production: keys, limits, money. It runs as one uvicorn worker with the whole ASGI stack. Without --postgres and --redis
-it uses the embedded SQLite and Redis, unlike production. LiteLLM's proxy runs with a master key and without a database.
---litellm names its executable, in an environment of its own; without it, the proxy is left out. All programs share the
-cores of one machine.
+The upstream (measuring/apex_upstream.py) answers at once and uses almost no CPU. Our endpoint does everything that it
+does in production: keys, limits, money. It runs as one uvicorn worker with the whole ASGI stack. Without --postgres and
+--redis it uses the embedded SQLite and Redis, unlike production. LiteLLM's proxy runs with a master key and without a
+database. --litellm names its executable, in an environment of its own; without it, the proxy is left out. All programs
+share the cores of one machine.
 """
 
 import argparse
@@ -311,7 +311,7 @@ def main() -> None:
 
 @contextmanager
 def upstream_running(port: int, folder: Path) -> Iterator[None]:
-    command = [sys.executable, str(HERE / "apex_upstream.py"), str(port)]
+    command = [sys.executable, str(HERE / "measuring" / "apex_upstream.py"), str(port)]
     with (folder / "upstream.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         time.sleep(1)
         assert process.poll() is None, (folder / "upstream.log").read_text()

@@ -16,246 +16,22 @@ quiet   60 s of silence, of tones and of noise: no words, and what that costs
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import psutil
-import requests
+from measuring.clips import RATE, SAMPLES, clips, long_file, speech, word_errors, write
+from measuring.peer import Peer
+from measuring.whole_site import Customer, Peak, contexts, cpu_seconds, engine_health, memory
 
 from tests import product
-from tests.fixtures import recordings, tiny_whisper
-from transcription.speech import evaluate
-
-RATE = 16_000
-SAMPLES = Path(__file__).resolve().parents[2] / "tests" / "fixtures" / "whisper" / "samples"
-MEBIBYTE = 1024**2
-# The first line of a peer's process is "ready", after it has loaded the model; then it answers a line with a line.
-# What a user would run: a warm model in a process of its own, on the same cores and with the same precision.
-PEER = """
-import json, sys, time
-from faster_whisper import BatchedInferencePipeline, WhisperModel
-model = WhisperModel(sys.argv[1], device="cpu", compute_type=sys.argv[2])
-batched = BatchedInferencePipeline(model)
-options = {"vad_filter": True, "word_timestamps": True}
-acts = {
-    "whole": lambda path: batched.transcribe(path, batch_size=8, **options),
-    "single": lambda path: model.transcribe(path, **options),
-}
-print("ready", flush=True)
-for line in sys.stdin:
-    act, paths = json.loads(line)
-    started, cpu = time.perf_counter(), time.process_time()
-    texts = [" ".join(segment.text.strip() for segment in acts[act](path)[0]) for path in paths]
-    answer = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu, "texts": texts}
-    print(json.dumps(answer), flush=True)
-"""
-# As the engine runs: on a busy machine, other programs must slow both in the same way.
-NICENESS = 5
-# Whether a model writes "five" or "5" is no error of the kind that is counted here.
-NUMBERS = frozenset(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"])
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """A recording and what is said in it, in lower case without punctuation."""
-
-    path: Path
-    text: str
-
-
-class Peer:
-    """faster-whisper in a process of its own, warm."""
-
-    def __init__(self, model: Path, *, compute_type: str) -> None:
-        self.process = subprocess.Popen(
-            ["nice", "-n", str(NICENESS), sys.executable, "-c", PEER, str(model), compute_type],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            # By default its threads spin while they wait, and beside other programs a clip takes several times as long.
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
-        )
-        assert self._read() == "ready"
-
-    def transcribe(self, act: str, paths: list[Path]) -> dict[str, Any]:
-        """Return {"seconds", "cpu", "texts"}. act: "whole" (batched) or "single"."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps([act, list(map(str, paths))]) + "\n")
-        self.process.stdin.flush()
-        return dict(json.loads(self._read()))
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-
-    def _read(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-
-def speech() -> np.ndarray:
-    """Return all English samples, one after another, as float32."""
-    parts = []
-    for path in sorted(SAMPLES.glob("en-*")):
-        parts.append(decoded(path))
-        parts.append(np.zeros(RATE // 2, dtype=np.float32))
-    return np.concatenate(parts)
-
-
-def write(path: Path, samples: np.ndarray) -> Path:
-    """Write FLAC."""
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("flac", rate=RATE, layout="mono")
-        for start in range(0, len(samples), 4096):
-            piece = (samples[start : start + 4096] * 32767).astype(np.int16)
-            frame = av.AudioFrame.from_ndarray(piece.reshape(1, -1), format="s16", layout="mono")
-            frame.sample_rate, frame.pts = RATE, start
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-    return path
-
-
-def long_file(path: Path, *, seconds: int) -> Path:
-    return write(path, np.resize(speech(), RATE * seconds))
-
-
-def decoded(path: Path) -> np.ndarray:
-    with av.open(str(path)) as source:
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
-        pieces = [piece.to_ndarray()[0] for frame in source.decode(audio=0) for piece in resampler.resample(frame)]
-    return np.concatenate(pieces)
-
-
-def sentences() -> list[tuple[np.ndarray, str]]:
-    """Return (samples, words) of every English sentence of the fixtures without numbers."""
-    turns = [
-        (sample.path, turn["start"], turn["end"], str(turn["text"]))
-        for sample in tiny_whisper.samples().values()
-        if sample.language == "en"
-        for turn in sample.turns
-    ]
-    for name in ("sentence-slt.flac", "sentence-rms.wav", "dialogue.flac"):
-        recording = recordings.named(name)
-        turns += [(recording.path, t["start_ms"] / 1000, t["end_ms"] / 1000, t["text"]) for t in recording.turns]
-    audio = {path: decoded(path) for path in dict.fromkeys(path for path, *_ in turns)}
-    return [
-        (audio[path][max(0, int((float(start) - 0.1) * RATE)) : int((float(end) + 0.1) * RATE)], text)
-        for path, start, end, text in turns
-        if not NUMBERS & set(text.split())
-    ]
-
-
-def clips(folder: Path, *, count: int, seed: int = 1, seconds: tuple[float, float] = (2, 12)) -> list[Spoken]:
-    """Write clips of whole sentences in random order, no longer than a random length and nearly as long."""
-    known, random = sentences(), np.random.default_rng(seed)
-    pause = np.zeros(RATE * 3 // 10, dtype=np.float32)
-    made = []
-    for number in range(count):
-        room = int(random.uniform(*seconds) * RATE)
-        parts, words = [pause], ""
-        for index in random.permutation(len(known)):
-            samples, text = known[index]
-            if sum(map(len, parts)) + len(samples) + len(pause) <= room:
-                parts, words = [*parts, samples, pause], f"{words} {text}"
-        made.append(Spoken(write(folder / f"clip-{seed}-{number}.flac", np.concatenate(parts)), words.strip()))
-    return made
-
-
-def word_errors(spoken: list[Spoken], texts: list[str]) -> float:
-    """Return the word error rate over all recordings."""
-    import jiwer
-
-    return float(jiwer.wer([one.text for one in spoken], [evaluate.normalised(text) or "-" for text in texts]))
-
-
-class Customer:
-    """A program that sends recordings and waits for them."""
-
-    def __init__(self, site: product.Product) -> None:
-        self.site = site
-        self.session = requests.Session()
-        self.session.headers["X-API-Key"] = site.new_key(owner="bench@example.com", dollars="900")
-
-    def submit(self, path: Path) -> str:
-        while True:
-            with path.open("rb") as file:
-                answer = self.session.post(f"{self.site.address}/v1/transcribe", files={"file": file}, timeout=60)
-            if answer.status_code != 429:
-                return str(answer.json()["job_id"])
-            time.sleep(int(answer.headers["Retry-After"]))
-
-    def job(self, job_id: str) -> dict[str, Any]:
-        return dict(self.session.get(f"{self.site.address}/v1/jobs/{job_id}", timeout=60).json())
-
-    def wait(self, job_ids: list[str], *, pause: float = 0.2) -> list[dict[str, Any]]:
-        """Wait for jobs that are among the newest hundred: one question for all, so that asking costs little."""
-        while True:
-            found = self.session.get(f"{self.site.address}/v1/jobs", params={"limit": 100}, timeout=60).json()["jobs"]
-            jobs = {job["id"]: job for job in found}
-            assert all(jobs[job_id]["status"] != "failed" for job_id in job_ids), jobs
-            if all(jobs[job_id]["status"] == "completed" for job_id in job_ids):
-                return [jobs[job_id] for job_id in job_ids]
-            time.sleep(pause)
-
-    def text(self, job_id: str) -> str:
-        return str(self.session.get(f"{self.site.address}/v1/jobs/{job_id}/result", timeout=60).json()["text"])
-
-
-def processes(site: product.Product, name: str) -> set[psutil.Process]:
-    """Return the processes of that name and all below them, decoders too."""
-    found = set()
-    for process in psutil.Process(site.process.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if f"voxsite.serve.child {name}" in " ".join(process.cmdline()):
-                found |= {process, *process.children(recursive=True)}
-    return found
-
-
-def memory(site: product.Product, name: str) -> float:
-    """Return the unshared memory of the processes of that name, children included, in MiB."""
-    total = 0
-    for process in processes(site, name):
-        try:
-            total += process.memory_full_info().uss
-        except psutil.NoSuchProcess:
-            continue
-    return total / MEBIBYTE
-
-
-def cpu_seconds(site: product.Product) -> float:
-    """Return the processor time of the product so far: of all its processes, with those that have ended."""
-    total = 0.0
-    root = psutil.Process(site.process.pid)
-    for process in (root, *root.children(recursive=True)):
-        with suppress(psutil.NoSuchProcess):
-            total += sum(process.cpu_times()[:4])  # user and system, its own and of children that have ended
-    return total
-
-
-class Peak(threading.Thread):
-    """Watches the memory of processes and keeps the highest."""
-
-    def __init__(self, site: product.Product, *names: str) -> None:
-        super().__init__(daemon=True)
-        self.site, self.highest = site, dict.fromkeys(names, 0.0)
-        self.stopped = threading.Event()
-
-    def run(self) -> None:
-        while not self.stopped.wait(0.25):
-            for name in self.highest:
-                self.highest[name] = max(self.highest[name], memory(self.site, name))
 
 
 def part_file(customer: Customer, folder: Path, *, peer: Peer, is_tiny: bool, pairs: int) -> Iterator[str]:
@@ -397,18 +173,6 @@ def part_quiet(customer: Customer, folder: Path, **_: Any) -> Iterator[str]:
         (job,) = customer.wait([job_id])
         text = customer.text(job_id)
         yield f"60 s of {name}: {job['status']}, {text!r}, ${job['cost_dollars']} - {'MISSED' if text else 'held'}"
-
-
-def engine_health(site: product.Product) -> Any:
-    code = "import json; from django.conf import settings; from transcription.speech.engines import remote; "
-    code += "print(json.dumps(remote.health(settings.ENGINE_SOCKET, timeout_seconds=10)))"
-    return json.loads(site.manage("shell", "--no-imports", "-c", code).splitlines()[-1])
-
-
-def contexts(site: product.Product) -> dict[str, int]:
-    """Return how many clips the engine has encoded with how many frames, and how many it has repeated in full."""
-    default = engine_health(site)["models"]["standard"]
-    return {**default.get("contexts", {}), "repeated": default.get("repeated", 0)}
 
 
 PARTS = {name.removeprefix("part_"): part for name, part in list(globals().items()) if name.startswith("part_")}

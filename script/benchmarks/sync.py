@@ -26,7 +26,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import requests
-import speech
+from measuring import clips, whole_site
+from measuring.peer import NICENESS, Peer
 
 from tests import product
 
@@ -96,7 +97,7 @@ def peer_server(model: Path, folder: Path, *, environment: Path | None) -> Itera
         f"models:\n  - name: whisper-1\n    path: {model}\n    model_options: {{device: cpu, compute_type: int8}}\n"
     )
     port = product.free_port()
-    command = ["nice", "-n", str(speech.NICENESS), str(environment / "bin/faster-whisper-server")]
+    command = ["nice", "-n", str(NICENESS), str(environment / "bin/faster-whisper-server")]
     command += ["--host", "127.0.0.1", "--port", str(port), "--config", str(config)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     server = Server(f"http://127.0.0.1:{port}", key="none", model="whisper-1")
@@ -117,7 +118,7 @@ class FirstSegment:
     """The library in a process of its own, warm, asked for the first segment of files."""
 
     def __init__(self, model: Path) -> None:
-        command = ["nice", "-n", str(speech.NICENESS), sys.executable, "-c", FIRST_SEGMENT, str(model)]
+        command = ["nice", "-n", str(NICENESS), sys.executable, "-c", FIRST_SEGMENT, str(model)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline().strip() == "ready"
@@ -135,8 +136,8 @@ class FirstSegment:
 
 
 def part_call(ours: Server, folder: Path, *, model: Path, **_: object) -> Iterator[str]:
-    [one] = speech.clips(folder, count=1, seed=3, seconds=(5, 5))
-    library = speech.Peer(model, compute_type="int8")
+    [one] = clips.clips(folder, count=1, seed=3, seconds=(5, 5))
+    library = Peer(model, compute_type="int8")
     try:
         found = []
         for turn in range(TURNS + 2):
@@ -153,7 +154,7 @@ def part_call(ours: Server, folder: Path, *, model: Path, **_: object) -> Iterat
 
 
 def part_callers(ours: Server, folder: Path, *, peer: Server, **_: object) -> Iterator[str]:
-    paths = [one.path for one in speech.clips(folder, count=CALLERS, seed=5, seconds=(5, 5))]
+    paths = [one.path for one in clips.clips(folder, count=CALLERS, seed=5, seconds=(5, 5))]
     figures = []
     for server in (ours, peer):
         server.seconds_of(paths[0])
@@ -170,7 +171,7 @@ def part_callers(ours: Server, folder: Path, *, peer: Server, **_: object) -> It
 
 
 def part_stream(ours: Server, folder: Path, *, model: Path, **_: object) -> Iterator[str]:
-    path = speech.long_file(folder / "minute.flac", seconds=60)
+    path = clips.long_file(folder / "minute.flac", seconds=60)
     library = FirstSegment(model)
     try:
         found = [(ours.seconds_to_first_delta(path), library.seconds_of(path)) for _ in range(5)][1:]
@@ -182,9 +183,9 @@ def part_stream(ours: Server, folder: Path, *, model: Path, **_: object) -> Iter
 
 
 def part_waiters(ours: Server, folder: Path, *, site: product.Product, **_: object) -> Iterator[str]:
-    paths = [one.path for one in speech.clips(folder, count=20, seed=7, seconds=(5, 5))]
+    paths = [one.path for one in clips.clips(folder, count=20, seed=7, seconds=(5, 5))]
     ours.seconds_of(paths[0])
-    before, files_before = speech.memory(site, "web"), database_files(site)
+    before, files_before = whole_site.memory(site, "web"), database_files(site)
 
     def wait(number: int) -> None:
         with suppress(requests.RequestException):  # the site ends while most of them wait
@@ -195,7 +196,7 @@ def part_waiters(ours: Server, folder: Path, *, site: product.Product, **_: obje
         thread.start()
     while (waiting := waiting_calls(site)) < 0.9 * WAITERS:
         time.sleep(0.5)
-    more = (speech.memory(site, "web") - before) * 1024 / waiting
+    more = (whole_site.memory(site, "web") - before) * 1024 / waiting
     taken = []
     for _ in range(500):
         started = time.perf_counter()
@@ -212,7 +213,7 @@ def part_waiters(ours: Server, folder: Path, *, site: product.Product, **_: obje
 
 
 def web_process(site: product.Product) -> psutil.Process:
-    return max(speech.processes(site, "web"), key=lambda process: process.memory_info().rss)
+    return max(whole_site.processes(site, "web"), key=lambda process: process.memory_info().rss)
 
 
 def waiting_calls(site: product.Product) -> int:

@@ -1,7 +1,7 @@
 """The upstream of `script/benchmark apex`. It answers at once, and uses little CPU: it is a bare asyncio protocol.
 
-Usage: python script/benchmarks/apex_upstream.py PORT. If the last message is "stream COUNT SECONDS", a stream has COUNT
-chunks, one every SECONDS. The text of each chunk is the time at which it was sent (CLOCK_MONOTONIC, ns).
+Usage: python script/benchmarks/measuring/apex_upstream.py PORT. If the last message is "stream COUNT SECONDS", a stream
+has COUNT chunks, one every SECONDS. The text of each chunk is the time at which it was sent (CLOCK_MONOTONIC, ns).
 """
 
 import asyncio
