@@ -6,7 +6,6 @@ does 10 runs; VOXSITE_LEDGER_RUNS sets another number.
 
 import itertools
 import os
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -23,6 +22,7 @@ from accounts.errors import PaymentRequired
 from accounts.models import ApiKey, Organization
 from billing import ledger
 from billing.models import REVERSALS, Entry, EntryKind, Hold, HoldState, MonthlySpend, Wallet
+from tests.billing.ledger.money_model import Money, Work
 
 RUNS = int(os.environ.get("VOXSITE_LEDGER_RUNS", "10"))
 AMOUNTS = st.integers(min_value=0, max_value=1_000)
@@ -33,75 +33,6 @@ BACK = st.sampled_from([EntryKind.REFUND, EntryKind.DISPUTE])
 # Once or twice, because Stripe repeats events.
 TIMES = st.integers(min_value=1, max_value=2)
 numbers = itertools.count()
-
-
-@dataclass
-class Work:
-    """A hold in the model."""
-
-    amount: int
-    month: date
-    by_key: bool
-    state: HoldState = HoldState.OPEN
-    charged: int = 0
-
-    @property
-    def counted(self) -> int:
-        return {HoldState.OPEN: self.amount, HoldState.SETTLED: self.charged, HoldState.RELEASED: 0}[self.state]
-
-
-@dataclass
-class Money:
-    """An organization's money in the model: lists, and sums over them."""
-
-    book: dict[tuple[str, str], int] = field(default_factory=dict)
-    works: dict[str, Work] = field(default_factory=dict)
-    reasons: set[str] = field(default_factory=set)
-    limit: int | None = None
-    key_limit: int | None = None
-    threshold: int | None = None
-
-    @property
-    def balance(self) -> int:
-        return sum(self.book.values())
-
-    @property
-    def held(self) -> int:
-        return sum(work.amount for work in self.works.values() if work.state == HoldState.OPEN)
-
-    @property
-    def available(self) -> int:
-        return self.balance - self.held
-
-    @property
-    def is_frozen(self) -> bool:
-        return bool(self.reasons) or self.available < 0
-
-    def spent(self, month: date, *, by_key: bool) -> int:
-        works = (work for work in self.works.values() if work.month == month and (work.by_key or not by_key))
-        return sum(work.counted for work in works)
-
-    def room(self, month: date, *, by_key: bool) -> int:
-        """Return the maximum that can be reserved now, by balance and limits."""
-        rooms = [0 if self.is_frozen else self.available]
-        if self.limit is not None:
-            rooms.append(self.limit - self.spent(month, by_key=False))
-        if by_key and self.key_limit is not None:
-            rooms.append(self.key_limit - self.spent(month, by_key=True))
-        return max(0, min(rooms))
-
-    def refusal(self, amount: int, month: date, *, by_key: bool) -> dict[str, Any] | None:
-        """Return the data of the refusal that the ledger must give to this amount; None if it must admit it."""
-        if self.is_frozen:
-            return {"type": "wallet_frozen", "debt_micros": max(0, -self.available)}
-        if self.available < amount:
-            return {"type": "insufficient_balance", "available_micros": self.available}
-        limits = [("organization", self.limit, False)] + ([("key", self.key_limit, True)] if by_key else [])
-        for name, limit, of_key in limits:
-            left = None if limit is None else max(0, limit - self.spent(month, by_key=of_key))
-            if left is not None and left < amount:
-                return {"type": "spend_limit_reached", "limit": name, "left_micros": left}
-        return None
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -124,7 +55,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             entries = Entry.objects.of(self.organization).values_list("kind", "reference", "amount_micros")
-            assert {(kind, reference): amount for kind, reference, amount in entries} == self.money.book
+            assert {(kind, reference): amount for kind, reference, amount in entries} == self.money.entries
             assert not Entry.objects.of(self.rival).exists()
             assert ledger.verify(self.wallet) == []
         finally:
@@ -168,7 +99,7 @@ class LedgerMachine(RuleBasedStateMachine):
             for _ in range(times)
         }
         assert len(entries) == 1
-        self.money.book[kind, reference] = amount
+        self.money.entries[kind, reference] = amount
         with pytest.raises(ledger.ReferenceReused):
             ledger.credit(self.rival, amount_micros=amount, kind=kind, reference=reference)
 
@@ -180,7 +111,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(back=backs, amount=SUMS, times=TIMES)
     def claw_back(self, back: tuple[EntryKind, str], amount: int, times: int) -> None:
         kind, reference = back
-        taken = self.money.book.get(back)
+        taken = self.money.entries.get(back)
         for _ in range(times):
             if taken not in {None, -amount}:
                 with pytest.raises(ledger.ReferenceReused):
@@ -189,14 +120,14 @@ class LedgerMachine(RuleBasedStateMachine):
             entry = ledger.claw_back(self.organization, amount_micros=amount, kind=kind, reference=reference)
             assert entry.amount_micros == -amount
         if taken is None:
-            self.money.book[back] = -amount
+            self.money.entries[back] = -amount
             if kind == EntryKind.DISPUTE:
                 self.money.reasons.add(reference)
 
     @rule(back=backs, times=TIMES)
     def restore(self, back: tuple[EntryKind, str], times: int) -> None:
         kind, reference = back
-        taken = self.money.book.get(back)
+        taken = self.money.entries.get(back)
         for _ in range(times):
             if taken is None:
                 with pytest.raises(ledger.NothingToRestore):
@@ -204,7 +135,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 return
             assert ledger.restore(self.organization, kind=kind, reference=reference).amount_micros == -taken
         assert taken is not None
-        if self.money.book.setdefault((REVERSALS[kind], reference), -taken):
+        if self.money.entries.setdefault((REVERSALS[kind], reference), -taken):
             self.money.reasons.discard(reference)
 
     @rule(back=backs)
@@ -235,7 +166,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert (entry is not None) is may
             if entry is not None:
                 assert entry.amount_micros == -balance
-                self.money.book[EntryKind.EXPIRY, entry.reference] = -balance
+                self.money.entries[EntryKind.EXPIRY, entry.reference] = -balance
             may = False
 
     # --- Holds
@@ -250,7 +181,7 @@ class LedgerMachine(RuleBasedStateMachine):
             "api_key": self.key if by_key else None,
         }
         refusal = self.money.refusal(least, self.month, by_key=by_key)
-        amount = min(least + more, self.money.room(self.month, by_key=by_key))
+        amount = min(least + more, self.money.headroom(self.month, by_key=by_key))
         for _ in range(times):
             if refusal is None:
                 assert ledger.reserve_up_to(self.organization, **fields).amount_micros == amount
@@ -293,7 +224,7 @@ class LedgerMachine(RuleBasedStateMachine):
         work = self.money.works.get(reference)
         if work is None or work.state != HoldState.OPEN:
             return
-        more = min(amount - work.amount, self.money.room(work.month, by_key=work.by_key))
+        more = min(amount - work.amount, self.money.headroom(work.month, by_key=work.by_key))
         work.amount += max(0, more)
         hold = Hold.objects.get(reference=reference)
         assert ledger.extend_as_far_as_possible(hold, to_micros=amount).amount_micros == work.amount
@@ -311,7 +242,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert (-entry.amount_micros if entry else 0) == price
                 work.state, work.charged = HoldState.SETTLED, price
                 if price:
-                    self.money.book[EntryKind.USAGE, reference] = -price
+                    self.money.entries[EntryKind.USAGE, reference] = -price
             elif work.state == HoldState.SETTLED and work.charged == price:
                 assert ledger.settle(hold, actual_micros=amount) is None
             else:
@@ -345,7 +276,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if is_doubled:
             wanted.append(wanted[0])
         key = self.key if by_key else None
-        room = self.money.room(self.month, by_key=by_key)
+        room = self.money.headroom(self.month, by_key=by_key)
         results = ledger.reserve_each(self.organization, wanted, api_key=key)
         assert len(results) == len(wanted)
         if is_doubled and isinstance(results[0], Hold):
@@ -356,7 +287,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 continue
             refusal = self.money.refusal(each.at_least_micros, self.month, by_key=by_key)
             if refusal is None:
-                amount = min(each.at_most_micros, self.money.room(self.month, by_key=by_key))
+                amount = min(each.at_most_micros, self.money.headroom(self.month, by_key=by_key))
                 assert isinstance(result, Hold)
                 assert result.amount_micros == amount
                 self.money.works[each.reference] = Work(amount=amount, month=self.month, by_key=by_key)
@@ -381,7 +312,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 if work.state != HoldState.OPEN:
                     assert isinstance(result, _closed(work.state))
                     continue
-                room = self.money.room(work.month, by_key=work.by_key)
+                room = self.money.headroom(work.month, by_key=work.by_key)
                 work.amount = max(work.amount, min(amount, work.amount + room))
                 price = min(amount, work.amount)
                 work.state = HoldState.SETTLED if price else HoldState.RELEASED
@@ -389,7 +320,7 @@ class LedgerMachine(RuleBasedStateMachine):
                     assert isinstance(result, Entry)
                     assert result.amount_micros == -price
                     work.charged = price
-                    self.money.book[EntryKind.USAGE, reference] = -price
+                    self.money.entries[EntryKind.USAGE, reference] = -price
                     assert result.balance_after_micros == self.money.balance
                 else:
                     assert result is None
