@@ -47,7 +47,7 @@ def membership_for(request: HttpRequest) -> Membership:
             raise Http404
         organizations.email_was_verified(User.objects.get(pk=person_id(request)))
         membership = memberships.get()
-    request._voxsite_membership = membership  # type: ignore[attr-defined]
+    request._voxsite_membership = membership  # type: ignore[attr-defined]  # kept with the request
     return membership
 
 
@@ -74,5 +74,5 @@ def switch(request: HttpRequest, *, organization_id: uuid.UUID) -> Membership:
     if membership is None:
         raise Http404
     request.session[SESSION_KEY] = str(organization_id)
-    request._voxsite_membership = membership  # type: ignore[attr-defined]
+    request._voxsite_membership = membership  # type: ignore[attr-defined]  # kept with the request
     return membership

@@ -27,7 +27,7 @@ from accounts.models import ApiKey, Role, User
 NEW_PASSWORD_MAILS = frozenset(f"account/email/password_{what}" for what in ("changed", "reset", "set"))
 
 
-class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+class AccountAdapter(DefaultAccountAdapter):
     """Ties an account to the person who reads its mail, and sends links to this site only."""
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
@@ -104,7 +104,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         super().send_mail(template_prefix, email, context | links)
 
 
-class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+class MfaAdapter(DefaultMFAAdapter):
     """Encrypts TOTP secrets and recovery seeds at rest. By default allauth stores them as plain text."""
 
     def encrypt(self, text: str) -> str:

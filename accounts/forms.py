@@ -16,7 +16,7 @@ from accounts.organizations import MAX_NAME_LENGTH
 MICROS_PER_DOLLAR = 1_000_000
 
 
-class SignupForm(allauth_forms.SignupForm):  # type: ignore[misc]  # allauth has no types
+class SignupForm(allauth_forms.SignupForm):
     """allauth's sign-up form. It accepts an address that is only an unverified second address of another account."""
 
     def validate_unique_email(self, value: str) -> str:

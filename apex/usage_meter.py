@@ -107,7 +107,7 @@ def read_usage(value: object) -> Usage | None:
     numbers = [value.get("prompt_tokens"), value.get("completion_tokens")]
     if any(not isinstance(number, int) or isinstance(number, bool) or number < 0 for number in numbers):
         return None
-    return Usage(*numbers)  # type: ignore[arg-type]
+    return Usage(*numbers)  # type: ignore[arg-type]  # checked above
 
 
 def estimate_prompt_tokens(body: Mapping[str, Any]) -> int:

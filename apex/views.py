@@ -46,7 +46,7 @@ def endpoint(*methods: str) -> Callable[[View], DjangoView]:
         async def answer(request: HttpRequest) -> HttpResponseBase:
             if not hasattr(request, "request_id"):
                 offered = request.headers.get(REQUEST_ID_HEADER, "")
-                request.request_id = request_id_for(offered)  # type: ignore[attr-defined]
+                request.request_id = request_id_for(offered)  # type: ignore[attr-defined]  # kept with the request
             try:
                 if not methods or request.method in methods:
                     response = await view(request)
@@ -62,7 +62,7 @@ def endpoint(*methods: str) -> Callable[[View], DjangoView]:
             response.headers["Cache-Control"] = "no-store"
             return response
 
-        answer.methods = methods  # type: ignore[attr-defined]
+        answer.methods = methods  # type: ignore[attr-defined]  # read by the OpenAPI document
         return answer
 
     return decorate

@@ -92,14 +92,14 @@ def calling() -> Iterator[stripe.StripeClient]:
     except stripe.InvalidRequestError as error:
         if error.http_status == 404:
             raise StripeMissing from error
-        logger.error("Stripe refused a request (%s): %s", error.request_id, error.user_message)  # noqa: TRY400
+        logger.error("Stripe refused a request (%s): %s", error.request_id, error.user_message)  # noqa: TRY400 - what Stripe says is enough
         raise StripeRefused(stripe_code=error.code or "") from error
     except stripe.IdempotencyError as error:
-        logger.error("An idempotency key was used for two different calls: %s", error.user_message)  # noqa: TRY400
+        logger.error("An idempotency key was used for two different calls: %s", error.user_message)  # noqa: TRY400 - what Stripe says is enough
         raise StripeRefused(stripe_code="idempotency_error") from error
     except stripe.StripeError as error:
         # No answer, an error at Stripe, a rate limit, or an invalid API key: an operator must look.
-        logger.error("Stripe failed: %s: %s", type(error).__name__, error.user_message)  # noqa: TRY400
+        logger.error("Stripe failed: %s: %s", type(error).__name__, error.user_message)  # noqa: TRY400 - what Stripe says is enough
         raise StripeFailed from error
 
 

@@ -8,5 +8,5 @@ import pytest  # noqa: F401  (the settings look whether it is there)
 
 django.setup()
 
-import tests.stripe  # noqa: E402, F401
-import voxsite.urls  # noqa: E402, F401
+import tests.stripe  # noqa: E402, F401 - as the tests do
+import voxsite.urls  # noqa: E402, F401 - imports all views

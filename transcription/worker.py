@@ -47,7 +47,7 @@ class Worker(RqWorker):
     """Forks a child for each task, as RQ does."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they are
         map_large_blocks_apart()
         for name in LIBRARIES:
             importlib.import_module(name)

@@ -60,7 +60,7 @@ def add_chat(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def document() -> dict[str, Any]:
     """Return the OpenAPI document. It depends only on code and settings, so each process makes it once."""
-    schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]  # drf-spectacular
     return schema
 
 
@@ -148,7 +148,7 @@ def _fields(schema: dict[str, Any], *, prefix: str = "", depth: int = 0) -> tupl
 def _resolve(schema: dict[str, Any]) -> dict[str, Any]:
     """Follow a reference. drf-spectacular wraps some references to add a description."""
     if "$ref" in schema:
-        return document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]  # type: ignore[no-any-return]
+        return document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]  # type: ignore[no-any-return]  # JSON
     for wrapper in ("allOf", "oneOf", "anyOf"):
         if schema.get(wrapper):
             return _resolve(schema[wrapper][0])

@@ -16,11 +16,11 @@ os.environ.setdefault("VOXSITE_DATABASE_POOL", "16")
 get_asgi_application()
 
 # Django is set up from here on.
-from django.conf import settings  # noqa: E402
-from django.http import parse_cookie  # noqa: E402
+from django.conf import settings
+from django.http import parse_cookie
 
-from accounts import database_connection  # noqa: E402
-from accounts.errors import (  # noqa: E402
+from accounts import database_connection
+from accounts.errors import (
     NoRoom,
     NotConfigured,
     RateLimited,
@@ -29,14 +29,14 @@ from accounts.errors import (  # noqa: E402
     Unauthorized,
     VoxsiteError,
 )
-from accounts.gate import authentication, concurrency, limits  # noqa: E402
-from accounts.gate.request_ids import request_id_for  # noqa: E402
-from transcription import faces, recordings  # noqa: E402
-from transcription.faces import Face  # noqa: E402
-from voxsite.async_only_handler import AsyncOnlyHandler  # noqa: E402
-from voxsite.body_guard import OPEN_BYTES, BodyGuard, EarlyResponse, Receive, Scope, Send  # noqa: E402
-from voxsite.sizing_handler import SizingHandler  # noqa: E402
-from voxsite.waiting_handler import WaitingHandler  # noqa: E402
+from accounts.gate import authentication, concurrency, limits
+from accounts.gate.request_ids import request_id_for
+from transcription import faces, recordings
+from transcription.faces import Face
+from voxsite.async_only_handler import AsyncOnlyHandler
+from voxsite.body_guard import OPEN_BYTES, BodyGuard, EarlyResponse, Receive, Scope, Send
+from voxsite.sizing_handler import SizingHandler
+from voxsite.waiting_handler import WaitingHandler
 
 SPARE_BYTES = 1024**3
 CHAT = Face(

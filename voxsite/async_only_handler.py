@@ -63,7 +63,7 @@ class AsyncOnlyHandler:
             match = resolve(request.path_info)
             response = await match.func(request, *match.args, **match.kwargs)
             assert response is not None, "a view gives a response"
-        self._security.process_response(request, response)  # type: ignore[arg-type]
+        self._security.process_response(request, response)  # type: ignore[arg-type]  # it reads headers only
         return response
 
 

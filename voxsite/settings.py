@@ -38,7 +38,7 @@ PORT = env.integer("PORT", default=8000)
 # In development, people type the address that the server listens on.
 ALLOWED_HOSTS = env.words(
     "VOXSITE_HOSTS",
-    default=("localhost", "127.0.0.1", "[::1]", "*" if HOST == "0.0.0.0" else HOST) if DEVELOPMENT else (),  # noqa: S104
+    default=("localhost", "127.0.0.1", "[::1]", "*" if HOST == "0.0.0.0" else HOST) if DEVELOPMENT else (),  # noqa: S104 - compared, not bound
 )
 if not DEVELOPMENT and not ALLOWED_HOSTS:
     raise ImproperlyConfigured("Set VOXSITE_HOSTS: the host names that this site answers to, separated by commas.")

@@ -7,7 +7,7 @@ from storages.backends.s3 import S3Storage
 from storages.utils import clean_name
 
 
-class RangedS3Storage(S3Storage):  # type: ignore[misc]
+class RangedS3Storage(S3Storage):
     """django-storages' S3, with range requests. Its own file object fetches the whole object on the first read.
 
     Rejected: redirecting the browser to a presigned URL. The content security policy would have to allow another host

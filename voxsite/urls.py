@@ -11,7 +11,7 @@ from transcription.dialects.webhook_keys import WebhookKeysView
 from voxsite import health, pages
 
 # Operators use the same sign-in as everybody, with rate limits and second factor. The admin's own form has neither.
-admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  # as allauth documents it
 
 urlpatterns = [
     path("", pages.landing, name="landing"),

@@ -15,10 +15,10 @@ _LATER = "voxsite.later"
 class WaitingHandler(SizingHandler):
     """Answers requests as Django does. A `LaterResponse` that waits holds its coroutine and its connection."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]  # as typed by asgiref
         """Answer one request, and tell its LaterResponse when it is over, however it ended."""
         try:
-            await super().__call__(scope, receive, send)  # type: ignore[arg-type]
+            await super().__call__(scope, receive, send)  # type: ignore[arg-type]  # the same types by other names
         finally:
             later = scope.pop(_LATER, None)
             if later is not None:

@@ -38,5 +38,5 @@ class LaterResponse(StreamingHttpResponse, ABC):
         for name, value in self.items():
             if name != "Content-Type":
                 response.headers.setdefault(name, value)
-        response._resource_closers.extend(self._resource_closers)  # type: ignore[attr-defined]
+        response._resource_closers.extend(self._resource_closers)  # type: ignore[attr-defined]  # the stubs lack it
         return response

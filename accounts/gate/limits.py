@@ -128,7 +128,7 @@ def _storage(url: str) -> Storage:
     # `limits` declares only numbers and texts as options, and takes a pool.
     storage = storage_from_string(
         f"redis+{url}" if url.startswith("unix://") else url,
-        connection_pool=pool,  # type: ignore[arg-type]
+        connection_pool=pool,  # type: ignore[arg-type]  # see above
     )
     assert isinstance(storage, Storage), "an address without async+ gives a blocking storage"
     return storage

@@ -24,7 +24,7 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request_id = request_id_for(request.headers.get(HEADER, ""))
-        request.request_id = request_id  # type: ignore[attr-defined]
+        request.request_id = request_id  # type: ignore[attr-defined]  # kept with the request
         response = self.get_response(request)
         response.headers[HEADER] = request_id
         return response

@@ -120,7 +120,7 @@ class GateView(APIView, ABC):
         return headers
 
     def finalize_response(self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any) -> Any:
-        final = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
+        final = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]  # the stubs want DRF's own
         if self.allowance is not None:
             for name, value in self.allowance.headers().items():
                 final[name] = value

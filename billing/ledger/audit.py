@@ -97,7 +97,7 @@ def _wrong_counts(wallets: QuerySet[Wallet]) -> Iterator[str]:
         match = " AND spend.api_key_id = held.api_key_id" if key else ""
         statement = WRONG_COUNTS.format(wallets=of_wallets, condition=condition, key=key, match=match)
         for spend in MonthlySpend.objects.raw(statement, numbers * 2):
-            held = spend.held  # type: ignore[attr-defined]
+            held = spend.held  # type: ignore[attr-defined]  # a column of the statement
             yield f"Count {spend.pk} of {spend.month:%Y-%m} is {spend.spent_micros}; its holds sum to {held}."
     row = MonthlySpend.objects.filter(wallet=OuterRef("wallet"), month=OuterRef("month"))
     holds = Hold.objects.filter(wallet__in=wallets).exclude(state=HoldState.RELEASED)

@@ -58,7 +58,7 @@ _thread = _BackgroundThread()
 
 
 def _post(body: str, headers: dict[str, str]) -> int:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.HOST, settings.HOST)  # noqa: S104
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.HOST, settings.HOST)  # noqa: S104 - asked on loopback
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.PORT}/stripe/webhook"
     # The site accepts only its own host name (ALLOWED_HOSTS).
     headers = {**headers, "Host": urlsplit(settings.SITE_URL).netloc}

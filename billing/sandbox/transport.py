@@ -109,7 +109,7 @@ def _next_failure(store: Store) -> str:
 def _connection_error(failure: str) -> stripe.APIConnectionError:
     # The same error as stripe.RequestsClient raises (stripe-python 15.6, read in its source).
     reason = "refused" if failure == REFUSED else "timed out"
-    return stripe.APIConnectionError(  # type: ignore[no-untyped-call]
+    return stripe.APIConnectionError(  # type: ignore[no-untyped-call]  # stripe types few errors
         f"Unexpected error communicating with Stripe. (The sandbox {reason}.)", should_retry=True
     )
 

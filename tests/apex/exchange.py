@@ -36,7 +36,7 @@ class ScriptedUpstream:
 
     def forget(self) -> None:
         for record in (self.bodies, self.headers, self.paths, self.produced):
-            record.clear()  # type: ignore[attr-defined]
+            record.clear()
 
 
 class Exchange:

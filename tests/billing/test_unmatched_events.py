@@ -13,7 +13,7 @@ from tests.billing.stripe_objects import make_topup
 
 def record(stripe_id: str = "cs_1", reason: str = "wrong_amount", **changes: object) -> UnmatchedEvent:
     fields = {"subject": "checkout", "explanation": "Paid 1 cents, asked for 20000.", **changes}
-    return unmatched_events.record(stripe_id=stripe_id, reason=reason, **fields)  # type: ignore[arg-type]
+    return unmatched_events.record(stripe_id=stripe_id, reason=reason, **fields)
 
 
 def test_event_that_is_reported_again_is_one_row_and_one_alarm(db: None, caplog: pytest.LogCaptureFixture) -> None:

@@ -54,7 +54,7 @@ def open_window(chromium: Browser) -> Iterator[Callable[..., Page]]:
     complaints: list[str] = []
 
     def open_one(**settings: object) -> Page:
-        context = chromium.new_context(**{"viewport": DESKTOP, **settings})  # type: ignore[arg-type]
+        context = chromium.new_context(**{"viewport": DESKTOP, **settings})
         context.set_default_timeout(15_000)
         contexts.append(context)
         page = context.new_page()

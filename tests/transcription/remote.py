@@ -200,7 +200,7 @@ def running(content: bytes = b"") -> Iterator[Remote]:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         assert site._server is not None
-        server.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+        server.port = site._server.sockets[0].getsockname()[1]
         return runner
 
     def serve() -> None:

@@ -44,7 +44,7 @@ def refused(site: Product, *, body: object, headers: dict[str, str]) -> requests
     before = web(site).memory_info().rss
     response = requests.post(
         f"{site.address}/v1/transcribe",
-        data=body,  # type: ignore[arg-type]
+        data=body,
         headers={"Content-Type": "multipart/form-data; boundary=x", **headers},
         timeout=120,
     )

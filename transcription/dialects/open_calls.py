@@ -248,7 +248,7 @@ def _rendered(response: HttpResponseBase) -> HttpResponseBase:
     if isinstance(response, Response):
         response.accepted_renderer = JSONRenderer()
         response.accepted_media_type = "application/json"
-        response.renderer_context = {}  # type: ignore[attr-defined]
+        response.renderer_context = {}  # type: ignore[attr-defined]  # the stubs lack it
         response.render()
     return response
 

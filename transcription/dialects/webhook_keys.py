@@ -13,7 +13,7 @@ from transcription.webhooks import keys
 MAX_AGE_SECONDS = 3600
 
 
-class WebhookKey(serializers.Serializer):  # type: ignore[type-arg]
+class WebhookKey(serializers.Serializer):  # type: ignore[type-arg]  # generic in the stubs only
     """One public key, as Standard Webhooks and as a JWK have it."""
 
     kid = serializers.CharField(help_text="Name of the key.")

@@ -301,7 +301,7 @@ async def _read(client: Redis, positions: Mapping[bytes, Position]) -> dict[byte
     """Return the next entries after these positions, of streams that have any. Raises RedisError and TimeoutError."""
     ids = {key: f"{milliseconds}-{number}" for key, (milliseconds, number) in positions.items()}
     async with asyncio.timeout(REDIS_SECONDS):
-        found = await client.xread(ids, count=EVENTS_PER_READ)  # type: ignore[arg-type]
+        found = await client.xread(ids, count=EVENTS_PER_READ)  # type: ignore[arg-type]  # the stubs want a dict of unions
     return {key: [_parsed(*entry) for entry in entries] for key, entries in found}
 
 

@@ -148,10 +148,12 @@ def local_path(recording: Media) -> Iterator[Path]:
 def path_of(storage_key: str) -> Iterator[Path]:
     """Give a stored file as a file on this machine for as long as the block runs. Raises FileNotFoundError."""
     try:
-        yield Path(default_storage.path(storage_key))
-        return
+        path = Path(default_storage.path(storage_key))
     except NotImplementedError:
-        pass  # Object storage has no paths: fetch a copy.
+        path = None  # Object storage has no paths: fetch a copy.
+    if path is not None:
+        yield path
+        return
     with tempfile.NamedTemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR, prefix="work-") as copy:
         with default_storage.open(storage_key, "rb") as stored:
             shutil.copyfileobj(stored, copy, COPY_BYTES)
@@ -175,7 +177,7 @@ def read_part(recording: Media, *, first_byte: int, count: int) -> bytes:
     return part
 
 
-class _MovableFile(File):  # type: ignore[type-arg]
+class _MovableFile(File):  # type: ignore[type-arg]  # generic in the stubs only
     """A file that Django's folder storage may move instead of copying it: it looks for `temporary_file_path`."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:

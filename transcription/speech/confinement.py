@@ -18,8 +18,8 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else
 
 def load_libraries() -> None:
     """Import all modules that decoding needs, while files can still be opened. PyAV imports some on first use."""
-    import av.subtitles.stream  # noqa: F401
-    import numpy as np  # noqa: F401
+    import av.subtitles.stream  # noqa: F401 - see above
+    import numpy as np  # noqa: F401 - see above
 
 
 def die_with_parent(*, parent_pid: int) -> None:

@@ -144,7 +144,7 @@ def table(scores: Sequence[Score]) -> str:
 
 def normalised(text: str) -> str:
     """Return the text in the form that is compared: lower case, no punctuation. Digits are not spelled out."""
-    plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")  # noqa: RUF001 - a curly apostrophe
+    plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
     return " ".join(re.sub(r"[^\w\s']|_", " ", plain).split())
 
 
@@ -346,7 +346,7 @@ def _parts(given: argparse.Namespace) -> list[_Part]:
 def _judge(part: _Part, *, options: TranscriptionOptions) -> list[Score]:
     scores = []
     for recording in part.recordings:
-        print(recording.path.name, file=sys.stderr)  # noqa: T201
+        print(recording.path.name, file=sys.stderr)
         scores.append(
             score(
                 recording,
@@ -377,7 +377,7 @@ def main() -> int:
     try:
         parts = _parts(given)
     except (SpeechError, ValueError, OSError, model_packages.PackagesUnavailable) as error:
-        print(f"script/evaluate: {error}", file=sys.stderr)  # noqa: T201 - output of a command
+        print(f"script/evaluate: {error}", file=sys.stderr)
         return 2
     has_failed, printed = False, []
     for part in parts:
@@ -387,9 +387,9 @@ def main() -> int:
             printed.append(_to_json(part, scores))
         else:
             heading = f"{part.title}:\n\n" if part.title else ""
-            print(f"{heading}{table(scores)}\n")  # noqa: T201
+            print(f"{heading}{table(scores)}\n")
     if given.json:
-        print(json.dumps(printed[0] if len(printed) == 1 else {"parts": printed}, indent=1))  # noqa: T201
+        print(json.dumps(printed[0] if len(printed) == 1 else {"parts": printed}, indent=1))
     return 1 if has_failed else 0
 
 

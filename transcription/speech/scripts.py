@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
+# Latin, Han and kana, Urdu and Arabic, Devanagari, Tibetan.
+SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "۔", "؟", "।", "།")
 # Han, kana and bopomofo, with their punctuation and full-width forms: written without blanks.
 _EAST_ASIAN = re.compile(
     "[\u2e80-\u2fdf\u3000-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
+from transcription.speech import scripts
 from transcription.speech.transcript import Segment, Turn, Word, join_words
 
 # A change of speaker found by clustering is off by at most this. The longest pause between words nearby is more exact.
@@ -18,7 +19,6 @@ MAX_SEGMENT_MS = 15_000
 PAUSE_MS = 700
 # A sentence shorter than this does not end the segment: very short lines are hard to read.
 MIN_SENTENCE_MS = 3_000
-SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "۔", "।")  # noqa: RUF001 - full-width on purpose
 
 
 def assign(words: Sequence[Word], turns: Sequence[Turn], *, tolerance_ms: int = BOUNDARY_TOLERANCE_MS) -> list[Word]:
@@ -107,7 +107,7 @@ def segments(words: Sequence[Word]) -> tuple[Segment, ...]:
 
 def _starts_new_segment(group: list[Word], word: Word) -> bool:
     last = group[-1]
-    is_sentence = last.text.endswith(SENTENCE_ENDS) and last.end_ms - group[0].start_ms >= MIN_SENTENCE_MS
+    is_sentence = last.text.endswith(scripts.SENTENCE_ENDS) and last.end_ms - group[0].start_ms >= MIN_SENTENCE_MS
     return word.speaker != last.speaker or word.start_ms - last.end_ms >= PAUSE_MS or is_sentence
 
 

@@ -24,7 +24,7 @@ def main() -> int:
             _prepare(server_config)
             _serve(server_config)
     except config.StartError as error:
-        print(f"script/server: {error}", file=sys.stderr)  # noqa: T201
+        print(f"script/server: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -52,13 +52,13 @@ def main() -> None:
         time.sleep(0.1)
     if answers:
         took = time.time() - float(env.text("VOXSITE_STARTED_AT", default=str(time.time())))
-        print(f"Voxsite is at {server_config.address} (started in {took:.1f} s; Ctrl-C ends it)")  # noqa: T201
+        print(f"Voxsite is at {server_config.address} (started in {took:.1f} s; Ctrl-C ends it)")
     else:
-        print(f"{server_config.address} has not answered for {WAIT_SECONDS:.0f} s; the lines above may say why")  # noqa: T201
+        print(f"{server_config.address} has not answered for {WAIT_SECONDS:.0f} s; the lines above may say why")
     deadline = time.monotonic() + CHOICE_SECONDS
     while (said := stand_ins(os.environ)).endswith(NOT_CHOSEN) and time.monotonic() < deadline:
         time.sleep(0.2)
-    print(said)  # noqa: T201
+    print(said)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class ServerConfig:
     @property
     def address(self) -> str:
         """The address to type into a browser."""
-        host = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(self.host, self.host)  # noqa: S104
+        host = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(self.host, self.host)  # noqa: S104 - shown as what a browser can open
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
 

@@ -44,7 +44,7 @@ def say(text: str) -> None:
     _write(SERVER, text)
 
 
-class _Options(ServerOptions):  # type: ignore[misc]
+class _Options(ServerOptions):
     def cleanup_fds(self) -> None:
         """Close nothing: the original would also close the lock on the data folder."""
 
@@ -56,7 +56,7 @@ class _Options(ServerOptions):  # type: ignore[misc]
         self.logger = loggers.getLogger(self.loglevel)
 
 
-class _Supervisor(supervisord.Supervisor):  # type: ignore[misc]
+class _Supervisor(supervisord.Supervisor):
     def runforever(self) -> None:
         # Not earlier, because run() removes all subscribers before it calls this.
         console = _Console()
@@ -91,10 +91,10 @@ class _Console:
 
 def _write(name: str, text: str) -> None:
     try:
-        print(f"{name:<9}| {text}", flush=True)  # noqa: T201 - this is the server's terminal
+        print(f"{name:<9}| {text}", flush=True)
     except OSError:
         # The reader of our output is gone, but the processes must still be supervised and stopped.
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123 - it stays open
 
 
 def _config(programs: list[Program]) -> str:

@@ -150,7 +150,7 @@ def test_work_that_was_superseded_leaves_no_words(organization):
 def test_frequent_and_rare_phrases_are_found_alike(organization, charlies):
     """PostgreSQL is asked in two ways. A phrase of two stretches is frequent here."""
 
-    def found(*phrases, of=Job.objects.all()):  # noqa: B008
+    def found(*phrases, of=Job.objects.all()):  # noqa: B008 - a query set that is not run
         return set(search.matching(of, phrases=phrases, max_rare_stretches=1))
 
     first, second = (finish(make_job(organization), f"common {name}") for name in ("one", "two"))

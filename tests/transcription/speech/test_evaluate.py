@@ -110,7 +110,7 @@ def test_languages_without_spaces_are_compared_by_character():
 
 
 def test_curly_apostrophes_and_full_width_letters_are_the_same():
-    assert normalised("It’s  ＯＫ — really!") == "it's ok really"  # noqa: RUF001
+    assert normalised("It’s  ＯＫ — really!") == "it's ok really"  # noqa: RUF001 - full-width on purpose
 
 
 def test_command_prints_a_table_or_json(labelled, monkeypatch, capsys):

@@ -64,3 +64,8 @@ def test_direction_is_that_of_most_letters(text, is_right_to_left):
 )
 def test_vowels_and_accents_stay_with_their_letter(before, after, is_inside):
     assert scripts.is_inside_syllable(before, after) is is_inside
+
+
+@pytest.mark.parametrize("text", ["Yes.", "好。", "لماذا؟", "ہاں۔", "हाँ।", "རེད།"])
+def test_sentences_of_other_scripts_have_ends_too(text):
+    assert text.endswith(scripts.SENTENCE_ENDS)

@@ -32,7 +32,7 @@ def zygote() -> psutil.Process:
 
 def wait(condition: object, *, seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from accounts.errors import BadRequest, MissingField, VoxsiteError
 from transcription.dialects.deepgram.query import Listen
+from transcription.speech import scripts
 from transcription.speech.transcript import Segment, Transcript, Word, join_words
 
 # A paragraph ends with this many sentences, at a pause of this length after a sentence, or with its speaker.
 MAX_SENTENCES = 5
 PARAGRAPH_PAUSE_MS = 2_000
-_SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "۔", "؟", "।")  # noqa: RUF001
 
 # HTTP status -> Deepgram's code. Only the first five statuses have one in its documentation.
 ERROR_CODES = {
@@ -246,7 +246,7 @@ def _sentences(words: Iterable[Word]) -> list[list[Word]]:
     sentences: list[list[Word]] = []
     for word in words:
         last = sentences[-1][-1] if sentences else None
-        if last is None or last.text.rstrip("\"'”’)»").endswith(_SENTENCE_ENDS) or last.speaker != word.speaker:  # noqa: RUF001
+        if last is None or last.text.rstrip("\"'”’)»").endswith(scripts.SENTENCE_ENDS) or last.speaker != word.speaker:
             sentences.append([])
         sentences[-1].append(word)
     return sentences

@@ -52,7 +52,7 @@ class PyannotePipeline:
             self._pipeline: Any = Pipeline.from_pretrained(name, token=token or None)
             if self._pipeline is not None:
                 self._pipeline.to(torch.device(self.device))
-        except Exception as error:
+        except Exception as error:  # whatever pyannote, torch and the hub raise
             raise EngineUnavailable(f"The pipeline {name!r} could not be loaded.") from error
         if self._pipeline is None:  # pyannote returns None for a gated pipeline without a valid token
             raise EngineUnavailable(f"The pipeline {name!r} cannot be had: is VOXSITE_HF_TOKEN right?")

@@ -16,8 +16,8 @@ from transcription.speech.engines import spacing
 from transcription.speech.transcript import Word
 
 _PREPENDED = "\"'“¿([{-"
-_APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001 - full-width on purpose
-_SENTENCE_ENDS = ".。!！?？"  # noqa: RUF001
+_APPENDED = "\"'.。,，!！?？:：”)]}、"
+_SENTENCE_ENDS = ".。!！?？"
 # A word longer than twice the median extends over a pause. The median counts as at most this.
 _MAX_MEDIAN_SECONDS = 0.7
 

@@ -144,7 +144,7 @@ class ModelCache:
         self._loading_source = source
         try:
             made = self._load(source)
-        except Exception as error:
+        except Exception as error:  # every library that loads a model has its own errors
             failure = error if isinstance(error, SpeechError) else EngineUnavailable(f"The model {model} is broken.")
             logger.exception("the model %s (%s) did not load", model, source)
             self._failures[source] = (time.monotonic(), failure)

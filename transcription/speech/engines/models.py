@@ -100,7 +100,7 @@ def _local_folder(source: str) -> Path | None:
         return None
     try:
         folder = Path(download_model(source, local_files_only=True))
-    except Exception:  # noqa: BLE001 - any error of the client means: not in its cache
+    except (OSError, ValueError):  # not in the cache of the hub's client, or no name that the hub could have
         return None
     return folder if (folder / MODEL_FILE).exists() else None
 

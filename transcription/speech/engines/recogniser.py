@@ -219,7 +219,7 @@ class Recogniser:
             for index, recognition in heard:
                 self._answer_recognition(left.pop(index), recognition)
             assert not left, "an engine answers for every clip"
-        except Exception as error:
+        except Exception as error:  # one bad clip must fail neither the others of its batch nor the process
             clips = list(left.values())
             is_memory = is_out_of_memory(error)
             if is_memory:

@@ -128,7 +128,7 @@ class SerialService:
             except SpeechError as error:
                 self._counts["failures"] += 1
                 result = {"kind": "error", "error": error.to_dict()}
-            except Exception:
+            except Exception:  # one bad request must not end the process
                 self._counts["failures"] += 1
                 logger.exception("%s crashed", self.kind)
                 result = {"kind": "error", "error": EngineFailed().to_dict()}

@@ -24,8 +24,7 @@ MAX_JOIN_PAUSE_MS = 1_000
 MIN_TEXT_COLUMNS = 8
 # How much a mark before a cut weighs, as if it were a pause.
 _SENTENCE_MS, _CLAUSE_MS = 1_000, 400
-_SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "۔", "؟", "।", "།")  # noqa: RUF001
-_CLAUSE_ENDS = (",", ";", ":", "，", "、", "；", "：", "،", "؛")  # noqa: RUF001
+_CLAUSE_ENDS = (",", ";", ":", "，", "、", "；", "：", "،", "؛")
 
 NameOf = Callable[[str], str]
 
@@ -187,7 +186,7 @@ def _cut(pieces: tuple[_Piece, ...]) -> int | None:
     def weight(at: int) -> tuple[bool, int, int]:
         before, after = pieces[at - 1].word, pieces[at].word
         pause_ms = after.start_ms - before.end_ms
-        if before.text.endswith(_SENTENCE_ENDS):
+        if before.text.endswith(scripts.SENTENCE_ENDS):
             pause_ms += _SENTENCE_MS
         elif before.text.endswith(_CLAUSE_ENDS):
             pause_ms += _CLAUSE_MS

@@ -15,7 +15,7 @@ from transcription.speech import scripts
 
 # Small kana, length and repetition marks do not begin a line (JIS X 4051, by UAX 14's classes CJ and NS).
 _NO_LINE_START = frozenset(
-    "ぁぃぅぇぉっゃゅょゎゕゖァィゥェォッャュョヮヵヶー々〻ゝゞヽヾ・：；！？‼⁇⁈⁉…‥、。，．％℃°!?,.:;%"  # noqa: RUF001
+    "ぁぃぅぇぉっゃゅょゎゕゖァィゥェォッャュョヮヵヶー々〻ゝゞヽヾ・：；！？‼⁇⁈⁉…‥、。，．％℃°!?,.:;%"
 )
 _QUOTES = frozenset("\"'")  # they may open or close
 _CLOSING = ("Pe", "Pf")

@@ -32,4 +32,4 @@ def _name(speaker: str) -> str:
 
 def _plain(text: str) -> str:
     """Return the text with single guillemets instead of angle brackets, which players take for markup."""
-    return text.replace("<", "‹").replace(">", "›")  # noqa: RUF001 - they look alike on purpose
+    return text.replace("<", "‹").replace(">", "›")

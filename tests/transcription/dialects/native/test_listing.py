@@ -53,7 +53,7 @@ def test_other_cursor_is_refused(text):
     try:
         found = listing.read_cursor({"cursor": text})
     except InvalidField as error:
-        assert error.data["param"] == "cursor"  # noqa: PT017
+        assert error.data["param"] == "cursor"  # noqa: PT017 - it may be accepted too
     else:
         assert found is None or len(text) == 32
 
