@@ -64,5 +64,9 @@ def test_unknown_service_is_404(db):
 
 
 def test_guides_are_found():
-    assert guides.named("voxnexus") is guides.VOXNEXUS
+    assert [guides.named(one.slug) for one in guides.GUIDES] == list(guides.GUIDES)
     assert guides.named("x") is None
+
+
+def test_every_text_is_shown():
+    assert {path.stem for path in guides.TEXTS.iterdir()} == {one.slug for one in guides.GUIDES}
