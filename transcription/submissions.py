@@ -4,12 +4,14 @@ After an error nothing is left: no file, no job, no hold.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 
-from accounts.models import Organization
+from accounts.models import ApiKey, Organization
 from billing import tariff
 from transcription import jobs, recordings
 from transcription.jobs import Submission, queue
@@ -48,13 +50,43 @@ def store_file(
         return recording
 
 
-def submit_stored(submission: Submission, *, file_id: str) -> Job:
-    """Submit a file that `store_file` stored before.
+def store_url(
+    organization: Organization,
+    *,
+    url: str,
+    api_key: ApiKey | None,
+    in_transaction: Callable[[Upload], None] = lambda _: None,
+) -> Upload:
+    """Have the file at a URL fetched, for which jobs can be submitted from now on for a while. Costs nothing.
 
-    Raises NotFound for one that is a stranger's, unknown or deleted, PaymentRequired and InvalidField.
+    in_transaction: called with the announced file in the transaction that makes it.
+    Raises InvalidField for a URL that may not be called, and PaymentRequired and Conflict as `store_file`.
     """
-    recording = orderable.find(submission.organization, file_id=file_id)
-    return jobs.submit(submission, media=recording)
+    jobs.require_funds(organization, model=min(tariff.models(), key=tariff.rate_of))
+    orderable.require_space(organization)
+    with transaction.atomic():
+        upload = imports.begin(
+            organization,
+            url=url,
+            is_for_later=True,
+            lifetime=timedelta(hours=settings.ORDERABLE_HOURS),
+            api_key=api_key,
+        )
+        in_transaction(upload)
+        transaction.on_commit(queue.enqueue_imports)
+    return upload
+
+
+def submit_stored(submission: Submission, *, file_id: str) -> Job:
+    """Submit a file that `store_file` or `store_url` stored before. That of a URL may still be on its way.
+
+    Raises NotFound for one that is a stranger's, unknown or deleted, PaymentRequired, InvalidField, and BadMedia for a
+    URL whose file could not be had.
+    """
+    found = orderable.find(submission.organization, file_id=file_id)
+    if isinstance(found, Media):
+        return jobs.submit(submission, media=found)
+    return submit_upload(submission, upload=found)
 
 
 def submit_upload(submission: Submission, *, upload: Upload) -> Job:

@@ -50,6 +50,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         "drain_seconds": settings.APEX_DRAIN_SECONDS,
         "guides": guides.GUIDES,
         "upload_hours": settings.ORDERABLE_HOURS,
+        "import_minutes": settings.IMPORT_MAX_SECONDS // 60,
         "key": key,
     }
     return render(request, "site/docs.html", context)

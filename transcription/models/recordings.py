@@ -100,7 +100,7 @@ class Upload(models.Model):
     api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     # As the customer named it, cleaned for display; never used as a path.
     name = models.CharField(max_length=255)
-    # Null for a file that is fetched from a URL.
+    # Of a file that is fetched from a URL: null until it has come.
     declared_bytes = models.BigIntegerField(null=True, blank=True)
     declared_type = models.CharField(max_length=100, blank=True)
     state = models.CharField(max_length=12, choices=UploadState.choices, default=UploadState.WAITING)
@@ -121,6 +121,10 @@ class Upload(models.Model):
             models.Index(fields=["organization", "-created_at"], name="upload_list"),
             # The clock asks for those that did not come in time.
             models.Index(fields=["expires_at"], condition=models.Q(state="waiting"), name="waiting_uploads_by_expiry"),
+            # And for those that no job has asked for in time.
+            models.Index(
+                fields=["expires_at"], condition=models.Q(state="received"), name="received_uploads_by_expiry"
+            ),
         ]
         constraints = [
             models.CheckConstraint(condition=models.Q(state__in=UploadState.values), name="upload_state_is_known"),

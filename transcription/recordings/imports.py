@@ -21,7 +21,7 @@ from accounts.errors import InvalidField, VoxsiteError
 from accounts.models import ApiKey, Organization
 from transcription import outbound
 from transcription.models import Import, Priority, Upload, UploadState
-from transcription.recordings import downloads, storage
+from transcription.recordings import downloads, orderable, storage
 from transcription.recordings.downloads import PAUSES, Stopped
 from transcription.recordings.names import display_name
 from transcription.recordings.spools import Spool
@@ -42,11 +42,12 @@ def begin(
     url: str,
     priority: Priority = Priority.STANDARD,
     is_for_later: bool = False,
+    lifetime: timedelta | None = None,
     api_key: ApiKey | None = None,
 ) -> Upload:
     """Announce a file that is fetched from a URL. Its bytes come when a process has claimed it (`claim_next`).
 
-    is_for_later: fetch it although no job waits for it.
+    is_for_later: fetch it although no job waits for it. lifetime: as in `uploads.begin`.
     Raises InvalidField for a URL that may not be called, as far as that can be told without a look-up.
     """
     try:
@@ -57,7 +58,7 @@ def begin(
         organization=organization,
         api_key=api_key,
         name=name_of(url),
-        expires_at=timezone.now() + timedelta(hours=settings.UPLOAD_LIFETIME_HOURS),
+        expires_at=timezone.now() + (lifetime or timedelta(hours=settings.UPLOAD_LIFETIME_HOURS)),
     )
     upload.storage_key = storage.new_key(organization, upload.pk)
     with transaction.atomic():
@@ -114,8 +115,12 @@ def fetch(
 ) -> None:
     """Download the file of a claimed import and store it. What an earlier attempt left here is not fetched again.
 
-    should_stop: asked a few times a second. Raises Stopped, Lost, and what `downloads.download` raises.
+    should_stop: asked a few times a second. Raises Stopped, Lost, what `downloads.download` raises,
+    and Conflict for a file without a job if the organization has stored too much.
     """
+    if source.is_for_later:
+        # Whoever begins many at once has the limit looked at again before each of them.
+        orderable.require_space(source.organization)
     # A download may take an hour.
     database_connection.release()
     with Spool(f"import-{source.pk}") as spool:
@@ -178,13 +183,14 @@ def _store(source: Import, *, spool: Spool) -> None:
     """Store what was downloaded, and note that the bytes have come. Raises Lost, and then nothing is stored."""
     # A key of its own for each attempt: of two at once, the loser removes its own bytes and no others.
     storage_key = storage.new_key(source.upload.organization, uuid.uuid4())
+    size_bytes = spool.size
     storage.store_file(storage_key, path=spool.path, may_move=True)
     is_stored = False
     try:
         with transaction.atomic():
             is_stored = bool(_owned(source).delete()[0]) and bool(
                 Upload.objects.filter(pk=source.upload_id, state=UploadState.WAITING).update(
-                    state=UploadState.RECEIVED, storage_key=storage_key
+                    state=UploadState.RECEIVED, storage_key=storage_key, declared_bytes=max(1, size_bytes)
                 )
             )
     finally:

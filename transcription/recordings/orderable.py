@@ -9,9 +9,9 @@ from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
 
-from accounts.errors import Conflict, NotFound
+from accounts.errors import BadMedia, Conflict, NotFound
 from accounts.models import Organization
-from transcription.models import Media
+from transcription.models import Media, Upload, UploadState
 from transcription.recordings import storage
 
 PURGE_BATCH_SIZE = 500
@@ -24,6 +24,8 @@ def require_space(organization: Organization) -> None:
     """
     waiting = Media.objects.of(organization).filter(orderable_until__isnull=False, items__isnull=True)
     stored_bytes = waiting.aggregate(total=Sum("size_bytes"))["total"] or 0
+    received = Upload.objects.of(organization).filter(state=UploadState.RECEIVED, items__isnull=True)
+    stored_bytes += received.aggregate(total=Sum("declared_bytes"))["total"] or 0
     if stored_bytes >= settings.MAX_ORDERABLE_BYTES:
         raise Conflict(
             f"Your organization has {settings.MAX_ORDERABLE_BYTES // 1024**3} GiB of uploaded files without a job, "
@@ -44,18 +46,27 @@ def offer(recording: Media, *, in_transaction: Callable[[Media], None]) -> None:
         in_transaction(recording)
 
 
-def find(organization: Organization, *, file_id: str) -> Media:
-    """Return a file of the organization that can be ordered. Raises NotFound, alike for a stranger's and none."""
+def find(organization: Organization, *, file_id: str) -> Media | Upload:
+    """Return a file of the organization that can be ordered, as an `Upload` if it was or is fetched from a URL.
+
+    Raises NotFound, alike for a stranger's and none, and BadMedia for a URL whose file could not be had.
+    """
     try:
         number = uuid.UUID(file_id)
     except ValueError:
         number = None
-    found = None
+    found: Media | Upload | None = None
     # UUID() also reads braces and URNs, and one file must have one id.
     if number is not None and str(number) == file_id.lower():
-        found = Media.objects.of(organization).orderable(now=timezone.now()).filter(pk=number).first()
-    if found is None:
+        now = timezone.now()
+        found = (
+            Media.objects.of(organization).orderable(now=now).filter(pk=number).first()
+            or Upload.objects.of(organization).filter(pk=number, expires_at__gt=now).first()
+        )
+    if found is None or (isinstance(found, Upload) and found.state == UploadState.EXPIRED):
         raise NotFound("There is no such file, or its time is over.", error_type="file_not_found")
+    if isinstance(found, Upload) and found.state == UploadState.REFUSED:
+        raise BadMedia(found.error_message, error_type=found.error_type, param="file_id")
     return found
 
 

@@ -130,11 +130,15 @@ def verify(upload: Upload, *, may_be_truncated: bool = False) -> Media:
 
 
 def expire(*, now: datetime) -> int:
-    """End uploads whose bytes did not come in time, and remove what came of them. Returns how many."""
+    """End uploads whose bytes did not come in time, or that no job asked for, and remove their bytes.
+
+    Returns how many.
+    """
     late = list(Upload.objects.filter(state=UploadState.WAITING, expires_at__lt=now)[:EXPIRE_BATCH_SIZE])
+    unused = Upload.objects.filter(state=UploadState.RECEIVED, items__isnull=True, expires_at__lt=now)
     expired = 0
-    for upload in late:
-        if Upload.objects.filter(pk=upload.pk, state=UploadState.WAITING).update(state=UploadState.EXPIRED):
+    for upload in [*late, *unused[:EXPIRE_BATCH_SIZE]]:
+        if Upload.objects.filter(pk=upload.pk, state=upload.state).update(state=UploadState.EXPIRED):
             storage.remove_file(upload.storage_key)
             expired += 1
     return expired

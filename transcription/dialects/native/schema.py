@@ -64,24 +64,31 @@ LIST_PARAMETERS = [
     ),
 ]
 
+_URL_HELP = "A public http or https address of the recording, on port 80 or 443, without a user name."
 UploadRequest = inline_serializer(
     "UploadRequest",
     {
-        "file": serializers.FileField(help_text="Audio, or a video with sound: up to 2 GiB and 10 hours."),
+        "file": serializers.FileField(
+            required=False, help_text="Audio, or a video with sound: up to 2 GiB and 10 hours. Required without url."
+        ),
+        "url": serializers.CharField(required=False, help_text=f"Instead of file. {_URL_HELP}"),
         "accept_truncated": serializers.BooleanField(
             default=False, help_text="Accept a file that is cut off, instead of refusing it."
         ),
     },
 )
+UploadUrlRequest = inline_serializer("UploadUrlRequest", {"url": serializers.CharField(help_text=_URL_HELP)})
 StoredFile = inline_serializer(
     "StoredFile",
     {
         "file_id": serializers.UUIDField(help_text="For POST /v1/transcribe."),
         "name": serializers.CharField(),
-        "duration": serializers.FloatField(help_text="Seconds."),
-        "size": serializers.IntegerField(help_text="Bytes."),
-        "format": serializers.CharField(help_text="As it was found in the file, such as wav or mp3."),
-        "channels": serializers.IntegerField(),
+        "duration": serializers.FloatField(help_text="Seconds; null for a url.", allow_null=True),
+        "size": serializers.IntegerField(help_text="Bytes; null for a url.", allow_null=True),
+        "format": serializers.CharField(
+            help_text="As it was found in the file, such as wav or mp3; null for a url.", allow_null=True
+        ),
+        "channels": serializers.IntegerField(help_text="null for a url.", allow_null=True),
         "created_at": serializers.CharField(help_text="YYYY-MM-DD HH:MM:SS, UTC."),
         "expires_at": serializers.CharField(help_text="Until then it can be transcribed by its id."),
     },
@@ -162,15 +169,20 @@ TranscribeRequest = inline_serializer(
     {
         "file": serializers.FileField(
             required=False,
-            help_text="Audio, or a video with sound: up to 2 GiB and 10 hours. Required without file_id.",
+            help_text="Audio, or a video with sound: up to 2 GiB and 10 hours. Required without file_id or url.",
         ),
         "file_id": serializers.UUIDField(required=False, help_text=f"Instead of file. {_FILE_ID_HELP}"),
+        "url": serializers.CharField(required=False, help_text=f"Instead of file. {_URL_HELP}"),
         **_option_fields(),
     },
 )
-TranscribeStoredRequest = inline_serializer(
-    "TranscribeStoredRequest",
-    {"file_id": serializers.UUIDField(help_text=_FILE_ID_HELP), **_option_fields()},
+TranscribeJsonRequest = inline_serializer(
+    "TranscribeJsonRequest",
+    {
+        "file_id": serializers.UUIDField(required=False, help_text=f"{_FILE_ID_HELP} Required without url."),
+        "url": serializers.CharField(required=False, help_text=f"Instead of file_id. {_URL_HELP}"),
+        **_option_fields(),
+    },
 )
 
 Created = inline_serializer(

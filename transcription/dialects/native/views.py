@@ -37,21 +37,31 @@ class UploadView(NativeGateView):
         operation_id="upload_file",
         summary="Upload a file",
         tags=["Transcription"],
-        request={"multipart/form-data": schema.UploadRequest},
+        request={"multipart/form-data": schema.UploadRequest, "application/json": schema.UploadUrlRequest},
         responses={201: schema.StoredFile, **error_responses(400, 401, 402, 403, 409, 413, 429, 503)},
         parameters=[schema.IDEMPOTENCY_KEY],
     )
     def post(self, request: Request) -> Response:
         """Store a recording, for which transcriptions can be ordered by its `file_id` until `expires_at`.
 
-        It costs nothing. A file that no job uses is deleted then.
+        It costs nothing. A file that no job uses is deleted then. Send the `file` in a form, or its `url` in a form or
+        in JSON: then we fetch it, and `duration`, `size`, `format` and `channels` are null. You can order at once.
         """
 
         def act(keep: idempotency.Keep) -> Response:
-            wire.refuse_import(request.data)
             steps.refuse_unknown(request.data, known=wire.UPLOAD_FIELDS)
+            fields = _fields(request)
+            url = wire.read_url(fields, has_file="file" in request.FILES)
+            may_be_truncated = wire.read_accept_truncated(fields)
+            if url:
+                announced = submissions.store_url(
+                    self.caller.organization,
+                    url=url,
+                    api_key=self.caller.api_key,
+                    in_transaction=lambda upload: keep(201, wire.show_file_of_url(upload)),
+                )
+                return Response(wire.show_file_of_url(announced), status=201)
             upload = steps.one_file(request.FILES)
-            may_be_truncated = wire.read_accept_truncated(_fields(request))
             try:
                 media = submissions.store_file(
                     self.caller.organization,
@@ -78,25 +88,28 @@ class TranscribeView(NativeGateView):
         tags=["Transcription"],
         request={
             "multipart/form-data": schema.TranscribeRequest,
-            "application/json": schema.TranscribeStoredRequest,
+            "application/json": schema.TranscribeJsonRequest,
         },
         responses={201: schema.Created, **error_responses(400, 401, 402, 403, 404, 409, 413, 429, 503)},
         parameters=[schema.IDEMPOTENCY_KEY],
     )
     def post(self, request: Request) -> Response:
-        """Send the recording as `file` of a multipart form. Or name a file of `POST /v1/upload` by its `file_id`, in a
-        form or in a JSON object. A file can be transcribed several times.
+        """Send the recording as `file` of a multipart form. Or name a file of `POST /v1/upload` by its `file_id`, or a
+        public address by `url`, in a form or in a JSON object. A file can be transcribed several times.
+
+        We fetch a `url` after the answer. A file that we cannot have fails the job and costs nothing: the `type` of its
+        error is `url_not_allowed`, `url_not_found`, `url_refused`, `url_unreachable`, `url_too_large`, `url_too_slow`
+        or, for what is no recording, as with uploads (`not_audio` ...).
         """
 
         def act(keep: idempotency.Keep) -> Response:
-            wire.refuse_import(request.data)
             steps.refuse_unknown(request.data, known=wire.FIELDS)
             fields = _fields(request)
-            file_id = wire.read_file_id(fields, has_file="file" in request.FILES)
-            upload = None if file_id else steps.one_file(request.FILES)
+            file_id, url = wire.read_source(fields, has_file="file" in request.FILES)
+            upload = None if file_id or url else steps.one_file(request.FILES)
             model, options = wire.read_options(fields, offers=recognition.capabilities())
             after_retrieval, days = job_fields.read_retention(fields)
-            url, name, value = job_fields.read_webhook(fields)
+            webhook_url, name, value = job_fields.read_webhook(fields)
             submission = replace(
                 steps.submission_of(
                     self.caller,
@@ -107,13 +120,15 @@ class TranscribeView(NativeGateView):
                 ),
                 metadata=job_fields.read_metadata(fields),
                 retention=jobs.Retention(after_retrieval, days),
-                webhook=targets.read(url=url, header_name=name, header_value=value) if url else None,
+                webhook=targets.read(url=webhook_url, header_name=name, header_value=value) if webhook_url else None,
             )
             try:
-                if upload is None:
-                    job = submissions.submit_stored(submission, file_id=file_id)
-                else:
+                if upload is not None:
                     job = submissions.submit_file(submission, upload=upload)
+                elif url:
+                    job = submissions.submit_url(submission, url=url)
+                else:
+                    job = submissions.submit_stored(submission, file_id=file_id)
             except BadMedia as error:
                 raise wire.with_advice(error) from error
             return Response(wire.show_created(job), status=201)

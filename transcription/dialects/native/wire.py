@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from transcription.webhooks import payloads
 
 if TYPE_CHECKING:
     # For annotations only. At run time this module imports no Django models.
-    from transcription.models import Job, Media
+    from transcription.models import Job, Media, Upload
 
 # A refusal lists no more codes than this.
 MAX_LISTED_LANGUAGES = 10
@@ -38,6 +38,7 @@ MAX_LISTED_LANGUAGES = 10
 FIELDS: dict[str, str] = {
     "file": "supported",
     "file_id": "supported",
+    "url": "supported",
     "model": "supported",
     "language": "supported",
     "languages": "supported",
@@ -73,14 +74,7 @@ STATUS_WORDS: dict[str, str] = {
 
 
 # Field of POST /v1/upload -> the same.
-UPLOAD_FIELDS: dict[str, str] = {"file": "supported", "accept_truncated": "supported"}
-NO_IMPORTS = "Recordings cannot be imported from a URL yet. Send the file in the field 'file' of a multipart form."
-
-
-def refuse_import(sent: Container[str]) -> None:
-    """Raise InvalidField if the request names a URL instead of a file."""
-    if "url" in sent:
-        raise InvalidField("url", NO_IMPORTS)
+UPLOAD_FIELDS: dict[str, str] = {"file": "supported", "url": "supported", "accept_truncated": "supported"}
 
 
 def read_fields(lists: Iterable[tuple[str, list[Any]]]) -> dict[str, str]:
@@ -159,19 +153,27 @@ def read_accept_truncated(fields: Mapping[str, str]) -> bool:
     return values.flag(fields, "accept_truncated", default=False)
 
 
-def read_file_id(fields: Mapping[str, str], *, has_file: bool) -> str:
-    """Return the id of a file that was sent before, or "" if this request has the file itself.
+def read_source(fields: Mapping[str, str], *, has_file: bool) -> tuple[str, str]:
+    """Return (id of a file that was sent before, URL), both "" if this request has the file itself.
 
-    Raises MissingField for neither, and InvalidField for both.
+    Raises MissingField for none of the three, and InvalidField for several.
     """
-    file_id = fields.get("file_id", "").strip()
-    if not file_id and not has_file:
+    file_id, url = fields.get("file_id", "").strip(), fields.get("url", "").strip()
+    named = [name for name, is_there in (("file", has_file), ("file_id", file_id), ("url", url)) if is_there]
+    if not named:
         raise MissingField(
-            "file", "Send the recording as 'file' of a multipart form, or the 'file_id' of a file that you uploaded."
+            "file",
+            "Send the recording as 'file' of a multipart form, or the 'file_id' of a file that you uploaded, or its "
+            "'url'.",
         )
-    if file_id and has_file:
-        raise InvalidField("file_id", "Send either file or file_id.")
-    return file_id
+    if len(named) > 1:
+        raise InvalidField(named[-1], f"Send either {' or '.join(named)}.")
+    return file_id, url
+
+
+def read_url(fields: Mapping[str, str], *, has_file: bool) -> str:
+    """Return the URL of a file, "" for none. Raises InvalidField if the file is there too."""
+    return read_source(fields, has_file=has_file)[1] if fields.get("url", "").strip() else ""
 
 
 def read_format(query: Mapping[str, str]) -> tuple[str, FormatOptions]:
@@ -203,6 +205,20 @@ def show_created(job: "Job") -> dict[str, Any]:
         "status": STATUS_WORDS[job.status],
         "model": job.model,
         "message": "Job queued for processing.",
+    }
+
+
+def show_file_of_url(upload: "Upload") -> dict[str, Any]:
+    """Return a file that is fetched from a URL, as `show_file` does. Nothing is known of it yet."""
+    return {
+        "file_id": str(upload.id),
+        "name": upload.name,
+        "duration": None,
+        "size": None,
+        "format": None,
+        "channels": None,
+        "created_at": show_time(upload.created_at),
+        "expires_at": show_time(upload.expires_at),
     }
 
 

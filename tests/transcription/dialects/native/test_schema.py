@@ -48,7 +48,7 @@ def test_request_has_the_fields_that_are_taken():
 
 
 def test_json_request_has_the_fields_of_the_form_but_the_file():
-    assert set(described(schema.TranscribeStoredRequest)) == set(wire.FIELDS) - {"file"}
+    assert set(described(schema.TranscribeJsonRequest)) == set(wire.FIELDS) - {"file"}
     assert set(described(schema.UploadRequest)) == set(wire.UPLOAD_FIELDS)
 
 

@@ -183,15 +183,6 @@ def test_broken_and_incomplete_uploads(api, assert_nothing_stored):
     assert_nothing_stored()
 
 
-@pytest.mark.parametrize("path", ["/v1/upload", "/v1/transcribe"])
-def test_url_is_refused_by_a_sentence_that_says_what_to_do(api, path):
-    response = api.post(path, '{"url": "https://example.com/a.mp3"}', content_type="application/json")
-    assert error_of(response) == (400, "invalid_field")
-    assert response.json()["error"]["param"] == "url"
-    assert "cannot be imported from a URL yet" in response.json()["error"]["message"]
-    assert api.post(path, {"url": "https://example.com/a.mp3"}).json()["error"]["param"] == "url"
-
-
 def test_upload_sent_twice_with_one_idempotency_key_is_stored_once(api):
     first, second = (upload(api, headers={"Idempotency-Key": "file-1"}) for _ in range(2))
     assert first.json() == second.json()
