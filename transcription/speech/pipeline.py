@@ -17,7 +17,7 @@ from transcription.speech import cutting, decode, hearing, probing, scripts, ski
 from transcription.speech.diarizers.background import BackgroundDiarization
 from transcription.speech.diarizers.base import Diarization, Diarizer
 from transcription.speech.engines import language, whisper_languages
-from transcription.speech.engines.base import Engine, Recognition, StreamingEngine, check_languages
+from transcription.speech.engines.base import Engine, Recognition, StreamedClip, StreamingEngine, check_languages
 from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
 from transcription.speech.samples import SAMPLES_PER_MS, Samples, samples_to_ms
 from transcription.speech.transcript import Segment, Transcript, Word, speaker_id
@@ -219,9 +219,8 @@ class _Run:
         self._heard_clips.clear()
         self._unheard.clear()
         remaining: Iterator[cutting.Clip] = clips
-        options = self._options
         while True:
-            with closing(language.stream(self._engine, self._remembering(remaining), options=options)) as stream:
+            with closing(language.stream(self._engine, self._remembering(remaining), options=self._options)) as stream:
                 for recognition in stream:
                     for clip, new in self._ready(recognition, speaker=speaker):
                         placed = skipped.spaced(new, before=words[-1].text if words else "")
@@ -233,7 +232,7 @@ class _Run:
                         self._report(clip.end_ms, on_progress)
             if not self._unheard:
                 break
-            remaining, options = iter(()), self._options_at_end()
+            remaining = iter(())
         self._report(self.decoded_ms, on_progress)
         self.wordless.extend(self._loudness.wordless((word.start_ms, word.end_ms) for word in words))
         return words
@@ -282,30 +281,22 @@ class _Run:
             self.decoded_ms = round(samples / SAMPLES_PER_MS)
             self._report(self._waiting[0][0].start_ms if self._waiting else self.decoded_ms, on_progress)
 
-    def _remembering(self, clips: Iterator[cutting.Clip]) -> Iterator[Samples]:
+    def _remembering(self, clips: Iterator[cutting.Clip]) -> Iterator[StreamedClip]:
         heard_ms = 0
         for clip in clips:
             yield from self._again()
             self._waiting.append((clip, None))
-            yield clip.samples
+            yield StreamedClip(clip.samples)
             heard_ms += samples_to_ms(len(clip.samples))
             if self._options.only_language and heard_ms >= LANGUAGE_SPEECH_MS:
                 return
         yield from self._again()
 
-    def _options_at_end(self) -> TranscriptionOptions:
-        """Return the options for what is recognised again after the last clip: in the recording's language, if it has
-        one. The engine would decide anew, and by nothing but a few short stretches.
-        """
-        codes = {code for _, code, _, _ in self._heard}
-        is_known = len(codes) == 1 and not self._options.mixed_languages
-        return replace(self._options, language=codes.pop()) if is_known else self._options
-
-    def _again(self) -> Iterator[Samples]:
+    def _again(self) -> Iterator[StreamedClip]:
         while self._unheard:
             clip, heard = self._unheard.popleft()
             self._waiting.append((clip, heard))
-            yield clip.samples
+            yield StreamedClip(clip.samples, language=heard.language)
 
     def _ready(self, recognition: Recognition, *, speaker: str | None) -> Iterator[tuple[cutting.Clip, list[Word]]]:
         """Take the next recognition. Yields (clip, its words) of clips, in order, as far as nothing is missing."""
@@ -313,7 +304,9 @@ class _Run:
         words = _place(recognition.words, clip, speaker=speaker)
         if first is None:
             self._note_language(clip, recognition)
-            heard = skipped.HeardClip(clip, words)
+            # A stretch of a second must not decide on a language: Whisper takes "Mm-hm" for Welsh.
+            heard_in = None if self._options.mixed_languages else recognition.language
+            heard = skipped.HeardClip(clip, words, language=heard_in)
             self._heard_clips.append(heard)
             is_searched = self._options.task != "translate" and not self._options.only_language
             if is_searched and (unheard := heard.open()) is not None:

@@ -19,10 +19,15 @@ MIN_FOUND_PROBABILITY = 0.5
 
 @dataclass(slots=True)
 class HeardClip:
-    """A clip with its words. is_open: stretches without words are recognised again, and may add some."""
+    """A clip with its words.
+
+    language: in which its stretches without words are recognised again; None means that it is detected for them.
+    is_open: stretches without words are recognised again, and may add some.
+    """
 
     clip: cutting.Clip
     words: list[Word]
+    language: str | None = None
     is_open: bool = False
 
     def open(self) -> cutting.Clip | None:

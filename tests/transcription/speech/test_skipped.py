@@ -38,14 +38,17 @@ class ForgetfulEngine(FakeEngine):
         return Recognition(tuple(words), self.language, self.probability)
 
 
-@pytest.fixture(scope="module")
-def nine_sentences(tmp_path_factory):
-    """A sentence of 3 s every 5 s."""
+def sentences(path, *, count):
+    """Write a sentence of 3 s every 5 s."""
     speech = np.frombuffer(recordings.named("sentence-slt.wav").path.read_bytes()[44:], dtype="<i2")
     sentence = np.concatenate([speech[: make_recordings.RATE * 3], np.zeros(32_000, dtype="<i2")])
-    path = tmp_path_factory.mktemp("sentences") / "nine.flac"
-    make_recordings.encode(path, np.tile(sentence, 9))
+    make_recordings.encode(path, np.tile(sentence, count))
     return path
+
+
+@pytest.fixture(scope="module")
+def nine_sentences(tmp_path_factory):
+    return sentences(tmp_path_factory.mktemp("sentences") / "nine.flac", count=9)
 
 
 def sentences_with_words(transcript):
@@ -106,11 +109,15 @@ class WelshEngine(ForgetfulEngine):
     def recognise(self, clips, *, options):
         return [self._in_language(clip, options.language) for clip in clips]
 
+    def recognise_batch(self, prepared, options):
+        for index, (clip, asked) in enumerate(zip(prepared, options, strict=True)):
+            yield index, self._in_language(clip, asked.language)
+
     def _in_language(self, clip, named):
         code = named or ("en" if samples_to_ms(len(clip)) > 8_000 else "cy")
         heard = self._recognise(clip)
         words = tuple(replace(word, text=f"{word.text}-{code}") for word in heard.words)
-        return replace(heard, words=words, language=code)
+        return replace(heard, words=words, language=code, language_probability=None if named else 0.99)
 
 
 class HastyEngine(WelshEngine):
@@ -122,6 +129,26 @@ class HastyEngine(WelshEngine):
 
 def languages_of_words(transcript):
     return {word.text[-2:] for word in transcript.words}
+
+
+@pytest.fixture(params=["in this process", "in the engine process"])
+def welsh_engine(request, tmp_path):
+    if request.param == "in this process":
+        yield WelshEngine()
+        return
+    address = f"ipc://{tmp_path}/engine.sock"
+    with serving(ModelCache({"standard": ""}, lambda _: WelshEngine()), address=address):
+        engine = RemoteEngine(address, timeout_seconds=30)
+        yield engine
+        engine.close()
+
+
+def test_short_stretches_do_not_change_the_language_of_the_recording(welsh_engine, tmp_path):
+    """Three in a row surely are Welsh, before any further clip of the recording is heard."""
+    transcript = run(sentences(tmp_path / "many.flac", count=36), engine=welsh_engine)
+    assert sentences_with_words(transcript) == set(range(36))
+    assert languages_of_words(transcript) == {"en"}
+    assert (transcript.language, transcript.language_probability, transcript.notes) == ("en", 0.99, ())
 
 
 def test_what_is_recognised_again_at_the_end_is_in_the_language_of_the_recording(nine_sentences):

@@ -28,6 +28,18 @@ class Recognition:
     heard_language: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StreamedClip:
+    """A clip of a stream.
+
+    language: in which it is recognised. It then has no vote on the language of the recording. None: the options and the
+        clips of the stream decide.
+    """
+
+    samples: Samples
+    language: str | None = None
+
+
 class EngineInfo(Protocol):
     """The properties of an engine.
 
@@ -78,7 +90,7 @@ class Engine(EngineInfo, Protocol):
 class StreamingEngine(EngineInfo, Protocol):
     """An engine that works while its caller prepares the next clips."""
 
-    def stream(self, clips: Iterable[Samples], *, options: TranscriptionOptions) -> Iterator[Recognition]:
+    def stream(self, clips: Iterable[StreamedClip], *, options: TranscriptionOptions) -> Iterator[Recognition]:
         """Yield one Recognition for each clip, in order. Reads the iterator a bounded number of clips ahead.
 
         Raises the errors of `Engine.recognise`, and those of the iterator.

@@ -2,16 +2,17 @@
 
 The language is detected for every clip. Several clips decide on the language of the recording, and a clip that sounds
 like another one is recognised again in that language: detection errs on laughter and short answers. Only when several
-clips in a row surely are in another language, the recording goes on in that one.
+clips in a row surely are in another language, the recording goes on in that one. A clip whose language is named
+(`StreamedClip.language`) has no vote and waits for none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 
-from transcription.speech.engines.base import Engine, Recognition, StreamingEngine
+from transcription.speech.engines.base import Engine, Recognition, StreamedClip, StreamingEngine
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import Samples, samples_to_ms
 
@@ -42,22 +43,20 @@ class Verdict:
 
 
 class LanguageChoice:
-    """Decides the language of the clips of one recording. Add the recognition of each clip, in order."""
+    """Decides the language of the clips of one recording. Add the recognition of each clip that votes, in order."""
 
     def __init__(self, options: TranscriptionOptions) -> None:
         self._is_free = options.language is not None or options.mixed_languages
         self._language: str | None = None
         self._weights: dict[str, float] = {}  # language -> milliseconds, each weighted by its probability
         self._certain: dict[str, int] = {}
-        self._votes = self._count = 0
+        self._votes = 0
         self._open: list[int] = []  # clips without a verdict
         self._change: str | None = None  # the language to which the recording may have changed, ...
         self._change_clips = 0  # ... and the number of clips that say so
 
-    def add(self, recognition: Recognition, *, length_ms: int) -> list[Verdict]:
+    def add(self, recognition: Recognition, *, number: int, length_ms: int) -> list[Verdict]:
         """Take the next clip into account. Returns the verdicts that are possible now, in order."""
-        number = self._count
-        self._count += 1
         if self._is_free:
             return [Verdict(number, None)]
         spoken = recognition.language if recognition.words else None
@@ -116,30 +115,50 @@ def written(first: Recognition, verdict: Verdict, again: Recognition | None = No
 
 
 def stream(
-    engine: Engine | StreamingEngine, clips: Iterable[Samples], *, options: TranscriptionOptions
+    engine: Engine | StreamingEngine, clips: Iterable[StreamedClip], *, options: TranscriptionOptions
 ) -> Generator[Recognition, None, None]:
     """Yield one Recognition for each clip, in order, all in one language unless it changes or may be mixed."""
     if isinstance(engine, StreamingEngine):
         yield from engine.stream(clips, options=options)
         return
-    source = iter(clips)
+    source = enumerate(clips)
     choice = LanguageChoice(options)
     waiting: dict[int, tuple[Samples, Recognition]] = {}
-    count, size = 0, 1 if options.language is None else BATCH_SIZE
+    final: dict[int, Recognition] = {}
+    done, size = 0, 1 if options.language is None else BATCH_SIZE
 
-    def final(verdicts: Iterable[Verdict]) -> Generator[Recognition, None, None]:
+    def ready(number: int, recognition: Recognition) -> Iterator[Recognition]:
+        nonlocal done
+        final[number] = recognition
+        while done in final:
+            yield final.pop(done)
+            done += 1
+
+    def follow(verdicts: Iterable[Verdict]) -> Iterator[Recognition]:
         for verdict in verdicts:
-            clip, first = waiting.pop(verdict.number)
+            samples, first = waiting.pop(verdict.number)
             again = None
             if not verdict.accepts(first):
-                [again] = engine.recognise([clip], options=replace(options, language=verdict.language))
-            yield written(first, verdict, again)
+                [again] = engine.recognise([samples], options=replace(options, language=verdict.language))
+            yield from ready(verdict.number, written(first, verdict, again))
 
     while batch := list(islice(source, size)):
-        for clip, recognition in zip(batch, engine.recognise(batch, options=options), strict=True):
-            waiting[count] = (clip, recognition)
-            count += 1
-            verdicts = choice.add(recognition, length_ms=samples_to_ms(len(clip)))
+        heard = _recognise(engine, [clip for _, clip in batch], options=options)
+        for (number, clip), recognition in zip(batch, heard, strict=True):
+            if clip.language is not None:
+                yield from ready(number, recognition)
+                continue
+            waiting[number] = (clip.samples, recognition)
+            verdicts = choice.add(recognition, number=number, length_ms=samples_to_ms(len(clip.samples)))
             size = BATCH_SIZE if verdicts else size
-            yield from final(verdicts)
-    yield from final(choice.finish())
+            yield from follow(verdicts)
+    yield from follow(choice.finish())
+
+
+def _recognise(
+    engine: Engine, clips: Iterable[StreamedClip], *, options: TranscriptionOptions
+) -> Iterator[Recognition]:
+    """Yield one Recognition for each clip, in order. Neighbours with the same language are recognised together."""
+    for named, together in groupby(clips, key=lambda clip: clip.language):
+        asked = options if named is None else replace(options, language=named)
+        yield from engine.recognise([clip.samples for clip in together], options=asked)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from transcription.speech import errors
 from transcription.speech.engines import language, protocol
-from transcription.speech.engines.base import Recognition, check_languages
+from transcription.speech.engines.base import Recognition, StreamedClip, check_languages
 from transcription.speech.engines.client import FAILOVER_SECONDS, POLL_SECONDS, EngineClient, health
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import BYTES_PER_SAMPLE, Samples, samples_to_ms
@@ -82,9 +83,9 @@ class RemoteEngine:
 
     def recognise(self, clips: Sequence[Samples], *, options: TranscriptionOptions) -> list[Recognition]:
         """See `Engine.recognise`. Errors of the engine process are rebuilt and raised here."""
-        return list(self.stream(clips, options=replace(options, mixed_languages=True)))
+        return list(self.stream(map(StreamedClip, clips), options=replace(options, mixed_languages=True)))
 
-    def stream(self, clips: Iterable[Samples], *, options: TranscriptionOptions) -> Iterator[Recognition]:
+    def stream(self, clips: Iterable[StreamedClip], *, options: TranscriptionOptions) -> Iterator[Recognition]:
         """See `StreamingEngine.stream`. Closing the iterator early cancels its requests in the engine process."""
         info = self._info()
         check_languages(options, languages=self.languages, engine=self.name)
@@ -183,19 +184,26 @@ class _ClipStream:
         self._choice = language.LanguageChoice(options)
         self._numbers: dict[str, int] = {}  # request id -> number of the clip
         self._frames: dict[int, bytes] = {}  # kept until the recognition of the clip is final
+        self._named: set[int] = set()  # clips without an answer that have no vote
+        self._voters: deque[int] = deque()  # clips that have not voted yet, in order
         self._heard: dict[int, Recognition] = {}
         self._verdicts: dict[int, language.Verdict] = {}  # of clips that were sent again
         self._final: dict[int, Recognition] = {}
-        self._sent = self._counted = self._done = 0
+        self._sent = self._done = 0
 
     @property
     def is_done(self) -> bool:
         return self._done == self._sent
 
-    def send(self, clip: Samples) -> None:
+    def send(self, clip: StreamedClip) -> None:
         """Send the next clip."""
-        self._frames[self._sent] = protocol.pack_clip(clip)
-        self._submit(self._sent, self._options)
+        self._frames[self._sent] = protocol.pack_clip(clip.samples)
+        if clip.language is None:
+            self._voters.append(self._sent)
+            self._submit(self._sent, self._options)
+        else:
+            self._named.add(self._sent)
+            self._submit(self._sent, replace(self._options, language=clip.language))
         self._sent += 1
 
     def add_answer(self, request_id: str, answer: dict[str, Any]) -> None:
@@ -205,11 +213,16 @@ class _ClipStream:
         if number in self._verdicts:
             self._finish(self._verdicts.pop(number), again=recognition)
             return
+        if number in self._named:
+            self._named.remove(number)
+            self._frames.pop(number)
+            self._final[number] = recognition
+            return
         self._heard[number] = recognition
-        while (counted := self._heard.get(self._counted)) is not None:
-            length_ms = samples_to_ms(len(self._frames[self._counted]) // BYTES_PER_SAMPLE)
-            self._counted += 1
-            self._follow(self._choice.add(counted, length_ms=length_ms))
+        while self._voters and (heard := self._heard.get(self._voters[0])) is not None:
+            voter = self._voters.popleft()
+            length_ms = samples_to_ms(len(self._frames[voter]) // BYTES_PER_SAMPLE)
+            self._follow(self._choice.add(heard, number=voter, length_ms=length_ms))
 
     def decide(self) -> None:
         """Decide on the language by the answers so far: no clip is under way, and none follows."""

@@ -10,6 +10,7 @@ import pytest
 from tests.transcription.speech.engines.recognising import OPTIONS, heard, in_threads
 from transcription.speech import errors
 from transcription.speech.engines import client, protocol, remote
+from transcription.speech.engines.base import StreamedClip
 from transcription.speech.options import TranscriptionOptions
 
 
@@ -42,7 +43,7 @@ def test_other_process_takes_over_from_a_dead_one(new_whisper_process, whisper_p
     clips = [clip for _, clip in spoken] * 3
     with new_whisper_process() as first:
         engine = remote.RemoteEngine([address, whisper_process.address], timeout_seconds=30, failover_seconds=0.5)
-        stream = engine.stream(clips, options=TranscriptionOptions(mixed_languages=True))
+        stream = engine.stream(map(StreamedClip, clips), options=TranscriptionOptions(mixed_languages=True))
         results = [next(stream)]
         first.kill()
         results += list(stream)

@@ -5,7 +5,7 @@ import pytest
 
 from tests.transcription.speech.fakes import FakeEngine
 from transcription.speech.engines import language
-from transcription.speech.engines.base import Recognition
+from transcription.speech.engines.base import Recognition, StreamedClip
 from transcription.speech.engines.language import LanguageChoice
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import SAMPLE_RATE
@@ -19,9 +19,9 @@ def decide(*clips, **options):
     """Return the language of each clip that has a verdict. Clips are (language, probability), None without words."""
     choice = LanguageChoice(TranscriptionOptions(**options))
     verdicts = []
-    for clip in clips:
+    for number, clip in enumerate(clips):
         recognition = Recognition(()) if clip is None else Recognition(WORDS, *clip)
-        verdicts += choice.add(recognition, length_ms=20_000)
+        verdicts += choice.add(recognition, number=number, length_ms=20_000)
     assert [one.number for one in verdicts] == list(range(len(verdicts)))
     return [one.language for one in verdicts], [one.language for one in choice.finish()]
 
@@ -38,8 +38,8 @@ def test_language_is_that_of_most_speech_and_not_of_the_first_clip():
 
 def test_long_clips_weigh_more_than_short_ones():
     choice = LanguageChoice(TranscriptionOptions())
-    for clip, length_ms in ((EN, 2_000), (EN, 3_000), (ES, 25_000)):
-        choice.add(Recognition(WORDS, *clip), length_ms=length_ms)
+    for number, (clip, length_ms) in enumerate(((EN, 2_000), (EN, 3_000), (ES, 25_000))):
+        choice.add(Recognition(WORDS, *clip), number=number, length_ms=length_ms)
     assert [one.language for one in choice.finish()] == ["es"] * 3
 
 
@@ -93,9 +93,11 @@ class Detecting(FakeEngine):
         return [Recognition((Word(str(options.language), 0, 100, 0.5),), *one) for one in found]
 
 
-def heard(engine, *seconds, **options):
-    clips = [np.zeros(one * SAMPLE_RATE, dtype=np.float32) for one in seconds]
-    return list(language.stream(engine, clips, options=TranscriptionOptions(**options)))
+def heard(engine, *clips, **options):
+    """Return the recognition of each clip. Clips are seconds, or (seconds, language that is named)."""
+    given = [one if isinstance(one, tuple) else (one, None) for one in clips]
+    streamed = [StreamedClip(np.zeros(one * SAMPLE_RATE, dtype=np.float32), named) for one, named in given]
+    return list(language.stream(engine, streamed, options=TranscriptionOptions(**options)))
 
 
 def test_clip_in_another_language_is_recognised_again():
@@ -113,3 +115,11 @@ def test_clips_are_recognised_together_once_the_language_is_known():
     engine = Detecting()
     heard(engine, *[2] * 12, language="en")
     assert engine.batch_sizes == [8, 4]
+
+
+def test_clips_in_a_language_that_is_named_have_no_vote():
+    """Neither before the language is decided, nor after it: they say nothing of what others speak."""
+    named = (3, "es")
+    found = heard(Detecting(), named, named, named, 2, 2, named, 2, named, named, named, 2)
+    assert [one.language for one in found] == ["es"] * 3 + ["en", "en", "es", "en"] + ["es"] * 3 + ["en"]
+    assert [one.words[0].text for one in found if one.language == "es"] == ["es"] * 7

@@ -7,6 +7,7 @@ import pytest
 from tests.transcription.speech.engines.recognising import OPTIONS
 from transcription.speech import errors
 from transcription.speech.engines import remote
+from transcription.speech.engines.base import StreamedClip
 from transcription.speech.options import TranscriptionOptions
 
 
@@ -47,7 +48,7 @@ def test_recording_is_in_the_language_of_several_clips(small_server, clip):
 
     engine = small_server(answer)
     clips = [clip[:length] for length in (1000, 2000, 3000, 4000, 2000, 3000, 2000, 1000)]
-    results = list(engine.stream(iter(clips), options=OPTIONS))
+    results = list(engine.stream(map(StreamedClip, clips), options=OPTIONS))
     assert {one.language for one in results} == {"en"}
     assert [one.words[0].text for one in results] == [
         "nn-in-en",
@@ -63,8 +64,14 @@ def test_recording_is_in_the_language_of_several_clips(small_server, clip):
     assert [one.language_probability for one in results] == [0.8, 0.9, 0.05, 0.8, 0.9, 0.05, 0.9, 0.8]
 
     mixed = TranscriptionOptions(mixed_languages=True)
-    heard = [one.language for one in engine.stream(iter(clips), options=mixed)]
+    heard = [one.language for one in engine.stream(map(StreamedClip, clips), options=mixed)]
     assert heard == ["nn", "en", "de", "en", "en", "de", "en", "nn"]
+
+    # A clip whose language is named has no vote, and its place in the order.
+    named = [StreamedClip(clip[:3000], "de")] * 3
+    voting = [StreamedClip(clip[:length]) for length in (2000, 2000, 1000)]
+    heard = [one.words[0].text for one in engine.stream([*named, *voting, *named, *voting], options=OPTIONS)]
+    assert heard == (["de-in-de"] * 3 + ["en-in-None"] * 2 + ["nn-in-en"]) * 2
 
 
 def test_clips_are_taken_only_a_few_ahead(small_server, clip):
@@ -73,7 +80,7 @@ def test_clips_are_taken_only_a_few_ahead(small_server, clip):
     def clips():
         for number in range(20):
             taken.append(number)
-            yield clip
+            yield StreamedClip(clip)
 
     def answer(message, frames):
         time.sleep(0.02)

@@ -16,6 +16,7 @@ from tests.transcription.speech.conftest import EngineProcess
 from tests.transcription.speech.engines.recognising import OPTIONS, heard, in_threads, load
 from transcription.speech import errors
 from transcription.speech.engines import protocol, remote, server
+from transcription.speech.engines.base import StreamedClip
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import ms_to_samples
 
@@ -94,7 +95,7 @@ def test_one_job_does_not_hold_up_another(whisper_process, spoken):
 
     def bulk():
         engine = remote.RemoteEngine(whisper_process.address, job_id="bulk", priority="bulk")
-        done.extend("bulk" for _ in engine.stream([long_one] * 24, options=OPTIONS))
+        done.extend("bulk" for _ in engine.stream([StreamedClip(long_one)] * 24, options=OPTIONS))
 
     def interactive():
         time.sleep(0.5)
@@ -110,7 +111,7 @@ def test_one_job_does_not_hold_up_another(whisper_process, spoken):
 def test_requests_of_a_vanished_client_are_dropped(sphinx_process, address, clip, monkeypatch):
     """Here the client cancels its requests. `test_silent_client_is_taken_for_gone` has a client that cannot."""
     engine = remote.RemoteEngine(address, timeout_seconds=30)
-    stream = engine.stream([clip] * 50, options=OPTIONS)
+    stream = engine.stream([StreamedClip(clip)] * 50, options=OPTIONS)
     next(stream)
     stream.close()
     engine.close()
