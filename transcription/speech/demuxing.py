@@ -3,7 +3,7 @@
 Every file is treated as hostile. It is opened through a Python file object, only by demuxers of audio formats, and
 without a way to open another file or address. Run this in a confined child only. PyAV is imported on use.
 
-A file has one part, or several one after another (`containers.parts`). A part has one track, or several at the same
+A file has one part, or several one after another (`parts.of`). A part has one track, or several at the same
 time (`choose_tracks`). Decision 26 says what is left out.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
-from transcription.speech import containers, errors, hearing
+from transcription.speech import containers, errors, hearing, parts
 from transcription.speech.timeline import Clock, Timeline
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ MAX_CHANNELS = 64
 class _NamelessFile:
     """Hides the name of a file from libav, so that its extension cannot choose the demuxer."""
 
-    def __init__(self, file: containers.Part) -> None:
+    def __init__(self, file: parts.Part) -> None:
         self.read = file.read
         self.seek = file.seek
         self.tell = file.tell
@@ -85,7 +85,7 @@ class Source:
     """One open part of a file: its container and the tracks that are heard."""
 
     container: Any
-    file: containers.Part
+    file: parts.Part
     streams: list[Any]
     unheard: list[hearing.Fact]
     is_stopped: bool = False
@@ -167,18 +167,18 @@ def _is_cover(stream: Any) -> bool:
 
 
 @contextmanager
-def open_file(source: Path | str | int) -> Iterator[tuple[BinaryIO, list[containers.Part]]]:
+def open_file(source: Path | str | int) -> Iterator[tuple[BinaryIO, list[parts.Part]]]:
     """Yield (file, its parts, at least one). Raises EmptyAudio or NotAudio.
 
     source: a path, or a descriptor, which is closed at the end.
     """
     with open(source, "rb") as file:  # noqa: PTH123 - a descriptor has no path
         containers.refuse_foreign(file)
-        yield file, containers.parts(file)
+        yield file, parts.of(file)
 
 
 @contextmanager
-def open_part(part: containers.Part) -> Iterator[Source]:
+def open_part(part: parts.Part) -> Iterator[Source]:
     """Yield one part of a file, opened. Raises NotAudio or NoAudioTrack."""
     import av
 

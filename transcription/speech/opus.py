@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from transcription.speech.containers import Part
+from transcription.speech.parts import Part
 
 SAMPLE_RATE = 48_000
 MAX_PACKET_SAMPLES = 5_760

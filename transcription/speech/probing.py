@@ -17,9 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from transcription.speech import audio, children, containers, demuxing, errors, hearing, opus
+from transcription.speech import audio, children, demuxing, errors, hearing, opus
 from transcription.speech.children import Limits
 from transcription.speech.packet_meter import PacketMeter, decoded_frames
+from transcription.speech.parts import Part
 
 # 10 hours of video are about 4 million packets. A crafted file can have many more, of a few bytes each. A packet takes
 # about 14 microseconds.
@@ -88,9 +89,7 @@ def probe(source: Path | str | int, *, max_duration_ms: int, may_be_truncated: b
     return AudioProbe(duration_ms=total_ms, format=first[0], codec=first[1], sample_rate=first[2], channels=channels)
 
 
-def _measure(
-    part: containers.Part, *, max_duration_ms: int, may_be_truncated: bool
-) -> tuple[int, tuple[str, str, int, int]]:
+def _measure(part: Part, *, max_duration_ms: int, may_be_truncated: bool) -> tuple[int, tuple[str, str, int, int]]:
     """Return (length in ms, (format, codec, sample rate, channels)) of one part of a file."""
     samples = opus.length_of_ogg(part)
     if samples is not None:
@@ -111,7 +110,7 @@ def _measure(
 
 
 def _measure_by_pages(
-    part: containers.Part, *, samples: int, max_duration_ms: int
+    part: Part, *, samples: int, max_duration_ms: int
 ) -> tuple[int, tuple[str, str, int, int]] | None:
     """Return the result of an Ogg part whose pages tell its samples, None if its first packets do not confirm it."""
     duration_ms = round(samples * 1000 / opus.SAMPLE_RATE)
@@ -139,7 +138,7 @@ class _Doubtful(Exception):
 
 
 def _measure_by_packets(
-    part: containers.Part, *, max_duration_ms: int, may_be_truncated: bool
+    part: Part, *, max_duration_ms: int, may_be_truncated: bool
 ) -> tuple[int, tuple[str, str, int, int]]:
     with demuxing.open_part(part) as opened:
         meters = [PacketMeter(stream, opened.timeline()) for stream in opened.streams]
@@ -162,7 +161,7 @@ def _measure_by_packets(
 
 
 def _measure_by_decoding(
-    part: containers.Part, *, max_duration_ms: int, otherwise_ms: int, may_be_truncated: bool
+    part: Part, *, max_duration_ms: int, otherwise_ms: int, may_be_truncated: bool
 ) -> tuple[int, tuple[str, str, int, int]]:
     """Measure a part by decoding all of it, without converting the sound."""
     began = time.process_time()

@@ -8,7 +8,7 @@ import pytest
 from tests.fixtures import encoding, many_packets
 from tests.fixtures.encoding import tone
 from transcription.speech import audio, opus, probing
-from transcription.speech.containers import Part
+from transcription.speech.parts import Part
 from transcription.speech.samples import samples_to_ms
 
 HOUR_MS = 3_600_000
