@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -18,7 +19,38 @@ MAX_SCANNED = 4_000_000
 MAX_PARTS = 1_000
 # Less than this behind the sound of a WAV is a tag without a head, no sound.
 MIN_HIDDEN_BYTES = 4096
+# Apple's CAF Specification 1.0, "Packet Table Chunk": what begins a CAF file, before the other chunks.
+_CAF_HEAD_BYTES = 8
+_MAX_CAF_CHUNKS = 64
 
+_SEARCHED_BYTES = 1 << 20
+_MAX_MARK_BYTES = 64
+# Bit 11 of a WavPack block's flags is set in the first of the blocks that hold the channels of one moment.
+_WAVPACK_FIRST_FLAGS = re.escape(bytes(byte for byte in range(256) if byte & 8))
+
+
+def _mark(pattern: bytes) -> re.Pattern[bytes]:
+    return re.compile(pattern, re.DOTALL)
+
+
+# What a file begins with: (bytes to search for, pattern that must match there). They are so long that chance makes none
+# of them inside a recording. Of WavPack, whose blocks all begin alike, it is the block of the first sample. Layouts: as
+# libavformat's demuxers read them (FFmpeg 8.1).
+_MARKS = (
+    # W64
+    (b"riff\x2e\x91", _mark(rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00.{8}wave\xf3\xac\xd3\x11")),
+    # ASF, which WMA is
+    (b"\x30\x26\xb2\x75", _mark(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c")),
+    (b"caff", _mark(rb"caff\x00\x01\x00\x00desc")),
+    (b"FLV\x01", _mark(rb"FLV\x01[\x00-\x07]\x00\x00\x00\x09\x00\x00\x00\x00")),
+    (b"wvpk", _mark(rb"wvpk.{4}[\x02-\x10]\x04.\x00.{4}\x00{4}(?!\x00{4}).{4}.[" + _WAVPACK_FIRST_FLAGS + rb"]")),
+    (b"#!AMR", _mark(rb"#!AMR(-WB)?\n")),
+    (b"TTA1", _mark(rb"TTA1[\x01-\x03]\x00[\x01-\x40]\x00[\x08-\x20]\x00")),
+    (b".RMF", _mark(rb"\.RMF\x00\x00\x00\x12\x00[\x00\x01]")),
+    (b"nut/", _mark(rb"nut/multimedia container\x00")),
+    (b"Creative", _mark(rb"Creative Voice File\x1a\x1a\x00")),
+)  # fmt: skip
+_EBML = (b"\x1a\x45\xdf\xa3", _mark(rb"\x1a\x45\xdf\xa3[\x01\x80-\xfe].{0,12}?\x42\x86\x81\x01"))
 
 # (place in the file, bytes to read there instead)
 Patch = tuple[int, bytes]
@@ -64,14 +96,14 @@ class Part:
 def of(file: BinaryIO) -> list[Part]:
     """Return the recordings that were joined in one file, at least one. Programs join files byte by byte.
 
-    Chained Ogg streams (FFmpeg stops where they change the number of channels), WAV, AIFF and MP4 files behind each
-    other (FFmpeg reads the first). With joined Matroska files FFmpeg goes on by itself, and most of the other formats
-    have no header that would have to come again.
+    Chained Ogg streams (FFmpeg stops where they change the number of channels), Matroska files (it stops behind the
+    second), and WAV, AIFF, MP4 and the formats of `_MARKS` (it reads the first, or takes headers for sound). FFmpeg
+    goes on by itself in MP3, AAC, AC-3, FLAC, AVI and MPEG streams.
     Raises NotAudio for a WAV that FFmpeg would read as another codec.
     """
     size = file.seek(0, 2)
     file.seek(0)
-    head = file.read(12)
+    head = file.read(_MAX_MARK_BYTES)
     starts: Iterator[int] = iter(())
     if head[:4] == b"OggS":
         starts = _ogg_starts(file, size)
@@ -79,6 +111,12 @@ def of(file: BinaryIO) -> list[Part]:
         starts = _riff_starts(file, size, is_little=head[:4] == b"RIFF")
     elif head[4:8] == b"ftyp":
         starts = _mp4_starts(file, size)
+    elif _EBML[1].match(head):
+        starts = _matroska_starts(file)
+    else:
+        for mark, pattern in _MARKS:
+            if pattern.match(head):
+                starts = _marked_starts(file, 1, mark=mark, pattern=pattern)
     bounds = [0]
     for start in starts:
         bounds.append(start)
@@ -92,7 +130,7 @@ def of(file: BinaryIO) -> list[Part]:
 def _mended(file: BinaryIO, start: int, end: int) -> Part:
     """Return the part. A WAV whose size field is too small, with sound after it, is read to the end."""
     part = Part(file, start, end)
-    patches = _sample_width_patches(part, start)
+    patches = _sample_width_patches(part, start) + _packet_table_patches(part, start)
     if patches:
         part = Part(file, start, end, patches=patches)
     chunk = containers.wav_data(part)
@@ -124,6 +162,31 @@ def _sample_width_patches(part: Part, start: int) -> tuple[Patch, ...]:
     if tag != WAVE_FORMAT_EXTENSIBLE or not 0 < used < width:
         return ()
     return ((start + at + 18, width.to_bytes(2, "little")),)
+
+
+def _packet_table_patches(part: Part, start: int) -> tuple[Patch, ...]:
+    """Return what mends the packet table of a CAF that counts a whole packet as missing from the last one.
+
+    libsndfile writes it so where the last packet of ALAC is full, and FFmpeg then drops that packet
+    (findings/caf-alac-last-frames.sh).
+    """
+    part.seek(0)
+    if part.read(4) != b"caff":
+        return ()
+    at, packet_frames = _CAF_HEAD_BYTES, 0
+    for _ in range(_MAX_CAF_CHUNKS):
+        part.seek(at)
+        head = part.read(12 + 32)
+        kind, length = head[:4], int.from_bytes(head[4:12], "big", signed=True)
+        if kind == b"desc":
+            packet_frames = int.from_bytes(head[32:36], "big")
+        if kind == b"pakt" and 0 < packet_frames <= int.from_bytes(head[32:36], "big"):
+            return ((start + at + 32, bytes(4)),)
+        if len(head) < 12 or length < 0:
+            break
+        at += 12 + length
+    part.seek(0)
+    return ()
 
 
 def _refuse_wrongly_read(part: Part) -> None:
@@ -201,3 +264,56 @@ def _mp4_starts(file: BinaryIO, size: int) -> Iterator[int]:
         if length < 8:
             return
         at += length
+
+
+def _matroska_starts(file: BinaryIO) -> Iterator[int]:
+    """Yield where another Matroska or WebM begins: at a header behind a segment.
+
+    Browsers and streaming sites state no size of the segment. Its end is then where the next header is found. Format:
+    RFC 8794 (EBML) and RFC 9559.
+    """
+    at, has_segment = 0, False
+    mark, pattern = _EBML
+    for _ in range(MAX_SCANNED):
+        file.seek(at)
+        head = file.read(12)
+        if len(head) < 2:
+            return
+        if head.startswith(mark) and has_segment:
+            yield at
+            has_segment = False
+        id_bytes = 9 - head[0].bit_length()
+        size_bytes = 9 - head[id_bytes].bit_length() if len(head) > id_bytes else 9
+        if id_bytes > 4 or size_bytes > 8:
+            return
+        length = int.from_bytes(head[id_bytes : id_bytes + size_bytes], "big") & (1 << 7 * size_bytes) - 1
+        has_segment = has_segment or head.startswith(b"\x18\x53\x80\x67")
+        if length == (1 << 7 * size_bytes) - 1:
+            yield from _marked_starts(file, at + 1, mark=mark, pattern=pattern)
+            return
+        at += id_bytes + size_bytes + length
+
+
+def _marked_starts(file: BinaryIO, at: int, *, mark: bytes, pattern: re.Pattern[bytes]) -> Iterator[int]:
+    """Yield where the mark is found, from a place on.
+
+    With a bound on how often: after MAX_SCANNED marks that the pattern does not match, nothing more is searched.
+    """
+    scanned = 0
+    buffer = b""
+    while True:
+        file.seek(at + len(buffer))
+        new = file.read(_SEARCHED_BYTES)
+        buffer += new
+        begin = 0
+        while (found := buffer.find(mark, begin)) >= 0 and (not new or found + _MAX_MARK_BYTES <= len(buffer)):
+            scanned += 1
+            if scanned > MAX_SCANNED:
+                return
+            if pattern.match(buffer, found):
+                yield at + found
+            begin = found + 1
+        if not new:
+            return
+        keep = max(begin, len(buffer) - _MAX_MARK_BYTES) if found < 0 else found
+        at, buffer = at + keep, buffer[keep:]
