@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 from accounts.operator_admin import ReadOnlyAdmin, ReadOnlyInline
 from transcription import jobs
-from transcription.models import Job, JobItem, Media, Upload
+from transcription.models import Delivery, Job, JobItem, Media, Upload, WebhookEndpoint
 
 
 class JobItemInline(ReadOnlyInline):
@@ -28,6 +28,7 @@ class JobAdmin(ReadOnlyAdmin[Job]):
     search_fields = ["name", "organization__name"]
     id_fields = ("pk", "organization")
     ordering = ["-created_at", "-id"]
+    exclude = ["webhook_header_value"]
     inlines = [JobItemInline]
     actions = ["cancel", "run_again"]
 
@@ -48,6 +49,27 @@ class JobItemAdmin(ReadOnlyAdmin[JobItem]):
     search_fields = ["error_message"]
     id_fields = ("pk", "job", "media", "upload")
     ordering = ["-touched_at"]
+
+
+@admin.register(WebhookEndpoint)
+class WebhookEndpointAdmin(ReadOnlyAdmin[WebhookEndpoint]):
+    list_display = ["created_at", "organization", "url", "events", "disabled_at", "disabled_by", "id"]
+    list_filter = ["disabled_by"]
+    list_select_related = ["organization"]
+    search_fields = ["url", "organization__name"]
+    id_fields = ("pk", "organization")
+    ordering = ["-created_at"]
+    exclude = ["header_value"]
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
+    list_display = ["created_at", "organization", "event", "host", "state", "attempt", "next_attempt_at", "fault", "id"]
+    list_filter = ["state", "event", "fault"]
+    list_select_related = ["organization"]
+    search_fields = ["organization__name"]
+    id_fields = ("organization", "endpoint", "job")
+    ordering = ["-created_at"]
 
 
 @admin.register(Media)

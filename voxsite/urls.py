@@ -25,6 +25,7 @@ urlpatterns = [
     path("billing/", include("billing.urls")),
     path("stripe/webhook", StripeWebhookView.as_view(), name="stripe-webhook"),
     path("transcripts/", include("transcription.urls")),
+    path("webhooks/", include("transcription.webhook_urls")),
     path("playground/", include("apex.page_urls")),
     path("admin/", admin.site.urls),
     path("health", health.HealthView.as_view(), name="health"),

@@ -7,8 +7,9 @@ from accounts.models import User
 from billing import ledger, statements
 from tests.transcription.factories import make_job, make_transcript
 from transcription import jobs
-from transcription.models import Job, JobItem, Media, Status, Upload
+from transcription.models import Delivery, Job, JobItem, Media, Status, Upload, WebhookEndpoint
 from transcription.recordings import uploads
+from transcription.webhooks import endpoints, outbox
 
 
 @pytest.fixture
@@ -43,14 +44,25 @@ def act(client, action, *rows):
 
 def test_every_kind_of_row_is_listed_and_read(operator, organization, job):
     upload = uploads.begin(organization, name="call.wav", declared_bytes=1)
-    for row in (job, job.items.get(), Media.objects.get(), upload):
+    endpoint = endpoints.register(organization, url="https://example.com/", events=["job.failed"])
+    for row in (job, job.items.get(), Media.objects.get(), upload, endpoint, outbox.test(endpoint)):
         assert operator.get(address(type(row))).status_code == 200
         page = operator.get(address(type(row), row.pk, page="change"))
         assert page.status_code == 200
         assert b'name="_save"' not in page.content
 
 
-@pytest.mark.parametrize("model", [Job, JobItem, Media, Upload])
+def test_operator_does_not_read_the_secrets_of_receivers(operator, organization, job):
+    header = {"header_name": "X-Key", "header_value": "secret"}
+    row = endpoints.register(organization, url="https://example.com/", events=["job.failed"], **header)
+    Job.objects.update(webhook_url=row.url, webhook_header_name="X-Key", webhook_header_value=row.header_value)
+    for shown in (row, job):
+        page = operator.get(address(type(shown), shown.pk, page="change")).content.decode()
+        assert "X-Key" in page
+        assert row.header_value not in page
+
+
+@pytest.mark.parametrize("model", [Job, JobItem, Media, Upload, WebhookEndpoint, Delivery])
 def test_nothing_is_added_by_hand(operator, model):
     assert operator.get(address(model, page="add")).status_code == 403
 

@@ -13,6 +13,7 @@ from billing.models.payments import TopUpState
 from tests.billing.stripe_objects import make_topup
 from tests.transcription.factories import make_job, make_transcript
 from transcription import jobs
+from transcription.webhooks import endpoints, outbox
 
 # Prefixes of other people's code with its own tests, of development only, and of pages that show everybody the same.
 FOREIGN = ("admin/", "accounts/", "dev/", "docs/")
@@ -36,6 +37,13 @@ METHODS = {
     "/transcripts/<uuid:job_id>/delete/": {"post"},
     "/transcripts/<uuid:job_id>/download/<slug:format_name>/": {"get"},
     "/transcripts/<uuid:job_id>/audio/": {"get"},
+    "/webhooks/deliveries/<str:delivery_id>/": {"get"},
+    "/webhooks/deliveries/<str:delivery_id>/send/": {"post"},
+    "/webhooks/<uuid:endpoint_id>/": {"get", "post"},
+    "/webhooks/<uuid:endpoint_id>/test/": {"post"},
+    "/webhooks/<uuid:endpoint_id>/on/": {"post"},
+    "/webhooks/<uuid:endpoint_id>/off/": {"post"},
+    "/webhooks/<uuid:endpoint_id>/delete/": {"post"},
     "/v1/jobs/<str:job_id>": {"get", "delete"},
     "/v1/jobs/<str:job_id>/cancel": {"post"},
     "/v1/jobs/<str:job_id>/events": {"get"},
@@ -64,8 +72,11 @@ def objects(organization, alice, bob):
     key, _ = api_keys.issue(organization, name="walk", by=alice)
     owner = Membership.objects.get(organization=organization, user=alice)
     _, token = organizations.invite(organization, email="dora@example.com", role=Role.MEMBER, by=owner)
+    endpoint = endpoints.register(organization, url="https://example.com/", events=["job.failed"])
     return {
         "job_id": job.pk,
+        "endpoint_id": endpoint.pk,
+        "delivery_id": outbox.test(endpoint).pk,
         "format_name": "txt",
         "key_id": key.pk,
         "topup_id": make_topup(organization, state=TopUpState.PAID, paid_at=timezone.now()).pk,
@@ -120,6 +131,8 @@ def test_nothing_was_changed_by_the_walk(objects, organization, charlie, client_
     assert not organization.topups.get().refunds.exists()
     assert organization.memberships.count() == 2
     assert organization.invitations.get().accepted_at is None
+    assert organization.webhook_endpoints.get().is_on
+    assert organization.webhook_deliveries.get().attempt == 0
 
 
 def test_unknown_ids_look_like_a_strangers(objects, charlie, client_of):

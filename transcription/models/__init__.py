@@ -7,6 +7,7 @@ from transcription.models.search import SearchText
 from transcription.models.webhooks import (
     Delivery,
     DeliveryAttempt,
+    DeliveryQuerySet,
     DeliveryState,
     EventType,
     Fault,
@@ -19,6 +20,7 @@ __all__ = [
     "Answer",
     "Delivery",
     "DeliveryAttempt",
+    "DeliveryQuerySet",
     "DeliveryState",
     "EventType",
     "Fault",

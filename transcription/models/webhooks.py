@@ -7,6 +7,7 @@ import secrets
 import uuid
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import Organization
@@ -116,6 +117,22 @@ def new_message_id() -> str:
     return f"msg_{secrets.token_hex(16)}"
 
 
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    """Deliveries, reached through their organization."""
+
+    def of(self, organization: Organization) -> "DeliveryQuerySet":
+        return self.filter(organization=organization)
+
+    def newest_first(self) -> "DeliveryQuerySet":
+        return self.order_by("-created_at", "-id")
+
+    def older_than(self, place: "Delivery") -> "DeliveryQuerySet":
+        """Return the deliveries that follow one in the order of `newest_first`."""
+        older = Q(created_at__lt=place.created_at) | Q(id__lt=place.pk)
+        # The first condition alone is one that an index can begin at.
+        return self.filter(created_at__lte=place.created_at).filter(older)
+
+
 class Delivery(models.Model):
     """One message to one receiver: the outbox, and later the log. Inserted in the transaction of what it tells.
 
@@ -153,6 +170,8 @@ class Delivery(models.Model):
     last_status = models.PositiveSmallIntegerField(null=True, blank=True)
     fault = models.CharField(max_length=20, choices=Fault.choices, blank=True)
 
+    objects = DeliveryQuerySet.as_manager()
+
     class Meta:
         indexes = [
             models.Index(
@@ -178,6 +197,10 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} to {self.host} ({self.id})"
+
+    @property
+    def is_pending(self) -> bool:
+        return self.state == DeliveryState.PENDING
 
 
 class DeliveryAttempt(models.Model):
