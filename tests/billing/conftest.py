@@ -1,5 +1,6 @@
 """Fixtures of billing: organizations without money, and helpers to fund and read them."""
 
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -40,6 +41,13 @@ def rival(db: None) -> Organization:
 @pytest.fixture
 def owner(acme: Organization) -> User:
     user = User.objects.create_user("owner@example.com")
+    acme.memberships.create(user=user, role=Role.OWNER)
+    return user
+
+
+@pytest.fixture
+def payer(acme: Organization) -> User:
+    user = User.objects.create_user("payer@example.com")
     acme.memberships.create(user=user, role=Role.OWNER)
     return user
 
@@ -93,3 +101,16 @@ def money_of(organization: Organization) -> tuple[int, int]:
     wallet = Wallet.objects.of(organization).get()
     assert ledger.verify(wallet) == []
     return wallet.balance_micros, wallet.held_micros
+
+
+def spend(organization: Organization, micros: int) -> None:
+    """Hold this much for a job of its own, and charge it."""
+    reference = f"job:{uuid.uuid4()}"
+    ledger.settle(ledger.reserve(organization, amount_micros=micros, reference=reference), actual_micros=micros)
+
+
+def balance_of(organization: Organization) -> tuple[int, bool]:
+    """Return (balance in micro-dollars, whether it is frozen), after checking that the ledger agrees."""
+    wallet = Wallet.objects.of(organization).get()
+    assert ledger.verify(wallet) == []
+    return wallet.balance_micros, wallet.is_frozen

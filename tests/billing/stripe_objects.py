@@ -10,10 +10,12 @@ from django.conf import settings
 from django.test import Client
 
 from accounts.models import Organization
-from billing import pricing
+from billing import pricing, stripe_mapping, topups
 from billing.models.payments import TopUp, TopUpState
 
 numbers = itertools.count(1)
+WITHDRAWN = "charge.dispute.funds_withdrawn"
+REINSTATED = "charge.dispute.funds_reinstated"
 
 
 def make_topup(organization: Organization, amount_cents: int = 20_000, **fields: Any) -> TopUp:
@@ -25,6 +27,13 @@ def make_topup(organization: Organization, amount_cents: int = 20_000, **fields:
         bonus_cents=pricing.bonus_cents(amount_cents),
         **{"state": TopUpState.PENDING, "checkout_session_id": f"cs_test_{number}", **fields},
     )
+
+
+def make_paid_topup(organization: Organization) -> TopUp:
+    """Return a top-up of $200, which brought $10, paid and credited."""
+    topup = topups.fulfil(stripe_mapping.payment_of_checkout(session_of(make_topup(organization))))
+    assert topup is not None
+    return topup
 
 
 def session_of(topup: TopUp, **changes: Any) -> dict[str, Any]:

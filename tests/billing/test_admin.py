@@ -9,12 +9,12 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Organization, User
-from billing import ledger, stripe_mapping, topups, unmatched_events
+from billing import ledger, topups, unmatched_events
 from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
 from billing.models.payments import AutomaticTopUp, Customer, TopUp, UnmatchedEvent
 from billing.models.reversals import Dispute, Refund, RefundState
 from tests.billing.conftest import fund, money_of
-from tests.billing.stripe_objects import dispute_of, make_topup, refund_of, session_of, tell
+from tests.billing.stripe_objects import dispute_of, make_paid_topup, make_topup, refund_of, tell
 from tests.stripe import StripeSandbox
 
 MODELS = [Wallet, Entry, Hold, Freeze, TopUp, Refund, Dispute, UnmatchedEvent, AutomaticTopUp, Customer]
@@ -23,9 +23,7 @@ MODELS = [Wallet, Entry, Hold, Freeze, TopUp, Refund, Dispute, UnmatchedEvent, A
 @pytest.fixture
 def paid(acme: Organization) -> TopUp:
     """$200, which brought $10."""
-    topup = topups.fulfil(stripe_mapping.payment_of_checkout(session_of(make_topup(acme))))
-    assert topup is not None
-    return topup
+    return make_paid_topup(acme)
 
 
 @pytest.fixture

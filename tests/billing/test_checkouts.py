@@ -1,7 +1,5 @@
 """A payer who left Stripe's pay page goes back to it or cancels it, with and without an answer from Stripe."""
 
-from typing import Any
-
 import pytest
 
 from accounts.errors import UpstreamFailed
@@ -11,27 +9,9 @@ from billing.models import Entry
 from billing.models.payments import TopUpState
 from billing.sandbox.store import ActionRefused
 from tests.billing.conftest import money_of
+from tests.billing.paying import DEAD, start
 from tests.billing.stripe_objects import intent_of, tell
 from tests.stripe import Perform, Request, Response, StripeSandbox, intercepting
-
-ADDRESSES = {
-    "success_url": "http://localhost:8000/billing/top-up/{TOPUP_ID}/success/",
-    "cancel_url": "http://localhost:8000/billing/top-up/{TOPUP_ID}/cancelled/",
-}
-DEAD = ["refused", "error", "timeout"]
-
-
-@pytest.fixture
-def payer(acme: Organization) -> User:
-    user = User.objects.create_user("payer@example.com")
-    acme.memberships.create(user=user, role="owner")
-    return user
-
-
-def start(organization: Organization, person: User, amount_cents: int = 20_000, **fields: Any) -> topups.Checkout:
-    return topups.start_checkout(
-        organization, **{"amount_cents": amount_cents, "person": person, "save_card": False, **ADDRESSES, **fields}
-    )
 
 
 def test_page_that_was_left_can_be_gone_back_to(stripe_sandbox: StripeSandbox, acme: Organization, payer: User) -> None:

@@ -3,32 +3,27 @@ import pytest
 from accounts.errors import PaymentRequired
 from accounts.models import Organization
 from billing import ledger, stripe_mapping, topups
-from billing.models import Entry, EntryKind, Wallet
+from billing.models import Entry, EntryKind
 from billing.models.payments import TopUp, UnmatchedEvent
 from billing.models.reversals import Dispute
-from tests.billing.conftest import fund
-from tests.billing.stripe_objects import deliver, dispute_of, event_of, make_topup, session_of, tell
-
-WITHDRAWN = "charge.dispute.funds_withdrawn"
-REINSTATED = "charge.dispute.funds_reinstated"
+from tests.billing.conftest import balance_of, fund, spend
+from tests.billing.stripe_objects import (
+    REINSTATED,
+    WITHDRAWN,
+    deliver,
+    dispute_of,
+    event_of,
+    make_paid_topup,
+    make_topup,
+    session_of,
+    tell,
+)
 
 
 @pytest.fixture
 def paid(acme: Organization) -> TopUp:
     """$200, which brought $10."""
-    topup = topups.fulfil(stripe_mapping.payment_of_checkout(session_of(make_topup(acme))))
-    assert topup is not None
-    return topup
-
-
-def spend(organization: Organization, micros: int) -> None:
-    ledger.settle(ledger.reserve(organization, amount_micros=micros, reference="job:1"), actual_micros=micros)
-
-
-def balance_of(organization: Organization) -> tuple[int, bool]:
-    wallet = Wallet.objects.of(organization).get()
-    assert ledger.verify(wallet) == []
-    return wallet.balance_micros, wallet.is_frozen
+    return make_paid_topup(acme)
 
 
 def test_dispute_moves_nothing_until_the_money_is_withdrawn(paid: TopUp, acme: Organization) -> None:

@@ -10,14 +10,13 @@ from billing import ledger, reconciliation, stripe_mapping, topups
 from billing.models import EntryKind
 from billing.models.payments import TopUp, TopUpState
 from billing.models.reversals import Dispute, Refund, RefundState
-from tests.billing.stripe_objects import dispute_of, make_topup, refund_of, session_of, tell
+from tests.billing.stripe_objects import dispute_of, make_paid_topup, make_topup, refund_of, session_of, tell
 
 
 @pytest.fixture
 def paid(acme: Organization) -> TopUp:
     """$200, which brought $10."""
-    topup = topups.fulfil(stripe_mapping.payment_of_checkout(session_of(make_topup(acme))))
-    assert topup is not None
+    topup = make_paid_topup(acme)
     make_topup(acme)
     tell("refund.created", refund_of(topup, 5_000))
     tell("charge.dispute.funds_withdrawn", dispute_of(topup, 5_000))

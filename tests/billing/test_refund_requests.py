@@ -16,27 +16,15 @@ from billing import ledger, refunds, topups
 from billing.models import Entry, EntryKind, Wallet
 from billing.models.payments import TopUp
 from billing.models.reversals import Refund, RefundState
-from tests.billing.conftest import fund, money_of
+from tests.billing.conftest import fund, money_of, spend
 from tests.billing.paying import pay
 from tests.stripe import Perform, Request, Response, StripeSandbox, intercepting
-
-
-@pytest.fixture
-def payer(acme: Organization) -> User:
-    user = User.objects.create_user("payer@example.com")
-    acme.memberships.create(user=user, role="owner")
-    return user
 
 
 @pytest.fixture
 def paid(stripe_sandbox: StripeSandbox, acme: Organization, payer: User) -> TopUp:
     """$200, which brought $10."""
     return pay(stripe_sandbox, acme, payer)
-
-
-def spend(organization: Organization, micros: int) -> None:
-    reference = f"job:{uuid.uuid4()}"
-    ledger.settle(ledger.reserve(organization, amount_micros=micros, reference=reference), actual_micros=micros)
 
 
 # --- What is unspent -------------------------------------------------------------------------------------------------

@@ -3,24 +3,17 @@
 import pytest
 
 from accounts.models import Organization
-from billing import ledger, stripe_mapping, topups
 from billing.models import Entry
 from billing.models.payments import TopUp, UnmatchedEvent
 from billing.models.reversals import Refund, RefundState
 from tests.billing.conftest import money_of
-from tests.billing.stripe_objects import deliver, event_of, make_topup, refund_of, session_of, tell
+from tests.billing.stripe_objects import deliver, event_of, make_paid_topup, make_topup, refund_of, session_of, tell
 
 
 @pytest.fixture
 def paid(acme: Organization) -> TopUp:
     """$200, which brought $10."""
-    topup = topups.fulfil(stripe_mapping.payment_of_checkout(session_of(make_topup(acme))))
-    assert topup is not None
-    return topup
-
-
-def spend(organization: Organization, micros: int) -> None:
-    ledger.settle(ledger.reserve(organization, amount_micros=micros, reference="job:1"), actual_micros=micros)
+    return make_paid_topup(acme)
 
 
 def test_refund_is_recorded_once_whatever_reports_it(paid: TopUp, acme: Organization) -> None:

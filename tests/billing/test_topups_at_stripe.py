@@ -15,28 +15,8 @@ from billing import ledger, stripe_api, topups
 from billing.models import Entry, EntryKind
 from billing.models.payments import SavedCard, TopUp, TopUpState
 from tests.billing.conftest import money_of
+from tests.billing.paying import DEAD, start
 from tests.stripe import Perform, Request, Response, StripeSandbox, intercepting
-
-ADDRESSES = {
-    "success_url": "http://localhost:8000/billing/top-up/{TOPUP_ID}/success/",
-    "cancel_url": "http://localhost:8000/billing/top-up/{TOPUP_ID}/cancelled/",
-}
-
-
-DEAD = ["refused", "error", "timeout"]
-
-
-@pytest.fixture
-def payer(acme: Organization) -> User:
-    user = User.objects.create_user("payer@example.com")
-    acme.memberships.create(user=user, role="owner")
-    return user
-
-
-def start(organization: Organization, person: User, amount_cents: int = 20_000, **fields: Any) -> topups.Checkout:
-    return topups.start_checkout(
-        organization, **{"amount_cents": amount_cents, "person": person, "save_card": False, **ADDRESSES, **fields}
-    )
 
 
 def test_checkout_names_our_row_everywhere(stripe_sandbox: StripeSandbox, acme: Organization, payer: User) -> None:

@@ -22,11 +22,6 @@ STREAMS = 60
 
 
 @pytest.fixture
-def key(organization):
-    return api_keys.issue(organization, name="test", by=None)[1]
-
-
-@pytest.fixture
 def strangers_key(charlies):
     return api_keys.issue(charlies, name="test", by=None)[1]
 

@@ -13,12 +13,10 @@ from billing.models import Entry, EntryKind, Hold
 from tests.contention import contend
 from tests.transcription.factories import make_batch, make_media, make_submission, make_transcript
 from tests.transcription.jobs import finish_together
+from tests.transcription.jobs.single_jobs import TEN_SECONDS_MICROS, usage
 from transcription import jobs
 from transcription.jobs import queue
 from transcription.models import Job, JobItem, Media, Priority, Status
-
-# 10 s at 300,000 micro-dollars an hour.
-TEN_SECONDS_MICROS = 833
 
 
 def finish(item, text="hello"):
@@ -28,10 +26,6 @@ def finish(item, text="hello"):
 
 def fail(item):
     jobs.reject_item(jobs.claim(item.pk), error_type="not_audio", message="No audio.")
-
-
-def usage(organization):
-    return list(Entry.objects.filter(wallet__organization=organization, kind=EntryKind.USAGE))
 
 
 def assert_books_are_true(organization):

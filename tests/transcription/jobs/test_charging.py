@@ -9,38 +9,17 @@ from django.utils import timezone
 from accounts.errors import InvalidField, PaymentRequired
 from billing import ledger, statements
 from billing import usage as billing_usage
-from billing.models import Entry, EntryKind, Wallet
+from billing.models import Wallet
 from tests.contention import contend
 from tests.transcription.factories import make_batch, make_job, make_media, make_submission, make_transcript
 from tests.transcription.jobs.show_and_end import show_or_end
+from tests.transcription.jobs.single_jobs import TEN_SECONDS_MICROS, claim, item_of, usage
 from transcription import jobs
 from transcription.jobs import audit
 from transcription.jobs.charging import TextMeter
 from transcription.models import JobItem, Media, Status
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Segment
-
-# 10 s at 300,000 micro-dollars an hour.
-TEN_SECONDS_MICROS = 833
-
-
-@pytest.fixture
-def job(organization):
-    return make_job(organization)
-
-
-def item_of(job):
-    return job.items.get()
-
-
-def claim(job):
-    item = jobs.claim(item_of(job).pk)
-    assert item is not None
-    return item
-
-
-def usage(organization):
-    return list(Entry.objects.filter(wallet__organization=organization, kind=EntryKind.USAGE))
 
 
 def finish(item):

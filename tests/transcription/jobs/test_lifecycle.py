@@ -1,5 +1,3 @@
-from datetime import timedelta
-
 import pytest
 from django.core.files.storage import default_storage
 from django.db import OperationalError, connection
@@ -7,40 +5,15 @@ from django.utils import timezone
 
 from accounts.errors import Conflict, PaymentRequired
 from billing import ledger, statements
-from billing.models import Entry, EntryKind, Hold
+from billing.models import Hold
 from tests.transcription.factories import make_job, make_media, make_submission, make_transcript
+from tests.transcription.jobs.single_jobs import TEN_SECONDS_MICROS, claim, grow_silent, item_of, usage
 from transcription import jobs
-from transcription.models import Job, JobItem, Media, Status
-
-# 10 s at 300,000 micro-dollars an hour.
-TEN_SECONDS_MICROS = 833
-
-
-@pytest.fixture
-def job(organization):
-    return make_job(organization)
-
-
-def item_of(job):
-    return job.items.get()
-
-
-def claim(job):
-    item = jobs.claim(item_of(job).pk)
-    assert item is not None
-    return item
-
-
-def usage(organization):
-    return list(Entry.objects.filter(wallet__organization=organization, kind=EntryKind.USAGE))
+from transcription.models import Job, Media, Status
 
 
 def assert_books_are_true(organization):
     assert ledger.verify(ledger.wallet_of(organization)) == []
-
-
-def grow_silent(item, seconds=60):
-    JobItem.objects.filter(pk=item.pk).update(touched_at=timezone.now() - timedelta(seconds=seconds))
 
 
 def test_submit_promises_the_price(organization, job):

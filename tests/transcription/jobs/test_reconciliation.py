@@ -9,9 +9,10 @@ from django.utils import timezone
 from redis import Redis
 
 from billing import statements
-from billing.models import Entry, EntryKind, Hold
+from billing.models import Hold
 from tests.fixtures import recordings as samples
 from tests.transcription.factories import make_job, make_submission
+from tests.transcription.jobs.single_jobs import claim, grow_silent, usage
 from transcription import jobs, submissions
 from transcription.jobs import queue
 from transcription.models import JobItem, Status
@@ -29,29 +30,6 @@ def enqueued(organization, django_capture_on_commit_callbacks):
 
 def begin(organization):
     return uploads.begin(organization, name="call.wav", declared_bytes=SENTENCE.path.stat().st_size)
-
-
-@pytest.fixture
-def job(organization):
-    return make_job(organization)
-
-
-def item_of(job):
-    return job.items.get()
-
-
-def claim(job):
-    item = jobs.claim(item_of(job).pk)
-    assert item is not None
-    return item
-
-
-def usage(organization):
-    return list(Entry.objects.filter(wallet__organization=organization, kind=EntryKind.USAGE))
-
-
-def grow_silent(item, seconds=60):
-    JobItem.objects.filter(pk=item.pk).update(touched_at=timezone.now() - timedelta(seconds=seconds))
 
 
 def test_living_worker_keeps_its_item(job):

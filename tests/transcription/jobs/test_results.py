@@ -6,27 +6,13 @@ import pytest
 from django.core.files.storage import default_storage
 
 from accounts.errors import Conflict, NotFound
-from tests.transcription.factories import make_batch, make_job, make_transcript
+from tests.transcription.factories import make_batch, make_transcript
+from tests.transcription.jobs.single_jobs import claim, item_of
 from transcription import jobs
 
 
 def finish(item, text="hello"):
     assert jobs.finish_item(jobs.claim(item.pk), transcript=make_transcript(text))
-
-
-@pytest.fixture
-def job(organization):
-    return make_job(organization)
-
-
-def item_of(job):
-    return job.items.get()
-
-
-def claim(job):
-    item = jobs.claim(item_of(job).pk)
-    assert item is not None
-    return item
 
 
 def test_result_is_not_found_until_completed(job):

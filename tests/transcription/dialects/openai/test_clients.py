@@ -10,7 +10,6 @@ import json
 import pytest
 from django.test import Client
 
-from accounts import api_keys
 from tests.conftest import AUDIO
 from tests.dialects.faces import working
 from transcription.models import Job
@@ -19,11 +18,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CONTENT = (AUDIO / "sentence-slt.wav").read_bytes()
 SAID = "Hello there Ann"
 BASE = "/v1"
-
-
-@pytest.fixture
-def key(organization):
-    return api_keys.issue(organization, name="test", by=None)[1]
 
 
 @pytest.fixture

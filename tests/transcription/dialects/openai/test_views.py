@@ -7,7 +7,6 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from accounts import api_keys
 from billing.models import Entry, EntryKind
 from tests.conftest import AUDIO
 from tests.dialects.faces import working
@@ -18,11 +17,6 @@ from transcription.speech.errors import EngineFailed
 pytestmark = pytest.mark.django_db(transaction=True)
 CONTENT = (AUDIO / "sentence-slt.wav").read_bytes()
 TRANSCRIPTIONS, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
-
-
-@pytest.fixture
-def key(organization):
-    return api_keys.issue(organization, name="test", by=None)[1]
 
 
 @pytest.fixture

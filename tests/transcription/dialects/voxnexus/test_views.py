@@ -6,7 +6,6 @@ import wave
 import pytest
 from django.test import Client
 
-from accounts import api_keys
 from apex import upstream
 from billing import statements
 from billing.models import Entry, EntryKind, Hold, HoldState, Wallet
@@ -20,11 +19,6 @@ pytestmark = [pytest.mark.enable_socket, pytest.mark.django_db(transaction=True)
 STT = "/v1/stt?model_id=vn-stt-basic&sample_rate=16000"
 WAV = (AUDIO / "sentence-slt.wav").read_bytes()
 MP3 = (AUDIO / "sentence-slt.mp3").read_bytes()
-
-
-@pytest.fixture
-def key(organization):
-    return api_keys.issue(organization, name="test", by=None)[1]
 
 
 def stt(path, *, key, body=WAV, content_type="audio/wav", headers=None):
