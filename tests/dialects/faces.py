@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 from django.db import connection
 from django.test import Client
 
-from transcription.jobs import work
-from transcription.models import JobItem
+from transcription.jobs import importing, verification, work
+from transcription.models import Import, JobItem
 
 SENTENCE = "sentence-slt.wav"
 BOUNDARY = "contract"
@@ -52,7 +52,11 @@ class Sent:
 
 
 def run_all() -> None:
-    """Do all work that is queued."""
+    """Do all work that is queued, and before it what recordings at URLs need."""
+    if Import.objects.exists():
+        importing.fetch_all(pauses=(0.0,))
+    for item in JobItem.objects.filter(status="verifying", media=None):
+        verification.verify_item(item.pk)
     for item in JobItem.objects.filter(status="queued"):
         work.run_item(item.pk)
 

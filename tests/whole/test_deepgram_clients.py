@@ -162,11 +162,11 @@ def test_deepgram_sdk_is_told_what_is_wrong(
     assert charge_count(customer) == before
 
 
-def test_deepgram_sdk_with_an_address_is_told_that_it_is_not_supported(media: Any) -> None:
+def test_deepgram_sdk_with_a_private_url_is_refused(media: Any) -> None:
     errors = importlib.import_module("deepgram.core.api_error")
     with pytest.raises(errors.ApiError) as caught:
-        media.transcribe_url(url="https://example.com/a.mp3", request_options={"max_retries": 0})
-    assert caught.value.status_code == 501
+        media.transcribe_url(url="http://169.254.169.254/a.mp3", request_options={"max_retries": 0})
+    assert caught.value.status_code == 400
 
 
 def test_deepgram_sdk_with_a_wrong_key(customer: Customer) -> None:

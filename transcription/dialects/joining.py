@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call that waits for a transcript.
+    """A call that waits for the transcript of an upload, or of the file at a URL.
 
     key: its Idempotency-Key, "" for none. fingerprint: equal for equal requests; "" where nothing can repeat it.
     is_counted, is_retry: whether its client counts its tries, and whether this is a further one. Without a key, such a
@@ -30,7 +30,8 @@ class Call:
     """
 
     submission: Submission
-    upload: "UploadedFile[Any]"
+    upload: "UploadedFile[Any] | None" = None
+    url: str = ""
     key: str = ""
     fingerprint: str = ""
     is_counted: bool = False
@@ -40,11 +41,11 @@ class Call:
 def find_or_submit(call: Call) -> tuple[Job, bool, str] | None:
     """Return (job, whether an earlier call submitted it, name to leave by), or None while one is about to submit it.
 
-    Raises what `submissions.submit_file` raises, and Conflict for a key that was used for another request or whose job
-    was deleted.
+    Raises what `submissions.submit_file` and `submit_url` raise, and Conflict for a key that was used for another
+    request or whose job was deleted.
     """
     if not call.key and not call.is_counted:
-        return _awaited(submissions.submit_file(call.submission, upload=call.upload))
+        return _awaited(_submit_recording(call, call.submission))
     organization, key = call.submission.organization, call.key or _key_of_tries(call)
     if not call.key and not call.is_retry:
         # A first try repeats nothing, even if the same recording was sent a minute ago.
@@ -104,10 +105,16 @@ def _submit(call: Call, *, claim: idempotency.Claim) -> Job:
             claim.begin(job.hold_reference)
 
     try:
-        return submissions.submit_file(replace(call.submission, in_transaction=begin), upload=call.upload)
+        return _submit_recording(call, replace(call.submission, in_transaction=begin))
     except BaseException:
         claim.forget()
         raise
+
+
+def _submit_recording(call: Call, submission: Submission) -> Job:
+    if call.upload is None:
+        return submissions.submit_url(submission, url=call.url)
+    return submissions.submit_file(submission, upload=call.upload)
 
 
 def _job_of(call: Call, *, reference: str) -> Job | None:

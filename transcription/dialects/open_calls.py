@@ -17,7 +17,16 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
 from accounts import database_connection
-from accounts.errors import BadMedia, Conflict, TranscriptionFailed, VoxsiteError, WaitedTooLong
+from accounts.errors import (
+    BadMedia,
+    Conflict,
+    ErrorType,
+    PaymentRequired,
+    TooLarge,
+    TranscriptionFailed,
+    VoxsiteError,
+    WaitedTooLong,
+)
 from accounts.gate import concurrency, idempotency
 from accounts.gate.later import LaterResponse
 from accounts.gate.views import GateView, translate
@@ -32,6 +41,21 @@ from transcription.speech.transcript import Transcript
 
 # How often a request looks whether the first one with its key has submitted its job.
 LOOK_AGAIN_SECONDS = 0.2
+# Errors of jobs that are neither the recording's fault nor ours.
+MONEY_TYPES = frozenset(
+    {ErrorType.INSUFFICIENT_BALANCE, ErrorType.SPEND_LIMIT_REACHED, ErrorType.WALLET_FROZEN},
+)
+URL_TYPES = frozenset(
+    {
+        ErrorType.URL_NOT_ALLOWED,
+        ErrorType.URL_NOT_FOUND,
+        ErrorType.URL_REFUSED,
+        ErrorType.URL_UNREACHABLE,
+        ErrorType.URL_TOO_LARGE,
+        ErrorType.URL_TOO_SLOW,
+    }
+)
+REQUEST_TYPES = frozenset({ErrorType.LENGTH_MISMATCH, ErrorType.INVALID_FIELD})
 
 Show = Callable[[Job, Transcript], HttpResponseBase]
 Prepare = Callable[[Job, Transcript], Awaitable[None]]
@@ -114,7 +138,8 @@ class OpenCall(LaterResponse):
     def let_go_of_body(self) -> None:
         """Free the memory and the files of the body, of which nothing is needed any more. It may be megabytes."""
         if self._call is not None:
-            self._call.upload.close()
+            if self._call.upload is not None:
+                self._call.upload.close()
             _let_go_of_body(self._request)
         self._call = self._request = None
 
@@ -210,7 +235,13 @@ def _error_of(job: Job | None) -> VoxsiteError:
     """Return the error for a job that ended without a transcript. None: it was deleted."""
     if job is None or job.status == Status.CANCELED:
         return Conflict("The transcription was canceled.")
-    if job.error_type == "length_mismatch" or is_senders_fault(job.error_type):
+    if job.error_type in MONEY_TYPES:
+        # The price of a file that was fetched is known only after the fetching.
+        return PaymentRequired(job.error_message, error_type=job.error_type)
+    if job.error_type in URL_TYPES:
+        kind = TooLarge if job.error_type == ErrorType.URL_TOO_LARGE else BadMedia
+        return kind(job.error_message, error_type=job.error_type, param="url")
+    if job.error_type in REQUEST_TYPES or is_senders_fault(job.error_type):
         return BadMedia(job.error_message, error_type=job.error_type, param="file")
     return TranscriptionFailed(f"{job.error_message} Nothing was charged.", error_type=job.error_type)
 

@@ -57,19 +57,22 @@ class WaitingGateView(GateView):
         self,
         submission: Submission,
         *,
-        upload: "UploadedFile[Any]",
+        upload: "UploadedFile[Any] | None" = None,
+        url: str = "",
         asked: Mapping[str, Any],
         show: open_calls.Show,
         prepare: open_calls.Prepare | None = None,
     ) -> HttpResponseBase:
-        """Submit an upload and return the response that comes when its job has ended.
+        """Submit an upload, or the file at a URL, and return the response that comes when its job has ended.
 
         asked: fields or query parameters of the request. With the path and the upload they tell it from others.
         show: returns the response for the completed job; its errors are shown. Called in a thread.
         prepare: awaited before it, without a thread. The job is charged by then, so it should not fail.
-        Raises what `submissions.submit_file` raises, and TooManyOpen if the organization has its limit of calls open.
+        Raises what `submissions.submit_file` and `submit_url` raise, and TooManyOpen if the organization has its limit
+        of calls open.
         """
-        call = self._call(submission, upload=upload, asked=asked)
+        assert (upload is None) == bool(url), "a call has one recording"
+        call = self._call(submission, upload=upload, url=url, asked=asked)
         return self._respond_later(open_calls.OpenAnswer(self, call, show=show, prepare=prepare))
 
     def stream_while_running(
@@ -86,7 +89,14 @@ class WaitingGateView(GateView):
     def headers_of_error(self, error: VoxsiteError) -> dict[str, str]:
         return {**super().headers_of_error(error), **({} if retry_helps(error) else {SHOULD_RETRY_HEADER: "false"})}
 
-    def _call(self, submission: Submission, *, upload: "UploadedFile[Any]", asked: Mapping[str, Any]) -> Call:
+    def _call(
+        self,
+        submission: Submission,
+        *,
+        upload: "UploadedFile[Any] | None",
+        url: str = "",
+        asked: Mapping[str, Any],
+    ) -> Call:
         headers = self.request.headers
         retries = headers.get(RETRY_COUNT_HEADER, "")
         key = headers.get(idempotency.HEADER, "")
@@ -94,10 +104,11 @@ class WaitingGateView(GateView):
         if key or retries:
             fields: dict[str, Any] = {name: _all_values(asked, name) for name in asked}
             path = f"{self.request.method} {self.request.get_full_path()}"
-            fingerprint = idempotency.fingerprint(path, data={**fields, "": upload})
+            fingerprint = idempotency.fingerprint(path, data={**fields, "": url if upload is None else upload})
         return Call(
             submission=replace(submission, priority=Priority.INTERACTIVE),
             upload=upload,
+            url=url,
             key=key,
             fingerprint=fingerprint,
             is_counted=bool(retries),

@@ -44,6 +44,10 @@ PARAMETERS = [
     _parameter("extra", OpenApiTypes.STR, "key:value, stands in metadata.extra.", many=True),
 ]
 
+UrlRequest = inline_serializer(
+    "DeepgramUrlRequest",
+    {"url": serializers.CharField(help_text="A public http or https address of the recording, on port 80 or 443.")},
+)
 ERROR = inline_serializer(
     "DeepgramError",
     {
@@ -113,7 +117,7 @@ _METADATA = inline_serializer(
     {
         "transaction_key": serializers.CharField(),
         "request_id": serializers.CharField(),
-        "sha256": serializers.CharField(help_text="Of the body."),
+        "sha256": serializers.CharField(help_text="Of the recording."),
         "created": serializers.DateTimeField(),
         "duration": serializers.FloatField(help_text="Seconds."),
         "channels": serializers.IntegerField(),

@@ -11,7 +11,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.errors import BadRequest, NotSupported, TooLarge, VoxsiteError
+from accounts.errors import BadRequest, TooLarge, VoxsiteError
 from accounts.gate.views import UnknownAddress
 from transcription import faces, recognition
 from transcription.dialects import steps, waiting
@@ -50,24 +50,24 @@ class ListenView(DeepgramGateView):
         summary="Transcribe as Deepgram does",
         tags=["Deepgram"],
         parameters=[*schema.PARAMETERS, schema.IDEMPOTENCY_KEY],
-        request={"application/octet-stream": OpenApiTypes.BINARY},
+        request={"application/octet-stream": OpenApiTypes.BINARY, "application/json": schema.UrlRequest},
         responses={
             200: schema.Answer,
-            **schema.error_responses(400, 401, 402, 403, 408, 409, 413, 429, 500, 501, 503, 504),
+            **schema.error_responses(400, 401, 402, 403, 408, 409, 413, 429, 500, 503, 504),
         },
     )
     def post(self, request: Request) -> HttpResponseBase:
-        """The body is the recording, in any format. The answer comes when it is transcribed.
+        """The body is the recording, in any format, or `{"url": "..."}` as JSON, from where we fetch it. The answer
+        comes when it is transcribed.
 
         Parameters of Deepgram that have no effect here are named in `metadata.warnings`.
         """
-        if (request.content_type or "").partition(";")[0].strip().lower() == "application/json":
-            wire.read_url(_json_of(request._request))
-            raise NotSupported("Recordings are not fetched from a url yet. Send the recording itself as the body.")
+        is_json = (request.content_type or "").partition(";")[0].strip().lower() == "application/json"
+        url = wire.read_url(_json_of(request._request)) if is_json else ""
         asked_for = query.plain(request.query_params)
         offer = recognition.capabilities_of(query.model_of(asked_for))
         listen = query.read(asked_for, offer=offer)
-        upload, sha256 = _received(request._request, listen=listen)
+        upload, sha256 = (None, "") if url else _received(request._request, listen=listen)
         request_id = self.request_id
 
         def show(job: Job, transcript: Transcript) -> Response:
@@ -78,14 +78,14 @@ class ListenView(DeepgramGateView):
                     asked=listen,
                     request_id=request_id,
                     job_id=job.pk,
-                    sha256=sha256,
+                    sha256=sha256 or media.sha256,
                     created_at=job.created_at,
                     channel_count=media.channels,
                 )
             )
 
         submission = steps.submission_of(self.caller, model=listen.model, options=listen.options, dialect=DIALECT)
-        return self.answer_when_done(submission, upload=upload, asked=request.query_params, show=show)
+        return self.answer_when_done(submission, upload=upload, url=url, asked=request.query_params, show=show)
 
 
 class _Digested:

@@ -39,12 +39,17 @@ ERROR_CODES = {
     504: "GATEWAY_TIMEOUT",
 }
 INTERNAL = "INTERNAL_SERVER_ERROR"
+# Whatever keeps the file at a url from being had (community.deepgram.com, "Troubleshooting 401 Unauthorized Error";
+# deepgram-js-sdk, issue 263; read 2026-11-29). Our types for it begin so.
+REMOTE_CONTENT = "REMOTE_CONTENT_ERROR"
+URL_TYPES_BEGIN = "url_"
 
 
 def show_error(error: VoxsiteError, *, request_id: str) -> dict[str, Any]:
     """Return the body of an error. `type` is ours: the stable slug of the fault; its data stands beside it."""
+    is_remote = error.type.startswith(URL_TYPES_BEGIN)
     return {
-        "err_code": ERROR_CODES.get(error.http_status, INTERNAL),
+        "err_code": REMOTE_CONTENT if is_remote else ERROR_CODES.get(error.http_status, INTERNAL),
         "err_msg": error.message,
         "request_id": request_id,
         "type": str(error.type),

@@ -9,9 +9,10 @@ import pytest
 from django.test import Client
 
 from accounts import api_keys
-from billing.models import Entry, EntryKind
+from billing.models import Entry, EntryKind, Wallet
 from tests.conftest import AUDIO
 from tests.dialects.faces import working
+from tests.transcription import remote
 from transcription.models import Job
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fake_engine")]
@@ -84,9 +85,94 @@ def test_empty_body_is_refused_and_costs_nothing(listen, query):
     assert not Job.objects.exists()
 
 
-def test_address_is_not_fetched(listen):
-    response = listen("model=nova-3", json.dumps({"url": "https://example.com/a.mp3"}), content_type="application/json")
-    assert (response.status_code, response.json()["err_code"]) == (501, "NOT_IMPLEMENTED")
+@pytest.fixture
+def server(settings):
+    with remote.running(WAV) as running:
+        settings.ALLOWED_PRIVATE_ADDRESSES = [running.socket]
+        yield running
+
+
+@pytest.fixture
+def listen_to(listen):
+    """Return a call with a URL and a query."""
+
+    def call(url, query="model=nova-3", **arguments):
+        return listen(query, json.dumps({"url": url}), content_type="application/json", **arguments)
+
+    return call
+
+
+@pytest.mark.enable_socket
+def test_file_at_a_url_is_answered_as_if_it_were_the_body(listen, listen_to, server):
+    by_url = listen_to(server.url("/talk.mp3"), "model=nova-3&punctuate=true")
+    assert by_url.status_code == 200, by_url.content
+    as_body = listen("model=nova-3&punctuate=true")
+    answers = [response.json() for response in (by_url, as_body)]
+    assert answers[0]["results"] == answers[1]["results"]
+    metadata = answers[0]["metadata"]
+    assert metadata["sha256"] == hashlib.sha256(WAV).hexdigest()
+    assert metadata["duration"] == answers[1]["metadata"]["duration"]
+    assert Job.objects.get(name="talk.mp3").priority == "interactive"
+    assert charges() == [job.cost_micros for job in Job.objects.all()]
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize(
+    ("path", "status", "error_type"),
+    [
+        ("/status?code=404", 400, "url_not_found"),
+        ("/status?code=401", 400, "url_refused"),
+        ("/status?code=500", 400, "url_unreachable"),
+        ("/redirect?to=http://10.0.0.1/", 400, "url_not_allowed"),
+        ("/huge", 413, "url_too_large"),
+    ],
+)
+def test_file_that_cannot_be_had_is_told_as_deepgram_does(listen_to, server, path, status, error_type):
+    response = listen_to(server.url(path))
+    answer = response.json()
+    assert (response.status_code, answer["err_code"], answer["type"]) == (status, "REMOTE_CONTENT_ERROR", error_type)
+    assert answer["request_id"] == response["X-Request-Id"]
+    assert response["x-should-retry"] == "false"
+    assert charges() == []
+
+
+@pytest.mark.enable_socket
+def test_page_at_a_url_is_no_recording(listen_to, server):
+    server.content = b"<!doctype html><title>Sign in</title>"
+    response = listen_to(server.url("/talk.mp3"))
+    assert (response.status_code, response.json()["err_code"]) == (400, "Bad Request")
+    assert response.json()["type"] == "not_audio"
+
+
+@pytest.mark.enable_socket
+def test_balance_that_does_not_cover_the_file_is_told_when_that_is_known(listen_to, server):
+    Wallet.objects.update(balance_micros=100)
+    response = listen_to(server.url("/talk.mp3"))
+    assert (response.status_code, response.json()["type"]) == (402, "insufficient_balance")
+    assert response["x-should-retry"] == "false"
+    assert charges() == []
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/a.mp3", "https://u:p@example.com/a.mp3", "talk.mp3"])
+def test_url_that_may_not_be_called_is_refused_at_once(listen_to, url):
+    response = listen_to(url)
+    assert (response.status_code, response.json()["err_code"], response.json()["type"]) == (
+        400,
+        "Bad Request",
+        "invalid_field",
+    )
+    assert not Job.objects.exists()
+
+
+@pytest.mark.enable_socket
+def test_idempotency_key_fetches_once(listen_to, server, key):
+    headers = {"Authorization": f"Token {key}", "Idempotency-Key": "call-1"}
+    first, second = (listen_to(server.url("/talk.mp3"), headers=headers) for _ in range(2))
+    assert first.status_code == second.status_code == 200
+    assert second["Idempotency-Replayed"] == "true"
+    assert len(server.asked) == Job.objects.count() == 1
+    other = listen_to(server.url("/whole"), headers=headers)
+    assert (other.status_code, other.json()["type"]) == (409, "idempotency_key_reused")
 
 
 @pytest.mark.parametrize("body", ["{", "[]", '{"url": 7}', "", "[" * 60_000])

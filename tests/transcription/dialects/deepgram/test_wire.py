@@ -187,7 +187,7 @@ def test_chinese_has_no_blanks():
 def test_error_of_every_type_is_in_deepgrams_words(kind):
     shown = wire.show_error(VoxsiteError("What is wrong.", error_type=kind), request_id="req_1")
     assert shown == {
-        "err_code": "INTERNAL_SERVER_ERROR",
+        "err_code": "REMOTE_CONTENT_ERROR" if kind.startswith("url_") else "INTERNAL_SERVER_ERROR",
         "err_msg": "What is wrong.",
         "request_id": "req_1",
         "type": str(kind),
