@@ -54,6 +54,16 @@ def send_once(wallet: Wallet, *, kind: str, occasion_at: datetime, subject: str,
     return True
 
 
+def record(wallet: Wallet, *, kind: str, occasion_at: datetime) -> bool:
+    """Record a notice that goes out with the caller's transaction. Returns False if it was recorded before."""
+    try:
+        with transaction.atomic():
+            Notice.objects.create(wallet=wallet, kind=kind, occasion_at=occasion_at)
+    except IntegrityError:
+        return False
+    return True
+
+
 def _claim(wallet: Wallet, *, kind: str, occasion_at: datetime) -> Notice | None:
     """Return the notice if this process may send it, or None if it was sent or another process has the claim."""
     now = timezone.now()

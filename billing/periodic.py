@@ -35,6 +35,10 @@ def tell_of_low_balances() -> None:
     low_balance.sweep(now=timezone.now())
 
 
+def announce_low_balances() -> None:
+    low_balance.announce(now=timezone.now())
+
+
 def check_ledger_nightly() -> None:
     """Check the ledger once a night, for any number of clock processes and restarts."""
     now = timezone.now()
@@ -99,6 +103,7 @@ DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (60, tell_of_automatic_topups),
     (60, finish_payments),
     (60, tell_of_low_balances),
+    (15, announce_low_balances),
     (3600, expire),
     (600, check_ledger_nightly),
     (6 * 3600, forget_deliveries),

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import F, Q
+from django.dispatch import Signal
 from django.utils import timezone
 
 from accounts.errors import InvalidField, UpstreamFailed, VoxsiteError
@@ -30,6 +31,8 @@ NEXT_CHECK_AFTER = timedelta(minutes=15)
 # No answer of Stripe takes longer: a process that has not stored it by then is dead.
 STARTING_ENDS_AFTER = timedelta(minutes=15)
 MAX_PER_ROUND = 100
+# Sent once, inside the transaction that credits a payment. Argument: topup.
+topup_completed = Signal()
 
 NOT_PAID = "The payment was not made. Nothing was charged."
 BANK_DECLINED = "Your bank declined the payment. Nothing was credited; try another way to pay."
@@ -344,6 +347,7 @@ def _credit(topup: TopUp) -> None:
         # Stripe creates the invoice of a checkout.
         topup.invoice_due_at = topup.paid_at
     topup.save(update_fields=["state", "failure", "paid_at", "ended_at", "invoice_due_at"])
+    topup_completed.send(sender=TopUp, topup=topup)
     if topup.is_automatic:
         AutomaticTopUp.objects.filter(organization=topup.organization).update(declines_count=0, retry_at=None)
 

@@ -13,7 +13,7 @@ EVENT_HELP = {
     "job.completed": "A transcript is ready, or all of a batch that could be transcribed.",
     "job.failed": "No recording of a job could be transcribed.",
     "job.canceled": "A job was canceled before anything of it was ready.",
-    "balance.low": "The balance fell below your low-balance alert.",
+    "balance.low": "The balance fell below your low-balance alert, which you set under Billing.",
     "topup.completed": "A payment was added to the balance.",
 }
 
