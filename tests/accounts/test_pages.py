@@ -211,6 +211,15 @@ def test_visitor_with_an_invitation_is_asked_to_sign_in_first(alice, organizatio
     assert not Membership.objects.filter(user__email="dora@example.com").exists()
 
 
+def test_invited_stranger_signs_up_and_comes_back_to_the_invitation(alice, organization):
+    invitation = f"/invitations/{invite(organization, alice, email='dora@example.com')}/"
+    client = Client()
+    client.post("/accounts/signup/", {"email": "dora@example.com", "password1": "quiet river 42", "next": invitation})
+    path = re.search(r"/accounts/confirm-email/[^\s/]+/", mail.outbox[-1].body).group()
+    assert client.post(path).url == invitation
+    assert client.post(invitation, follow=True).context["organization"] == organization
+
+
 def test_forwarded_invitation_admits_nobody_else(alice, organization, charlie, client_of):
     path = f"/invitations/{invite(organization, alice)}/"
     client = client_of(charlie)
@@ -355,59 +364,3 @@ def test_person_switches_between_their_own_organizations_only(alice, organizatio
     assert client.post("/organization/switch/", {"organization": charlies.pk}).status_code == 404
     assert client.post("/organization/switch/", {"organization": "mine"}).status_code == 403
     assert client.get("/overview/").context["organization"] == acme
-
-
-# --- People ----------------------------------------------------------------------------------------------------------
-
-
-ACCOUNT_PAGES = [
-    "/accounts/email/",
-    "/accounts/password/change/",
-    "/accounts/2fa/",
-    "/accounts/2fa/webauthn/",
-    "/accounts/sessions/",
-    "/accounts/logout/",
-]
-
-
-@pytest.mark.parametrize("path", ACCOUNT_PAGES)
-def test_account_pages_have_our_frame(alice, organization, client_of, path):
-    page = client_of(alice).get(path).content.decode()
-    assert 'class="frame"' in page
-    assert "Menu:" not in page
-
-
-@pytest.mark.parametrize("path", ["/accounts/login/", "/accounts/signup/", "/accounts/password/reset/"])
-def test_entrance_pages_have_our_look(db, path):
-    page = Client().get(path).content.decode()
-    assert 'class="entrance"' in page
-    assert "Menu:" not in page
-
-
-def test_sign_up_mails_a_link_that_lets_in(db):
-    client = Client()
-    response = client.post(
-        "/accounts/signup/", {"email": "eve@example.com", "password1": "quiet river 42"}, follow=True
-    )
-    assert "Check your mail" in response.content.decode()
-    assert client.get("/overview/").status_code == 302
-    path = re.search(r"/accounts/confirm-email/[^\s/]+/", mail.outbox[-1].body).group()
-    assert "Confirm address" in client.get(path).content.decode()
-    entered = client.post(path, follow=True)
-    assert entered.redirect_chain[-1][0] == "/overview/"
-    assert entered.context["organization"].is_verified
-
-
-def test_invited_stranger_signs_up_and_comes_back_to_the_invitation(alice, organization):
-    invitation = f"/invitations/{invite(organization, alice, email='dora@example.com')}/"
-    client = Client()
-    client.post("/accounts/signup/", {"email": "dora@example.com", "password1": "quiet river 42", "next": invitation})
-    path = re.search(r"/accounts/confirm-email/[^\s/]+/", mail.outbox[-1].body).group()
-    assert client.post(path).url == invitation
-    assert client.post(invitation, follow=True).context["organization"] == organization
-
-
-def test_broken_link_of_a_password_reset_says_so(db):
-    page = Client().get("/accounts/password/reset/key/1-set-password/").content.decode()
-    assert "This link no longer works" in page
-    assert 'href="/accounts/password/reset/"' in page
