@@ -68,6 +68,11 @@ COMPLETION = {
         "usage": USAGE,
     },
 }
+EVENT = {
+    "type": "object",
+    "properties": {"data": {"type": "string", "description": "A chunk as JSON, an error as JSON, or [DONE]."}},
+    "required": ["data"],
+}
 MODELS = {
     "type": "object",
     "properties": {
@@ -93,6 +98,7 @@ MEANINGS = {
     401: "No API key, or an invalid one.",
     402: "The balance or a monthly limit does not cover the minimum price.",
     403: "The organization's owner has not verified an email address.",
+    408: "The body did not arrive in time.",
     409: "The Idempotency-Key was used for another request, or the first one still runs.",
     413: "The body is too large.",
     429: "Too many requests in a minute or open at once, or the model is busy. Retry-After says when.",
@@ -133,10 +139,10 @@ OPERATIONS: dict[str, dict[str, Any]] = {
                     "description": "The completion, or with `stream` a stream of chunks that ends with [DONE].",
                     "content": {
                         "application/json": {"schema": COMPLETION},
-                        "text/event-stream": {"schema": {"type": "string"}},
+                        "text/event-stream": {"schema": EVENT},
                     },
                 },
-                **_errors(400, 401, 402, 403, 409, 413, 429, 502, 503),
+                **_errors(400, 401, 402, 403, 408, 409, 413, 429, 502, 503),
             },
         }
     },

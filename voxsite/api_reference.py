@@ -57,6 +57,26 @@ def add_chat(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     return result
 
 
+def say_what_serializers_cannot(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Mend what drf-spectacular cannot be told. The last postprocessing hook (see settings).
+
+    A body is required everywhere, also one that is no form. A stream of events is either one text, or each event by
+    itself. An answer that may have several shapes may fit two of them: verbose_json has all fields of json.
+    """
+    for methods in result["paths"].values():
+        for operation in methods.values():
+            if "requestBody" in operation:
+                operation["requestBody"]["required"] = True
+            for response in operation["responses"].values():
+                stream = response.get("content", {}).get("text/event-stream")
+                if stream:
+                    stream["schema"] = {"anyOf": [stream["schema"], {"type": "string"}]}
+    for schema in result["components"]["schemas"].values():
+        if "oneOf" in schema:
+            schema["anyOf"] = schema.pop("oneOf")
+    return result
+
+
 @lru_cache(maxsize=1)
 def document() -> dict[str, Any]:
     """Return the OpenAPI document. It depends only on code and settings, so each process makes it once."""

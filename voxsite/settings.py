@@ -384,6 +384,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "voxsite.api_reference.add_chat",
+        "voxsite.api_reference.say_what_serializers_cannot",
     ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }

@@ -56,3 +56,29 @@ def test_every_operation_says_what_it_does_and_how_it_fails(client, db):
             assert operation.get("summary"), (path, method)
             if path.startswith("/v1/"):
                 assert "401" in operation["responses"], (path, method)
+
+
+def test_bodies_are_required(client, db):
+    bodies = [
+        operation["requestBody"]
+        for methods in document(client)["paths"].values()
+        for operation in methods.values()
+        if "requestBody" in operation
+    ]
+    assert len(bodies) > 5
+    assert all(body["required"] for body in bodies)
+
+
+def test_streams_are_described_as_text_and_by_their_events(client, db):
+    described = document(client)
+    for path, method in (
+        ("/v1/audio/transcriptions", "post"),
+        ("/v1/jobs/{job_id}/events", "get"),
+        ("/v1/apex/chat/completions", "post"),
+    ):
+        content = described["paths"][path][method]["responses"]["200"]["content"]
+        event, text = content["text/event-stream"]["schema"]["anyOf"]
+        if "$ref" in event:
+            event = described["components"]["schemas"][event["$ref"].rpartition("/")[2]]
+        assert event["properties"]["data"]["type"] == "string"
+        assert text == {"type": "string"}

@@ -254,6 +254,15 @@ JobStatus = inline_serializer(
         ),
     },
 )
+JobEvent = inline_serializer(
+    "JobEvent",
+    {
+        "event": serializers.ChoiceField(choices=["started", "progress", "segment", "end"]),
+        "data": serializers.CharField(
+            help_text="A JSON object. That of end is the job, or {} of one that was deleted."
+        ),
+    },
+)
 Deleted = inline_serializer("Deleted", {"id": serializers.UUIDField(), "deleted": serializers.BooleanField()})
 Result = inline_serializer(
     "Result",

@@ -38,7 +38,7 @@ class UploadView(NativeGateView):
         summary="Upload a file",
         tags=["Transcription"],
         request={"multipart/form-data": schema.UploadRequest, "application/json": schema.UploadUrlRequest},
-        responses={201: schema.StoredFile, **error_responses(400, 401, 402, 403, 409, 413, 429, 503)},
+        responses={201: schema.StoredFile, **error_responses(400, 401, 402, 403, 408, 409, 413, 429, 503)},
         parameters=[schema.IDEMPOTENCY_KEY],
     )
     def post(self, request: Request) -> Response:
@@ -90,7 +90,7 @@ class TranscribeView(NativeGateView):
             "multipart/form-data": schema.TranscribeRequest,
             "application/json": schema.TranscribeJsonRequest,
         },
-        responses={201: schema.Created, **error_responses(400, 401, 402, 403, 404, 409, 413, 429, 503)},
+        responses={201: schema.Created, **error_responses(400, 401, 402, 403, 404, 408, 409, 413, 429, 503)},
         parameters=[schema.IDEMPOTENCY_KEY],
     )
     def post(self, request: Request) -> Response:
@@ -278,7 +278,7 @@ class EventsView(NativeGateView):
         operation_id="watch_job",
         summary="Watch a job",
         tags=["Transcription"],
-        responses={(200, "text/event-stream"): OpenApiTypes.STR, **error_responses(401, 403, 404, 429)},
+        responses={(200, "text/event-stream"): schema.JobEvent, **error_responses(401, 403, 404, 429)},
     )
     def get(self, request: Request, job_id: str) -> StreamingHttpResponse:
         """Server-sent events: `started`, `progress`, `segment` as they are recognised, and `end` with the job.

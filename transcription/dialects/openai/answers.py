@@ -17,6 +17,8 @@ from transcription.speech.transcript import Segment, Transcript, Word
 # The least probability that has a logarithm worth writing.
 MIN_PROBABILITY = 1e-10
 DELTA, SEGMENT, DONE = "transcript.text.delta", "transcript.text.segment", "transcript.text.done"
+ERROR = "error"
+EVENTS = (DELTA, SEGMENT, DONE, ERROR)
 
 
 def show(transcript: Transcript, *, asked: Asked, job_id: str, cost_micros: int) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def event(kind: str, data: dict[str, Any]) -> bytes:
 
 def error_event(body: dict[str, Any]) -> bytes:
     """Return an error as an event. Both packages of OpenAI raise it for its `error`."""
-    return f"event: error\ndata: {json.dumps(body)}\n\n".encode()
+    return f"event: {ERROR}\ndata: {json.dumps(body)}\n\n".encode()
 
 
 def end_events(transcript: Transcript, *, shown: str, asked: Asked, job_id: str, cost_micros: int) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, inline_serializer
 from rest_framework import serializers
 
+from transcription.dialects.openai.answers import EVENTS
 from transcription.dialects.openai.wire import FORMATS, GRANULARITIES
 
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -57,7 +58,9 @@ def _fields() -> dict[str, Any]:
         "diarize": serializers.BooleanField(
             default=False, help_text="Label speakers in verbose_json too; diarized_json always does."
         ),
-        "temperature": serializers.FloatField(required=False, help_text="Ignored."),
+        "temperature": serializers.FloatField(
+            required=False, min_value=0, max_value=1, help_text="From 0 to 1; has no effect."
+        ),
     }
 
 
@@ -165,6 +168,13 @@ Diarized = inline_serializer(
         ),
     },
 )
+Event = inline_serializer(
+    "OpenAiEvent",
+    {
+        "event": serializers.ChoiceField(choices=EVENTS),
+        "data": serializers.CharField(help_text="A JSON object: its type is the event's name, or it has an error."),
+    },
+)
 ANSWER = PolymorphicProxySerializer(
     component_name="OpenAiAnswer", serializers=[Verbose, Diarized, Plain], resource_type_field_name=None
 )
@@ -179,8 +189,8 @@ def _operation(summary: str) -> dict[str, Any]:
             (200, "application/json"): ANSWER,
             (200, "text/plain"): OpenApiTypes.STR,
             (200, "text/vtt"): OpenApiTypes.STR,
-            (200, "text/event-stream"): OpenApiTypes.STR,
-            **dict.fromkeys((400, 401, 402, 403, 409, 413, 429, 500, 503, 504), ERROR),
+            (200, "text/event-stream"): Event,
+            **dict.fromkeys((400, 401, 402, 403, 408, 409, 413, 429, 500, 503, 504), ERROR),
         },
         "parameters": [IDEMPOTENCY_KEY],
     }

@@ -38,6 +38,23 @@ def test_answers_have_the_described_fields(validate, transcript, response_format
     validate(SCHEMAS[response_format], answers.show(transcript, asked=wanted, job_id="7", cost_micros=1))
 
 
+@pytest.mark.parametrize("response_format", SCHEMAS)
+def test_each_answer_fits_the_description_of_all(client, db, response_format):
+    """An answer that fits two shapes, as verbose_json does, would break a description that allows one alone."""
+    wanted = asked(response_format, ("segment", "word"), has_logprobs=True, has_cost=True)
+    described = {"$ref": "#/components/schemas/OpenAiAnswer", **client.get("/openapi.json").json()}
+    Draft202012Validator(described).validate(answers.show(SPOKEN, asked=wanted, job_id="7", cost_micros=1))
+
+
+@pytest.mark.parametrize("response_format", ["json", "diarized_json"])
+def test_events_have_the_described_names(response_format):
+    wanted = asked(response_format, ("segment",), has_logprobs=False, has_cost=False)
+    events = b"".join(answers.end_events(SPOKEN, shown="", asked=wanted, job_id="7", cost_micros=1))
+    events += answers.error_event(wire.show_error(InvalidField("model", "No."), request_id="req_1"))
+    names = {line.removeprefix("event: ") for line in events.decode().splitlines() if line.startswith("event: ")}
+    assert names <= set(schema.Event.fields["event"].choices)
+
+
 def test_errors_have_the_described_fields(validate):
     validate("OpenAiError", wire.show_error(InvalidField("model", "No."), request_id="req_1"))
 
