@@ -2,6 +2,17 @@
 
 from typing import Any
 
+# What an error may have beside its type: seconds to wait, and what is needed, there or left of a limit.
+AMOUNTS = (
+    "retry_after",
+    "required_micros",
+    "required_cents",
+    "available_micros",
+    "available_cents",
+    "limit_micros",
+    "left_micros",
+    "left_cents",
+)
 ERROR = {
     "type": "object",
     "properties": {
@@ -13,6 +24,8 @@ ERROR = {
                 "type": {"type": "string", "description": "Stable: check this in programs."},
                 "param": {"type": "string", "nullable": True, "description": "The field with the error."},
                 "request_id": {"type": "string"},
+                **{name: {"type": "integer"} for name in AMOUNTS},
+                **{name: {"type": "string"} for name in ("limit", "resets_at")},
             },
             "required": ["message", "code", "type", "param", "request_id"],
         }
@@ -27,15 +40,25 @@ MESSAGE = {
     "type": "object",
     "properties": {
         "role": {"type": "string", "enum": ["system", "developer", "user", "assistant", "tool", "function"]},
-        "content": {"type": "string", "description": "A text, or a list of OpenAI's content parts."},
+        "content": {
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}],
+            "nullable": True,
+            "description": "A text, or a list of OpenAI's content parts.",
+        },
     },
     "required": ["role"],
 }
+
+
+def _component(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
 REQUEST = {
     "type": "object",
     "properties": {
         "model": {"type": "string", "description": "apex-latest, or another one of /v1/apex/models."},
-        "messages": {"type": "array", "items": MESSAGE, "minItems": 1},
+        "messages": {"type": "array", "items": _component("ChatMessage"), "minItems": 1},
         "max_tokens": {
             "type": "integer",
             "minimum": 1,
@@ -53,9 +76,18 @@ REQUEST = {
     "additionalProperties": True,
     "description": "OpenAI's other fields (tools, response_format, stop, top_p, seed ...) are passed on as they are.",
 }
+ANSWER = {
+    "type": "object",
+    "properties": {
+        "role": {"type": "string"},
+        "content": {"type": "string", "nullable": True, "description": "Null if the model calls tools instead."},
+    },
+    "additionalProperties": True,
+}
 CHOICE = {
     "type": "object",
-    "properties": {"index": {"type": "integer"}, "message": MESSAGE, "finish_reason": {"type": "string"}},
+    "properties": {"index": {"type": "integer"}, "message": ANSWER, "finish_reason": {"type": "string"}},
+    "additionalProperties": True,
 }
 COMPLETION = {
     "type": "object",
@@ -92,6 +124,15 @@ MODELS = {
         },
     },
 }
+# What the operations refer to.
+COMPONENTS: dict[str, Any] = {
+    "ChatError": ERROR,
+    "ChatMessage": MESSAGE,
+    "ChatRequest": REQUEST,
+    "ChatCompletion": COMPLETION,
+    "ChatEvent": EVENT,
+    "ChatModelList": MODELS,
+}
 SECURITY: list[dict[str, list[str]]] = [{"ApiKeyHeader": []}, {"BearerKey": []}]
 MEANINGS = {
     400: "The request is invalid, or the model's provider refused it.",
@@ -109,7 +150,10 @@ MEANINGS = {
 
 def _errors(*statuses: int) -> dict[str, Any]:
     return {
-        str(status): {"description": MEANINGS[status], "content": {"application/json": {"schema": ERROR}}}
+        str(status): {
+            "description": MEANINGS[status],
+            "content": {"application/json": {"schema": _component("ChatError")}},
+        }
         for status in statuses
     }
 
@@ -132,14 +176,14 @@ OPERATIONS: dict[str, dict[str, Any]] = {
                     "the stored answer.",
                 }
             ],
-            "requestBody": {"required": True, "content": {"application/json": {"schema": REQUEST}}},
+            "requestBody": {"required": True, "content": {"application/json": {"schema": _component("ChatRequest")}}},
             "security": SECURITY,
             "responses": {
                 "200": {
                     "description": "The completion, or with `stream` a stream of chunks that ends with [DONE].",
                     "content": {
-                        "application/json": {"schema": COMPLETION},
-                        "text/event-stream": {"schema": EVENT},
+                        "application/json": {"schema": _component("ChatCompletion")},
+                        "text/event-stream": {"schema": _component("ChatEvent")},
                     },
                 },
                 **_errors(400, 401, 402, 403, 408, 409, 413, 429, 502, 503),
@@ -154,7 +198,10 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             "tags": ["Chat"],
             "security": SECURITY,
             "responses": {
-                "200": {"description": "All models.", "content": {"application/json": {"schema": MODELS}}},
+                "200": {
+                    "description": "All models.",
+                    "content": {"application/json": {"schema": _component("ChatModelList")}},
+                },
                 **_errors(401, 403, 429),
             },
         }

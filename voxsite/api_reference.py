@@ -54,6 +54,7 @@ class Operation:
 def add_chat(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Add the chat endpoint, whose views drf-spectacular does not know. A postprocessing hook (see settings)."""
     result["paths"] |= {f"/v1/apex/{path}": methods for path, methods in apex_schema.OPERATIONS.items()}
+    result["components"]["schemas"] |= apex_schema.COMPONENTS
     return result
 
 

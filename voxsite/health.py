@@ -24,6 +24,10 @@ from transcription import recognition
 logger = logging.getLogger(__name__)
 
 CACHE_SECONDS = 3.0
+READINESS_SHAPE = inline_serializer(
+    "Readiness",
+    {"status": serializers.CharField(), "checks": serializers.DictField(child=serializers.CharField())},
+)
 
 
 class HealthView(NativeGateView):
@@ -49,11 +53,10 @@ class ReadyView(NativeGateView):
         summary="Readiness",
         auth=[],
         responses={
-            200: inline_serializer(
-                "Readiness",
-                {"status": serializers.CharField(), "checks": serializers.DictField(child=serializers.CharField())},
+            200: READINESS_SHAPE,
+            503: OpenApiResponse(
+                READINESS_SHAPE, description="A part does not answer or still starts; `checks` says which."
             ),
-            503: OpenApiResponse(description="A part does not answer or still starts; `checks` says which."),
         },
     )
     def get(self, request: Request) -> Response:

@@ -10,7 +10,7 @@ from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 
 from accounts.errors import VoxsiteError
-from accounts.gate.views import GateView, UnknownAddress
+from accounts.gate.views import GateView, UnknownAddress, data_fields
 
 
 def native_error(error: VoxsiteError, *, request_id: str) -> dict[str, Any]:
@@ -47,6 +47,7 @@ ERROR_SCHEMA = inline_serializer(
                 "code": serializers.IntegerField(help_text="The HTTP status."),
                 "type": serializers.CharField(help_text="Stable: check this in programs."),
                 "request_id": serializers.CharField(),
+                **data_fields(),
             },
         )
     },

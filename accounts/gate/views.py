@@ -11,6 +11,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.http.request import RawPostDataException, UnreadablePostError
 from django.utils.datastructures import MultiValueDict
 from rest_framework import exceptions as drf
+from rest_framework import serializers
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -29,6 +30,30 @@ from accounts.errors import (
 from accounts.gate import authentication, idempotency, limits
 
 logger = logging.getLogger(__name__)
+
+
+def data_fields() -> dict[str, Any]:
+    """Return the data of errors (`VoxsiteError.data`) as fields of an OpenAPI description.
+
+    None is required, since the type of an error says which it has.
+    """
+
+    def amount(help_text: str) -> serializers.IntegerField:
+        return serializers.IntegerField(required=False, help_text=help_text)
+
+    return {
+        "param": serializers.CharField(required=False, help_text="The field that is wrong."),
+        "retry_after": amount("Of 429 and 503: seconds, as in the header Retry-After."),
+        "required_micros": amount("Of 402: what is needed, in micro-dollars."),
+        "required_cents": amount("The same, rounded up to cents."),
+        "available_micros": amount("Of insufficient_balance: what is there."),
+        "available_cents": amount("The same, rounded down to cents."),
+        "limit": serializers.CharField(required=False, help_text="Of spend_limit_reached: key or organization."),
+        "limit_micros": amount("The monthly limit."),
+        "left_micros": amount("What is left of it."),
+        "left_cents": amount("The same, rounded down to cents."),
+        "resets_at": serializers.CharField(required=False, help_text="When the limit starts anew, in UTC."),
+    }
 
 
 class AlwaysJson(BaseContentNegotiation):

@@ -43,7 +43,7 @@ def test_required_fields_are_those_of_the_endpoint(name):
 
 def test_error_has_the_described_fields():
     shown = wire.show_error(InvalidField("model", "No."), request_id="req_1")["error"]
-    assert set(shown) == set(schema.ERROR["properties"]["error"]["properties"])
+    assert set(shown) == set(schema.ERROR["properties"]["error"]["required"])
 
 
 def test_models_have_the_described_fields():

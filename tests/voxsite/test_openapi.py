@@ -1,11 +1,15 @@
 """The OpenAPI document against the URLconf: what is documented exists, and what programs can call is documented."""
 
 import re
+from datetime import date
 
+import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 from openapi_spec_validator import validate
 
+from accounts.errors import InvalidField, RateLimited
 from accounts.gate.views import GateView, UnknownAddress
+from billing.ledger.errors import limit_reached, shortfall
 
 
 def document(client):
@@ -56,6 +60,37 @@ def test_every_operation_says_what_it_does_and_how_it_fails(client, db):
             assert operation.get("summary"), (path, method)
             if path.startswith("/v1/"):
                 assert "401" in operation["responses"], (path, method)
+
+
+ERRORS = {
+    "Error": ("properties", "error"),
+    "OpenAiError": ("properties", "error"),
+    "SttError": ("properties", "error"),
+    "AsrError": (),
+    "DeepgramError": (),
+    "ChatError": ("properties", "error"),
+}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidField("model", "No."),
+        RateLimited(retry_after=3),
+        shortfall(required_micros=2, available_micros=1),
+        limit_reached(limit="key", limit_micros=3, left_micros=1, required_micros=2, month=date(2026, 11, 1)),
+    ],
+    ids=lambda error: error.type,
+)
+def test_errors_of_every_dialect_have_the_data_that_is_described(client, db, error):
+    schemas = document(client)["components"]["schemas"]
+    for name, inside in ERRORS.items():
+        described = schemas[name]
+        for step in inside:
+            described = described[step]
+        if "$ref" in described:
+            described = schemas[described["$ref"].rpartition("/")[2]]
+        assert set(error.data) <= set(described["properties"]), name
 
 
 def test_bodies_are_required(client, db):

@@ -6,6 +6,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import serializers
 
+from accounts.gate.views import data_fields
 from transcription.dialects.asr import wire
 
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -85,6 +86,7 @@ _ERROR = inline_serializer(
         "detail": serializers.CharField(),
         "type": serializers.CharField(help_text="Stable: check this in programs."),
         "request_id": serializers.CharField(),
+        **data_fields(),
     },
 )
 

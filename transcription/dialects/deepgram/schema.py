@@ -6,6 +6,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import serializers
 
+from accounts.gate.views import data_fields
+
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     OpenApiTypes.STR,
@@ -55,6 +57,7 @@ ERROR = inline_serializer(
         "err_msg": serializers.CharField(),
         "request_id": serializers.CharField(),
         "type": serializers.CharField(help_text="Ours, stable: check this in programs."),
+        **data_fields(),
     },
 )
 

@@ -6,6 +6,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, inline_serializer
 from rest_framework import serializers
 
+from accounts.gate.views import data_fields
 from transcription.dialects.openai.answers import EVENTS
 from transcription.dialects.openai.wire import FORMATS, GRANULARITIES
 
@@ -26,6 +27,8 @@ ERROR = inline_serializer(
                 "param": serializers.CharField(allow_null=True, help_text="The field that is wrong."),
                 "code": serializers.CharField(help_text="As type."),
                 "request_id": serializers.CharField(),
+                # The field that is wrong is always there.
+                **{name: field for name, field in data_fields().items() if name != "param"},
             },
         )
     },

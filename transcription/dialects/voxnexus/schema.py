@@ -6,6 +6,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import serializers
 
+from accounts.gate.views import data_fields
 from transcription.dialects.voxnexus import wire
 
 PARAMETERS = [
@@ -94,6 +95,7 @@ _ERROR = inline_serializer(
             {
                 "code": serializers.CharField(help_text="Stable: check this in programs."),
                 "message": serializers.CharField(),
+                **data_fields(),
             },
         ),
         "request_id": serializers.CharField(),
