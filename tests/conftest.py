@@ -24,7 +24,7 @@ from accounts import api_keys, organizations
 from accounts.gate import limits
 from accounts.models import Membership, Organization, Role, User
 from apex import upstream
-from tests import database
+from tests import clients, database
 from tests.apex import scripted
 from tests.apex.exchange import ScriptedUpstream
 from tests.emptying import empty_tables
@@ -71,6 +71,11 @@ def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> It
     with django_db_blocker.unblock():
         connection.close()
     database.drop(url)
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> clients.Node:
+    return clients.node_in(tmp_path_factory.mktemp("node"))
 
 
 @pytest.fixture(autouse=True, scope="session")

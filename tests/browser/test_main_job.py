@@ -91,9 +91,8 @@ def test_upload_works_without_javascript(open_window, signed_in, site):
     expect(page.get_by_role("link", name="Refresh")).to_be_visible()
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
-def test_guides_node_example_runs_as_it_stands(person, site, tmp_path):
-    said = run_example(person, site, tmp_path, language="Node", program="example.mjs", command=["node"])
+def test_guides_node_example_runs_as_it_stands(person, site, node, tmp_path):
+    said = run_example(person, site, tmp_path, language="Node", program="example.mjs", command=[str(node.bin / "node")])
     assert said == text_of("dialogue.mp3")
 
 

@@ -1,17 +1,17 @@
 """Clients of OpenAI's audio API as the indexes of PyPI and npm have them, unmodified, in pinned versions.
 
-The project does not depend on them. Each is installed in a temporary folder and runs in its own process.
+Each is installed in a temporary folder and runs in its own process. LangChain cuts recordings with ffmpeg, which must
+be on the machine.
 """
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import clients
+from tests.clients import Node
 from tests.conftest import AUDIO, text_of
 from tests.product import Product
 
@@ -93,45 +93,21 @@ def key(site: Product) -> str:
 
 @pytest.mark.parametrize("name", PYTHON_CLIENTS)
 def test_python_client(site: Product, key: str, tmp_path: Path, name: str) -> None:
-    if name == "langchain" and shutil.which("ffmpeg") is None:
-        pytest.skip("LangChain cuts recordings with ffmpeg, which is not here")
     packages, program = PYTHON_CLIENTS[name]
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    python = tmp_path / "venv/bin/python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True, capture_output=True)
+    python = clients.python_with(tmp_path, *packages)
     base = f"{site.address}/v1"
     # Some of them take the address from the environment only, and LiteLLM would ask the internet for prices.
     environment = {**os.environ, "OPENAI_BASE_URL": base, "OPENAI_API_KEY": key, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    done = subprocess.run(
-        [python, "-W", "ignore", "-c", program, base, key, FILE],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    heard = set(done.stdout.splitlines()[-1].lower().split())
+    printed = clients.ran([python, "-W", "ignore", "-c", program, base, key, FILE], env=environment)
+    heard = set(printed.splitlines()[-1].lower().split())
     # LangChain sends an MP3 of the recording, in which the engine hears one word otherwise.
     assert len(heard & set(SAID.split())) >= len(set(SAID.split())) - 1
 
 
-@pytest.mark.skipif(shutil.which("npm") is None, reason="there is no npm")
-def test_node_clients(site: Product, key: str, tmp_path: Path) -> None:
+def test_node_clients(site: Product, key: str, node: Node, tmp_path: Path) -> None:
     """OpenAI's own package, and the AI SDK, whose schema refuses an answer for one wrong field."""
-    subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "--silent", *NODE_PACKAGES],
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-    )
-    (tmp_path / "clients.mjs").write_text(NODE)
-    done = subprocess.run(
-        ["node", "clients.mjs", f"{site.address}/v1", key, FILE],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    shown = json.loads(done.stdout.splitlines()[-1])
+    node.install(tmp_path, *NODE_PACKAGES)
+    shown = json.loads(node.run(tmp_path, NODE, f"{site.address}/v1", key, FILE).splitlines()[-1])
     assert {shown[name].lower() for name in ("stream_of_file", "text", "deltas", "done")} == {SAID}
     assert [word["word"].lower() for word in shown["verbose"]["words"]] == SAID.split()
     assert "segments" not in shown["verbose"]
