@@ -57,9 +57,11 @@ else:
 # tests was spent on it.
 gc.set_threshold(100_000, 50, 100)
 
-# The files that take longest, in seconds: they wait for processes that they start, or recognise much.
+# The files that take longest, in seconds: they wait for processes that they start, or recognise much. Files of a folder
+# that is named share one product, which one process then starts.
 LONG_FILES = {
     "tests/apex/test_views.py": 60,
+    "tests/whole": 30,
     "tests/transcription/speech/diarizers/test_neural.py": 25,
     "tests/transcription/speech/test_pipeline.py": 25,
     "tests/transcription/speech/engines/test_faster_whisper.py": 20,
@@ -123,6 +125,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def long_file_of(item: pytest.Item) -> str:
+    """Return the path in LONG_FILES, of a file or its folder, that a test belongs to; empty without."""
+    path = item.nodeid.partition("::")[0]
+    return next((each for each in (path, path.rpartition("/")[0]) if each in LONG_FILES), "")
+
+
 def long_files_first(items: Sequence[pytest.Item], *, process_count: int) -> list[pytest.Item]:
     """Return the tests with a fair share of LONG_FILES at the beginning of each process's part.
 
@@ -132,8 +140,8 @@ def long_files_first(items: Sequence[pytest.Item], *, process_count: int) -> lis
     long: dict[str, list[pytest.Item]] = {}
     others: list[pytest.Item] = []
     for item in items:
-        path = item.nodeid.partition("::")[0]
-        (long.setdefault(path, []) if path in LONG_FILES else others).append(item)
+        path = long_file_of(item)
+        (long.setdefault(path, []) if path else others).append(item)
     shares: list[list[str]] = [[] for _ in range(process_count)]
     for path in sorted(long, key=lambda path: (-LONG_FILES[path], path)):
         min(shares, key=lambda share: sum(LONG_FILES[path] for path in share)).append(path)

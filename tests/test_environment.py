@@ -13,7 +13,7 @@ from django.test import AsyncClient, override_settings
 from django.urls import path
 
 from accounts.models import User
-from tests.environment import LONG_FILES, long_files_first, pytest_xdist_auto_num_workers
+from tests.environment import LONG_FILES, long_file_of, long_files_first, pytest_xdist_auto_num_workers
 from tests.product import environment_of
 from tests.voxsite.test_async_only_handler import speak
 
@@ -70,9 +70,17 @@ def test_each_process_begins_with_long_files(process_count):
     for left in range(process_count, 0, -1):
         size = len(ordered) // left  # as pytest-xdist divides them
         part, ordered = ordered[:size], ordered[size:]
-        is_long = [item.nodeid.partition("::")[0] in LONG_FILES for item in part]
+        is_long = [bool(long_file_of(item)) for item in part]
         assert is_long == sorted(is_long, reverse=True)
         assert any(is_long)
+
+
+def test_files_that_share_a_product_come_to_one_process():
+    paths = [f"tests/test_{number}.py" for number in range(30)]
+    paths[::10] = ["tests/whole/test_a.py", "tests/whole/test_b.py", "tests/whole/test_c.py"]
+    items = [SimpleNamespace(nodeid=f"{path}::test_{number}") for path in paths for number in range(3)]
+    first = [item.nodeid for item in long_files_first(items, process_count=3)][:9]
+    assert {path.partition("::")[0] for path in first} == {*paths[::10]}
 
 
 def test_others_keep_their_order():

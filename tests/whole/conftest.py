@@ -1,6 +1,7 @@
 """The whole product: with PocketSphinx for a module's tests, and with the tiny Whisper once for all of this folder."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -9,6 +10,7 @@ from tests.fixtures import tiny_whisper
 
 # So that as many jobs are at work at once.
 WHISPER_WORKERS = 8
+CLIENTS_WORKERS = 2
 
 
 @pytest.fixture(autouse=True)
@@ -24,12 +26,25 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[product.Product]:
 
 @pytest.fixture(scope="session")
 def whisper_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[product.Product]:
+    with _running_whisper(tmp_path_factory, workers=WHISPER_WORKERS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def clients_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[product.Product]:
+    """The same for tests that send few recordings at once: each worker costs 2 to 4 s of a core to start."""
+    with _running_whisper(tmp_path_factory, workers=CLIENTS_WORKERS) as running:
+        yield running
+
+
+@contextmanager
+def _running_whisper(tmp_path_factory: pytest.TempPathFactory, *, workers: int) -> Iterator[product.Product]:
     model = str(tiny_whisper.build(tmp_path_factory.mktemp("model")))
     switches = {
         "VOXSITE_ENGINE": "faster_whisper",
         "VOXSITE_WHISPER_STANDARD": model,
         "VOXSITE_WHISPER_PREMIUM": model,
-        "VOXSITE_WORKERS": str(WHISPER_WORKERS),
+        "VOXSITE_WORKERS": str(workers),
     }
     with product.running(tmp_path_factory.mktemp("product"), **switches) as running:
         yield running

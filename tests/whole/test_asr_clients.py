@@ -21,8 +21,8 @@ SECOND_MICROS = 300_000 / 3600
 
 
 @pytest.fixture(scope="module")
-def customer(whisper_site: Product) -> Customer:
-    return Customer(whisper_site, "subtitles@example.com")
+def customer(clients_site: Product) -> Customer:
+    return Customer(clients_site, "subtitles@example.com")
 
 
 @pytest.fixture(scope="module")

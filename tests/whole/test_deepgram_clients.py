@@ -29,8 +29,8 @@ WORDS = "hello thank you please call me tomorrow morning"
 
 
 @pytest.fixture(scope="module")
-def customer(whisper_site: Product) -> Customer:
-    return Customer(whisper_site, "listener@example.com")
+def customer(clients_site: Product) -> Customer:
+    return Customer(clients_site, "listener@example.com")
 
 
 @pytest.fixture(scope="module")
