@@ -3,7 +3,7 @@
 import uvicorn
 
 from voxsite import env
-from voxsite.serve import config
+from voxsite.serve import config, heap
 from voxsite.serve.http_protocol import HttpProtocol
 
 # When the process is stopped, it waits this long for open responses.
@@ -13,6 +13,7 @@ GRACE_SECONDS = env.integer("VOXSITE_WEB_GRACE_SECONDS", default=3)
 def main() -> None:
     """Serve until a signal ends the process."""
     server_config = config.read()
+    heap.give_back_now_and_then()
     uvicorn.run(
         "voxsite.asgi:application",
         host=server_config.host,

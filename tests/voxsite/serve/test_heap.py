@@ -1,0 +1,31 @@
+"""Memory that was freed goes back to the operating system."""
+
+import subprocess
+import sys
+
+import pytest
+
+from voxsite.serve import heap
+
+FREED_BYTES = 60_000_000
+# Frees memory below memory that is still in use, which glibc keeps otherwise. Ends when most of it has gone back.
+PROGRAM = f"""
+import threading
+from voxsite.serve import heap
+
+assert heap.give_back_now_and_then(look_seconds=0.01)
+pause, freed, kept = threading.Event(), [], []
+for _ in range({FREED_BYTES} // 50_000):
+    freed.append(bytearray(50_000))
+    kept.append(bytearray(700))
+pause.wait(0.1)  # It has looked while all of it was in use.
+before = heap.resident_bytes()
+del freed
+while heap.resident_bytes() > before - 0.8 * {FREED_BYTES}:
+    pause.wait(0.01)
+"""
+
+
+@pytest.mark.skipif(not heap.is_possible(), reason="this C library cannot give memory back")
+def test_freed_memory_goes_back():
+    subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=60)
