@@ -118,8 +118,22 @@ async def huge(server: Remote, request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def zeros(server: Remote, request: web.Request) -> web.StreamResponse:
+    """So many bytes that are no recording."""
+    left = int(request.query["bytes"])
+    response = web.StreamResponse(headers={"Content-Length": str(left)})
+    await response.prepare(request)
+    while left:
+        piece = min(left, PIECE_BYTES)
+        await response.write(bytes(piece))
+        left -= piece
+    return response
+
+
 async def half(server: Remote, request: web.Request) -> web.StreamResponse:
-    """The first half at once, and the rest when the test says so."""
+    """The first half at once, and the rest when the test says so. A part that is asked for comes at once."""
+    if "Range" in request.headers:
+        return await _part(server, request, count=None)
     response = await _begin(server, request, first=0)
     middle = len(server.content) // 2
     await response.write(server.content[:middle])
@@ -175,6 +189,7 @@ SCENARIOS: dict[str, Callable[[Remote, web.Request], Awaitable[web.StreamRespons
     "/endless": endless,
     "/huge": huge,
     "/half": half,
+    "/zeros": zeros,
 }
 
 

@@ -1,10 +1,19 @@
 """Calls to addresses that customers name: a table of hostile ones, and a real server on this machine."""
 
 import asyncio
+import contextlib
 import socket
+import ssl
+import threading
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from tests.transcription import remote
 from transcription import outbound
@@ -301,6 +310,56 @@ def test_server_that_is_not_there_is_unreachable(server, settings):
 def test_plain_http_where_tls_is_asked_for_is_unreachable(server):
     with pytest.raises(outbound.Unreachable, match="encryption"):
         get(f"https://{server.socket}/whole")
+
+
+@pytest.fixture
+def tls_server(settings, tmp_path):
+    """A server with a certificate that nobody vouches for. Yields its port, and the names that clients asked it for."""
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_bytes(self_signed("talks.test"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    names = []
+    context.sni_callback = lambda _, name, __: names.append(name)
+
+    def shake_hands(listening):
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(ssl.SSLError, OSError):
+            context.wrap_socket(connection, server_side=True).close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        settings.ALLOWED_PRIVATE_ADDRESSES = [f"127.0.0.1:{port}"]
+        thread = threading.Thread(target=shake_hands, args=(listening,))
+        thread.start()
+        yield port, names
+        thread.join()
+
+
+def self_signed(name):
+    """Return a key and a certificate in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return private + certificate.public_bytes(Encoding.PEM)
+
+
+def test_tls_is_asked_for_by_name_at_the_address_that_was_judged_and_checked(tls_server):
+    async def dns(host):
+        return ["127.0.0.1"]
+
+    port, names = tls_server
+    with pytest.raises(outbound.Unreachable, match="certificate"):
+        get(f"https://talks.test:{port}/", look_up=dns)
+    assert names == ["talks.test"]
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,9 @@ def fetch_all(*, pauses: Sequence[float] = PAUSES, max_seconds: float = MAX_SECO
                 if error := done.exception():
                     # The database, most likely. The clock gives the import back, or tells its jobs.
                     logger.error("The end of an import was not written.", exc_info=error)
-    if Import.objects.filter(touched_at__isnull=True).exists():
+    # Those that wait although there was time belong to organizations with all their places taken. The processes that
+    # hold these go on with them.
+    if time.monotonic() >= ends_at and Import.objects.filter(touched_at__isnull=True).exists():
         queue.enqueue_imports()
 
 

@@ -253,6 +253,17 @@ def test_process_takes_nothing_new_after_its_time(organization, server):
     assert django_rq.get_queue("imports").count == 1
 
 
+def test_process_that_finds_all_places_of_an_organization_taken_does_not_start_over_at_once(organization):
+    for _ in range(imports.MAX_RUNNING_EACH[1] + 1):
+        submit(organization, "https://example.com/a.mp3")
+    while imports.claim_next():
+        pass  # for another process
+    django_rq.get_queue("imports").empty()
+    fetch_all()
+    assert Import.objects.filter(touched_at=None).count() == 1
+    assert django_rq.get_queue("imports").count == 0
+
+
 def test_waiting_call_is_fetched_before_others(organization, server):
     submit(organization, server.url("/talk.mp3"))
     submit(organization, server.url("/whole"), priority=Priority.INTERACTIVE)

@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from accounts.errors import BadMedia, BadRequest, Conflict, InvalidField, TooLarge
 from tests.fixtures import recordings as samples
-from transcription import recordings
+from tests.transcription.factories import make_submission
+from transcription import recordings, submissions
 from transcription.models import Media, Upload, UploadState
 from transcription.recordings import storage, uploads
 
@@ -142,15 +143,19 @@ def test_late_bytes_are_refused(organization, sent):
     assert caught.value.type == "upload_expired"
 
 
-def test_clock_ends_uploads_that_never_came(organization, sent):
-    late, received = begin(organization), begin(organization)
-    uploads.receive(received, path=sent)
+def test_clock_ends_uploads_that_never_came_or_that_no_job_asked_for(organization, sent):
+    late, unused, used = begin(organization), begin(organization), begin(organization)
+    for upload in (unused, used):
+        uploads.receive(upload, path=sent)
+    submissions.submit_upload(make_submission(organization), upload=used)
     later = timezone.now() + timedelta(hours=25)
-    assert uploads.expire(now=later) == 1
+    assert uploads.expire(now=later) == 2
     assert uploads.expire(now=later) == 0
-    late.refresh_from_db()
-    received.refresh_from_db()
-    assert (late.state, received.state) == (UploadState.EXPIRED, UploadState.RECEIVED)
+    for upload in (late, unused, used):
+        upload.refresh_from_db()
+    assert (late.state, unused.state, used.state) == (UploadState.EXPIRED, UploadState.EXPIRED, UploadState.RECEIVED)
+    assert not default_storage.exists(unused.storage_key)
+    assert default_storage.exists(used.storage_key)
 
 
 @pytest.mark.usefixtures("empty_storage")
