@@ -1,7 +1,7 @@
 """Loads the two networks of the neural diarizer: files of this package, checked by hash, run by onnxruntime.
 
-`nets/README.md` says where they come from. A process that will fork must not load them: threads of onnxruntime do not
-survive a fork.
+`nets/README.md` says where they come from. Each runs in the thread that asks it. So a worker loads them before it forks
+(decision 41), where a session with threads of its own would hang in the child.
 """
 
 from __future__ import annotations

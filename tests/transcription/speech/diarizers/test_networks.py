@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ from tests.fixtures import recordings
 from transcription.speech import audio
 from transcription.speech.diarizers import filterbank, networks
 from transcription.speech.errors import EngineUnavailable
+
+PROJECT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture
@@ -92,3 +97,42 @@ def test_child_of_a_worker_can_load_and_run_the_networks():
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_networks_that_were_loaded_before_a_fork_run_in_the_child():
+    """Workers do so. It needs sessions without threads, which a child would wait for in vain.
+
+    The child ends as RQ's do. At a usual exit onnxruntime, once imported, joins a thread that a child does not have.
+    """
+    program = """
+import os
+import sys
+import threading
+
+import numpy as np
+import onnxruntime
+
+from transcription.speech.diarizers import networks
+
+before = len(os.listdir("/proc/self/task")) if sys.platform == "linux" else None
+networks.load()
+assert before is None or len(os.listdir("/proc/self/task")) == before
+sound = np.random.default_rng(0).normal(0, 0.1, (2, 160_000)).astype(np.float32)
+child = os.fork()
+
+
+def work():
+    scores, frames = networks.segment(sound), networks.voice_frames(sound[0, :16_000].reshape(200, 80))
+    os.write(1, f"{scores.sum()} {frames.sum()}\\n".encode())  # at once: both processes write
+
+
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+if not child:
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    words = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    said = subprocess.run(words, cwd=PROJECT, check=True, capture_output=True, text=True, timeout=60).stdout.split("\n")
+    assert said[0] == said[1] != ""
