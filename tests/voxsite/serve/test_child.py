@@ -37,7 +37,7 @@ def test_program_runs_under_its_supervisor(tmp_path):
 def test_unknown_program_is_told_which_there_are(tmp_path):
     done = become("nothing", VOXSITE_DATA_DIR=str(tmp_path))
     assert done.returncode == 1
-    assert "no program 'nothing'; there are web, worker, importer, engine, clock, announce" in done.stderr
+    assert "no program 'nothing'; there are web, worker, importer, engine, clock, deliverer, announce" in done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
