@@ -1,8 +1,9 @@
 """A real OpenAI-compatible server. The first word of a request's last message chooses its behaviour.
 
-Examples: "normal 5" answers five words, "slow 5 0.1" sends one word every 0.1 s; `scenarios` has all. The server counts
-the tokens that it produces, so that a test can compare them with our ledger. The paths /first and /second stand for
-two upstreams. A scenario that begins with "first-" applies to /first only; /second then answers normally.
+Examples: "normal 5" answers five words, "slow 5 0.1" sends one word every 0.1 s; `scenarios` has all, and any other
+word is as "normal". The server counts the tokens that it produces, so that a test can compare them with our ledger. The
+paths /first and /second stand for two upstreams. A scenario that begins with "first-" applies to /first only; /second
+then answers normally.
 """
 
 import asyncio
@@ -22,8 +23,10 @@ def make_app(server: ScriptedUpstream) -> web.Application:
         server.bodies.append(body)
         server.headers.append(dict(request.headers))
         server.paths.append(request.path)
-        content = body["messages"][-1].get("content") or "normal"
-        words = content.split() if isinstance(content, str) else ["normal"]
+        content = body["messages"][-1].get("content")
+        words = content.split() if isinstance(content, str) else []
+        if not words or words[0].removeprefix("first-") not in SCENARIOS:
+            words = ["normal"]
         if words[0].startswith("first-"):
             words[0] = words[0].removeprefix("first-")
             if request.path.startswith("/second"):
