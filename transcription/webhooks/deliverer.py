@@ -90,7 +90,9 @@ class Deliverer:
         return 0.0 if len(requests) == delivery.CLAIM_BATCH_SIZE else POLL_SECONDS
 
     async def _deliver(self, request: Request) -> None:
-        self._ended.append(await self._send(request))
+        result = await self._send(request)
+        # Only now: the list is another one than before the wait.
+        self._ended.append(result)
         self._wake.set()
 
     async def _sleep(self, seconds: float) -> None:

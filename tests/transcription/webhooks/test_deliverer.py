@@ -91,6 +91,28 @@ def test_dead_receiver_does_not_hold_up_others(organization):
     assert sum(request.receiver.host == "dead.example:443" for request in receivers.sent) == 2
 
 
+def test_result_of_a_request_that_lasts_many_turns_is_recorded(organization, monkeypatch):
+    register(organization, "slow.example")
+    announce(organization)
+    receivers = Receivers()
+    send, turn, turns, has_lasted = receivers.send, Deliverer._turn, [], asyncio.Event()
+
+    async def send_slowly(request):
+        await has_lasted.wait()
+        return await send(request)
+
+    async def counted(self, database):
+        turns.append(1)
+        if len(turns) == 5:
+            has_lasted.set()
+        return await turn(self, database)
+
+    monkeypatch.setattr(Deliverer, "_turn", counted)
+    receivers.send = send_slowly
+    deliver_until(are_delivered(1), receivers)
+    assert len(receivers.sent) == 1
+
+
 def test_what_is_open_at_the_end_comes_back_after_its_lease(organization):
     register(organization, "dead.example")
     announce(organization)
