@@ -11,6 +11,7 @@ from pathlib import Path
 TEXTS = Path(__file__).parent / "guide_texts"
 SITE = "SITE_URL"
 KEY = "YOUR_API_KEY"
+ORGANIZATION = "YOUR_ORGANIZATION_ID"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,15 @@ class Guide:
             changes=tuple((what, there, fill(here)) for what, there, here in self.changes),
             examples=tuple((language, fill(code)) for language, code in self.examples),
         )
+
+
+def receivers(*, site_url: str, organization_id: str) -> list[tuple[str, str]]:
+    """Return the code of servers that get webhooks: (language, code). organization_id: "" for a reader without one."""
+    text = tomllib.loads(Path(__file__).with_name("webhook_receivers.toml").read_text(encoding="utf-8"))
+    return [
+        (language, code.replace(SITE, site_url).replace(ORGANIZATION, organization_id or ORGANIZATION))
+        for language, code in text["examples"].items()
+    ]
 
 
 def _read(slug: str) -> Guide:

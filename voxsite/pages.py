@@ -15,6 +15,7 @@ from apex import catalogue
 from billing import money, statements, tariff
 from billing.pages.banners import money_banners
 from transcription.models import Job
+from transcription.pages.webhook_forms import EVENT_HELP
 from voxsite import api_reference, guides, mail_folder
 
 RECENT_JOBS = 5
@@ -52,6 +53,8 @@ def docs(request: HttpRequest) -> HttpResponse:
         "upload_hours": settings.ORDERABLE_HOURS,
         "import_minutes": settings.IMPORT_MAX_SECONDS // 60,
         "key": key,
+        "webhook_events": list(EVENT_HELP.items()),
+        "webhook_examples": guides.receivers(site_url=settings.SITE_URL, organization_id=_organization_id(request)),
     }
     return render(request, "site/docs.html", context)
 
@@ -78,6 +81,16 @@ def openapi(_: HttpRequest) -> HttpResponse:
 
 def _signup_credit() -> dict[str, Any]:
     return {"signup_credit_micros": settings.SIGNUP_CREDIT_CENTS * money.MICROS_PER_CENT}
+
+
+def _organization_id(request: HttpRequest) -> str:
+    """Return the id of a member's organization, "" for others."""
+    if not request.user.is_authenticated:
+        return ""
+    try:
+        return str(organization_for(request).pk)
+    except Http404:
+        return ""
 
 
 def _shown_key(request: HttpRequest) -> str:

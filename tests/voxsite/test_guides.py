@@ -1,5 +1,7 @@
 """Pages for customers of other services: what they promise exists, and their code is valid."""
 
+import re
+
 import pytest
 from django.test import Client
 from django.urls import resolve
@@ -70,3 +72,17 @@ def test_guides_are_found():
 
 def test_every_text_is_shown():
     assert {path.stem for path in guides.TEXTS.iterdir()} == {one.slug for one in guides.GUIDES}
+
+
+def test_code_of_receivers_has_the_address_and_the_organization():
+    for language, code in guides.receivers(site_url="https://voxsite.example", organization_id="org-1"):
+        assert "https://voxsite.example/.well-known/webhook-keys.json" in code
+        assert "org-1" in code
+        assert not {guides.SITE, guides.ORGANIZATION} & set(re.findall(r"\w+", code))
+        if language == "Python":
+            compile(code, "receiver.py", "exec")
+
+
+def test_docs_have_the_code_of_receivers(db, organization, alice, client_of):
+    assert "YOUR_ORGANIZATION_ID" in Client().get("/docs/").content.decode()
+    assert str(organization.pk) in client_of(alice).get("/docs/").content.decode()
