@@ -9,7 +9,7 @@ clean ones, the limit is higher.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,17 +50,28 @@ class Joined:
     voices: Float32Array
 
 
+def sureness(seconds: Float32Array | npt.NDArray[np.float64]) -> npt.NDArray[np.floating]:
+    """Return how alike pieces of these lengths are to their voice; the cosine to be expected is the product of two."""
+    return np.sqrt(seconds / (seconds + HALF_SECONDS))
+
+
+def likeness(one: Float32Array, other: Float32Array, *, seconds: Sequence[float]) -> float:
+    """Return the cosine of two prints divided by what is expected of one voice. seconds: the lengths of the two."""
+    expected = float(sureness(np.array(seconds, dtype=np.float64)).prod())
+    return float(normalised(one) @ normalised(other)) / expected
+
+
 def limit_of(prints: Float32Array, seconds: Float32Array) -> float:
     """Return the limit of a recording, at least LIMIT. prints: (n, 192) of pieces in order of time. seconds: (n,)."""
     count = len(prints)
     if count < 2:
         return LIMIT
-    sure = normalised(prints) / np.sqrt(seconds / (seconds + HALF_SECONDS))[:, None]
+    sure = normalised(prints) / sureness(seconds)[:, None]
     best = np.full(count, -np.inf)
     for apart in range(1, min(NEIGHBOURS, count - 1) + 1):
-        likeness = np.einsum("ij,ij->i", sure[:-apart], sure[apart:])
-        best[:-apart] = np.maximum(best[:-apart], likeness)
-        best[apart:] = np.maximum(best[apart:], likeness)
+        alike = np.einsum("ij,ij->i", sure[:-apart], sure[apart:])
+        best[:-apart] = np.maximum(best[:-apart], alike)
+        best[apart:] = np.maximum(best[apart:], alike)
     excess = (float(np.median(best)) - EXPECTED_LIKENESS) * count / (count + _HALF_PIECES)
     return LIMIT * min(max(1 + RISE * excess, 1.0), MAX_RISE)
 
@@ -153,8 +164,8 @@ def _margins(one: int, sums: Float32Array, heard: npt.NDArray[np.float64], *, li
     """Return by how much the cosine of one voice with each other one is above the limit of both; -inf for itself."""
     lengths = np.linalg.norm(sums, axis=1)
     cosines = sums @ sums[one] / np.maximum(lengths * lengths[one], 1e-12)
-    sureness = np.sqrt(heard / (heard + HALF_SECONDS))
-    found = np.asarray(cosines - limit * sureness * sureness[one], dtype=np.float64)
+    sure = sureness(heard)
+    found = np.asarray(cosines - limit * sure * sure[one], dtype=np.float64)
     found[one] = -np.inf
     return found
 

@@ -1,9 +1,9 @@
 """Neural diarization on a CPU, without torch: who speaks when, in any recording, also where two speak at once.
 
 Two networks do the hearing: segmentation-3.0 tells up to three people apart in ten seconds (`segmentation`), and CAM++
-makes a voice print of each piece in which one of them speaks alone (`pieces`). Pieces with prints that are alike are
-one voice (`joining`), and `timeline` makes turns of them. All but the last two steps are done while the recording is
-decoded, in the time in which the worker waits for its engine.
+makes a voice print of each piece in which one of them speaks alone (`pieces`, `voice_prints`). Pieces with prints that
+are alike are one voice (`joining`), and `timeline` makes turns of them. All but the last two steps are done while the
+recording is decoded, in the time in which the worker waits for its engine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import logging
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from transcription.speech import levelling
 from transcription.speech.diarizers import networks
 from transcription.speech.diarizers.base import Diarization
 from transcription.speech.diarizers.clustering import ClusteringDiarizer
@@ -194,45 +193,49 @@ class _Section:
             self._track.drop_before(min(self._segmentation.next_sample, self._cutter.first_frame * HOP_SAMPLES))
 
     def _keep(self, found: Iterable[tuple[int, list[Runs]]]) -> None:
-        from transcription.speech.diarizers.timeline import Piece
-
         for channel, parts in found:
-            for runs, (voice_print, is_heard) in zip(parts, self._voice_prints(parts), strict=True):
-                self._pieces.append(Piece(self._number, channel, runs, voice_print, is_heard=is_heard))
+            self._pieces += self._pieces_of(channel, parts)
 
-    def _voice_prints(self, parts: list[Runs]) -> list[tuple[Float32Array | None, bool]]:
-        """Return (print, whether it was heard) of each piece of one speech.
+    def _pieces_of(self, channel: int, parts: list[Runs]) -> list[Piece]:
+        """Return the pieces of one speech with their prints.
 
-        Pieces between two that are alike are not heard; they get the sum of these.
+        Parts between two that are alike are not heard; they get the sum of these.
         """
         from transcription.speech.diarizers import joining
+        from transcription.speech.diarizers.timeline import Piece
 
-        heard = sorted({*range(0, len(parts), HEARD_PIECES), len(parts) - 1})
-        prints = {index: (self._voice_print(parts[index]), True) for index in heard}
-        for first, last in pairwise(heard):
-            between = joining.common(prints[first][0], prints[last][0])
+        chosen = sorted({*range(0, len(parts), HEARD_PIECES), len(parts) - 1})
+        found = {index: self._hear(channel, parts[index]) for index in chosen}
+        for first, last in pairwise(chosen):
+            between = joining.common(found[first][-1].voice_print, found[last][0].voice_print)
             for index in range(first + 1, last):
-                prints[index] = (self._voice_print(parts[index]), True) if between is None else (between, False)
-        return [prints[index] for index in range(len(parts))]
+                if between is None:
+                    found[index] = self._hear(channel, parts[index])
+                else:
+                    found[index] = [Piece(self._number, channel, parts[index], between, is_heard=False)]
+        return [piece for index in range(len(parts)) for piece in found[index]]
 
-    def _voice_print(self, runs: Runs) -> Float32Array | None:
-        """Return CAM++'s print of the samples of these frames, None if they are too short for one."""
+    def _hear(self, channel: int, runs: Runs) -> list[Piece]:
+        """Return the speech of these frames with its print, in parts if its voice changes at a pause."""
         import numpy as np
 
-        from transcription.speech.diarizers import filterbank
+        from transcription.speech.diarizers import voice_prints
         from transcription.speech.diarizers.segmentation import FRAME_OFFSET, HOP_SAMPLES
-        from transcription.speech.diarizers.timeline import MIN_PRINT_SECONDS
+        from transcription.speech.diarizers.timeline import Piece
         from transcription.speech.samples import SAMPLE_RATE
 
         # Cut out and joined. To mask frames inside the network instead lets the voices around leak in.
-        said = np.concatenate(
-            [self._track.read(begin * HOP_SAMPLES + FRAME_OFFSET, (end - begin) * HOP_SAMPLES) for begin, end in runs]
-        )
-        if len(said) < MIN_PRINT_SECONDS * SAMPLE_RATE:
-            return None
-        features = filterbank.log_mel(said * np.float32(levelling.gain(said)))
-        frames = networks.voice_frames(features - features.mean(axis=0))
-        return networks.voice_print(np.concatenate([frames.mean(axis=0), frames.std(axis=0, ddof=1)]))
+        cut_out = [
+            self._track.read(begin * HOP_SAMPLES + FRAME_OFFSET, (end - begin) * HOP_SAMPLES) for begin, end in runs
+        ]
+        said = np.concatenate(cut_out)
+        if len(said) < voice_prints.MIN_SECONDS * SAMPLE_RATE:
+            return [Piece(self._number, channel, runs, None)]
+        pauses = np.cumsum([len(run) for run in cut_out])[:-1].tolist()
+        voice_print, change = voice_prints.hear(said, pauses=pauses)
+        if change is None:
+            return [Piece(self._number, channel, runs, voice_print)]
+        return [*self._hear(channel, runs[: change + 1]), *self._hear(channel, runs[change + 1 :])]
 
 
 class _Track:

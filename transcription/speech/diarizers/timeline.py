@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     IntArray = npt.NDArray[np.intp]
     UInt8Array = npt.NDArray[np.uint8]
 
-# Pieces from this length on decide which voices there are; a print of less than the second says nothing at all.
+# Pieces from this length on decide which voices there are.
 MIN_JOINED_SECONDS = 0.75
-MIN_PRINT_SECONDS = 0.3
 # Pieces from this length on tell how alike those of one voice are in this recording.
 MIN_COMPARED_SECONDS = 1.0
 # A short piece is drawn to the voice of the nearest long piece of its channel, if that is near enough.

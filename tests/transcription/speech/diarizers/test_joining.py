@@ -123,6 +123,17 @@ def test_order_of_joins_is_that_of_the_plain_search():
         alive.remove(other)
 
 
+@pytest.mark.parametrize("seconds", [(1.0, 1.0), (0.5, 3.0), (6.0, 6.0)])
+def test_likeness_is_1_for_one_voice_and_0_for_two_whatever_their_lengths(seconds):
+    alike = [
+        joining.likeness(*prints([0, owner], seconds, spread=joining.HALF_SECONDS, seed=seed), seconds=seconds)
+        for owner in (0, 1)
+        for seed in range(20)
+    ]
+    assert np.mean(alike[:20]) == pytest.approx(1.0, abs=0.1)
+    assert np.mean(alike[20:]) == pytest.approx(0.0, abs=0.1)
+
+
 def test_two_prints_have_a_common_one_only_if_they_are_alike():
     mine, again, other = prints([0, 0, 1], [6.0, 6.0, 6.0])
     both = joining.normalised(joining.common(mine * 5, again))

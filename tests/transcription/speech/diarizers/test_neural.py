@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures import recordings
-from tests.transcription.speech.dialogues import load, speaker_at, spoken_by
+from tests.transcription.speech.dialogues import MEN, load, speaker_at, spoken_by, two_men
 from transcription.speech import audio, cutting, evaluate, references
 from transcription.speech.diarizers import networks
 from transcription.speech.diarizers.neural import SECTION_GAP_MS, NeuralDiarizer
@@ -61,6 +61,14 @@ def test_loudness_changes_nothing(gain_db):
     samples = load("dialogue.flac")
     found = turns(samples * np.float32(10 ** (gain_db / 20)))
     assert [turn.speaker for turn in found] == [turn.speaker for turn in turns_of_dialogue()]
+
+
+def test_two_men_whom_the_segmentation_takes_for_one_are_told_apart():
+    """Its pieces hold the end of one man's sentence and the beginning of the other's."""
+    found = heard(two_men())
+    speakers = [speaker_at(found, (start_ms + end_ms) // 2) for _, start_ms, end_ms in MEN]
+    assert speakers == ["S1", "S2", "S1", "S2"]
+    assert {turn.speaker for turn in found} == {"S1", "S2"}
 
 
 def test_two_who_speak_at_once_are_both_found():
