@@ -4,7 +4,7 @@ import logging
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -15,7 +15,7 @@ from accounts.errors import Conflict, ErrorType
 from accounts.gate import idempotency
 from transcription import jobs, submissions
 from transcription.jobs import Submission, waiters
-from transcription.models import Job
+from transcription.models import FINAL_STATUSES, Job, Status
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,25 @@ def cancel_unless_awaited(job: Job) -> Job | None:
             return locked
         canceled = jobs.cancel(locked)
     logger.info("Job %s was canceled: nobody waits for it any more.", job.pk)
+    return canceled
+
+
+def cancel_abandoned(*, now: datetime) -> int:
+    """Cancel the jobs of clients that left and did not come back, and of calls whose process died. Returns how many.
+
+    The process of a call does this itself when the grace is over, if it lives then and the database answers.
+    """
+    listed = waiters.listed()
+    running = set(Job.objects.filter(pk__in=listed).exclude(status__in=FINAL_STATUSES).values_list("pk", flat=True))
+    waiters.unlist(set(listed) - running)
+    canceled = 0
+    for job_id in waiters.abandoned(running, now=now.timestamp()):
+        try:
+            job = cancel_unless_awaited(Job(pk=job_id))
+        except Exception:  # One broken row must not keep all others waiting.
+            logger.exception("Job %s, which nobody waits for, could not be canceled.", job_id)
+        else:
+            canceled += job is not None and job.status == Status.CANCELED
     return canceled
 
 

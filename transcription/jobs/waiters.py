@@ -1,12 +1,16 @@
 """Who waits for the end of a job, counted in Redis, because a retry may reach another process than the first request.
 
-Only a client that left is taken off. Whoever was answered needs no counting, since the job has ended then. A process
-that dies leaves its waiters here: its jobs run to their end, and a retry gets their answer.
+Only a client that left is taken off. Whoever was answered needs no counting, since the job has ended then. The waiters
+of a process that died are none: while it lives, each process that has waiters writes a heartbeat. All jobs that were
+waited for are in one list, in which the clock looks for those that nobody waits for any more.
 """
 
 import logging
+import os
 import secrets
+import threading
 import uuid
+from collections.abc import Iterable
 from functools import lru_cache
 
 from django.conf import settings
@@ -17,15 +21,24 @@ logger = logging.getLogger(__name__)
 
 # More than the longest wait and the grace after it.
 SPARE_SECONDS = 3600
+# How often a process shows that it lives, and how long it counts as alive after the last time.
+HEARTBEAT_SECONDS = 5.0
+SILENT_SECONDS = 60
+# Jobs that were waited for, each with the time since which nobody waits for it, 0 while somebody does.
+_JOBS_KEY = "voxsite:awaited"
 
 
 def join(job_id: uuid.UUID) -> str:
     """Note that somebody waits for a job. Returns the name by which they leave."""
-    name = secrets.token_hex(8)
+    process = _process(os.getpid())
+    name = f"{process}:{secrets.token_hex(8)}"
     try:
         with _client().pipeline(transaction=False) as pipeline:
+            # First: a waiter without a living process is none.
+            pipeline.set(_process_key(process), 1, ex=SILENT_SECONDS)
             pipeline.sadd(_key(job_id), name)
             pipeline.expire(_key(job_id), settings.MAX_WAIT_SECONDS + SPARE_SECONDS)
+            pipeline.zadd(_JOBS_KEY, {str(job_id): 0})
             pipeline.execute()
     except RedisError as error:
         logger.warning("A waiter for job %s is not counted: %s", job_id, type(error).__name__)
@@ -43,13 +56,77 @@ def leave(job_id: uuid.UUID, *, name: str) -> None:
 def is_awaited(job_id: uuid.UUID) -> bool:
     """Tell whether anybody waits for a job. True when Redis does not answer: then nobody knows."""
     try:
-        return bool(_client().exists(_key(job_id)))
+        client = _client()
+        processes = {name.decode().partition(":")[0] for name in client.smembers(_key(job_id))}
+        return bool(processes) and bool(client.exists(*map(_process_key, processes)))
     except RedisError:
         return True
 
 
+def abandoned(job_ids: Iterable[uuid.UUID], *, now: float) -> list[uuid.UUID]:
+    """Return those of the listed jobs for which nobody has waited for the grace.
+
+    now: seconds since the epoch. The grace of a job begins when this is first called while nobody waits for it.
+    """
+    found = []
+    try:
+        client = _client()
+        for job_id in job_ids:
+            since = client.zscore(_JOBS_KEY, str(job_id)) or 0.0
+            alone_since = 0.0 if is_awaited(job_id) else since or now
+            if alone_since != since:
+                client.zadd(_JOBS_KEY, {str(job_id): alone_since}, xx=True)
+            if alone_since and now - alone_since >= settings.DISCONNECT_GRACE_SECONDS:
+                found.append(job_id)
+    except RedisError as error:
+        logger.warning("Jobs that nobody waits for are not looked for: %s", type(error).__name__)
+    return found
+
+
+def listed() -> list[uuid.UUID]:
+    """Return all jobs that are listed as waited for."""
+    try:
+        return [uuid.UUID(member.decode()) for member in _client().zrange(_JOBS_KEY, 0, -1)]
+    except RedisError:
+        return []
+
+
+def unlist(job_ids: Iterable[uuid.UUID]) -> None:
+    """Take jobs off the list that have ended."""
+    members = [str(job_id) for job_id in job_ids]
+    try:
+        if members:
+            _client().zrem(_JOBS_KEY, *members)
+    except RedisError as error:
+        logger.warning("Jobs that have ended stay listed: %s", type(error).__name__)
+
+
+@lru_cache
+def _process(_pid: int) -> str:
+    """Return the name of this process, and have a thread of it show that it lives.
+
+    Of two first calls at one moment each may get a name. Then the process has both, and a heartbeat for each.
+    """
+    name = secrets.token_hex(8)
+    threading.Thread(target=_show_life, args=(name,), name="waiters", daemon=True).start()
+    return name
+
+
+def _show_life(process: str) -> None:
+    pause = threading.Event()
+    while not pause.wait(HEARTBEAT_SECONDS):
+        try:
+            _client().set(_process_key(process), 1, ex=SILENT_SECONDS)
+        except RedisError as error:
+            logger.warning("The heartbeat of waiting calls was not written: %s", type(error).__name__)
+
+
 def _key(job_id: uuid.UUID) -> str:
     return f"voxsite:waiters:{job_id}"
+
+
+def _process_key(process: str) -> str:
+    return f"voxsite:waiting-process:{process}"
 
 
 @lru_cache

@@ -3,15 +3,19 @@
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
 from django.utils import timezone
+from redis import Redis
 
 from accounts import api_keys
 from accounts.errors import BadMedia, Conflict
 from accounts.gate import idempotency
 from accounts.models import IdempotencyRecord
+from billing import statements
 from tests.conftest import AUDIO
-from tests.transcription.factories import make_submission, make_transcript
+from tests.transcription.factories import make_job, make_submission, make_transcript
 from transcription import jobs
 from transcription.dialects import joining
 from transcription.dialects.joining import Call
@@ -190,3 +194,79 @@ def test_first_try_that_was_overtaken_still_gets_its_job(ask, organization, monk
     monkeypatch.setattr(idempotency, "claim", claim_and_lose)
     job, is_replay = ask(**FIRST)
     assert (Job.objects.get(), is_replay) == (job, False)
+
+
+def sweep(*, seconds=0):
+    return joining.cancel_abandoned(now=timezone.now() + timedelta(seconds=seconds))
+
+
+def kill_processes():
+    """Remove the heartbeats of all processes."""
+    with Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(*client.keys("voxsite:waiting-process:*"))
+
+
+def test_job_whose_web_process_was_killed_is_canceled_and_costs_nothing(ask, organization):
+    before = statements.balance(organization).available_micros
+    killed, _ = ask()
+    assert sweep() == sweep(seconds=3600) == 0
+    kill_processes()
+    assert sweep() == 0
+    assert sweep(seconds=29) == 0
+    assert sweep(seconds=31) == 1
+    killed.refresh_from_db()
+    assert (killed.status, killed.cost_micros or 0) == (Status.CANCELED, 0)
+    assert statements.balance(organization).available_micros == before
+    assert waiters.listed() == [killed.pk]
+    assert sweep() == 0
+    assert waiters.listed() == []
+
+
+def test_retry_after_the_process_was_killed_keeps_the_job(ask):
+    killed, _ = ask(key="k")
+    kill_processes()
+    assert sweep() == 0
+    assert ask(key="k") == (killed, True)
+    assert sweep(seconds=3600) == 0
+    killed.refresh_from_db()
+    assert killed.status == Status.QUEUED
+
+
+def test_job_that_its_process_could_not_cancel_is_canceled_by_the_clock(ask):
+    """The database failed when the grace was over, or the process stopped within it."""
+    left, _ = ask()
+    waiters.leave(left.pk, name=ask.waiter)
+    assert sweep() == 0
+    assert sweep(seconds=31) == 1
+
+
+def test_sweep_leaves_jobs_alone_that_ended_or_were_not_waited_for(ask, organization):
+    ended, _ = ask()
+    finish(ended)
+    deleted, _ = ask()
+    jobs.delete(deleted)
+    other = make_job(organization)
+    kill_processes()
+    assert sweep() == sweep(seconds=3600) == 0
+    assert waiters.listed() == []
+    assert Job.objects.get(pk=ended.pk).status == Status.COMPLETED
+    assert Job.objects.get(pk=other.pk).status == other.status
+
+
+def test_sweep_goes_on_after_a_job_that_cannot_be_canceled(ask, monkeypatch):
+    broken, _ = ask()
+    other, _ = ask()
+    kill_processes()
+    sweep()
+    really = jobs.cancel
+
+    def cancel(job):
+        if job.pk == broken.pk:
+            raise OperationalError
+        return really(job)
+
+    monkeypatch.setattr(jobs, "cancel", cancel)
+    assert sweep(seconds=31) == 1
+    assert set(Job.objects.filter(status=Status.CANCELED)) == {other}
+    monkeypatch.undo()
+    assert sweep(seconds=36) == 1

@@ -34,8 +34,45 @@ def test_waiters_of_a_dead_process_are_forgotten_one_day():
         assert 0 < client.ttl(f"voxsite:waiters:{job_id}") <= settings.MAX_WAIT_SECONDS + waiters.SPARE_SECONDS
 
 
+def end_of_the_process(name):
+    """Have what a process leaves in Redis when it is killed, after a while."""
+    with Redis.from_url(settings.REDIS_URL) as client:
+        assert 0 < client.ttl(waiters._process_key(name.partition(":")[0])) <= waiters.SILENT_SECONDS
+        client.delete(waiters._process_key(name.partition(":")[0]))
+
+
+def test_waiters_of_a_killed_process_are_none():
+    job_id = uuid.uuid4()
+    end_of_the_process(waiters.join(job_id))
+    assert not waiters.is_awaited(job_id)
+    waiters.join(job_id)
+    assert waiters.is_awaited(job_id)
+
+
+def test_job_is_abandoned_when_nobody_has_waited_for_the_grace(settings):
+    settings.DISCONNECT_GRACE_SECONDS = 30
+    job_id, other = uuid.uuid4(), uuid.uuid4()
+    name = waiters.join(job_id)
+    waiters.join(other)
+    assert set(waiters.listed()) == {job_id, other}
+    assert waiters.abandoned([job_id, other], now=1000) == []
+    waiters.leave(job_id, name=name)
+    assert waiters.abandoned([job_id, other], now=1100) == []
+    assert waiters.abandoned([job_id, other], now=1129) == []
+    assert waiters.abandoned([job_id, other], now=1130) == [job_id]
+    # Somebody comes back, and leaves: a new grace begins.
+    name = waiters.join(job_id)
+    assert waiters.abandoned([job_id, other], now=1140) == []
+    waiters.leave(job_id, name=name)
+    assert waiters.abandoned([job_id, other], now=1150) == []
+    waiters.unlist([job_id])
+    assert waiters.listed() == [other]
+
+
 @pytest.mark.enable_socket
 def test_without_redis_nobody_knows_so_nothing_is_canceled(redis_is_away):
     name = waiters.join(uuid.uuid4())
     waiters.leave(uuid.uuid4(), name=name)
     assert waiters.is_awaited(uuid.uuid4())
+    waiters.unlist([uuid.uuid4()])
+    assert waiters.listed() == waiters.abandoned([uuid.uuid4()], now=1000) == []

@@ -24,6 +24,7 @@ from apex import completions
 from apex.models import Completion
 from billing import periodic
 from transcription import jobs, recordings
+from transcription.dialects import joining
 from transcription.recordings import orderable
 from transcription.webhooks import delivery, keys
 
@@ -34,6 +35,10 @@ STRAY_FILE_SECONDS = 24 * 3600
 
 def reconcile() -> None:
     jobs.reconcile(now=timezone.now())
+
+
+def cancel_abandoned() -> None:
+    joining.cancel_abandoned(now=timezone.now())
 
 
 class CompletionSweep:
@@ -91,6 +96,7 @@ def sweep_webhooks() -> None:
 # (period in seconds, duty)
 DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (5, reconcile),
+    (5, cancel_abandoned),
     (5, CompletionSweep()),
     (60, expire_uploads),
     (60, purge_jobs),

@@ -13,7 +13,8 @@ from django.utils import timezone
 from apex import completions
 from tests.transcription.factories import make_job, make_media
 from transcription import jobs
-from transcription.models import Delivery, Job, Media, SigningKey
+from transcription.jobs import waiters
+from transcription.models import Delivery, Job, Media, SigningKey, Status
 from transcription.webhooks import endpoints, outbox
 from voxsite.management.commands import clock
 
@@ -130,3 +131,13 @@ def test_jobs_that_are_due_are_purged_by_a_duty(organization) -> None:
     assert clock.purge_jobs in dict.fromkeys(duty for _, duty in clock.DUTIES)
     clock.purge_jobs()
     assert not Job.objects.exists()
+
+
+@pytest.mark.django_db
+def test_jobs_that_nobody_waits_for_are_canceled_by_a_duty(organization, settings) -> None:
+    settings.DISCONNECT_GRACE_SECONDS = 0
+    job = make_job(organization)
+    waiters.leave(job.pk, name=waiters.join(job.pk))
+    assert clock.cancel_abandoned in dict.fromkeys(duty for _, duty in clock.DUTIES)
+    clock.cancel_abandoned()
+    assert Job.objects.get().status == Status.CANCELED
