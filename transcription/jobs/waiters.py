@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import cast
 
 from django.conf import settings
 from redis import Redis
@@ -57,7 +58,9 @@ def is_awaited(job_id: uuid.UUID) -> bool:
     """Tell whether anybody waits for a job. True when Redis does not answer: then nobody knows."""
     try:
         client = _client()
-        processes = {name.decode().partition(":")[0] for name in client.smembers(_key(job_id))}
+        # redis-py types the answers of its blocking client as those of the other one too.
+        names = cast("set[bytes]", client.smembers(_key(job_id)))
+        processes = {name.decode().partition(":")[0] for name in names}
         return bool(processes) and bool(client.exists(*map(_process_key, processes)))
     except RedisError:
         return True
@@ -72,7 +75,7 @@ def abandoned(job_ids: Iterable[uuid.UUID], *, now: float) -> list[uuid.UUID]:
     try:
         client = _client()
         for job_id in job_ids:
-            since = client.zscore(_JOBS_KEY, str(job_id)) or 0.0
+            since = cast("float | None", client.zscore(_JOBS_KEY, str(job_id))) or 0.0
             alone_since = 0.0 if is_awaited(job_id) else since or now
             if alone_since != since:
                 client.zadd(_JOBS_KEY, {str(job_id): alone_since}, xx=True)
@@ -86,7 +89,8 @@ def abandoned(job_ids: Iterable[uuid.UUID], *, now: float) -> list[uuid.UUID]:
 def listed() -> list[uuid.UUID]:
     """Return all jobs that are listed as waited for."""
     try:
-        return [uuid.UUID(member.decode()) for member in _client().zrange(_JOBS_KEY, 0, -1)]
+        members = cast("list[bytes]", _client().zrange(_JOBS_KEY, 0, -1))
+        return [uuid.UUID(member.decode()) for member in members]
     except RedisError:
         return []
 
