@@ -17,6 +17,7 @@ from django.middleware.security import SecurityMiddleware
 from django.urls import resolve
 
 from voxsite.body_guard import Receive, Scope, Send
+from voxsite.sizing_handler import Request
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class AsyncOnlyHandler:
         assert this is not None, "a server runs each request in a task"
         watch = create_task(_leave_with_the_client(receive, this))
         try:
-            request = ASGIRequest(scope, io.BytesIO())
+            request = Request(scope, io.BytesIO())
             # The body was read above, within the guard's limit. `request.body` would apply Django's limit for forms.
             request._body = body
             response = await self._response(request)

@@ -12,7 +12,7 @@ from django.utils.http import parse_header_parameters
 CHARSETS = frozenset({"utf-8", "ascii", "iso8859-1", "cp1252", "utf-16"})
 
 
-class _Request(ASGIRequest):
+class Request(ASGIRequest):
     """A request whose Content-Type does no harm."""
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
@@ -35,7 +35,7 @@ class _Request(ASGIRequest):
 class SizingHandler(ASGIHandler):
     """Answers requests as Django does, those in chunks as all others."""
 
-    request_class = _Request
+    request_class = Request
 
     def create_request(self, scope: Any, body_file: Any) -> Any:
         """Return (request, None) or (None, error response). The request states the size of its body in any case.

@@ -51,6 +51,14 @@ def test_answer_has_the_headers_of_the_middleware_that_is_passed_by():
     assert json.loads(end["body"])["error"]["type"] == "not_found"
 
 
+@pytest.mark.parametrize(
+    "content_type", [b"application/json; charset*=x'y'z", b"\xff; a*=nope'en'%ff", b"a; charset=punycode"]
+)
+def test_odd_content_type_is_no_error_of_the_site(content_type):
+    start, _ = speak([BODY], headers=[(b"content-type", content_type)], path="/v1/apex/chat/completions")
+    assert start["status"] == 401
+
+
 def test_plain_http_is_redirected_where_the_site_says_so(settings):
     from voxsite.async_only_handler import AsyncOnlyHandler
 
