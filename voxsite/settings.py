@@ -218,6 +218,10 @@ FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 # All form fields of a request together, without files.
 # Larger bodies and files are on the disk: hundreds of calls may be there at once, and each would be in memory twice.
 FILE_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+FILE_UPLOAD_HANDLERS = [
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "voxsite.upload_handler.UploadHandler",
+]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 DATA_UPLOAD_MAX_NUMBER_FILES = 50
