@@ -184,7 +184,8 @@ def part_stream(ours: Server, folder: Path, *, model: Path, **_: object) -> Iter
 
 def part_waiters(ours: Server, folder: Path, *, site: product.Product, **_: object) -> Iterator[str]:
     paths = [one.path for one in clips.clips(folder, count=20, seed=7, seconds=(5, 5))]
-    ours.seconds_of(paths[0])
+    for path in paths[:5]:
+        ours.seconds_of(path)
     before, files_before = whole_site.memory(site, "web"), database_files(site)
 
     def wait(number: int) -> None:
@@ -196,7 +197,6 @@ def part_waiters(ours: Server, folder: Path, *, site: product.Product, **_: obje
         thread.start()
     while (waiting := waiting_calls(site)) < 0.9 * WAITERS:
         time.sleep(0.5)
-    more = (whole_site.memory(site, "web") - before) * 1024 / waiting
     taken = []
     for _ in range(500):
         started = time.perf_counter()
@@ -204,7 +204,9 @@ def part_waiters(ours: Server, folder: Path, *, site: product.Product, **_: obje
         taken.append((time.perf_counter() - started) * 1000)
         time.sleep(0.01)
     p50, p99 = np.percentile(taken, [50, 99])
+    # After these requests, because web gives free memory back every 5 s (`voxsite/serve/heap.py`).
     still, files = waiting_calls(site), database_files(site)
+    more = (whole_site.memory(site, "web") - before) * 1024 / still
     yield f"{waiting} calls wait, {still} at the end"
     yield f"  /health beside them: {p50:.1f} ms at the median, {p99:.1f} ms at the 99th percentile"
     yield f"  aim: under 100 ms - {'held' if p99 < 100 else 'MISSED'}"
