@@ -1,4 +1,4 @@
-"""The only door to addresses that customers name: a URL to import from, and later the receiver of a webhook.
+"""The only door to addresses that customers name: a URL to import from, or the receiver of a webhook.
 
     async with outbound.call(url, limits=Limits(max_bytes=..., total_seconds=...)) as answer:
         async for piece in answer.chunks(): ...
