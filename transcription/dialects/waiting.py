@@ -27,6 +27,7 @@ What callers can rely on, in every dialect (docs/decisions/0032):
 * An error frees the key. `x-should-retry: false` stands where another try cannot help.
 """
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -35,6 +36,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponseBase
+from rest_framework.request import Request
 
 from accounts.errors import NotConfigured, TooManyOpen, VoxsiteError, WaitedTooLong
 from accounts.gate import concurrency, idempotency
@@ -52,6 +54,12 @@ SHOULD_RETRY_HEADER = "x-should-retry"
 
 class WaitingGateView(GateView):
     """Base class of views that answer when the transcription has ended."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        # Before the body is parsed, which may take more memory than the call that is refused.
+        if concurrency.slots_in_use(self._slots) >= settings.MAX_WAITING_CALLS:
+            raise TooManyOpen(SLOTS, limit=settings.MAX_WAITING_CALLS)
 
     def answer_when_done(
         self,
@@ -89,6 +97,10 @@ class WaitingGateView(GateView):
     def headers_of_error(self, error: VoxsiteError) -> dict[str, str]:
         return {**super().headers_of_error(error), **({} if retry_helps(error) else {SHOULD_RETRY_HEADER: "false"})}
 
+    @property
+    def _slots(self) -> tuple[str, uuid.UUID]:
+        return SLOTS, self.caller.organization.pk
+
     def _call(
         self,
         submission: Submission,
@@ -118,7 +130,7 @@ class WaitingGateView(GateView):
 
     def _respond_later(self, opened: open_calls.OpenCall) -> HttpResponseBase:
         slot, limit = concurrency.slot_of_request(), settings.MAX_WAITING_CALLS
-        if not slot.acquire((SLOTS, self.caller.organization.pk), limit=limit):
+        if not slot.acquire(self._slots, limit=limit):
             opened.let_go_of_body()
             raise TooManyOpen(SLOTS, limit=limit)
         try:

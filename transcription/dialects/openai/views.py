@@ -1,9 +1,11 @@
 """The addresses of OpenAI's audio API: authenticate (the gate), read (wire), one call that waits, show (answers)."""
 
+import io
+import threading
 from dataclasses import replace
 from typing import Any
 
-from django.core.files.uploadedfile import SimpleUploadedFile, UploadedFile
+from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponse, HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
@@ -18,11 +20,14 @@ from transcription.dialects.openai import answers, schema, wire
 from transcription.dialects.openai.wire import Asked
 from transcription.jobs.events import Event
 from transcription.models import Job
+from transcription.recordings import raw_uploads
 from transcription.speech import formats, scripts
 from transcription.speech.formats.options import FormatOptions
 from transcription.speech.transcript import Transcript
 
 DIALECT = "openai"
+# A body of 36 MiB takes up to 180 MB while it is parsed, so these take turns.
+JSON_BODIES = threading.BoundedSemaphore(2)
 # OpenAI's subtitles name no speakers.
 SUBTITLES = FormatOptions(speaker_labels=False)
 
@@ -81,6 +86,14 @@ class TranslationsView(_AudioView):
 def _read(request: Request) -> tuple[dict[str, list[str]], "UploadedFile[Any]", bool]:
     """Return the fields, the recording, and whether the answer states its cost, as that of a JSON body does."""
     if request.content_type.partition(";")[0].strip().lower() == "application/json":
+        return *_read_json(request), True
+    fields = wire.read_form(request.POST.lists())
+    return fields, _small_enough(_file(request, fields)), False
+
+
+def _read_json(request: Request) -> tuple[dict[str, list[str]], "UploadedFile[Any]"]:
+    """Return the fields and the recording of a JSON body. The recording goes to the disk, and the body is let go."""
+    with JSON_BODIES:
         try:
             body: Any = request.data
             fields = wire.read_json(body)
@@ -88,9 +101,9 @@ def _read(request: Request) -> tuple[dict[str, list[str]], "UploadedFile[Any]", 
             raise BadRequest("The JSON body is nested too deeply.") from error
         wire.refuse_imports(fields)
         content, name = wire.read_input_audio(body)
-        return fields, _small_enough(SimpleUploadedFile(name, content)), True
-    fields = wire.read_form(request.POST.lists())
-    return fields, _small_enough(_file(request, fields)), False
+        upload = raw_uploads.received(io.BytesIO(content), name=name)
+        body.clear()
+    return fields, _small_enough(upload)
 
 
 def _file(request: Request, fields: wire.Fields) -> "UploadedFile[Any]":

@@ -2,15 +2,19 @@
 
 import base64
 import json
+import threading
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
 
+from accounts.gate import concurrency
 from billing.models import Entry, EntryKind
 from tests.conftest import AUDIO
 from tests.dialects.faces import working
-from transcription.dialects.openai import wire
+from transcription.dialects import waiting
+from transcription.dialects.openai import views, wire
 from transcription.models import Job
 from transcription.speech.errors import EngineFailed
 
@@ -169,6 +173,34 @@ def test_broken_json_is_refused(ask, body):
     response = ask(body=body, content_type="application/json")
     assert response.status_code == 400
     assert isinstance(response.json()["error"]["message"], str)
+
+
+def test_body_is_not_parsed_for_an_organization_with_its_limit_of_open_calls(ask, organization, settings):
+    settings.MAX_WAITING_CALLS = 1
+    other = concurrency.ConcurrencySlot()
+    other.acquire((waiting.SLOTS, organization.pk), limit=1)
+    try:
+        assert ask(body="{", content_type="application/json").status_code == 429
+    finally:
+        other.release()
+    assert ask(body="{", content_type="application/json").status_code == 400
+
+
+def test_json_bodies_are_parsed_in_turns(ask):
+    """Each takes several times its size in memory. A broken one is refused at once when its turn comes."""
+    statuses = []
+
+    def send():
+        statuses.append(ask(body="{", content_type="application/json").status_code)
+        connection.close()
+
+    caller = threading.Thread(target=send)
+    with views.JSON_BODIES, views.JSON_BODIES:
+        caller.start()
+        caller.join(1)
+        assert not statuses
+    caller.join(60)
+    assert statuses == [400]
 
 
 def test_empty_recording_is_refused_without_a_charge(ask):
