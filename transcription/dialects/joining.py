@@ -131,6 +131,16 @@ def _submit(call: Call, *, claim: idempotency.Claim) -> Job:
 
 
 def _submit_recording(call: Call, submission: Submission) -> Job:
+    def begin(job: Job) -> None:
+        # Before the commit: if the process dies right after it, the clock still finds that nobody waits.
+        waiters.expect(job.pk)
+        if submission.in_transaction is not None:
+            submission.in_transaction(job)
+
+    return _submit_with(call, replace(submission, in_transaction=begin))
+
+
+def _submit_with(call: Call, submission: Submission) -> Job:
     if call.upload is None:
         return submissions.submit_url(submission, url=call.url)
     return submissions.submit_file(submission, upload=call.upload)

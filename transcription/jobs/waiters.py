@@ -29,6 +29,14 @@ SILENT_SECONDS = 60
 _JOBS_KEY = "voxsite:awaited"
 
 
+def expect(job_id: uuid.UUID) -> None:
+    """Note that somebody is about to wait for a job: it is canceled if nobody joins."""
+    try:
+        _client().zadd(_JOBS_KEY, {str(job_id): 0})
+    except RedisError as error:
+        logger.warning("The job %s is not listed as waited for: %s", job_id, type(error).__name__)
+
+
 def join(job_id: uuid.UUID) -> str:
     """Note that somebody waits for a job. Returns the name by which they leave."""
     process = _process(os.getpid())

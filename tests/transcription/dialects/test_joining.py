@@ -206,6 +206,16 @@ def kill_processes():
         client.delete(*client.keys("voxsite:waiting-process:*"))
 
 
+def test_clock_knows_of_a_job_before_it_is_stored(organization, api_key):
+    """A process that is killed right after the commit leaves no job that nobody waits for."""
+    listed = []
+    submission = make_submission(
+        organization, api_key=api_key, in_transaction=lambda job: listed.append(job.pk in waiters.listed())
+    )
+    joining.find_or_submit(Call(submission=submission, upload=SimpleUploadedFile("a.wav", CONTENT), fingerprint="m"))
+    assert listed == [True]
+
+
 def test_job_whose_web_process_was_killed_is_canceled_and_costs_nothing(ask, organization):
     before = statements.balance(organization).available_micros
     killed, _ = ask()
