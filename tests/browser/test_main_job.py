@@ -67,6 +67,20 @@ def test_from_sign_up_to_the_line_in_the_ledger(open_window, site):
     expect(page.get_by_role("row", name="Transcription of dialogue.mp3")).to_be_visible()
 
 
+def test_file_that_was_cut_off_is_sent_again_once_its_beginning_is_wanted(person, site, tmp_path):
+    cut = tmp_path / "meeting.wav"
+    cut.write_bytes((AUDIO / "sentence-slt.wav").read_bytes()[:-40_000])
+    person.goto(f"{site}/transcripts/upload/")
+    person.locator("input[type=file]").set_input_files(cut)
+    person.get_by_role("button", name="Transcribe").click()
+    expect(person.get_by_text("The file is cut off")).to_be_visible()
+    person.get_by_text("More options").click()
+    person.get_by_label("Accept incomplete files").check()
+    person.get_by_role("button", name="Transcribe").click()
+    expect(person.get_by_role("heading", name="meeting.wav")).to_be_visible()
+    person.get_by_role("article").wait_for(timeout=TRANSCRIPTION_MS)
+
+
 def test_several_files_are_sent_one_by_one_and_watched(person, site):
     person.goto(f"{site}/transcripts/upload/")
     person.locator("input[type=file]").set_input_files(

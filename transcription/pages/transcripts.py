@@ -16,7 +16,7 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from accounts.access import membership_for, organization_for, person
 from accounts.decorators import page
-from accounts.errors import BadMedia, Conflict, NotFound, VoxsiteError
+from accounts.errors import BadMedia, Conflict, ErrorType, NotFound, VoxsiteError
 from accounts.gate import limits
 from accounts.models import Organization
 from billing import money, next_step, statements, tariff
@@ -103,7 +103,7 @@ def _submit(request: HttpRequest, *, file: "UploadedFile[Any]", form: UploadForm
 
 def _with_advice(error: BadMedia) -> BadMedia:
     """Return the refusal of a recording. If an option of the form would let it in, the message names the option."""
-    if error.type != "truncated_audio":
+    if error.type != ErrorType.TRUNCATED_AUDIO:
         return error
     return BadMedia(
         f"{error.message} To transcribe its beginning, select “Accept incomplete files”.", error_type=error.type
@@ -117,9 +117,15 @@ def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, may_pay: bool) -
         return JsonResponse({"message": message, "may_retry": True}, status=400)
     outcome = outcomes[0]
     if outcome.error is not None:
+        error = outcome.error
         return JsonResponse(
-            {"message": outcome.error.message, "next_step": next_step.as_json(outcome.error, may_pay=may_pay)},
-            status=outcome.error.http_status,
+            {
+                "message": error.message,
+                "next_step": next_step.as_json(error, may_pay=may_pay),
+                # The page keeps a file that another option, a payment or a pause would let in.
+                "may_retry": error.type == ErrorType.TRUNCATED_AUDIO or error.http_status in (402, 429, 503),
+            },
+            status=error.http_status,
         )
     job = outcome.job
     assert job is not None, "an outcome has a job or an error"

@@ -75,6 +75,7 @@ def test_incomplete_file_is_refused_with_the_option_that_accepts_it(alice, organ
     refused = send()
     assert refused.status_code == 400
     assert "select “Accept incomplete files”" in refused.json()["message"]
+    assert refused.json()["may_retry"] is True
     assert send(accept_truncated="on").status_code == 201
     assert Job.objects.of(organization).get().options["accept_truncated"] is True
 
