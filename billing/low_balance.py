@@ -37,7 +37,7 @@ def sweep(*, now: datetime) -> None:
     for wallet in _due(KIND, now=now):
         try:
             _tell(wallet)
-        except Exception:
+        except Exception:  # One broken wallet must not keep all others waiting.
             logger.exception("The mail about the low balance of wallet %s failed; it will be tried again.", wallet.pk)
 
 
@@ -46,7 +46,7 @@ def announce(*, now: datetime) -> None:
     for wallet in _due(SIGNAL_KIND, now=now):
         try:
             _send_signal(wallet)
-        except Exception:
+        except Exception:  # As above.
             logger.exception("The low balance of wallet %s was not announced; it will be tried again.", wallet.pk)
 
 

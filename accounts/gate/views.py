@@ -52,7 +52,7 @@ def data_fields() -> dict[str, Any]:
         "limit_micros": amount("The monthly limit."),
         "left_micros": amount("What is left of it."),
         "left_cents": amount("The same, rounded down to cents."),
-        "resets_at": serializers.CharField(required=False, help_text="When the limit starts anew, in UTC."),
+        "resets_at": serializers.CharField(required=False, help_text="When the limit is reset, in UTC."),
     }
 
 

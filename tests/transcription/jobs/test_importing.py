@@ -1,4 +1,4 @@
-"""From a URL to a job that is queued: everything ends once, whoever dies, and what cannot be had costs nothing."""
+"""The importer turns a URL into a queued job. It ends once, whichever process dies, and what cannot be had is free."""
 
 import threading
 from datetime import timedelta
