@@ -16,6 +16,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     DJANGO_SETTINGS_MODULE=voxsite.settings \
     VOXSITE_ENV=production \
     VOXSITE_DATA_DIR=/data \
+    HF_HOME=/data/huggingface \
     HOST=0.0.0.0 \
     PORT=8000
 WORKDIR /app

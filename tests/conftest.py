@@ -1,5 +1,6 @@
 """People and things that every test may ask for: Alice owns an organization, Bob is in it, Charlie is a stranger."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -20,15 +21,16 @@ from django.db import connection
 from django.test import Client, TransactionTestCase
 from redis import Redis
 
-from accounts import api_keys, organizations
+from accounts import api_keys, mail_queue, organizations
 from accounts.gate import limits
 from accounts.models import Membership, Organization, Role, User
 from apex import upstream
-from tests import clients, database
+from tests import clients, database, product
 from tests.apex import scripted
 from tests.apex.exchange import ScriptedUpstream
 from tests.emptying import empty_tables
 from tests.stripe import StripeSandbox
+from voxsite import fallback_cache
 
 if TYPE_CHECKING:
     from tests.transcription.speech.fakes import FakeEngine
@@ -74,8 +76,8 @@ def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> It
 
 
 @pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> clients.Node:
-    return clients.node_in(tmp_path_factory.mktemp("node"))
+def node() -> clients.Node:
+    return clients.node_in(Path(os.environ["VOXSITE_TEST_DIR"]) / "node")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -92,10 +94,29 @@ def redis_of_tests() -> Iterator[Redis]:
         yield client
 
 
+@pytest.fixture(autouse=True, scope="session")
+def addresses_of_development() -> None:
+    """Route all addresses now. A test without the sandbox that came first would leave its addresses out for all."""
+    importlib.import_module(settings.ROOT_URLCONF)
+
+
 @pytest.fixture(autouse=True)
 def clean_redis(redis_of_tests: Redis) -> None:
     """Start every test without counted requests, cached values or queued tasks."""
     redis_of_tests.flushdb()
+    # A test before may have met a Redis that did not answer.
+    for rest in (limits._rest, fallback_cache._rest, mail_queue._rest, mail_queue._clock_rest):
+        rest.end()
+
+
+@pytest.fixture(autouse=True)
+def mail_as_in_production(settings: Any) -> None:
+    """Send by the backend of production, which keeps what the transport does not take. `mail.outbox` is the transport.
+
+    Django sets another backend for tests, which hides whether a caller learns that no mail server took its mail.
+    """
+    settings.EMAIL_BACKEND = "accounts.mail_queue.MailBackend"
+    settings.MAIL_TRANSPORT = "django.core.mail.backends.locmem.EmailBackend"
 
 
 @pytest.fixture(autouse=True)
@@ -147,16 +168,39 @@ def charlies(charlie: User) -> Organization:
     return Organization.objects.get(memberships__user=charlie)
 
 
+PAGES_OF_ORGANIZATIONS = (
+    "/overview/",
+    "/keys/",
+    "/organization/",
+    "/billing/",
+    "/transcripts/",
+    "/webhooks/",
+    "/playground/",
+)
+OF_NO_ORGANIZATION = ("/organization/new/", "/billing/products")
+
+
+class Visitor(Client):
+    """A browser in which somebody is signed in. It opens pages of an organization as the links of a page do.
+
+    `get("/keys/")` asks for `/o/ORGANIZATION_ID/keys/`. home: the id of the organization; None asks as written.
+    """
+
+    def __init__(self, user: User, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+        self.home = user.memberships.order_by("created_at", "pk").values_list("organization_id", flat=True).first()
+
+    def generic(self, method: str, path: str, *args: Any, **kwargs: Any) -> Any:
+        if self.home is not None and path.startswith(PAGES_OF_ORGANIZATIONS) and path not in OF_NO_ORGANIZATION:
+            path = f"/o/{self.home}{path}"
+        return super().generic(method, path, *args, **kwargs)
+
+
 @pytest.fixture
-def client_of() -> Callable[[User], Client]:
-    """A browser in which the person is signed in."""
-
-    def sign_in(user: User) -> Client:
-        client = Client()
-        client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
-        return client
-
-    return sign_in
+def client_of() -> Callable[..., Visitor]:
+    """A browser in which the person is signed in, at the pages of their oldest organization."""
+    return Visitor
 
 
 class Api:
@@ -255,11 +299,11 @@ def engine() -> Iterator[str]:
         [sys.executable, "manage.py", "engine"], cwd=settings.BASE_DIR, env={**os.environ, "VOXSITE_ENV": "development"}
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + product.START_SECONDS
         while (remote.health(settings.ENGINE_SOCKET, timeout_seconds=1) or {}).get("state") != "ready":
             assert process.poll() is None, "the engine process ended"
             assert time.monotonic() < deadline, "the engine does not answer"
         yield settings.ENGINE_SOCKET
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
