@@ -25,6 +25,10 @@ DEMUXERS = (
 WITHOUT_STAMPS = frozenset({"avi", "aac", "ac3", "eac3", "dts", "loas", "mp3"})
 # The clock of these may restart in the middle, when recordings are joined or after a break of the transmission.
 WITH_RESTARTING_CLOCKS = frozenset({"mpegts", "mpeg"})
+# Each frame of these states its sample rate and its channels.
+SELF_DESCRIBING_CODECS = frozenset(
+    {"aac", "aac_latm", "mp1", "mp2", "mp3", "mp1float", "mp2float", "mp3float", "ac3", "eac3"}
+)
 # Demuxers of raw streams put bytes that are no frame into the packet beside them. No frame of these is so large (MPEG
 # layer 3 at 320 kbit/s and 8 kHz: 2880; ADTS: a length of 13 bits; AC-3: 3840; E-AC-3: 11 bits of words).
 MAX_FRAME_BYTES = {"mp3": 2_900, "aac": 8_200, "ac3": 3_900, "eac3": 4_100}

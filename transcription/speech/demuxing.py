@@ -80,6 +80,52 @@ class _Junk:
         return max(0.0, float(packet.size) * self._seconds / self._bytes - seconds)
 
 
+class _FirstPage:
+    """Finds how late an Ogg FLAC begins, such as a radio stream that was joined in the middle.
+
+    libav counts the time stamps of the packets of the first page from 0 on, whatever the page states.
+    """
+
+    def __init__(self) -> None:
+        self._place: int | None = None
+        self._end = self._late = 0.0
+        self._is_over = False
+
+    def late(self, packet: Any, moment: float, seconds: float) -> float:
+        """Return the seconds by which all time stamps behind the first page are later than those of the first page."""
+        if not self._is_over and self._place in (None, packet.pos):
+            self._place, self._end = packet.pos, moment + seconds
+        elif not self._is_over:
+            self._is_over, self._late = True, max(0.0, moment - self._end)
+        return self._late
+
+
+class _Stamps:
+    """Corrects the time stamps of a container, so that the recording begins at 0. origin: the stamp of the start."""
+
+    def __init__(self, container: Any, *, heard: list[Any], has_pictures: bool) -> None:
+        name, start = container.format.name, container.start_time
+        self.origin = start / 1_000_000 if has_pictures and start is not None else None
+        self._clock = Clock() if name in containers.WITH_RESTARTING_CLOCKS else None
+        is_ogg_flac = (name, heard[0].codec_context.name, len(heard)) == ("ogg", "flac", 1)
+        self._page = _FirstPage() if is_ogg_flac and not has_pictures else None
+
+    def correction(self, packet: Any, moment: float, seconds: float) -> float | None:
+        """Return what is to be added, in seconds. None for what an edit list cuts away before the start."""
+        if self.origin is None:
+            if packet.is_discard:
+                return None
+            self.origin = moment
+        if -1 < self.origin < 0:
+            self.origin = 0.0  # what an encoder puts before the start is not heard
+        found = -self.origin
+        if self._clock is not None:
+            found += self._clock.correct(packet.stream_index, moment)
+        if self._page is not None:
+            found -= self._page.late(packet, moment, seconds)
+        return found
+
+
 @dataclass(slots=True)
 class Source:
     """One open part of a file: its container and the tracks that are heard."""
@@ -102,16 +148,14 @@ class Source:
     def packets(self) -> Iterator[Piece]:
         """Yield the packets of the heard tracks, in file order, and what is lost between them.
 
-        The packet's own time stamp is corrected too, so that frames carry it. Packets of size 0 end each track. A
+        The packet's own time stamp is corrected too, so that frames carry it. Packets of size 0 hold no sound. A
         demuxer's error that lasts ends the packets and sets `is_stopped`.
         """
         numbers = {stream.index: number for number, stream in enumerate(self.streams)}
         units = {stream.index: float(stream.time_base or 0) for stream in self.container.streams}
         pictures = {stream.index for stream in self.container.streams.video if not _is_cover(stream)}
-        clock = Clock() if self.container.format.name in containers.WITH_RESTARTING_CLOCKS else None
+        stamps = _Stamps(self.container, heard=self.streams, has_pictures=bool(pictures))
         junk = _Junk(self.container.format.name)
-        start = self.container.start_time
-        origin = start / 1_000_000 if pictures and start is not None else None
         for packet in self._demuxed():
             index = packet.stream_index
             number, unit = numbers.get(index), units.get(index, 0.0)
@@ -120,21 +164,17 @@ class Source:
             stamp = packet.pts
             if stamp is None and number is None:
                 stamp = packet.dts
+            length = (packet.duration or 0) * unit
             moment: float | None = None
             if stamp is not None and unit:
-                moment = stamp * unit
-                if origin is None:
-                    origin = moment
-                if -1 < origin < 0:
-                    origin = 0.0  # what an encoder puts before the start is not heard
-                self.origin = origin
-                shift = -origin + (clock.correct(index, moment) if clock is not None else 0.0)
-                moment += shift
+                correction = stamps.correction(packet, stamp * unit, length)
+                self.origin = stamps.origin or 0.0
+                if correction is not None:
+                    moment = stamp * unit + correction
+                    if correction and number is not None:
+                        packet.pts = stamp + round(correction / unit)
             if number is None:
                 continue
-            if moment is not None and shift:
-                packet.pts = stamp + round(shift / unit)
-            length = (packet.duration or 0) * unit
             yield Piece(number, packet, moment, length)
             if lost := junk.lost_after(packet, length):
                 yield Piece(number, None, None, lost)
@@ -218,14 +258,17 @@ def choose_tracks(container: Any) -> tuple[list[Any], list[hearing.Fact]]:
 
     marks = av.stream.Disposition
     aside = marks.comment | marks.hearing_impaired | marks.visual_impaired | marks.descriptions | marks.dub
-    readable, problem = [], None
+    readable, late, problem = [], [], None
     for stream in container.streams.audio:
         try:
             _check_stream(stream)
         except errors.NotAudio as error:
             problem = problem or error
+            if container.format.name in containers.WITH_RESTARTING_CLOCKS and _begins_late(stream):
+                late.append(stream)
         else:
             readable.append(stream)
+    readable += late if readable else []
     if not readable:
         assert problem is not None, "there is at least one track"
         raise problem
@@ -244,6 +287,15 @@ def choose_tracks(container: Any) -> tuple[list[Any], list[hearing.Fact]]:
     if unreadable:
         facts.append(hearing.Fact("tracks_unreadable", count=unreadable))
     return heard, facts
+
+
+def _begins_late(stream: Any) -> bool:
+    """Tell whether a track of an MPEG stream was announced only, so that its packets will tell its rate and channels.
+
+    It is so when recordings with other numbers of their tracks were joined.
+    """
+    context = stream.codec_context
+    return context is not None and not context.sample_rate and context.name in containers.SELF_DESCRIBING_CODECS
 
 
 def _language(stream: Any) -> str:

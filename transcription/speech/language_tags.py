@@ -12,7 +12,10 @@ DETECT = frozenset({"auto", "detect", "und"})
 _SAME = {
     "iw": "he", "in": "id", "ji": "yi", "jv": "jw", "mo": "ro", "nb": "no", "fil": "tl", "cmn": "zh", "arb": "ar",
     "pes": "fa", "prs": "fa", "zsm": "ms", "swh": "sw", "ekk": "et", "lvs": "lv", "npi": "ne", "pbu": "ps", "khk": "mn",
-    "als": "sq", "azj": "az", "uzn": "uz", "plt": "mg", "ydd": "yi", "hbs": "sr",
+    "als": "sq", "azj": "az", "uzn": "uz", "plt": "mg", "ydd": "yi", "hbs": "sr", "pbt": "ps", "scr": "hr", "scc": "sr",
+    "sh": "sr", "zlm": "ms", "swc": "sw",
+    # Spoken Arabic, as FLORES-200 and models that follow it name it. Whisper knows one Arabic.
+    "acm": "ar", "acq": "ar", "aeb": "ar", "ajp": "ar", "apc": "ar", "ars": "ar", "ary": "ar", "arz": "ar",
 }  # fmt: skip
 _THREE_LETTERS = (
     "af:afr am:amh ar:ara as:asm az:aze ba:bak be:bel bg:bul bn:ben bo:bod,tib br:bre bs:bos ca:cat cs:ces,cze "
@@ -24,6 +27,8 @@ _THREE_LETTERS = (
     "sv:swe sw:swa ta:tam te:tel tg:tgk th:tha tk:tuk tl:tgl tr:tur tt:tat uk:ukr ur:urd uz:uzb vi:vie yi:yid yo:yor "
     "zh:zho,chi"
 )
+# Other languages of China, which a tag may name behind "zh" (RFC 5646, section 2.2.2). Whisper knows Cantonese only.
+_OTHER_CHINESE = frozenset({"wuu", "nan", "min", "hak", "hakka", "gan", "hsn", "xiang", "cdo", "mnp", "cjy"})
 for _entry in _THREE_LETTERS.split():
     _code, _, _longer = _entry.partition(":")
     _SAME.update(dict.fromkeys(_longer.split(","), _code))
@@ -43,6 +48,8 @@ def code_of(tag: str, *, known: frozenset[str]) -> str | None:
             return "yue"
         if "yue" in parts[1:]:
             return None
+    if parts[0] in ("zh", "zho", "chi") and _OTHER_CHINESE & {*parts[1:]}:
+        return None
     code = _SAME.get(parts[0], parts[0])
     return code if code in known else None
 

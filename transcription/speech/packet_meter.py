@@ -17,6 +17,8 @@ MIN_TRIAL_FRAMES = 4
 # Later the last of so many packets in a row is compared, as often as this: a track may change its sample rate.
 CHECK_EVERY = 100
 CHECKED_PACKETS = 3
+# LATM states its sample rate in every twentieth packet or so, and nothing decodes before.
+CHECKED_LATM_PACKETS = 24
 # Frames of these differ in length, and their demuxers know it. The others have frames of one length.
 CODECS_WITH_ANY_LENGTH = frozenset({"flac", "opus", "vorbis", "wavpack", "speex"})
 # An exact length: the container counts in steps finer than this, or the difference is a rounding in such steps.
@@ -38,6 +40,7 @@ class PacketMeter:
         # (start, seconds stated, seconds by its first bytes, bytes, seconds decoded) of each packet until it is learned
         self._waiting: list[tuple[float | None, float | None, float | None, int, float]] = []
         self._is_opus = self._context.name == "opus"
+        self._checked = CHECKED_LATM_PACKETS if self._context.name == "aac_latm" else CHECKED_PACKETS
         self._frame_seconds: float | None = None
         self._seconds_per_byte: float | None = None
         self._is_told = False  # the first bytes of a packet tell its length
@@ -51,7 +54,9 @@ class PacketMeter:
         self.timeline.skip(seconds)
 
     def add(self, packet: Any, start: float | None, seconds_stated: float) -> None:
-        """Add one packet of the track."""
+        """Add one packet of the track. What an edit list cuts away is decoded for the sake of its neighbours only."""
+        if packet.is_discard:
+            return
         self.packets += 1
         # The last packet of all may decode to less than its length, because of padding that is not heard.
         self.is_doubtful = self.is_doubtful or self._is_suspect
@@ -68,9 +73,9 @@ class PacketMeter:
             self._place(*self._last)
         self._last = None
         place = self.packets % CHECK_EVERY
-        if place < CHECKED_PACKETS:
+        if place < self._checked:
             decoded = self._try(packet)
-            if place == CHECKED_PACKETS - 1 and decoded and seconds and not self._agree(decoded, seconds):
+            if place == self._checked - 1 and decoded and seconds and not self._agree(decoded, seconds):
                 self._is_suspect = True
         self._last = (start, seconds, stated)
 
@@ -84,8 +89,6 @@ class PacketMeter:
         self.timeline.end()
 
     def _place(self, start: float | None, seconds: float | None, _: float | None) -> None:
-        if start is not None and start < 0 and seconds and not self.timeline.position:
-            seconds, start = max(0.0, seconds + start), 0.0  # the decoder does not give what is before the start
         self.timeline.add(start, seconds)
 
     def _try(self, packet: Any) -> float:

@@ -23,6 +23,14 @@ MIN_HIDDEN_BYTES = 4096
 _CAF_HEAD_BYTES = 8
 _MAX_CAF_CHUNKS = 64
 
+_RIFF_KINDS = (b"WAVE", b"AVI ", b"AVIX", b"AIFF", b"AIFC")
+
+# What an MP4 or MOV begins with. So many of its boxes are looked at, and so many entries of an edit list.
+_MP4_HEADS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+MAX_BOXES = 100_000
+MAX_EDITS = 1_000
+_BEHIND_ALL_SOUND = b"\x7f\xff\xff\xff"
+
 _SEARCHED_BYTES = 1 << 20
 _MAX_MARK_BYTES = 64
 # Bit 11 of a WavPack block's flags is set in the first of the blocks that hold the channels of one moment.
@@ -45,6 +53,9 @@ _MARKS = (
     (b"FLV\x01", _mark(rb"FLV\x01[\x00-\x07]\x00\x00\x00\x09\x00\x00\x00\x00")),
     (b"wvpk", _mark(rb"wvpk.{4}[\x02-\x10]\x04.\x00.{4}\x00{4}(?!\x00{4}).{4}.[" + _WAVPACK_FIRST_FLAGS + rb"]")),
     (b"#!AMR", _mark(rb"#!AMR(-WB)?\n")),
+    # AU: places, codec and rate below 2^16, and at most 16 channels
+    (b".snd\0", _mark(rb"\.snd\x00\x00[\x00-\x10].{5}\x00{3}[\x01-\x1b]\x00\x00.{2}\x00{3}[\x01-\x10]")),
+    (b"fLaC", _mark(rb"fLaC[\x00\x80]\x00\x00\x22.{4}\x00")),
     (b"TTA1", _mark(rb"TTA1[\x01-\x03]\x00[\x01-\x40]\x00[\x08-\x20]\x00")),
     (b".RMF", _mark(rb"\.RMF\x00\x00\x00\x12\x00[\x00\x01]")),
     (b"nut/", _mark(rb"nut/multimedia container\x00")),
@@ -77,6 +88,8 @@ class Part:
         self._file.seek(self._at)
         content = self._file.read(count)
         for place, new in self._patches:
+            if place >= self._at + len(content) or place + len(new) <= self._at:
+                continue
             for index, byte in enumerate(new):
                 if 0 <= place + index - self._at < len(content):
                     at = place + index - self._at
@@ -97,8 +110,8 @@ def of(file: BinaryIO) -> list[Part]:
     """Return the recordings that were joined in one file, at least one. Programs join files byte by byte.
 
     Chained Ogg streams (FFmpeg stops where they change the number of channels), Matroska files (it stops behind the
-    second), and WAV, AIFF, MP4 and the formats of `_MARKS` (it reads the first, or takes headers for sound). FFmpeg
-    goes on by itself in MP3, AAC, AC-3, FLAC, AVI and MPEG streams.
+    second), and WAV, AVI, AIFF, MP4 and the formats of `_MARKS` (it reads the first, or takes headers for sound).
+    FFmpeg goes on by itself in MP3, AAC, AC-3 and MPEG streams.
     Raises NotAudio for a WAV that FFmpeg would read as another codec.
     """
     size = file.seek(0, 2)
@@ -130,7 +143,7 @@ def of(file: BinaryIO) -> list[Part]:
 def _mended(file: BinaryIO, start: int, end: int) -> Part:
     """Return the part. A WAV whose size field is too small, with sound after it, is read to the end."""
     part = Part(file, start, end)
-    patches = _sample_width_patches(part, start) + _packet_table_patches(part, start)
+    patches = _sample_width_patches(part, start) + _packet_table_patches(part, start) + _pause_patches(part, start)
     if patches:
         part = Part(file, start, end, patches=patches)
     chunk = containers.wav_data(part)
@@ -189,6 +202,56 @@ def _packet_table_patches(part: Part, start: int) -> tuple[Patch, ...]:
     return ()
 
 
+def _pause_patches(part: Part, start: int) -> tuple[Patch, ...]:
+    """Return what makes pauses of the pauses in the edit lists of an MP4: a place behind all sound.
+
+    FFmpeg takes the -1 that stands for a pause, unless it is the first entry, for a place in the sound, and plays the
+    beginning of the recording there (findings/mp4-pause-repeats-the-beginning.sh). Layout: ISO/IEC 14496-12, 8.6.6.
+    """
+    part.seek(0)
+    if part.read(8)[4:] not in _MP4_HEADS:
+        return ()
+    patches: list[Patch] = []
+    for at, end in _boxes(
+        part, 0, part.size, names=(b"moov", b"trak", b"edts", b"elst"), budget=iter(range(MAX_BOXES))
+    ):
+        part.seek(at)
+        table = part.read(min(end - at, 8 + 20 * MAX_EDITS))
+        # An entry has a length and a place of one width, and a rate of 4 bytes.
+        width = 8 if table[:1] == b"\1" else 4
+        size = 2 * width + 4
+        patches += [
+            (start + at + entry + width, _BEHIND_ALL_SOUND.rjust(width, b"\0"))
+            for entry in range(8 + size, len(table) - size + 1, size)
+            if table[entry + width : entry + 2 * width] == b"\xff" * width
+        ]
+    part.seek(0)
+    return tuple(patches[:MAX_EDITS])
+
+
+def _boxes(
+    part: Part, at: int, end: int, *, names: tuple[bytes, ...], budget: Iterator[int]
+) -> Iterator[tuple[int, int]]:
+    """Yield (begin, end) of the content of the boxes with the last name, each inside one with the name before it.
+
+    budget: so many boxes are looked at.
+    """
+    while at + 8 <= end and next(budget, None) is not None:
+        part.seek(at)
+        head = part.read(16)
+        length, begin = int.from_bytes(head[:4], "big"), at + 8
+        if length == 1:
+            length, begin = int.from_bytes(head[8:], "big"), at + 16
+        if length < begin - at:
+            return
+        inner = min(end, at + length)
+        if head[4:8] == names[0] and len(names) > 1:
+            yield from _boxes(part, begin, inner, names=names[1:], budget=budget)
+        elif head[4:8] == names[0]:
+            yield begin, inner
+        at += length
+
+
 def _refuse_wrongly_read(part: Part) -> None:
     part.seek(0)
     head = part.read(containers.HEAD_BYTES)
@@ -226,15 +289,19 @@ def _ogg_starts(file: BinaryIO, size: int) -> Iterator[int]:
 
 
 def _riff_starts(file: BinaryIO, size: int, *, is_little: bool) -> Iterator[int]:
-    """Yield where another file of the same kind begins, right behind the end that the header states."""
+    """Yield where another file of the same kind begins, right behind the end that the header states.
+
+    An AVI of more than 1 GB goes on in chunks of the kind AVIX (OpenDML AVI File Format Extensions 1.02).
+    """
     at = 0
     while at + 12 <= size:
         file.seek(at)
         head = file.read(12)
         if at:
-            if head[:4] != (b"RIFF" if is_little else b"FORM") or head[8:12] not in (b"WAVE", b"AIFF", b"AIFC"):
+            if head[:4] != (b"RIFF" if is_little else b"FORM") or head[8:12] not in _RIFF_KINDS:
                 return
-            yield at
+            if head[8:12] != b"AVIX":
+                yield at
         length = int.from_bytes(head[4:8], "little" if is_little else "big")
         if length < 4 or length >= containers.MIN_UNKNOWN_WAV_SIZE:
             return

@@ -22,8 +22,9 @@ _EAST_ASIAN = re.compile(
 _PHRASE_BLANKS = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff\ua9e0-\ua9ff\uaa60-\uaa7f]")
 
 
-# Thai and Lao vowels that are written before their consonant, and signs that stack the next consonant below.
-_BINDS_NEXT = frozenset("เแโใไເແໂໃໄ\u1039\u17d2")
+# Thai and Lao vowels that are written before their consonant, and signs that make one letter of two consonants:
+# Myanmar, Khmer; Devanagari, Bengali, Gujarati, Odia, Telugu, Malayalam (Unicode Standard Annex 29, rule GB9c).
+_BINDS_NEXT = frozenset("เแโใไເແໂໃໄ\u1039\u17d2\u094d\u09cd\u0acd\u0b4d\u0c4d\u0d4d")
 # Thai and Lao vowels and signs that follow a consonant.
 _BINDS_BEFORE = frozenset("ะาำๅๆฯະາຳໆ")
 _JOINER = "\N{ZERO WIDTH JOINER}"

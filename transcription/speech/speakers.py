@@ -26,8 +26,9 @@ def assign(words: Sequence[Word], turns: Sequence[Turn], *, tolerance_ms: int = 
 
     words, turns: sorted by time; turns may overlap. Without turns the words are returned unchanged.
     tolerance_ms: how far the changes of speaker may be off (`Diarization.boundary_tolerance_ms`).
-    A background turn gets only words that no other turn touches. Where two foreground turns overlap equally, the
-    speaker of the previous word continues, so that lines are not broken up.
+    A background turn gets only words that no other turn touches: of two speakers at once, the louder one gets the
+    words, and a diarizer marks the turns of the other (`Turn.is_background`). Where two foreground turns overlap
+    equally, the speaker of the previous word continues, so that lines are not broken up.
     """
     if not turns:
         return list(words)

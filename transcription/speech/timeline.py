@@ -6,6 +6,7 @@ The probe adds packets and the decoder adds frames. Both follow these rules, so 
   of the recording. Deviations are compared with the whole time so far, so that small ones add up until they count.
 * Sound that runs ahead of its time stamps is shortened by at most 2 %, which is more than any clock is wrong. So a file
   cannot sell an hour of packets for the time stamps of a minute.
+* Sound before the start is not heard, such as what precedes the place of a cut in a file that was cut without decoding.
 * Time stamps that step back by more than a second begin a new part (a chained or restarted stream): it follows the
   part before.
 """
@@ -27,13 +28,17 @@ MAX_PACKET_SECONDS = 60.0
 # walked there. FFmpeg's own threshold is the same (option dts_delta_threshold).
 MAX_STEP_SECONDS = 10.0
 
+# A track whose first packet comes so much later in the file than those of the same time begins another recording.
+MAX_BEHIND_SECONDS = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Silence to insert before a frame, and how much of its sound to take out, both in seconds."""
+    """Silence to insert before a frame, and how much of its sound to take out: all along, and at its begin. Seconds."""
 
     gap: float = 0.0
     surplus: float = 0.0
+    early: float = 0.0
 
 
 class Timeline:
@@ -60,7 +65,10 @@ class Timeline:
         """
         if seconds is not None and not 0 <= seconds <= MAX_PACKET_SECONDS:
             seconds = None
-        gap = surplus = 0.0
+        gap = surplus = early = 0.0
+        if start is not None and start < 0 and seconds and not self.position:
+            early = min(seconds, -start)
+            start, seconds = 0.0, seconds - early
         if start is not None and (self.has_stamps or self._is_empty):
             deviation = start + self._offset - self.position
             if self._is_open and 0 < deviation <= MAX_PACKET_SECONDS:
@@ -78,7 +86,7 @@ class Timeline:
         self._is_empty = False
         self._last_seconds = seconds or self._last_seconds
         self.position += gap + (seconds or 0.0) - surplus
-        return Placement(gap, surplus)
+        return Placement(gap, surplus, early)
 
     def skip(self, seconds: float) -> None:
         """Lengthen the track by silence."""
@@ -105,8 +113,17 @@ class Clock:
         if latest is not None and abs(seconds + offset - latest) > MAX_STEP_SECONDS:
             offset = self._restarted(track, seconds, offset=offset, latest=latest)
             self._offsets[track] = offset
+        elif latest is None and self._latest:
+            offset = self._offsets[track] = self._begun(seconds, newest=max(self._latest.values()))
         self._latest[track] = seconds + offset
         return offset
+
+    def _begun(self, seconds: float, *, newest: float) -> float:
+        """Return the correction of a track that begins: far behind the others, it belongs to a joined recording."""
+        for shared in (0.0, *self._offsets.values()):
+            if newest - (seconds + shared) <= MAX_BEHIND_SECONDS:
+                return shared
+        return newest - seconds
 
     def _restarted(self, track: int, seconds: float, *, offset: float, latest: float) -> float:
         others = [one for one in self._latest if one != track]

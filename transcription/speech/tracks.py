@@ -34,10 +34,8 @@ def aligned(opened: Source, *, facts: list[hearing.Fact], before: int) -> Iterat
     for number, packet, start, seconds in opened.packets():
         if packet is None:
             tracks[number].lose(seconds)
-        elif packet.size:
+        elif packet.size:  # an empty one is no end: FLV begins with one for Opus, FLAC and AC-3
             tracks[number].feed(packet, start, seconds)
-        else:
-            tracks[number].finish()
         while _is_ready(tracks):
             yield [track.take(BLOCK) for track in tracks]
     for track in tracks:
@@ -82,6 +80,7 @@ class _Track:
         self.timeline = timeline
         self.count = 0  # samples in the queue
         self.decoded_count = self.bad_count = 0
+        self._early = 0  # samples before the start that are still to come
         self.is_done = False
         self._stream = stream
         self._resampler = _Resampler()
@@ -137,6 +136,7 @@ class _Track:
             at = self.timeline.position
             self._frame_seconds = frame.samples / frame.sample_rate
             placed = self.timeline.add(start, self._frame_seconds)
+            self._early += round(placed.early * SAMPLE_RATE)
             if placed.gap:
                 self._push(self._resampler.flush())
                 if placed.gap >= MIN_NOTED_GAP_SECONDS:
@@ -201,8 +201,10 @@ class _Track:
 
     def _push(self, pieces: Iterator[Samples]) -> None:
         for piece in pieces:
-            self._queue.append(piece)
-            self.count += piece.shape[1]
+            heard = piece[:, self._early :]
+            self._early -= piece.shape[1] - heard.shape[1]
+            self._queue.append(heard)
+            self.count += heard.shape[1]
 
     def _fill(self, count: int) -> None:
         """Append silence, in one array that takes no memory."""

@@ -61,6 +61,7 @@ class Transcript:
     diarizer: its name, or None without speaker labels.
     notes: plain English for the reader: options that were ignored, fallbacks that were used.
     is_translated: the text is English, whatever language was spoken.
+    speaker_names: pairs (speaker id, name that a person gave), of those that have one. Not in the storage form.
     """
 
     language: str | None
@@ -71,6 +72,7 @@ class Transcript:
     diarizer: str | None = None
     notes: tuple[str, ...] = ()
     is_translated: bool = False
+    speaker_names: tuple[tuple[str, str], ...] = ()
 
     @property
     def written_in(self) -> str | None:
@@ -94,6 +96,10 @@ class Transcript:
             if segment.speaker is not None:
                 totals[segment.speaker] = totals.get(segment.speaker, 0) + segment.end_ms - segment.start_ms
         return list(totals.items())
+
+    def label_of(self, speaker: str) -> str:
+        """Return what a speaker is called: the name that a person gave, or else the usual label."""
+        return next((name for one, name in self.speaker_names if one == speaker), "") or speaker_label(speaker)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the storage form: plain JSON values with a version number."""

@@ -56,6 +56,7 @@ class Zygote:
         self._outputs: dict[int, int] = {}  # pid of a child -> our copy of its pipe, which shows when its reader closes
         self._poller = select.poll()
         self._poller.register(control, select.POLLIN)
+        self._may_change_user = confinement.may_change_user()
         self._null = os.open(os.devnull, os.O_WRONLY)
         self._wake_read, wake_write = os.pipe()
         for end in (self._wake_read, wake_write):
@@ -105,6 +106,8 @@ class Zygote:
             return
         try:
             signal.set_wakeup_fd(-1)
+            if self._may_change_user:
+                confinement.become_nobody()
             _run_child(request, recording, output, self._null, parent_pid=self._pid)
         finally:
             os._exit(0)
@@ -155,6 +158,9 @@ def _write(data: memoryview) -> None:
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_DESCRIPTORS, MAX_DESCRIPTORS))
     confinement.load_libraries()
+    if missing := confinement.missing_layers():
+        message = f"zygote: this kernel offers no {' and no '.join(missing)}: decoders are confined by fewer layers"
+        print(message, file=sys.stderr)  # noqa: T201 - the owner's log
     # Exclude loaded objects from garbage collection: a collection in a child would copy every page that it touches.
     gc.collect()
     gc.freeze()

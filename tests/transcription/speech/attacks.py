@@ -5,11 +5,13 @@ Run as a module by test_children.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from transcription.speech import zygote
@@ -38,6 +40,13 @@ def descriptors() -> list[int]:
     return found
 
 
+def ptrace(pid: int) -> None:
+    attach = 16
+    if LIBC.ptrace(attach, pid, None, None) == -1:
+        raise OSError(ctypes.get_errno(), "ptrace")
+
+
+LIBC = ctypes.CDLL(None, use_errno=True)
 TRUTH = {"duration_ms": 2000, "format": "wav", "codec": "pcm_s16le", "sample_rate": 16_000, "channels": 1}
 LIES: list[Any] = [
     TRUTH,
@@ -66,7 +75,7 @@ def lie(length: int) -> dict[str, Any]:
     return {}
 
 
-def handle(recording: int, *, send: Callable[[memoryview], None], attack: str) -> dict[str, Any]:
+def handle(recording: int, *, send: Callable[[memoryview], None], attack: str, target: str = "") -> dict[str, Any]:
     attacks: dict[str, Callable[[], dict[str, Any]]] = {
         "environment": lambda: {"seen": dict(os.environ)},
         "descriptors": lambda: {"seen": descriptors()},
@@ -78,7 +87,14 @@ def handle(recording: int, *, send: Callable[[memoryview], None], attack: str) -
         "duplicate": lambda: {"seen": attempt(lambda: os.dup(1))},
         "writes": lambda: {"seen": attempt(lambda: os.write(recording, b"x"))},
         "memory": lambda: {"seen": attempt(lambda: bytearray(2 << 30))},
-        "crash": lambda: os.kill(os.getpid(), signal.SIGSEGV) or {},
+        "unlink": lambda: {"seen": attempt(lambda: Path(target).unlink())},
+        "rename": lambda: {"seen": attempt(lambda: Path(target).rename(f"{target}2"))},
+        "truncate": lambda: {"seen": attempt(lambda: os.truncate(target, 0))},
+        "kill": lambda: {"seen": attempt(lambda: os.kill(int(target), signal.SIGKILL))},
+        "ptrace": lambda: {"seen": attempt(lambda: ptrace(int(target)))},
+        "execute": lambda: {"seen": attempt(lambda: os.execv("/bin/true", ["true"]))},
+        "fork": lambda: {"seen": attempt(os.fork)},
+        "crash": lambda: ctypes.string_at(0) and {},
         "raise": lambda: {"seen": 1 // 0},
         "spin": lambda: {"seen": [None for _ in iter(int, 1)]},
         "sleep": lambda: time.sleep(600) or {},
@@ -86,7 +102,7 @@ def handle(recording: int, *, send: Callable[[memoryview], None], attack: str) -
         "long block": lambda: lie(1 << 30),
         "long answer": lambda: {"seen": "x" * (1 << 20)},
         "no answer": lambda: os._exit(0),
-        "groups": lambda: {"seen": os.getpgid(0)},
+        "zygote": lambda: {"seen": os.getppid()},
     }
     return attacks[attack]()
 

@@ -133,7 +133,7 @@ class FakeServer:
 
     def wait(self, count: int) -> dict[str, Any]:
         """Wait for this number of answers, or a failure of the service, and return the answers."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while len(self.answers) < count and self.failure is None:
             assert time.monotonic() < deadline, self.answers
             time.sleep(0.005)

@@ -70,6 +70,7 @@ def test_windows_have_the_length_asked_for():
     assert samples_to_ms(sum(lengths)) == recordings.named("dialogue.flac").duration_ms
 
 
+@pytest.mark.slow
 def test_long_file_is_decoded_in_flat_memory(tmp_path):
     """A quarter of an hour of float32 samples is 58 MB; decoding must need much less."""
     path = tmp_path / "long.flac"

@@ -127,6 +127,28 @@ def test_voice_that_walks_away_is_heard_to_the_end():
     assert covered(as_stored(samples), spans[-1:]) > 0.95
 
 
+def at_each(samples):
+    return np.arange(len(samples)) / RATE
+
+
+@pytest.mark.parametrize(
+    ("change", "peak_db"),
+    [
+        (lambda said: said * np.where(at_each(said) % 1.4 < 0.7, 1, 10 ** (-30 / 20)), -20),
+        (lambda said: said * 10 ** (-np.abs(np.sin(np.pi * at_each(said) / 1.1))), -20),
+        (lambda said: 0.3 * said + 0.3 * np.sin(2 * np.pi * at_each(said) / 20), -20),
+        (lambda said: 0.3 * said + np.where(at_each(said) % 3 < 1.5, 0.2, -0.2), -20),
+        (lambda said: np.clip(30 * said, -1, 1), -20),
+        (lambda said: said + 0.9 * (np.arange(len(said)) % 8_000 == 0), -40),
+        (lambda said: np.where(at_each(said) < 0.1, noise(len(said), dbfs=-2), said), -40),
+    ],
+    ids=["steps of gain", "pumping", "offset that drifts", "offset that jumps", "clipped", "clicks", "slammed door"],
+)
+def test_speech_whose_level_changes_all_the_time_is_heard(change, peak_db):
+    samples, spans = dialogue([peak_db] * len(recordings.named("dialogue.flac").turns))
+    assert covered(as_stored(change(samples)), spans) > 0.95
+
+
 @pytest.mark.parametrize("quiet_db", [-35, -45])
 def test_quiet_voice_behind_the_beep_of_an_answering_machine_is_heard(quiet_db):
     turns = len(recordings.named("dialogue.flac").turns)

@@ -15,6 +15,10 @@ V3, BEFORE = languages_of("large-v3"), languages_of("large-v2")
         ("iw", "he"), ("iw-IL", "he"), ("in", "id"), ("ger", "de"), ("deu", "de"), ("pt-BR", "pt"), ("nb-NO", "no"),
         ("fil", "tl"), ("jv", "jw"), ("es-419", "es"), ("haw", "haw"), ("yue", "yue"), ("yue-Hant-HK", "yue"),
         ("zh-yue", "yue"), ("zh-HK", "yue"), (" FR ", "fr"),
+        # What other programs send: FLORES-200, FLEURS, AssemblyAI, Google, older lists of codes.
+        ("arz_Arab", "ar"), ("ary", "ar"), ("pbt_Arab", "ps"), ("zho_Hans", "zh"), ("yue_Hant", "yue"),
+        ("nob_Latn", "no"), ("cmn_hans_cn", "zh"), ("en_uk", "en"), ("zh-Hans", "zh"), ("fil-PH", "tl"), ("scr", "hr"),
+        ("sh-Latn", "sr"), ("zlm", "ms"),
     ],
 )  # fmt: skip
 def test_tag_names_a_language(tag, code):
@@ -27,7 +31,10 @@ def test_cantonese_is_not_taken_for_mandarin_where_it_is_unknown():
     assert language_tags.code_of("zh-HK", known=BEFORE) == "zh"
 
 
-@pytest.mark.parametrize("tag", ["xx", "english", "e", "", "en/us", "-en", "en\u0131", "engl", "tlh", "x" * 500])
+@pytest.mark.parametrize(
+    "tag",
+    ["xx", "english", "e", "", "en/us", "-en", "en\u0131", "engl", "tlh", "zh-min-nan", "zh-wuu", "wuu", "x" * 500],
+)
 def test_what_names_no_language_is_refused(tag):
     assert language_tags.code_of(tag, known=V3) is None
 

@@ -35,6 +35,22 @@ def test_two_of_four_reversed_channels_do_not_cancel():
     assert np.allclose(np.abs(mixed(np.vstack([one, -one, one, -one]))), np.abs(one[0]), atol=1e-5)
 
 
+@pytest.mark.parametrize("degrees", [(0, 90), (0, 90, 180, 270), (0, 120, 240), (0, 180, 90), (0, 170, 10, 190)])
+def test_shifted_phases_do_not_cancel(degrees):
+    """Decoders of old surround sound, and microphones at a distance, turn the phase."""
+    at = np.arange(32_000) / 16_000
+    sound = np.stack([0.4 * np.sin(2 * np.pi * 440 * at + np.deg2rad(one)) for one in degrees]).astype(np.float32)
+    assert loudness(mixed(sound)) >= loudness(tone(2)) * 0.4
+
+
+@pytest.mark.parametrize("azimuth", [0, 90, 180, 225, 270])
+def test_speech_from_any_side_of_an_ambisonic_microphone_is_heard(azimuth):
+    """Four channels (AmbiX): all around, and the axes left, up and front, each with a front and a reversed back."""
+    voice, angle = tone(2)[0], np.deg2rad(azimuth)
+    heard = mixed(np.stack([voice, voice * np.sin(angle), voice * 0, voice * np.cos(angle)]).astype(np.float32))
+    assert loudness(heard) >= loudness(voice) * 0.5
+
+
 def test_reversed_track_does_not_cancel():
     assert loudness(mixed(tone(2), -tone(2))) == pytest.approx(loudness(tone(2)), rel=0.01)
 

@@ -91,6 +91,7 @@ def test_notes_of_split_channels_name_the_same_sound(gain, tmp_path):
     assert note.startswith("Channel 2 has the same sound as channel 1.")
 
 
+@pytest.mark.slow
 def test_microphones_of_one_room_are_told_although_their_sound_differs(tmp_path, pocketsphinx):
     """The far one is quieter, 15 ms late, and has its own noise."""
     near = spoken("dialogue.flac")[0]

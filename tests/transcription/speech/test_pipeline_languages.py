@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import wave
 
 import numpy as np
@@ -24,6 +25,7 @@ def test_language_is_that_of_most_speech():
     assert (transcript.language, transcript.language_probability) == ("de", 0.75)
 
 
+@pytest.mark.slow
 def test_language_is_found_out_for_every_clip_on_request(tmp_path, whisper, wav, said):
     """36 s of English, then 132 s of Spanish."""
     path = tmp_path / "both.wav"
@@ -94,9 +96,32 @@ def test_each_language_of_a_recording_keeps_its_blanks(clips, text):
         lines = FORMATS[name].render(transcript).decode().removeprefix("WEBVTT").splitlines()
         shown = [line for line in lines if line and "-->" not in line and not line.isdecimal()]
         assert shown == [one.text for one in transcript.segments], name
-    assert [paragraph["text"] for paragraph in turns.paragraphs(transcript)] == [
-        one.text for one in transcript.segments
-    ]
+    # Five sentences of one voice are one paragraph.
+    assert [paragraph["text"] for paragraph in turns.paragraphs(transcript)] == [text]
+
+
+WHOLE = ["d'avoir,", "puis-je", "3.14", "10:30", "john@example.com"]
+
+
+def test_whole_words_are_in_every_result():
+    """In JSON, text, subtitles, the page and live events, each with one span of time."""
+    units = [" d", "'avoir", ",", " puis", "-je", " 3", ".14", " 10", ":30", " john", "@example", ".com"]
+    told = []
+    path = recordings.named("sentence-slt.wav").path
+    transcript = run(path, engine=SaysEngine(("fr", units)), on_segments=told.extend)
+    assert [word.text for word in transcript.words] == WHOLE
+    document = json.loads(FORMATS["json"].render(transcript))
+    found = [word for segment in document["segments"] for word in segment["words"]]
+    assert [word["word"] for word in found] == WHOLE
+    lengths = [0.4, 0.4, 0.4, 0.4, 0.6]
+    assert [round(word["end"] - word["start"], 2) for word in found] == lengths
+    text = " ".join(WHOLE)
+    assert document["text"] == text
+    assert " ".join(segment.text for segment in told) == text
+    assert " ".join(paragraph["text"] for paragraph in turns.paragraphs(transcript)) == text
+    for name in ("txt", "srt", "vtt", "tsv"):
+        shown = FORMATS[name].render(transcript).decode().split()
+        assert all(word in shown for word in WHOLE), name
 
 
 def test_each_channel_keeps_the_blanks_of_its_language(two_channels):
@@ -151,6 +176,14 @@ class AgainEngine(SaysEngine):
         if options.language == "en":
             return [Recognition((Word("Yes.", 0, 400, 0.5),), "en") for _ in clips]
         return super().recognise(clips, options=options)
+
+
+def test_three_languages_that_last_are_kept_and_told(long_dialogue):
+    oui = ("fr", [" Oui", "."])
+    transcript = run(long_dialogue, engine=SaysEngine(*[YES] * 4, *[SI] * 4, *[oui] * 7))
+    assert transcript.text == "Yes. " * 4 + "Sí. " * 4 + "Oui. " * 6 + "Oui."
+    assert transcript.language == "fr"
+    assert [note.split(" was also heard")[0] for note in transcript.notes] == ["English", "Spanish"]
 
 
 def test_a_few_seconds_of_another_language_are_not_told():

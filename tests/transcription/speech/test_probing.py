@@ -248,6 +248,7 @@ def test_probe_that_needs_more_time_says_so_and_succeeds_with_it(tmp_path):
     assert found.duration_ms == pytest.approx(120_000, abs=20)
 
 
+@pytest.mark.slow
 def test_four_hours_of_the_shortest_packets_need_few_seconds(tmp_path):
     """Reading all packets takes 80 CPU seconds."""
     path = many_packets.ogg(tmp_path / "tiny.opus", seconds=4 * 3600)

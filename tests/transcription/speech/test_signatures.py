@@ -107,6 +107,7 @@ def test_constant_level_is_headerless(sample):
     assert signatures.is_headerless(struct.pack("<h", sample) * 5000)
 
 
+@pytest.mark.slow
 def test_noise_is_headerless():
     """Of 20,000 beginnings of noise at different levels, none is taken for a container."""
     chance = random.Random(7)

@@ -84,6 +84,20 @@ def test_all_tracks_restart_by_the_same_time():
     ]
 
 
+def test_track_that_begins_far_behind_the_others_follows_them():
+    """A recording with other tracks was joined. Its video has the correction of its sound."""
+    video, sound, other_sound, other_video = range(4)
+    before = [(track, at + 0.1 * track) for at in range(0, 61, 5) for track in (video, sound)]
+    found = corrected(*before, (other_sound, 1.4), (other_video, 1.0), (other_sound, 1.5))
+    assert found[len(before) :] == [60.1, 59.7, 60.2]
+
+
+@pytest.mark.parametrize("seconds", [28.0, 400.0])
+def test_track_that_begins_late_beside_the_others_keeps_its_time(seconds):
+    before = [(0, float(at)) for at in range(0, 31, 5)]
+    assert corrected(*before, (1, seconds), (1, seconds + 1))[len(before) :] == [seconds, seconds + 1]
+
+
 def test_pause_that_another_track_fills_is_no_restart():
     video, sound = 0, 1
     packets = [(sound, 0.0), *((video, float(at)) for at in range(0, 701, 5)), (sound, 700.0)]

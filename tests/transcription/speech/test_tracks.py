@@ -47,6 +47,83 @@ def test_flac_that_was_cut_without_encoding_begins_at_once(tmp_path):
     assert loud_from_to(heard(path)[0]) == pytest.approx((0, 2.75), abs=0.1)
 
 
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [
+        ("ogg", "libopus"),
+        ("ogg", "vorbis"),
+        ("matroska", "libopus"),
+        ("mp4", "aac"),
+        ("mov", "pcm_s16le"),
+    ],
+)
+@pytest.mark.parametrize("place", [7.2, 7.5])
+def test_file_that_was_cut_without_encoding_begins_at_the_cut(container, codec, place, tmp_path):
+    """Its first packet begins before the cut, at a time below 0."""
+    sound = tone(10, rate=48_000, channels=2 if codec == "vorbis" else 1)
+    whole = encoding.write(tmp_path / "whole", sound, container=container, codec=codec, rate=48_000)
+    path = encoding.remux(
+        whole, tmp_path / "cut", container=container, place=lambda _, __, at: at - place if at > 7.2 else None
+    )
+    samples, facts = heard(path)
+    shifts_times = container == "matroska"  # it has none below 0
+    seconds = 2.8 if shifts_times else 10 - place
+    assert samples_to_ms(len(samples)) == pytest.approx(seconds * 1000, abs=100)
+    assert loud_from_to(samples) == pytest.approx((0, seconds), abs=0.1)
+    assert facts == []
+
+
+@pytest.mark.parametrize("start", [0, 50_000])
+def test_ogg_flac_of_a_radio_begins_where_it_was_joined(start, tmp_path):
+    """libav stamps the packets of its first page from 0 on: hours of silence followed."""
+    whole = encoding.write(tmp_path / "whole.oga", tone(10, rate=44_100), container="ogg", codec="flac", rate=44_100)
+    path = encoding.remux(
+        whole, tmp_path / "live.oga", container="ogg", place=lambda _, __, at: start + at if at > 7.2 else None
+    )
+    assert loud_from_to(heard(path)[0]) == pytest.approx((0, 2.75), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate"),
+    [("ipod", "aac", 44_100), ("ipod", "alac", 44_100), ("mov", "pcm_s16le", 44_100), ("mp4", "libopus", 48_000)],
+)
+@pytest.mark.parametrize(
+    ("pieces", "seconds"),
+    [
+        ([(4.0, 3.0)], [3, 4, 5, 6]),
+        ([(4.0, 0.0)], [0, 1, 2, 3]),
+        ([(2.0, 0.0), (3.0, 6.0)], [0, 1, 6, 7, 8]),
+        ([(3.0, 6.0), (2.0, 0.0)], [6, 7, 8, 0, 1]),
+    ],
+    ids=["begin and end", "end", "middle", "order"],
+)
+def test_memo_that_was_trimmed_has_what_its_edit_list_keeps(container, codec, rate, pieces, seconds, tmp_path):
+    """A trimmed memo was refused, or began with a second of silence. Each second has its own level."""
+    levels = [0.1 + 0.08 * second for second in range(10)]
+    sound = np.hstack([tone(1, rate=rate, level=level) for level in levels])
+    whole = encoding.write(tmp_path / "whole", sound, container=container, codec=codec, rate=rate)
+    samples, facts = heard(encoding.edited(whole, tmp_path / "trimmed", pieces=pieces))
+    assert samples_to_ms(len(samples)) == pytest.approx(len(seconds) * 1000, abs=120)
+    found = [np.abs(samples[at * 16_000 + 6_000 : at * 16_000 + 10_000]).max() for at in range(len(seconds))]
+    assert found == pytest.approx([levels[one] for one in seconds], abs=0.03)
+    assert facts == []
+
+
+@pytest.mark.parametrize("is_wide", [False, True])
+@pytest.mark.parametrize(("container", "codec"), [("ipod", "aac"), ("mov", "pcm_s16le")])
+def test_pause_in_an_edit_list_is_silence(container, codec, is_wide, tmp_path):
+    """FFmpeg repeats the beginning there (findings/mp4-pause-repeats-the-beginning.sh)."""
+    levels = [0.1 + 0.08 * second for second in range(10)]
+    sound = np.hstack([tone(1, rate=44_100, level=level) for level in levels])
+    whole = encoding.write(tmp_path / "whole", sound, container=container, codec=codec, rate=44_100)
+    pieces = [(1.0, None), (2.0, 0.0), (3.0, None), (2.0, 2.0), (1.0, None), (1.0, 9.0)]
+    samples, _ = heard(encoding.edited(whole, tmp_path / "made", pieces=pieces, is_wide=is_wide))
+    found = [np.abs(samples[at * 16_000 + 6_000 : at * 16_000 + 10_000]).max() for at in range(9)]
+    # What precedes the sound is no part of a recording without pictures.
+    assert found == pytest.approx([levels[0], levels[1], 0, 0, 0, levels[2], levels[3], 0, levels[9]], abs=0.03)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["matroska", "ogg", "mp4"])
 def test_lost_packets_do_not_add_up(container, tmp_path):
     """Every 50th packet of 20 ms is lost: the last words were 11.8 s early in 10 minutes."""
@@ -113,6 +190,27 @@ def test_joined_transport_streams_follow_each_other(codec, video_seconds, offset
     ]  # fmt: skip
     samples, _ = heard(encoding.joined(tmp_path / "joined.ts", *made))
     assert samples_to_ms(len(samples)) == pytest.approx(10_000, abs=150)
+
+
+@pytest.mark.parametrize("video_seconds", [0.0, 20.0])
+@pytest.mark.parametrize(
+    ("container", "codecs"), [("mpegts", ("aac", "aac")), ("mpegts", ("mp2", "ac3")), ("vob", ("mp2", "ac3"))]
+)
+@pytest.mark.parametrize("seconds", [5, 20])
+def test_joined_streams_with_other_tracks_follow_each_other(container, codecs, seconds, video_seconds, tmp_path):
+    """Recordings of two stations: the tracks of the second were told as unreadable, or heard over the first."""
+    made = [
+        encoding.write(
+            tmp_path / str(number), tone(seconds, rate=48_000, hertz=hertz), container=container, codec=codec,
+            rate=48_000, video_seconds=min(video_seconds, seconds),
+            container_options={"mpegts_start_pid": number} if container == "mpegts" else {},
+        )
+        for number, codec, hertz in (("256", codecs[0], 440.0), ("768", codecs[1], 900.0))
+    ]  # fmt: skip
+    samples, facts = heard(encoding.joined(tmp_path / "joined", *made))
+    assert samples_to_ms(len(samples)) == pytest.approx(2_000 * seconds, abs=250)
+    assert loud_from_to(samples) == pytest.approx((0, 2 * seconds), abs=0.25)
+    assert facts == []
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def zygote() -> psutil.Process:
     return only
 
 
-def wait(condition: object, *, seconds: float = 10) -> None:
+def wait(condition: object, *, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

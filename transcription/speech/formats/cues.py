@@ -13,7 +13,7 @@ from itertools import zip_longest
 from transcription.speech import scripts
 from transcription.speech.formats import lines as line_breaks
 from transcription.speech.formats.options import DEFAULT, FormatOptions
-from transcription.speech.transcript import Segment, Transcript, Word, join_words
+from transcription.speech.transcript import Segment, Transcript, Word
 
 # Netflix, English Timed Text Style Guide (20 characters a second for adults, two frames between cues), read 2026-11-28.
 COLUMNS_PER_SECOND = 20
@@ -49,7 +49,7 @@ def cues(transcript: Transcript, *, options: FormatOptions = DEFAULT, name_of: N
     layout = _Layout(options, name_of)
     groups = [group for segment in transcript.segments for group in _groups(_whole(segment), layout)]
     groups.sort(key=lambda group: (group.start_ms, group.end_ms))
-    groups = _joined(groups, layout)
+    groups = _spread(_joined(groups, layout), layout)
     return [_cue(group, layout, after=after) for group, after in zip_longest(groups, groups[1:])]
 
 
@@ -69,22 +69,28 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """The words of one cue."""
+    """The words of one cue. delay_ms: how much later than spoken it is shown."""
 
     pieces: tuple[_Piece, ...]
     speaker: str | None
+    delay_ms: int = 0
 
     @property
     def start_ms(self) -> int:
-        return self.pieces[0].word.start_ms
+        return self.pieces[0].word.start_ms + self.delay_ms
 
     @property
     def end_ms(self) -> int:
-        return max(piece.word.end_ms for piece in self.pieces)
+        return max(self.start_ms, *(piece.word.end_ms for piece in self.pieces))
 
     @property
     def text(self) -> str:
-        return " ".join(join_words(piece.word for piece in self.pieces).split())
+        """The words, with a mark where a line may be broken between two that touch."""
+        text = ""
+        for piece in self.pieces:
+            between = " " if piece.word.has_space_before else line_breaks.BREAK if piece.may_begin else ""
+            text += between + piece.word.text
+        return " ".join(text.strip(f" {line_breaks.BREAK}").split())
 
 
 class _Layout:
@@ -119,7 +125,7 @@ def _whole(segment: Segment) -> _Group | None:
     """Return all words of a segment as one group, None for a segment without text."""
     pieces: list[_Piece] = []
     for word in segment.words or _words_of(segment):
-        if not word.text:
+        if not word.text.strip(line_breaks.BREAK):
             continue
         may_begin = not pieces or line_breaks.may_part(pieces[-1].word.text, word.text, has_blank=word.has_space_before)
         pieces.append(_Piece(word, may_begin))
@@ -210,6 +216,29 @@ def _joined(groups: list[_Group], layout: _Layout) -> list[_Group]:
                 continue
         joined.append(group)
     return joined
+
+
+def _spread(groups: list[_Group], layout: _Layout) -> list[_Group]:
+    """Return the groups, those of one speaker that begin at once one after another, in the time up to the next group.
+
+    The last words of a clip often have no time of their own, and neither have the parts of a word that is too long.
+    """
+    spread: list[_Group] = []
+    while len(spread) < len(groups):
+        run = [groups[len(spread)]]
+        for group in groups[len(spread) + 1 :]:
+            if group.speaker != run[-1].speaker or group.start_ms - run[-1].start_ms >= GAP_MS:
+                break
+            run.append(group)
+        times_ms = [layout.reading_ms(group) for group in run]
+        after = groups[len(spread) + len(run) :][:1]
+        if after and run[0].start_ms + sum(times_ms) > after[0].start_ms:
+            times_ms = [(after[0].start_ms - run[0].start_ms) // len(run)] * len(run)
+        at_ms = run[0].start_ms
+        for group, time_ms in zip(run, times_ms, strict=True):
+            spread.append(replace(group, delay_ms=max(0, at_ms - group.start_ms)))
+            at_ms = spread[-1].start_ms + time_ms
+    return spread
 
 
 def _cue(group: _Group, layout: _Layout, *, after: _Group | None) -> Cue:

@@ -6,7 +6,7 @@ from json import dumps
 from typing import Any
 
 from transcription.speech.formats.options import DEFAULT, FormatOptions
-from transcription.speech.transcript import Segment, Transcript, speaker_label
+from transcription.speech.transcript import Segment, Transcript
 
 
 def document(transcript: Transcript) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def document(transcript: Transcript) -> dict[str, Any]:
         "text": transcript.text,
         "segments": [_segment(number, segment) for number, segment in enumerate(transcript.segments)],
         "speakers": [
-            {"id": speaker, "label": speaker_label(speaker), "seconds": _seconds(spoken_ms)}
+            {"id": speaker, "label": transcript.label_of(speaker), "seconds": _seconds(spoken_ms)}
             for speaker, spoken_ms in transcript.speakers
         ],
         "notes": list(transcript.notes),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from transcription.speech.formats.cues import Cue, cues, timestamp
+from transcription.speech.formats.cues import Cue, NameOf, cues, timestamp
 from transcription.speech.formats.options import DEFAULT, FormatOptions
-from transcription.speech.transcript import Transcript, speaker_label
+from transcription.speech.transcript import Transcript
 
 # Players lay SubRip out from left to right, whatever the first letter is. An embedding turns the line, as Subtitle Edit
 # does it; isolates are unknown to older ones.
@@ -13,7 +13,7 @@ _EMBEDDING, _END = "\N{RIGHT-TO-LEFT EMBEDDING}", "\N{POP DIRECTIONAL FORMATTING
 
 def render(transcript: Transcript, *, options: FormatOptions = DEFAULT) -> bytes:
     """Return the cues as UTF-8 SubRip, each with the name of its speaker first unless the options say no."""
-    made = cues(transcript, options=options, name_of=_name if options.speaker_labels else None)
+    made = cues(transcript, options=options, name_of=_namer(transcript) if options.speaker_labels else None)
     return "\n".join(_block(number, cue) for number, cue in enumerate(made, start=1)).encode()
 
 
@@ -26,8 +26,8 @@ def _block(number: int, cue: Cue) -> str:
     return f"{number}\n{start} --> {end}\n{text}\n"
 
 
-def _name(speaker: str) -> str:
-    return f"{speaker_label(speaker)}: "
+def _namer(transcript: Transcript) -> NameOf:
+    return lambda speaker: f"{transcript.label_of(speaker)}: "
 
 
 def _plain(text: str) -> str:

@@ -132,7 +132,7 @@ def test_closing_drops_what_waits_and_ends_the_thread():
     background = BackgroundDiarization(recorder, options=TranscriptionOptions())
     for number in range(MAX_WAITING):
         background.hear(number, SECOND)
-    assert has_begun.wait(10)
+    assert has_begun.wait(60)
     closing = threading.Thread(target=background.close)
     closing.start()
     deadline = time.monotonic() + 10
@@ -140,7 +140,7 @@ def test_closing_drops_what_waits_and_ends_the_thread():
         assert time.monotonic() < deadline
         time.sleep(0.001)
     may_go_on.set()
-    closing.join(10)
+    closing.join(60)
     assert recorder.calls == [("begin", None), ("hear", 0)]
     assert not any(thread.is_alive() for thread in recorder.threads)
     assert background.name == "recorder"

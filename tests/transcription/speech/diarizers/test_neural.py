@@ -186,6 +186,7 @@ def test_size_of_the_clips_leaves_no_trace():
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.slow
 def test_repeated_recording_has_no_more_speakers():
     assert len({turn.speaker for turn in turns(np.tile(load("dialogue.flac"), 6))}) == 2
 

@@ -66,4 +66,4 @@ def small_server(address, monkeypatch):
     yield start
     is_over.set()
     for thread in threads:
-        thread.join(timeout=5)
+        thread.join(timeout=60)

@@ -79,6 +79,7 @@ def test_words_have_times_inside_the_clip(heard_together):
         assert all(0 < word.probability <= 1 for word in words)
 
 
+@pytest.mark.slow
 def test_last_word_ends_with_the_speech(whisper_folder):
     """Computed in float32, in which processors agree.
 
@@ -189,6 +190,7 @@ def test_language_and_word_times_come_from_the_frames_of_the_short_context(short
         assert abs(one.start_ms - other.start_ms) <= 400, (one, other)
 
 
+@pytest.mark.slow
 def test_clips_of_different_contexts_share_no_batch_and_come_back_in_order(short):
     hello, seconds = load("en-hello.wav"), SAMPLE_RATE
     clips = [np.resize(hello, 12 * seconds + 16), hello, np.resize(hello, 12 * seconds), np.resize(hello, 29 * seconds)]
@@ -281,6 +283,7 @@ def decoder(whisper, monkeypatch):
         ([("one " * 8, -0.1, 0.1)], "one " * 7 + "one", [0]),
         ([("bla bla " * 6, -0.5, 0.1)], "bla bla " * 5 + "bla bla", [0]),
         ([("yes, sir. " * 6, -0.4, 0.1)], "yes, sir. " * 5 + "yes, sir.", [0]),
+        ([("la la la hey " * 4, -0.3, 0.1)], "la la la hey " * 3 + "la la la hey", [0]),
         # The same words with a bad score.
         ([("no " * 10, -1.2, 0.1)] * 4, "no no", [0, 0.2, 0.4, 0.8]),
         # A bad loop without blanks, as Whisper base made it of "bla bla".
@@ -297,6 +300,7 @@ def decoder(whisper, monkeypatch):
         "eight-times-one",
         "twelve-times-bla",
         "six-times-yes-sir",
+        "chant",
         "bad-ten-times-no",
         "loop-without-blanks",
     ],
@@ -316,6 +320,7 @@ def test_speech_that_repeats_itself_is_decoded_once(whisper):
     assert len(heard.words) > 3 * len(once.words)
 
 
+@pytest.mark.slow
 def test_second_tries_give_the_same_words_every_time(whisper, monkeypatch):
     monkeypatch.setattr(faster_whisper.hallucination, "LOG_PROBABILITY_THRESHOLD", -0.0001)
     names = ("en-hello.wav", "en-order.flac")

@@ -33,7 +33,7 @@ def test_model_in_use_is_not_put_away():
         loading.join(0.2)
         assert loading.is_alive()
         assert models.health()["a"]["state"] == "loaded"
-    loading.join(5)
+    loading.join(60)
     assert models.health()["a"]["state"] == "not loaded"
     assert models.health()["b"]["state"] == "loaded"
 
@@ -43,17 +43,17 @@ def test_health_tells_what_a_long_load_is_doing():
 
     def load(source):
         begun.set()
-        assert may_end.wait(10)
+        assert may_end.wait(60)
         return FakeBatchEngine()
 
     models = ModelCache({"a": "one"}, load, progress=lambda: "downloading: 37 of 133 MB")
     assert models.health()["a"]["state"] == "not loaded"
     loading = threading.Thread(target=models.get, args=("a",))
     loading.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     state = models.health()["a"]
     may_end.set()
-    loading.join(10)
+    loading.join(60)
     assert (state["state"], state["message"]) == ("loading", "downloading: 37 of 133 MB")
     assert (models.health()["a"]["state"], models.health()["a"]["message"]) == ("loaded", "")
 

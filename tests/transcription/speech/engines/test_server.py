@@ -48,11 +48,12 @@ def test_life_of_an_engine_process(sphinx_process, address, clip):
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
     sphinx_process.process.send_signal(signal.SIGTERM)
-    assert sphinx_process.process.wait(timeout=10) == 0
+    assert sphinx_process.process.wait(timeout=60) == 0
     assert not path.exists()
     assert remote.health(address, 0.2) is None
 
 
+@pytest.mark.slow
 def test_clips_of_many_jobs_share_batches(whisper_process, spoken):
     before = whisper_process.health()
     calls = [
@@ -130,12 +131,11 @@ def test_silent_client_is_taken_for_gone(clip):
         def cancel(self, ids):
             dropped.extend(ids)
 
-    served = server.EngineServer(Recogniser(), (), address="ipc:///nowhere", client_timeout_seconds=0.1)
+    served = server.EngineServer(Recogniser(), (), address="ipc:///nowhere", client_timeout_seconds=60)
     for number, identity in enumerate((b"a", b"b")):
         served._requests[str(number)] = server.Request(str(number), "recognise", identity, {})
         served._last_heard_at[identity] = time.monotonic()
-    time.sleep(0.15)
-    served._last_heard_at[b"b"] = time.monotonic()
+    served._last_heard_at[b"a"] -= 61
     served._drop_silent_clients()
     assert dropped == ["0"]
     assert list(served._requests) == ["1"]
@@ -157,5 +157,5 @@ def test_garbage_does_not_stop_the_process(whisper_process, spoken):
 
 def test_second_process_does_not_take_the_socket(sphinx_process, address):
     second = EngineProcess(address, "pocketsphinx").start()
-    assert second.process.wait(timeout=10) != 0
+    assert second.process.wait(timeout=60) != 0
     assert sphinx_process.health()["pid"] == sphinx_process.process.pid

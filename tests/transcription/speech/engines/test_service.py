@@ -43,7 +43,7 @@ def test_ready_made_service_ends_what_nobody_waits_for(how):
     service = SerialService("measure", lambda: work, max_frame_bytes=100)
     asked = FakeServer(service)
     service.submit(Request("1", "measure", b"", {}, []))
-    assert begun.wait(10)
+    assert begun.wait(60)
     assert service.health()["is_working"]
     service.cancel(["another"])
     assert service.health()["is_working"]

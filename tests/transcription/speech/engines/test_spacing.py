@@ -47,6 +47,15 @@ def written(*units, language="en"):
         ((" C", "++", " C", "#", " AT", "&T"), " C++ C# AT&T"),
         ((" ב", "-", "2024"), " ב-2024"),
         ((" 안녕", "하세요", "."), " 안녕하세요."),
+        # Thousands with a narrow no-break space, Dutch evenings, particles behind Latin names, marks of other scripts.
+        ((" 10", "\u202f000", " francs"), " 10 000 francs"),
+        ((" Quoi", "\u202f?"), " Quoi ?"),
+        ((" '", "s", " avonds"), " 's avonds"),
+        ((" AI", "가", " 말", "했다"), " AI가 말했다"),
+        ((" كيف", " حالك", "؟"), " كيف حالك؟"),
+        ((" צה", '"', "ל"), ' צה"ל'),
+        ((" 20", "°", "C", ",", " -", "5", " €"), " 20°C, -5 €"),
+        ((" +", "49", " 30", " 123", "-", "45"), " +49 30 123-45"),
     ],
 )
 def test_units_without_a_blank_are_one_word(units, text):
@@ -84,6 +93,8 @@ def test_translation_aligned_by_the_spoken_language_has_whole_words():
         ("ja", ("東京", "で", " Mach", "ine", " Learning", "を"), "東京|で Machine Learning|を"),
         ("th", ("เรา", "ใช้", " machine", " learning", " ใน", "งาน"), "เรา|ใช้ machine learning ใน|งาน"),
         ("th", ("ใช", "้", " ", "ใ", "น", "ง", "าน"), "ใช้ ใน|งาน"),
+        ("th", ("ปี", " ", "๒๕", "๖๙", " ครับ"), "ปี ๒๕|๖๙ ครับ"),
+        ("zh", ("A", "股", "上涨", "3", ".5", "%"), "A|股|上涨|3.5%"),
         # A blank that Chinese has not: a unit of its own, before a Han character, before a mark.
         ("zh", ("我", " ", "的", " 书", " 。"), "我|的|书|。"),
         ("yue", ("佢", " 哋", "講", " ", "English"), "佢|哋|講 English"),

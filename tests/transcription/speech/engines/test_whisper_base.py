@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jiwer
 import pytest
 
 from tests.fixtures import package_index, recordings, tiny_whisper, whisper_base
@@ -74,8 +75,13 @@ def test_sentence_is_recognised_with_punctuation(whisper, name, text):
 
 
 def test_dialogue_has_every_word_of_both_speakers(whisper):
+    """But for one of 40: with AVX2's arithmetic in whole numbers, which CTranslate2 4.8 takes on AMD's processors, the
+    same model leaves out an "it" that it hears with AVX-512 and without either (findings/whisper-by-processor.sh).
+    """
     transcript = transcribe(recordings.named("dialogue.flac").path, whisper, diarizer=ClusteringDiarizer())
-    assert words_of(transcript.text) == recordings.named("dialogue.flac").text.split()
+    expected = recordings.named("dialogue.flac").text.split()
+    assert len(expected) == 40
+    assert jiwer.wer(" ".join(expected), " ".join(words_of(transcript.text))) <= 1 / 40
     assert len(transcript.speakers) == 2
     assert (transcript.language, transcript.notes) == ("en", ())
 

@@ -154,6 +154,64 @@ def test_thai_words_are_cut_at_syllables():
     assert all(scripts.columns(cue.lines[0][0]) == 1 for cue in found)
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["ខ្ញុំ", "ទៅ", "ផ្សារ", "ដើម្បី", "ទិញ", "បន្លែ", "និង", "ត្រី", "ស្រស់", "សម្រាប់", "គ្រួសារ"],
+        ["วันนี้", "เรา", "จะ", "พูด", "ถึง", "บ้าน", "หลัง", "ใหม่", "ของ", "เรา", "ครับ"],
+        ["မင်္ဂလာ", "ပါ", "ခင်ဗျာ", "ကျွန်တော်", "က", "မြန်မာ", "နိုင်ငံ", "က", "ပါ"],
+    ],
+    ids=["khmer", "thai", "burmese"],
+)
+@pytest.mark.parametrize("width", [12, 20, 42])
+def test_lines_without_blanks_are_broken_between_words(texts, width):
+    """Khmer was broken inside a word: a line began with the last letter of "market"."""
+    found = made(*units(*texts * 3), max_chars_per_line=width)
+    shown = [line for cue in found for line in cue.lines]
+    assert "".join(shown) == "".join(texts * 3)
+    words = texts * 3
+    for line in shown:
+        while line:
+            assert line.startswith(words[0])
+            line = line.removeprefix(words.pop(0))
+
+
+def test_hangul_is_broken_at_blanks():
+    text = "안녕하세요 저는 오늘 새로운 집과 강가에 사는 사람들에 대해서 이야기하려고 합니다"
+    shown = [line for cue in made(said(text), max_chars_per_line=20) for line in cue.lines]
+    assert " ".join(shown) == text
+    assert all(scripts.columns(line) <= 20 for line in shown)
+
+
+def test_zero_width_spaces_of_khmer_are_places_to_break():
+    text = "ខ្ញុំ ទៅ ផ្សារ ដើម្បី ទិញ បន្លែ".replace(" ", "\u200b")
+    [cue] = made(Segment(0, 3_000, text, (Word(text, 0, 3_000, 0.5),)), max_chars_per_line=10)
+    assert cue.lines == ("ខ្ញុំទៅផ្សារ", "ដើម្បីទិញបន្លែ")
+
+
+def test_address_of_a_page_is_broken_at_its_joints():
+    address = "https://www.voxsite.example/docs/guides/how-to-transcribe?language=en&format=srt"
+    found = made(said(f"go to {address} now"))
+    assert [line for cue in found for line in cue.lines] == [
+        "go to",
+        "https://www.voxsite.example/docs/guides/",
+        "how-to-transcribe?language=en&format=srt",
+        "now",
+    ]
+
+
+def test_words_without_time_are_shown_one_after_another():
+    """The last words of a clip: three cues of 1 ms at the same moment."""
+    timed = [Word(text, 1_000 + at * 400, 1_400 + at * 400, 0.5, "S1") for at, text in enumerate(["we", "are", "done"])]
+    untimed = [Word(text, 2_200, 2_200, 0.5, "S1") for text in ["thank", "you", "very", "much", "everybody"]]
+    narrow = {"max_chars_per_line": 12, "max_lines": 1}
+    alone = made(*speakers.segments([*timed, *untimed]), **narrow)
+    assert [cue.lines[0] for cue in alone] == ["we are", "done thank", "you very", "much", "everybody"]
+    assert times(alone) == [(1_000, 1_800), (1_800, 2_200), (2_200, 3_200), (3_200, 4_200), (4_200, 5_200)]
+    followed = made(*speakers.segments([*timed, *untimed]), said("bye", start_ms=3_700, speaker="S2"), **narrow)
+    assert times(followed)[2:] == [(2_200, 2_700), (2_700, 3_200), (3_200, 3_700), (3_700, 4_700)]
+
+
 def test_segment_without_words_is_cut_in_proportion():
     found = made(Segment(0, 20_000, "one two three four five six seven eight nine ten " * 4))
     assert len(found) >= 3

@@ -30,6 +30,10 @@ def test_lines_keep_to_the_width_and_lose_nothing(text, width):
         ("« Comment allez-vous ? »", 16, ["« Comment", "allez-vous ? »"]),
         ("donaudampfschifffahrt", 10, ["donaudampf", "schifffahr", "t"]),
         ("བོད་ཡིག་སློབ་སྦྱོང་བྱེད", 10, None),
+        ("क्षत्रियोंक्षत्रियों", 10, ["क्षत्रियोंक्ष", "त्रियों"]),
+        # A number has no last line of its own, which pysubs2 would drop.
+        ("call me at 030123456789", 16, ["call me", "at 030123456789"]),
+        ("the code is 4711 0815", 14, ["the code is", "4711 0815"]),
         ("", 10, []),
     ],
 )

@@ -26,7 +26,9 @@ def test_srt_without_labels_has_no_names():
     assert "Speaker" not in render("srt", *DIALOGUE, speaker_labels=False)
 
 
-@pytest.mark.parametrize("text", ["שלום לכולם.", "مرحبا بكم؟", "iPhone 15 הוא מכשיר מצוין."])
+@pytest.mark.parametrize(
+    "text", ["שלום לכולם.", "مرحبا بكم؟", "iPhone 15 הוא מכשיר מצוין.", "السعر 3.14 دولار (iPhone)."]
+)
 def test_srt_lines_from_right_to_left_are_embedded(text):
     """Without it, players show the full stop and the name of the speaker on the wrong side."""
     line = render("srt", said(text)).splitlines()[2]
