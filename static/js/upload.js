@@ -1,7 +1,15 @@
-/* Uploads the chosen files one by one and shows progress and result of each. Without this file, the form sends all. */
+/* Sends the chosen files and shows progress and result of each. Without this file, the form sends all.
+
+   One file goes through the form, which answers with its length and price. Several files, or a large one, become a batch:
+   the site is told their names and sizes, each goes to an address of its own, in parts if it is large, and a broken
+   connection goes on with the parts that are missing. */
 "use strict";
 
 const PARALLEL_UPLOADS = 2;
+// From here on a file is worth being sent in parts.
+const MAX_FORM_BYTES = 100e6;
+// Seconds before a broken connection is tried again.
+const PAUSES = [1, 3, 9];
 
 const form = document.querySelector("[data-upload]");
 const input = form.querySelector("input[type=file]");
@@ -11,8 +19,12 @@ const submit = form.querySelector("[data-submit]");
 const done = form.querySelector("[data-done]");
 const template = form.querySelector("template");
 let rows = [];
+// The batch that was begun, with the addresses that the site has given it.
+let batch = null;
+let finishing = false;
 
 form.querySelector("[data-hint]").hidden = false;
+form.querySelector("[data-limit]").textContent = "10 GB";
 input.classList.add("unseen");
 // The rows keep the files. The field is emptied, so that the same file can be chosen again.
 input.required = false;
@@ -38,58 +50,207 @@ drop.addEventListener("drop", (event) => {
 });
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
+  fault();
   const waiting = rows.filter((row) => row.state === "waiting");
+  const failed = rows.filter((row) => row.state === "failed" && row.address);
   submit.disabled = true;
-  await Promise.all(Array.from({ length: PARALLEL_UPLOADS }, async () => {
-    for (let row = waiting.shift(); row; row = waiting.shift()) await send(row);
-  }));
-  submit.disabled = false;
-  const sent = rows.filter((row) => row.state === "sent");
-  done.hidden = sent.length === 0;
-  if (rows.length === 1 && sent.length === 1) location.assign(sent[0].url);
+  if (batch && !waiting.length && failed.length) await finish();
+  else if (waiting.length === 1 && !batch && waiting[0].file.size <= MAX_FORM_BYTES) await sendAlone(waiting[0]);
+  else if (waiting.length) await sendTogether(waiting);
   refresh();
 });
 addEventListener("beforeunload", (event) => {
-  if (rows.some((row) => row.state === "sending")) event.preventDefault();
+  if (!finishing && rows.some((row) => row.state === "sending")) event.preventDefault();
 });
 
 function add(files) {
   for (const file of files) {
     const element = template.content.firstElementChild.cloneNode(true);
-    const row = { file, element, state: "waiting", url: "" };
+    const row = { file, element, state: "waiting", url: "", address: "", etags: new Map() };
     element.querySelector("[data-name]").textContent = file.name;
     element.querySelector("[data-size]").textContent = size(file.size);
     element.querySelector("[data-remove]").addEventListener("click", () => {
       rows = rows.filter((other) => other !== row);
       element.remove();
+      if (batch && row.address) finishIfAllAreSent();
+      refresh();
+    });
+    element.querySelector("[data-retry]").addEventListener("click", async () => {
+      await sendFile(row);
+      finishIfAllAreSent();
       refresh();
     });
     list.append(element);
     rows.push(row);
+    if (file.size === 0) say(row, "The file is empty.", "refused");
   }
   refresh();
 }
 
 function refresh() {
-  const count = rows.filter((row) => row.state === "waiting").length;
+  const waiting = rows.filter((row) => row.state === "waiting").length;
+  const missing = rows.filter((row) => row.state === "failed" && row.address).length;
+  const busy = rows.some((row) => row.state === "sending");
   list.hidden = rows.length === 0;
-  submit.textContent = count > 1 ? `Transcribe ${count} files` : "Transcribe";
-  submit.disabled = count === 0;
+  submit.textContent = waiting > 1 ? `Transcribe ${waiting} files` : "Transcribe";
+  if (batch && !waiting && missing) submit.textContent = `Continue without ${missing} ${missing > 1 ? "files" : "file"}`;
+  submit.disabled = busy || (waiting === 0 && !(batch && missing));
+}
+
+function say(row, text, state) {
+  row.element.querySelector("[data-says]").textContent = text;
+  row.element.className = `file ${state === "refused" ? "failed" : state}`;
+  row.element.querySelector("progress").hidden = state !== "sending";
+  row.element.querySelector("[data-retry]").hidden = !(state === "failed" && row.address);
+  row.element.querySelector("[data-remove]").hidden = state === "sending" || state === "sent";
+  row.state = state;
+}
+
+// What stops all files: the options, the balance, a limit.
+function fault(answer) {
+  const note = form.querySelector("[data-fault]");
+  note.hidden = !answer;
+  if (!answer) return;
+  note.querySelector("[data-fault-text]").textContent = answer.message;
+  const step = note.querySelector("[data-fault-step]");
+  step.hidden = !answer.next_step;
+  if (answer.next_step) {
+    step.href = answer.next_step.url;
+    step.textContent = answer.next_step.text;
+  }
+}
+
+/* --- A batch -------------------------------------------------------------------------------------------------------- */
+
+async function sendTogether(chosen) {
+  const data = new FormData(form);
+  data.delete("files");
+  data.append("manifest", JSON.stringify(chosen.map((row) => [row.file.name, row.file.size])));
+  const answer = await post(form.dataset.batch, data).catch((error) => ({ message: error.message }));
+  if (!answer.files) return fault(answer);
+  batch = answer;
+  chosen.forEach((row, position) => { row.address = answer.files[position]; });
+  const left = [...chosen];
+  await Promise.all(Array.from({ length: PARALLEL_UPLOADS }, async () => {
+    for (let row = left.shift(); row; row = left.shift()) await sendFile(row);
+  }));
+  finishIfAllAreSent();
+}
+
+function finishIfAllAreSent() {
+  const own = rows.filter((row) => row.address);
+  if (batch && !finishing && own.every((row) => row.state === "sent")) finish();
+}
+
+async function finish() {
+  finishing = true;
+  try {
+    await post(batch.complete_url, new FormData(form));
+    location.assign(batch.url);
+  } catch (error) {
+    finishing = false;
+    fault({ message: error.message });
+  }
+}
+
+async function sendFile(row) {
+  const bar = row.element.querySelector("progress");
+  for (const pause of [...PAUSES, 0]) {
+    say(row, "Uploading", "sending");
+    try {
+      const place = await post(row.address, new FormData(form));
+      if (place.message) return say(row, place.message, "failed");
+      if (!place.has_come) {
+        await (place.target.type === "put" ? sendWhole(row, place.target, bar) : sendParts(row, place.target, bar));
+      }
+      const data = new FormData(form);
+      data.append("sent", "1");
+      const answer = await post(row.address, data);
+      if (answer.message) return say(row, answer.message, "failed");
+      return say(row, "Uploaded", "sent");
+    } catch (error) {
+      if (error.isFinal || !pause) return say(row, error.message, "failed");
+      say(row, "Connection lost. Trying again…", "sending");
+      await new Promise((resolve) => { setTimeout(resolve, pause * 1000); });
+    }
+  }
+}
+
+function sendWhole(row, target, bar) {
+  return put(target.url, row.file, target.headers, (loaded) => { bar.value = percent(loaded, row.file.size); });
+}
+
+async function sendParts(row, target, bar) {
+  if (row.upload !== target.upload_id) row.etags.clear();
+  row.upload = target.upload_id;
+  for (const [number, url] of target.parts) {
+    if (row.etags.has(number)) continue;
+    const first = (number - 1) * target.part_bytes;
+    const part = row.file.slice(first, first + target.part_bytes);
+    const answer = await put(url, part, {}, (loaded) => { bar.value = percent(first + loaded, row.file.size); });
+    row.etags.set(number, answer.getResponseHeader("ETag"));
+  }
+  const parts = [...row.etags].sort(([one], [other]) => one - other);
+  const body = parts.map(([number, etag]) => `<Part><PartNumber>${number}</PartNumber><ETag>${etag}</ETag></Part>`);
+  const xml = `<CompleteMultipartUpload>${body.join("")}</CompleteMultipartUpload>`;
+  await call("POST", target.complete_url, xml, { "Content-Type": "application/xml" });
+}
+
+function put(url, body, headers, onProgress) {
+  // A slice of a file has its type, which is not what was signed.
+  return call("PUT", url, new Blob([body], { type: "" }), headers, onProgress);
+}
+
+// A request that rejects with an error that says whether a repeat can help.
+function call(method, url, body, headers, onProgress = () => {}) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open(method, url);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    request.upload.addEventListener("progress", (event) => onProgress(event.loaded));
+    request.addEventListener("loadend", () => {
+      if (request.status >= 200 && request.status < 300) return resolve(request);
+      const error = new Error(reason(request.status));
+      // An address that has expired is asked for again.
+      error.isFinal = request.status >= 400 && request.status < 500 && ![403, 404, 408, 409].includes(request.status);
+      reject(error);
+    });
+    request.send(body);
+  });
+}
+
+// A form of this site that is answered in JSON. What goes wrong has a `message`, and throws if no answer came.
+async function post(url, data) {
+  data.delete("files");
+  let response;
+  try {
+    response = await fetch(url, { method: "POST", body: data, headers: { Accept: "application/json" } });
+  } catch {
+    throw new Error(reason(0));
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok && !answer.message) answer.message = reason(response.status);
+  return answer;
+}
+
+function percent(part, whole) {
+  return Math.floor((100 * part) / Math.max(1, whole));
+}
+
+/* --- One file ------------------------------------------------------------------------------------------------------- */
+
+async function sendAlone(row) {
+  await send(row);
+  done.hidden = !rows.some((one) => one.state === "sent");
+  if (rows.length === 1 && row.state === "sent") location.assign(row.url);
 }
 
 function send(row) {
-  const say = (text, state) => {
-    row.element.querySelector("[data-says]").textContent = text;
-    row.element.className = `file ${state}`;
-    row.state = state;
-  };
   const bar = row.element.querySelector("progress");
   const data = new FormData(form);
   data.delete("files");
   data.append("files", row.file);
-  row.element.querySelector("[data-remove]").hidden = true;
-  bar.hidden = false;
-  say("Uploading", "sending");
+  say(row, "Uploading", "sending");
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open("POST", form.action);
@@ -98,10 +259,9 @@ function send(row) {
     request.upload.addEventListener("progress", (event) => {
       if (!event.lengthComputable) return;
       bar.value = Math.floor((100 * event.loaded) / event.total);
-      if (event.loaded === event.total) say("Checking file", "sending");
+      if (event.loaded === event.total) say(row, "Checking file", "sending");
     });
     request.addEventListener("loadend", () => {
-      bar.hidden = true;
       const answer = request.response;
       if (request.status === 201 && answer) {
         row.url = answer.url;
@@ -109,13 +269,10 @@ function send(row) {
         link.href = answer.url;
         link.hidden = false;
         row.element.querySelector("[data-name]").textContent = answer.name;
-        say(`Queued. ${length(answer.length_ms)}, ${answer.price} reserved`, "sent");
+        say(row, `Queued. ${length(answer.length_ms)}, ${answer.price} reserved`, "sent");
       } else {
-        say(answer?.message ?? reason(request.status), "failed");
-        if (answer?.may_retry) {
-          row.state = "waiting";
-          row.element.querySelector("[data-remove]").hidden = false;
-        }
+        say(row, answer?.message ?? reason(request.status), "failed");
+        if (answer?.may_retry || request.status === 0) row.state = "waiting";
         if (answer?.next_step) {
           const link = row.element.querySelector("[data-next-step]");
           link.href = answer.next_step.url;
@@ -130,7 +287,7 @@ function send(row) {
 }
 
 function reason(status) {
-  if (status === 0) return "Connection lost. Nothing was charged. Choose the file again.";
+  if (status === 0) return "Connection lost. Nothing was charged. Try again.";
   if (status === 413) return "The file is too large. Nothing was charged.";
   return "Something went wrong. Nothing was charged. Reload the page and try again.";
 }

@@ -35,17 +35,21 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// A time in a transcript plays the recording from there.
-const player = document.querySelector("audio[data-player]");
-if (player) {
-  for (const mark of document.querySelectorAll("a[data-seek]")) {
-    mark.addEventListener("click", (event) => {
-      event.preventDefault();
-      player.currentTime = Number(mark.dataset.seek) / 1000;
-      player.play();
-    });
-  }
-}
+// A form is sent once: a second click would stop the first request, and send the form again. Not for ever: a person may
+// have stopped a request that took long.
+const DOUBLE_CLICK_MS = 5000;
+const sentForms = new WeakMap();
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post") return;
+  const now = performance.now();
+  if (now - (sentForms.get(form) ?? -Infinity) < DOUBLE_CLICK_MS) event.preventDefault();
+  else sentForms.set(form, now);
+});
+// The browser's way back shows the page as it was left.
+addEventListener("pageshow", (event) => {
+  if (event.persisted) for (const form of document.forms) sentForms.delete(form);
+});
 
 // A form whose work takes a while is sent once: <form data-once="what the button says meanwhile">.
 for (const form of document.querySelectorAll("form[data-once]")) {

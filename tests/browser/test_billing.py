@@ -69,7 +69,7 @@ def test_automatic_topup_ends_with_an_invoice(open_window, site):
     expect(page.get_by_role("heading", name="$10.00 paid")).to_be_visible()
     page.goto(f"{site}/billing/settings/")
     page.get_by_label("When the balance falls below").fill("50")
-    page.get_by_label("Top up by").fill("200")
+    page.get_by_label("Amount or target").fill("200")
     page.get_by_label("Monthly cap").fill("200")
     page.get_by_role("button", name="Turn on").click()
     expect(page.get_by_text("Monthly cap: $200.00.")).to_be_visible()
@@ -133,7 +133,7 @@ def test_refund_of_the_unspent_part(person, site):
     sums = person.locator(".sums")
     expect(sums).to_contain_text("Bonus returned with it$50.00")
     person.get_by_role("button", name="Refund $500.00").click()
-    expect(person.get_by_text("$500.00 goes back to the card")).to_be_visible()
+    expect(person.get_by_text("$500.00 goes back to the payment method")).to_be_visible()
     expect(person.get_by_role("row", name="$500.00 refunded").first).to_be_visible()
     assert balance(person, site) == before
 

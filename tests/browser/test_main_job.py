@@ -53,7 +53,7 @@ def test_from_sign_up_to_the_line_in_the_ledger(open_window, site):
     assert download.value.suggested_filename == "dialogue.srt"
 
     page.get_by_role("link", name="Billing").first.click()
-    line = page.get_by_role("row", name="Transcription of dialogue.mp3")
+    line = page.get_by_role("row", name="Transcription: dialogue.mp3")
     # 15.62 s are 16 started seconds: 300,000 / 3,600 x 16 = 1,333 micro-dollars.
     expect(line).to_contain_text("\N{MINUS SIGN}$0.001333")
     expect(line).to_contain_text("$0.998667")
@@ -64,7 +64,7 @@ def test_from_sign_up_to_the_line_in_the_ledger(open_window, site):
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
-    expect(page.get_by_role("row", name="Transcription of dialogue.mp3")).to_be_visible()
+    expect(page.get_by_role("row", name="Transcription: dialogue.mp3")).to_be_visible()
 
 
 def test_file_that_was_cut_off_is_sent_again_once_its_beginning_is_wanted(person, site, tmp_path):
@@ -79,21 +79,6 @@ def test_file_that_was_cut_off_is_sent_again_once_its_beginning_is_wanted(person
     person.get_by_role("button", name="Transcribe").click()
     expect(person.get_by_role("heading", name="meeting.wav")).to_be_visible()
     person.get_by_role("article").wait_for(timeout=TRANSCRIPTION_MS)
-
-
-def test_several_files_are_sent_one_by_one_and_watched(person, site):
-    person.goto(f"{site}/transcripts/upload/")
-    person.locator("input[type=file]").set_input_files(
-        [AUDIO / "sentence-slt.m4a", AUDIO / "silence.wav", AUDIO / "sentence-slt.mp4"]
-    )
-    person.get_by_role("button", name="Transcribe 3 files").click()
-    expect(person.get_by_text("Queued.")).to_have_count(3)
-    person.get_by_role("link", name="Go to transcripts").click()
-    expect(person.locator("#live[hx-get]")).to_have_count(0, timeout=TRANSCRIPTION_MS)
-    for name in ("sentence-slt.m4a", "silence.wav", "sentence-slt.mp4"):
-        expect(person.get_by_role("row", name=name)).to_contain_text("Completed")
-    person.get_by_role("link", name="silence.wav").click()
-    expect(person.get_by_role("heading", name="No speech found")).to_be_visible()
 
 
 def test_upload_works_without_javascript(open_window, signed_in, site):

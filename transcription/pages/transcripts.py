@@ -1,6 +1,7 @@
-"""Pages of transcripts: upload, list, one transcript, downloads. Gate, query, form, render."""
+"""Pages of transcripts: upload, one transcript, downloads. Gate, query, form, render."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -9,30 +10,28 @@ from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRefresh
 
 from accounts.access import membership_for, organization_for, person
 from accounts.decorators import page
-from accounts.errors import BadMedia, Conflict, ErrorType, NotFound, VoxsiteError
+from accounts.errors import BadMedia, Conflict, ErrorType, NotFound, PaymentRequired, VoxsiteError
 from accounts.gate import limits
-from accounts.models import Organization
+from accounts.links import page_url, redirect_to_page
+from accounts.models import Membership
+from accounts.sent_forms import RefusedRedirect, sent_once
 from billing import money, next_step, statements, tariff
 from transcription import answers, jobs, recordings, submissions, turns
-from transcription.jobs import Submission
-from transcription.models import Job, JobItem, JobQuerySet, Priority, Status
+from transcription.jobs import Submission, corrections
+from transcription.models import Job, JobItem, Priority, Status
+from transcription.pages import batches
+from transcription.pages.corrections import address_of as corrections_url
 from transcription.pages.forms import AskForm, FormatForm, UploadForm
+from transcription.speech import correcting
 from transcription.speech.formats import FORMATS
 
 PAGE_ROWS = 25
-FILTERS: dict[str, tuple[str, tuple[Status, ...]]] = {
-    "running": ("Running", (Status.UPLOADING, Status.VERIFYING, Status.QUEUED, Status.PROCESSING)),
-    "completed": ("Completed", (Status.COMPLETED, Status.COMPLETED_WITH_ERRORS)),
-    "failed": ("Failed", (Status.FAILED,)),
-    "canceled": ("Canceled", (Status.CANCELED,)),
-}
 DOWNLOADS = (
     ("txt", "Text"),
     ("srt", "Subtitles, SRT"),
@@ -56,8 +55,9 @@ class Outcome:
 
 @page
 @require_http_methods(["GET", "HEAD", "POST"])
+@sent_once
 def upload(request: HttpRequest) -> HttpResponse:
-    """Submit each recording as a job. The page's script sends them one by one and gets JSON."""
+    """Submit one recording, or several as one job. The script sends one here, for JSON, and several by `batches`."""
     form = UploadForm(request.POST or None)
     outcomes: list[Outcome] = []
     if request.method == "POST":
@@ -65,12 +65,14 @@ def upload(request: HttpRequest) -> HttpResponse:
         if not files:
             form.add_error(None, "Choose at least one recording.")
         if form.is_valid():
-            outcomes = [_submit(request, file=file, form=form) for file in files]
+            outcomes = _submit_all(request, files=files, form=form)
         if request.accepts("application/json") and not request.accepts("text/html"):
-            return _outcome_json(outcomes, form=form, may_pay=membership_for(request).may_pay)
-        submitted = [outcome.job for outcome in outcomes if outcome.job is not None]
-        if outcomes and len(submitted) == len(outcomes):
-            return redirect("transcript", submitted[0].pk) if len(submitted) == 1 else redirect("transcripts")
+            return _outcome_json(outcomes, form=form, membership=membership_for(request))
+        if job := next((outcome.job for outcome in outcomes if outcome.job is not None), None):
+            for outcome in outcomes:
+                if outcome.error is not None:
+                    messages.warning(request, f"“{outcome.name}” was left out: {outcome.error.message}")
+            return redirect_to_page(request, "transcript", job.pk)
     context = {
         "form": form,
         "outcomes": outcomes,
@@ -78,6 +80,23 @@ def upload(request: HttpRequest) -> HttpResponse:
         "example_micros": tariff.price_of("standard", 600_000),
     }
     return render(request, "transcription/upload.html", context, status=400 if request.method == "POST" else 200)
+
+
+def _submit_all(request: HttpRequest, *, files: Sequence["UploadedFile[Any]"], form: UploadForm) -> list[Outcome]:
+    """Return the outcome of each file that is refused, and of the job of the others."""
+    if not files:
+        return []
+    if len(files) == 1:
+        return [_submit(request, file=files[0], form=form)]
+    try:
+        job, refused = batches.submit_form(request, files=files, form=form)
+    except VoxsiteError as error:
+        return [Outcome(name=f"{len(files)} files", error=error)]
+    outcomes = [
+        Outcome(name=name, error=_with_advice(error) if isinstance(error, BadMedia) else error)
+        for name, error in refused
+    ]
+    return [Outcome(name=job.name, job=job), *outcomes] if job else outcomes
 
 
 def _submit(request: HttpRequest, *, file: "UploadedFile[Any]", form: UploadForm) -> Outcome:
@@ -110,7 +129,7 @@ def _with_advice(error: BadMedia) -> BadMedia:
     )
 
 
-def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, may_pay: bool) -> HttpResponse:
+def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, membership: Membership) -> HttpResponse:
     if not outcomes:
         message = " ".join(str(text) for texts in form.errors.values() for text in texts)
         # The options are at fault and not the file, which can be sent again once they are right.
@@ -121,7 +140,7 @@ def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, may_pay: bool) -
         return JsonResponse(
             {
                 "message": error.message,
-                "next_step": next_step.as_json(error, may_pay=may_pay),
+                "next_step": next_step.as_json(error, membership=membership),
                 # The page keeps a file that another option, a payment or a pause would let in.
                 "may_retry": error.type == ErrorType.TRUNCATED_AUDIO or error.http_status in (402, 429, 503),
             },
@@ -133,7 +152,7 @@ def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, may_pay: bool) -
     return JsonResponse(
         {
             "name": job.name,
-            "url": reverse("transcript", args=[job.pk]),
+            "url": page_url(membership.organization_id, "transcript", job.pk),
             "length_ms": job.duration_ms,
             "price": money.display_text(job.quoted_micros),
         },
@@ -148,59 +167,6 @@ def _affordable(request: HttpRequest) -> list[dict[str, Any]]:
         {"model": model.capitalize(), "ms": max(0, free) * 3_600_000 // tariff.rate_of(model)}
         for model in tariff.models()
     ]
-
-
-# --- List ------------------------------------------------------------------------------------------------------------
-
-
-@page
-@require_GET
-def transcripts(request: HttpRequest) -> HttpResponse:
-    organization = organization_for(request)
-    chosen = request.GET.get("status", "")
-    found = Job.objects.of(organization).newest_first()
-    if chosen in FILTERS:
-        found = found.filter(status__in=FILTERS[chosen][1])
-    found = _after_cursor(found, organization, cursor=request.GET.get("before", ""))
-    rows = list(found[: PAGE_ROWS + 1])
-    shown = rows[:PAGE_ROWS]
-    return render(
-        request,
-        "transcription/list.html",
-        {
-            "jobs": shown,
-            "live": [job for job in shown if not job.is_final],
-            "filters": [("", "All")] + [(name, label) for name, (label, _) in FILTERS.items()],
-            "chosen": chosen if chosen in FILTERS else "",
-            "next_cursor": shown[-1].pk if len(rows) > PAGE_ROWS else None,
-            "is_first_page": "before" not in request.GET,
-        },
-    )
-
-
-@page
-@require_GET
-def live(request: HttpRequest) -> HttpResponse:
-    """Return the current rows of jobs that were unfinished, and which of them the page polls next."""
-    ids = [_uuid(text) for text in request.GET.getlist("id")[:PAGE_ROWS]]
-    rows = list(Job.objects.of(organization_for(request)).filter(pk__in=[pk for pk in ids if pk]))
-    return render(request, "transcription/live.html", {"jobs": rows, "live": [job for job in rows if not job.is_final]})
-
-
-def _after_cursor(found: JobQuerySet, organization: Organization, *, cursor: str) -> JobQuerySet:
-    """Return the rows after the last job of the previous page. New jobs at the top do not shift the pages."""
-    pk = _uuid(cursor)
-    last = Job.objects.of(organization).filter(pk=pk).first() if pk else None
-    if last is None:
-        return found
-    return found.older_than(created_at=last.created_at, job_id=last.pk)
-
-
-def _uuid(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
 
 
 # --- One transcript --------------------------------------------------------------------------------------------------
@@ -230,7 +196,7 @@ def ask(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
             answer = answers.summarise(job, token=chosen["token"], by=by)
     except VoxsiteError as error:
         return _show_transcript(request, job, form=form, error=error, status=error.http_status)
-    return redirect(f"{reverse('transcript', args=[job.pk])}#answer-{answer.pk}")
+    return redirect(f"{page_url(job.organization_id, 'transcript', job.pk)}#answer-{answer.pk}")
 
 
 def _show_transcript(
@@ -253,14 +219,23 @@ def _show_transcript(
         context.update(_items_page(request, job))
     elif item.status == Status.COMPLETED:
         try:
-            result = jobs.transcript_of_item(item)
+            original = jobs.original_of_item(item)
         except NotFound as missing:
             context["missing"] = missing.message
         else:
+            found = corrections.of(item)
+            result = correcting.corrected(original, found)
+            versions = {number: revision.number for number, revision in found.revisions.items()}
             context.update(
                 result=result,
-                turns=turns.paragraphs(result),
-                speakers=turns.speakers(result),
+                turns=turns.paragraphs(result, versions=versions),
+                speakers=turns.speakers(correcting.without_empty(result)),
+                merged=[
+                    (speaker, result.label_of(speaker), result.label_of(found.speaker_of(speaker) or ""))
+                    for speaker in found.merged
+                ],
+                sentences_url=corrections_url("transcript-sentences", item),
+                speakers_url=corrections_url("transcript-speakers", item),
                 # Answers belong to a job, so only a job with a single transcript has them.
                 answers=job.answers.all() if job.item_count == 1 else (),
                 offer=answers.quote(result) if job.item_count == 1 else None,
@@ -311,20 +286,42 @@ def cancel(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     try:
         jobs.cancel(job)
     except Conflict as error:
-        messages.warning(request, error.message)
+        job.refresh_from_db()
+        if job.status != Status.CANCELED:
+            messages.warning(request, error.message)
     else:
         cost = f"{money.display_text(job.cost_micros)} was" if job.cost_micros else "Nothing was"
         messages.success(request, f"“{job.name}” canceled. {cost} charged.")
-    return redirect("transcript", job.pk)
+    return redirect_to_page(request, "transcript", job.pk)
+
+
+@page
+@require_POST
+@sent_once
+def run_again(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
+    """Transcribe what failed or was canceled once more, for example after a top-up. The recordings are still here."""
+    job = _job(request, job_id)
+    limits.spend(job.organization, scope="uploads")
+    try:
+        again = jobs.run_again(job)
+    except (Conflict, PaymentRequired) as error:
+        messages.error(request, error.message)
+        return RefusedRedirect(page_url(job.organization_id, "transcript", job.pk))
+    return redirect_to_page(request, "transcript", again.pk)
 
 
 @page
 @require_POST
 def delete(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
-    job = _job(request, job_id)
+    try:
+        job = _job(request, job_id)
+    except NotFound:
+        # A double click, or somebody else was quicker.
+        messages.info(request, "This transcript no longer exists.")
+        return redirect_to_page(request, "transcripts")
     jobs.delete(job)
     messages.success(request, f"“{job.name}” deleted, with its recording. The charge stays in the ledger.")
-    return redirect("transcripts")
+    return redirect_to_page(request, "transcripts")
 
 
 def _job(request: HttpRequest, job_id: uuid.UUID) -> Job:
@@ -359,8 +356,14 @@ def _standing(job: Job, item: JobItem | None) -> dict[str, Any]:
         "is_part": is_part,
         # What a canceled or failed job, or item, costs nevertheless.
         "paid_micros": item.cost_micros if is_part and item is not None else job.cost_micros,
+        # In pages of a job alone: an item says its length.
+        "billed_seconds": jobs.billed_seconds(job) if job.cost_micros and not is_part else 0,
         "is_running": not (item if is_part and item is not None else job).is_final,
         "ended_count": job.item_count - job.items_left,
+        "may_run_again": not is_part and jobs.may_run_again(job),
+        "known_count": job.item_count - job.items_unverified,
+        # Somebody may say that no more files come.
+        "waits_for_files": job.status in (Status.UPLOADING, Status.VERIFYING) and job.uploads_completed_at is None,
     }
 
 
@@ -368,7 +371,7 @@ def _items_page(request: HttpRequest, job: Job) -> dict[str, Any]:
     """Return one page of the items of a batch, from the position in the query on."""
     after = request.GET.get("after", "")
     first = int(after) if after.isascii() and after.isdecimal() and len(after) <= 6 else 0
-    rows = list(job.items.select_related("media").filter(position__gte=first)[: PAGE_ROWS + 1])
+    rows = jobs.items_page(job, position=first, limit=PAGE_ROWS + 1)
     return {
         "items": rows[:PAGE_ROWS],
         "next_first": rows[PAGE_ROWS].position if len(rows) > PAGE_ROWS else None,

@@ -14,6 +14,7 @@ EVENT_HELP = {
     "job.failed": "No recording of a job could be transcribed.",
     "job.canceled": "A job was canceled before anything of it was ready.",
     "balance.low": "The balance fell below your low-balance alert, which you set under Billing.",
+    "limit.alert": "A part of a monthly limit is spent. Programs choose the parts with PUT /v1/alerts.",
     "topup.completed": "A payment was added to the balance.",
 }
 

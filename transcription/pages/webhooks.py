@@ -5,15 +5,17 @@ import uuid
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import access
 from accounts.decorators import page
-from accounts.errors import Conflict, InvalidField
+from accounts.errors import Conflict, InvalidField, NotFound
 from accounts.gate import limits
+from accounts.links import page_url, redirect_to_page
 from accounts.models import Membership, Role
+from accounts.sent_forms import RefusedRedirect, sent_once
 from transcription.models import Delivery, DeliveryQuerySet, DeliveryState, WebhookEndpoint
 from transcription.pages.webhook_forms import EndpointForm
 from transcription.webhooks import delivery as deliveries
@@ -35,6 +37,7 @@ def webhooks(request: HttpRequest) -> HttpResponse:
 
 @page
 @require_http_methods(["GET", "HEAD", "POST"])
+@sent_once
 def new(request: HttpRequest) -> HttpResponse:
     """Register an endpoint."""
     membership = access.require_role(request, Role.ADMIN)
@@ -48,7 +51,7 @@ def new(request: HttpRequest) -> HttpResponse:
             form.add_error(None, error.message)
         else:
             messages.success(request, "Endpoint added. Send it a test to see whether it works.")
-            return redirect("webhook-endpoint", made.pk)
+            return redirect_to_page(request, "webhook-endpoint", made.pk)
     return render(request, "transcription/webhook_new.html", {"form": form}, status=400 if form.errors else 200)
 
 
@@ -65,7 +68,7 @@ def endpoint(request: HttpRequest, endpoint_id: uuid.UUID) -> HttpResponse:
             form.add_error(str(error.data["param"]), error.message)
         else:
             messages.success(request, "Endpoint saved.")
-            return redirect("webhook-endpoint", row.pk)
+            return redirect_to_page(request, "webhook-endpoint", row.pk)
     shown = _of(access.membership_for(request)).filter(endpoint=row)
     context = {"endpoint": row, "form": form, "deliveries": shown[:RECENT_ROWS]}
     return render(request, "transcription/webhook_endpoint.html", context, status=400 if form.errors else 200)
@@ -73,14 +76,15 @@ def endpoint(request: HttpRequest, endpoint_id: uuid.UUID) -> HttpResponse:
 
 @page
 @require_POST
+@sent_once
 def send_test(request: HttpRequest, endpoint_id: uuid.UUID) -> HttpResponse:
     """Send an endpoint a test, and show what comes of it."""
     row = _endpoint(request, endpoint_id)
     if not row.is_on:
         messages.error(request, "The endpoint is off. Turn it on first.")
-        return redirect("webhook-endpoint", row.pk)
+        return RefusedRedirect(page_url(row.organization_id, "webhook-endpoint", row.pk))
     limits.spend(row.organization, scope="webhooks")
-    return redirect("webhook-delivery", outbox.test(row).pk)
+    return redirect_to_page(request, "webhook-delivery", outbox.test(row).pk)
 
 
 @page
@@ -89,7 +93,7 @@ def turn_on(request: HttpRequest, endpoint_id: uuid.UUID) -> HttpResponse:
     row = _endpoint(request, endpoint_id)
     endpoints.turn_on(row)
     messages.success(request, "Endpoint turned on. It gets what happens from now on.")
-    return redirect("webhook-endpoint", row.pk)
+    return redirect_to_page(request, "webhook-endpoint", row.pk)
 
 
 @page
@@ -98,15 +102,20 @@ def turn_off(request: HttpRequest, endpoint_id: uuid.UUID) -> HttpResponse:
     row = _endpoint(request, endpoint_id)
     endpoints.turn_off(row.pk, now=timezone.now())
     messages.success(request, "Endpoint turned off. It gets nothing until you turn it on.")
-    return redirect("webhook-endpoint", row.pk)
+    return redirect_to_page(request, "webhook-endpoint", row.pk)
 
 
 @page
 @require_POST
 def delete(request: HttpRequest, endpoint_id: uuid.UUID) -> HttpResponse:
-    endpoints.delete(_endpoint(request, endpoint_id))
-    messages.success(request, "Endpoint deleted.")
-    return redirect("webhooks")
+    try:
+        endpoints.delete(_endpoint(request, endpoint_id))
+    except NotFound:
+        # A double click, or somebody else was quicker.
+        messages.info(request, "This endpoint no longer exists.")
+    else:
+        messages.success(request, "Endpoint deleted.")
+    return redirect_to_page(request, "webhooks")
 
 
 @page
@@ -151,6 +160,7 @@ def delivery(request: HttpRequest, delivery_id: str) -> HttpResponse:
 
 @page
 @require_POST
+@sent_once
 def send_again(request: HttpRequest, delivery_id: str) -> HttpResponse:
     row = _delivery(request, delivery_id)
     limits.spend(row.organization, scope="webhooks")
@@ -158,9 +168,9 @@ def send_again(request: HttpRequest, delivery_id: str) -> HttpResponse:
         deliveries.send_again(row, now=timezone.now())
     except Conflict as error:
         messages.error(request, error.message)
-    else:
-        messages.success(request, "The webhook is sent again.")
-    return redirect("webhook-delivery", row.pk)
+        return RefusedRedirect(page_url(row.organization_id, "webhook-delivery", row.pk))
+    messages.success(request, "The webhook is sent again.")
+    return redirect_to_page(request, "webhook-delivery", row.pk)
 
 
 def _of(membership: Membership) -> DeliveryQuerySet:

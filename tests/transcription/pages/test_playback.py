@@ -43,7 +43,7 @@ def storage(settings):
 def address(storage, organization):
     media = make_media(organization, content=CONTENT)
     job = jobs.submit(make_submission(organization, dialect="pages"), media=media)
-    return f"/transcripts/{job.pk}/audio/"
+    return f"/o/{organization.pk}/transcripts/{job.pk}/audio/"
 
 
 def test_only_the_part_that_is_asked_for_is_read(alice, client_of, address, storage):
@@ -105,7 +105,7 @@ def test_recording_is_played_whole_and_never_as_a_page(alice, job, headers):
     async def fetch():
         client = AsyncClient()
         await client.aforce_login(alice, backend="allauth.account.auth_backends.AuthenticationBackend")
-        response = await client.get(f"/transcripts/{job.pk}/audio/", headers=headers)
+        response = await client.get(f"/o/{job.organization_id}/transcripts/{job.pk}/audio/", headers=headers)
         return response, b"".join([part async for part in response])
 
     response, content = async_to_sync(fetch)()
@@ -123,7 +123,7 @@ def test_recording_is_not_open_while_nobody_listens(alice, job):
     async def fetch():
         client = AsyncClient()
         await client.aforce_login(alice, backend="allauth.account.auth_backends.AuthenticationBackend")
-        return await client.get(f"/transcripts/{job.pk}/audio/")
+        return await client.get(f"/o/{job.organization_id}/transcripts/{job.pk}/audio/")
 
     response = async_to_sync(fetch)()
     assert not is_open()

@@ -1,11 +1,13 @@
 """The pages of webhooks: who may see them, what they change, and what the log shows."""
 
 import re
+import uuid
 
 import pytest
 from django.utils import timezone
 
 from accounts import encryption
+from accounts.sent_forms import FIELD
 from tests.transcription.webhooks.conftest import deliver_due, receiver, register  # noqa: F401 - fixtures
 from transcription.models import Delivery, DeliveryState, EventType, Fault, WebhookEndpoint
 from transcription.pages import webhooks as pages
@@ -36,16 +38,16 @@ def text(response):
     return response.content.decode()
 
 
-def test_page_without_endpoints_says_what_they_are_for(browser):
+def test_page_without_endpoints_says_what_they_are_for(browser, organization):
     shown = text(browser.get("/webhooks/"))
     assert "No endpoints yet" in shown
-    assert 'href="/webhooks/"' in shown
+    assert f'href="/o/{organization.pk}/webhooks/"' in shown
 
 
 def test_endpoint_is_added(browser, organization):
     answer = browser.post("/webhooks/new/", {**FIELDS, "header_name": "X-Key", "header_value": "secret"})
     row = WebhookEndpoint.objects.get()
-    assert answer.url == f"/webhooks/{row.pk}/"
+    assert answer.url == f"/o/{organization.pk}/webhooks/{row.pk}/"
     assert (row.organization, row.url, row.events) == (organization, FIELDS["url"], FIELDS["events"])
     assert encryption.decrypt(row.header_value) == "secret"
     shown = text(browser.get("/webhooks/"))
@@ -129,8 +131,13 @@ def test_test_is_sent_and_its_outcome_shown(browser, register, receiver):  # noq
 
 def test_endpoint_that_is_off_is_sent_no_test(browser, endpoint):
     endpoints.turn_off(endpoint.pk, now=timezone.now())
-    browser.post(f"/webhooks/{endpoint.pk}/test/")
+    form = {FIELD: uuid.uuid4()}
+    browser.post(f"/webhooks/{endpoint.pk}/test/", form)
     assert not Delivery.objects.exists()
+    # The same form works once it may.
+    endpoints.turn_on(endpoint)
+    browser.post(f"/webhooks/{endpoint.pk}/test/", form)
+    assert Delivery.objects.count() == 1
 
 
 def test_delivery_is_sent_again(browser, register, receiver, organization):  # noqa: F811
@@ -143,7 +150,7 @@ def test_delivery_is_sent_again(browser, register, receiver, organization):  # n
     assert "The receiver answered 500." in shown
     assert "Send again" in shown
     answer = browser.post(f"/webhooks/deliveries/{row.pk}/send/")
-    assert answer.url == f"/webhooks/deliveries/{row.pk}/"
+    assert answer.url == f"/o/{row.organization_id}/webhooks/deliveries/{row.pk}/"
     row.refresh_from_db()
     assert row.state == DeliveryState.PENDING
 
@@ -151,8 +158,12 @@ def test_delivery_is_sent_again(browser, register, receiver, organization):  # n
 def test_nothing_is_sent_again_to_an_endpoint_that_is_off(browser, endpoint, organization):
     announce(organization)
     endpoints.turn_off(endpoint.pk, now=timezone.now())
-    answer = browser.post(f"/webhooks/deliveries/{Delivery.objects.get().pk}/send/", follow=True)
+    form = {FIELD: uuid.uuid4()}
+    answer = browser.post(f"/webhooks/deliveries/{Delivery.objects.get().pk}/send/", form, follow=True)
     assert "Turn it on first." in text(answer)
+    endpoints.turn_on(endpoint)
+    answer = browser.post(f"/webhooks/deliveries/{Delivery.objects.get().pk}/send/", form, follow=True)
+    assert "The webhook is sent again." in text(answer)
 
 
 def test_tests_are_limited(browser, endpoint, settings):
@@ -174,7 +185,8 @@ def test_log_has_pages_and_filters(browser, endpoint, organization, monkeypatch)
     )
 
     def shown(query=""):
-        return re.findall(r'href="/webhooks/deliveries/(msg_\w+)/"', text(browser.get(f"/webhooks/deliveries/{query}")))
+        page = text(browser.get(f"/webhooks/deliveries/{query}"))
+        return re.findall(r'href="/o/[\w-]+/webhooks/deliveries/(msg_\w+)/"', page)
 
     ids = [row.pk for row in Delivery.objects.newest_first()]
     assert shown() == ids[:2]
@@ -193,7 +205,7 @@ def test_member_may_not_see_them(bob, client_of, endpoint, organization):
     for path in ("", "new/", f"{endpoint.pk}/", "deliveries/", f"deliveries/{Delivery.objects.get().pk}/"):
         assert member.get(f"/webhooks/{path}").status_code == 403, path
     assert member.post(f"/webhooks/{endpoint.pk}/delete/").status_code == 403
-    assert 'href="/webhooks/"' not in text(member.get("/overview/"))
+    assert '/webhooks/"' not in text(member.get("/overview/"))
 
 
 def test_stranger_sees_nothing_of_it(charlie, client_of, endpoint, organization):
