@@ -18,7 +18,7 @@ from accounts.gate import idempotency
 from accounts.models import User
 from transcription import assistant, jobs
 from transcription.models import Answer, Job
-from transcription.speech.transcript import Transcript, speaker_label
+from transcription.speech.transcript import Transcript
 
 MAX_QUESTION_CHARACTERS = 1000
 # The largest character in UTF-8. The price of a question is shown before it is typed.
@@ -81,6 +81,17 @@ def ask(job: Job, *, question: str, token: uuid.UUID, by: User) -> Answer:
     return _answer(job, question=question, token=token, by=by)
 
 
+def body_for(transcript: Transcript, *, question: str) -> dict[str, Any]:
+    """Return the request that `ask` sends, or `summarise` for an empty question.
+
+    Raises BadRequest if the transcript has no text.
+    """
+    text, _ = readable(transcript)
+    if not text:
+        raise BadRequest("This recording has no speech, so there is nothing to ask about. Nothing was charged.")
+    return _body(question or SUMMARY, text=text)
+
+
 def readable(transcript: Transcript) -> tuple[str, int | None]:
     """Return (text for the model, time in ms at which the text was cut; None if it is complete).
 
@@ -94,7 +105,7 @@ def readable(transcript: Transcript) -> tuple[str, int | None]:
         if not text:
             continue
         is_new_turn = not lines or segment.speaker is None or segment.speaker != speaker
-        name = f"{speaker_label(segment.speaker)}: " if is_new_turn and segment.speaker else ""
+        name = f"{transcript.label_of(segment.speaker)}: " if is_new_turn and segment.speaker else ""
         line = f"{name}{text}"
         left -= len(line.encode()) + 1
         if left < 0:
@@ -108,10 +119,9 @@ def _answer(job: Job, *, question: str, token: uuid.UUID, by: User) -> Answer:
     earlier = job.answers.filter(token=token).first()
     if earlier is not None:
         return earlier
-    text, read_until_ms = readable(jobs.transcript_of(job))
-    if not text:
-        raise BadRequest("This recording has no speech, so there is nothing to ask about. Nothing was charged.")
-    body = _body(question or SUMMARY, text=text)
+    transcript = jobs.transcript_of(job)
+    body = body_for(transcript, question=question)
+    _, read_until_ms = readable(transcript)
     # The reply is stored under this key in the transaction that charges for it. If this process dies before the answer
     # is written below, the same request returns the stored reply and costs nothing.
     key = f"transcript:{job.pk}:{token}"

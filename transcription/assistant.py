@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from accounts.errors import NotConfigured
+from accounts.errors import NotConfigured, PaymentRequired
 from accounts.models import ApiKey, Organization
 
 
@@ -15,6 +15,24 @@ class Reply:
     charged_micros: int
     tokens: int | None
     is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a request would cost and hold now.
+
+    completion_tokens: the most that the answer may have, for all choices together. cost_micros: the price of these
+    tokens. max_cost_micros: the most that can be charged, if the estimate of the prompt is too low. held_micros: 0 if
+    it would be refused. refusal: why balance and limits do not admit it; None if they do.
+    """
+
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_micros: int
+    max_cost_micros: int
+    held_micros: int
+    refusal: PaymentRequired | None
 
 
 class Assistant(Protocol):
@@ -32,6 +50,12 @@ class Assistant(Protocol):
 
     def max_micros(self, body: dict[str, Any]) -> int:
         """Return the highest possible price of a request."""
+
+    def estimate(self, organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None) -> Estimate:
+        """Return what a request would cost and hold now. Nothing is asked, held or charged.
+
+        Raises the errors of a request that would be refused for another reason than money.
+        """
 
     def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
         """Return the reply. It may take minutes, with a thread and without a database connection."""
@@ -52,6 +76,9 @@ class NoAssistant:
         return False
 
     def max_micros(self, body: dict[str, Any]) -> int:
+        raise NotConfigured
+
+    def estimate(self, organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None) -> Estimate:
         raise NotConfigured
 
     def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:

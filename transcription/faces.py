@@ -19,7 +19,8 @@ class Face:
     unsized_bytes: the largest body; of a stranger; and of unannounced size; what the body guard takes by default where
     None. needs_key: False where a signature in the address stands for the key. waits: whether its views return a
     LaterResponse. rate_scopes: the rate limits that its uploads count against, names of settings.RATE_LIMITS.
-    key_schemes: schemes of the header Authorization in which the key may come.
+    key_schemes: schemes of the header Authorization in which the key may come. too_large_status: the HTTP status of a
+    body that is too large.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Face:
     waits: bool = False
     rate_scopes: tuple[str, ...] = ("requests", "uploads")
     key_schemes: tuple[str, ...] = ("Bearer",)
+    too_large_status: int = 413
 
     def load(self, dotted_name: str) -> Any:
         """Return what a dotted name of this face stands for."""
@@ -84,7 +86,20 @@ DEEPGRAM = Face(
     waits=True,
     rate_scopes=("requests",),
 )
-FACES = (NATIVE, OPENAI, VOXNEXUS, ASR, ASR_DETECTION, DEEPGRAM)
+# A file of 30 MiB, and what a form has around it. A larger body gets 400 here, as its documentation says.
+TRANSCRIBEAPI = Face(
+    name="transcribeapi",
+    prefix="/transcribeapi/",
+    show_error="transcription.dialects.transcribeapi.errors.show_error",
+    show_webhook="transcription.dialects.transcribeapi.results.show_webhook",
+    webhook_signer="transcribeapi",
+    max_bytes=32 * 1024**2,
+    unsized_bytes=32 * 1024**2,
+    too_large_status=400,
+    waits=True,
+    rate_scopes=("requests",),
+)
+FACES = (NATIVE, OPENAI, VOXNEXUS, ASR, ASR_DETECTION, DEEPGRAM, TRANSCRIBEAPI)
 
 
 def face_of(path: str, *, faces: tuple[Face, ...] = FACES) -> Face | None:

@@ -15,8 +15,9 @@ Which addresses are public is in `public_addresses`. Do not send requests to cus
 import asyncio
 import ipaddress
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
@@ -33,11 +34,17 @@ __all__ = ["AddressRefused", "Answer", "Limits", "OutboundError", "call", "parse
 
 MAX_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
+# The resolver of glibc gives up after 10 s for each name server, with its defaults (resolv.conf(5)).
+LOOK_UP_SECONDS = 20
+# Questions of one process that may be open at once.
+MAX_LOOK_UPS = 200
 # Not for the host that a redirect of another one names.
 CREDENTIALS = ("authorization", "cookie")
 
 # Returns the addresses of a host name. Raises OSError.
 LookUp = Callable[[str], Awaitable[Sequence[str]]]
+
+_look_ups = threading.BoundedSemaphore(MAX_LOOK_UPS)
 
 
 class OutboundError(Exception):
@@ -235,8 +242,44 @@ def _judged_socket(info: Any, *, exceptions: Exceptions) -> socket.socket:
 
 
 async def _look_up(host: str) -> Sequence[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    """Ask the system's resolver. Raises gaierror with EAI_AGAIN when it does not answer.
+
+    Each question has a thread of its own, which nobody waits for: a thread of the loop's pool that hangs would be
+    missing to the look-ups of others, and the loop would wait for it when it is closed.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[Any]] = loop.create_future()
+    if not _look_ups.acquire(blocking=False):
+        raise socket.gaierror(socket.EAI_AGAIN, "Too many look-ups hang.")
+
+    def ask() -> None:
+        found: list[Any] = []
+        fault: Exception | None = None
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except Exception as error:  # noqa: BLE001 - raised in the loop.
+            fault = error
+        finally:
+            _look_ups.release()
+        with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+            loop.call_soon_threadsafe(_answer, answer, found, fault)
+
+    threading.Thread(target=ask, name="look-up", daemon=True).start()
+    try:
+        async with asyncio.timeout(LOOK_UP_SECONDS):
+            found = await answer
+    except TimeoutError as error:
+        raise socket.gaierror(socket.EAI_AGAIN, "The resolver does not answer.") from error
     return [str(address[0]) for *_, address in found]
+
+
+def _answer(future: "asyncio.Future[list[Any]]", found: list[Any], fault: Exception | None) -> None:
+    if future.done():
+        return
+    if fault is None:
+        future.set_result(found)
+    else:
+        future.set_exception(fault)
 
 
 def _translated(error: aiohttp.ClientError, *, otherwise: OutboundError) -> OutboundError:

@@ -55,8 +55,8 @@ _REFUSED_IPV6 = tuple(
     for network in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
 )
 
-# Visible ASCII without the backslash, which some parsers take for a slash. Other letters are encoded first.
-_PLAIN = re.compile(r"[!-\[\]-~]+")
+# Blanks, control characters, and the backslash, which some parsers take for a slash. Letters beyond ASCII are encoded.
+_NOT_IN_URLS = re.compile(r"[\x00-\x20\\\x7f]")
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
 # The last label of what a resolver may take for an IPv4 address (WHATWG URL, "ends in a number checker", read
 # 2026-11-29): 2130706433, 0x7f.1, 127.1, 0177.0.0.1.
@@ -141,7 +141,7 @@ def _split(text: str) -> SplitResult:
     if len(text) > MAX_URL_LENGTH:
         raise AddressRefused(f"The URL is longer than {MAX_URL_LENGTH} characters.")
     # urlsplit() drops line breaks and tabs, and other parsers read a backslash as a slash.
-    if not all(char > "\x7f" or _PLAIN.fullmatch(char) for char in text):
+    if _NOT_IN_URLS.search(text):
         raise AddressRefused("The URL has a blank, a control character or a backslash in it. Encode it with '%'.")
     try:
         parts = urlsplit(text)

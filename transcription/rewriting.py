@@ -64,17 +64,8 @@ async def rewrite(
     helper = assistant.current()
     if not helper.is_ready():
         return _failed("this site has no language model")
-    body = {
-        "messages": [
-            {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": f"{instruction}\n\n<transcript>\n{text}\n</transcript>"},
-        ],
-        "temperature": TEMPERATURE,
-        "max_tokens": max_tokens or DEFAULT_MAX_TOKENS,
-    }
     is_known = model is not None and helper.has_model(model)
-    if is_known:
-        body["model"] = model
+    body = body_for(text, instruction=instruction, model=model, max_tokens=max_tokens)
     try:
         reply = await _reply(organization, body=body, api_key=api_key, idempotency_key=f"rewrite:{job_id}")
     except VoxsiteError as error:
@@ -91,6 +82,21 @@ async def rewrite(
     if reply.is_cut:
         notes.append("The rewritten text ends at the limit of tokens.")
     return Rewritten(written, " ".join(notes))
+
+
+def body_for(text: str, *, instruction: str, model: str | None = None, max_tokens: int | None = None) -> dict[str, Any]:
+    """Return the request that `rewrite` sends. Arguments as there."""
+    body = {
+        "messages": [
+            {"role": "system", "content": SYSTEM},
+            {"role": "user", "content": f"{instruction}\n\n<transcript>\n{text}\n</transcript>"},
+        ],
+        "temperature": TEMPERATURE,
+        "max_tokens": max_tokens or DEFAULT_MAX_TOKENS,
+    }
+    if model is not None and assistant.current().has_model(model):
+        body["model"] = model
+    return body
 
 
 async def _reply(

@@ -2,7 +2,7 @@
 
 import uuid
 
-from transcription.jobs import importing, verification, work
+from transcription.jobs import importing, queue, verification, work
 
 
 def run_item(item_id: str) -> None:
@@ -13,6 +13,11 @@ def run_item(item_id: str) -> None:
 def verify_item(item_id: str) -> None:
     """Find out what recording an item's upload is."""
     verification.verify_item(uuid.UUID(item_id))
+
+
+def enqueue_rest(job_id: str, position: int) -> None:
+    """Tell the workers of the items of a batch, from a position on."""
+    queue.enqueue_rest(uuid.UUID(job_id), position=position)
 
 
 def fetch_imports() -> None:

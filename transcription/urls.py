@@ -1,18 +1,25 @@
-"""Addresses under `/transcripts/`."""
+"""Addresses of transcripts of an organization."""
 
 from django.urls import path
 
-from transcription.pages import playback, transcripts
+from transcription.pages import batches, corrections, listing, playback, transcripts
 
 urlpatterns = [
-    path("", transcripts.transcripts, name="transcripts"),
+    path("", listing.transcripts, name="transcripts"),
     path("upload/", transcripts.upload, name="upload"),
-    path("live/", transcripts.live, name="transcripts-live"),
+    path("batches/", batches.begin, name="batch-begin"),
+    path("live/", listing.live, name="transcripts-live"),
     path("<uuid:job_id>/", transcripts.transcript, name="transcript"),
     path("<uuid:job_id>/progress/", transcripts.progress, name="transcript-progress"),
     path("<uuid:job_id>/ask/", transcripts.ask, name="transcript-ask"),
+    path("<uuid:job_id>/sentences/", corrections.sentences, name="transcript-sentences"),
+    path("<uuid:job_id>/speakers/", corrections.speakers, name="transcript-speakers"),
     path("<uuid:job_id>/cancel/", transcripts.cancel, name="transcript-cancel"),
+    path("<uuid:job_id>/again/", transcripts.run_again, name="transcript-run-again"),
     path("<uuid:job_id>/delete/", transcripts.delete, name="transcript-delete"),
     path("<uuid:job_id>/download/<slug:format_name>/", transcripts.download, name="transcript-download"),
+    path("<uuid:job_id>/files/<int:position>/", batches.file, name="batch-file"),
+    path("<uuid:job_id>/complete/", batches.complete, name="batch-complete"),
+    path("<uuid:job_id>/archive/<slug:format_name>/", batches.archive, name="batch-archive"),
     path("<uuid:job_id>/audio/", playback.audio, name="transcript-audio"),
 ]

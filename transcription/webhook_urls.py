@@ -1,4 +1,4 @@
-"""Addresses under `/webhooks/`."""
+"""Addresses of webhooks of an organization."""
 
 from django.urls import path
 

@@ -8,13 +8,17 @@ hangs after a fork.
 import ctypes
 import importlib
 import logging
+import time
+from typing import Any
 
+from django.conf import settings
 from rq.job import Job
 from rq.queue import Queue
 from rq.worker import Worker as RqWorker
 
 from transcription import recognition
-from transcription.speech import children
+from transcription.jobs import shards
+from transcription.speech import children, confinement
 from transcription.speech.diarizers import networks
 from transcription.speech.errors import EngineUnavailable
 
@@ -61,15 +65,33 @@ def load_diarizer() -> None:
 class Worker(RqWorker):
     """Forks a child for each task, as RQ does."""
 
+    # RQ would wait for up to a minute after Redis is back.
+    max_connection_wait_time = 1.0
+
     def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs["job_monitoring_interval"] = settings.HEARTBEAT_SECONDS
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they are
+        if missing := confinement.missing_layers():
+            logger.warning("this kernel offers no %s: decoders are confined by fewer layers", " and no ".join(missing))
         map_large_blocks_apart()
         for name in LIBRARIES:
             importlib.import_module(name)
         if recognition.diarizer_name() == recognition.DEFAULT_DIARIZER:
             load_diarizer()
 
+    def heartbeat(self, *args: Any, **kwargs: Any) -> None:
+        """Write RQ's heartbeat, and that of all workers, which a restart of Redis does not lose for long."""
+        super().heartbeat(*args, **kwargs)
+        self.connection.set(settings.HEARTBEAT_KEYS["worker"], time.time())
+
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Fork the child. It uses the zygote of this process to decode."""
         children.ensure_zygote()
         super().fork_work_horse(job, queue)
+
+    def perform_job(self, job: Job, queue: Queue) -> bool:
+        """Do a task in the child, and then the next ones of a batch for a moment."""
+        started = time.monotonic()
+        is_done = super().perform_job(job, queue)
+        shards.go_on(queue=queue.name, started=started)
+        return is_done

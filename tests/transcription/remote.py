@@ -229,13 +229,13 @@ def running(content: bytes = b"") -> Iterator[Remote]:
 
     thread = threading.Thread(target=serve, name="remote", daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield server
     finally:
         server.goes_on.set()
         event_loop.call_soon_threadsafe(event_loop.stop)
-        thread.join(10)
+        thread.join(60)
 
 
 async def _begin(server: Remote, request: web.Request, *, first: int, knows_ranges: bool = True) -> web.StreamResponse:

@@ -1,6 +1,7 @@
 """Operators find a job, see why it failed, and cancel it or run it again."""
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.urls import reverse
 
 from accounts.models import User
@@ -32,7 +33,8 @@ def failed(organization):
 
 
 def address(model, *args, page="changelist"):
-    return reverse(f"admin:transcription_{model._meta.model_name}_{page}", args=args)
+    # The admin takes an underscore with a number behind it, such as in msg_22, for an escaped character.
+    return reverse(f"admin:transcription_{model._meta.model_name}_{page}", args=[quote(arg) for arg in args])
 
 
 def act(client, action, *rows):

@@ -69,9 +69,8 @@ def test_stranger_finds_nothing_to_ask_about(job, charlie, client_of, chat):
     assert chat_charges() == []
 
 
-def test_another_site_cannot_make_a_browser_ask(job, alice):
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(alice, backend="allauth.account.auth_backends.AuthenticationBackend")
+def test_another_site_cannot_make_a_browser_ask(job, alice, client_of):
+    client = client_of(alice, enforce_csrf_checks=True)
     assert ask(client, job).status_code == 403
 
 
@@ -89,7 +88,7 @@ def test_summary_is_priced_charged_and_stays_on_the_page(job, alice, client_of, 
     assert "Summarize transcript" in page_of(client.get(f"/transcripts/{job.pk}/"))
     response = ask(client, job)
     answer = Answer.objects.get()
-    assert response.url == f"/transcripts/{job.pk}/#answer-{answer.pk}"
+    assert response.url == f"/o/{job.organization_id}/transcripts/{job.pk}/#answer-{answer.pk}"
     # 18 tokens in and 20 out: 5.4 + 9 micro-dollars.
     assert chat_charges() == [answer.charged_micros] == [14]
     page = page_of(client.get(f"/transcripts/{job.pk}/"))
@@ -170,6 +169,22 @@ def test_empty_balance_names_the_next_step(job, organization, alice, client_of, 
     assert "/billing/top-up/?needed=" in page_of(response)
     assert chat.bodies == []
     assert not Answer.objects.exists()
+
+
+def test_monthly_limit_of_the_organization_binds_here_too(job, organization, alice, client_of, chat):
+    """BerriAI/litellm issues 10750 and 38176: a budget that some routes did not know."""
+    ledger.set_monthly_limit(organization, limit_micros=1)
+    assert ask(client_of(alice), job).status_code == 402
+    assert chat.bodies == []
+    assert chat_charges() == []
+
+
+@pytest.mark.parametrize("question", ["no-usage 9", "zero-usage 9"])
+def test_answer_is_not_free_if_its_usage_is_missing_or_zero(job, alice, client_of, question):
+    """QuantumNous/new-api issue 5734, BerriAI/litellm issue 6633."""
+    ask(client_of(alice), job, "ask", question=question)
+    (charged_micros,) = chat_charges()
+    assert charged_micros >= 5
 
 
 @pytest.mark.parametrize("question", ["status 500", "status 401", "not-json", "cut 2"])

@@ -18,6 +18,8 @@ def test_without_one_nothing_is_ready():
     with pytest.raises(NotConfigured):
         none.max_micros({})
     with pytest.raises(NotConfigured):
+        none.estimate(None, body={}, api_key=None)
+    with pytest.raises(NotConfigured):
         none.complete(None, body={}, idempotency_key="x")
     with pytest.raises(NotConfigured):
         asyncio.run(none.reply(None, body={}, api_key=None, idempotency_key="x"))

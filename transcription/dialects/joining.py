@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
 
+from accounts.batcher import Batcher
 from accounts.errors import Conflict, ErrorType
 from accounts.gate import idempotency
 from transcription import jobs, submissions
@@ -26,7 +28,7 @@ class Call:
 
     key: its Idempotency-Key, "" for none. fingerprint: equal for equal requests; "" where nothing can repeat it.
     is_counted, is_retry: whether its client counts its tries, and whether this is a further one. Without a key, such a
-    retry repeats the try before it.
+    retry repeats the try before it. was_taken_over: its own job was undone, and with it the upload is gone.
     """
 
     submission: Submission
@@ -36,17 +38,24 @@ class Call:
     fingerprint: str = ""
     is_counted: bool = False
     is_retry: bool = False
+    was_taken_over: bool = False
+
+    @property
+    def claimed_key(self) -> tuple[uuid.UUID, str]:
+        """Where `idempotency` finds the request: (organization, key). Its key of tries if the client sent none."""
+        return self.submission.organization.pk, self.key or _key_of_tries(self)
 
 
 def find_or_submit(call: Call) -> tuple[Job, bool, str] | None:
     """Return (job, whether an earlier call submitted it, name to leave by), or None while one is about to submit it.
 
     Raises what `submissions.submit_file` and `submit_url` raise, and Conflict for a key that was used for another
-    request or whose job was deleted.
+    request or whose job was deleted. Raises idempotency.TakenOver for a call so slow that another one has its key: that
+    one answers it, so look again with `was_taken_over`.
     """
     if not call.key and not call.is_counted:
         return _awaited(_submit_recording(call, call.submission))
-    organization, key = call.submission.organization, call.key or _key_of_tries(call)
+    organization, (_, key) = call.submission.organization, call.claimed_key
     if not call.key and not call.is_retry:
         # A first try repeats nothing, even if the same recording was sent a minute ago.
         idempotency.discard(organization, key=key)
@@ -59,6 +68,10 @@ def find_or_submit(call: Call) -> tuple[Job, bool, str] | None:
             raise
         if isinstance(claim, idempotency.StoredResponse):
             raise Conflict("This Idempotency-Key was used for another request.", error_type="idempotency_key_reused")
+        if isinstance(claim, idempotency.Claim) and call.was_taken_over:
+            # The other one ended without an answer. The client has the file, and sends it again.
+            claim.forget()
+            raise idempotency.TakenOver
         if isinstance(claim, idempotency.Claim):
             return _awaited(_submit(call, claim=claim))
         job = _job_of(call, reference=claim.reference)
@@ -68,6 +81,11 @@ def find_or_submit(call: Call) -> tuple[Job, bool, str] | None:
                 return job, True, waiter
             continue  # It was canceled in this moment.
         idempotency.release(organization, key=key, reference=claim.reference)
+
+
+async def is_about_to_be_submitted(call: Call) -> bool:
+    """Tell whether the request that has the key of a call still runs. All callers of a moment share one question."""
+    return await _running.submit(call.claimed_key, group=None)
 
 
 def join(job: Job) -> str | None:
@@ -89,6 +107,11 @@ def cancel_unless_awaited(job: Job) -> Job | None:
         canceled = jobs.cancel(locked)
     logger.info("Job %s was canceled: nobody waits for it any more.", job.pk)
     return canceled
+
+
+def cancel_if_left(job: Job, *, waiter: str) -> Job | None:
+    """Do the same at the end of a waiter's grace, unless another one has left since: its own grace is not over."""
+    return cancel_unless_awaited(job) if waiters.has_left_last(job.pk, name=waiter) else None
 
 
 def cancel_abandoned(*, now: datetime) -> int:
@@ -149,10 +172,12 @@ def _submit_with(call: Call, submission: Submission) -> Job:
 def _job_of(call: Call, *, reference: str) -> Job | None:
     """Return the job that an earlier call has submitted, None if it answers nobody any more.
 
-    Raises Conflict if it was deleted, together with the answer to an Idempotency-Key.
+    Raises Conflict if it was deleted or is hidden from a token, together with the answer to an Idempotency-Key.
     """
     _, _, job_id = reference.partition(":")
-    job = Job.objects.of(call.submission.organization).filter(pk=uuid.UUID(job_id)).first()
+    submission = call.submission
+    seen = Job.objects.seen_by(submission.organization, api_key=submission.api_key)
+    job = seen.filter(pk=uuid.UUID(job_id)).first()
     if job is None:
         if call.key:
             raise Conflict("The answer to this Idempotency-Key was deleted.", error_type="answer_not_kept")
@@ -169,3 +194,11 @@ def _key_of_tries(call: Call) -> str:
     """Return the key under which the tries of one request without an Idempotency-Key find each other."""
     api_key = call.submission.api_key
     return f"tries:{api_key.pk if api_key else ''}:{call.fingerprint}"
+
+
+def _which_run(keys: Sequence[tuple[uuid.UUID, str]]) -> list[bool]:
+    found = idempotency.running(keys, now=timezone.now())
+    return [key in found for key in keys]
+
+
+_running: Batcher[tuple[uuid.UUID, str], bool] = Batcher(_which_run, max_batch_size=1000)

@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -18,6 +19,7 @@ from rest_framework.response import Response
 
 from accounts import database_connection
 from accounts.errors import (
+    URL_TYPES,
     BadMedia,
     Conflict,
     ErrorType,
@@ -45,21 +47,22 @@ LOOK_AGAIN_SECONDS = 0.2
 MONEY_TYPES = frozenset(
     {ErrorType.INSUFFICIENT_BALANCE, ErrorType.SPEND_LIMIT_REACHED, ErrorType.WALLET_FROZEN},
 )
-URL_TYPES = frozenset(
-    {
-        ErrorType.URL_NOT_ALLOWED,
-        ErrorType.URL_NOT_FOUND,
-        ErrorType.URL_REFUSED,
-        ErrorType.URL_UNREACHABLE,
-        ErrorType.URL_TOO_LARGE,
-        ErrorType.URL_TOO_SLOW,
-    }
-)
 REQUEST_TYPES = frozenset({ErrorType.LENGTH_MISMATCH, ErrorType.INVALID_FIELD})
 
 Show = Callable[[Job, Transcript], HttpResponseBase]
 Prepare = Callable[[Job, Transcript], Awaitable[None]]
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """What a dialect that has jobs answers when a call takes long: the job, which runs on.
+
+    after_seconds: how long the call waits. show: returns the response for the job as it is then. Called in a thread.
+    """
+
+    after_seconds: float
+    show: Callable[[Job], HttpResponseBase]
 
 
 class OpenCall(LaterResponse):
@@ -115,13 +118,15 @@ class OpenCall(LaterResponse):
         """Return the response, perhaps before the job has ended. Raises the error that is shown in its place."""
 
     async def _found_job(self) -> Job:
-        """Look for the job until it is there."""
+        """Look for the job until it is there. Holds no thread while the first request still runs."""
         # A thread of its own: it may probe the recording for a minute, and all answers share a few threads.
         own_thread = ThreadPoolExecutor(1)
         try:
             while self._job is None:
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
-                await _in_thread(self._find_job, executor=own_thread)
+                assert self._call is not None, "the job is looked for until it is there"
+                if not await joining.is_about_to_be_submitted(self._call):
+                    await _in_thread(self._find_job, executor=own_thread)
         finally:
             own_thread.shutdown(wait=False)
         return self._job
@@ -129,7 +134,13 @@ class OpenCall(LaterResponse):
     def _find_job(self) -> None:
         """Find or submit the job. Runs in a thread."""
         assert self._call is not None, "the job is looked for until it is there"
-        found = joining.find_or_submit(self._call)
+        try:
+            found = joining.find_or_submit(self._call)
+        except idempotency.TakenOver:
+            if self._call.was_taken_over:
+                raise
+            self._call = replace(self._call, was_taken_over=True)
+            return
         if found is None:
             return
         self._job, self._is_replay, self._waiter = found
@@ -156,7 +167,7 @@ class OpenCall(LaterResponse):
     def _show_error(self, error: VoxsiteError) -> HttpResponse:
         return HttpResponse(
             JSONRenderer().render(self._view.show_error(error, request_id=self._request_id)),
-            status=error.http_status,
+            status=self._view.http_status_of(error),
             content_type="application/json",
             headers=self._view.headers_of_error(error),
         )
@@ -165,12 +176,23 @@ class OpenCall(LaterResponse):
 class OpenAnswer(OpenCall):
     """A call that gets one whole answer."""
 
-    def __init__(self, view: GateView, call: Call, *, show: Show, prepare: Prepare | None) -> None:
+    def __init__(
+        self, view: GateView, call: Call, *, show: Show, prepare: Prepare | None, handover: Handover | None = None
+    ) -> None:
         super().__init__(view, call)
         self._show = show
         self._prepare = prepare
+        self._handover = handover
 
     async def _response(self, job: Job) -> HttpResponseBase:
+        if self._handover is not None:
+            handover = self._handover
+            found = await steps.wait_for(job.pk, seconds=handover.after_seconds)
+            if found is not None and not found.is_final:
+                # First: whoever leaves from here on, also this process, must not end the job.
+                await _in_thread(lambda: waiters.keep(job.pk))
+                self._is_over = True
+                return await _in_thread(lambda: _rendered(handover.show(found)))
         ended = await self._ended(job)
         if self._prepare is None:
             return await _in_thread(lambda: _rendered(self._show(ended, jobs.transcript_of(ended))))
@@ -231,6 +253,11 @@ class OpenStream(OpenCall):
             yield self._stream.failure(translate(error, request_id=self._request_id), request_id=self._request_id)
 
 
+def graces() -> "list[asyncio.Task[None]]":
+    """Return what runs for clients that have left: each ends with the grace of one of them."""
+    return list(_leaving)
+
+
 def _error_of(job: Job | None) -> VoxsiteError:
     """Return the error for a job that ended without a transcript. None: it was deleted."""
     if job is None or job.status == Status.CANCELED:
@@ -268,10 +295,13 @@ def _give_up(job: Job, *, waiter: str) -> Job | None:
 
 
 async def _leave(job: Job, *, waiter: str) -> None:
-    """Cancel the job of a client that left, unless the client comes back in time or somebody else waits for it."""
+    """Cancel the job of a client that left, unless the client comes back in time or somebody else waits for it.
+
+    A client that comes back and leaves again has the whole grace a second time.
+    """
     await _in_thread(lambda: waiters.leave(job.pk, name=waiter))
     await asyncio.sleep(settings.DISCONNECT_GRACE_SECONDS)
-    await _in_thread(lambda: joining.cancel_unless_awaited(job))
+    await _in_thread(lambda: joining.cancel_if_left(job, waiter=waiter))
 
 
 def _rendered(response: HttpResponseBase) -> HttpResponseBase:

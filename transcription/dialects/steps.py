@@ -2,19 +2,25 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import DatabaseError
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from accounts.batcher import Batcher
 from accounts.errors import InvalidField, MissingField, NotFound, UnknownField
 from accounts.gate.authentication import Caller
+from accounts.streaming import asynchronously
+from transcription import jobs
 from transcription.jobs import Submission, events
 from transcription.models import Job, Priority
+from transcription.models.jobs import JobQuerySet
 from transcription.speech.options import TranscriptionOptions
+from transcription.webhooks import targets
+from transcription.webhooks.targets import Target
 
 
 def submission_of(
@@ -38,21 +44,40 @@ def submission_of(
     )
 
 
+def webhook_of(caller: Caller, *, url: str, header_name: str = "", header_value: str = "") -> Target | None:
+    """Return the receiver that a request names for its job, None for none. Raises InvalidField, also for a token.
+
+    A visitor must not choose where webhooks go that the site signs for its customer.
+    """
+    if not url:
+        return None
+    if caller.api_key.is_token:
+        raise InvalidField("webhook_url", "A token cannot name a webhook. Add one for all jobs of your organization.")
+    return targets.read(url=url, header_name=header_name, header_value=header_value)
+
+
+def jobs_of(caller: Caller) -> JobQuerySet:
+    """Return the jobs that the caller may know of."""
+    return Job.objects.seen_by(caller.organization, api_key=caller.api_key)
+
+
 def find_job(caller: Caller, job_id: str) -> Job:
     """Return the caller's job. Raises NotFound alike for a stranger's, an unknown and an impossible id."""
-    try:
-        number = uuid.UUID(job_id)
-    except ValueError:
-        number = None
-    # str(UUID) again: UUID() also reads braces and URNs, and one job must have one address.
-    job = (
-        Job.objects.of(caller.organization).filter(pk=number).first()
-        if number and str(number) == job_id.lower()
-        else None
-    )
+    number = job_number(job_id)
+    job = jobs_of(caller).filter(pk=number).first() if number else None
     if job is None:
         raise NotFound("There is no such job.", error_type="job_not_found")
     return job
+
+
+def job_number(job_id: str) -> uuid.UUID | None:
+    """Return the id of a job as it stands in an address, None for what is no id."""
+    try:
+        number = uuid.UUID(job_id)
+    except ValueError:
+        return None
+    # str(UUID) again: UUID() also reads braces and URNs, and one job must have one address.
+    return number if str(number) == job_id.lower() else None
 
 
 def one_file(files: Mapping[str, "UploadedFile[Any]"], *, name: str = "file") -> "UploadedFile[Any]":
@@ -72,6 +97,18 @@ def refuse_unknown(sent: Iterable[str], *, known: Iterable[str]) -> None:
     for field in sent:
         if field not in known:
             raise UnknownField(field, known=known)
+
+
+def send_whole_result(job: Job, *, document: Iterator[bytes], headers_only: bool) -> HttpResponseBase:
+    """Return a response with the JSON document of all results of a job, made while it is sent: that is a retrieval.
+
+    headers_only: of a HEAD request, which is none; the document is not made. Raises NotFound until there are results.
+    """
+    jobs.require_results(job)
+    if headers_only:
+        return HttpResponse(content_type="application/json")
+    jobs.record_whole_retrieval(job)
+    return StreamingHttpResponse(asynchronously(document), content_type="application/json")
 
 
 async def wait_for(job_id: uuid.UUID, *, seconds: float) -> Job | None:

@@ -58,8 +58,12 @@ class WaitingGateView(GateView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         # Before the body is parsed, which may take more memory than the call that is refused.
-        if concurrency.slots_in_use(self._slots) >= settings.MAX_WAITING_CALLS:
+        if self.may_wait(request) and concurrency.slots_in_use(self._slots) >= settings.MAX_WAITING_CALLS:
             raise TooManyOpen(SLOTS, limit=settings.MAX_WAITING_CALLS)
+
+    def may_wait(self, request: Request) -> bool:
+        """Tell whether a request may be answered late. False for one that only orders something."""
+        return True
 
     def answer_when_done(
         self,
@@ -70,18 +74,20 @@ class WaitingGateView(GateView):
         asked: Mapping[str, Any],
         show: open_calls.Show,
         prepare: open_calls.Prepare | None = None,
+        handover: open_calls.Handover | None = None,
     ) -> HttpResponseBase:
         """Submit an upload, or the file at a URL, and return the response that comes when its job has ended.
 
         asked: fields or query parameters of the request. With the path and the upload they tell it from others.
         show: returns the response for the completed job; its errors are shown. Called in a thread.
         prepare: awaited before it, without a thread. The job is charged by then, so it should not fail.
+        handover: for a dialect that has jobs: it answers with the job in place of waiting on, and the job runs on.
         Raises what `submissions.submit_file` and `submit_url` raise, and TooManyOpen if the organization has its limit
         of calls open.
         """
         assert (upload is None) == bool(url), "a call has one recording"
         call = self._call(submission, upload=upload, url=url, asked=asked)
-        return self._respond_later(open_calls.OpenAnswer(self, call, show=show, prepare=prepare))
+        return self._respond_later(open_calls.OpenAnswer(self, call, show=show, prepare=prepare, handover=handover))
 
     def stream_while_running(
         self, submission: Submission, *, upload: "UploadedFile[Any]", asked: Mapping[str, Any], stream: EventShow

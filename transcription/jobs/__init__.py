@@ -1,33 +1,49 @@
 """Jobs: submit, work, finish, fail, cancel, delete, read the result, reconcile. `lifecycle` is the place to start."""
 
-from transcription.jobs.charging import require_funds, track_count
+from transcription.jobs.batches import submit_sources, submit_uploads, uploads_completed
+from transcription.jobs.charging import billed_seconds, names_of_references, quote_micros, require_funds, track_count
+from transcription.jobs.deletion import delete
+from transcription.jobs.editing import MAX_EDITS, Edit, merge_speakers, move, name_speaker, revise, separate_speaker
 from transcription.jobs.lifecycle import (
     Superseded,
     cancel,
     claim,
-    delete,
     fail_item,
     finish_item,
     lock_job,
+    may_run_again,
     record_shown,
     reject_item,
     run_again,
     submit,
     submit_batch,
-    submit_uploads,
     touch,
 )
 from transcription.jobs.purging import purge
 from transcription.jobs.reconciliation import fail_expired_uploads, reconcile
-from transcription.jobs.results import retrieve, retrieve_item, transcript_of, transcript_of_item
-from transcription.jobs.retention import Retention
-from transcription.jobs.submission import Submission
+from transcription.jobs.results import (
+    items_of,
+    items_page,
+    original_of_item,
+    require_results,
+    retrieve,
+    retrieve_item,
+    transcript_of,
+    transcript_of_item,
+)
+from transcription.jobs.retention import Retention, record_whole_retrieval
+from transcription.jobs.submission import OF_THE_REQUEST, Source, Submission
 from transcription.jobs.verification import bytes_have_come, verify_item
 
 __all__ = [
+    "MAX_EDITS",
+    "OF_THE_REQUEST",
+    "Edit",
     "Retention",
+    "Source",
     "Submission",
     "Superseded",
+    "billed_seconds",
     "bytes_have_come",
     "cancel",
     "claim",
@@ -35,21 +51,36 @@ __all__ = [
     "fail_expired_uploads",
     "fail_item",
     "finish_item",
+    "items_of",
+    "items_page",
     "lock_job",
+    "may_run_again",
+    "merge_speakers",
+    "move",
+    "name_speaker",
+    "names_of_references",
+    "original_of_item",
     "purge",
+    "quote_micros",
     "reconcile",
     "record_shown",
+    "record_whole_retrieval",
     "reject_item",
     "require_funds",
+    "require_results",
     "retrieve",
     "retrieve_item",
+    "revise",
     "run_again",
+    "separate_speaker",
     "submit",
     "submit_batch",
+    "submit_sources",
     "submit_uploads",
     "touch",
     "track_count",
     "transcript_of",
     "transcript_of_item",
+    "uploads_completed",
     "verify_item",
 ]

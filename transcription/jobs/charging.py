@@ -3,18 +3,21 @@
 The ledger decides what a wallet can bear. This module computes, and writes the row of the job that ends.
 """
 
+import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Count, Max, Q, Sum
+from django.db.models import Count, F, Max, Q, Sum
+from django.db.models.expressions import CombinedExpression
 from django.utils import timezone
 
 from accounts.errors import InvalidField
-from accounts.models import Organization
-from billing import ledger, pricing, tariff
+from accounts.models import ApiKey, Organization
+from billing import charge_tags, ledger, pricing, tariff
 from billing.models import Hold
-from transcription.jobs import events, retention
+from transcription.jobs import audit, events, retention
 from transcription.models import Job, JobItem, Media, Status
 from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
 from transcription.speech.transcript import Segment, Transcript
@@ -26,9 +29,12 @@ PROBE_TOLERANCE_MS = 1000
 LANGUAGE_BILLED_MS = 30_000
 
 
-def require_funds(organization: Organization, *, model: str) -> None:
-    """Raise PaymentRequired when not even the shortest recording is covered: before one is probed and stored."""
-    ledger.require(organization, amount_micros=tariff.price_of(model, 1))
+def require_funds(organization: Organization, *, model: str, api_key: ApiKey | None = None) -> None:
+    """Raise PaymentRequired when not even the shortest recording is covered: before one is probed and stored.
+
+    api_key: the caller's. Of a token, what is left of its limit counts too.
+    """
+    ledger.require(organization, amount_micros=tariff.price_of(model, 1), api_key=api_key)
 
 
 def track_count(media: Media, *, options: TranscriptionOptions) -> int:
@@ -118,6 +124,8 @@ def finish_job(job: Job) -> None:
     assert job.items_left == 0, "a job ends with its last item"
     is_completed = Q(status=Status.COMPLETED)
     ended = job.items.filter(is_completed | Q(cost_micros__gt=0)).aggregate(
+        # The first one: the sum that is called duration_ms hides the column from those after it.
+        billed_seconds=Sum(_billed_seconds(job), filter=is_completed),
         completed_count=Count("pk", filter=is_completed),
         duration_ms=Sum("duration_ms"),
         cost_micros=Sum("cost_micros"),
@@ -140,6 +148,7 @@ def finish_job(job: Job) -> None:
                 cost_micros=ended["cost_micros"],
                 duration_ms=ended["duration_ms"],
                 channels=ended["channels"] if options.channels == "split" else 1,
+                billed_seconds=ended["billed_seconds"] or 0,
             )
         else:
             ledger.release(hold)
@@ -164,7 +173,22 @@ def finish_job(job: Job) -> None:
     transaction.on_commit(lambda: events.publish(job.pk, events.END))
 
 
-def _charge(job: Job, hold: Hold, *, cost_micros: int, duration_ms: int, channels: int) -> None:
+def billed_seconds(job: Job) -> int:
+    """Return the seconds that the transcripts of a job are charged for: each begun one, of each channel apart.
+
+    Text that was shown of an item that did not complete is charged by its length too, and not counted here.
+    """
+    seconds: int | None = job.items.filter(status=Status.COMPLETED).aggregate(sum=Sum(_billed_seconds(job)))["sum"]
+    return seconds or 0
+
+
+def _billed_seconds(job: Job) -> CombinedExpression:
+    """Return an item's billed seconds as SQL, which divides whole numbers down."""
+    seconds = (F("duration_ms") + 999) / 1000
+    return seconds * F("media__channels") if job.options.get("channels") == "split" else seconds
+
+
+def _charge(job: Job, hold: Hold, *, cost_micros: int, duration_ms: int, channels: int, billed_seconds: int) -> None:
     # A file may be a little longer than probed. The wallet pays what it can of that, and Voxsite bears the rest.
     hold = ledger.extend_as_far_as_possible(hold, to_micros=cost_micros)
     entry = ledger.settle(
@@ -173,13 +197,15 @@ def _charge(job: Job, hold: Hold, *, cost_micros: int, duration_ms: int, channel
         description=_description(job, duration_ms=duration_ms, channels=channels),
         details={
             "job_id": str(job.pk),
-            "api_key_id": str(job.api_key_id) if job.api_key_id else None,
+            "api_key_id": str(hold.api_key_id) if hold.api_key_id else None,
             "model": job.model,
             "duration_ms": duration_ms,
+            "billed_seconds": billed_seconds,
             # Channels that were transcribed apart, each at the price of the recording.
             "channels": channels,
         },
     )
+    charge_tags.record([(entry, charge_tags.tags_of(job.metadata))])
     job.cost_micros = -entry.amount_micros if entry else 0
 
 
@@ -192,6 +218,9 @@ def _price_micros(media: Media, *, duration_ms: int, options: TranscriptionOptio
 def _description(job: Job, *, duration_ms: int, channels: int) -> str:
     """Return the line of the statement. A customer must see why a recording cost twice its length, or why it cost
     anything without a transcript.
+
+    The name of the job is not in it: an entry can never be changed, and who deletes a job deletes its name too. Pages
+    show it beside the line for as long as there is the job (`jobs.names_of_references`).
     """
     notes = []
     if channels > 1:
@@ -199,5 +228,16 @@ def _description(job: Job, *, duration_ms: int, channels: int) -> str:
     if not job.is_completed:
         notes.append(f"{job.status}, text of {timedelta(seconds=-(-duration_ms // 1000))} shown")
     note = f" ({', '.join(notes)})" if notes else ""
-    what = "Language of" if job.options.get("only_language") else "Transcription of"
-    return f"{what} {job.name}"[: 200 - len(note)] + note
+    what = "Language detection" if job.options.get("only_language") else "Transcription"
+    return what + note
+
+
+def names_of_references(references: Sequence[str]) -> dict[str, str]:
+    """Return the names of the jobs that references of the ledger name, by reference. Deleted jobs have none."""
+    ids: dict[str, uuid.UUID] = {}
+    for reference in references:
+        if reference.startswith(audit.PREFIX):
+            with suppress(ValueError):
+                ids[reference] = uuid.UUID(reference.removeprefix(audit.PREFIX))
+    names = dict(Job.objects.filter(pk__in=set(ids.values())).values_list("pk", "name"))
+    return {reference: names[job_id] for reference, job_id in ids.items() if job_id in names}

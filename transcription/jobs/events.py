@@ -15,6 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from redis import Redis
+from redis.commands.core import Script
 from redis.exceptions import RedisError
 
 from transcription.jobs import event_hub
@@ -32,23 +33,37 @@ PATIENCE_SECONDS = 5.0
 END = "end"
 
 
+# Adds an event, unless the job is deleted.
+# KEYS: the job's stream, its mark of deletion. ARGV: name and data of the event, the most events, seconds.
+PUBLISH = """
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'name', ARGV[1], 'data', ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+redis.call('PUBLISH', KEYS[1], '')
+return 1
+"""
+
+
 def publish(job_id: uuid.UUID, name: str, **data: Any) -> None:
     """Tell those who watch a job. Never raises: nobody's work may fail because nobody could be told."""
-    key = event_hub.key_of(job_id)
+    keys = [event_hub.key_of(job_id), _deleted_key(job_id)]
     try:
-        with _client().pipeline(transaction=False) as pipeline:
-            pipeline.xadd(key, {"name": name, "data": json.dumps(data)}, maxlen=KEPT_EVENTS, approximate=True)
-            pipeline.expire(key, KEPT_SECONDS)
-            pipeline.publish(key, "")
-            pipeline.execute()
+        _publish_script()(keys=keys, args=[name, json.dumps(data), KEPT_EVENTS, KEPT_SECONDS])
     except RedisError as error:
         logger.warning("An event of job %s was not sent: %s", job_id, type(error).__name__)
 
 
 def forget(job_id: uuid.UUID) -> None:
-    """Remove a deleted job's events, which have its text. If Redis does not answer, they go after an hour."""
+    """Remove a deleted job's events, which have its text. If Redis does not answer, they go after an hour.
+
+    A mark stays for longer than a worker can go on with the job: what it tells until it hears of the deletion would
+    otherwise bring the text back.
+    """
     try:
-        _client().delete(event_hub.key_of(job_id))
+        with _client().pipeline(transaction=True) as pipeline:
+            pipeline.set(_deleted_key(job_id), 1, ex=KEPT_SECONDS)
+            pipeline.delete(event_hub.key_of(job_id))
+            pipeline.execute()
     except RedisError as error:
         logger.warning("The events of job %s were not removed: %s", job_id, type(error).__name__)
 
@@ -106,6 +121,14 @@ def _end_of_silence(patience_seconds: float) -> float:
 
 def _stop_key(job_id: uuid.UUID) -> str:
     return f"voxsite:stop:{job_id}"
+
+
+def _deleted_key(job_id: uuid.UUID) -> str:
+    return f"voxsite:deleted:{job_id}"
+
+
+def _publish_script() -> Script:
+    return _client().register_script(PUBLISH)
 
 
 @lru_cache

@@ -33,6 +33,7 @@ LOOK_AGAIN_SECONDS = 0.5
 # After this time a process takes nothing new, so that the next task finds the code of today.
 MAX_SECONDS = 3600.0
 RECONCILE_BATCH = 500
+RECONCILE_SECONDS = 0.7
 
 
 @dataclass(eq=False)
@@ -72,20 +73,25 @@ def fetch_all(*, pauses: Sequence[float] = PAUSES, max_seconds: float = MAX_SECO
         queue.enqueue_imports()
 
 
-def reconcile(*, now: datetime) -> int:
+def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS) -> int:
     """Have imports fetched that nobody fetches, and tell the jobs what they were not told. Returns how many changed.
+
+    seconds: after this time, what is left waits for the next round.
 
     A process may die at any moment: while it downloads, or between the end of an import and the news of it.
     """
     silent_since = now - timedelta(seconds=settings.SILENT_WORKER_SECONDS)
     waiting_since = now - timedelta(seconds=settings.LOST_IN_QUEUE_SECONDS)
     changed = 0
+    ends_at = time.monotonic() + seconds
     hopeless = Import.objects.filter(touched_at__lt=silent_since, attempt__gte=settings.JOB_ATTEMPTS)
     for source in hopeless.select_related("upload")[:RECONCILE_BATCH]:
         error = VoxsiteError("The file could not be fetched, for a reason on our side.", error_type="worker_lost")
         if imports.refuse(source, error=error):
             _tell_jobs(source.upload)
             changed += 1
+        if time.monotonic() >= ends_at:
+            break
     changed += imports.give_back_silent(since=silent_since)
     if Import.objects.filter(Q(created_at__lt=waiting_since) | Q(attempt__gt=0), touched_at__isnull=True).exists():
         queue.enqueue_imports()
@@ -94,9 +100,13 @@ def reconcile(*, now: datetime) -> int:
         upload__state__in=(UploadState.WAITING, UploadState.EXPIRED)
     )
     for item in untold.select_related("upload")[:RECONCILE_BATCH]:
-        assert item.upload is not None, "the query joins its upload"
-        _tell_jobs(item.upload)
+        if item.upload is None:
+            verification.fail_without_upload(item)
+        else:
+            _tell_jobs(item.upload)
         changed += 1
+        if time.monotonic() >= ends_at:
+            break
     return changed
 
 

@@ -10,7 +10,7 @@ import logging
 import secrets
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import Case, Exists, F, OuterRef, QuerySet, When
+from django.db.models import Case, F, QuerySet, When
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
@@ -27,17 +27,16 @@ from accounts.errors import Conflict
 from billing import ledger, tariff
 from transcription import recordings
 from transcription.jobs import charging, events, queue, retention, search
-from transcription.jobs.submission import Submission
-from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Priority, Status, Upload
+from transcription.jobs.submission import OF_THE_REQUEST, Submission
+from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Priority, Status
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Transcript
 from transcription.webhooks import targets
 
 logger = logging.getLogger(__name__)
 
-# Rows of one INSERT, and of one DELETE by key: SQLite takes 32,766 values in a statement.
+# Rows of one INSERT: SQLite takes 32,766 values in a statement.
 INSERT_BATCH_SIZE = 500
-DELETE_BATCH_SIZE = 500
 # Ends an item early in the UPDATE that reads what was shown: text that is recorded later is not shown.
 _PAID_AS_SHOWN = {"duration_ms": F("shown_ms"), "cost_micros": F("shown_micros")}
 
@@ -52,7 +51,8 @@ def submit(submission: Submission, *, media: Media) -> Job:
     Raises PaymentRequired when the balance, or a monthly limit, does not cover the probed length, and InvalidField for
     more channels than can be transcribed apart; then there is no job.
     """
-    return _submit_recordings(submission, media=[media], name=media.name, default_priority=Priority.STANDARD)
+    items = [JobItem(media=media)]
+    return _submit_items(submission, items=items, name=media.name, default_priority=Priority.STANDARD)
 
 
 def submit_batch(submission: Submission, *, recordings: Sequence[Media], name: str) -> Job:
@@ -60,35 +60,8 @@ def submit_batch(submission: Submission, *, recordings: Sequence[Media], name: s
 
     recordings: one or more. name: what lists and statements show. Raises as `submit`.
     """
-    return _submit_recordings(submission, media=recordings, name=name, default_priority=Priority.BULK)
-
-
-def submit_uploads(submission: Submission, *, uploads: Sequence[Upload], name: str) -> Job:
-    """Request the transcription of files whose bytes may still come, an item each.
-
-    The job is priced and held when all its recordings are known (see `verification`). Until then nothing is promised:
-    callers use `require_funds` first. name: as in `submit_batch`.
-    """
-    assert uploads, "a job has an item"
-    organization = submission.organization
-    assert all(upload.organization_id == organization.pk for upload in uploads), "uploads are reached by organization"
-    job = _new_job(submission, name=name, item_count=len(uploads), default_priority=Priority.STANDARD)
-    job.status = Status.UPLOADING
-    job.items_unverified = len(uploads)
-    job.duration_ms = 0
-    with transaction.atomic():
-        job.save(force_insert=True)
-        JobItem.objects.bulk_create(
-            [
-                JobItem(job=job, position=position, upload=upload, status=Status.UPLOADING)
-                for position, upload in enumerate(uploads)
-            ],
-            batch_size=INSERT_BATCH_SIZE,
-        )
-        search.record_names(job, names=[upload.name for upload in uploads])
-        if submission.in_transaction is not None:
-            submission.in_transaction(job)
-    return job
+    items = [JobItem(media=media) for media in recordings]
+    return _submit_items(submission, items=items, name=name, default_priority=Priority.BULK)
 
 
 def claim(item_id: uuid.UUID) -> JobItem | None:
@@ -129,7 +102,7 @@ def finish_item(item: JobItem, *, transcript: Transcript) -> bool:
     Returns False when this attempt had lost the item; then nothing is kept and nothing charged.
     """
     # No other finish has this name, not even a second one of this attempt: the one that loses removes its own file.
-    key = f"results/{item.job.organization_id}/{item.job_id}/{item.pk}-{item.attempt}-{secrets.token_hex(4)}.json"
+    key = f"{results_folder(item.job)}/{item.pk}-{item.attempt}-{secrets.token_hex(4)}.json"
     document = json.dumps(transcript.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
     options = TranscriptionOptions.from_dict(item.job.options)
     duration_ms = charging.billed_ms(item.recording, transcript=transcript, options=options)
@@ -161,6 +134,9 @@ def finish_item(item: JobItem, *, transcript: Transcript) -> bool:
         raise
     if not finished:
         recordings.remove_file(key)
+        # Of a deleted job nothing stays. Beside a live one, another worker may just be writing into the folder.
+        if not Job.objects.filter(pk=item.job_id).exists():
+            recordings.remove_empty_folder(results_folder(item.job))
     return bool(finished)
 
 
@@ -234,16 +210,24 @@ def cancel(job: Job) -> Job:
     return job
 
 
+def may_run_again(job: Job) -> bool:
+    """Tell whether anything of a job can be repeated by `run_again`."""
+    return job.is_final and job.status != Status.COMPLETED and _repeatable(job).exists()
+
+
 def run_again(job: Job) -> Job:
     """Submit the recordings of a job that failed or were canceled as a new job, at today's price.
 
+    Each has its reference and its own language again. What was kept of the request alone is not (OF_THE_REQUEST).
     Returns the new job. Raises Conflict while the job runs and when nothing of it can be repeated, and PaymentRequired.
     """
     if not job.is_final:
         raise Conflict("The job has not ended.", error_type="job_runs")
-    failed = job.items.filter(status__in=(Status.FAILED, Status.CANCELED), media__isnull=False)
-    media = list(Media.objects.filter(items__in=failed).order_by("items__position"))
-    if not media:
+    items = [
+        JobItem(media=item.media, reference=item.reference, requested_language=item.requested_language)
+        for item in _repeatable(job).select_related("media").order_by("position")
+    ]
+    if not items:
         raise Conflict("No recording of this job failed or was canceled.", error_type="nothing_to_run_again")
     submission = Submission(
         organization=job.organization,
@@ -251,44 +235,26 @@ def run_again(job: Job) -> Job:
         options=TranscriptionOptions.from_dict(job.options),
         dialect=job.dialect,
         priority=Priority(job.priority),
-        api_key=job.api_key,
+        # Of a token, its key: the limit of a visitor is spent, and does not bind who runs a job again.
+        api_key=job.api_key.charged_key if job.api_key else None,
         created_by=job.created_by,
         metadata=job.metadata,
+        answer_options={
+            name: value for name, value in job.answer_options.items() if not name.startswith(OF_THE_REQUEST)
+        },
         retention=retention.of(job),
         webhook=targets.of(job),
     )
-    return submit_batch(submission, recordings=media, name=job.name)
+    return _submit_items(submission, items=items, name=job.name, default_priority=Priority.BULK)
 
 
-def delete(job: Job) -> None:
-    """Remove a job, its results and its recordings. What it cost stays in the ledger."""
-    if not job.is_final:
-        # A conflict means that it ended while we asked: delete what it left.
-        with suppress(Conflict):
-            cancel(job)
-    with lock_job(job.pk) as locked:
-        if locked is None:
-            return  # Somebody else deleted it.
-        keys = [key for key in job.items.values_list("result_key", flat=True) if key]
-        # The lock waits for a job that is being submitted for one of these files, and keeps out the next one.
-        list(Media.objects.select_for_update(of=("self",)).filter(items__job=job).order_by("pk").values_list("pk"))
-        # Recordings that no other job needs: found by one query, whatever the number of items.
-        others = JobItem.objects.filter(media=OuterRef("pk")).exclude(job=job)
-        unneeded = list(Media.objects.filter(items__job=job).exclude(Exists(others)).distinct())
-        others = JobItem.objects.filter(upload=OuterRef("pk")).exclude(job=job)
-        # Uploads that became recordings go with them.
-        unused = Upload.objects.filter(items__job=job, media__isnull=True).exclude(Exists(others)).distinct()
-        unused_keys = dict(unused.values_list("pk", "storage_key"))
-        locked.delete()
-        keys.extend(unused_keys.values())
-        for first in range(0, len(unused_keys), DELETE_BATCH_SIZE):
-            Upload.objects.filter(pk__in=list(unused_keys)[first : first + DELETE_BATCH_SIZE]).delete()
-        for first in range(0, len(unneeded), DELETE_BATCH_SIZE):
-            batch = unneeded[first : first + DELETE_BATCH_SIZE]
-            Media.objects.filter(pk__in=[media.pk for media in batch]).delete()
-            keys.extend(media.storage_key for media in batch)
-        transaction.on_commit(lambda: recordings.remove_files(keys))
-        transaction.on_commit(lambda: events.forget(job.pk))
+def _repeatable(job: Job) -> QuerySet[JobItem]:
+    return job.items.filter(status__in=(Status.FAILED, Status.CANCELED), media__isnull=False)
+
+
+def results_folder(job: Job) -> str:
+    """Return the folder of a job's results in the storage."""
+    return f"results/{job.organization_id}/{job.pk}"
 
 
 def count_ended(job: Job | None, *, ended: int = 1, failed: int = 0) -> None:
@@ -343,12 +309,16 @@ def lock_job(job_id: uuid.UUID) -> Iterator[Job | None]:
         yield Job.objects.select_for_update().filter(pk=job_id).first()
 
 
-def _submit_recordings(submission: Submission, *, media: Sequence[Media], name: str, default_priority: Priority) -> Job:
-    assert media, "a job has an item"
-    job = _new_job(submission, name=name, item_count=len(media), default_priority=default_priority)
+def _submit_items(submission: Submission, *, items: Sequence[JobItem], name: str, default_priority: Priority) -> Job:
+    """Insert a job with items that have a recording, in their order, hold the price and queue them."""
+    assert items, "a job has an item"
+    media = [item.recording for item in items]
+    job = new_job(submission, name=name, item_count=len(items), default_priority=default_priority)
     price_micros = charging.quote_micros(media, options=submission.options, rate_micros=job.rate_micros)
     job.duration_ms = sum(one.duration_ms for one in media)
     job.quoted_micros = price_micros
+    for position, item in enumerate(items):
+        item.job, item.position = job, position
     with transaction.atomic():
         # Files can have been sent before, and an older job that uses them may be deleted at this moment.
         recordings.require_stored(media)
@@ -359,10 +329,7 @@ def _submit_recordings(submission: Submission, *, media: Sequence[Media], name: 
             api_key=submission.api_key,
         )
         job.save(force_insert=True)
-        items = JobItem.objects.bulk_create(
-            [JobItem(job=job, position=position, media=one) for position, one in enumerate(media)],
-            batch_size=INSERT_BATCH_SIZE,
-        )
+        JobItem.objects.bulk_create(items, batch_size=INSERT_BATCH_SIZE)
         search.record_names(job, names=[one.name for one in media])
         if submission.in_transaction is not None:
             submission.in_transaction(job)
@@ -370,7 +337,7 @@ def _submit_recordings(submission: Submission, *, media: Sequence[Media], name: 
     return job
 
 
-def _new_job(submission: Submission, *, name: str, item_count: int, default_priority: Priority) -> Job:
+def new_job(submission: Submission, *, name: str, item_count: int, default_priority: Priority) -> Job:
     """Return the job of a submission, not saved and without its length and price. Raises UnpricedModel."""
     model = tariff.model_named(submission.model)
     return Job(
@@ -383,6 +350,7 @@ def _new_job(submission: Submission, *, name: str, item_count: int, default_prio
         name=name,
         options=submission.options.to_dict(),
         metadata=dict(submission.metadata),
+        answer_options=dict(submission.answer_options),
         deletes_after_retrieval=submission.retention.after_retrieval,
         retention_days=submission.retention.days,
         webhook_url=submission.webhook.url if submission.webhook else "",

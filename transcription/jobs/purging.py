@@ -1,9 +1,12 @@
-"""Deletes jobs whose retention is over, as their customers would: recording, result and all rows. The ledger stays."""
+"""Deletes jobs whose retention is over, as their customers would: recording, result and all rows.
+
+The ledger stays, and so do the tags of charges, or there would be no usage by tag of jobs that are deleted soon.
+"""
 
 import logging
 from datetime import datetime
 
-from transcription.jobs import lifecycle
+from transcription.jobs import deletion
 from transcription.models import Job
 
 logger = logging.getLogger(__name__)
@@ -18,7 +21,7 @@ def purge(*, now: datetime) -> int:
     deleted = 0
     for job in list(due):
         try:
-            lifecycle.delete(job)
+            deletion.expire(job)
         except Exception:  # One broken row must not keep all others.
             logger.exception("Job %s is due and was not deleted.", job.pk)
         else:

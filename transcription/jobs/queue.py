@@ -4,22 +4,26 @@ In which order workers empty the queues is in `voxsite/serve/programs.py`.
 """
 
 import logging
+import uuid
 from collections.abc import Sequence
+from itertools import groupby
 
 import django_rq
 from django.conf import settings
+from django.db.models import Q
 from redis.exceptions import RedisError
 from rq.exceptions import NoSuchJobError
 from rq.job import Job as RqJob
 from rq.queue import EnqueueData, Queue
 
-from transcription.models import Job, JobItem, Priority
+from transcription.models import Job, JobItem, Priority, Status
 
 logger = logging.getLogger(__name__)
 
 RUN_TASK = "transcription.tasks.run_item"
 VERIFY_TASK = "transcription.tasks.verify_item"
 IMPORTS = "imports"
+ENQUEUE_TASK = "transcription.tasks.enqueue_rest"
 IMPORT_TASK = "transcription.tasks.fetch_imports"
 # Tasks of a batch that one round trip to Redis carries.
 ENQUEUE_BATCH_SIZE = 500
@@ -28,29 +32,70 @@ ENQUEUE_BATCH_SIZE = 500
 def enqueue(items: Sequence[JobItem], *, job: Job) -> bool:
     """Tell the workers of a job's items: to verify those without a recording, and to transcribe the others.
 
+    Of many items, all but the first ones are told by a worker: for 10,000 that takes seconds, and a request may wait.
     Returns False when Redis does not answer; the clock tells the workers later.
     """
     try:
-        waiting = django_rq.get_queue(job.priority)
-        for first in range(0, len(items), ENQUEUE_BATCH_SIZE):
-            waiting.enqueue_many([_task(item) for item in items[first : first + ENQUEUE_BATCH_SIZE]])
+        django_rq.get_queue(job.priority).enqueue_many([_task(item) for item in items[:ENQUEUE_BATCH_SIZE]])
+        if len(items) > ENQUEUE_BATCH_SIZE:
+            django_rq.get_queue(Priority.STANDARD).enqueue(
+                ENQUEUE_TASK,
+                str(job.pk),
+                items[ENQUEUE_BATCH_SIZE].position,
+                job_timeout=settings.RQ_TASK_SECONDS,
+                result_ttl=0,
+                failure_ttl=0,
+            )
     except RedisError:
         logger.exception("Items of job %s are not enqueued: Redis does not answer.", job.pk)
         return False
     return True
 
 
-def enqueue_if_lost(item: JobItem, *, job: Job) -> bool:
-    """Tell the workers of an item again unless it still waits in its queue. Returns whether they were told."""
+def enqueue_rest(job_id: uuid.UUID, *, position: int) -> int:
+    """Tell the workers of all items of a job that wait, from a position on. Returns how many these are.
+
+    Does what `enqueue` has left. If the process dies, the clock tells the workers of the others.
+    """
+    waits = Q(status=Status.QUEUED) | Q(status=Status.VERIFYING, media__isnull=True)
+    told = 0
+    job = Job.objects.filter(pk=job_id).first()
+    while job is not None:
+        items = list(job.items.filter(waits, position__gte=position)[:ENQUEUE_BATCH_SIZE])
+        if not items or not enqueue(items, job=job):
+            break
+        told += len(items)
+        position = items[-1].position + 1
+    return told
+
+
+def enqueue_lost(items: Sequence[JobItem]) -> int:
+    """Tell the workers again of those items that do not wait in their queues any more. Returns how many these are.
+
+    Each queue is read once, however many items there are.
+    """
+    lost = 0
+    by_priority = sorted(items, key=lambda item: (item.job.priority, str(item.job_id)))
+    for priority, of_priority in groupby(by_priority, key=lambda item: item.job.priority):
+        try:
+            waiting = set(waiting_task_ids(priority))
+        except RedisError:
+            logger.exception("The queue %s is not searched: Redis does not answer.", priority)
+            continue
+        for job, of_job in groupby(of_priority, key=lambda item: item.job):
+            missing = [item for item in of_job if task_id(item) not in waiting]
+            lost += len(missing) if missing and _enqueue_again(missing, job=job) else 0
+    return lost
+
+
+def _enqueue_again(items: Sequence[JobItem], *, job: Job) -> bool:
     try:
-        waiting = django_rq.get_queue(job.priority)
-        if waiting.get_job_position(task_id(item)) is not None:
-            return False
-        _forget(item)
+        for item in items:
+            _forget(item)
     except RedisError:
-        logger.exception("Item %s is not looked for: Redis does not answer.", item.pk)
+        logger.exception("Items of job %s are not enqueued: Redis does not answer.", job.pk)
         return False
-    return enqueue([item], job=job)
+    return enqueue(items, job=job)
 
 
 def enqueue_imports() -> bool:

@@ -4,6 +4,7 @@ The database is the truth; Redis and workers may be lost.
 """
 
 import logging
+import time
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -18,10 +19,14 @@ logger = logging.getLogger(__name__)
 
 # Rows that one round of the clock looks at; the rest waits for the next round, a few seconds later.
 RECONCILE_BATCH = 500
+# How long one round ends attempts of dead workers, each in a transaction of its own.
+RECONCILE_SECONDS = 0.7
 
 
-def reconcile(*, now: datetime) -> int:
+def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS) -> int:
     """Queue again, or fail, the items that no worker has any more. Returns how many.
+
+    seconds: for the items of dead workers, and as many for imports. What is left waits for the next round.
 
     An item that is processing without a heartbeat has a dead worker, or a frozen one that its attempt fences out. An
     item that is queued for long may be lost in Redis: by a restart, or by a worker that died between taking the task
@@ -31,18 +36,26 @@ def reconcile(*, now: datetime) -> int:
     waiting_since = now - timedelta(seconds=settings.LOST_IN_QUEUE_SECONDS)
     unfinished = JobItem.objects.select_related("job").order_by("touched_at")
     changed = 0
+    ends_at = time.monotonic() + seconds
     for item in unfinished.filter(status=Status.PROCESSING, touched_at__lt=silent_since)[:RECONCILE_BATCH]:
         try:
             logger.warning("Item %s: no heartbeat in attempt %s.", item.pk, item.attempt)
             changed += lifecycle.take_back(item, silent_since=silent_since)
         except Exception:  # One broken row must not keep all others waiting.
             logger.exception("Item %s could not be taken back.", item.pk)
-    lost = Q(status=Status.QUEUED) | Q(status=Status.VERIFYING, media__isnull=True)
-    for item in unfinished.filter(lost, touched_at__lt=waiting_since)[:RECONCILE_BATCH]:
-        # Moving the mark makes the next round look at others first.
-        JobItem.objects.filter(pk=item.pk, status=item.status).update(touched_at=now)
-        changed += queue.enqueue_if_lost(item, job=item.job)
-    return changed + importing.reconcile(now=now)
+            # Nor may many broken rows use up every round: the next rounds look at others first.
+            JobItem.objects.filter(pk=item.pk, status=Status.PROCESSING, touched_at=item.touched_at).update(
+                touched_at=now
+            )
+        if time.monotonic() >= ends_at:
+            break
+    waits = Q(status=Status.QUEUED) | Q(status=Status.VERIFYING, media__isnull=True)
+    late = list(unfinished.filter(waits, touched_at__lt=waiting_since)[:RECONCILE_BATCH])
+    # Moving the mark makes the next round look at others first. One statement, since a batch may wait for hours, and
+    # SQLite has one writer at a time.
+    JobItem.objects.filter(waits, pk__in=[item.pk for item in late]).update(touched_at=now)
+    changed += queue.enqueue_lost(late)
+    return changed + importing.reconcile(now=now, seconds=seconds)
 
 
 def fail_expired_uploads(*, now: datetime) -> int:
@@ -50,4 +63,8 @@ def fail_expired_uploads(*, now: datetime) -> int:
     uploads.expire(now=now)
     error = Conflict("The bytes of the recording did not come in time.", error_type="upload_expired")
     waiting = JobItem.objects.filter(status=Status.UPLOADING, upload__state=UploadState.EXPIRED)
-    return sum(verification.fail_unverified(item, error=error) for item in waiting[:RECONCILE_BATCH])
+    failed = 0
+    for job_id in list(waiting.order_by("job").values_list("job", flat=True).distinct()[:RECONCILE_BATCH]):
+        with lifecycle.lock_job(job_id) as job:
+            failed += verification.fail_expired(job, error=error) if job else 0
+    return failed

@@ -2,14 +2,19 @@
 
 `purging` deletes what is due. Which doors count, and why there is an hour between a retrieval and the deletion, is in
 docs/decisions/0033.
+
+A job of several recordings counts as retrieved when each completed recording was, one by one, or all in one document.
+Those that failed or were canceled have nothing to retrieve. Recordings may be retrieved while others of the job still
+run; then the hour begins with the end of the job.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.utils import timezone
 
-from transcription.models import Job
+from transcription.models import Job, JobItem, Status
 
 MAX_DAYS = 3650
 # A retrieval may have broken off, and the server cannot know: for this long the result can be retrieved again.
@@ -44,13 +49,30 @@ def due_after_end(job: Job, *, ended_at: datetime) -> datetime | None:
         return ended_at + timedelta(days=job.retention_days)
     if job.deletes_after_retrieval and not job.is_completed:
         return ended_at + WITHOUT_RESULT
+    if job.deletes_after_retrieval and _is_retrieved(job):
+        return ended_at + RETRIEVAL_GRACE
     return None
 
 
-def record_retrieval(job: Job) -> None:
-    """Record that the only result of a job leaves, before it does. The first time counts.
-
-    Of a job of several recordings each has its own result, and no single retrieval ends the job.
-    """
-    if job.deletes_after_retrieval and job.item_count == 1:
+def record_whole_retrieval(job: Job) -> None:
+    """Record that all results of a job leave, before they do. The first time counts."""
+    if job.deletes_after_retrieval:
         Job.objects.filter(pk=job.pk, delete_at__isnull=True).update(delete_at=timezone.now() + RETRIEVAL_GRACE)
+
+
+def record_item_retrieval(item: JobItem) -> None:
+    """Record that the result of one recording of a job leaves, before it does. The first time counts."""
+    if not item.job.deletes_after_retrieval:
+        return
+    with transaction.atomic():
+        # The job may end at this moment: one of the two then finds all of it retrieved.
+        job = Job.objects.select_for_update().filter(pk=item.job_id).first()
+        if job is None:
+            return  # Deleted meanwhile.
+        JobItem.objects.filter(pk=item.pk, retrieved_at__isnull=True).update(retrieved_at=timezone.now())
+        if job.is_completed and _is_retrieved(job):
+            record_whole_retrieval(job)
+
+
+def _is_retrieved(job: Job) -> bool:
+    return not job.items.filter(status=Status.COMPLETED, retrieved_at__isnull=True).exists()

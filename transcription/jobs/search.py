@@ -38,6 +38,7 @@ WITH matches AS MATERIALIZED (
 )
 SELECT job_id FROM matches LIMIT %s
 """
+_FIRST_NAMED = _FIRST_JOBS.replace("WHERE", "WHERE number = 0 AND")
 
 
 def normalized(text: str) -> str:
@@ -83,6 +84,12 @@ def record_transcript(item: JobItem, *, stretches: Sequence[str]) -> None:
     )
 
 
+def replace_transcript(item: JobItem, *, stretches: Sequence[str]) -> None:
+    """Have a job found by a corrected transcript of an item instead. The caller has locked the item."""
+    SearchText.objects.filter(job_id=item.job_id, position=item.position, number__gte=1).delete()
+    record_transcript(item, stretches=stretches)
+
+
 def matching(
     found: JobQuerySet, *, phrases: Sequence[str], max_rare_stretches: int = MAX_RARE_STRETCHES
 ) -> JobQuerySet:
@@ -102,6 +109,20 @@ def matching(
     return found
 
 
+def jobs_named(phrase: str) -> list[uuid.UUID]:
+    """Return the ids of up to MAX_RARE_STRETCHES jobs, of all organizations, with this phrase in a name.
+
+    None for a phrase without letters and digits, and on PostgreSQL for one that too many names have.
+    """
+    words = normalized(phrase)
+    if not words:
+        return []
+    if connection.vendor != "postgresql":
+        named = SearchText.objects.filter(number=0, words__contains=_padded([words])).order_by("job")
+        return list(named.values_list("job", flat=True).distinct()[:MAX_RARE_STRETCHES])
+    return _jobs_found(_FIRST_NAMED, [words, MAX_RARE_STRETCHES]) or []
+
+
 def _jobs_of_rare(phrase: str, *, max_stretches: int) -> list[uuid.UUID] | None:
     """Return the jobs of all organizations that have a rare phrase, None for a frequent one. For PostgreSQL.
 
@@ -109,17 +130,23 @@ def _jobs_of_rare(phrase: str, *, max_stretches: int) -> list[uuid.UUID] | None:
     the jobs of an organization, newest first. With a million jobs and a rare word this took 5 s. It must be right for
     frequent words only, so the others are looked up in the index first.
     """
+    job_ids = _jobs_found(_FIRST_JOBS, [phrase, max_stretches + 1])
+    return None if job_ids is None or len(job_ids) > max_stretches else job_ids
+
+
+def _jobs_found(statement: str, params: list[str | int]) -> list[uuid.UUID] | None:
+    """Return the jobs that a statement finds, None if that took too long."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_LIMIT_LOOKUP)
-            cursor.execute(_FIRST_JOBS, [phrase, max_stretches + 1])
+            cursor.execute(statement, params)
             job_ids = [job_id for (job_id,) in cursor.fetchall()]
             cursor.execute(_LIMIT_AS_BEFORE)
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", None) != _TOOK_TOO_LONG:
             raise
         return None
-    return None if len(job_ids) > max_stretches else job_ids
+    return job_ids
 
 
 class _DocumentHas(Func):

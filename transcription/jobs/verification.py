@@ -1,26 +1,38 @@
 """From uploads to work: items wait for their bytes, are probed by a worker, and once all recordings of a job are known
 the job is priced, held and queued.
 
-A worker runs `verify_item` without a lock, because a probe may take a minute. The writes after it name the state in
-which they find the item, so an item that was canceled meanwhile, or verified twice, changes once.
+A worker runs `verify_item` without a lock, because a probe may take a minute. It writes heartbeats meanwhile, so that
+the clock gives the item to no other worker. The writes after it name the state in which they find the item, so an item
+that was canceled meanwhile, or verified twice, changes once.
 """
 
 import logging
+import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
-from django.db import transaction
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from accounts.errors import BadMedia, Conflict, VoxsiteError
+from accounts import database_connection
+from accounts.errors import BadMedia, BadRequest, Conflict, NotFound, VoxsiteError
 from billing import ledger
+from transcription import recordings
 from transcription.jobs import charging, queue
 from transcription.jobs.lifecycle import count_ended, lock_job
-from transcription.models import Job, JobItem, Media, Status, Upload
+from transcription.jobs.submission import MAX_BATCH_BYTES
+from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Status, Upload, UploadState
 from transcription.recordings import uploads
 from transcription.speech.options import TranscriptionOptions
 
 logger = logging.getLogger(__name__)
+
+# Keys in one UPDATE or DELETE: SQLite takes 32,766 values in a statement.
+UPDATE_BATCH_SIZE = 500
 
 
 def bytes_have_come(upload: Upload) -> int:
@@ -42,82 +54,184 @@ def bytes_have_come(upload: Upload) -> int:
 def verify_item(item_id: uuid.UUID) -> None:
     """Probe the upload of an item. Once it is the job's last unknown one, price the job, hold the price and queue it.
 
-    Ends quietly when there is nothing to do: verified, canceled, or deleted.
+    Ends quietly when there is nothing to do: verified, canceled, or deleted. An item without an upload fails.
     """
     item = (
         JobItem.objects.select_related("job", "upload__organization")
         .filter(pk=item_id, status=Status.VERIFYING, media__isnull=True)
         .first()
     )
-    if item is None or item.upload is None:
+    if item is None:
+        return
+    if item.upload is None:
+        fail_without_upload(item)
         return
     try:
         options = TranscriptionOptions.from_dict(item.job.options)
-        media = uploads.verify(item.upload, may_be_truncated=options.accept_truncated)
+        with _heartbeats(item):
+            media = uploads.verify(item.upload, may_be_truncated=options.accept_truncated)
     except (BadMedia, Conflict) as error:
         fail_unverified(item, error=error)
         return
     with lock_job(item.job_id) as job:
-        if JobItem.objects.filter(pk=item.pk, status=Status.VERIFYING, media__isnull=True).update(media=media):
+        if _unverified(item, Status.VERIFYING).update(media=media):
             assert job is not None, "an item that was just changed has a job"
-            _count_verified(job)
+            _count_verified(job, size_bytes=media.size_bytes)
+
+
+def start(job: Job) -> int:
+    """Have workers verify the items of a job whose bytes were here before it. Returns how many items.
+
+    The caller holds the row of the job, or has just inserted it.
+    """
+    here = (UploadState.RECEIVED, UploadState.ACCEPTED, UploadState.REFUSED)
+    items = list(job.items.filter(status=Status.UPLOADING, upload__state__in=here))
+    for first in range(0, len(items), UPDATE_BATCH_SIZE):
+        ids = [item.pk for item in items[first : first + UPDATE_BATCH_SIZE]]
+        job.items.filter(pk__in=ids).update(status=Status.VERIFYING, touched_at=timezone.now())
+    if items:
+        job.status = Status.VERIFYING
+        job.save(update_fields=["status"])
+        transaction.on_commit(lambda: queue.enqueue(items, job=job))
+    return len(items)
 
 
 def fail_unverified(item: JobItem, *, error: VoxsiteError) -> bool:
     """End an item whose upload is no recording or never came. Returns False if it had ended, or is verified."""
     with lock_job(item.job_id) as job:
-        failed = JobItem.objects.filter(
-            pk=item.pk, status__in=(Status.UPLOADING, Status.VERIFYING), media__isnull=True
-        ).update(
-            status=Status.FAILED,
-            error_type=error.type,
-            error_message=error.message[:500],
-            finished_at=timezone.now(),
-        )
-        if failed:
-            assert job is not None, "an item that was just changed has a job"
-            count_ended(job, failed=1)
-            _count_verified(job)
-    return bool(failed)
+        return bool(_fail(_unverified(item, Status.UPLOADING, Status.VERIFYING), job=job, error=error))
 
 
-def _count_verified(job: Job) -> None:
-    """Count one item whose recording is known, or is known not to come. The caller holds the row of the job."""
-    job.items_unverified -= 1
-    job.save(update_fields=["items_unverified"])
-    if job.items_unverified == 0 and not job.is_final:
-        _price_and_queue(job)
+def fail_without_upload(item: JobItem) -> bool:
+    """End an item whose upload was deleted: its bytes can never come. Returns as `fail_unverified`."""
+    return fail_unverified(item, error=NotFound("The file is no longer stored.", error_type="file_not_found"))
 
 
-def _price_and_queue(job: Job) -> None:
-    """Hold the price of the recordings of a job and queue them, or fail them all when the balance does not cover it."""
+def fail_expired(job: Job, *, error: VoxsiteError) -> int:
+    """End the items of a job whose uploads have expired, all at once. The caller holds its row. Returns how many."""
+    late = job.items.filter(status=Status.UPLOADING, upload__state=UploadState.EXPIRED)
+    return _fail(JobItem.objects.filter(pk__in=late.values("pk"), status=Status.UPLOADING), job=job, error=error)
+
+
+def hold_and_queue(job: Job) -> None:
+    """Hold the price of the recordings of a job, and queue them. All of its recordings are known, and one at least.
+
+    The caller holds the row of the job. Raises PaymentRequired, and InvalidField for more channels than can be
+    transcribed apart.
+    """
     ready = job.items.filter(status=Status.VERIFYING, media__isnull=False)
-    recordings = list(Media.objects.filter(items__in=ready))
-    try:
-        with transaction.atomic():
-            job.quoted_micros = charging.quote_micros(
-                recordings, options=TranscriptionOptions.from_dict(job.options), rate_micros=job.rate_micros
-            )
-            ledger.reserve(
-                job.organization,
-                amount_micros=job.quoted_micros,
-                reference=job.hold_reference,
-                api_key=job.api_key,
-            )
-    except VoxsiteError as error:
-        logger.info("Job %s is not queued: %s", job.pk, error.type)
-        job.quoted_micros = None
-        failed = ready.update(
-            status=Status.FAILED,
-            error_type=error.type,
-            error_message=error.message[:500],
-            finished_at=timezone.now(),
-        )
-        count_ended(job, ended=failed, failed=failed)
-        return
-    job.duration_ms = sum(media.duration_ms for media in recordings)
+    media = list(Media.objects.filter(items__in=ready))
+    quoted_micros = charging.quote_micros(
+        media, options=TranscriptionOptions.from_dict(job.options), rate_micros=job.rate_micros
+    )
+    ledger.reserve(job.organization, amount_micros=quoted_micros, reference=job.hold_reference, api_key=job.api_key)
+    job.quoted_micros = quoted_micros
+    job.duration_ms = sum(one.duration_ms for one in media)
     job.status = Status.QUEUED
     job.save(update_fields=["quoted_micros", "duration_ms", "status"])
     items = list(ready)
     ready.update(status=Status.QUEUED, touched_at=timezone.now())
     transaction.on_commit(lambda: queue.enqueue(items, job=job))
+
+
+@contextmanager
+def _heartbeats(item: JobItem) -> Iterator[None]:
+    """Keep an item from being taken for lost for as long as the block runs: others would probe the same large file."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        try:
+            while not ended.wait(settings.HEARTBEAT_SECONDS):
+                try:
+                    _unverified(item, Status.VERIFYING).update(touched_at=timezone.now())
+                except DatabaseError:
+                    # The next heartbeat may succeed. If none does, another worker probes the file too, which is safe.
+                    logger.exception("Item %s: the heartbeat was not written.", item.pk)
+                    database_connection.release()
+        finally:
+            connection.close()
+
+    # It may have waited in the queue for long.
+    _unverified(item, Status.VERIFYING).update(touched_at=timezone.now())
+    thread = threading.Thread(target=beat, name=f"heartbeat of {item.pk}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(timeout=settings.HEARTBEAT_SECONDS)
+
+
+def _unverified(item: JobItem, *statuses: Status) -> QuerySet[JobItem]:
+    """Return the item as a query that is empty once its recording is known or it has got another status."""
+    return JobItem.objects.filter(pk=item.pk, status__in=statuses, media__isnull=True)
+
+
+def _fail(items: QuerySet[JobItem], *, job: Job | None, error: VoxsiteError) -> int:
+    """End items without a recording, and count them. The caller holds the row of their job. Returns how many."""
+    failed = items.update(status=Status.FAILED, finished_at=timezone.now(), **_fault(error))
+    if failed:
+        assert job is not None, "an item that was just changed has a job"
+        count_ended(job, ended=failed, failed=failed)
+        _count_verified(job, count=failed)
+    return failed
+
+
+def _count_verified(job: Job, *, count: int = 1, size_bytes: int = 0) -> None:
+    """Count items whose recording is known, or is known not to come. The caller holds the row of the job."""
+    job.items_unverified -= count
+    job.received_bytes += size_bytes
+    job.save(update_fields=["items_unverified", "received_bytes"])
+    if job.is_final:
+        return
+    if job.received_bytes > MAX_BATCH_BYTES:
+        too_large = BadRequest(
+            f"The files of the job have more than {MAX_BATCH_BYTES // 1000**3} GB together.",
+            error_type="batch_too_large",
+        )
+        _refuse(job, error=too_large)
+    elif job.items_unverified == 0:
+        try:
+            with transaction.atomic():
+                hold_and_queue(job)
+        except VoxsiteError as error:
+            logger.info("Job %s is not queued: %s", job.pk, error.type)
+            _refuse(job, error=error)
+
+
+def _refuse(job: Job, *, error: VoxsiteError) -> None:
+    """End a job that cannot be paid, or is too large. The caller holds its row."""
+    failed = job.items.exclude(status__in=FINAL_STATUSES).update(
+        status=Status.FAILED, finished_at=timezone.now(), **_fault(error)
+    )
+    _remove_files(job, error=error)
+    count_ended(job, ended=failed, failed=failed)
+
+
+def _remove_files(job: Job, *, error: VoxsiteError) -> None:
+    """Remove the files that were announced with a job, and expect no more of them. The caller holds its row.
+
+    What is not paid for is not stored. The rows of the uploads stay, as refused ones: they have the files' names.
+    """
+    elsewhere = JobItem.objects.exclude(job=job)
+    own = list(
+        Upload.objects.filter(items__job=job, created_at__gte=job.created_at)
+        .exclude(Exists(elsewhere.filter(upload=OuterRef("pk"))))
+        .exclude(Exists(elsewhere.filter(media=OuterRef("media"))))
+        .values_list("pk", "media_id", "storage_key")
+    )
+    for first in range(0, len(own), UPDATE_BATCH_SIZE):
+        batch = own[first : first + UPDATE_BATCH_SIZE]
+        ids = [upload_id for upload_id, _, _ in batch]
+        job.items.filter(upload__in=ids).update(media=None)
+        rows = Upload.objects.filter(pk__in=ids)
+        rows.filter(state=UploadState.WAITING).update(state=UploadState.EXPIRED)
+        rows.exclude(state=UploadState.EXPIRED).update(state=UploadState.REFUSED, media=None, **_fault(error))
+        Media.objects.filter(pk__in=[media_id for _, media_id, _ in batch if media_id]).delete()
+    keys = [storage_key for _, _, storage_key in own]
+    transaction.on_commit(lambda: recordings.remove_files(keys))
+
+
+def _fault(error: VoxsiteError) -> dict[str, str]:
+    """Return the columns that say why an item or an upload has failed."""
+    return {"error_type": error.type, "error_message": error.message[:500]}

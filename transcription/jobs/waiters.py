@@ -25,6 +25,8 @@ SPARE_SECONDS = 3600
 # How often a process shows that it lives, and how long it counts as alive after the last time.
 HEARTBEAT_SECONDS = 5.0
 SILENT_SECONDS = 60
+# How long it is known that a job was handed over: while a retry may join it.
+KEPT_SECONDS = 25 * 3600
 # Jobs that were waited for, each with the time since which nobody waits for it, 0 while somebody does.
 _JOBS_KEY = "voxsite:awaited"
 
@@ -57,15 +59,39 @@ def join(job_id: uuid.UUID) -> str:
 def leave(job_id: uuid.UUID, *, name: str) -> None:
     """Note that somebody does not wait for a job any more."""
     try:
-        _client().srem(_key(job_id), name)
+        with _client().pipeline(transaction=False) as pipeline:
+            pipeline.srem(_key(job_id), name)
+            pipeline.set(_last_key(job_id), name, ex=settings.DISCONNECT_GRACE_SECONDS + SPARE_SECONDS)
+            pipeline.execute()
     except RedisError as error:
         logger.warning("A waiter for job %s stays counted: %s", job_id, type(error).__name__)
 
 
+def has_left_last(job_id: uuid.UUID, *, name: str) -> bool:
+    """Tell whether nobody has left a job after this one. False when Redis does not answer: the clock looks later."""
+    try:
+        return cast("bytes | None", _client().get(_last_key(job_id))) == name.encode()
+    except RedisError:
+        return False
+
+
+def keep(job_id: uuid.UUID) -> None:
+    """Note that a job runs on although nobody waits: its caller was told its id, and asks for it later."""
+    try:
+        with _client().pipeline(transaction=False) as pipeline:
+            pipeline.set(_kept_key(job_id), 1, ex=KEPT_SECONDS)
+            pipeline.zrem(_JOBS_KEY, str(job_id))
+            pipeline.execute()
+    except RedisError as error:
+        logger.warning("The job %s is not noted as handed over: %s", job_id, type(error).__name__)
+
+
 def is_awaited(job_id: uuid.UUID) -> bool:
-    """Tell whether anybody waits for a job. True when Redis does not answer: then nobody knows."""
+    """Tell whether anybody waits for a job, or was told to ask for it later. True when Redis does not answer."""
     try:
         client = _client()
+        if client.exists(_kept_key(job_id)):
+            return True
         # redis-py types the answers of its blocking client as those of the other one too.
         names = cast("set[bytes]", client.smembers(_key(job_id)))
         processes = {name.decode().partition(":")[0] for name in names}
@@ -135,6 +161,14 @@ def _show_life(process: str) -> None:
 
 def _key(job_id: uuid.UUID) -> str:
     return f"voxsite:waiters:{job_id}"
+
+
+def _last_key(job_id: uuid.UUID) -> str:
+    return f"voxsite:last-waiter:{job_id}"
+
+
+def _kept_key(job_id: uuid.UUID) -> str:
+    return f"voxsite:kept:{job_id}"
 
 
 def _process_key(process: str) -> str:

@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 from accounts import database_connection
 from transcription import recognition, recordings
 from transcription.jobs import charging, events, lifecycle
+from transcription.jobs.submission import options_of
 from transcription.models import JobItem
 from transcription.speech import pipeline
 from transcription.speech.errors import AudioError, AudioTooLong, OptionError, SpeechError
@@ -68,7 +69,7 @@ def run_item(
 
 
 def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
-    options = TranscriptionOptions.from_dict(item.job.options)
+    options = options_of(item)
     max_duration_ms = min(settings.MAX_AUDIO_MS, item.recording.duration_ms + _tolerance_ms(item.recording.duration_ms))
     meter = charging.TextMeter(item)
     # An idle connection may be cut during hours of work (a restart, a firewall); what comes after opens a new one.

@@ -1,6 +1,7 @@
 """All of transcription's models."""
 
 from transcription.models.answers import Answer
+from transcription.models.corrections import SegmentRevision, SpeakerName
 from transcription.models.jobs import FINAL_STATUSES, Job, JobItem, JobQuerySet, Priority, Status
 from transcription.models.recordings import Import, Media, MediaQuerySet, Upload, UploadState
 from transcription.models.search import SearchText
@@ -32,7 +33,9 @@ __all__ = [
     "MediaQuerySet",
     "Priority",
     "SearchText",
+    "SegmentRevision",
     "SigningKey",
+    "SpeakerName",
     "Status",
     "Upload",
     "UploadState",

@@ -44,6 +44,11 @@ class JobQuerySet(models.QuerySet["Job"]):
     def of(self, organization: Organization) -> "JobQuerySet":
         return self.filter(organization=organization)
 
+    def seen_by(self, organization: Organization, *, api_key: ApiKey | None) -> "JobQuerySet":
+        """Return the jobs that a caller may know of: of a token its own, else those of the organization."""
+        jobs = self.of(organization)
+        return jobs.filter(api_key=api_key) if api_key is not None and api_key.is_token else jobs
+
     def newest_first(self) -> "JobQuerySet":
         return self.order_by("-created_at", "-id")
 
@@ -83,8 +88,13 @@ class Job(models.Model):
     name = models.CharField(max_length=255)
     options = models.JSONField()
     # Pairs of texts that the customer sent, and gets back with the job. The database has defaults for this and the
-    # next column, so that processes of the version before may insert rows.
+    # next columns, so that processes of the version before may insert rows.
     metadata = models.JSONField(default=dict, db_default=models.Value({}, output_field=models.JSONField()), blank=True)
+    # What the dialect keeps for its later answers, such as the fields that the caller does not want to see. Only the
+    # dialect reads it.
+    answer_options = models.JSONField(
+        default=dict, db_default=models.Value({}, output_field=models.JSONField()), blank=True
+    )
     # What `jobs.retention` reads and writes: one of the two choices or none, and when the clock deletes the job.
     deletes_after_retrieval = models.BooleanField(default=False, db_default=False)
     retention_days = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -111,6 +121,10 @@ class Job(models.Model):
     cost_micros = models.BigIntegerField(null=True, blank=True)
     error_type = models.CharField(max_length=60, blank=True)
     error_message = models.CharField(max_length=500, blank=True)
+    # What the recordings that are known have together. The database has a default, as above.
+    received_bytes = models.BigIntegerField(default=0, db_default=0)
+    # When the customer said that all files have been sent. Null: not said, or nothing was to be sent.
+    uploads_completed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -121,6 +135,8 @@ class Job(models.Model):
         indexes = [
             models.Index(fields=["organization", "-created_at", "-id"], name="job_list"),
             models.Index(fields=["organization", "status", "-created_at"], name="job_list_by_status"),
+            # For operators, who see the jobs of all.
+            models.Index(fields=["-created_at", "-id"], name="jobs_of_all"),
             models.Index(
                 fields=["delete_at"], condition=models.Q(delete_at__isnull=False), name="jobs_by_end_of_retention"
             ),
@@ -188,6 +204,10 @@ class JobItem(models.Model):
     # Null until the upload below has come and was probed.
     media = models.ForeignKey(Media, on_delete=models.PROTECT, null=True, blank=True, related_name="items")
     upload = models.ForeignKey(Upload, on_delete=models.SET_NULL, null=True, blank=True, related_name="items")
+    # What the customer calls it in their own system, and the language that was asked for it alone: a code, or a word
+    # for detection. Empty for none. The database has defaults, so that processes of the version before may insert rows.
+    reference = models.CharField(max_length=255, blank=True, default="", db_default="")
+    requested_language = models.CharField(max_length=16, blank=True, default="", db_default="")
     status = models.CharField(max_length=24, choices=Status.choices, default=Status.QUEUED)
     # How often it was claimed. Claims count up; a write with an older number is a ghost's and changes nothing.
     attempt = models.PositiveSmallIntegerField(default=0)
@@ -208,11 +228,18 @@ class JobItem(models.Model):
     error_type = models.CharField(max_length=60, blank=True)
     error_message = models.CharField(max_length=500, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    # When a person first corrected its result: since then there may be rows of `models.corrections`.
+    corrected_at = models.DateTimeField(null=True, blank=True)
+    # When its result was first given away, of jobs that are deleted after that (`jobs.retention`).
+    retrieved_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["position"]
         constraints = [
             models.UniqueConstraint(fields=["job", "position"], name="one_item_per_position"),
+            models.UniqueConstraint(
+                fields=["job", "reference"], condition=~models.Q(reference=""), name="one_item_per_reference"
+            ),
             models.CheckConstraint(
                 condition=~models.Q(status="completed") | ~models.Q(result_key=""), name="completed_item_has_result"
             ),
@@ -248,7 +275,13 @@ class JobItem(models.Model):
                 fields=["touched_at"],
                 condition=models.Q(status__in=["uploading", "verifying", "queued", "processing"]),
                 name="unfinished_items_by_age",
-            )
+            ),
+            # `jobs.audit` asks for what was shown of items that did not complete. They are few.
+            models.Index(
+                fields=["job"],
+                condition=models.Q(status__in=["canceled", "failed"], cost_micros__gt=0),
+                name="items_that_owe",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -45,6 +45,7 @@ class Media(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["organization", "-created_at"], name="media_list"),
+            models.Index(fields=["-created_at"], name="media_of_all"),
             models.Index(
                 fields=["orderable_until"],
                 condition=models.Q(orderable_until__isnull=False),
@@ -100,14 +101,17 @@ class Upload(models.Model):
     api_key = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     # As the customer named it, cleaned for display; never used as a path.
     name = models.CharField(max_length=255)
-    # Of a file that is fetched from a URL: null until it has come.
+    # Null until it has come, if its size was not told: of a file that is fetched from a URL, for example.
     declared_bytes = models.BigIntegerField(null=True, blank=True)
     declared_type = models.CharField(max_length=100, blank=True)
     state = models.CharField(max_length=12, choices=UploadState.choices, default=UploadState.WAITING)
     # Where the bytes lie, and stay when they become a Media.
     storage_key = models.CharField(max_length=200, unique=True)
-    # A list of {"number", "bytes", "etag"} for an upload in parts, in the order of their numbers.
-    parts = models.JSONField(default=list, blank=True)
+    # Of an upload in parts: its number, ours or S3's, until it is given up, and the size of all parts but the last one.
+    multipart_id = models.CharField(max_length=1024, blank=True, default="", db_default="")
+    part_bytes = models.BigIntegerField(null=True, blank=True)
+    # What our own endpoint has answered when all had come, so that a repeat gets the same answer.
+    etag = models.CharField(max_length=40, blank=True, default="", db_default="")
     media = models.OneToOneField(Media, on_delete=models.CASCADE, null=True, blank=True, related_name="upload")
     error_type = models.CharField(max_length=60, blank=True)
     error_message = models.CharField(max_length=500, blank=True)
@@ -119,6 +123,7 @@ class Upload(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["organization", "-created_at"], name="upload_list"),
+            models.Index(fields=["-created_at"], name="uploads_of_all"),
             # The clock asks for those that did not come in time.
             models.Index(fields=["expires_at"], condition=models.Q(state="waiting"), name="waiting_uploads_by_expiry"),
             # And for those that no job has asked for in time.
@@ -129,6 +134,17 @@ class Upload(models.Model):
         constraints = [
             models.CheckConstraint(condition=models.Q(state__in=UploadState.values), name="upload_state_is_known"),
             models.CheckConstraint(condition=models.Q(declared_bytes__gt=0), name="upload_declares_bytes"),
+            # With both sizes the place of each part is known. A comparison with null would pass, so null is named.
+            models.CheckConstraint(
+                condition=models.Q(multipart_id="")
+                | models.Q(
+                    part_bytes__isnull=False,
+                    part_bytes__gt=0,
+                    declared_bytes__isnull=False,
+                    declared_bytes__gt=0,
+                ),
+                name="upload_in_parts_has_sizes",
+            ),
             models.CheckConstraint(
                 condition=models.Q(state="accepted", media__isnull=False)
                 | (~models.Q(state="accepted") & models.Q(media__isnull=True)),

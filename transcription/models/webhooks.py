@@ -23,6 +23,7 @@ class EventType(models.TextChoices):
     JOB_FAILED = "job.failed", "Job failed"
     JOB_CANCELED = "job.canceled", "Job canceled"
     BALANCE_LOW = "balance.low", "Balance low"
+    LIMIT_ALERT = "limit.alert", "Limit alert"
     TOPUP_COMPLETED = "topup.completed", "Top-up completed"
     # Sent by hand, to try an endpoint.
     TEST = "webhook.test", "Test"
@@ -123,6 +124,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def of(self, organization: Organization) -> "DeliveryQuerySet":
         return self.filter(organization=organization)
 
+    def to_webhook_of(self, job: Job) -> "Delivery | None":
+        """Return the one to the `webhook_url` of a job, None before the job has ended and once the log is over."""
+        return self.filter(job=job, endpoint__isnull=True).first() if job.webhook_url else None
+
     def newest_first(self) -> "DeliveryQuerySet":
         return self.order_by("-created_at", "-id")
 
@@ -182,6 +187,12 @@ class Delivery(models.Model):
             models.Index(fields=["organization", "-created_at", "-id"], name="webhook_log"),
             models.Index(fields=["endpoint", "-created_at", "-id"], name="webhook_log_of_endpoint"),
             models.Index(fields=["created_at"], name="webhook_log_by_age"),
+            # Nearly all are delivered. The others are few, and looked for.
+            models.Index(
+                fields=["organization", "state", "-created_at", "-id"],
+                condition=~models.Q(state="delivered"),
+                name="webhook_log_of_faults",
+            ),
         ]
         constraints = [
             models.CheckConstraint(

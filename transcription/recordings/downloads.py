@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from accounts.errors import BadMedia, TooLarge, VoxsiteError
 from transcription import outbound
 from transcription.outbound import Answer, Limits, LookUp
+from transcription.recordings.disk_space import DiskFull
 from transcription.recordings.spools import Spool
 
 logger = logging.getLogger(__name__)
@@ -48,11 +49,18 @@ def download(
 
     should_stop: asked a few times a second. pauses: as PAUSES. look_up: as in `outbound.call`.
     Raises Stopped, and BadMedia or TooLarge with one of these types: url_not_allowed, url_not_found, url_refused,
-    url_unreachable, url_too_large, url_too_slow.
+    url_unreachable, url_too_large, url_too_slow. Raises VoxsiteError with no_room when the disk has no space for the
+    file beside its reserve.
     """
     work = _download(url, spool=spool, max_bytes=max_bytes, max_seconds=max_seconds, pauses=pauses, look_up=look_up)
-    asyncio.run(_unless_stopped(work, should_stop=should_stop))
-    spool.flush()
+    try:
+        asyncio.run(_unless_stopped(work, should_stop=should_stop))
+        spool.flush()
+    except DiskFull as error:
+        logger.exception("An import was given up after %s bytes: the disk is full.", spool.size)
+        raise VoxsiteError(
+            "The site has no space for the file at present. Try again later.", error_type="no_room"
+        ) from error
 
 
 async def _unless_stopped(work: Coroutine[None, None, None], *, should_stop: Callable[[], bool]) -> None:
@@ -115,6 +123,7 @@ async def _receive(answer: Answer, *, spool: Spool, max_bytes: int) -> None:
     total_bytes = _begin(answer, spool=spool)
     if total_bytes is not None and total_bytes > max_bytes:
         raise _too_large(max_bytes)
+    spool.require_space(total_bytes or spool.size)
     if total_bytes is None or spool.size < total_bytes:
         async for piece in answer.chunks():
             spool.write(piece)

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, Min, QuerySet
+from django.db.models import Count, F, QuerySet
 from django.utils import timezone
 
 from accounts import database_connection
@@ -26,10 +26,14 @@ from transcription.recordings.downloads import PAUSES, Stopped
 from transcription.recordings.names import display_name
 from transcription.recordings.spools import Spool
 
+# Rows of one INSERT: SQLite takes 32,766 values in a statement.
+INSERT_BATCH_SIZE = 500
 RANKS = {Priority.INTERACTIVE: 0, Priority.STANDARD: 1, Priority.BULK: 2}
 # How many files of one organization are fetched at once, by the rank of the next one. So one that waits for the answer
 # finds a place beside a batch, and another organization beside both.
 MAX_RUNNING_EACH = (8, 6, 4)
+# Organizations that are looked at for one claim.
+MAX_HEADS = 50
 
 
 class Lost(Exception):
@@ -50,6 +54,27 @@ def begin(
     is_for_later: fetch it although no job waits for it. lifetime: as in `uploads.begin`.
     Raises InvalidField for a URL that may not be called, as far as that can be told without a look-up.
     """
+    source = prepare(
+        organization, url=url, priority=priority, is_for_later=is_for_later, lifetime=lifetime, api_key=api_key
+    )
+    begin_all([source])
+    return source.upload
+
+
+def prepare(
+    organization: Organization,
+    *,
+    url: str,
+    name: str = "",
+    priority: Priority = Priority.STANDARD,
+    is_for_later: bool = False,
+    lifetime: timedelta | None = None,
+    api_key: ApiKey | None = None,
+) -> Import:
+    """Return the row of `begin` and its upload, not saved. Many are saved together by `begin_all`.
+
+    name: what lists call the file; "" for its name in the URL. Other arguments and errors as there.
+    """
     try:
         outbound.parse(url)
     except outbound.AddressRefused as error:
@@ -57,16 +82,18 @@ def begin(
     upload = Upload(
         organization=organization,
         api_key=api_key,
-        name=name_of(url),
+        name=display_name(name) if name else name_of(url),
         expires_at=timezone.now() + (lifetime or timedelta(hours=settings.UPLOAD_LIFETIME_HOURS)),
     )
     upload.storage_key = storage.new_key(organization, upload.pk)
+    return Import(upload=upload, organization=organization, url=url, rank=RANKS[priority], is_for_later=is_for_later)
+
+
+def begin_all(prepared: Sequence[Import]) -> None:
+    """Announce files that were prepared, and have them fetched."""
     with transaction.atomic():
-        upload.save(force_insert=True)
-        Import.objects.create(
-            upload=upload, organization=organization, url=url, rank=RANKS[priority], is_for_later=is_for_later
-        )
-    return upload
+        Upload.objects.bulk_create([source.upload for source in prepared], batch_size=INSERT_BATCH_SIZE)
+        Import.objects.bulk_create(prepared, batch_size=INSERT_BATCH_SIZE)
 
 
 def name_of(url: str) -> str:
@@ -84,16 +111,11 @@ def claim_next() -> Import | None:
     busy: Counter[uuid.UUID] = Counter()
     running = Import.objects.filter(touched_at__isnull=False).values_list("organization")
     busy.update(dict(running.annotate(count=Count("pk")).order_by()))
-    waiting = (
-        Import.objects.filter(touched_at__isnull=True)
-        .values_list("organization")
-        .annotate(rank=Min("rank"), since=Min("created_at"))
-        .order_by()
-    )
-    for organization_id, rank, _ in sorted(waiting, key=lambda one: (busy[one[0]], one[1], one[2])):
-        if busy[organization_id] >= MAX_RUNNING_EACH[rank]:
+    heads = _heads(start=uuid.uuid4())
+    for head in sorted(heads, key=lambda one: (busy[one.organization_id], one.rank, one.created_at)):
+        if busy[head.organization_id] >= MAX_RUNNING_EACH[head.rank]:
             continue
-        first = Import.objects.filter(organization=organization_id, rank=rank, touched_at__isnull=True)
+        first = Import.objects.filter(organization=head.organization_id, rank=head.rank, touched_at__isnull=True)
         for candidate in first.order_by("created_at")[:3]:  # more than one, since others may take them meanwhile
             if Import.objects.filter(pk=candidate.pk, touched_at__isnull=True).update(
                 touched_at=timezone.now(), attempt=F("attempt") + 1
@@ -116,11 +138,12 @@ def fetch(
     """Download the file of a claimed import and store it. What an earlier attempt left here is not fetched again.
 
     should_stop: asked a few times a second. Raises Stopped, Lost, what `downloads.download` raises,
-    and Conflict for a file without a job if the organization has stored too much.
+    and Conflict for a file without a job, or of a token, if the organization has stored too much.
     """
-    if source.is_for_later:
+    api_key = source.upload.api_key
+    if source.is_for_later or (api_key is not None and api_key.is_token):
         # Whoever begins many at once has the limit looked at again before each of them.
-        orderable.require_space(source.organization)
+        orderable.require_space(source.organization, api_key=api_key)
     # A download may take an hour.
     database_connection.release()
     with Spool(f"import-{source.pk}") as spool:
@@ -172,6 +195,22 @@ def give_back_silent(*, since: datetime) -> int:
     The process is dead, or frozen and fenced out by the next attempt.
     """
     return Import.objects.filter(touched_at__lt=since).update(touched_at=None)
+
+
+def _heads(*, start: uuid.UUID) -> list[Import]:
+    """Return the next waiting import of each organization, of MAX_HEADS organizations at most.
+
+    Each is one step in the index `waiting_imports`, so that a batch of 10,000 is not read for each of its files.
+    start: the id from which organizations are looked for; a random one, so that none is left out if very many wait.
+    """
+    waiting = Import.objects.filter(touched_at__isnull=True).order_by("organization_id", "rank", "created_at")
+    heads: list[Import] = []
+    for part in (waiting.filter(organization_id__gte=start), waiting.filter(organization_id__lt=start)):
+        head = part.first()
+        while head is not None and len(heads) < MAX_HEADS:
+            heads.append(head)
+            head = part.filter(organization_id__gt=head.organization_id).first()
+    return heads
 
 
 def _owned(source: Import) -> QuerySet[Import]:

@@ -8,11 +8,17 @@ the process. The purge of stray files removes what nobody comes back to.
 import fcntl
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from django.conf import settings
+
+from transcription.recordings import disk_space
+
+# How often the free space is looked at while a file fills. 16 downloads at once take 256 MiB of the reserve at most.
+LOOK_BYTES = 16 * 1024**2
 
 
 class Spool:
@@ -33,21 +39,32 @@ class Spool:
         if not self.validator:
             self.restart(validator="")
         self._is_kept = False
+        self._looked_at = self.size
+
+    def require_space(self, total_bytes: int) -> None:
+        """Raise DiskFull if the entity cannot become so large."""
+        disk_space.require(self.path.parent, size_bytes=total_bytes - self.size)
 
     def restart(self, *, validator: str) -> None:
         """Empty it for an entity with this validator, "" for one that cannot be told from others."""
         self._file.truncate(0)
-        self.size = 0
+        self.size = self._looked_at = 0
         self.validator = validator
         self._validator_path.write_text(validator)
 
     def write(self, piece: bytes) -> None:
-        self._file.write(piece)
+        """Add bytes. Raises DiskFull before the reserve of the disk is used up."""
+        if self.size >= self._looked_at + LOOK_BYTES:
+            self._looked_at = self.size
+            self.require_space(self.size + LOOK_BYTES)
+        with disk_space.told_if_full():
+            self._file.write(piece)
         self.size += len(piece)
 
     def flush(self) -> None:
-        """Make all bytes readable by the path."""
-        self._file.flush()
+        """Make all bytes readable by the path. Raises DiskFull."""
+        with disk_space.told_if_full():
+            self._file.flush()
 
     def keep(self) -> None:
         """Leave the files to the next process that opens the spool."""
@@ -63,6 +80,9 @@ class Spool:
             # Before the lock ends with the file: the next process must not find files that are about to go.
             self.path.unlink(missing_ok=True)
             self._validator_path.unlink(missing_ok=True)
+            # On a full disk the last bytes cannot be written, and nobody wants them.
+            with suppress(OSError):
+                self._file.close()
         self._file.close()
 
     def _lock(self) -> bool:

@@ -2,11 +2,12 @@
 
 import hashlib
 import logging
+import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +28,8 @@ from transcription.speech.errors import AudioError, NotAudio
 logger = logging.getLogger(__name__)
 
 COPY_BYTES = 1024 * 1024
+# Objects below it were put there by customers, who can replace them while their addresses serve.
+INCOMING = "incoming/"
 
 
 def accept_file(
@@ -99,8 +102,45 @@ def new_key(organization: Organization, file_id: uuid.UUID) -> str:
     return f"media/{organization.pk}/{file_id}"
 
 
+def incoming_key(organization: Organization, file_id: uuid.UUID) -> str:
+    """Return the storage key that a customer may get a presigned address for."""
+    return f"{INCOMING}{organization.pk}/{file_id}"
+
+
+def sizes_of_incoming(organization: Organization) -> dict[str, int]:
+    """Return what customers have put into object storage by presigned addresses: sizes in bytes by storage key.
+
+    Empty without object storage: the site's own endpoint knows what has come.
+    """
+    sizes_below = getattr(default_storage, "sizes_below", None)
+    return {} if sizes_below is None else dict(sizes_below(f"{INCOMING}{organization.pk}"))
+
+
+def copy_file(storage_key: str, *, new_storage_key: str) -> None:
+    """Copy stored bytes, inside of object storage if there is one. Raises FileNotFoundError."""
+    copy = getattr(default_storage, "copy", None)
+    if copy is not None:
+        copy(storage_key, new_name=new_storage_key)
+        return
+    with default_storage.open(storage_key, "rb") as file:
+        default_storage.save(new_storage_key, file)
+
+
+def give_up_parts(storage_key: str, *, multipart_id: str) -> None:
+    """Have object storage, if there is one, delete the parts of an upload in parts. A failure is only logged."""
+    abort = getattr(default_storage, "abort_multipart", None)
+    if abort is not None:
+        try:
+            abort(storage_key, multipart_id=multipart_id)
+        except Exception:  # Every storage has its own errors; a rule of the bucket removes what stays.
+            logger.exception("Could not give up the parts of %s in storage.", storage_key)
+
+
 def store_file(storage_key: str, *, path: Path, may_move: bool) -> None:
     """Store the bytes under exactly this key. A file on the storage's own volume is moved if it may be."""
+    if may_move:
+        # A moved file keeps its time. The sweep would take one that waited for its verification for an old stray.
+        os.utime(path)
     with path.open("rb") as file:
         stored_key = default_storage.save(storage_key, _MovableFile(file, path) if may_move else File(file))
     assert stored_key == storage_key, "the key holds a fresh UUID, so storage had no reason to choose another"
@@ -135,6 +175,17 @@ def remove_files(storage_keys: Iterable[str]) -> None:
     """Remove several."""
     for storage_key in storage_keys:
         remove_file(storage_key)
+
+
+def remove_empty_folder(name: str) -> None:
+    """Remove a folder of the storage if nothing is in it. Object storage has no folders."""
+    try:
+        path = Path(default_storage.path(name))
+    except NotImplementedError:
+        return
+    # It is gone, or something is in it.
+    with suppress(OSError):
+        path.rmdir()
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """What webhooks tell of money. Receivers of billing's signals, which run inside the transaction of what happened."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.dispatch import receiver
+from django.utils import timezone
 
 from accounts.gate.times import show_time
-from billing import low_balance, topups
-from billing.models import TopUp, Wallet
+from billing import low_balance, spend_alerts, topups
+from billing.models import SpendAlert, TopUp, Wallet
 from transcription.models import EventType
 from transcription.webhooks import outbox
 
@@ -42,5 +43,22 @@ def balance_is_low(wallet: Wallet, low_since: datetime, **_: Any) -> None:
             "balance_micros": wallet.balance_micros,
             "held_micros": wallet.held_micros,
             "threshold_micros": wallet.low_balance_micros,
+        },
+    )
+
+
+@receiver(spend_alerts.part_is_spent, dispatch_uid="webhooks.part_is_spent")
+def part_is_spent(alert: SpendAlert, month: date, spent_micros: int, limit_micros: int, **_: Any) -> None:
+    """Tell that a part of a monthly limit is spent. The names are those of `/v1/alerts` and `/v1/limits`."""
+    outbox.announce(
+        alert.wallet.organization_id,
+        event=EventType.LIMIT_ALERT,
+        at=timezone.now(),
+        data={
+            "key_id": str(alert.api_key_id) if alert.api_key_id else None,
+            "percent": alert.percent,
+            "month": f"{month:%Y-%m}",
+            "spent_micros": spent_micros,
+            "limit_micros": limit_micros,
         },
     )

@@ -14,7 +14,7 @@ from django.db.models import F, Q
 
 from accounts import encryption
 from accounts.errors import Conflict
-from transcription.models import Delivery, DeliveryAttempt, DeliveryState, Fault, WebhookEndpoint
+from transcription.models import Delivery, DeliveryAttempt, DeliveryState, Fault, Job, WebhookEndpoint
 from transcription.webhooks import endpoints, keys, schedule, signatures
 from transcription.webhooks.lanes import Lanes, Receiver
 
@@ -26,6 +26,9 @@ LOOK_BATCH_SIZE = 200
 CLAIM_BATCH_SIZE = 100
 DELETE_BATCH_SIZE = 500
 HIDDEN = "(hidden)"
+# What of a request is shown in the log: nothing that the customer added.
+SHOWN_HEADERS = frozenset({"content-type"})
+SHOWN_PREFIXES = ("webhook-", "x-transcribeapi-")
 GONE_STATUS = 410
 
 
@@ -108,6 +111,14 @@ def send_again(delivery: Delivery, *, now: datetime) -> None:
         )
 
 
+def was_lost(job: Job) -> bool:
+    """Tell whether the job's own webhook was given up: its receiver never accepted it.
+
+    Once the log is deleted, nobody knows any more.
+    """
+    return Delivery.objects.filter(job=job, endpoint__isnull=True, state=DeliveryState.FAILED).exists()
+
+
 def sweep(*, now: datetime, older_than: timedelta) -> int:
     """Delete deliveries that ended, and are older. Returns how many."""
     old = Delivery.objects.exclude(state=DeliveryState.PENDING).filter(created_at__lt=now - older_than)
@@ -167,8 +178,10 @@ def _own_header(delivery: Delivery) -> tuple[str, str]:
 
 
 def _attempt_of(request: Request, *, at: datetime) -> DeliveryAttempt:
-    signed = {"content-type", "webhook-id", "webhook-timestamp", "webhook-signature"}
-    shown = {name: value if name.lower() in signed else HIDDEN for name, value in request.headers.items()}
+    shown = {
+        name: value if name.lower() in SHOWN_HEADERS or name.lower().startswith(SHOWN_PREFIXES) else HIDDEN
+        for name, value in request.headers.items()
+    }
     return DeliveryAttempt(
         delivery_id=request.delivery_id,
         number=request.attempt,

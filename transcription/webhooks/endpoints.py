@@ -31,7 +31,7 @@ def register(
     target = targets.read(url=url, header_name=header_name, header_value=header_value, names=NAMES)
     with transaction.atomic():
         # The lock keeps two at once from passing the limit together.
-        Organization.objects.select_for_update().get(pk=organization.pk)
+        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         if WebhookEndpoint.objects.filter(organization=organization).count() >= MAX_ENDPOINTS:
             raise Conflict(f"An organization can have {MAX_ENDPOINTS} endpoints. Delete one first.")
         return WebhookEndpoint.objects.create(

@@ -84,7 +84,10 @@ async def _send(request: Request) -> Result:
 
 
 def _judged(status: int, *, location: str) -> tuple[Fault | None, str]:
-    """Return what is wrong with an answer, None for nothing, and a sentence about it."""
+    """Return what is wrong with an answer, None for nothing, and a sentence about it.
+
+    Whatever is wrong, it is sent again by the schedule, except after 410 (`delivery.record`).
+    """
     if 200 <= status < 300:
         return None, ""
     if status == GONE_STATUS:

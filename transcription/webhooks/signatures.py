@@ -70,8 +70,21 @@ def standard(message: Message, *, key: PrivateKey) -> dict[str, str]:
     }
 
 
+def transcribeapi(message: Message, *, key: PrivateKey) -> dict[str, str]:
+    """Return the three headers of TranscribeAPI: the signature in base64 is over `timestamp.body`.
+
+    Source: TranscribeAPI's documentation, "Webhooks", read 2026-11-29. The timestamp is in seconds.
+    """
+    signed = f"{message.sent_at}.".encode() + message.body
+    return {
+        "X-TranscribeAPI-Timestamp": str(message.sent_at),
+        "X-TranscribeAPI-Signature": key.sign(signed),
+        "X-TranscribeAPI-Key-Id": key.kid,
+    }
+
+
 # A delivery has the name of its signer, so a face with a signature of its own is one more line here.
-SIGNERS: Mapping[str, Signer] = {"standard": standard}
+SIGNERS: Mapping[str, Signer] = {"standard": standard, "transcribeapi": transcribeapi}
 
 
 def public_document(keys: Sequence[tuple[str, str]]) -> dict[str, list[dict[str, str]]]:

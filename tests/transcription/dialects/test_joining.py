@@ -14,13 +14,14 @@ from accounts.errors import BadMedia, Conflict
 from accounts.gate import idempotency
 from accounts.models import IdempotencyRecord
 from billing import statements
+from billing.models import Hold
 from tests.conftest import AUDIO
 from tests.transcription.factories import make_job, make_submission, make_transcript
 from transcription import jobs
 from transcription.dialects import joining
 from transcription.dialects.joining import Call
 from transcription.jobs import waiters
-from transcription.models import Job, JobItem, Status
+from transcription.models import Job, JobItem, Media, Status
 
 CONTENT = (AUDIO / "sentence-slt.wav").read_bytes()
 
@@ -134,6 +135,18 @@ def test_nobody_joins_a_job_that_has_ended_for_nothing(ask):
     assert joining.cancel_unless_awaited(job) is None
 
 
+def test_second_departure_has_the_whole_grace(ask):
+    """A client leaves, comes back and leaves again: the end of its first grace cancels nothing."""
+    job, _ = ask(key="k")
+    first = ask.waiter
+    waiters.leave(job.pk, name=first)
+    ask(key="k")
+    waiters.leave(job.pk, name=ask.waiter)
+    joining.cancel_if_left(job, waiter=first)
+    assert Job.objects.get().status == Status.QUEUED
+    assert joining.cancel_if_left(job, waiter=ask.waiter).status == Status.CANCELED
+
+
 def test_job_that_has_completed_is_joined_and_not_canceled(ask):
     job, _ = ask(key="k")
     finish(job)
@@ -158,6 +171,32 @@ def test_deleted_job_is_done_anew_for_a_retry(ask):
 def test_call_while_the_first_is_about_to_submit_is_told_to_wait(ask, organization):
     idempotency.claim(organization, key="k", request_fingerprint="m")
     assert ask(key="k") is None
+
+
+def test_call_that_was_taken_over_leaves_nothing_and_gets_the_job_of_the_other(ask, organization, monkeypatch):
+    """Its probe took so long that its client gave up and sent it again."""
+    real, others = idempotency.claim, []
+
+    def claim_and_be_slow(*args, **fields):
+        made = real(*args, **fields)
+        IdempotencyRecord.objects.update(created_at=timezone.now() - timedelta(minutes=6))
+        others.append(real(*args, **fields))
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(idempotency, "claim", claim_and_be_slow)
+        with pytest.raises(idempotency.TakenOver):
+            ask(key="k")
+    assert not Job.objects.exists()
+    assert not Media.objects.exists()
+    assert not Hold.objects.exists()
+    assert ask(key="k", was_taken_over=True) is None
+    # The other one is refused. The file of the slow one is gone, so it does not take its place.
+    others[0].forget()
+    with pytest.raises(idempotency.TakenOver):
+        ask(key="k", was_taken_over=True)
+    other, _ = ask(key="k")
+    assert ask(key="k", was_taken_over=True) == (other, True)
 
 
 def test_key_of_another_request_is_refused(ask):

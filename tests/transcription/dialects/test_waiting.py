@@ -4,6 +4,8 @@ import asyncio
 import threading
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db.models.signals import pre_save
 from django.test import Client
 
 from accounts.errors import (
@@ -16,10 +18,11 @@ from accounts.errors import (
     UpstreamFailed,
     WaitedTooLong,
 )
-from accounts.gate import concurrency
+from accounts.gate import concurrency, idempotency
+from accounts.models import IdempotencyRecord
 from billing.models import Entry, EntryKind, Hold, Wallet
-from tests.transcription.dialects.waiting_calls import call, finish, in_thread, multipart, submitted
-from transcription.dialects import waiting
+from tests.transcription.dialects.waiting_calls import CONTENT, call, finish, in_thread, multipart, submitted, until
+from transcription.dialects import open_calls, waiting
 from transcription.models import Job, Status
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("waiting_site")]
@@ -82,9 +85,10 @@ def test_retry_within_the_grace_joins_the_job(key, settings):
         first = retry(key, 0)
         (job_id,) = await submitted()
         await first.leave()
+        (grace,) = open_calls.graces()
         second = retry(key, 1)
         # Past the grace of the first, the job still runs for the second.
-        await asyncio.sleep(1.5)
+        await grace
         assert await in_thread(lambda: Job.objects.get(pk=job_id).status) == Status.QUEUED
         await finish(job_id)
         await second.end()
@@ -125,6 +129,44 @@ def test_twenty_calls_with_one_key_are_one_job_and_one_charge(organization, key)
     assert len({each.received for each in calls}) == 1
     assert sum("idempotency-replayed" not in each.headers for each in calls) == 1
     assert Job.objects.count() == Hold.objects.count() == usage().count() == 1
+
+
+def test_calls_with_a_busy_key_wait_by_looking_together(organization, key, monkeypatch):
+    """The first one is probed for minutes. Twenty that wait for it write nothing and share their looks."""
+    mark = idempotency.fingerprint("POST /wait", data={"": SimpleUploadedFile("a.wav", CONTENT)})
+    first = idempotency.claim(organization, key="order 7", request_fingerprint=mark)
+    tried, looks = [], []
+
+    def note(sender, **_):
+        tried.append(sender)
+
+    real = idempotency.running
+
+    def counted(keys, *, now):
+        looks.append(len(keys))
+        return real(keys, now=now)
+
+    async def act():
+        calls = [call("/wait", key=key, headers={"Idempotency-Key": "order 7"}) for _ in range(20)]
+        await until(lambda: len(looks) >= 5)
+        await in_thread(first.forget)
+        await finish((await submitted())[0])
+        for each in calls:
+            await each.end()
+        return calls
+
+    monkeypatch.setattr(idempotency, "running", counted)
+    pre_save.connect(note, sender=IdempotencyRecord)
+    try:
+        calls = asyncio.run(act())
+    finally:
+        pre_save.disconnect(note, sender=IdempotencyRecord)
+    assert {each.status for each in calls} == {200}
+    assert len({each.received for each in calls}) == 1
+    assert Job.objects.count() == Hold.objects.count() == usage().count() == 1
+    # One question is for many of them. Once the key was free, each may have tried to get it.
+    assert max(looks) > 1
+    assert len(tried) <= 20
 
 
 def test_key_of_another_request_is_refused(key):

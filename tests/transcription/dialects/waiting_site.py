@@ -57,4 +57,6 @@ class StreamView(SmallView):
         return self.stream_while_running(submission, **asked, stream=Lines())
 
 
-urlpatterns = [path("wait", WaitView.as_view()), path("stream", StreamView.as_view())]
+# By this name the gate knows which scope of a key they need.
+NAME = "v1-transcribe"
+urlpatterns = [path("wait", WaitView.as_view(), name=NAME), path("stream", StreamView.as_view(), name=NAME)]

@@ -11,12 +11,15 @@ from accounts.errors import PaymentRequired
 from billing import ledger, statements
 from billing.models import Entry, EntryKind, Hold
 from tests.contention import contend
+from tests.fixtures import recordings as samples
 from tests.transcription.factories import make_batch, make_media, make_submission, make_transcript
 from tests.transcription.jobs import finish_together
 from tests.transcription.jobs.single_jobs import TEN_SECONDS_MICROS, usage
 from transcription import jobs
-from transcription.jobs import queue
-from transcription.models import Job, JobItem, Media, Priority, Status
+from transcription.jobs import OF_THE_REQUEST, Source, queue
+from transcription.jobs.submission import options_of
+from transcription.models import Job, JobItem, Media, Priority, Status, Upload
+from transcription.recordings import uploads
 
 
 def finish(item, text="hello"):
@@ -38,7 +41,7 @@ def counted_work():
     counts = {"queries": 0, "rows": 0}
 
     def count_row(sender, **_):
-        counts["rows"] += sender in {Job, JobItem, Media}
+        counts["rows"] += sender in {Job, JobItem, Media, Upload}
 
     def count_query(execute, *args):
         counts["queries"] += 1
@@ -83,10 +86,11 @@ def test_ghost_of_an_ended_item_counts_nothing(organization):
     assert (job.items_left, job.status) == (0, Status.CANCELED)
 
 
+@pytest.mark.slow
 def test_end_of_a_batch_is_linear_work(organization):
     """Ten times the items are ten times the work: each end reads the same few rows, however many items there are."""
     work = {}
-    for count in (5, 50):
+    for count in (50, 500):
         job = make_batch(organization, count)
         items = [jobs.claim(item.pk) for item in job.items.all()]
         with counted_work() as counts:
@@ -95,6 +99,29 @@ def test_end_of_a_batch_is_linear_work(organization):
         work[count] = counts
         job.refresh_from_db()
         assert job.status == Status.COMPLETED
+    for kind in ("queries", "rows"):
+        per_item = {count: counts[kind] / count for count, counts in work.items()}
+        assert per_item[500] <= per_item[50], work
+
+
+def test_verification_of_a_batch_is_linear_work(organization):
+    """Of files that come one by one, and are held and queued when the last one is known."""
+    sentence = samples.named("sentence-slt.wav").path
+    size_bytes = sentence.stat().st_size
+    work = {}
+    for count in (5, 50):
+        sources = [Source(reference=str(number), declared_bytes=size_bytes) for number in range(count)]
+        job = jobs.submit_sources(make_submission(organization), sources=sources)
+        items = list(job.items.select_related("upload__organization"))
+        for item in items:
+            uploads.receive(item.upload, path=sentence)
+        with counted_work() as counts:
+            for item in items:
+                jobs.bytes_have_come(item.upload)
+                jobs.verify_item(item.pk)
+        work[count] = counts
+        job.refresh_from_db()
+        assert job.status == Status.QUEUED
     for kind in ("queries", "rows"):
         per_item = {count: counts[kind] / count for count, counts in work.items()}
         assert per_item[50] <= per_item[5], work
@@ -147,3 +174,20 @@ def test_items_that_finish_at_the_same_moment_end_the_job_once(organization):
     assert (job.status, job.items_left, job.cost_micros) == (Status.COMPLETED, 0, 8 * TEN_SECONDS_MICROS)
     assert Entry.objects.of(organization).filter(kind=EntryKind.USAGE).count() == 1
     assert ledger.verify(ledger.wallet_of(organization)) == []
+
+
+def test_batch_that_is_run_again_keeps_the_reference_and_language_of_each_file(organization):
+    sources = [
+        Source(reference="a", stored=make_media(organization), language="de"),
+        Source(reference="b", stored=make_media(organization)),
+        Source(reference="c", stored=make_media(organization), language="auto"),
+    ]
+    kept = {"excluded": ["vtt"], f"{OF_THE_REQUEST}sha256": "0" * 64}
+    first = jobs.submit_sources(make_submission(organization, answer_options=kept), sources=sources, name="three")
+    finish(first.items.get(reference="b"))
+    jobs.cancel(first)
+    again = jobs.run_again(first)
+    shown = [(item.position, item.reference, item.requested_language, item.media) for item in again.items.all()]
+    assert shown == [(0, "a", "de", sources[0].stored), (1, "c", "auto", sources[2].stored)]
+    assert (again.status, again.answer_options) == (Status.QUEUED, {"excluded": ["vtt"]})
+    assert [options_of(item).language for item in again.items.all()] == ["de", None]

@@ -1,5 +1,6 @@
 """What jobs cost: the price of each recording, one charge at the end, nothing for work that failed."""
 
+import uuid
 from dataclasses import replace
 from datetime import UTC
 
@@ -7,9 +8,9 @@ import pytest
 from django.utils import timezone
 
 from accounts.errors import InvalidField, PaymentRequired
-from billing import ledger, statements
+from billing import ledger, ledger_reader, statements
 from billing import usage as billing_usage
-from billing.models import Wallet
+from billing.models import EntryKind, Wallet
 from tests.contention import contend
 from tests.transcription.factories import make_batch, make_job, make_media, make_submission, make_transcript
 from tests.transcription.jobs.show_and_end import show_or_end
@@ -59,16 +60,33 @@ def test_channels_apart_are_promised_and_charged_each(organization):
     assert mixed.quoted_micros == TEN_SECONDS_MICROS
 
 
-def test_line_of_the_ledger_keeps_the_number_of_channels_whatever_the_name(organization):
+def test_line_of_the_ledger_has_the_number_of_channels_and_no_name(organization):
     media = make_media(organization)
-    Media.objects.filter(pk=media.pk).update(channels=2, name="x" * 255)
+    Media.objects.filter(pk=media.pk).update(channels=2, name="secret.wav")
     media.refresh_from_db()
     options = TranscriptionOptions(channels="split")
     job = jobs.submit(make_submission(organization, options=options), media=media)
     jobs.finish_item(claim(job), transcript=make_transcript())
     [entry] = usage(organization)
-    assert entry.description.endswith(" (2 channels)")
-    assert len(entry.description) == 200
+    assert entry.description == "Transcription (2 channels)"
+    assert "secret" not in str(entry.details)
+
+
+def test_name_stands_beside_the_line_for_as_long_as_there_is_the_job(organization, job, charlies):
+    jobs.finish_item(claim(job), transcript=make_transcript())
+    rows = ledger_reader.entries(organization, limit=10)
+    charge = next(row for row in rows if row.kind == EntryKind.USAGE)
+    assert ledger_reader.descriptions(rows)[charge.pk] == "Transcription: sentence-slt.wav"
+    assert "Transcription: sentence-slt.wav" in "".join(ledger_reader.csv_lines(organization))
+    jobs.delete(job)
+    assert ledger_reader.descriptions(rows)[charge.pk] == "Transcription"
+    assert "sentence-slt" not in "".join(ledger_reader.csv_lines(organization))
+
+
+def test_names_are_asked_for_jobs_alone(job):
+    references = [job.hold_reference, "chat:1", "job:none", "job:", "topup:7", f"job:{uuid.uuid4()}"]
+    assert jobs.names_of_references(references) == {job.hold_reference: job.name}
+    assert jobs.names_of_references([]) == {}
 
 
 def test_length_that_was_quoted_is_billed_when_the_decoder_trims_a_little(job):
@@ -163,7 +181,7 @@ def test_canceled_job_costs_what_was_shown(organization, job):
     assert (job.status, job.cost_micros) == (Status.CANCELED, 417)  # 5 s
     [entry] = usage(organization)
     assert entry.amount_micros == -417
-    assert entry.description == "Transcription of sentence-slt.wav (canceled, text of 0:00:05 shown)"
+    assert entry.description == "Transcription (canceled, text of 0:00:05 shown)"
     assert (entry.details["duration_ms"], entry.details["channels"]) == (4_200, 1)
     assert statements.balance(organization).held_micros == 0
     # The job is still one of a recording of 10 s.
@@ -207,7 +225,7 @@ def test_completed_job_costs_no_more_for_being_watched(organization, job):
     # Its text is paid, so a watcher that is late still gets it.
     assert show(item, end_ms=10_000)
     assert [entry.amount_micros for entry in usage(organization)] == [-TEN_SECONDS_MICROS]
-    assert usage(organization)[0].description == "Transcription of sentence-slt.wav"
+    assert usage(organization)[0].description == "Transcription"
 
 
 def test_file_that_fails_by_its_senders_doing_costs_what_was_shown(organization, job):
@@ -216,7 +234,7 @@ def test_file_that_fails_by_its_senders_doing_costs_what_was_shown(organization,
     jobs.reject_item(item, error_type="length_mismatch", message="The recording is longer than its file says.")
     job.refresh_from_db()
     assert (job.status, job.error_type, job.cost_micros) == (Status.FAILED, "length_mismatch", TEN_SECONDS_MICROS)
-    assert usage(organization)[0].description == "Transcription of sentence-slt.wav (failed, text of 0:00:10 shown)"
+    assert usage(organization)[0].description == "Transcription (failed, text of 0:00:10 shown)"
     assert_books_are_true(organization)
 
 
@@ -303,7 +321,7 @@ def test_each_channel_is_paid_as_far_as_it_was_shown(organization):
     assert costs == [(3_000, 250), (10_000, 833), (10_000, 833 + 250), (10_000, 2 * TEN_SECONDS_MICROS)]
     jobs.cancel(job)
     assert job.cost_micros == job.quoted_micros == 2 * TEN_SECONDS_MICROS
-    assert usage(organization)[0].description.endswith(" (2 channels, canceled, text of 0:00:10 shown)")
+    assert usage(organization)[0].description.endswith("(2 channels, canceled, text of 0:00:10 shown)")
     assert_books_are_true(organization)
 
 
@@ -360,18 +378,6 @@ def test_shortest_text_costs_a_second(job):
     assert meter.price_micros == 83
 
 
-def test_line_of_the_ledger_keeps_why_it_was_charged_whatever_the_name(organization):
-    media = make_media(organization)
-    Media.objects.filter(pk=media.pk).update(name="x" * 255)
-    media.refresh_from_db()
-    job = jobs.submit(make_submission(organization), media=media)
-    assert show(claim(job), end_ms=4_200)
-    jobs.cancel(job)
-    [entry] = usage(organization)
-    assert entry.description.endswith("x (canceled, text of 0:00:05 shown)")
-    assert len(entry.description) == 200
-
-
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("how", ["cancel", "delete", "reject"])
 def test_what_was_shown_before_the_end_is_what_is_charged_also_at_the_same_moment(organization, how):
@@ -391,6 +397,26 @@ def test_language_alone_costs_half_a_minute_at_most(organization, duration_ms, p
     heard = replace(make_transcript(duration_ms=min(duration_ms, 600_000)), segments=())
     assert jobs.finish_item(claim(job), transcript=heard)
     [entry] = usage(organization)
-    assert (-entry.amount_micros, entry.description) == (price_micros, "Language of sentence-slt.wav")
+    assert (-entry.amount_micros, entry.description) == (price_micros, "Language detection")
     job.refresh_from_db()
     assert (job.status, job.cost_micros) == (Status.COMPLETED, price_micros)
+
+
+@pytest.mark.parametrize(("channels", "seconds"), [("mix", 11), ("split", 33)])
+def test_ledger_says_how_many_seconds_were_billed(organization, channels, seconds):
+    """Each begun one, of each channel apart: what the price is made of."""
+    media = make_media(organization, duration_ms=10_200)
+    Media.objects.filter(pk=media.pk).update(channels=3)
+    media.refresh_from_db()
+    job = jobs.submit(make_submission(organization, options=TranscriptionOptions(channels=channels)), media=media)
+    assert jobs.finish_item(claim(job), transcript=make_transcript(duration_ms=10_200))
+    job.refresh_from_db()
+    assert usage(organization)[0].details["billed_seconds"] == jobs.billed_seconds(job) == seconds
+
+
+def test_seconds_of_a_batch_are_those_of_its_transcripts(organization):
+    batch = make_batch(organization, 3)
+    for item in batch.items.all()[:2]:
+        finish(item)
+    fail(batch.items.all()[2])
+    assert jobs.billed_seconds(batch) == sum(-(-item.duration_ms // 1000) for item in batch.items.all()[:2])

@@ -5,13 +5,14 @@ from datetime import timedelta
 
 import django_rq
 import pytest
+from django.core.files.storage import default_storage
 from django.db import connection
 from django.utils import timezone
 
 from accounts.errors import InvalidField, PaymentRequired
 from accounts.models import Organization
 from billing import statements
-from billing.models import Entry, Hold
+from billing.models import Entry, Hold, Wallet
 from tests.fixtures import recordings as samples
 from tests.transcription import remote
 from tests.transcription.factories import make_submission, make_transcript
@@ -109,6 +110,39 @@ def test_file_that_is_too_slow_fails_the_job(organization, server, settings):
     job = submit(organization, server.url("/silent"))
     fetch_all()
     assert refusal_of(job) == (Status.FAILED, "url_too_slow")
+
+
+def test_file_that_the_disk_has_no_space_for_fails_the_job_and_leaves_nothing(organization, server, settings, tmp_path):
+    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
+    settings.DISK_RESERVE_BYTES = 10**18
+    job = submit(organization, server.url("/whole"))
+    fetch_all()
+    assert refusal_of(job) == (Status.FAILED, "no_room")
+    assert "Try again later" in job.error_message
+    assert list(tmp_path.iterdir()) == []
+    assert not Import.objects.exists()
+    assert not Hold.objects.exists()
+
+
+def test_recording_of_a_job_that_lacked_money_is_kept_and_run_again_after_a_top_up(organization, server):
+    """Its price is known only after the fetching. The URL may be gone by then, so it is not fetched again."""
+    job = submit(organization, server.url("/whole"))
+    fetch_all()
+    Wallet.objects.update(balance_micros=1)
+    verify(job)
+    assert refusal_of(job) == (Status.FAILED, "insufficient_balance")
+    (media,) = Media.objects.all()
+    with pytest.raises(PaymentRequired):
+        jobs.run_again(job)
+    Wallet.objects.update(balance_micros=1_000_000)
+    again = jobs.run_again(job)
+    assert (again.status, again.items.get().media) == (Status.QUEUED, media)
+    assert len(server.asked) == 1
+    # Without that, it goes with the job.
+    jobs.delete(again)
+    assert default_storage.exists(media.storage_key)
+    jobs.delete(job)
+    assert not default_storage.exists(media.storage_key)
 
 
 def test_page_is_no_recording_whatever_it_is_called(organization, server, settings):
@@ -238,7 +272,7 @@ def test_job_that_was_not_told_of_the_end_is_told_by_the_clock(organization, ser
 
 def test_import_that_waits_for_too_long_expires(organization):
     job = submit(organization, "https://example.com/a.mp3")
-    later = timezone.now() + timedelta(days=2)
+    later = timezone.now() + timedelta(days=8)
     jobs.fail_expired_uploads(now=later)
     importing.reconcile(now=later)
     assert refusal_of(job) == (Status.FAILED, "upload_expired")
@@ -268,3 +302,28 @@ def test_waiting_call_is_fetched_before_others(organization, server):
     submit(organization, server.url("/talk.mp3"))
     submit(organization, server.url("/whole"), priority=Priority.INTERACTIVE)
     assert imports.claim_next().url.endswith("/whole")
+
+
+def test_file_of_a_batch_whose_turn_to_be_fetched_comes_after_a_day_is_fetched(organization, server):
+    job = submit(organization, server.url("/whole"))
+    unneeded = submit(organization, server.url("/whole"))
+    later = imports.begin(organization, url=server.url("/whole"), is_for_later=True)
+    jobs.cancel(unneeded)
+    Upload.objects.update(expires_at=timezone.now() - timedelta(hours=1))
+    assert jobs.fail_expired_uploads(now=timezone.now()) == 0
+    # Nobody can order the one any more, and nobody waits for the other.
+    ended = Upload.objects.filter(state=UploadState.EXPIRED)
+    assert set(ended) == {later, unneeded.items.get().upload}
+    importing.reconcile(now=timezone.now())
+    fetch_all()
+    assert len(server.asked) == 1
+    verify(job)
+    assert (job.status, job.duration_ms) == (Status.QUEUED, SENTENCE.duration_ms)
+
+
+def test_item_whose_import_is_lost_ends_with_the_time_of_its_upload(organization, server):
+    job = submit(organization, server.url("/whole"))
+    Import.objects.all().delete()
+    Upload.objects.update(expires_at=timezone.now() - timedelta(hours=1))
+    assert jobs.fail_expired_uploads(now=timezone.now()) == 1
+    assert refusal_of(job) == (Status.FAILED, "upload_expired")

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from django.core.files.storage import default_storage
 from django.db import OperationalError, connection
@@ -5,7 +7,7 @@ from django.utils import timezone
 
 from accounts.errors import Conflict, PaymentRequired
 from billing import ledger, statements
-from billing.models import Hold
+from billing.models import Entry, Hold
 from tests.transcription.factories import make_job, make_media, make_submission, make_transcript
 from tests.transcription.jobs.single_jobs import TEN_SECONDS_MICROS, claim, grow_silent, item_of, usage
 from transcription import jobs
@@ -134,13 +136,27 @@ def test_deleted_job_leaves_only_its_ledger_line(organization, job, django_captu
     assert not Media.objects.exists()
     assert not default_storage.exists(media.storage_key)
     assert not default_storage.exists(result_key)
-    assert len(usage(organization)) == 1
+    assert not Path(default_storage.path(result_key)).parent.exists()
+    [entry] = usage(organization)
+    assert media.name not in str(Entry.objects.filter(pk=entry.pk).values())
 
 
-def test_job_deleted_while_it_runs_is_canceled_first(organization, job):
+def test_folder_of_a_deleted_job_stays_while_something_else_is_in_it(job, django_capture_on_commit_callbacks):
+    """A worker of before may just have written there. It removes its file itself."""
+    jobs.finish_item(claim(job), transcript=make_transcript())
+    other = Path(default_storage.path(item_of(job).result_key)).with_name("other.json")
+    other.write_text("{}")
+    with django_capture_on_commit_callbacks(execute=True):
+        jobs.delete(job)
+    assert [path.name for path in other.parent.iterdir()] == ["other.json"]
+
+
+def test_job_deleted_while_it_runs_is_canceled_first(organization, job, django_capture_on_commit_callbacks):
     item = claim(job)
-    jobs.delete(job)
+    with django_capture_on_commit_callbacks(execute=True):
+        jobs.delete(job)
     assert not jobs.finish_item(item, transcript=make_transcript())
+    assert not Path(default_storage.path(f"results/{organization.pk}/{item.job_id}")).exists()
     assert statements.balance(organization).held_micros == 0
     assert usage(organization) == []
 

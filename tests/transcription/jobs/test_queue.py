@@ -1,10 +1,11 @@
+import uuid
 from datetime import timedelta
 
 import django_rq
 import pytest
 from django.utils import timezone
 
-from tests.transcription.factories import make_job
+from tests.transcription.factories import make_batch, make_job
 from transcription import jobs
 from transcription.jobs import queue
 from transcription.models import JobItem, Priority
@@ -49,3 +50,22 @@ def test_job_waits_in_the_queue_of_its_priority(organization, django_capture_on_
         job = make_job(organization, priority=Priority.INTERACTIVE)
     assert queue.waiting_task_ids("standard") == []
     assert queue.waiting_task_ids("interactive") == [queue.task_id(job.items.get())]
+
+
+def test_worker_enqueues_all_but_the_first_items_of_a_large_batch(
+    organization, django_capture_on_commit_callbacks, monkeypatch
+):
+    monkeypatch.setattr(queue, "ENQUEUE_BATCH_SIZE", 3)
+    with django_capture_on_commit_callbacks(execute=True):
+        job = make_batch(organization, 10)
+    items = list(job.items.all())
+    assert queue.waiting_task_ids("bulk") == [queue.task_id(item) for item in items[:3]]
+    (task,) = django_rq.get_queue("standard").jobs
+    jobs.claim(items[5].pk)
+    task.func(*task.args)
+    expected = [queue.task_id(item) for item in items if item != items[5]]
+    assert queue.waiting_task_ids("bulk") == expected
+
+
+def test_rest_of_a_deleted_batch_is_not_enqueued(organization, db):
+    assert queue.enqueue_rest(uuid.uuid4(), position=0) == 0

@@ -66,6 +66,26 @@ def test_one_broken_item_does_not_keep_the_others_waiting(organization):
     assert whole.status == Status.FAILED
 
 
+def test_broken_items_do_not_use_up_every_round(organization):
+    broken = [make_job(organization) for _ in range(3)]
+    whole = make_job(organization)
+    for each in (*broken, whole):
+        JobItem.objects.filter(job=each).update(attempt=2)
+        grow_silent(claim(each))
+    references = [job.hold_reference for job in broken]
+    for number, reference in enumerate(references):
+        Hold.objects.filter(reference=reference).update(reference=f"lost:{number}")
+    JobItem.objects.filter(job__in=broken).update(touched_at=timezone.now() - timedelta(days=1))
+    assert [jobs.reconcile(now=timezone.now(), seconds=0) for _ in range(4)] == [0, 0, 0, 1]
+    whole.refresh_from_db()
+    assert whole.status == Status.FAILED
+    # They are tried again, and succeed once the rows are whole.
+    for number, reference in enumerate(references):
+        Hold.objects.filter(reference=f"lost:{number}").update(reference=reference)
+    later = timezone.now() + timedelta(seconds=settings.SILENT_WORKER_SECONDS + 1)
+    assert jobs.reconcile(now=later) == 3
+
+
 def waiting():
     return django_rq.get_queue("standard").job_ids
 
@@ -73,6 +93,13 @@ def waiting():
 def after_a_while():
     JobItem.objects.update(touched_at=timezone.now() - timedelta(minutes=1))
     return timezone.now()
+
+
+def test_round_that_has_no_time_left_leaves_the_rest_to_the_next(organization):
+    items = [claim(make_job(organization)) for _ in range(3)]
+    for item in items:
+        grow_silent(item)
+    assert [jobs.reconcile(now=timezone.now(), seconds=0) for _ in range(4)] == [1, 1, 1, 0]
 
 
 def test_item_that_still_waits_is_not_enqueued_twice(enqueued):

@@ -4,10 +4,11 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from tests.contention import contend
 from tests.transcription.factories import make_batch, make_job, make_transcript
 from transcription import jobs
 from transcription.jobs import Retention, retention
-from transcription.models import Job, Status
+from transcription.models import Job, JobItem, Status
 
 
 def finish(job):
@@ -72,14 +73,69 @@ def test_reading_without_giving_away_is_no_retrieval(organization):
     assert job.delete_at is None
 
 
-def test_one_result_of_several_does_not_end_the_others(organization):
-    job = make_batch(organization, 2)
+@pytest.fixture
+def batch(organization):
+    job = make_batch(organization, 3)
     Job.objects.filter(pk=job.pk).update(deletes_after_retrieval=True)
-    job = finish(job)
-    for item in job.items.select_related("job"):
+    job.refresh_from_db()
+    return job
+
+
+def retrieve(job, *positions):
+    for item in job.items.select_related("job").filter(position__in=positions):
         jobs.retrieve_item(item)
     job.refresh_from_db()
-    assert job.delete_at is None
+
+
+def test_job_of_several_recordings_is_retrieved_with_the_last_of_them(batch):
+    finish(batch)
+    retrieve(batch, 0, 1, 0, 1)
+    assert batch.delete_at is None
+    retrieve(batch, 2)
+    first = batch.delete_at
+    assert timedelta() < first - timezone.now() <= retention.RETRIEVAL_GRACE
+    retrieve(batch, 0)
+    assert batch.delete_at == first
+
+
+def test_recordings_without_a_result_are_not_waited_for(batch):
+    first, second, third = batch.items.order_by("position")
+    jobs.finish_item(jobs.claim(first.pk), transcript=make_transcript())
+    jobs.reject_item(jobs.claim(second.pk), error_type="not_audio", message="No audio.")
+    jobs.finish_item(jobs.claim(third.pk), transcript=make_transcript())
+    retrieve(batch, 0)
+    assert (batch.status, batch.delete_at) == (Status.COMPLETED_WITH_ERRORS, None)
+    retrieve(batch, 2)
+    assert batch.delete_at is not None
+
+
+def test_hour_begins_with_the_end_when_all_was_retrieved_before(batch):
+    for item in batch.items.order_by("position")[:2]:
+        jobs.finish_item(jobs.claim(item.pk), transcript=make_transcript())
+    retrieve(batch, 0, 1)
+    assert (batch.is_final, batch.delete_at) == (False, None)
+    jobs.cancel(batch)
+    assert batch.status == Status.COMPLETED_WITH_ERRORS
+    assert batch.delete_at == batch.finished_at + retention.RETRIEVAL_GRACE
+
+
+def test_document_with_all_recordings_is_a_retrieval_of_all(batch):
+    finish(batch)
+    retention.record_whole_retrieval(batch)
+    batch.refresh_from_db()
+    assert batch.delete_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_last_recordings_that_are_retrieved_at_once_end_the_job(batch):
+    finish(batch)
+    contend(retrieve_one, batch.pk, kind="threads", worker_count=3)
+    batch.refresh_from_db()
+    assert batch.delete_at is not None
+
+
+def retrieve_one(job_id, worker):
+    jobs.retrieve_item(JobItem.objects.select_related("job").get(job=job_id, position=worker))
 
 
 def test_job_that_is_run_again_keeps_its_metadata_and_retention(organization):

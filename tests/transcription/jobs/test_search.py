@@ -1,6 +1,10 @@
 """Jobs are found by words of their transcripts and names, the same on both databases."""
 
+import threading
+from importlib import import_module
+
 import pytest
+from django.apps import apps
 from django.db import connection, transaction
 
 from tests.transcription.factories import make_batch, make_job, make_media, make_submission, make_transcript
@@ -70,6 +74,16 @@ def test_announced_file_finds_its_job(organization):
     upload = uploads.begin(organization, name="board meeting.wav", declared_bytes=5)
     job = jobs.submit_uploads(make_submission(organization), uploads=[upload], name="board meeting.wav")
     assert found("board meeting") == {job}
+
+
+def test_operators_find_a_job_by_its_name_and_not_by_what_was_said(organization):
+    job = make_job(organization)
+    finish(job, "xylophone")
+    name = job.name
+    assert search.jobs_named(name) == [job.pk]
+    assert search.jobs_named(name.upper()) == [job.pk]
+    for other in ("xylophone", "no such name", "...", "", "\0"):
+        assert search.jobs_named(other) == []
 
 
 def test_batch_is_found_by_its_name_and_by_each_of_its_transcripts(organization):
@@ -195,3 +209,36 @@ def test_search_leaves_the_limits_of_its_connection_as_they_were(organization):
         assert found("morning") == {job}
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone() == limit
+
+
+@pytest.mark.django_db(transaction=True)
+def test_names_of_earlier_jobs_are_recorded_while_jobs_are_deleted(organization, monkeypatch):
+    """What the migration has read may be gone when it writes. A second run, after a broken one, changes nothing."""
+    migration = import_module("transcription.migrations.0012_names_of_earlier_jobs")
+    monkeypatch.setattr(migration, "BATCH_SIZE", 4)
+    made = [make_job(organization) for _ in range(60)]
+    SearchText.objects.all().delete()
+    faults = []
+
+    def delete():
+        try:
+            for job in made[::2]:
+                jobs.delete(job)
+        except Exception as error:
+            faults.append(error)
+        finally:
+            connection.close()
+
+    deleting = threading.Thread(target=delete)
+    deleting.start()
+    migration.record_names(apps, None)
+    deleting.join()
+    assert faults == []
+    kept = {job.pk for job in made[1::2]}
+    assert (
+        set(SearchText.objects.values_list("job", flat=True)) == set(Job.objects.values_list("pk", flat=True)) == kept
+    )
+    before = list(SearchText.objects.order_by("pk").values())
+    migration.record_names(apps, None)
+    assert list(SearchText.objects.order_by("pk").values()) == before
+    assert found(*search.normalized(made[1].name).split()) == set(made[1::2])

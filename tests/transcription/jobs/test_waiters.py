@@ -27,6 +27,17 @@ def test_job_is_awaited_until_the_last_has_left():
     assert not waiters.is_awaited(job_id)
 
 
+def test_last_to_leave_is_known():
+    job_id = uuid.uuid4()
+    first, second = waiters.join(job_id), waiters.join(job_id)
+    waiters.leave(job_id, name=first)
+    assert waiters.has_left_last(job_id, name=first)
+    waiters.leave(job_id, name=second)
+    assert not waiters.has_left_last(job_id, name=first)
+    assert waiters.has_left_last(job_id, name=second)
+    assert not waiters.has_left_last(uuid.uuid4(), name=second)
+
+
 def test_waiters_of_a_dead_process_are_forgotten_one_day():
     job_id = uuid.uuid4()
     waiters.join(job_id)
@@ -74,5 +85,23 @@ def test_without_redis_nobody_knows_so_nothing_is_canceled(redis_is_away):
     name = waiters.join(uuid.uuid4())
     waiters.leave(uuid.uuid4(), name=name)
     assert waiters.is_awaited(uuid.uuid4())
+    assert not waiters.has_left_last(uuid.uuid4(), name=name)
     waiters.unlist([uuid.uuid4()])
     assert waiters.listed() == waiters.abandoned([uuid.uuid4()], now=1000) == []
+
+
+def test_job_that_was_handed_over_counts_as_awaited_and_is_not_listed():
+    job_id = uuid.uuid4()
+    name = waiters.join(job_id)
+    waiters.keep(job_id)
+    assert job_id not in waiters.listed()
+    waiters.leave(job_id, name=name)
+    assert waiters.is_awaited(job_id)
+    # A retry that joins and leaves does not end it either.
+    waiters.leave(job_id, name=waiters.join(job_id))
+    assert waiters.is_awaited(job_id)
+    assert waiters.abandoned([job_id], now=1e12) == []
+
+
+def test_job_is_handed_over_although_redis_is_away(redis_is_away):
+    waiters.keep(uuid.uuid4())

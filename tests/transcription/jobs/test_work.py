@@ -200,7 +200,7 @@ def test_work_that_takes_too_long_is_ended(organization, fake_engine, settings):
     ended = threading.Event()
     settings.CANCEL_CHECK_SECONDS = 0.05
     job = submit(organization)
-    fake_engine.before_clip = lambda: ended.wait(10)
+    fake_engine.before_clip = lambda: ended.wait(60)
     work.run_item(job.items.get().pk, max_seconds=lambda _: 0.1, end_process=ended.set)
     job.refresh_from_db()
     assert ended.is_set()

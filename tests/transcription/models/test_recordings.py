@@ -45,6 +45,9 @@ def test_bytes_belong_to_one_recording_and_one_upload(organization, media, uploa
         ({"state": "lost"}, "upload_state_is_known"),
         ({"declared_bytes": 0}, "upload_declares_bytes"),
         ({"state": UploadState.ACCEPTED}, "accepted_upload_has_media"),
+        ({"multipart_id": "one"}, "upload_in_parts_has_sizes"),
+        ({"multipart_id": "one", "part_bytes": 0}, "upload_in_parts_has_sizes"),
+        ({"multipart_id": "one", "part_bytes": 5, "declared_bytes": None}, "upload_in_parts_has_sizes"),
     ],
 )
 def test_upload_that_contradicts_itself_is_refused_by_the_database(upload, fields, constraint):

@@ -1,14 +1,18 @@
 """Downloads from a real server: interruptions, other files at the same URL, and everything that is refused."""
 
+import shutil
+import socket
 import threading
+import time
 
 import pytest
 
-from accounts.errors import BadMedia, TooLarge
+from accounts.errors import BadMedia, TooLarge, VoxsiteError
 from tests.transcription import remote
+from transcription import outbound
 from transcription.recordings import downloads
 from transcription.recordings.downloads import Stopped
-from transcription.recordings.spools import Spool
+from transcription.recordings.spools import LOOK_BYTES, Spool
 
 pytestmark = pytest.mark.enable_socket
 CONTENT = bytes(range(256)) * 4000
@@ -180,3 +184,59 @@ def test_download_stops_when_it_is_asked_to(server, path):
             pauses=(3600.0,) * 5,
             max_seconds=10**6,
         )
+
+
+def free_bytes(folder):
+    return shutil.disk_usage(folder).free
+
+
+@pytest.mark.parametrize("path", ["/zeros?bytes=5000000000", "/endless"])
+def test_file_that_would_fill_the_disk_is_given_up_and_leaves_nothing(server, settings, tmp_path, path):
+    """One says before how large it is, and the other one never ends."""
+    settings.DISK_RESERVE_BYTES = free_bytes(tmp_path) - 2 * LOOK_BYTES
+    with pytest.raises(VoxsiteError) as caught, Spool("one") as spool:
+        fetch(server.url(path), spool=spool, max_bytes=10**10)
+    assert (caught.value.type, caught.value.http_status) == ("no_room", 500)
+    assert "no space" in caught.value.message
+    assert len(server.asked) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resolver_that_hangs_keeps_nobody(monkeypatch):
+    """The look-up runs in native code, which nothing can stop. The import ends by the clock all the same."""
+    is_over = threading.Event()
+
+    def hang(*_, **__):
+        is_over.wait(60)
+        raise socket.gaierror(socket.EAI_AGAIN, "late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    began = time.monotonic()
+    try:
+        assert refusal("http://hanging.test/", max_seconds=0.3) == ("url_too_slow", 400)
+        monkeypatch.setattr(outbound, "LOOK_UP_SECONDS", 0.1)
+        assert refusal("http://hanging.test/") == ("url_unreachable", 400)
+    finally:
+        is_over.set()
+    assert time.monotonic() - began < 30
+
+
+def test_resolver_that_hangs_for_all_is_asked_no_more(monkeypatch):
+    is_over = threading.Event()
+
+    def hang(*_, **__):
+        is_over.wait(60)
+        raise socket.gaierror(socket.EAI_NONAME, "late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setattr(outbound, "_look_ups", threading.BoundedSemaphore(1))
+    try:
+        assert refusal("http://hanging.test/", max_seconds=0.3) == ("url_too_slow", 400)
+        assert refusal("http://hanging.test/", pauses=()) == ("url_unreachable", 400)
+    finally:
+        is_over.set()
+    for _ in range(500):
+        if outbound._look_ups._value:
+            break
+        time.sleep(0.02)
+    assert refusal("http://nowhere.test/") == ("url_not_found", 400)

@@ -69,6 +69,23 @@ def test_import_is_claimed_once(organization):
     assert imports.claim_next() is None
 
 
+def test_claim_does_not_read_all_that_waits(organization, others, django_assert_max_num_queries):
+    for owner in (organization, *others):
+        for _ in range(20):
+            begin(owner)
+    with django_assert_max_num_queries(12) as counted:
+        assert imports.claim_next() is not None
+    assert not any("MIN(" in query["sql"] for query in counted.captured_queries)
+
+
+def test_no_organization_is_left_out_if_very_many_wait(organization, others, monkeypatch):
+    monkeypatch.setattr(imports, "MAX_HEADS", 1)
+    for owner in (organization, *others):
+        begin(owner)
+    claimed = {imports.claim_next().organization_id for _ in range(3)}
+    assert claimed == {organization.pk, *(other.pk for other in others)}
+
+
 def test_organizations_are_served_in_turn(organization, others):
     for _ in range(3):
         begin(organization)

@@ -1,12 +1,15 @@
 """Spools: what a dead process left is gone on with, and two processes never write into one."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from transcription.recordings.spools import Spool
+from transcription.recordings.disk_space import DiskFull
+from transcription.recordings.spools import LOOK_BYTES, Spool
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +47,42 @@ def test_bytes_of_an_entity_that_cannot_be_told_from_others_are_not_gone_on_with
         spool.keep()
     with Spool("one") as spool:
         assert spool.size == 0
+
+
+def test_full_disk_is_told_by_a_name_of_its_own_and_leaves_nothing(folder):
+    """/dev/full refuses bytes as a full disk does."""
+    with Spool("one") as spool:
+        spool._file.close()
+        spool._file = Path("/dev/full").open("ab")  # noqa: SIM115 - the spool closes it.
+        spool.write(b"x" * 100)
+        with pytest.raises(DiskFull):
+            spool.flush()
+    assert list(folder.iterdir()) == []
+
+
+def test_reserve_of_the_disk_is_left_before_and_while_it_fills(settings, folder, monkeypatch):
+    free = 50 * LOOK_BYTES
+    settings.DISK_RESERVE_BYTES = 10 * LOOK_BYTES
+
+    def usage(path):
+        return SimpleNamespace(free=free - sum(file.stat().st_size for file in Path(path).iterdir()))
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+
+    def fill(spool):
+        for _ in range(40):
+            spool.write(bytes(LOOK_BYTES))
+            spool.flush()
+
+    with Spool("one") as spool:
+        spool.require_space(40 * LOOK_BYTES)
+        free = 14 * LOOK_BYTES  # Others fill the disk.
+        with pytest.raises(DiskFull):
+            spool.require_space(40 * LOOK_BYTES)
+        with pytest.raises(DiskFull):
+            fill(spool)
+        assert 0 < spool.size <= 4 * LOOK_BYTES
+    assert list(folder.iterdir()) == []
 
 
 def test_second_one_of_a_name_is_another_file(folder):

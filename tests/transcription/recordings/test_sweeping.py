@@ -1,6 +1,7 @@
 """The sweep removes what a killed process left, and nothing that a row, a job or a waiting upload needs."""
 
 import os
+import uuid
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from tests.fixtures import recordings as samples
-from tests.transcription.factories import make_job, make_media, make_transcript
-from transcription import jobs, recordings
+from tests.transcription.factories import make_job, make_media, make_submission, make_transcript
+from transcription import jobs, recordings, submissions
 from transcription.models import Job, Media, Upload
-from transcription.recordings import uploads
+from transcription.recordings import storage, sweeping, uploads
 
 pytestmark = pytest.mark.usefixtures("own_storage")
 
@@ -35,6 +36,25 @@ def test_sweep_removes_what_no_row_and_no_job_knows(organization):
     assert jobs.transcript_of(Job.objects.get()).text == "hello"
 
 
+def test_sweep_leaves_the_recording_that_a_job_waits_to_verify(organization):
+    """Another job of the same file has had it verified, and was deleted."""
+    sentence = samples.named("sentence-slt.wav").path
+    upload = uploads.begin(organization, name="call.wav", declared_bytes=sentence.stat().st_size)
+    uploads.receive(upload, path=sentence)
+    job = submissions.submit_upload(make_submission(organization), upload=upload)
+    media = uploads.verify(upload)
+    later = timezone.now() + timedelta(hours=25)
+    assert recordings.sweep(now=later) == 0
+    jobs.verify_item(job.items.get().pk)
+    assert job.items.get().media == media
+    # One that was canceled does not wait.
+    other = uploads.begin(organization, name="call.wav", declared_bytes=sentence.stat().st_size)
+    uploads.receive(other, path=sentence)
+    jobs.cancel(submissions.submit_upload(make_submission(organization), upload=other))
+    uploads.verify(other)
+    assert recordings.sweep(now=later) == 1
+
+
 def test_sweep_leaves_uploads_that_still_live(organization):
     sentence = samples.named("sentence-slt.wav").path
     upload = uploads.begin(organization, name="call.wav", declared_bytes=sentence.stat().st_size)
@@ -45,6 +65,49 @@ def test_sweep_leaves_uploads_that_still_live(organization):
     assert recordings.sweep(now=now + timedelta(hours=25)) > 0
     assert not Media.objects.filter(pk=media.pk).exists()
     assert not Upload.objects.filter(pk=upload.pk).exists()
+
+
+def test_sweep_that_has_no_time_left_goes_on_where_it_stopped(organization, monkeypatch):
+    monkeypatch.setattr(sweeping, "SWEEP_BATCH", 2)
+    used = {make_job(organization).items.get().media_id for _ in range(3)}
+    for _ in range(4):
+        make_media(organization)
+    later = timezone.now() + timedelta(hours=7)
+    found = [sweeping.sweep(now=later, seconds=0) for _ in range(5)]
+    assert sum(found) == 4
+    assert max(found) <= 2
+    assert set(Media.objects.values_list("pk", flat=True)) == used
+    # The walk has come to the end and begins anew.
+    orphan = make_media(organization)
+    assert sum(sweeping.sweep(now=later, seconds=0) for _ in range(4)) == 1
+    assert not Media.objects.filter(pk=orphan.pk).exists()
+
+
+def test_files_are_looked_up_together(organization, django_assert_max_num_queries):
+    job = make_job(organization)
+    jobs.finish_item(jobs.claim(job.items.get().pk), transcript=make_transcript())
+    item = job.items.get()
+    folder = item.result_key.rpartition("/")[0]
+    # Another file of the same item, as a worker leaves it that dies before its row is written; and of none.
+    default_storage.save(f"{folder}/{item.pk}-1-ffffffff.json", ContentFile(b"{}"))
+    for number in range(20):
+        default_storage.save(f"{folder}/{uuid.uuid4()}-1-{number:08}.json", ContentFile(b"{}"))
+        default_storage.save(f"media/{organization.pk}/stray-{number}", ContentFile(b"x"))
+    with django_assert_max_num_queries(6):
+        assert recordings.sweep(now=timezone.now() + timedelta(hours=7)) == 41
+    assert default_storage.exists(item.result_key)
+
+
+def test_sweep_leaves_a_file_that_was_just_moved_into_storage_and_has_no_row_yet(organization, tmp_path):
+    path = tmp_path / "upload-old"
+    path.write_bytes(b"sound")
+    a_day_ago = timezone.now().timestamp() - 24 * 3600
+    os.utime(path, (a_day_ago, a_day_ago))
+    key = storage.new_key(organization, uuid.uuid4())
+    storage.store_file(key, path=path, may_move=True)
+    assert not path.exists()
+    assert recordings.sweep(now=timezone.now()) == 0
+    assert default_storage.exists(key)
 
 
 def test_only_old_files_are_strays_of_an_upload(tmp_path):

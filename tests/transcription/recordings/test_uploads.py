@@ -1,5 +1,6 @@
 """An upload exists before its bytes: what may come, when, how often, and what becomes of it."""
 
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from tests.fixtures import recordings as samples
 from tests.transcription.factories import make_submission
 from transcription import recordings, submissions
 from transcription.models import Media, Upload, UploadState
-from transcription.recordings import storage, uploads
+from transcription.recordings import incoming, incoming_parts, storage, uploads
 
 SENTENCE = samples.named("sentence-slt.wav")
 
@@ -31,6 +32,12 @@ def sent(tmp_path):
 
 def begin(organization, **fields):
     return uploads.begin(organization, **{"name": "call.wav", "declared_bytes": len(content()), **fields})
+
+
+@pytest.fixture(autouse=True)
+def own_incoming(settings, tmp_path):
+    settings.INCOMING_DIR = tmp_path / "incoming"
+    return settings.INCOMING_DIR
 
 
 def bytes_in_storage():
@@ -197,3 +204,165 @@ def test_uploads_are_reached_by_their_organization(organization, charlies):
     upload = begin(organization)
     assert list(Upload.objects.of(organization)) == [upload]
     assert list(Upload.objects.of(charlies)) == []
+
+
+def test_size_that_nobody_told_is_the_one_that_came(organization, sent):
+    upload = begin(organization, declared_bytes=None)
+    uploads.receive(upload, path=sent)
+    assert upload.declared_bytes == len(content())
+
+
+@pytest.mark.parametrize("size", [0, 101])
+def test_size_that_nobody_told_has_limits_too(organization, settings, tmp_path, size):
+    settings.MAX_SIGNED_UPLOAD_BYTES = 100
+    path = tmp_path / "received"
+    path.write_bytes(bytes(size))
+    with pytest.raises(BadRequest) as caught:
+        uploads.receive(begin(organization, declared_bytes=None), path=path)
+    assert caught.value.type == "upload_size_mismatch"
+
+
+@pytest.mark.parametrize("declared_type", ["audio/wav\r\nX-Evil: 1", "audio/ü", "a" * 101, "\x00"])
+def test_type_that_no_header_can_carry_is_dropped(organization, declared_type):
+    assert begin(organization, declared_type=declared_type).declared_type == ""
+
+
+def test_customer_may_say_more_than_once_that_the_bytes_have_come(organization):
+    upload = begin(organization)
+    assert uploads.announce_received(upload) is False
+    default_storage.save(upload.storage_key, ContentFile(content()))
+    assert uploads.announce_received(upload) is True
+    assert uploads.announce_received(Upload.objects.get(pk=upload.pk)) is True
+    assert upload.state == UploadState.RECEIVED
+
+
+def test_bytes_of_another_size_are_not_taken_at_the_customers_word(organization):
+    upload = begin(organization)
+    default_storage.save(upload.storage_key, ContentFile(content() + b"more"))
+    with pytest.raises(BadRequest) as caught:
+        uploads.announce_received(upload)
+    assert caught.value.type == "upload_size_mismatch"
+
+
+def test_bytes_of_another_etag_are_no_repeat(organization, sent):
+    upload = begin(organization)
+    assert not uploads.is_repeat(upload, etag="")
+    uploads.receive(upload, path=sent, etag="abc")
+    assert uploads.is_repeat(upload, etag="abc")
+    assert not uploads.is_repeat(upload, etag="abd")
+    unhashed = begin(organization)
+    uploads.receive(unhashed, path=sent)
+    assert not uploads.is_repeat(unhashed, etag="")
+
+
+@pytest.mark.usefixtures("empty_storage")
+def test_recording_has_a_key_that_no_customer_has_an_address_for(organization):
+    """Otherwise the customer could replace it after it was priced."""
+    upload = begin(organization)
+    address = upload.storage_key
+    default_storage.save(address, ContentFile(content()))
+    uploads.confirm(upload)
+    media = uploads.verify(upload)
+    assert media.storage_key != address
+    assert not default_storage.exists(address)
+    default_storage.save(address, ContentFile(b"another recording"))
+    with recordings.local_path(media) as path:
+        assert path.read_bytes() == content()
+
+
+@pytest.mark.usefixtures("empty_storage")
+def test_verifier_that_is_late_leaves_no_second_copy(organization, monkeypatch):
+    upload = begin(organization)
+    default_storage.save(upload.storage_key, ContentFile(content()))
+    uploads.confirm(upload)
+    twin = Upload.objects.get(pk=upload.pk)
+    copy_file = storage.copy_file
+
+    def slow(storage_key, *, new_storage_key):
+        copy_file(storage_key, new_storage_key=new_storage_key)
+        monkeypatch.undo()
+        uploads.verify(twin)
+
+    monkeypatch.setattr(storage, "copy_file", slow)
+    assert uploads.verify(upload) == twin.media
+    assert len(bytes_in_storage()) == 1
+
+
+@pytest.mark.parametrize("keeps_file", [False, True])
+@pytest.mark.usefixtures("empty_storage")
+def test_recording_whose_upload_is_deleted_while_it_is_probed_is_not_kept(organization, sent, monkeypatch, keeps_file):
+    """keeps_file: whether its deletion removes the bytes only after the probe."""
+    upload = begin(organization)
+    uploads.receive(upload, path=sent)
+    accept_stored = storage.accept_stored
+
+    def slow(*args, **kwargs):
+        Upload.objects.all().delete()
+        if not keeps_file:
+            storage.remove_file(upload.storage_key)
+        return accept_stored(*args, **kwargs)
+
+    monkeypatch.setattr(storage, "accept_stored", slow)
+    with pytest.raises(Conflict) as caught:
+        uploads.verify(upload)
+    assert caught.value.type == "upload_expired"
+    assert (Media.objects.exists(), bytes_in_storage()) == (False, [])
+
+
+@pytest.mark.parametrize(
+    "act",
+    [uploads.require_waiting, uploads.confirm, uploads.announce_received, uploads.verify],
+    ids=lambda act: act.__name__,
+)
+def test_upload_that_was_deleted_has_expired(organization, act):
+    upload = begin(organization)
+    Upload.objects.all().delete()
+    with pytest.raises(Conflict) as caught:
+        act(upload)
+    assert caught.value.type == "upload_expired"
+
+
+def part_that_came(upload):
+    Upload.objects.filter(pk=upload.pk).update(multipart_id="one", part_bytes=5)
+    incoming_parts.begin_parts(upload.pk, multipart_id="one")
+    with incoming_parts.part(upload.pk, multipart_id="one", number=1, part_bytes=5) as part:
+        part.write([b"12345"])
+        part.keep()
+
+
+def test_parts_of_an_upload_that_expires_are_removed(organization, own_incoming):
+    upload = begin(organization)
+    part_that_came(upload)
+    assert uploads.expire(now=timezone.now() + timedelta(hours=25)) == 1
+    assert list(own_incoming.iterdir()) == []
+
+
+def test_what_killed_processes_left_is_purged_after_a_day(organization, own_incoming):
+    waiting, ended, killed = (begin(organization, lifetime=timedelta(days=7)) for _ in range(3))
+    for upload in (waiting, ended):
+        part_that_came(upload)
+    Upload.objects.filter(pk=ended.pk).update(state=UploadState.EXPIRED)
+    incoming.whole(killed.pk).write([b"cut off by kill -9"])
+    incoming.whole(uuid.uuid4()).write([b"of an upload that was deleted"])
+    now = timezone.now()
+    assert uploads.purge_incoming(now=now + timedelta(hours=23)) == 0
+    assert uploads.purge_incoming(now=now + timedelta(hours=25)) == 3
+    assert [folder.name for folder in own_incoming.iterdir()] == [f"{waiting.pk}.one"]
+    assert (own_incoming / f"{waiting.pk}.one" / "1.part").exists()
+
+
+def test_announcement_is_completed_while_the_bytes_are_waited_for(organization):
+    upload = uploads.begin(organization, name="file_000001", declared_bytes=None)
+    uploads.describe(upload, name="talk.mp3", declared_bytes=5, declared_type="audio/mpeg")
+    upload.refresh_from_db()
+    assert (upload.name, upload.declared_bytes, upload.declared_type) == ("talk.mp3", 5, "audio/mpeg")
+    uploads.describe(upload, declared_bytes=7)
+    upload.refresh_from_db()
+    assert (upload.name, upload.declared_bytes) == ("talk.mp3", 5)
+
+
+@pytest.mark.parametrize("declared_bytes", [0, -1, 10**12])
+def test_announcement_is_not_completed_with_an_impossible_size(organization, declared_bytes):
+    upload = uploads.begin(organization, name="talk.mp3", declared_bytes=None)
+    with pytest.raises((InvalidField, TooLarge)):
+        uploads.describe(upload, declared_bytes=declared_bytes)

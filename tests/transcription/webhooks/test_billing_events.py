@@ -7,7 +7,8 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from billing import ledger, low_balance, topups
+from accounts import api_keys
+from billing import ledger, low_balance, spend_alerts, topups
 from billing.models import TopUp
 from tests.billing.conftest import fund
 from transcription.models import Delivery
@@ -19,7 +20,9 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def endpoint(organization):
     return endpoints.register(
-        organization, url="https://example.com/hook", events=["balance.low", "topup.completed", "job.failed"]
+        organization,
+        url="https://example.com/hook",
+        events=["balance.low", "limit.alert", "topup.completed", "job.failed"],
     )
 
 
@@ -93,3 +96,22 @@ def test_low_balance_that_could_not_be_written_down_is_told_later(organization, 
     assert "will be tried again" in caplog.text
     announce()
     assert len(told()) == 1
+
+
+def test_part_of_a_limit_is_told_once_a_month_to_its_organization_alone(organization, charlies):
+    endpoints.register(charlies, url="https://example.com/other", events=["limit.alert"])
+    key, _ = api_keys.issue(organization, name="server", by=None, monthly_limit_micros=100)
+    ledger.set_monthly_limit(organization, limit_micros=50)
+    spend_alerts.set_percents(organization, api_key=key, percents=[50, 90])
+    spend_alerts.set_percents(organization, api_key=None, percents=[100])
+    ledger.settle(ledger.reserve(organization, amount_micros=50, reference="job:1", api_key=key), actual_micros=50)
+    now = timezone.now()
+    for _ in range(2):
+        spend_alerts.announce(now=now)
+        spend_alerts.sweep(now=now)
+    assert {delivery.organization_id for delivery in Delivery.objects.all()} == {organization.pk}
+    bodies = [body["data"] for body in told()]
+    of_key = {"key_id": str(key.pk), "percent": 50, "month": f"{now:%Y-%m}", "spent_micros": 50, "limit_micros": 100}
+    whole = {**of_key, "key_id": None, "percent": 100, "limit_micros": 50}
+    assert sorted(bodies, key=lambda body: body["percent"]) == [of_key, whole]
+    assert {body["type"] for body in told()} == {"limit.alert"}

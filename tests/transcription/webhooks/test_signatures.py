@@ -93,3 +93,12 @@ def test_other_key_does_not_fit(key):
     other = PrivateKey.generate("v2")
     with pytest.raises(InvalidSignature):
         key.key.public_key().verify(base64.b64decode(other.sign(b"text")), b"text")
+
+
+def test_transcribeapi_signs_time_and_body(key):
+    headers = signatures.transcribeapi(MESSAGE, key=key)
+    assert headers.keys() == {"X-TranscribeAPI-Timestamp", "X-TranscribeAPI-Signature", "X-TranscribeAPI-Key-Id"}
+    assert (headers["X-TranscribeAPI-Timestamp"], headers["X-TranscribeAPI-Key-Id"]) == ("1700000000", "v1")
+    Ed25519PublicKey.from_public_bytes(PUBLIC).verify(
+        base64.b64decode(headers["X-TranscribeAPI-Signature"]), b'1700000000.{"name":"Zo\xc3\xab"}'
+    )

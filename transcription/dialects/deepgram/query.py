@@ -187,6 +187,12 @@ def _warning(parameter: str, kind: str, message: str) -> dict[str, str]:
     return {"parameter": parameter, "type": kind, "message": message}
 
 
+def metadata_of(listen: Listen) -> dict[str, str]:
+    """Return the metadata of the job: `extra` by its names, and `tag` with all labels. As of extra, the last counts."""
+    tags = {"tag": ", ".join(listen.tags)} if listen.tags else {}
+    return {name: value for name, value in listen.extra if name} | tags
+
+
 def _echoed(query: Query, name: str) -> list[str]:
     texts = _texts(query, name)
     if len(texts) > MAX_ECHOED or any(len(text) > MAX_ECHOED_LENGTH for text in texts):

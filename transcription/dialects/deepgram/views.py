@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 from django.core.files.uploadedfile import TemporaryUploadedFile
@@ -84,7 +85,10 @@ class ListenView(DeepgramGateView):
                 )
             )
 
-        submission = steps.submission_of(self.caller, model=listen.model, options=listen.options, dialect=DIALECT)
+        submission = replace(
+            steps.submission_of(self.caller, model=listen.model, options=listen.options, dialect=DIALECT),
+            metadata=query.metadata_of(listen),
+        )
         return self.answer_when_done(submission, upload=upload, url=url, asked=request.query_params, show=show)
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from accounts.errors import BadRequest, MissingField, VoxsiteError
+from accounts.errors import URL_TYPES, BadRequest, MissingField, VoxsiteError
 from transcription.dialects.deepgram.query import Listen
 from transcription.speech import scripts
 from transcription.speech.transcript import Segment, Transcript, Word, join_words
@@ -40,14 +40,13 @@ ERROR_CODES = {
 }
 INTERNAL = "INTERNAL_SERVER_ERROR"
 # Whatever keeps the file at a url from being had (community.deepgram.com, "Troubleshooting 401 Unauthorized Error";
-# deepgram-js-sdk, issue 263; read 2026-11-29). Our types for it begin so.
+# deepgram-js-sdk, issue 263; read 2026-11-29).
 REMOTE_CONTENT = "REMOTE_CONTENT_ERROR"
-URL_TYPES_BEGIN = "url_"
 
 
 def show_error(error: VoxsiteError, *, request_id: str) -> dict[str, Any]:
     """Return the body of an error. `type` is ours: the stable slug of the fault; its data stands beside it."""
-    is_remote = error.type.startswith(URL_TYPES_BEGIN)
+    is_remote = error.type in URL_TYPES
     return {
         "err_code": REMOTE_CONTENT if is_remote else ERROR_CODES.get(error.http_status, INTERNAL),
         "err_msg": error.message,

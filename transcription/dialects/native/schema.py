@@ -6,6 +6,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import serializers
 
+from transcription.dialects.native.wire import STATUS_WORDS
 from transcription.speech.formats.options import BOUNDS, DEFAULT
 
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -45,11 +46,19 @@ FORMAT_OPTIONS = [
     ),
 ]
 
+# A limit above its maximum is cut to it, so the maximum is no part of the type.
+FROM_1 = {"type": "integer", "minimum": 1}
+FROM_0 = {"type": "integer", "minimum": 0}
 LIST_PARAMETERS = [
-    OpenApiParameter("limit", OpenApiTypes.INT, description="Results per page, 1 to 100 (default 20)."),
-    OpenApiParameter("offset", OpenApiTypes.INT, description="Results to skip (default 0). Not with cursor."),
+    OpenApiParameter("limit", FROM_1, description="Results per page, 1 to 100 (default 20). More is cut to 100."),
+    OpenApiParameter("offset", FROM_0, description="Results to skip (default 0). Not with cursor."),
     OpenApiParameter("cursor", OpenApiTypes.STR, description="next_cursor of the page before."),
-    OpenApiParameter("status", OpenApiTypes.STR, description="Only jobs in this status."),
+    OpenApiParameter(
+        "status",
+        OpenApiTypes.STR,
+        enum=list(dict.fromkeys(STATUS_WORDS.values())),
+        description="Only jobs in this status.",
+    ),
     OpenApiParameter(
         "created_after",
         OpenApiTypes.STR,
@@ -62,6 +71,17 @@ LIST_PARAMETERS = [
         description="Only jobs with all of these words in their transcript or file name. Words in quotation marks must "
         "follow each other.",
     ),
+]
+
+ORIGINAL = OpenApiParameter(
+    "original",
+    OpenApiTypes.BOOL,
+    description="The result as it was recognized, without corrections that people made on its page (default false).",
+)
+ITEM = OpenApiParameter("item", FROM_1, description="One recording of a batch, from 1 on.")
+ITEM_PARAMETERS = [
+    OpenApiParameter("limit", FROM_1, description="Items per page, 1 to 500 (default 100). More is cut to 500."),
+    OpenApiParameter("cursor", OpenApiTypes.STR, description="next_cursor of the page before."),
 ]
 
 _URL_HELP = "A public http or https address of the recording, on port 80 or 443, without a user name."
@@ -95,7 +115,8 @@ StoredFile = inline_serializer(
 )
 
 
-def _option_fields() -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+def option_fields() -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+    """Return the fields of an order beside the recording itself."""
     return {
         "model": serializers.ChoiceField(choices=["standard", "premium"], default="standard"),
         "language": serializers.CharField(
@@ -173,7 +194,7 @@ TranscribeRequest = inline_serializer(
         ),
         "file_id": serializers.UUIDField(required=False, help_text=f"Instead of file. {_FILE_ID_HELP}"),
         "url": serializers.CharField(required=False, help_text=f"Instead of file. {_URL_HELP}"),
-        **_option_fields(),
+        **option_fields(),
     },
 )
 TranscribeJsonRequest = inline_serializer(
@@ -181,7 +202,23 @@ TranscribeJsonRequest = inline_serializer(
     {
         "file_id": serializers.UUIDField(required=False, help_text=f"{_FILE_ID_HELP} Required without url."),
         "url": serializers.CharField(required=False, help_text=f"Instead of file_id. {_URL_HELP}"),
-        **_option_fields(),
+        "files": inline_serializer(
+            "BatchFile",
+            {
+                "file_id": serializers.UUIDField(required=False, help_text=f"{_FILE_ID_HELP} Or url."),
+                "url": serializers.CharField(required=False, help_text=_URL_HELP),
+                "reference": serializers.CharField(
+                    required=False, max_length=255, help_text="Your name of the file, unique in the job."
+                ),
+                "language": serializers.CharField(
+                    required=False, help_text="Of this file alone; otherwise the language of the job."
+                ),
+            },
+            many=True,
+            required=False,
+            help_text="Instead of file_id and url: 1 to 10,000 files, which become one job.",
+        ),
+        **option_fields(),
     },
 )
 
@@ -228,10 +265,48 @@ JobList = inline_serializer(
         "next_cursor": serializers.CharField(allow_null=True, help_text="For the next page; null after the last job."),
     },
 )
+
+
+def _counter_fields() -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+    return {
+        "item_count": serializers.IntegerField(help_text="Recordings of the job; 1 unless it is a batch."),
+        "items_left": serializers.IntegerField(help_text="Of these, those that have not ended."),
+        "items_failed": serializers.IntegerField(help_text="Those that failed."),
+    }
+
+
+def _item_fields() -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+    return {
+        "item": serializers.IntegerField(help_text="Its number, from 1 on."),
+        "reference": serializers.CharField(allow_null=True, help_text="As it was sent."),
+        "name": serializers.CharField(),
+        "status": serializers.ChoiceField(choices=["queued", "processing", "completed", "failed", "canceled"]),
+        "progress": serializers.IntegerField(min_value=0, max_value=100),
+        "language": serializers.CharField(allow_null=True),
+        "duration_seconds": serializers.FloatField(allow_null=True, help_text="null until the file is known."),
+        "cost_dollars": serializers.CharField(allow_null=True, help_text="With six decimals; null until it ended."),
+        "error": inline_serializer(
+            "ItemError", {"type": serializers.CharField(), "message": serializers.CharField()}, allow_null=True
+        ),
+        "result_url": serializers.CharField(allow_null=True, help_text="Only when completed."),
+    }
+
+
+ItemList = inline_serializer(
+    "ItemList",
+    {
+        "job_id": serializers.UUIDField(),
+        **_counter_fields(),
+        "items": inline_serializer("Item", _item_fields(), many=True),
+        "limit": serializers.IntegerField(),
+        "next_cursor": serializers.CharField(allow_null=True, help_text="For the next page; null after the last item."),
+    },
+)
 JobDetail = inline_serializer(
     "Job",
     {
         **_job_fields(),
+        **_counter_fields(),
         "progress": serializers.IntegerField(min_value=0, max_value=100),
         "error": inline_serializer(
             "JobError", {"type": serializers.CharField(), "message": serializers.CharField()}, allow_null=True
@@ -239,6 +314,23 @@ JobDetail = inline_serializer(
         "result_url": serializers.CharField(required=False, help_text="Only when completed."),
         "message": serializers.CharField(
             required=False, help_text="Only of a queued job, while the speech model is being downloaded or loaded."
+        ),
+        "webhook": inline_serializer(
+            "JobWebhook",
+            {
+                "status": serializers.ChoiceField(
+                    choices=["pending", "delivered", "failed"], help_text="pending until the job has ended, too."
+                ),
+                "attempts": serializers.IntegerField(help_text="How often it was sent."),
+                "last_status": serializers.IntegerField(
+                    allow_null=True, help_text="HTTP status of the last answer; null if there was none."
+                ),
+                "next_attempt_at": serializers.CharField(allow_null=True, help_text="YYYY-MM-DD HH:MM:SS, UTC."),
+                "delivered_at": serializers.CharField(allow_null=True),
+            },
+            required=False,
+            allow_null=True,
+            help_text="What became of its webhook_url, only of a job with one; null once the log was deleted.",
         ),
     },
 )

@@ -1,11 +1,11 @@
 """The native addresses: authenticate (the gate), read (wire), one call, show (wire)."""
 
 from dataclasses import replace
+from typing import Any
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.utils.datastructures import MultiValueDict
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,13 +16,11 @@ from accounts.gate.native import NativeGateView, error_responses
 from billing import tariff
 from transcription import jobs, recognition, submissions
 from transcription.dialects import event_stream, steps
-from transcription.dialects.native import job_fields, json_body, listing, schema, wire
-from transcription.dialects.native.json_body import JsonParser
+from transcription.dialects.json_parsing import JsonParser
+from transcription.dialects.native import batch, job_fields, json_body, listing, result_views, schema, wire
+from transcription.dialects.native.json_body import BatchJsonParser
 from transcription.jobs import search
-from transcription.models import Job
-from transcription.speech import formats
-from transcription.speech.transcript import Transcript
-from transcription.webhooks import targets
+from transcription.models import Delivery, Job
 
 DIALECT = "native"
 
@@ -79,7 +77,7 @@ class UploadView(NativeGateView):
 class TranscribeView(NativeGateView):
     """Order the transcription of a recording."""
 
-    parser_classes = [MultiPartParser, JsonParser]
+    parser_classes = [MultiPartParser, BatchJsonParser]
     post_scopes = ("uploads",)
 
     @extend_schema(
@@ -97,6 +95,9 @@ class TranscribeView(NativeGateView):
         """Send the recording as `file` of a multipart form. Or name a file of `POST /v1/upload` by its `file_id`, or a
         public address by `url`, in a form or in a JSON object. A file can be transcribed several times.
 
+        A JSON object can have up to 10,000 `files` of 10 GB together: one job with an item for each. The price is held
+        when all files are known. If the balance does not cover it, the job fails. A file that is broken fails alone.
+
         We fetch a `url` after the answer. A file that we cannot have fails the job and costs nothing: the `type` of its
         error is `url_not_allowed`, `url_not_found`, `url_refused`, `url_unreachable`, `url_too_large`, `url_too_slow`
         or, for what is no recording, as with uploads (`not_audio` ...).
@@ -105,9 +106,12 @@ class TranscribeView(NativeGateView):
         def act(keep: idempotency.Keep) -> Response:
             steps.refuse_unknown(request.data, known=wire.FIELDS)
             fields = _fields(request)
-            file_id, url = wire.read_source(fields, has_file="file" in request.FILES)
-            upload = None if file_id or url else steps.one_file(request.FILES)
-            model, options = wire.read_options(fields, offers=recognition.capabilities())
+            body = request.data
+            is_batch = not isinstance(body, MultiValueDict) and json_body.FILES in body
+            file_id, url = ("", "") if is_batch else wire.read_source(fields, has_file="file" in request.FILES)
+            upload = None if file_id or url or is_batch else steps.one_file(request.FILES)
+            offers = recognition.capabilities()
+            model, options = wire.read_options(fields, offers=offers)
             after_retrieval, days = job_fields.read_retention(fields)
             webhook_url, name, value = job_fields.read_webhook(fields)
             submission = replace(
@@ -120,10 +124,14 @@ class TranscribeView(NativeGateView):
                 ),
                 metadata=job_fields.read_metadata(fields),
                 retention=jobs.Retention(after_retrieval, days),
-                webhook=targets.read(url=webhook_url, header_name=name, header_value=value) if webhook_url else None,
+                webhook=steps.webhook_of(self.caller, url=webhook_url, header_name=name, header_value=value),
             )
             try:
-                if upload is not None:
+                if is_batch:
+                    assert isinstance(body, dict), "JsonParser returns objects"
+                    files = batch.read_files(body, known=offers[model].languages)
+                    job = submissions.submit_named(submission, files=files)
+                elif upload is not None:
                     job = submissions.submit_file(submission, upload=upload)
                 elif url:
                     job = submissions.submit_url(submission, url=url)
@@ -170,7 +178,7 @@ class LanguagesView(NativeGateView):
 
 
 class JobsView(NativeGateView):
-    """The organization's jobs, newest first."""
+    """The organization's jobs, newest first; of a token, its own."""
 
     @extend_schema(
         operation_id="list_jobs",
@@ -185,7 +193,7 @@ class JobsView(NativeGateView):
         """
         query = request.query_params
         limit, offset = listing.read_page(query)
-        found = Job.objects.of(self.caller.organization)
+        found = steps.jobs_of(self.caller)
         if statuses := listing.read_status(query):
             found = found.filter(status__in=statuses)
         if created_after := listing.read_time(query, "created_after"):
@@ -218,8 +226,7 @@ class JobView(NativeGateView):
         responses={200: schema.JobDetail, **error_responses(401, 403, 404, 429)},
     )
     def get(self, request: Request, job_id: str) -> Response:
-        job = steps.find_job(self.caller, job_id)
-        return Response(wire.show_job(job, waits_for=recognition.waiting_note()))
+        return Response(_shown(steps.find_job(self.caller, job_id), waits_for=recognition.waiting_note()))
 
     @extend_schema(
         operation_id="delete_job",
@@ -229,7 +236,7 @@ class JobView(NativeGateView):
     )
     def delete(self, request: Request, job_id: str) -> Response:
         """Remove the job, its recording and its result. A running one is canceled first, and costs what a canceled job
-        costs. The ledger stays.
+        costs. The charge stays in the ledger, without the name of the file and without its tags.
         """
         job = steps.find_job(self.caller, job_id)
         jobs.delete(job)
@@ -249,7 +256,7 @@ class StatusView(NativeGateView):
         """How far a job is, and its plain text once it has completed. The text of several recordings is in none."""
         job = steps.find_job(self.caller, job_id)
         has_text = job.is_completed and job.item_count == 1
-        return Response(wire.show_status(job, transcript=_retrieve(request, job) if has_text else None))
+        return Response(wire.show_status(job, transcript=result_views.retrieve(request, job) if has_text else None))
 
 
 class CancelView(NativeGateView):
@@ -268,7 +275,7 @@ class CancelView(NativeGateView):
         Text that its events have shown is charged: the recording from its beginning to the end of the last segment
         that was sent, per started second. `cost_dollars` says how much that was.
         """
-        return Response(wire.show_job(jobs.cancel(steps.find_job(self.caller, job_id))))
+        return Response(_shown(jobs.cancel(steps.find_job(self.caller, job_id))))
 
 
 class EventsView(NativeGateView):
@@ -297,37 +304,24 @@ class EventsView(NativeGateView):
         )
 
 
-class ResultView(NativeGateView):
-    """The transcript of a completed job."""
+class ItemsView(NativeGateView):
+    """The recordings of a job."""
 
     @extend_schema(
-        operation_id="get_result",
-        summary="Get a result",
+        operation_id="list_items",
+        summary="List the items of a job",
         tags=["Transcription"],
-        parameters=[
-            OpenApiParameter("format", OpenApiTypes.STR, enum=list(formats.FORMATS), description="Default: json."),
-            *schema.FORMAT_OPTIONS,
-        ],
-        responses={
-            200: schema.Result,
-            (200, "text/plain"): OpenApiTypes.STR,
-            (200, "text/vtt"): OpenApiTypes.STR,
-            (200, "application/x-subrip"): OpenApiTypes.STR,
-            (200, "text/tab-separated-values"): OpenApiTypes.STR,
-            **error_responses(400, 401, 403, 404, 429),
-        },
+        parameters=schema.ITEM_PARAMETERS,
+        responses={200: schema.ItemList, **error_responses(400, 401, 403, 404, 429)},
     )
-    def get(self, request: Request, job_id: str) -> HttpResponse:
+    def get(self, request: Request, job_id: str) -> Response:
+        """The recordings of a job in the order in which they were sent, each with its state. `next_cursor` is for the
+        next page, null after the last item. `items_left` counts those that have not ended.
+        """
         job = steps.find_job(self.caller, job_id)
-        wanted, options = wire.read_format(request.query_params)
-        transcript = _retrieve(request, job)
-        if wanted == "json":
-            return Response(wire.show_result(transcript, job=job))
-        shape = formats.FORMATS[wanted]
-        return HttpResponse(
-            shape.render(transcript, options=options),
-            content_type=shape.content_type,
-            headers={"Content-Disposition": f'attachment; filename="{job.id}.{shape.extension}"'},
+        limit, position = batch.read_page(request.query_params)
+        return Response(
+            batch.show_items(job, items=jobs.items_page(job, position=position, limit=limit + 1), limit=limit)
         )
 
 
@@ -339,6 +333,8 @@ def _fields(request: Request) -> dict[str, str]:
     return json_body.as_fields(request.data)
 
 
-def _retrieve(request: Request, job: Job) -> Transcript:
-    """Return the result of a job. To ask for its headers alone is no retrieval."""
-    return jobs.transcript_of(job) if request.method == "HEAD" else jobs.retrieve(job)
+def _shown(job: Job, *, waits_for: str = "") -> dict[str, Any]:
+    return {
+        **wire.show_job(job, waits_for=waits_for),
+        **wire.show_delivery(job, Delivery.objects.to_webhook_of(job)),
+    }

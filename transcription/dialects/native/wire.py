@@ -1,4 +1,4 @@
-"""The native wire format: pure translation between its fields and ours. Source: CONTRACTS, "native"; VoxParse seed."""
+"""The native wire format: pure translation between its fields and ours. Source: VoxParse's published API."""
 
 import json
 import re
@@ -29,7 +29,7 @@ from transcription.webhooks import payloads
 
 if TYPE_CHECKING:
     # For annotations only. At run time this module imports no Django models.
-    from transcription.models import Job, Media, Upload
+    from transcription.models import Delivery, Job, Media, Upload
 
 # A refusal lists no more codes than this.
 MAX_LISTED_LANGUAGES = 10
@@ -39,6 +39,7 @@ FIELDS: dict[str, str] = {
     "file": "supported",
     "file_id": "supported",
     "url": "supported",
+    "files": "supported: in JSON only, see `batch`",
     "model": "supported",
     "language": "supported",
     "languages": "supported",
@@ -87,7 +88,9 @@ def read_fields(lists: Iterable[tuple[str, list[Any]]]) -> dict[str, str]:
         texts = [value for value in sent if isinstance(value, str)]
         if texts:
             fields[name] = ",".join(texts) if name in ("hotwords", "languages") else texts[-1]
-        elif sent and name != "file":
+        if name == "files":
+            raise InvalidField(name, "files is for JSON bodies. A form has one file.")
+        if not texts and sent and name != "file":
             raise InvalidField(name, f"{name} must be sent as a text and not as a file.")
     return fields
 
@@ -104,9 +107,9 @@ def read_options(
         raise InvalidField("model", f"There is no model '{values.short(model)}'. Models: {', '.join(sorted(offers))}.")
     known = offers[model].languages
     language = fields.get("language", "").strip()
-    code = None if language.lower() in ("", *language_tags.DETECT) else _language("language", language, known=known)
+    code = None if language.lower() in ("", *language_tags.DETECT) else read_language("language", language, known=known)
     tags = [part for part in re.split(r"[,\s]+", fields.get("languages", "")) if part]
-    candidates = tuple(dict.fromkeys(_language("languages", tag, known=known) for tag in tags))
+    candidates = tuple(dict.fromkeys(read_language("languages", tag, known=known) for tag in tags))
     task = values.choice(fields, "task", ("transcribe", "translate"))
     if task == "translate" and not offers[model].translates:
         able = sorted(name for name, offer in offers.items() if offer.translates)
@@ -250,12 +253,31 @@ def show_status(job: "Job", *, transcript: Transcript | None) -> dict[str, Any]:
 
 def show_job(job: "Job", *, waits_for: str = "") -> dict[str, Any]:
     """Return one job in full. waits_for: a sentence on what all jobs wait for, "" for nothing but their turn."""
-    shown = {**show_job_line(job), "progress": job.progress, "error": _error_of(job)}
+    shown = {**show_job_line(job), "progress": job.progress, "error": _error_of(job), **show_counters(job)}
     if waits_for and shown["status"] == "queued":
         shown["message"] = waits_for
     if job.is_completed:
         shown["result_url"] = f"/v1/jobs/{job.id}/result"
     return shown
+
+
+def show_delivery(job: "Job", delivery: "Delivery | None") -> dict[str, Any]:
+    """Return what became of the `webhook_url` of a job, as a field beside those of `show_job`. {} for a job without."""
+    if not job.webhook_url:
+        return {}
+    if delivery is None:
+        # Its log is deleted after a while, and with it what became of it.
+        waiting = {"status": "pending", "attempts": 0, "last_status": None, "next_attempt_at": None}
+        return {"webhook": None if job.is_final else {**waiting, "delivered_at": None}}
+    return {
+        "webhook": {
+            "status": delivery.state,
+            "attempts": delivery.attempt,
+            "last_status": delivery.last_status,
+            "next_attempt_at": show_time(delivery.next_attempt_at) if delivery.next_attempt_at else None,
+            "delivered_at": show_time(delivery.delivered_at) if delivery.delivered_at else None,
+        }
+    }
 
 
 def show_webhook(job: "Job", *, event: str, site_url: str) -> dict[str, Any]:
@@ -278,7 +300,7 @@ def show_job_line(job: "Job") -> dict[str, Any]:
         "model": job.model,
         "duration_seconds": _seconds(job.duration_ms),
         "cost_cents": None if cost_micros is None else (cost_micros + 5_000) // 10_000,
-        "cost_dollars": None if cost_micros is None else _dollars(cost_micros),
+        "cost_dollars": None if cost_micros is None else show_dollars(cost_micros),
         "created_at": show_time(job.created_at),
         "completed_at": show_time(job.finished_at) if job.finished_at else None,
         "metadata": job.metadata,
@@ -292,18 +314,28 @@ def show_event(name: str, data: dict[str, Any]) -> bytes:
     return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 
+def show_counters(job: "Job") -> dict[str, int]:
+    """Return how many recordings a job has, how many of them have not ended, and how many have failed."""
+    return {"item_count": job.item_count, "items_left": job.items_left, "items_failed": job.items_failed}
+
+
 def show_result(transcript: Transcript, *, job: "Job") -> dict[str, Any]:
     """Return the result document; its segments have no words when the job was not to give any."""
-    document = json_format.document(transcript)
-    if not job.options.get("word_timestamps", True):
-        document["segments"] = [{**segment, "words": []} for segment in document["segments"]]
     return {
         "job_id": str(job.id),
         "model": job.model,
-        **document,
+        **show_transcript(transcript, job=job),
         "metadata": job.metadata,
         "created_at": show_time(job.created_at),
     }
+
+
+def show_transcript(transcript: Transcript, *, job: "Job") -> dict[str, Any]:
+    """Return what was said; segments have no words when the job was not to give any."""
+    document = json_format.document(transcript)
+    if not job.options.get("word_timestamps", True):
+        document["segments"] = [{**segment, "words": []} for segment in document["segments"]]
+    return document
 
 
 def show_models(
@@ -325,7 +357,7 @@ def show_models(
                 "tasks": ["transcribe", "translate"] if offer.translates else ["transcribe"],
                 "language_count": len(offer.languages),
                 "diarizer": diarizer,
-                "price_per_hour_dollars": _dollars(rates_micros[model]),
+                "price_per_hour_dollars": show_dollars(rates_micros[model]),
             }
             for model, offer in offers.items()
         ],
@@ -351,7 +383,7 @@ def _error_of(job: "Job") -> dict[str, str] | None:
     return {"type": job.error_type, "message": job.error_message} if job.error_type else None
 
 
-def _dollars(micros: int) -> str:
+def show_dollars(micros: int) -> str:
     return str(Decimal(micros).scaleb(-6).quantize(Decimal("0.000001")))
 
 
@@ -359,7 +391,7 @@ def _seconds(duration_ms: int) -> int | float:
     return duration_ms // 1000 if duration_ms % 1000 == 0 else duration_ms / 1000
 
 
-def _language(field: str, tag: str, *, known: frozenset[str]) -> str:
+def read_language(field: str, tag: str, *, known: frozenset[str]) -> str:
     """Return the code of a language tag. Raises InvalidField, naming the code that was probably meant."""
     code = language_tags.code_of(tag, known=known)
     if code is not None:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import wave
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
@@ -13,7 +14,7 @@ from billing.models import Entry, EntryKind, Wallet
 from tests.conftest import AUDIO
 from tests.dialects.faces import working
 from tests.transcription import remote
-from transcription.models import Job
+from transcription.models import Job, Media
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fake_engine")]
 
@@ -83,6 +84,38 @@ def test_empty_body_is_refused_and_costs_nothing(listen, query):
     assert response.status_code == 400
     assert response.json()["type"] == "empty_audio"
     assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nova-" + "x" * 9995,
+        "nova-" + "x" * 56,
+        "nova-\0",
+        "nova-3\nx",
+        "nova-\u202e3",
+        "nova-é",
+        "nova-3'--",
+        "nova-{{7}}",
+        "*",
+        "nova-*",
+    ],
+)
+def test_model_name_that_no_row_could_keep_is_refused_and_not_stored(listen, settings, name):
+    response = listen(urlencode({"model": name}))
+    assert response.status_code == 400, response.content
+    assert response.json()["type"] == "invalid_field"
+    assert len(response.content) < 1500
+    assert not Job.objects.exists()
+    assert not Media.objects.exists()
+    assert not charges()
+
+
+def test_longest_model_name_is_stored_whole(listen):
+    name = "nova-" + "x" * (Job._meta.get_field("model").max_length - 5)
+    assert listen(urlencode({"model": name})).status_code == 200
+    assert Job.objects.get().model == name
+    assert Entry.objects.get(kind=EntryKind.USAGE).details["model"] == name
 
 
 @pytest.fixture
@@ -235,3 +268,12 @@ def test_basic_authentication_is_not_for_this_address(listen):
     assert (response.status_code, response.json()["err_code"]) == (401, "INVALID_AUTH")
     assert response["WWW-Authenticate"] == "Token, Bearer"
     assert "Authorization: Token" in response.json()["err_msg"]
+
+
+def test_extra_and_tags_are_metadata_of_the_job_and_tags_of_its_charge(listen):
+    query = urlencode([("extra", "customer:acme"), ("extra", "no name"), ("extra", ":x"), ("tag", "a"), ("tag", "b")])
+    assert listen(query).status_code == 200
+    expected = {"customer": "acme", "no name": "", "tag": "a, b"}
+    assert Job.objects.get().metadata == expected
+    entry = Entry.objects.get(kind=EntryKind.USAGE)
+    assert dict(entry.tags.values_list("name", "value")) == {"customer": "acme", "tag": "a, b"}

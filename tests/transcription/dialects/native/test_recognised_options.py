@@ -61,7 +61,7 @@ def test_channels_are_transcribed_apart_each_in_its_language_and_each_is_charged
     assert job.quoted_micros == job.cost_micros == 2 * once
     assert statements.balance(organization).balance_micros == before - 2 * once
     entry = Entry.objects.get(reference=job.hold_reference)
-    assert (entry.description, entry.details["channels"]) == ("Transcription of talk.wav (2 channels)", 2)
+    assert (entry.description, entry.details["channels"]) == ("Transcription (2 channels)", 2)
 
 
 def test_mixed_channels_are_charged_once(result_of, wav, said):

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from tests.transcription.factories import make_job, make_media, make_transcript
 from transcription import jobs
 from transcription.dialects.native import schema, wire
-from transcription.models import Status
+from transcription.models import Delivery, DeliveryState, Status
 from transcription.speech import options
 from transcription.speech.capabilities import ModelCapabilities
 
@@ -44,7 +44,7 @@ def answered(value):
 
 
 def test_request_has_the_fields_that_are_taken():
-    assert set(described(schema.TranscribeRequest)) == set(wire.FIELDS)
+    assert set(described(schema.TranscribeRequest)) == set(wire.FIELDS) - {"files"}
 
 
 def test_json_request_has_the_fields_of_the_form_but_the_file():
@@ -79,14 +79,18 @@ def test_status_has_the_described_fields(completed):
 def test_job_has_the_described_fields(completed):
     assert answered(wire.show_job_line(completed)) == described(schema.JobLine)
     completed.error_type, completed.error_message = "not_audio", "No audio."
+    completed.webhook_url = "https://example.com/hook"
+    delivery = Delivery(job=completed, event="job.completed")
+    shown = {**wire.show_job(completed), **wire.show_delivery(completed, delivery)}
     # `message` is of queued jobs alone, while they wait for the engine's model.
-    assert answered(wire.show_job(completed)) | {"message": None} == described(schema.JobDetail)
+    assert answered(shown) | {"message": None} == described(schema.JobDetail)
+    assert set(schema.JobDetail.fields["webhook"].fields["status"].choices) == set(DeliveryState)
 
 
 def test_job_that_waits_for_the_model_has_the_described_fields(organization):
     waiting = wire.show_job(make_job(organization), waits_for="The model is being downloaded.")
     assert waiting["message"] == "The model is being downloaded."
-    assert answered(waiting).keys() == (described(schema.JobDetail).keys() - {"result_url"})
+    assert answered(waiting).keys() == (described(schema.JobDetail).keys() - {"result_url", "webhook"})
 
 
 def test_status_is_one_of_the_described_words():

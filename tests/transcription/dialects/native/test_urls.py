@@ -263,6 +263,7 @@ def test_files_of_urls_without_a_job_are_limited(api, server, settings):
     third = upload(api, server.url("/whole")).json()["file_id"]
     fetch_and_verify()
     assert error_of(upload(api, server.url("/whole"))) == (409, "too_many_stored_files")
-    # What has a job does not count.
+    # What has a job counts until its price is held.
     assert order(api, {"file_id": third}).status_code == 201
+    fetch_and_verify()
     assert upload(api, server.url("/whole")).status_code == 201

@@ -6,8 +6,9 @@ import wave
 import pytest
 from django.test import Client
 
+from accounts import api_keys
 from apex import upstream
-from billing import statements
+from billing import statements, tariff
 from billing.models import Entry, EntryKind, Hold, HoldState, Wallet
 from tests.conftest import AUDIO
 from tests.transcription.dialects.waiting_calls import call, fail, finish, in_thread, submitted
@@ -226,6 +227,19 @@ def test_money_for_the_recording_alone_gives_the_transcript(organization, key, c
     assert "insufficient_balance" in done.json["warnings"][0]
     assert chat.bodies == []
     assert charges() == [Job.objects.get().cost_micros]
+
+
+def test_limit_of_a_key_binds_the_rewriting_too(organization, chat):
+    """BerriAI/litellm issue 38176: what one call orders beside its own work passed the budget."""
+    with wave.open(str(AUDIO / "sentence-slt.wav")) as sound:
+        duration_ms = sound.getnframes() * 1000 // sound.getframerate()
+    price_micros = tariff.price_of("vn-stt-basic", duration_ms)
+    _, limited = api_keys.issue(organization, name="limited", by=None, monthly_limit_micros=price_micros)
+    done = answer(f"{TRANSFORM}&llm_prompt=normal%205", key=limited)
+    assert (done.status, done.json["text"]) == (200, "hello there")
+    assert "spend_limit_reached" in done.json["warnings"][0]
+    assert chat.bodies == []
+    assert charges() == [price_micros]
 
 
 def test_without_a_language_model_the_transcript_is_the_text(key, settings):

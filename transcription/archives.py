@@ -1,0 +1,122 @@
+"""The results of a batch as one answer, made while it is sent: there is one transcript in memory at a time."""
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import PurePath
+
+from accounts.errors import NotFound
+from transcription import jobs
+from transcription.models import Job, JobItem, Status
+from transcription.speech.formats import FORMATS
+from transcription.speech.formats.options import FormatOptions
+from transcription.speech.transcript import Transcript
+
+# Pieces of a response are at least this long, except for the last.
+PIECE_BYTES = 64 * 1024
+REFUSALS_NAME = "not transcribed.txt"
+
+
+def results(
+    job: Job, *, read: Callable[[JobItem], Transcript] | None = None
+) -> Iterator[tuple[JobItem, Transcript | None]]:
+    """Yield the items of a job in their order, each with its result; None for one that has none.
+
+    read: returns the result of an item, or raises NotFound; by default with people's corrections.
+    """
+    read = read or jobs.transcript_of_item
+    for item in jobs.items_of(job):
+        transcript = None
+        if item.status == Status.COMPLETED:
+            with suppress(NotFound):
+                transcript = read(item)
+        yield item, transcript
+
+
+def pieces(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in longer pieces."""
+    waiting: list[bytes] = []
+    length = 0
+    for part in parts:
+        waiting.append(part)
+        length += len(part)
+        if length >= PIECE_BYTES:
+            yield b"".join(waiting)
+            waiting, length = [], 0
+    yield b"".join(waiting)
+
+
+def zip_of(job: Job, *, format_name: str, options: FormatOptions) -> Iterator[bytes]:
+    """Yield a ZIP archive with the transcripts of a job, a file each, in one of `FORMATS`.
+
+    A file is called as its recording. A text says which recordings have no transcript, and why.
+    """
+    shape = FORMATS[format_name]
+    sink = _Sink()
+    names = FreeNames(REFUSALS_NAME)
+    refusals: list[str] = []
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        for item, transcript in results(job):
+            if transcript is None:
+                refusals.append(f"{item.name}: {item.error_message or item.get_status_display()}\n")
+                continue
+            name = names.take(PurePath(item.name).stem or "transcript", shape.extension.lstrip("."))
+            archive.writestr(name, shape.render(transcript, options=options))
+            if sink.length >= PIECE_BYTES:
+                yield sink.take()
+        if refusals:
+            archive.writestr(REFUSALS_NAME, "".join(refusals))
+    yield sink.take()
+
+
+class FreeNames:
+    """Names of files in one archive, each of them once, also where case does not count.
+
+    Ten thousand recordings may be named alike, so the search for a number goes on where the last one ended.
+    """
+
+    def __init__(self, *taken: str) -> None:
+        self._taken = {name.lower() for name in taken}
+        self._numbers: dict[str, int] = {}
+
+    def take(self, stem: str, extension: str) -> str:
+        """Return a name that no other file has: "talk.txt", "talk (2).txt", "talk (3).txt" ...."""
+        name = f"{stem}.{extension}"
+        if self.is_taken(name):
+            # What numbered names begin with. Only names with the same beginning can be in each other's way.
+            beginning = f"{stem} (".lower()
+            number = self._numbers.get(beginning, 1)
+            while self.is_taken(name):
+                number += 1
+                name = f"{stem} ({number}).{extension}"
+            self._numbers[beginning] = number
+        self._taken.add(name.lower())
+        return name
+
+    def is_taken(self, name: str) -> bool:
+        """Tell whether a file has this name."""
+        return name.lower() in self._taken
+
+
+class _Sink(io.RawIOBase):
+    """What an archive was written to, until it is taken. Without `seek`, zipfile puts sizes behind each file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[bytes] = []
+        self.length = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        part = bytes(data)  # type: ignore[call-overload]  # whatever has a buffer
+        self._parts.append(part)
+        self.length += len(part)
+        return len(part)
+
+    def take(self) -> bytes:
+        taken = b"".join(self._parts)
+        self._parts, self.length = [], 0
+        return taken

@@ -1,0 +1,1 @@
+"""What of Amazon S3's API signed uploads need, at `/uploads/`. See README.md beside this file."""

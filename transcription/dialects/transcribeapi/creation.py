@@ -1,0 +1,192 @@
+"""Creates jobs of announced files and URLs, and shows where the files are to be sent. Shared by two addresses.
+
+The packages send such a request again when its answer is lost, without an Idempotency-Key. So an equal request of the
+same API key within REPEATED_WITHIN gets the job of the first one, with fresh addresses: nothing is transcribed twice.
+That ends when a file has come: who has sent one has heard the answer, and an equal order is of other recordings.
+A request with an Idempotency-Key says itself what it repeats. One of a token without such a key repeats nothing.
+"""
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import database_connection
+from accounts.errors import NoRoom
+from accounts.gate import idempotency
+from accounts.models import Organization
+from transcription import recognition, submissions
+from transcription.dialects import steps
+from transcription.dialects.json_parsing import JsonParser
+from transcription.dialects.transcribeapi import answers, results, targets_shown
+from transcription.dialects.transcribeapi.gate import TranscribeApiGateView, json_of
+from transcription.dialects.transcribeapi.manifest import Manifest
+from transcription.jobs import OF_THE_REQUEST, Source
+from transcription.models import Job, JobItem, Upload, UploadState
+
+Read = Callable[..., Manifest]
+# Three tries of a client that waits 60 s for each, and time to spare.
+REPEATED_WITHIN = timedelta(minutes=4)
+# A job that is run again answers no repeat of the order of the first one.
+DIGEST = f"{OF_THE_REQUEST}sha256"
+# A manifest of 10,000 files takes some 100 MB while it becomes a job, so large bodies take turns.
+TURNS = threading.BoundedSemaphore(2)
+# Less than the packages wait for an answer.
+TURN_SECONDS = 20
+RETRY_SECONDS = 10
+CREATED = 201
+
+
+def respond(
+    view: TranscribeApiGateView,
+    request: Request,
+    *,
+    read: Read,
+    has_all_uploads: bool,
+) -> Response:
+    """Create the job that a JSON body asks for. Returns the answer.
+
+    read: returns the manifest of a body. has_all_uploads: whether the answer says of every file where it is to be sent;
+    else only of a single one, and the caller asks for the others in pages. Large bodies wait for each other: raises
+    NoRoom when that takes too long.
+    """
+
+    @transaction.atomic
+    def act(keep: idempotency.Keep) -> Response:
+        # Of equal requests at once, each waits here for the one before it.
+        Organization.objects.select_for_update(no_key=True).get(pk=view.caller.organization.pk)
+        # Several visitors may share a token, and order the same of different recordings.
+        says_what_it_repeats = bool(request.headers.get(idempotency.HEADER)) or view.caller.api_key.is_token
+        digest = "" if says_what_it_repeats else hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        made: dict[str, str] = {}
+
+        def store(job: Job) -> None:
+            made["job_id"] = str(job.pk)
+            keep(CREATED, made)
+
+        manifest = read(body, capabilities_of=recognition.capabilities_of)
+        if digest and (job := _created_before(view, digest=digest, manifest=manifest)) is not None:
+            store(job)
+            return Response(made, status=CREATED, headers={idempotency.REPLAYED_HEADER: "true"})
+        submission = replace(
+            steps.submission_of(
+                view.caller,
+                model=manifest.asked.model,
+                options=manifest.asked.options,
+                dialect=results.DIALECT,
+                in_transaction=store,
+            ),
+            answer_options=manifest.asked.view.to_dict() | ({DIGEST: digest} if digest else {}),
+            webhook=steps.webhook_of(view.caller, url=manifest.asked.webhook_url),
+        )
+        submissions.submit_sources(submission, sources=_sources(manifest), name=_name_of(manifest))
+        return Response(made, status=CREATED)
+
+    with _turn(request):
+        body = json_of(request, too_large="too_many_files")
+        response = view.once(act)
+        # Outside the transaction, since an object storage is asked for addresses. They are fresh in a replay too.
+        job = steps.find_job(view.caller, response.data["job_id"])
+        response.data = show_created(job, has_all_uploads=has_all_uploads)
+        return response
+
+
+@contextmanager
+def _turn(request: Request) -> Iterator[None]:
+    """Hold a turn while the body becomes a job, unless it is small. Raises NoRoom when none is free in TURN_SECONDS."""
+    length = request.META.get("CONTENT_LENGTH") or ""
+    if length.isdecimal() and int(length) <= JsonParser.max_bytes:
+        yield
+        return
+    # Who has been recognised holds a connection, and those who wait would take them all.
+    database_connection.release()
+    if not TURNS.acquire(timeout=TURN_SECONDS):
+        raise NoRoom(
+            f"Too many large orders are being read. Nothing was ordered; try again in {RETRY_SECONDS} seconds.",
+            retry_after=RETRY_SECONDS,
+        )
+    try:
+        yield
+    finally:
+        TURNS.release()
+
+
+def show_created(job: Job, *, has_all_uploads: bool) -> dict[str, Any]:
+    """Return the answer to the creation of a job.
+
+    `uploads` is left out where nothing is to be sent, or pages have it: an empty list would hide them from a package.
+    """
+    status = results.status_of(job)
+    shown: dict[str, Any] = {
+        "job_id": str(job.pk),
+        **answers.both(status),
+        "type": "batch" if job.item_count > 1 else "big_file",
+        "model": job.model,
+        "total_files": job.item_count,
+        "billed_seconds": 0,
+        "cost": 0,
+    }
+    if has_all_uploads or job.item_count == 1:
+        waiting = waiting_items(job)
+        uploads = [targets_shown.show(item, site_url=settings.SITE_URL) for item in waiting]
+        if uploads:
+            shown["uploads"] = uploads
+        if job.item_count == 1 and uploads:
+            shown |= {"reference_id": uploads[0]["reference_id"], "upload": uploads[0]["upload"]}
+    return shown
+
+
+def waiting_items(job: Job) -> list[JobItem]:
+    """Return the items of a job whose files the customer has to send, in their order."""
+    return list(_waiting(job).select_related("upload").order_by("position"))
+
+
+def _waiting(job: Job) -> QuerySet[JobItem]:
+    waiting = Upload.objects.of(job.organization).filter(state=UploadState.WAITING, source__isnull=True)
+    return job.items.filter(upload__in=waiting)
+
+
+def _created_before(view: TranscribeApiGateView, *, digest: str, manifest: Manifest) -> Job | None:
+    """Return the job that an equal request has just created, unless it has failed or one of its files has come."""
+    recent = Job.objects.of(view.caller.organization).filter(
+        created_at__gt=timezone.now() - REPEATED_WITHIN,
+        api_key=view.caller.api_key,
+        dialect=results.DIALECT,
+        **{f"answer_options__{DIGEST}": digest},
+    )
+    job = next((job for job in recent.newest_first() if not job.is_final or job.is_completed), None)
+    # Not by the uploads that have come: one that was fetched from a URL does not say so any more.
+    sent_count = sum(not file.url for file in manifest.files)
+    return job if job is not None and _waiting(job).count() == sent_count else None
+
+
+def _sources(manifest: Manifest) -> list[Source]:
+    return [
+        Source(
+            reference=file.reference,
+            name=file.name,
+            declared_bytes=file.size_bytes,
+            declared_type=file.content_type,
+            url=file.url,
+            language=file.language or "",
+        )
+        for file in manifest.files
+    ]
+
+
+def _name_of(manifest: Manifest) -> str:
+    files = manifest.files
+    if len(files) > 1:
+        return f"{len(files)} files"
+    return files[0].name or files[0].reference
