@@ -1,14 +1,16 @@
-"""Access control for pages: which organization a signed-in person works in, and what they may do there."""
+"""Access control for pages: which organization a page is of, and what the signed-in person may do there."""
 
 import uuid
 
 from allauth.account.models import EmailAddress
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 
 from accounts import organizations
 from accounts.errors import Forbidden
 from accounts.models import Membership, Organization, Role, User
 
+# The organization that the person opened last.
 SESSION_KEY = "organization_id"
 
 
@@ -27,10 +29,12 @@ def person(request: HttpRequest) -> User:
 
 
 def membership_for(request: HttpRequest) -> Membership:
-    """Return the person's membership in their current organization: the chosen one, or else their oldest.
+    """Return the person's membership in the organization that the address names.
 
+    For an address without organization: in the one whose pages the person opened last, or else in their oldest.
     A person without an organization (an owner removed them from their last one) gets a new personal one.
-    Raises Http404 for a person without a verified address, such as an operator.
+    Raises Http404 for a person who is no member of the address's organization, whether or not it exists, and for one
+    without a verified address, such as an operator.
     """
     cached: Membership | None = getattr(request, "_voxsite_membership", None)
     if cached is not None:
@@ -40,19 +44,36 @@ def membership_for(request: HttpRequest) -> Membership:
         .filter(user_id=person_id(request))
         .order_by("created_at", "pk")
     )
-    chosen = request.session.get(SESSION_KEY)
-    membership = (memberships.filter(organization_id=chosen).first() if chosen else None) or memberships.first()
+    addressed = _addressed(request)
+    if addressed is not None:
+        membership = memberships.filter(organization_id=addressed).first()
+        if membership is None:
+            raise Http404
+    else:
+        membership = _own(request, memberships)
+    request._voxsite_membership = membership  # type: ignore[attr-defined]  # kept with the request
+    return membership
+
+
+def _addressed(request: HttpRequest) -> uuid.UUID | None:
+    match = request.resolver_match
+    found: uuid.UUID | None = match.kwargs.get("organization_id") if match else None
+    return found
+
+
+def _own(request: HttpRequest, memberships: QuerySet[Membership]) -> Membership:
+    last = request.session.get(SESSION_KEY)
+    membership = (memberships.filter(organization_id=last).first() if last else None) or memberships.first()
     if membership is None:
         if not EmailAddress.objects.filter(user_id=person_id(request), verified=True).exists():
             raise Http404
         organizations.email_was_verified(User.objects.get(pk=person_id(request)))
         membership = memberships.get()
-    request._voxsite_membership = membership  # type: ignore[attr-defined]  # kept with the request
     return membership
 
 
 def organization_for(request: HttpRequest) -> Organization:
-    """Return the person's current organization. Pages reach every row through it."""
+    """Return the organization of the page. Pages reach every row through it."""
     return membership_for(request).organization
 
 
@@ -64,15 +85,14 @@ def require_role(request: HttpRequest, role: Role) -> Membership:
     return membership
 
 
-def switch(request: HttpRequest, *, organization_id: uuid.UUID) -> Membership:
-    """Make another organization the current one. Raises Http404 if the person is not a member of it."""
-    membership = (
-        Membership.objects.select_related("organization")
-        .filter(user_id=person_id(request), organization_id=organization_id)
-        .first()
-    )
-    if membership is None:
-        raise Http404
-    request.session[SESSION_KEY] = str(organization_id)
-    request._voxsite_membership = membership  # type: ignore[attr-defined]  # kept with the request
-    return membership
+def enter(request: HttpRequest) -> None:
+    """Admit the person to a page of an organization, and remember the organization if they opened the page themselves.
+
+    Raises Http404 as `membership_for`. What a page fetches (parts of it, recordings) is not remembered: another window
+    does that all the time.
+    """
+    organization_id = str(membership_for(request).organization_id)
+    # Browsers tell it on https and localhost. Without it, all requests count.
+    is_opened = request.method == "GET" and request.headers.get("Sec-Fetch-Dest", "document") == "document"
+    if is_opened and request.session.get(SESSION_KEY) != organization_id:
+        request.session[SESSION_KEY] = organization_id

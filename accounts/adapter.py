@@ -1,5 +1,7 @@
 """Adapters that change django-allauth: verification, links in mails, and encryption of second factors."""
 
+import math
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,11 +12,13 @@ from allauth.account.models import EmailAddress
 from allauth.account.utils import user_pk_to_url_str
 from allauth.core import context as allauth_context
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
-from django.core.exceptions import ImproperlyConfigured
+from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -24,11 +28,20 @@ from django.utils import timezone
 from accounts import encryption
 from accounts.models import ApiKey, Role, User
 
+# allauth's code of the error.
+LOCKED_OUT = "too_many_login_attempts"
 NEW_PASSWORD_MAILS = frozenset(f"account/email/password_{what}" for what in ("changed", "reset", "set"))
 
 
 class AccountAdapter(DefaultAccountAdapter):
     """Ties an account to the person who reads its mail, and sends links to this site only."""
+
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "email_password_mismatch": "Wrong email or password.",
+        # Of codes of a second factor: five in five minutes.
+        LOCKED_OUT: "Too many failed attempts. Try again in five minutes.",
+        "rate_limited": "Too many attempts. Try again in a few minutes.",
+    }
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
         """Mark the address as verified. Require a new password if a stranger may have chosen the old one.
@@ -59,6 +72,16 @@ class AccountAdapter(DefaultAccountAdapter):
         raise ImmediateHttpResponse(
             redirect("account_reset_password_from_key", uidb36=user_pk_to_url_str(user), key=token)
         )
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count a sign-in. Raises ValidationError that says for how long no more are taken, and what helps."""
+        try:
+            super().pre_authenticate(request, **credentials)
+        except ValidationError as error:
+            if error.code != LOCKED_OUT:
+                raise
+            seconds = _locked_seconds(request, key=self._get_login_attempts_cache_key(request, **credentials))
+            raise ValidationError(_locked_out_message(seconds), code=LOCKED_OUT) from None
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the client's address as the outermost of our proxies saw it.
@@ -104,6 +127,25 @@ class AccountAdapter(DefaultAccountAdapter):
         super().send_mail(template_prefix, email, context | links)
 
 
+def _locked_seconds(request: HttpRequest, *, key: str) -> float:
+    """Return for how long no more sign-ins are taken: until the oldest counted one is forgotten, of each full limit."""
+    waits = [0.0]
+    for rate in ratelimit.get_rates(app="allauth.account", action="login_failed"):
+        cache_key = ratelimit.get_cache_key(request, app="allauth.account", action="login_failed", rate=rate, key=key)
+        counted = [moment for moment in cache.get(cache_key, []) if moment > time.time() - rate.duration]
+        if len(counted) >= rate.amount:
+            waits.append(min(counted) + rate.duration - time.time())
+    return max(waits)
+
+
+def _locked_out_message(seconds: float) -> str:
+    minutes = max(1, math.ceil(seconds / 60))
+    return (
+        f"Too many failed sign-ins. Try again in {minutes} minute{'' if minutes == 1 else 's'}. "
+        "To sign in now, reset your password or use a passkey."
+    )
+
+
 class MfaAdapter(DefaultMFAAdapter):
     """Encrypts TOTP secrets and recovery seeds at rest. By default allauth stores them as plain text."""
 
@@ -128,9 +170,9 @@ def _knows_password(request: HttpRequest, user: User) -> bool:
 def _live_keys_of(owner: User) -> QuerySet[ApiKey]:
     return (
         ApiKey.objects.live(now=timezone.now())
-        .filter(organization__memberships__user=owner, organization__memberships__role=Role.OWNER)
+        .filter(parent=None, organization__memberships__user=owner, organization__memberships__role=Role.OWNER)
         .select_related("organization")
-        .order_by("organization__name", "created_at")
+        .order_by("organization__name", "organization_id", "created_at")
     )
 
 

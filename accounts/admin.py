@@ -3,12 +3,12 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from accounts import api_keys, organizations
 from accounts.models import ApiKey, Invitation, Membership, Organization, Role, User
-from accounts.operator_admin import ModelAdmin, ReadOnlyAdmin, ReadOnlyInline
+from accounts.operator_admin import MAX_OWNERS, BoundedPaginator, ModelAdmin, ReadOnlyAdmin, ReadOnlyInline
 
 
 class MembershipInline(ReadOnlyInline):
@@ -21,7 +21,9 @@ class UserAdmin(ModelAdmin[User]):
     """Users. Operators may edit whether they are active, and whether they are staff."""
 
     list_display = ["email", "is_active", "is_staff", "date_joined"]
-    search_fields = ["email"]
+    search_fields = ["^email"]
+    show_full_result_count = False
+    paginator = BoundedPaginator
     fields = ["email", "is_active", "is_staff", "is_superuser", "groups", "last_login", "date_joined"]
     # The person must verify a new address by mail, so an operator cannot change it.
     readonly_fields = ["email", "last_login", "date_joined"]
@@ -37,9 +39,14 @@ class UserAdmin(ModelAdmin[User]):
 @admin.register(Organization)
 class OrganizationAdmin(ReadOnlyAdmin[Organization]):
     list_display = ["name", "id", "is_personal", "verified_at", "created_at"]
-    search_fields = ["name", "members__email"]
+    organization_field = "pk"
     inlines = [MembershipInline]
     actions = ["verify"]
+
+    def matches(self, term: str) -> Q:
+        people = User.objects.filter(email__istartswith=term).order_by("pk")[:MAX_OWNERS]
+        of_people = Membership.objects.filter(user__in=list(people)).values_list("organization", flat=True)
+        return super().matches(term) | Q(pk__in=list(of_people))
 
     @admin.action(description="Mark as verified", permissions=["operate"])
     def verify(self, request: HttpRequest, rows: QuerySet[Organization]) -> None:
@@ -51,8 +58,7 @@ class MembershipAdmin(ReadOnlyAdmin[Membership]):
     list_display = ["user", "organization", "role", "created_at"]
     list_filter = ["role"]
     list_select_related = ["user", "organization"]
-    search_fields = ["user__email", "organization__name"]
-    id_fields = ("organization",)
+    organization_field, person_field = "organization", "user"
     actions = ["make_owner", "make_admin", "make_member", "remove"]
 
     @admin.action(description="Make owner", permissions=["operate"])
@@ -84,10 +90,14 @@ class MembershipAdmin(ReadOnlyAdmin[Membership]):
 class ApiKeyAdmin(ReadOnlyAdmin[ApiKey]):
     list_display = ["prefix", "name", "organization", "last_used_at", "expires_at", "revoked_at"]
     list_select_related = ["organization"]
-    search_fields = ["prefix", "name", "organization__name"]
-    id_fields = ("pk", "organization")
-    exclude = ["sha256"]
+    exact_fields = ("pk", "prefix")
+    organization_field = "organization"
+    exclude = ["sha256", "previous_sha256"]
     actions = ["revoke"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
+        # Tokens go with their key, and there are many of them.
+        return super().get_queryset(request).filter(parent=None)
 
     @admin.action(description="Revoke", permissions=["operate"])
     def revoke(self, request: HttpRequest, rows: QuerySet[ApiKey]) -> None:
@@ -98,7 +108,8 @@ class ApiKeyAdmin(ReadOnlyAdmin[ApiKey]):
 class InvitationAdmin(ReadOnlyAdmin[Invitation]):
     list_display = ["email", "organization", "role", "expires_at", "accepted_at"]
     list_select_related = ["organization"]
-    search_fields = ["email", "organization__name"]
+    exact_fields = ("pk", "email")
+    organization_field = "organization"
     exclude = ["token_sha256"]
     actions = ["withdraw"]
 

@@ -5,17 +5,30 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
 from django.shortcuts import render
+from django.urls import Resolver404, resolve
 from django.utils.cache import patch_cache_control
 
+from accounts import access
 from accounts.errors import NotFound, RateLimited, VoxsiteError
 
 View = Callable[..., HttpResponseBase]
 
 
 def page(view: View) -> View:
-    """Decorate the view of a page for members: visitors must sign in first, and our errors are shown as pages."""
+    """Decorate the view of a page for members: visitors must sign in first, and our errors are shown as pages.
+
+    The address of an organization's page names it. Others than its members get 404. The view is called without
+    `organization_id`, and asks `access` for the membership.
+    """
     return login_required(open_page(view))
 
 
@@ -24,7 +37,10 @@ def open_page(view: View) -> View:
 
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        is_of_organization = kwargs.pop("organization_id", None) is not None
         try:
+            if is_of_organization:
+                access.enter(request)
             response = view(request, *args, **kwargs)
         except Http404:
             response = show_missing(request)
@@ -32,11 +48,36 @@ def open_page(view: View) -> View:
             response = show_missing(request, reason=error.message)
         except VoxsiteError as error:
             response = show_error(request, error)
+        if isinstance(response, HttpResponseNotAllowed) and _is_opened_by_a_person(request):
+            response = HttpResponseRedirect(page_above(request.path))
         if not response.has_header("Cache-Control"):
             patch_cache_control(response, private=True, no_cache=True)
         return response
 
     return answer
+
+
+def _is_opened_by_a_person(request: HttpRequest) -> bool:
+    """Tell whether a browser asks for this address as a page, and not as an image, by a script or ahead of time."""
+    return request.method == "GET" and request.headers.get("Sec-Fetch-Dest") == "document"
+
+
+def page_above(path: str) -> str:
+    """Return the address of the nearest page above this one: /keys/ for /keys/<id>/revoke/.
+
+    A browser asks for the address of a form after a sign-in that the form had needed, or when a person opens a page
+    that answered a refused form once more.
+    """
+    parts = path.strip("/").split("/")
+    while len(parts) > 1:
+        parts.pop()
+        above = f"/{'/'.join(parts)}/"
+        try:
+            resolve(above)
+        except Resolver404:
+            continue
+        return above
+    return "/"
 
 
 def show_missing(request: HttpRequest, *, reason: str = "") -> HttpResponse:

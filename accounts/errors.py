@@ -11,6 +11,7 @@ VoxsiteError
 ├── PaymentRequired 402      insufficient_balance   required_cents, available_cents, required_micros, available_micros
 │                            billing.stripe_api: card_declined (code, decline_code)
 ├── Forbidden 403            forbidden, email_not_verified
+│   └── InsufficientScope    insufficient_scope     required_scopes
 ├── NotFound 404             not_found, job_not_found, result_not_found, file_not_found
 ├── MethodNotAllowed 405     method_not_allowed
 ├── RequestTimeout 408       request_timeout
@@ -23,9 +24,9 @@ VoxsiteError
 │   └── TooManyUploads       too_many_open          retry_after
 ├── InternalError 500        internal_error
 ├── TranscriptionFailed 500  the type of the job's error
-├── NotSupported 501         not_supported
 ├── UpstreamFailed 502       upstream_failed; billing.stripe_api: payment_service_failed
 ├── NoRoom 503               no_room                retry_after
+├── Unavailable 503          unavailable            retry_after
 ├── NotConfigured 503        not_configured
 └── WaitedTooLong 504        timed_out
 
@@ -33,7 +34,7 @@ VoxsiteError
 with them. Domain verbs raise these errors, and only the gate's views and the pages turn one into a response.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar
@@ -62,6 +63,7 @@ class ErrorType(StrEnum):
     INVALID_API_KEY = "invalid_api_key"
     EMAIL_NOT_VERIFIED = "email_not_verified"
     FORBIDDEN = "forbidden"
+    INSUFFICIENT_SCOPE = "insufficient_scope"
     RATE_LIMITED = "rate_limited"
     TOO_MANY_OPEN = "too_many_open"
 
@@ -94,6 +96,7 @@ class ErrorType(StrEnum):
     UPLOAD_ALREADY_RECEIVED = "upload_already_received"
     UPLOAD_SIZE_MISMATCH = "upload_size_mismatch"
     UPLOAD_EXPIRED = "upload_expired"
+    UPLOAD_MISSING = "upload_missing"
 
     # URLs from which recordings are fetched.
     URL_NOT_ALLOWED = "url_not_allowed"
@@ -107,10 +110,15 @@ class ErrorType(StrEnum):
     FILE_NOT_FOUND = "file_not_found"
     TOO_MANY_STORED_FILES = "too_many_stored_files"
 
+    # Jobs of many files.
+    TOO_MANY_FILES = "too_many_files"
+    BATCH_TOO_LARGE = "batch_too_large"
+
     # Jobs and their results.
     JOB_NOT_FOUND = "job_not_found"
     JOB_HAS_ENDED = "job_has_ended"
     JOB_RUNS = "job_runs"
+    INVALID_JOB_STATUS = "invalid_job_status"
     NOTHING_TO_RUN_AGAIN = "nothing_to_run_again"
     RESULT_NOT_FOUND = "result_not_found"
     SEVERAL_RESULTS = "several_results"
@@ -132,14 +140,35 @@ class ErrorType(StrEnum):
     TIMED_OUT = "timed_out"
     WORKER_LOST = "worker_lost"
     NO_ROOM = "no_room"
+    UNAVAILABLE = "unavailable"
     NOT_CONFIGURED = "not_configured"
-    NOT_SUPPORTED = "not_supported"
 
     # Services that the service depends on.
     UPSTREAM_FAILED = "upstream_failed"
     UPSTREAM_BUSY = "upstream_busy"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     REFUSED_BY_MODEL = "refused_by_model"
+
+
+# Whatever is wrong with the bytes of a recording; its length and what was declared of it are other faults.
+UNREADABLE_TYPES = (
+    ErrorType.INVALID_MEDIA,
+    ErrorType.INVALID_AUDIO,
+    ErrorType.EMPTY_AUDIO,
+    ErrorType.NO_DURATION,
+    ErrorType.NOT_AUDIO,
+    ErrorType.NO_AUDIO_TRACK,
+    ErrorType.TRUNCATED_AUDIO,
+)
+# Whatever keeps the file at a URL from being had.
+URL_TYPES = (
+    ErrorType.URL_NOT_ALLOWED,
+    ErrorType.URL_NOT_FOUND,
+    ErrorType.URL_REFUSED,
+    ErrorType.URL_UNREACHABLE,
+    ErrorType.URL_TOO_LARGE,
+    ErrorType.URL_TOO_SLOW,
+)
 
 
 class VoxsiteError(Exception):
@@ -224,6 +253,23 @@ class Forbidden(VoxsiteError):
     default_message = "You do not have access."
 
 
+class InsufficientScope(Forbidden):
+    """The key has none of the scopes that this address needs.
+
+    required: names of scopes, of which one is enough.
+    """
+
+    default_type = "insufficient_scope"
+
+    def __init__(self, required: Sequence[str]) -> None:
+        names = " or ".join(f"'{name}'" for name in required)
+        super().__init__(
+            f"This API key does not have the scope {names}. An admin of your organization can change the scopes of a "
+            "key.",
+            required_scopes=list(required),
+        )
+
+
 class NotFound(VoxsiteError):
     """The object does not exist or belongs to another organization. Both cases look the same on purpose."""
 
@@ -264,7 +310,7 @@ class TooLarge(VoxsiteError):
 
 
 class UnsupportedMediaType(BadRequest):
-    """The endpoint does not read this Content-Type. The status is 400 and not 415, as in the VoxParse seed's table."""
+    """The endpoint does not read this Content-Type. The status is 400 and not 415, as in VoxParse's published table."""
 
     default_type = "unsupported_media_type"
 
@@ -312,16 +358,33 @@ class TooManyUploads(RateLimited):
 class NoRoom(VoxsiteError):
     """So many uploads of all organizations wait to be read that no other one may wait.
 
-    retry_after: whole seconds after which another try makes sense.
+    retry_after: whole seconds after which another try makes sense. message: of what else there are too many.
     """
 
     http_status = 503
     default_type = "no_room"
 
+    def __init__(self, message: str = "", *, retry_after: int) -> None:
+        super().__init__(
+            message
+            or f"Too many uploads wait to be read. Nothing was stored or charged; try again in {retry_after} seconds.",
+            retry_after=retry_after,
+        )
+        self.headers = {"Retry-After": str(retry_after)}
+
+
+class Unavailable(VoxsiteError):
+    """A part that the site cannot serve without, such as the database, does not answer at present.
+
+    retry_after: whole seconds after which another try makes sense.
+    """
+
+    http_status = 503
+    default_type = "unavailable"
+
     def __init__(self, *, retry_after: int) -> None:
         super().__init__(
-            f"Too many uploads wait to be read. Nothing was stored or charged; try again in {retry_after} seconds.",
-            retry_after=retry_after,
+            f"The service is not available at present. Try again in {retry_after} seconds.", retry_after=retry_after
         )
         self.headers = {"Retry-After": str(retry_after)}
 
@@ -334,14 +397,6 @@ class TranscriptionFailed(VoxsiteError):
     """A transcription that the caller waits for failed on our side. The type is the one of the job's error."""
 
     default_type = "speech_error"
-
-
-class NotSupported(VoxsiteError):
-    """A published API can do this, and this site cannot do it yet."""
-
-    http_status = 501
-    default_type = "not_supported"
-    default_message = "This is not supported yet."
 
 
 class UpstreamFailed(VoxsiteError):

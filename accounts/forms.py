@@ -7,13 +7,29 @@ from zoneinfo import ZoneInfo
 
 from allauth.account import forms as allauth_forms
 from allauth.account.models import EmailAddress
+from allauth.mfa import app_settings as mfa_settings
+from allauth.mfa.base import forms as mfa_forms
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.forms import ActivateTOTPForm
+from allauth.mfa.totp.internal.auth import TOTP
 from django import forms
+from django.contrib.auth.hashers import make_password
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from accounts.models import Invitation, Role
+from accounts.models import DEFAULT_SCOPES, Invitation, Role, Scope, User
 from accounts.organizations import MAX_NAME_LENGTH
 
 MICROS_PER_DOLLAR = 1_000_000
+# What a scope lets a program do, as the page of keys says it.
+SCOPE_TEXTS = {
+    Scope.TRANSCRIBE: "send recordings, see, cancel and delete their jobs",
+    Scope.CHAT: "ask language models",
+    Scope.READ: "list and read all transcripts",
+    Scope.BILLING: "see balance and usage, add funds with the saved card",
+    Scope.ADMIN: "manage keys, limits and alerts",
+}
 
 
 class SignupForm(allauth_forms.SignupForm):
@@ -27,6 +43,55 @@ class SignupForm(allauth_forms.SignupForm):
         """
         EmailAddress.objects.filter(email=value, verified=False).exclude(user__email__iexact=value).delete()
         return str(super().validate_unique_email(value))
+
+    def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:
+        """Create the account, or mail its owner that there is one already. Both hash a password once.
+
+        The hash takes most of the time of a sign-up. Without it, the time of the answer would tell a stranger whether
+        an address has an account, which the answer itself does not.
+        """
+        if self.account_already_exists:
+            make_password(self.cleaned_data["password1"])
+        user, response = super().try_save(request)
+        return user, response
+
+
+def _use_up(code: str, *, user: User) -> None:
+    """Let a code of an authenticator app serve once.
+
+    allauth 65.21 marks a code for 30 s (TOTP.validate_code), and not at all when the app is added. With the tolerance
+    for clocks a code is valid for 90 s. The attack: look over a shoulder, and sign in with what was typed.
+    """
+    totp = TOTP(Authenticator(user=user))
+    seconds = mfa_settings.TOTP_PERIOD * (2 * mfa_settings.TOTP_TOLERANCE + 1)
+    cache.set(totp._get_used_cache_key(code), "y", timeout=seconds)
+
+
+class ActivateTotpForm(ActivateTOTPForm):
+    """allauth's form that adds an authenticator app. The code in it cannot be used to sign in."""
+
+    def clean_code(self) -> str:
+        code = str(super().clean_code())
+        _use_up(code, user=self.user)
+        return code
+
+
+class AuthenticateForm(mfa_forms.AuthenticateForm):
+    """allauth's form for the second factor at sign-in. No code serves twice."""
+
+    def clean_code(self) -> str:
+        code = str(super().clean_code())
+        _use_up(code, user=self.user)
+        return code
+
+
+class ReauthenticateForm(mfa_forms.ReauthenticateForm):
+    """allauth's form for the second factor before a change of the account. No code serves twice."""
+
+    def clean_code(self) -> str:
+        code = str(super().clean_code())
+        _use_up(code, user=self.user)
+        return code
 
 
 def limit_field() -> forms.DecimalField:
@@ -57,6 +122,13 @@ class KeyForm(forms.Form):
         widget=forms.DateInput(attrs={"type": "date"}),
     )
     monthly_limit = limit_field()
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope.value, f"{scope.label}: {SCOPE_TEXTS[scope]}") for scope in Scope],
+        initial=[scope.value for scope in DEFAULT_SCOPES],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Choose only what the program needs. A request that needs another scope gets 403.",
+        error_messages={"required": "Choose one or more scopes."},
+    )
 
     def clean_expires_on(self) -> date | None:
         last_day: date | None = self.cleaned_data["expires_on"]
@@ -113,12 +185,6 @@ class OrganizationForm(forms.Form):
         max_length=MAX_NAME_LENGTH,
         help_text="Your company or project. It gets its own balance, API keys and transcripts.",
     )
-
-
-class SwitchForm(forms.Form):
-    """The organization to switch to."""
-
-    organization = forms.UUIDField()
 
 
 def roles_up_to(highest: Role) -> list[Role]:

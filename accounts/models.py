@@ -68,7 +68,13 @@ class Organization(models.Model):
 
 
 class Role(models.TextChoices):
-    """The rights of a member. Members use the service, admins manage keys, people and money, owners also owners."""
+    """The rights of a member; each role has those of the ones below it too.
+
+    Member: uploads recordings, reads, downloads and deletes transcripts, asks models in the playground.
+    Admin: makes and revokes API keys, sees usage, pays, sets limits and alerts, manages webhooks, invites and removes
+    members and other admins. Owner: makes and removes owners.
+    Pages ask for a role by `access.require_role`; programs have the rights of their key.
+    """
 
     OWNER = "owner", "Owner"
     ADMIN = "admin", "Admin"
@@ -136,11 +142,34 @@ class Invitation(models.Model):
         return self.accepted_at is None and self.expires_at > now
 
 
+class Scope(models.TextChoices):
+    """What a key may do. Which address needs which: `gate.scopes`, docs/decisions/0051."""
+
+    TRANSCRIBE = "transcribe", "Transcribe"
+    CHAT = "chat", "Chat"
+    READ = "read", "Read"
+    BILLING = "billing", "Billing"
+    ADMIN = "admin", "Admin"
+
+
+# What every key could do before keys had scopes.
+DEFAULT_SCOPES = (Scope.TRANSCRIBE, Scope.CHAT, Scope.READ, Scope.BILLING)
+DEFAULT_SCOPES_TEXT = " ".join(DEFAULT_SCOPES)
+
+
+# What a token may do: it lies in a browser, so it neither pays nor manages.
+TOKEN_SCOPES = (Scope.TRANSCRIBE, Scope.CHAT, Scope.READ)
+
+
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
-    """Keys, reached through their organization."""
+    """Keys, reached through their organization, and tokens, through their key."""
 
     def of(self, organization: Organization) -> "ApiKeyQuerySet":
-        return self.filter(organization=organization)
+        """The keys of an organization. Its tokens are not among them."""
+        return self.filter(organization=organization, parent=None)
+
+    def tokens_of(self, key: "ApiKey") -> "ApiKeyQuerySet":
+        return self.filter(parent=key)
 
     def live(self, *, now: datetime) -> "ApiKeyQuerySet":
         return self.filter(revoked_at__isnull=True).exclude(expires_at__lte=now)
@@ -149,7 +178,8 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 class ApiKey(models.Model):
     """The credential of a program. Only its SHA-256 is stored: the key is random, so no slow hash is needed.
 
-    Written by `api_keys`.
+    One with a parent is a token: a credential for a browser, which ends soon and never has more than its parent
+    (docs/decisions/0059). Written by `api_keys`; tokens by `tokens` too.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -158,29 +188,99 @@ class ApiKey(models.Model):
     # The first characters of the key, so that people recognize it.
     prefix = models.CharField(max_length=20)
     sha256 = models.CharField(max_length=64, unique=True)
+    # The secret of before the last rotation, until its overlap ends. Both null: it does not work any more.
+    previous_sha256 = models.CharField(max_length=64, unique=True, null=True, blank=True)
+    previous_until = models.DateTimeField(null=True, blank=True)
+    # Of a key that another key made: who made that one.
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
     last_used_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     monthly_limit_micros = models.BigIntegerField(null=True, blank=True)
+    # A higher limit that counts until a moment. Both null: there is none.
+    raised_limit_micros = models.BigIntegerField(null=True, blank=True)
+    raised_until = models.DateTimeField(null=True, blank=True)
+    # Names of Scope, in its order, separated by blanks. A text and no table: every request reads it with the key.
+    scopes = models.CharField(max_length=100, default=DEFAULT_SCOPES_TEXT, db_default=DEFAULT_SCOPES_TEXT)
+    # Of a token: the key that made it. The monthly limit of a token is what it may spend in its whole life.
+    parent = models.ForeignKey(
+        "self", on_delete=models.CASCADE, null=True, blank=True, related_name="tokens", db_index=False
+    )
 
     objects = ApiKeyQuerySet.as_manager()
+    # Whether a request named this key by the secret of before its rotation. Not stored.
+    is_by_previous_secret = False
 
     class Meta:
-        indexes = [models.Index(fields=["organization", "-created_at"], name="api_key_list")]
+        indexes = [
+            models.Index(fields=["organization", "-created_at"], name="api_key_list"),
+            models.Index(fields=["parent", "-created_at"], condition=models.Q(parent__isnull=False), name="token_list"),
+            # For operators, whom customers tell how a key begins.
+            models.Index(fields=["prefix"], name="api_keys_by_prefix"),
+        ]
         constraints = [
+            models.CheckConstraint(
+                condition=models.Q(parent__isnull=True)
+                | models.Q(expires_at__isnull=False, monthly_limit_micros__isnull=False, raised_until__isnull=True)
+                & ~models.Q(scopes__contains=Scope.ADMIN.value)
+                & ~models.Q(scopes__contains=Scope.BILLING.value),
+                name="token_is_bounded",
+            ),
             models.CheckConstraint(
                 condition=models.Q(monthly_limit_micros__isnull=True) | models.Q(monthly_limit_micros__gte=0),
                 name="api_key_limit_is_not_negative",
+            ),
+            models.CheckConstraint(condition=~models.Q(scopes=""), name="api_key_has_a_scope"),
+            models.CheckConstraint(
+                condition=models.Q(previous_sha256__isnull=True, previous_until__isnull=True)
+                | models.Q(previous_sha256__isnull=False, previous_until__isnull=False),
+                name="api_key_previous_secret_ends",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(raised_limit_micros__isnull=True, raised_until__isnull=True)
+                | models.Q(
+                    raised_limit_micros__isnull=False,
+                    raised_until__isnull=False,
+                    raised_limit_micros__gte=models.F("monthly_limit_micros"),
+                ),
+                name="api_key_raise_ends",
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
 
+    @property
+    def is_token(self) -> bool:
+        return self.parent_id is not None
+
+    @property
+    def charged_key_id(self) -> uuid.UUID:
+        """The key to which work is charged: this one, or of a token the one that made it."""
+        return self.parent_id or self.pk
+
+    @property
+    def charged_key(self) -> "ApiKey":
+        """The row of that key."""
+        return self.parent or self
+
     def is_live(self, *, now: datetime) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
+    def limit_at(self, now: datetime) -> int | None:
+        """The monthly limit that counts at a moment: the raised one while it lasts. None: no limit."""
+        is_raised = self.raised_until is not None and self.raised_until > now
+        return self.raised_limit_micros if is_raised else self.monthly_limit_micros
+
+    @property
+    def scope_set(self) -> frozenset[Scope]:
+        """The scopes of this key. An unknown name, of a newer version of the site, is none.
+
+        The secret of before a rotation manages nothing: a thief of it could rotate the key again and keep it.
+        """
+        scopes = frozenset(scope for scope in Scope if scope in self.scopes.split())
+        return scopes - {Scope.ADMIN} if self.is_by_previous_secret else scopes
 
 
 class IdempotencyRecord(models.Model):
@@ -205,3 +305,21 @@ class IdempotencyRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} of {self.organization_id}"
+
+
+class WaitingMail(models.Model):
+    """A mail that no mail server has taken yet. Written by `mail_queue` only, which deletes it when it is sent."""
+
+    created_at = models.DateTimeField()
+    # No process sends it before: one may have claimed it.
+    due_at = models.DateTimeField(db_index=True)
+    # How often the server did not take it; `mail_queue` says what counts. failure: type and codes of the last error.
+    attempts = models.IntegerField(default=0, db_default=0)
+    failure = models.TextField(blank=True, default="", db_default="")
+    sender = models.TextField()
+    recipients = models.JSONField()
+    # The whole message in base64, encrypted (`accounts.encryption`): it may carry a link that signs in.
+    content = models.TextField()
+
+    def __str__(self) -> str:
+        return f"mail of {self.created_at:%Y-%m-%d %H:%M}"

@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts import access, api_keys, organizations
+from accounts import access, api_keys, organizations, shown_once
 from accounts.decorators import open_page, page
 from accounts.errors import Conflict, Forbidden, InvalidField, UpstreamFailed, VoxsiteError
 from accounts.forms import (
@@ -20,38 +20,41 @@ from accounts.forms import (
     KeyLimitForm,
     OrganizationForm,
     RoleForm,
-    SwitchForm,
     dollars_of,
     roles_up_to,
 )
 from accounts.gate import limits
-from accounts.models import ApiKey, Invitation, Membership, Organization, Role
+from accounts.links import page_url, redirect_to_page
+from accounts.models import ApiKey, Invitation, Membership, Organization, Role, Scope, User
+from accounts.sent_forms import sent_once
 
 # --- Keys ------------------------------------------------------------------------------------------------------------
 
 
 @page
 @require_http_methods(["GET", "HEAD", "POST"])
+@sent_once
 def keys(request: HttpRequest) -> HttpResponse:
-    """List the keys. A POST creates one, and only its response shows the key itself."""
+    """List the keys. A POST creates one, and only the page after it shows the key itself."""
     membership = access.membership_for(request)
     form = KeyForm(request.POST or None)
-    new_key = None
     if request.method == "POST":
         access.require_role(request, Role.ADMIN)
-        if form.is_valid():
-            new_key = _issue(request, form)
-            form = KeyForm() if new_key else form
+        if form.is_valid() and (new_key := _issue(request, form)):
+            shown_once.put(request, new_key, organization_id=membership.organization_id)
+            return redirect_to_page(request, "keys")
     response = render(
         request,
         "accounts/keys.html",
         {
             "form": form,
-            "new_key": new_key,
+            "new_key": shown_once.take(request, organization_id=membership.organization_id)
+            if request.method == "GET"
+            else None,
             "keys": _keys_of(membership),
             "may_manage": membership.may(Role.ADMIN),
         },
-        status=400 if request.method == "POST" and new_key is None else 200,
+        status=400 if request.method == "POST" else 200,
     )
     # The response may contain a secret: neither a cache nor the browser's history may keep it.
     response["Cache-Control"] = "no-store, private"
@@ -64,7 +67,7 @@ def revoke_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     access.require_role(request, Role.ADMIN)
     key = api_keys.revoke(access.organization_for(request), key_id=key_id)
     messages.success(request, f"Key “{key.name}” revoked. Requests with it now get 401.")
-    return redirect("keys")
+    return redirect_to_page(request, "keys")
 
 
 @page
@@ -75,7 +78,7 @@ def limit_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     form = KeyLimitForm(request.POST)
     if not form.is_valid():
         messages.error(request, "Limit not changed. " + " ".join(map(str, form.errors["monthly_limit"])))
-        return redirect("keys")
+        return redirect_to_page(request, "keys")
     key = api_keys.set_monthly_limit(
         access.organization_for(request), key_id=key_id, limit_micros=form.monthly_limit_micros
     )
@@ -86,17 +89,33 @@ def limit_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     else:
         sentence = f"“{key.name}” can spend up to ${form.cleaned_data['monthly_limit']:,.2f} a month."
     messages.success(request, sentence)
-    return redirect("keys")
+    return redirect_to_page(request, "keys")
+
+
+@page
+@require_POST
+def scope_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
+    """Replace the scopes of a key."""
+    access.require_role(request, Role.ADMIN)
+    try:
+        key = api_keys.set_scopes(
+            access.organization_for(request), key_id=key_id, scopes=request.POST.getlist("scopes")
+        )
+    except InvalidField as error:
+        messages.error(request, f"Scopes not changed. {error.message}")
+        return redirect_to_page(request, "keys")
+    messages.success(request, f"Scopes of “{key.name}” changed. Its next request has them.")
+    return redirect_to_page(request, "keys")
 
 
 def _issue(request: HttpRequest, form: KeyForm) -> str | None:
     try:
-        _, key = api_keys.issue(
-            access.organization_for(request),
+        _, key = organizations.issue_key(
+            access.membership_for(request),
             name=form.cleaned_data["name"],
-            by=access.person(request),
             expires_at=form.expires_at,
             monthly_limit_micros=form.monthly_limit_micros,
+            scopes=form.cleaned_data["scopes"],
         )
     except InvalidField as error:
         field = {"expires_at": "expires_on"}.get(str(error.data.get("param")), str(error.data.get("param")))
@@ -112,7 +131,16 @@ def _keys_of(membership: Membership) -> list[dict[str, Any]]:
     now = timezone.now()
     rows = ApiKey.objects.of(membership.organization).select_related("created_by").order_by("-created_at")[:200]
     shown = [
-        {"row": row, "is_live": row.is_live(now=now), "limit": dollars_of(row.monthly_limit_micros)} for row in rows
+        {
+            "row": row,
+            "is_live": row.is_live(now=now),
+            "limit": dollars_of(row.monthly_limit_micros),
+            "limit_now": row.limit_at(now),
+            "scopes": [
+                {"value": scope.value, "label": scope.label, "is_given": scope in row.scope_set} for scope in Scope
+            ],
+        }
+        for row in rows
     ]
     return sorted(shown, key=lambda key: not key["is_live"])
 
@@ -121,26 +149,29 @@ def _keys_of(membership: Membership) -> list[dict[str, Any]]:
 
 
 @page
-@require_POST
-def switch(request: HttpRequest) -> HttpResponse:
-    form = SwitchForm(request.POST)
-    if not form.is_valid():
-        raise Forbidden("Choose one of your organizations.")
-    access.switch(request, organization_id=form.cleaned_data["organization"])
-    return redirect("overview")
-
-
-@page
 @require_http_methods(["GET", "HEAD", "POST"])
+@sent_once
 def new_organization(request: HttpRequest) -> HttpResponse:
     form = OrganizationForm(request.POST or None)
     if request.method == "POST" and form.is_valid() and (organization := _create(request, form)):
         if EmailAddress.objects.filter(user=access.person(request), verified=True).exists():
             organizations.verify(organization)
-        access.switch(request, organization_id=organization.pk)
         messages.success(request, f"Switched to {organization.name}.")
-        return redirect("overview")
+        return redirect(page_url(organization.pk, "overview"))
     return render(request, "accounts/organization_new.html", {"form": form}, status=400 if form.errors else 200)
+
+
+@page
+@require_POST
+def rename_organization(request: HttpRequest) -> HttpResponse:
+    membership = access.require_role(request, Role.OWNER)
+    try:
+        organizations.rename(membership.organization, name=request.POST.get("name", ""))
+    except InvalidField as error:
+        messages.error(request, f"Name not changed. {error.message}")
+    else:
+        messages.success(request, f"Renamed to {membership.organization.name}.")
+    return redirect_to_page(request, "organization")
 
 
 def _create(request: HttpRequest, form: OrganizationForm) -> Organization | None:
@@ -162,6 +193,7 @@ def organization(request: HttpRequest) -> HttpResponse:
 
 @page
 @require_POST
+@sent_once
 def invite(request: HttpRequest) -> HttpResponse:
     membership = access.require_role(request, Role.ADMIN)
     form = InviteForm(request.POST, highest=Role(membership.role))
@@ -179,18 +211,33 @@ def invite(request: HttpRequest) -> HttpResponse:
             form.add_error(None, error.message)
         else:
             _mail(request, invitation, token=token)
-            return redirect("organization")
+            return redirect_to_page(request, "organization")
     return _show_organization(request, form=form, status=400)
+
+
+@page
+@require_POST
+def resend_invitation(request: HttpRequest, invitation_id: uuid.UUID) -> HttpResponse:
+    """Mail the link of an open invitation again, for a fresh period."""
+    membership = access.require_role(request, Role.ADMIN)
+    limits.spend(membership.organization, scope="invitations")
+    invitation, token = organizations.resend(membership.organization, invitation_id=invitation_id, by=membership)
+    _mail(request, invitation, token=token)
+    return redirect_to_page(request, "organization")
 
 
 @page
 @require_POST
 def withdraw_invitation(request: HttpRequest, invitation_id: uuid.UUID) -> HttpResponse:
     membership = access.require_role(request, Role.ADMIN)
-    invitation = get_object_or_404(_open_invitations(membership), pk=invitation_id)
+    invitation = _open_invitations(membership).filter(pk=invitation_id).first()
+    if invitation is None:
+        # A double click, or somebody else was quicker.
+        messages.info(request, "This invitation is no longer open.")
+        return redirect_to_page(request, "organization")
     organizations.withdraw(invitation, by=membership)
     messages.success(request, f"Invitation of {invitation.email} withdrawn.")
-    return redirect("organization")
+    return redirect_to_page(request, "organization")
 
 
 @page
@@ -203,26 +250,31 @@ def change_role(request: HttpRequest, membership_id: int) -> HttpResponse:
         raise Forbidden("Choose one of the roles.")
     role = Role(form.cleaned_data["role"])
     try:
-        organizations.change_role(member, role=role, by=by)
+        keys = organizations.change_role(member, role=role, by=by, revokes_keys=_revokes_keys(request))
     except Conflict as error:
         messages.error(request, error.message)
     else:
-        messages.success(request, f"{member.user.email} is now {role.label.lower()}.")
-    return redirect("organization")
+        told = f"{member.user.email} is now {role.label.lower()}. {_told_of_keys(request, keys)}"
+        messages.success(request, told.strip())
+    return redirect_to_page(request, "organization")
 
 
 @page
 @require_POST
 def remove_member(request: HttpRequest, membership_id: int) -> HttpResponse:
     by = access.membership_for(request)
-    member = get_object_or_404(_members(by), pk=membership_id)
+    member = _members(by).filter(pk=membership_id).first()
+    if member is None:
+        messages.info(request, "This person is no longer a member.")
+        return redirect_to_page(request, "organization")
+    email = member.user.email
     try:
-        organizations.remove_member(member, by=by)
+        keys = organizations.remove_member(member, by=by, revokes_keys=_revokes_keys(request))
     except Conflict as error:
         messages.error(request, error.message)
     else:
-        messages.success(request, f"{member.user.email} removed.")
-    return redirect("organization")
+        messages.success(request, f"{email} removed. {_told_of_keys(request, keys)}".strip())
+    return redirect_to_page(request, "organization")
 
 
 @page
@@ -230,13 +282,27 @@ def remove_member(request: HttpRequest, membership_id: int) -> HttpResponse:
 def leave(request: HttpRequest) -> HttpResponse:
     membership = access.membership_for(request)
     try:
-        organizations.leave(membership)
+        keys = organizations.leave(membership, revokes_keys=_revokes_keys(request))
     except Conflict as error:
         messages.error(request, error.message)
-        return redirect("organization")
-    request.session.pop(access.SESSION_KEY, None)
-    messages.success(request, f"You left {membership.organization.name}.")
-    return redirect("overview")
+        return redirect_to_page(request, "organization")
+    messages.success(request, f"You left {membership.organization.name}. {_told_of_keys(request, keys)}".strip())
+    return redirect(page_url(None, "overview"))
+
+
+def _revokes_keys(request: HttpRequest) -> bool:
+    return "revoke_keys" in request.POST
+
+
+def _told_of_keys(request: HttpRequest, names: list[str]) -> str:
+    """Return what became of the keys that a member made, for the confirmation; "" without any."""
+    if not names:
+        return ""
+    return f"{'Revoked' if _revokes_keys(request) else 'Keys that still work'}: {_quoted(names)}."
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f"“{name}”" for name in names)
 
 
 def _mail(request: HttpRequest, invitation: Invitation, *, token: str) -> None:
@@ -254,11 +320,15 @@ def _show_organization(request: HttpRequest, *, form: InviteForm | None = None, 
     role = Role(membership.role)
     members = list(_members(membership).order_by("created_at", "pk"))
     owners = sum(member.role == Role.OWNER for member in members)
+    keys_by_person: dict[int | None, list[ApiKey]] = {}
+    for key in ApiKey.objects.of(membership.organization).live(now=timezone.now()).order_by("created_at", "pk"):
+        keys_by_person.setdefault(key.created_by_id, []).append(key)
     context = {
         "members": [
             {
                 "row": member,
                 "is_me": member.user_id == request.user.pk,
+                "keys": keys_by_person.get(member.user_id, []),
                 "may_change": member.user_id != request.user.pk
                 and role.rank >= 1
                 and membership.may(Role(member.role)),
@@ -269,6 +339,8 @@ def _show_organization(request: HttpRequest, *, form: InviteForm | None = None, 
         "form": form or InviteForm(highest=role),
         "roles": roles_up_to(role),
         "may_manage": membership.may(Role.ADMIN),
+        "may_rename": membership.may(Role.OWNER),
+        "name_length": organizations.MAX_NAME_LENGTH,
         "may_leave": role != Role.OWNER or owners > 1,
     }
     return render(request, "accounts/organization.html", context, status=status)
@@ -291,15 +363,18 @@ def _open_invitations(membership: Membership) -> QuerySet[Invitation]:
 @require_http_methods(["GET", "HEAD", "POST"])
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
     """Show an invitation to everybody who has its link. A POST by the invited person accepts it."""
+    if isinstance(request.user, User) and (joined := organizations.membership_from(token, user=request.user)):
+        # The link again, a double click, or Back.
+        messages.info(request, f"You are a member of {joined.organization.name}.")
+        return redirect(page_url(joined.organization_id, "overview"))
     offer = organizations.invitation_for(token)
     if request.method == "POST" and request.user.is_authenticated:
         membership = organizations.accept(token, user=request.user)
-        access.switch(request, organization_id=membership.organization_id)
         messages.success(request, f"Welcome to {offer.organization.name}.")
-        return redirect("overview")
+        return redirect(page_url(membership.organization_id, "overview"))
     is_theirs = request.user.is_authenticated and request.user.email.lower() == offer.email.lower()
     response = render(request, "accounts/invitation.html", {"offer": offer, "is_theirs": is_theirs})
-    # The address contains a secret: it must not reach other sites or a cache.
-    response["Referrer-Policy"] = "no-referrer"
+    # The address contains a secret: it must not reach a cache, or other sites. The latter is the Referrer-Policy of all
+    # pages (same-origin). With "no-referrer" a browser sends "Origin: null" with the form, and its CSRF check fails.
     response["Cache-Control"] = "no-store, private"
     return response

@@ -88,4 +88,7 @@ def _key_in_basic(credential: str) -> str:
     except ValueError:  # No base64, letters outside ASCII, or no UTF-8 inside.
         return ""
     halves = [half.strip() for half in (password, user) if half.strip()]
-    return next((half for half in halves if half.startswith(api_keys.PREFIX)), halves[0] if halves else "")
+    return next(
+        (half for half in halves if half.startswith((api_keys.PREFIX, api_keys.TOKEN_PREFIX))),
+        halves[0] if halves else "",
+    )

@@ -5,7 +5,8 @@ responses are stored. After an error nothing was done, so the same key may be us
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +29,16 @@ ABANDONED_AFTER = timedelta(minutes=5)
 
 # Stores the response: (HTTP status, JSON body).
 Keep = Callable[[int, Any], None]
+
+
+class TakenOver(Conflict):
+    """Another attempt has the key of this one, which seemed abandoned. The client gets the answer of the other one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another request with this Idempotency-Key has taken over. Send it again for its answer.",
+            error_type="idempotency_key_in_use",
+        )
 
 
 def fingerprint(path: str, *, data: Mapping[str, Any]) -> str:
@@ -57,20 +68,20 @@ class Claim:
     began_at: datetime
 
     def keep(self, status: int, body: Any) -> None:
-        """Store the response. Raises Conflict if another attempt took over."""
+        """Store the response. Raises TakenOver if another attempt has the key."""
         if not self._ours().update(response_status=status, response_body=body):
-            raise _in_use()
+            raise TakenOver
 
     def begin(self, reference: str) -> None:
         """Record what the request has started, if its response comes later.
 
-        Raises Conflict if another attempt took over.
+        Raises TakenOver if another attempt has the key.
 
         reference: names the business fact, such as "job:<uuid>". Call this inside the transaction that starts it. From
         then on the key never counts as abandoned: a retry gets `Pending`, and `complete` stores the response.
         """
         if not self._ours().update(reference=reference):
-            raise _in_use()
+            raise TakenOver
 
     def forget(self) -> None:
         """Free the key, unless something was started, a response is stored or another attempt took over."""
@@ -112,22 +123,38 @@ def claim(
     if not key.isprintable() or len(key) > MAX_KEY_LENGTH:
         raise InvalidField(HEADER, f"{HEADER} must be at most {MAX_KEY_LENGTH} printable characters.")
     began_at = timezone.now()
-    try:
-        with transaction.atomic():
-            IdempotencyRecord.objects.create(
-                organization=organization, key=key, fingerprint=request_fingerprint, created_at=began_at
-            )
-    except IntegrityError:
-        earlier = _earlier(
-            organization,
-            key=key,
-            request_fingerprint=request_fingerprint,
-            now=began_at,
-            abandoned_after=abandoned_after,
-        )
-        if earlier is not None:
-            return earlier
-    return Claim(organization, key, began_at)
+    # First a look: an INSERT that fails leaves a dead row, and an error in PostgreSQL's log.
+    record = _record(organization, key=key)
+    if record is None:
+        try:
+            with transaction.atomic():
+                IdempotencyRecord.objects.create(
+                    organization=organization, key=key, fingerprint=request_fingerprint, created_at=began_at
+                )
+        except IntegrityError:
+            record = _record(organization, key=key)
+            if record is None:
+                raise _in_use() from None
+        else:
+            return Claim(organization, key, began_at)
+    earlier = _earlier(record, request_fingerprint=request_fingerprint, now=began_at, abandoned_after=abandoned_after)
+    return earlier or Claim(organization, key, began_at)
+
+
+def running(keys: Iterable[tuple[uuid.UUID, str]], *, now: datetime) -> set[tuple[uuid.UUID, str]]:
+    """Return those keys whose request still runs: it has neither an answer nor begun anything, nor is it abandoned.
+
+    keys: (id of the organization, key).
+    """
+    asked = set(keys)
+    records = IdempotencyRecord.objects.filter(
+        organization__in={organization_id for organization_id, _ in asked},
+        key__in={key for _, key in asked},
+        response_status__isnull=True,
+        reference="",
+        created_at__gte=now - ABANDONED_AFTER,
+    )
+    return set(records.values_list("organization", "key")) & asked
 
 
 def once(
@@ -138,8 +165,8 @@ def once(
     act: does the work and returns (HTTP status, JSON body). It gets a function that stores the response, and calls it
         inside the transaction that does the work. So a record without a response proves that nothing was done: after
         a crash its key is free again in `ABANDONED_AFTER`.
-    Returns (status, body, was it replayed). Raises Conflict if the key was used for another request, or if the first
-    request still runs.
+    Returns (status, body, was it replayed): of a request that was so slow that another one took over, the answer of
+    that one. Raises Conflict if the key was used for another request, or if an earlier request still runs.
     """
     ours = claim(organization, key=key, request_fingerprint=request_fingerprint)
     if isinstance(ours, StoredResponse):
@@ -148,6 +175,12 @@ def once(
         raise _in_use()
     try:
         status, body = act(ours.keep)
+    except TakenOver:
+        # What was done is undone. The client of a slow request is the one that has sent it again.
+        record = _record(organization, key=key)
+        if record is None or record.fingerprint != request_fingerprint or record.response_status is None:
+            raise
+        return record.response_status, record.response_body, True
     except BaseException:
         ours.forget()
         raise
@@ -192,19 +225,22 @@ def purge() -> int:
     return deleted
 
 
+def _record(organization: Organization, *, key: str) -> IdempotencyRecord | None:
+    return IdempotencyRecord.objects.filter(organization=organization, key=key).first()
+
+
 def _earlier(
-    organization: Organization, *, key: str, request_fingerprint: str, now: datetime, abandoned_after: timedelta
+    record: IdempotencyRecord, *, request_fingerprint: str, now: datetime, abandoned_after: timedelta
 ) -> StoredResponse | Pending | None:
     """Return the result of an earlier attempt. None: it was abandoned, and this one took over. Raises Conflict."""
-    record = IdempotencyRecord.objects.filter(organization=organization, key=key).first()
-    if record is None:
-        raise _in_use()
     if record.fingerprint != request_fingerprint:
         raise Conflict("This Idempotency-Key was used for another request.", error_type="idempotency_key_reused")
     if record.response_status is not None:
         return StoredResponse(record.response_status, record.response_body)
     if record.reference:
         return Pending(record.reference)
+    if record.created_at >= now - abandoned_after:
+        raise _in_use()
     abandoned = IdempotencyRecord.objects.filter(
         pk=record.pk, response_status__isnull=True, reference="", created_at__lt=now - abandoned_after
     )

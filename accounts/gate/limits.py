@@ -1,35 +1,86 @@
-"""Rate limits of organizations, counted in Redis by the library `limits` (sliding window counter).
+"""Rate limits of organizations, counted in Redis by a script (sliding window counter).
 
-The throttles of DRF read and write in separate steps, so a burst can pass them.
+The script counts one or many organizations against one or many scopes in one round trip. The throttles of DRF read and
+write in separate steps, so a burst can pass them. The library `limits` takes a call for each scope and one more for
+what is left (docs/decisions/0053); it still reads the notation of the settings.
 """
 
 import logging
 import math
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from django.conf import settings
 from limits import RateLimitItem, parse
-from limits.storage import Storage, storage_from_string
-from limits.strategies import SlidingWindowCounterRateLimiter
-from redis import BlockingConnectionPool
+from redis import BlockingConnectionPool, Redis
+from redis.commands.core import Script
 from redis.exceptions import RedisError
 
+from accounts import outages
 from accounts.errors import RateLimited
 from accounts.models import Organization
 
 logger = logging.getLogger(__name__)
 
+_rest = outages.Rest()
+
 # Connections to Redis of one process, and how long a request waits for a free one before it is served uncounted.
 MAX_CONNECTIONS = 4
 POOL_SECONDS = 2
 
+# Counts requests of several callers against the same scopes. A caller's request that one scope refuses does not count
+# against the scopes after it.
+#
+# ARGV: the number of scopes; the amount and the milliseconds of each; the number of requests of each caller.
+# KEYS: of each caller in turn, one for each scope: a hash of `s`, when its window began, `c`, the count of this window,
+# and `p`, that of the window before, which weighs as much as is left of this one. A window begins with a request.
+# Returns for each key: how many were admitted, how many more would be, milliseconds until that number grows.
+SCRIPT = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local scopes = tonumber(ARGV[1])
+local answer = {}
+for caller = 0, #KEYS / scopes - 1 do
+    local count = tonumber(ARGV[2 + 2 * scopes + caller])
+    for scope = 1, scopes do
+        local key = KEYS[caller * scopes + scope]
+        local amount, period = tonumber(ARGV[2 * scope]), tonumber(ARGV[2 * scope + 1])
+        local stored = redis.call('HMGET', key, 's', 'c', 'p')
+        local start, current, previous = tonumber(stored[1]), tonumber(stored[2]), tonumber(stored[3])
+        if not start or now >= start + 2 * period or now < start then
+            start, current, previous = now, 0, 0
+        elseif now >= start + period then
+            start, current, previous = start + period, 0, current
+        end
+        local left = start + period - now
+        local room = math.max(0, amount - math.floor(previous * left / period) - current)
+        local admitted = math.min(count, room)
+        if admitted > 0 then
+            current = current + admitted
+            redis.call('HSET', key, 's', start, 'c', current, 'p', previous)
+            redis.call('PEXPIREAT', key, start + 2 * period)
+        end
+        local reset = 0
+        if current > 0 then reset = left end
+        if previous > 0 then
+            local next_one = left % (period / previous)
+            if current == 0 or next_one < reset then reset = next_one end
+        end
+        answer[#answer + 1] = admitted
+        answer[#answer + 1] = room - admitted
+        answer[#answer + 1] = math.ceil(reset)
+        count = admitted
+    end
+end
+return answer
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left of a limit: requests, and seconds until the whole limit is available again."""
+    """What is left of a limit: requests, and seconds until more of it is available."""
 
     limit: int
     remaining: int
@@ -41,6 +92,17 @@ class Allowance:
             "x-ratelimit-remaining-requests": str(self.remaining),
             "x-ratelimit-reset-requests": f"{self.reset_seconds}s",
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """How many requests a scope admitted, and what is left of it then."""
+
+    admitted: int
+    allowance: Allowance
+
+    def refusal(self) -> RateLimited:
+        return RateLimited(retry_after=max(1, self.allowance.reset_seconds), headers=self.allowance.headers())
 
 
 def spend(organization: Organization, *, scope: str) -> Allowance:
@@ -57,56 +119,98 @@ def spend(organization: Organization, *, scope: str) -> Allowance:
 def spend_together(
     organization: Organization, *, scopes: Sequence[str], count: int
 ) -> Sequence[Allowance | RateLimited]:
-    """Count several requests against each of the scopes. Return for each request what is left of the last scope.
+    """Count several requests against each of the scopes. Return for each request what is left of the last scope."""
+    return spend_for_each({organization.pk: count}, scopes=scopes)[organization.pk]
 
-    If all are admitted, this takes one call to Redis for each scope. Otherwise they are counted one by one.
+
+def spend_for_each(
+    counts: Mapping[uuid.UUID, int], *, scopes: Sequence[str]
+) -> dict[uuid.UUID, list[Allowance | RateLimited]]:
+    """Count requests of several organizations against each of the scopes, in one call to Redis.
+
+    counts: the number of requests of each organization, by its id.
+    Returns for each request of each organization what is left of the last scope, or why it is refused. The admitted
+    ones come first.
     """
-    keys = [(_limit(scope), scope, str(organization.pk)) for scope in scopes]
-    try:
-        limiter = _limiter()
-        for position, key in enumerate(keys):
-            if limiter.hit(*key, cost=count):
-                continue
-            if count == 1:
-                allowance = _left(limiter, key)
-                return [
-                    RateLimited(retry_after=max(1, allowance.reset_seconds), headers=allowance.headers()),
-                ]
-            # The scopes before this one have already counted all requests.
-            rest = scopes[position:]
-            return [each for _ in range(count) for each in spend_together(organization, scopes=rest, count=1)]
-        last = _left(limiter, keys[-1])
-    except RedisError:
+    counted = _counted(counts, scopes=scopes)
+    if counted is None:
         # The database protects money, so it is better to serve without a rate limit than not at all.
-        logger.exception("Rate limits are not counted: Redis does not answer.")
-        amount = keys[-1][0].amount
-        return [Allowance(limit=amount, remaining=amount, reset_seconds=0)] * count
-    return [replace(last, remaining=last.remaining + later) for later in reversed(range(count))]
-
-
-def _left(limiter: SlidingWindowCounterRateLimiter, key: tuple[RateLimitItem, str, str]) -> Allowance:
-    stats = limiter.get_window_stats(*key)
-    return Allowance(
-        limit=key[0].amount,
-        remaining=max(0, stats.remaining),
-        reset_seconds=max(0, math.ceil(stats.reset_time - time.time())),
-    )
+        amount = _limit(scopes[-1]).amount
+        return {
+            organization_id: [Allowance(limit=amount, remaining=amount, reset_seconds=0)] * count
+            for organization_id, count in counts.items()
+        }
+    return {
+        organization_id: _results(counted[organization_id], count=count) for organization_id, count in counts.items()
+    }
 
 
 def refuse_if_spent(organization: Organization, *, scope: str) -> None:
     """Raise RateLimited if `spend` would, without counting. Used before a large body is read."""
-    item = _limit(scope)
-    key = (scope, str(organization.pk))
+    every = _counted({organization.pk: 0}, scopes=[scope])
+    if every is None:
+        return
+    (counted,) = every[organization.pk]
+    if not counted.allowance.remaining:
+        raise counted.refusal()
+
+
+def _counted(counts: Mapping[uuid.UUID, int], *, scopes: Sequence[str]) -> dict[uuid.UUID, list[_Counted]] | None:
+    """Do the same as `_count`. Returns None while Redis does not answer."""
+    if not _rest.may_ask():
+        return None
     try:
-        limiter = _limiter()
-        if limiter.test(item, *key):
-            return
-        stats = limiter.get_window_stats(item, *key)
+        counted = _count(counts, scopes=scopes)
     except RedisError:
-        return  # `spend` will log it.
-    reset_seconds = max(0, math.ceil(stats.reset_time - time.time()))
-    allowance = Allowance(limit=item.amount, remaining=0, reset_seconds=reset_seconds)
-    raise RateLimited(retry_after=max(1, reset_seconds), headers=allowance.headers())
+        _rest.begin()
+        logger.exception("Rate limits are not counted: Redis does not answer.")
+        return None
+    _rest.end()
+    return counted
+
+
+def _results(counted: Sequence[_Counted], *, count: int) -> list[Allowance | RateLimited]:
+    """Return the result of each request of one organization. counted: of each scope, in order."""
+    last = counted[-1]
+    allowances = [
+        Allowance(
+            limit=last.allowance.limit,
+            remaining=last.allowance.remaining + later,
+            reset_seconds=last.allowance.reset_seconds,
+        )
+        for later in reversed(range(last.admitted))
+    ]
+    asked = [count, *(each.admitted for each in counted[:-1])]
+    refused = [
+        each.refusal()
+        for each, of_it in reversed(list(zip(counted, asked, strict=True)))
+        for _ in range(of_it - each.admitted)
+    ]
+    return [*allowances, *refused]
+
+
+def _count(counts: Mapping[uuid.UUID, int], *, scopes: Sequence[str]) -> dict[uuid.UUID, list[_Counted]]:
+    """Run the script. Returns for each organization what each scope says. Raises RedisError."""
+    items = [_limit(scope) for scope in scopes]
+    keys = [
+        f"rate:{scope}:{item.amount}:{item.get_expiry()}:{organization_id}"
+        for organization_id in counts
+        for scope, item in zip(scopes, items, strict=True)
+    ]
+    limits_of_scopes = [number for item in items for number in (item.amount, item.get_expiry() * 1000)]
+    found = iter(_limiter()(keys=keys, args=[len(scopes), *limits_of_scopes, *counts.values()]))
+    return {
+        organization_id: [
+            _Counted(
+                admitted=next(found),
+                allowance=Allowance(
+                    limit=item.amount, remaining=next(found), reset_seconds=math.ceil(next(found) / 1000)
+                ),
+            )
+            for item in items
+        ]
+        for organization_id in counts
+    }
 
 
 @lru_cache
@@ -115,20 +219,14 @@ def _limit(scope: str) -> RateLimitItem:
 
 
 @lru_cache
-def _limiter() -> SlidingWindowCounterRateLimiter:
-    return SlidingWindowCounterRateLimiter(_storage(settings.REDIS_URL))
+def _limiter() -> Script:
+    return _client(settings.REDIS_URL).register_script(SCRIPT)
 
 
-def _storage(url: str) -> Storage:
+def _client(url: str) -> Redis:
     # Short time-outs: a Redis that hangs must not delay requests. A pool without a limit would open a connection for
     # each request of a burst, and keep all of them for good.
     pool = BlockingConnectionPool.from_url(
         url, max_connections=MAX_CONNECTIONS, timeout=POOL_SECONDS, socket_timeout=1, socket_connect_timeout=1
     )
-    # `limits` declares only numbers and texts as options, and takes a pool.
-    storage = storage_from_string(
-        f"redis+{url}" if url.startswith("unix://") else url,
-        connection_pool=pool,  # type: ignore[arg-type]  # see above
-    )
-    assert isinstance(storage, Storage), "an address without async+ gives a blocking storage"
-    return storage
+    return Redis(connection_pool=pool)

@@ -1,7 +1,7 @@
 """The error shape of our own API: `{"error": {"message", "code": <HTTP status>, "type", "request_id", ...}}`.
 
-`message` and `code` come from the VoxParse seed, and we added the rest (CONTRACTS, "native"). It lies in the gate
-because the addresses of billing use it too.
+`message` and `code` are those of VoxParse's published API, and we added the rest. It lies in the gate because the
+addresses of billing use it too.
 """
 
 from typing import Any

@@ -4,5 +4,5 @@ from datetime import UTC, datetime
 
 
 def show_time(moment: datetime) -> str:
-    """Return a time as the VoxParse seed writes it: `YYYY-MM-DD HH:MM:SS` in UTC."""
+    """Return a time as VoxParse's published API writes it: `YYYY-MM-DD HH:MM:SS` in UTC."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts import outages
 from accounts.errors import (
     BadRequest,
     InternalError,
@@ -27,7 +28,7 @@ from accounts.errors import (
     UnsupportedMediaType,
     VoxsiteError,
 )
-from accounts.gate import authentication, idempotency, limits
+from accounts.gate import authentication, idempotency, key_scopes, limits
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +44,16 @@ def data_fields() -> dict[str, Any]:
 
     return {
         "param": serializers.CharField(required=False, help_text="The field that is wrong."),
+        "required_scopes": serializers.ListField(
+            child=serializers.CharField(), required=False, help_text="Of insufficient_scope: one of these is enough."
+        ),
         "retry_after": amount("Of 429 and 503: seconds, as in the header Retry-After."),
         "required_micros": amount("Of 402: what is needed, in micro-dollars."),
         "required_cents": amount("The same, rounded up to cents."),
         "available_micros": amount("Of insufficient_balance: what is there."),
         "available_cents": amount("The same, rounded down to cents."),
-        "limit": serializers.CharField(required=False, help_text="Of spend_limit_reached: key or organization."),
-        "limit_micros": amount("The monthly limit."),
+        "limit": serializers.CharField(required=False, help_text="Of spend_limit_reached: key, organization or token."),
+        "limit_micros": amount("The limit."),
         "left_micros": amount("What is left of it."),
         "left_cents": amount("The same, rounded down to cents."),
         "resets_at": serializers.CharField(required=False, help_text="When the limit is reset, in UTC."),
@@ -89,6 +93,10 @@ class GateView(APIView, ABC):
     def show_error(self, error: VoxsiteError, *, request_id: str) -> dict[str, Any]:
         """Return the body of an error in the shape of this API."""
 
+    def http_status_of(self, error: VoxsiteError) -> int:
+        """Return the status of an error in this API."""
+        return error.http_status
+
     @property
     def request_id(self) -> str:
         return str(getattr(self.request, "request_id", ""))
@@ -102,6 +110,9 @@ class GateView(APIView, ABC):
         if request.method == "POST":
             for scope in self.post_scopes:
                 self.allowance = limits.spend(self.caller.organization, scope=scope)
+        # Last, so that refusals count against the rate limits too.
+        route = key_scopes.route_of(request._request)
+        key_scopes.require(self.caller.api_key, route=route, method=str(request.method))
 
     def once(self, act: Callable[[idempotency.Keep], Response]) -> Response:
         """Run a POST that creates something or costs money, once for each Idempotency-Key.
@@ -117,7 +128,9 @@ class GateView(APIView, ABC):
             return response.status_code, response.data
 
         data = self.request.data if isinstance(self.request.data, dict | MultiValueDict) else {"": self.request.data}
-        mark = idempotency.fingerprint(f"{self.request.method} {self.request.get_full_path()}", data=data)
+        # A token gets no answer of somebody else, who may have used the same key for the same request.
+        whose = f" {self.caller.api_key.pk}" if self.caller.api_key.is_token else ""
+        mark = idempotency.fingerprint(f"{self.request.method} {self.request.get_full_path()}{whose}", data=data)
         status, body, was_replayed = idempotency.once(
             self.caller.organization, key=key, request_fingerprint=mark, act=answer
         )
@@ -129,7 +142,7 @@ class GateView(APIView, ABC):
             self.allowance = None  # The headers must describe the limit that was reached, not a wider one.
         response = Response(
             self.show_error(error, request_id=self.request_id),
-            status=error.http_status,
+            status=self.http_status_of(error),
             headers=self.headers_of_error(error),
         )
         response.exception = True
@@ -158,7 +171,7 @@ class GateView(APIView, ABC):
 
 
 class UnknownAddress(GateView):
-    """The catch-all of an API: Django's 404 would be HTML. It needs no key, because the seed's table says 404."""
+    """The catch-all of an API: Django's 404 would be HTML. It needs no key, since VoxParse's table says 404."""
 
     needs_key = False
 
@@ -173,9 +186,11 @@ def translate(error: Exception, *, request_id: str) -> VoxsiteError:
     That one is logged.
     """
     if isinstance(error, VoxsiteError):
-        found = error
-    else:
-        found = next((make() for kinds, make in _TRANSLATIONS if isinstance(error, kinds)), InternalError())
+        return error
+    if (outage := outages.error_of(error)) is not None:
+        logger.warning("Request %s met an outage: %s: %s", request_id, type(error).__name__, error)
+        return outage
+    found = next((make() for kinds, make in _TRANSLATIONS if isinstance(error, kinds)), InternalError())
     if isinstance(found, InternalError):
         logger.error("Unhandled error in request %s", request_id, exc_info=error)
     return found

@@ -9,6 +9,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from accounts import links
+
 register = template.Library()
 
 # Parts of User-Agent headers. The order matters: Edge also says that it is Chrome, and Chrome that it is Safari.
@@ -75,8 +77,13 @@ def browser_name(user_agent: str) -> str:
 
 @register.simple_tag(takes_context=True)
 def current(context: template.Context, prefix: str, but_not: str = "") -> SafeString | str:
-    """Mark the current entry of the navigation: the one whose address is a prefix of the page's."""
+    """Mark the current entry of the navigation: the one whose address is a prefix of the page's.
+
+    prefix, but_not: with or without organization.
+    """
     request: Any = context.get("request")
-    if request is None or not request.path.startswith(prefix) or (but_not and request.path.startswith(but_not)):
+    path = links.within_organization(request.path) if request is not None else ""
+    prefix, but_not = links.within_organization(prefix), links.within_organization(but_not)
+    if not path.startswith(prefix) or (but_not and path.startswith(but_not)):
         return ""
     return SafeString(' aria-current="page"')

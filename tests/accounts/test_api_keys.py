@@ -1,6 +1,8 @@
+import threading
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,3 +143,41 @@ def test_key_may_be_made_that_spends_nothing(organization):
     row, key = api_keys.issue(organization, name="reader", by=None, monthly_limit_micros=0)
     assert api_keys.find(key) == row
     assert row.monthly_limit_micros == 0
+
+
+def test_change_leaves_what_somebody_else_changed_meanwhile(organization):
+    row, _ = api_keys.issue(organization, name="old", by=None)
+    stale = ApiKey.objects.get(pk=row.pk)
+    soon = timezone.now() + timedelta(hours=1)
+    api_keys.change(row, expires_at=soon, scopes=["read"])
+    api_keys.change(stale, name="new")
+    stale.refresh_from_db()
+    assert (stale.name, stale.expires_at, stale.scopes) == ("new", soon, "read")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_request_does_not_wait_for_who_changes_its_key(organization):
+    """Only to note its use. On SQLite a writer waits for every other one."""
+    if connection.vendor == "sqlite":
+        pytest.skip("one writer at a time")
+    row, key = api_keys.issue(organization, name="busy", by=None)
+    is_locked, may_end = threading.Event(), threading.Event()
+
+    def lock():
+        with transaction.atomic():
+            ApiKey.objects.select_for_update().get(pk=row.pk)
+            is_locked.set()
+            may_end.wait(30)
+        connection.close()
+
+    other = threading.Thread(target=lock)
+    other.start()
+    try:
+        assert is_locked.wait(30)
+        assert api_keys.find(key) == row
+    finally:
+        may_end.set()
+        other.join()
+    assert ApiKey.objects.get(pk=row.pk).last_used_at is None
+    api_keys.find(key)
+    assert ApiKey.objects.get(pk=row.pk).last_used_at is not None

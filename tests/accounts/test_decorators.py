@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.http import Http404, HttpResponse
 
-from accounts.decorators import open_page, page
+from accounts.decorators import open_page, page, page_above
 from accounts.errors import Forbidden, NotFound, RateLimited
 
 
@@ -77,3 +77,34 @@ def test_pages_are_not_stored_by_proxies(request_of, db):
 def test_view_may_decide_itself_what_is_stored(request_of):
     response = HttpResponse(headers={"Cache-Control": "no-store"})
     assert answer(request_of(), response)["Cache-Control"] == "no-store"
+
+
+ROOT = "/o/00000000-0000-0000-0000-000000000005"
+
+
+@pytest.mark.parametrize(
+    ("path", "above"),
+    [
+        ("/keys/00000000-0000-0000-0000-000000000007/revoke/", "/keys/"),
+        ("/organization/members/1/remove/", "/organization/"),
+        ("/billing/settings/automatic/off/", "/billing/settings/automatic/"),
+        (
+            "/transcripts/00000000-0000-0000-0000-000000000007/delete/",
+            "/transcripts/00000000-0000-0000-0000-000000000007/",
+        ),
+    ],
+)
+def test_page_above_an_address_is_the_nearest_one(path, above):
+    assert page_above(ROOT + path) == ROOT + above
+    assert page_above("/nothing/at/all/") == "/"
+
+
+def test_browser_that_opens_the_address_of_a_form_comes_to_its_page(alice, organization, client_of):
+    client = client_of(alice)
+    opened = {"Sec-Fetch-Dest": "document"}
+    # Of which the first one above has only a form too.
+    found = client.get("/billing/settings/automatic/off/", headers=opened, follow=True)
+    assert found.redirect_chain[-1][0] == f"/o/{organization.pk}/billing/settings/"
+    # Whatever else asks learns that it may not.
+    assert client.get("/organization/leave/", headers={"Sec-Fetch-Dest": "image"}).status_code == 405
+    assert client.delete("/organization/leave/", headers=opened).status_code == 405

@@ -1,8 +1,11 @@
 """The admin pages of every app, shown on those of accounts: rows are read-only, and actions keep the rules."""
 
+import uuid
+
 import pytest
 
-from accounts.models import ApiKey, Organization, Role
+from accounts import api_keys, operator_admin
+from accounts.models import ApiKey, Membership, Organization, Role
 from tests.accounts.conftest import act, address, messages_of
 
 
@@ -34,3 +37,43 @@ def test_operator_who_may_only_read_is_offered_no_action(reader, key):
 def test_id_is_found_at_once(operator, organization, charlies):
     page = operator.get(address(Organization), {"q": str(organization.pk)})
     assert list(page.context["cl"].queryset) == [organization]
+
+
+def found_by(operator, model, term):
+    page = operator.get(address(model), {"q": term})
+    assert page.status_code == 200, term
+    return set(page.context["cl"].queryset)
+
+
+def test_rows_are_found_by_the_beginning_of_a_name_or_address(operator, organization, membership, key, alice):
+    named = organization.name
+    for model, row, terms in (
+        (Organization, organization, (named, named[:4].upper(), "ALICE@", str(organization.pk))),
+        (Membership, membership, (named, "alice@ex", str(organization.pk))),
+        (ApiKey, key, (named, key.prefix, str(key.pk), str(organization.pk))),
+    ):
+        for term in terms:
+            assert row in found_by(operator, model, term), term
+        for term in ("no-such", named[1:], "%", "_", str(uuid.uuid4())):
+            assert row not in found_by(operator, model, term), term
+
+
+def test_rows_are_counted_up_to_a_bound(operator, organization, charlies, monkeypatch):
+    monkeypatch.setattr(operator_admin, "MAX_COUNT", 1)
+    page = operator.get(address(Organization))
+    assert page.context["cl"].result_count == 1
+
+
+@pytest.mark.parametrize(("max_count", "is_done"), [(1, False), (2, True)])
+def test_action_on_all_rows_needs_a_list_that_was_counted_whole(
+    operator, organization, key, monkeypatch, max_count, is_done
+):
+    api_keys.issue(organization, name="second", by=None)
+    monkeypatch.setattr(operator_admin, "MAX_COUNT", max_count)
+    form = {"action": "revoke", "_selected_action": [key.pk], "select_across": "1"}
+    page = operator.post(address(ApiKey), form, follow=True)
+    assert ApiKey.objects.filter(revoked_at__isnull=True).exists() is not is_done
+    assert ("Nothing was done: these are more than 1 rows." in messages_of(page)[0]) is not is_done
+    # The rows that were selected one by one are acted on.
+    act(operator, "revoke", key)
+    assert ApiKey.objects.get(pk=key.pk).revoked_at is not None

@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
-from accounts import organizations
+from accounts import api_keys, organizations
 from accounts.errors import Conflict, Forbidden, InvalidField, NotFound, UpstreamFailed
-from accounts.models import Invitation, Membership, Organization, Role, User
+from accounts.models import ApiKey, Invitation, Membership, Organization, Role, User
 
 
 @pytest.fixture
@@ -48,7 +48,11 @@ def test_verification_is_announced_once(alice, organization):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "  ", "x" * 101, "Acme\r\nBcc: all@example.com", "Acme\x00", "Acme\u2028Corp", "Acme\u202emca"]
+    "name",
+    [
+        *("", "  ", "x" * 101, "Acme\r\nBcc: all@example.com", "Acme\x00", "Acme\u2028Corp", "Acme\u202emca"),
+        *("\u200d", "\u3164", "\u2800\u2800", "\u0301"),
+    ],
 )
 def test_organization_has_a_name_of_one_plain_line(alice, name):
     with pytest.raises(InvalidField):
@@ -102,12 +106,65 @@ def test_old_or_wrong_invitation_is_not_found(owner, charlie):
             organizations.accept(offered, user=charlie)
 
 
-def test_new_invitation_replaces_the_old(owner, charlie):
-    _, old = organizations.invite(owner.organization, email=charlie.email, role=Role.MEMBER, by=owner)
-    _, new = organizations.invite(owner.organization, email=charlie.email.upper(), role=Role.ADMIN, by=owner)
+def test_inviting_again_renews_the_same_link(owner, charlie):
+    first, token = organizations.invite(owner.organization, email=charlie.email, role=Role.ADMIN, by=owner)
+    Invitation.objects.update(expires_at=timezone.now() + timedelta(minutes=1))
+    again, same = organizations.invite(owner.organization, email=charlie.email.upper(), role=Role.ADMIN, by=owner)
+    assert (again, same) == (first, token)
+    assert Invitation.objects.get().expires_at > timezone.now() + timedelta(days=6)
+    assert organizations.accept(token, user=charlie).role == Role.ADMIN
+
+
+@pytest.mark.parametrize("end", ["withdrawn", "accepted", "expired", "of another organization"])
+def test_invitation_that_is_over_is_not_sent_again(owner, charlie, end):
+    """Whoever resends has read the page a moment before."""
+    invitation, token = organizations.invite(owner.organization, email=charlie.email, role=Role.ADMIN, by=owner)
+    organization = owner.organization
+    match end:
+        case "withdrawn":
+            organizations.withdraw(invitation, by=owner)
+        case "accepted":
+            organizations.accept(token, user=charlie)
+        case "expired":
+            Invitation.objects.update(expires_at=timezone.now() - timedelta(minutes=1))
+        case _:
+            organization = organizations.create(name="Other", owner=charlie)
+    before = Invitation.objects.count()
     with pytest.raises(NotFound):
-        organizations.accept(old, user=charlie)
-    assert organizations.accept(new, user=charlie).role == Role.ADMIN
+        organizations.resend(
+            organization, invitation_id=invitation.pk, by=organization.memberships.get(role=Role.OWNER)
+        )
+    assert Invitation.objects.count() == before
+
+
+def test_inviting_again_with_another_role_is_refused_and_the_first_link_works(owner, charlie):
+    _, token = organizations.invite(owner.organization, email=charlie.email, role=Role.MEMBER, by=owner)
+    with pytest.raises(Conflict, match="already invited as member"):
+        organizations.invite(owner.organization, email=charlie.email, role=Role.ADMIN, by=owner)
+    assert organizations.accept(token, user=charlie).role == Role.MEMBER
+
+
+def test_link_stays_the_same_while_the_secret_key_is_rotated(owner, charlie, settings):
+    settings.SECRET_KEY = "a" * 50
+    _, token = organizations.invite(owner.organization, email=charlie.email, role=Role.MEMBER, by=owner)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "b" * 50, ["a" * 50]
+    assert organizations.invite(owner.organization, email=charlie.email, role=Role.MEMBER, by=owner)[1] == token
+
+
+def test_renewed_invitation_of_an_earlier_version_has_a_link_that_works(owner, charlie):
+    organizations.invite(owner.organization, email=charlie.email, role=Role.MEMBER, by=owner)
+    Invitation.objects.update(token_sha256="0" * 64)
+    _, token = organizations.invite(owner.organization, email=charlie.email, role=Role.MEMBER, by=owner)
+    assert organizations.accept(token, user=charlie).role == Role.MEMBER
+
+
+def test_withdrawn_link_does_not_come_back_with_a_new_invitation(owner, charlie):
+    invitation, withdrawn = organizations.invite(owner.organization, email=charlie.email, role=Role.MEMBER, by=owner)
+    organizations.withdraw(invitation, by=owner)
+    _, token = organizations.invite(owner.organization, email=charlie.email, role=Role.ADMIN, by=owner)
+    assert token != withdrawn
+    with pytest.raises(NotFound):
+        organizations.accept(withdrawn, user=charlie)
 
 
 def test_members_and_strangers_invite_nobody(owner, member, charlie):
@@ -147,11 +204,12 @@ def test_too_old_invitation_of_an_owner_stands_in_nobodys_way(owner, member, cha
 
 
 def test_mail_server_that_is_down_is_told_and_the_invitation_stays(owner, settings, caplog):
-    settings.EMAIL_BACKEND = "tests.accounts.test_organizations.BrokenMail"
+    settings.MAIL_TRANSPORT = "tests.accounts.test_organizations.BrokenMail"
     invitation, token = organizations.invite(owner.organization, email="dora@example.com", role=Role.MEMBER, by=owner)
     with pytest.raises(UpstreamFailed):
         organizations.mail_invitation(invitation, token=token)
-    assert "mail server is down" in caplog.text
+    assert "was not sent: " in caplog.text
+    assert "dora@example.com" not in caplog.text
     assert token not in caplog.text
     assert Invitation.objects.get() == invitation
 
@@ -294,3 +352,75 @@ class BrokenMail(BaseEmailBackend):
 
     def send_messages(self, email_messages):
         raise ConnectionRefusedError("the mail server is down")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda member, owner, **choice: organizations.remove_member(member, by=owner, **choice),
+        lambda member, owner, **choice: organizations.remove_member(member, by=None, **choice),
+        lambda member, owner, **choice: organizations.leave(member, **choice),
+        lambda member, owner, **choice: organizations.change_role(member, role=Role.MEMBER, by=owner, **choice),
+    ],
+    ids=["removed", "removed by an operator", "left", "downgraded"],
+)
+def test_keys_of_who_goes_are_revoked_unless_they_are_to_stay(organization, alice, bob, end):
+    """A key that made others passes on who made it, as `billing.key_management.create` has it."""
+    owner = Membership.objects.get(organization=organization, user=alice)
+    member = Membership.objects.get(organization=organization, user=bob)
+    for name, person in (("first", bob), ("second", bob), ("alice's", alice), ("nobody's", None)):
+        api_keys.issue(organization, name=name, by=person)
+    with transaction.atomic():
+        assert end(member, owner, revokes_keys=False) == ["first", "second"]
+        assert ApiKey.objects.filter(revoked_at=None).count() == 4
+        transaction.set_rollback(True)
+    assert end(Membership.objects.get(organization=organization, user=bob), owner) == ["first", "second"]
+    assert set(ApiKey.objects.filter(revoked_at=None).values_list("name", flat=True)) == {"alice's", "nobody's"}
+
+
+def test_new_admin_keeps_the_keys_they_made(organization, alice, bob):
+    owner = Membership.objects.get(organization=organization, user=alice)
+    api_keys.issue(organization, name="bob's", by=bob)
+    member = Membership.objects.get(organization=organization, user=bob)
+    assert organizations.change_role(member, role=Role.ADMIN, by=owner) == []
+    assert ApiKey.objects.filter(revoked_at=None).count() == 1
+
+
+def test_no_keys_are_revoked_by_who_is_not_above_or_of_another_organization(organization, alice, bob, charlie):
+    owner = Membership.objects.get(organization=organization, user=alice)
+    member = Membership.objects.get(organization=organization, user=bob)
+    stranger = Membership.objects.get(user=charlie)
+    key, _ = api_keys.issue(organization, name="alice's", by=alice)
+    for by in (member, stranger):
+        with pytest.raises(Forbidden):
+            organizations.remove_member(owner, by=by)
+    key.refresh_from_db()
+    assert key.revoked_at is None
+
+
+def test_old_secret_of_a_removed_admin_ends_though_somebody_rotated_the_key(organization, alice, bob):
+    owner = Membership.objects.get(organization=organization, user=alice)
+    member = Membership.objects.get(organization=organization, user=bob)
+    organizations.change_role(member, role=Role.ADMIN, by=owner)
+    key, known_to_bob = api_keys.issue(organization, name="bob's", by=bob)
+    known_to_alice = api_keys.rotate(key, overlap=timedelta(days=7), by=alice)
+    assert api_keys.find(known_to_bob) is not None
+    assert organizations.remove_member(member, by=owner) == []
+    assert api_keys.find(known_to_bob) is None
+    assert api_keys.find(known_to_alice) is not None
+
+
+def test_admin_who_is_removed_or_downgraded_at_that_moment_gets_no_key(organization, alice, bob):
+    """The page has looked at the role before the lock."""
+    owner = Membership.objects.get(organization=organization, user=alice)
+    member = Membership.objects.get(organization=organization, user=bob)
+    organizations.change_role(member, role=Role.ADMIN, by=owner)
+    before = Membership.objects.get(pk=member.pk)
+    organizations.change_role(member, role=Role.MEMBER, by=owner)
+    with pytest.raises(Forbidden):
+        organizations.issue_key(before, name="late")
+    before = Membership.objects.get(pk=member.pk)
+    organizations.remove_member(member, by=owner)
+    with pytest.raises(NotFound):
+        organizations.issue_key(before, name="late")
+    assert not ApiKey.objects.exists()

@@ -45,9 +45,10 @@ def test_visitor_is_asked_to_sign_in(db, path):
     [
         f"/keys/{uuid.UUID(int=7)}/revoke/",
         f"/keys/{uuid.UUID(int=7)}/limit/",
-        "/organization/switch/",
         "/organization/leave/",
+        "/organization/rename/",
         "/organization/invite/",
+        f"/organization/invitations/{uuid.UUID(int=7)}/resend/",
         f"/organization/invitations/{uuid.UUID(int=7)}/withdraw/",
         "/organization/members/1/role/",
         "/organization/members/1/remove/",
@@ -100,11 +101,40 @@ def test_member_cannot_change_the_limit_of_a_key_nor_a_stranger(bob, charlie, or
     assert key.monthly_limit_micros is None
 
 
+def test_scopes_of_a_key_are_shown_and_changed(alice, key, client_of):
+    client = client_of(alice)
+    page = client.post(f"/keys/{key.pk}/scopes/", {"scopes": ["admin", "read"]}, follow=True).content.decode()
+    assert "Scopes of “production” changed" in page
+    key.refresh_from_db()
+    assert key.scopes == "read admin"
+
+
+@pytest.mark.parametrize("scopes", [[], ["everything"], ["read", "everything"]])
+def test_wrong_scopes_change_nothing(alice, key, client_of, scopes):
+    page = client_of(alice).post(f"/keys/{key.pk}/scopes/", {"scopes": scopes}, follow=True).content.decode()
+    assert "Scopes not changed" in page
+    key.refresh_from_db()
+    assert key.scopes == "transcribe chat read billing"
+
+
+def test_member_and_stranger_change_no_scopes(bob, charlie, key, client_of):
+    assert client_of(bob).post(f"/keys/{key.pk}/scopes/", {"scopes": "admin"}).status_code == 403
+    assert client_of(charlie).post(f"/keys/{key.pk}/scopes/", {"scopes": "admin"}).status_code == 404
+    key.refresh_from_db()
+    assert "admin" not in key.scopes
+
+
 def test_new_key_is_shown_once_and_works(alice, organization, client_of):
     client = client_of(alice)
-    fields = {"name": "production", "expires_on": timezone.now().date() + timedelta(days=30), "monthly_limit": "12.50"}
-    response = client.post("/keys/", fields)
-    assert response.status_code == 200
+    fields = {
+        "name": "production",
+        "expires_on": timezone.now().date() + timedelta(days=30),
+        "monthly_limit": "12.50",
+        "scopes": ["read", "billing"],
+    }
+    # A redirect: whoever reloads the page that shows the key creates no other one.
+    assert client.post("/keys/", fields).url == f"/o/{organization.pk}/keys/"
+    response = client.get("/keys/")
     assert "no-store" in response["Cache-Control"]
     (shown,) = set(KEY.findall(response.content.decode()))
     row = api_keys.find(shown)
@@ -112,6 +142,7 @@ def test_new_key_is_shown_once_and_works(alice, organization, client_of):
     assert row.monthly_limit_micros == 12_500_000
     assert row.expires_at.hour == 0
     assert row.created_by == alice
+    assert row.scopes == "read billing"
     assert not KEY.search(client.get("/keys/").content.decode())
 
 
@@ -124,6 +155,7 @@ def test_new_key_is_shown_once_and_works(alice, organization, client_of):
         ({"name": "a", "expires_on": "tomorrow"}, "valid date"),
         ({"name": "a", "monthly_limit": "-0.01"}, "greater than or equal to 0"),
         ({"name": "a", "monthly_limit": "much"}, "Enter a number"),
+        ({"name": "a"}, "one or more scopes"),
     ],
 )
 def test_bad_key_is_answered_beside_the_field(alice, organization, client_of, fields, says):
@@ -135,7 +167,7 @@ def test_bad_key_is_answered_beside_the_field(alice, organization, client_of, fi
 
 def test_key_over_the_most_is_refused_in_words(alice, organization, client_of, settings):
     settings.MAX_LIVE_API_KEYS = 0
-    response = client_of(alice).post("/keys/", {"name": "a"})
+    response = client_of(alice).post("/keys/", {"name": "a", "scopes": "read"})
     assert response.status_code == 400
     assert "can have 0 live keys" in response.content.decode()
 
@@ -169,7 +201,7 @@ def test_stranger_cannot_see_or_revoke_a_key(charlie, key, client_of):
 
 def test_name_of_a_key_is_shown_as_text(alice, organization, client_of):
     client = client_of(alice)
-    client.post("/keys/", {"name": "<script>alert(1)</script>"})
+    client.post("/keys/", {"name": "<script>alert(1)</script>", "scopes": "read"})
     page = client.get("/keys/").content.decode()
     assert "<script>alert(1)" not in page
     assert "&lt;script&gt;alert(1)" in page
@@ -195,12 +227,36 @@ def test_owner_invites_and_the_invited_person_joins(alice, organization, charlie
     client = client_of(charlie)
     shown = client.get(path)
     assert organization.name in shown.content.decode()
-    assert shown["Referrer-Policy"] == "no-referrer"
+    assert shown["Referrer-Policy"] == "same-origin"
     joined = client.post(path, follow=True)
     assert f"Welcome to {organization.name}" in joined.content.decode()
     assert joined.context["organization"] == organization
     assert Membership.objects.get(user=charlie, organization=organization).role == Role.ADMIN
-    assert client.get(path).status_code == 404
+    again = client.get(path, follow=True)
+    assert again.redirect_chain == [(f"/o/{organization.pk}/overview/", 302)]
+    assert f"You are a member of {organization.name}." in again.content.decode()
+    # To others a used link says nothing.
+    assert client_of(alice).get(path).status_code == Client().get(path).status_code == 404
+
+
+def test_invitation_is_sent_again_with_the_same_link(alice, organization, client_of):
+    client = client_of(alice)
+    client.post("/organization/invite/", {"email": "dora@example.com", "role": "admin"})
+    row = Invitation.objects.get()
+    page = client.get("/organization/").content.decode()
+    assert f'action="/o/{organization.pk}/organization/invitations/{row.pk}/resend/"' in page
+    page = client.post(f"/organization/invitations/{row.pk}/resend/", follow=True).content.decode()
+    assert "Invitation sent to dora@example.com" in page
+    first, second = (re.search(r"/invitations/[\w-]+/", sent.body).group() for sent in mail.outbox)
+    assert first == second
+    assert Invitation.objects.get().role == Role.ADMIN
+
+
+def test_member_cannot_resend_an_invitation(alice, organization, bob, client_of):
+    invite(organization, alice)
+    row = Invitation.objects.get()
+    assert client_of(bob).post(f"/organization/invitations/{row.pk}/resend/").status_code == 403
+    assert mail.outbox == []
 
 
 def test_visitor_with_an_invitation_is_asked_to_sign_in_first(alice, organization):
@@ -259,7 +315,7 @@ def test_member_cannot_invite_and_admin_cannot_make_owners(bob, bobs_membership,
 
 
 def test_mail_that_could_not_be_sent_is_told_and_the_invitation_stays(alice, organization, client_of, settings):
-    settings.EMAIL_BACKEND = "tests.accounts.test_organizations.BrokenMail"
+    settings.MAIL_TRANSPORT = "tests.accounts.test_organizations.BrokenMail"
     fields = {"email": "dora@example.com", "role": "member"}
     page = client_of(alice).post("/organization/invite/", fields, follow=True).content.decode()
     assert "The mail to dora@example.com could not be sent" in page
@@ -294,9 +350,14 @@ def test_admin_is_told_that_a_higher_invitation_is_open(alice, organization, bob
 def test_invitation_can_be_withdrawn_by_its_organization_only(alice, organization, charlie, client_of):
     invite(organization, alice)
     path = f"/organization/invitations/{Invitation.objects.get().pk}/withdraw/"
-    assert client_of(charlie).post(path).status_code == 404
-    assert client_of(alice).post(path).status_code == 302
+    # A stranger reads what everybody reads who is late.
+    page = client_of(charlie).post(path, follow=True).content.decode()
+    assert "This invitation is no longer open." in page
+    assert Invitation.objects.exists()
+    client = client_of(alice)
+    assert "withdrawn" in client.post(path, follow=True).content.decode()
     assert not Invitation.objects.exists()
+    assert "This invitation is no longer open." in client.post(path, follow=True).content.decode()
 
 
 def test_owner_changes_a_role_and_removes_a_member(alice, bobs_membership, client_of):
@@ -306,12 +367,16 @@ def test_owner_changes_a_role_and_removes_a_member(alice, bobs_membership, clien
     assert bobs_membership.role == Role.ADMIN
     client.post(f"/organization/members/{bobs_membership.pk}/remove/")
     assert not Membership.objects.filter(pk=bobs_membership.pk).exists()
+    again = client.post(f"/organization/members/{bobs_membership.pk}/remove/", follow=True)
+    assert "This person is no longer a member." in again.content.decode()
 
 
 def test_stranger_cannot_touch_members(charlie, bobs_membership, client_of):
     client = client_of(charlie)
     assert client.post(f"/organization/members/{bobs_membership.pk}/role/", {"role": "owner"}).status_code == 404
-    assert client.post(f"/organization/members/{bobs_membership.pk}/remove/").status_code == 404
+    page = client.post(f"/organization/members/{bobs_membership.pk}/remove/", follow=True).content.decode()
+    assert "This person is no longer a member." in page
+    assert Membership.objects.filter(pk=bobs_membership.pk).exists()
 
 
 def test_member_cannot_raise_their_own_role(bob, bobs_membership, client_of):
@@ -337,6 +402,61 @@ def test_member_leaves(bob, bobs_membership, client_of):
     assert not Membership.objects.filter(pk=bobs_membership.pk).exists()
 
 
+@pytest.fixture
+def bobs_key(organization, bob):
+    return api_keys.issue(organization, name="bob's import", by=bob)[0]
+
+
+def test_keys_that_a_member_made_are_named_and_their_end_is_offered(alice, bobs_key, client_of):
+    page = client_of(alice).get("/organization/").content.decode()
+    assert page.count("“bob&#x27;s import”") == 2  # beside the role, and beside the removal
+    assert page.count('name="revoke_keys" checked') == 2
+
+
+def test_removed_member_leaves_no_key_behind(alice, bobs_membership, bobs_key, key, client_of):
+    address = f"/organization/members/{bobs_membership.pk}/remove/"
+    page = client_of(alice).post(address, {"revoke_keys": "on"}, follow=True).content.decode()
+    assert "bob@example.com removed. Revoked: “bob&#x27;s import”." in page
+    assert [row.is_live(now=timezone.now()) for row in (refreshed(bobs_key), refreshed(key))] == [False, True]
+
+
+def test_key_that_is_kept_is_told_of(alice, bobs_membership, bobs_key, client_of):
+    page = client_of(alice).post(f"/organization/members/{bobs_membership.pk}/remove/", follow=True).content.decode()
+    assert "bob@example.com removed. Keys that still work: “bob&#x27;s import”." in page
+    assert refreshed(bobs_key).revoked_at is None
+
+
+@pytest.mark.parametrize(("role", "is_live"), [("member", False), ("admin", True)])
+def test_member_who_manages_keys_no_more_loses_those_that_they_made(
+    alice, bobs_membership, bobs_key, client_of, role, is_live
+):
+    Membership.objects.filter(pk=bobs_membership.pk).update(role=Role.ADMIN)
+    address = f"/organization/members/{bobs_membership.pk}/role/"
+    client_of(alice).post(address, {"role": role, "revoke_keys": "on"})
+    assert refreshed(bobs_key).is_live(now=timezone.now()) is is_live
+
+
+def test_member_leaves_and_takes_their_keys_along(bob, bobs_membership, bobs_key, client_of):
+    browser = client_of(bob)
+    address, browser.home = f"/o/{browser.home}/organization/leave/", None
+    page = browser.post(address, {"revoke_keys": "on"}, follow=True).content.decode()
+    assert "Revoked: “bob&#x27;s import”" in page
+    assert refreshed(bobs_key).revoked_at
+
+
+def test_refused_removal_revokes_nothing(alice, bob, organization, client_of):
+    alices_key, _ = api_keys.issue(organization, name="alice's", by=alice)
+    alices = Membership.objects.get(user=alice)
+    client_of(alice).post("/organization/leave/", {"revoke_keys": "on"})
+    assert client_of(bob).post(f"/organization/members/{alices.pk}/remove/", {"revoke_keys": "on"}).status_code == 403
+    assert refreshed(alices_key).revoked_at is None
+
+
+def refreshed(row):
+    row.refresh_from_db()
+    return row
+
+
 # --- Organizations ---------------------------------------------------------------------------------------------------
 
 
@@ -356,11 +476,42 @@ def test_organization_needs_a_name_of_one_plain_line(alice, organization, client
     assert Organization.objects.count() == 1
 
 
-def test_person_switches_between_their_own_organizations_only(alice, organization, charlies, client_of):
+def test_owner_renames_and_the_address_stays(alice, organization, client_of):
+    client = client_of(alice)
+    assert f'action="/o/{organization.pk}/organization/rename/"' in client.get("/organization/").content.decode()
+    response = client.post("/organization/rename/", {"name": " Acme <b>&</b> Söhne "}, follow=True)
+    assert response.redirect_chain == [(f"/o/{organization.pk}/organization/", 302)]
+    page = response.content.decode()
+    assert "Renamed to Acme &lt;b&gt;&amp;&lt;/b&gt; Söhne." in page
+    assert "<b>&</b>" not in page
+    organization.refresh_from_db()
+    assert organization.name == "Acme <b>&</b> Söhne"
+
+
+@pytest.mark.parametrize("name", [None, "", " ", "x" * 101, "Acme\r\nBcc: all@example.com", "Acme\x00", "a\u202eb"])
+def test_bad_name_is_refused_in_words_and_the_old_one_stays(alice, organization, client_of, name):
+    page = client_of(alice).post("/organization/rename/", {} if name is None else {"name": name}, follow=True)
+    assert "Name not changed. A name is one line of 1 to 100 characters" in page.content.decode()
+    assert Organization.objects.get().name == organization.name
+
+
+@pytest.mark.parametrize("role", [Role.MEMBER, Role.ADMIN])
+def test_only_owners_rename(bob, bobs_membership, organization, client_of, role):
+    Membership.objects.filter(pk=bobs_membership.pk).update(role=role)
+    client = client_of(bob)
+    assert "organization/rename/" not in client.get("/organization/").content.decode()
+    assert client.post("/organization/rename/", {"name": "Bobs"}).status_code == 403
+    assert Organization.objects.get().name == organization.name
+
+
+def test_switcher_links_to_the_others_and_each_page_stays_in_its_own(alice, organization, charlies, client_of):
     acme = organizations.create(name="Acme", owner=alice)
     client = client_of(alice)
-    response = client.post("/organization/switch/", {"organization": acme.pk}, follow=True)
-    assert response.context["organization"] == acme
-    assert client.post("/organization/switch/", {"organization": charlies.pk}).status_code == 404
-    assert client.post("/organization/switch/", {"organization": "mine"}).status_code == 403
-    assert client.get("/overview/").context["organization"] == acme
+    page = client.get("/keys/").content.decode()
+    assert f'<a class="entry" href="/o/{acme.pk}/overview/"><span class="clip">Acme</span></a>' in page
+    assert str(charlies.pk) not in page
+    client.post("/keys/", {"name": "first", "scopes": ["read"]})
+    client.get(f"/o/{acme.pk}/overview/")
+    client.post("/keys/", {"name": "second", "scopes": ["read"]})
+    assert {key.name for key in ApiKey.objects.of(organization)} == {"first", "second"}
+    assert not ApiKey.objects.of(acme).exists()

@@ -66,15 +66,59 @@ def test_key_of_a_killed_request_is_free_again_after_a_while(organization, monke
     assert once(organization)[2] is True
 
 
-def test_request_that_was_taken_over_keeps_nothing(organization):
+def test_request_that_was_taken_over_keeps_nothing_and_gets_the_answer_of_the_other(organization):
     def slow(keep):
         abandon(minutes=6)
         assert once(organization) == (201, {"id": 1}, False)
         keep(201, {"id": 2})
 
-    with pytest.raises(Conflict):
-        once(organization, act=slow)
+    assert once(organization, act=slow) == (201, {"id": 1}, True)
     assert once(organization) == (201, {"id": 1}, True)
+
+
+def test_request_that_was_taken_over_is_refused_while_the_other_runs(organization):
+    def slow(keep):
+        abandon(minutes=6)
+
+        def other(keep_other):
+            with pytest.raises(idempotency.TakenOver) as caught:
+                keep(201, {"id": 2})
+            assert caught.value.type == "idempotency_key_in_use"
+            keep_other(201, {"id": 1})
+            return 201, {"id": 1}
+
+        assert once(organization, act=other) == (201, {"id": 1}, False)
+        IdempotencyRecord.objects.update(response_status=None, response_body=None)
+        keep(201, {"id": 2})
+
+    with pytest.raises(idempotency.TakenOver):
+        once(organization, act=slow)
+
+
+def test_waiting_for_a_request_that_runs_writes_nothing(organization, charlies, django_assert_num_queries):
+    """An INSERT that fails leaves a dead row, and an error in PostgreSQL's log."""
+    idempotency.claim(organization, key="k", request_fingerprint="m")
+    with django_assert_num_queries(1) as asked, pytest.raises(Conflict):
+        idempotency.claim(organization, key="k", request_fingerprint="m")
+    assert asked[0]["sql"].startswith("SELECT")
+    keys = {(organization.pk, "k"), (organization.pk, "free"), (charlies.pk, "k")}
+    with django_assert_num_queries(1):
+        assert idempotency.running(keys, now=timezone.now()) == {(organization.pk, "k")}
+
+
+def test_request_that_has_ended_begun_something_or_was_abandoned_does_not_run(organization):
+    def is_running(key):
+        return bool(idempotency.running({(organization.pk, key)}, now=timezone.now()))
+
+    once(organization, key="ended")
+    begun = idempotency.claim(organization, key="begun", request_fingerprint="m")
+    assert is_running("begun")
+    begun.begin("job:1")
+    assert not is_running("begun")
+    assert not is_running("ended")
+    idempotency.claim(organization, key="abandoned", request_fingerprint="m")
+    abandon(minutes=6)
+    assert not is_running("abandoned")
 
 
 def test_kept_answer_survives_a_crash_behind_it(organization):

@@ -31,6 +31,38 @@ def test_organizations_do_not_share_a_limit(organization, charlies, five_a_minut
     assert limits.spend(charlies, scope="requests").remaining == 4
 
 
+def test_many_organizations_and_scopes_are_counted_in_one_call(organization, charlies, settings):
+    settings.RATE_LIMITS = {"requests": "5/minute", "completions": "3/minute"}
+    limits._limit.cache_clear()
+    counts = {organization.pk: 6, charlies.pk: 2}
+    try:
+        results = limits.spend_for_each(counts, scopes=("requests", "completions"))
+        assert [each.remaining for each in results[organization.pk][:3]] == [2, 1, 0]
+        assert [type(each) for each in results[organization.pk][3:]] == [RateLimited] * 3
+        # Two that the second scope refuses, and one that the first one refuses.
+        limit = "x-ratelimit-limit-requests"
+        assert [each.headers[limit] for each in results[organization.pk][3:]] == ["3", "3", "5"]
+        assert [each.remaining for each in results[charlies.pk]] == [2, 1]
+        assert limits.spend(charlies, scope="requests").remaining == 2
+        with pytest.raises(RateLimited):
+            limits.spend(organization, scope="requests")
+    finally:
+        limits._limit.cache_clear()
+
+
+def test_window_slides(organization, five_a_minute):
+    """Requests of the window before weigh as much as is left of this one."""
+    for _ in range(5):
+        limits.spend(organization, scope="requests")
+    (key,) = limits._limiter().registered_client.keys(f"rate:requests:*{organization.pk}")
+    redis = limits._limiter().registered_client
+    # As if the window had begun 90 seconds ago: half of the next one is over.
+    redis.hset(key, "s", int(redis.hget(key, "s")) - 90_000)
+    assert [limits.spend(organization, scope="requests").remaining for _ in range(3)] == [2, 1, 0]
+    with pytest.raises(RateLimited):
+        limits.spend(organization, scope="requests")
+
+
 def test_burst_of_threads_gets_no_more_than_the_limit(organization, five_a_minute):
     admitted = []
 

@@ -1,0 +1,22 @@
+"""Addresses of the pages of an organization for keys and members."""
+
+from django.urls import path
+
+from accounts import pages
+
+urlpatterns = [
+    path("keys/", pages.keys, name="keys"),
+    path("keys/<uuid:key_id>/revoke/", pages.revoke_key, name="key-revoke"),
+    path("keys/<uuid:key_id>/limit/", pages.limit_key, name="key-limit"),
+    path("keys/<uuid:key_id>/scopes/", pages.scope_key, name="key-scopes"),
+    path("organization/", pages.organization, name="organization"),
+    path("organization/rename/", pages.rename_organization, name="organization-rename"),
+    path("organization/leave/", pages.leave, name="organization-leave"),
+    path("organization/invite/", pages.invite, name="organization-invite"),
+    path("organization/invitations/<uuid:invitation_id>/resend/", pages.resend_invitation, name="invitation-resend"),
+    path(
+        "organization/invitations/<uuid:invitation_id>/withdraw/", pages.withdraw_invitation, name="invitation-withdraw"
+    ),
+    path("organization/members/<int:membership_id>/role/", pages.change_role, name="member-role"),
+    path("organization/members/<int:membership_id>/remove/", pages.remove_member, name="member-remove"),
+]
