@@ -6,6 +6,7 @@ refund (`add_refund`), lift a freeze (`change_freeze`), resolve an unmatched eve
 
 import uuid
 from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -13,7 +14,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.forms import MediaDefiningClass
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
@@ -25,7 +26,7 @@ from accounts.errors import Conflict, VoxsiteError
 from accounts.models import Organization, User
 from accounts.operator_admin import ReadOnlyAdmin
 from billing import ledger, money, refunds
-from billing.models import Entry, EntryKind, Freeze, Hold, Wallet
+from billing.models import Entry, EntryKind, Freeze, Hold, HoldState, Wallet
 from billing.models.payments import AutomaticTopUp, Customer, TopUp, UnmatchedEvent
 from billing.models.reversals import Dispute, Refund
 
@@ -120,6 +121,16 @@ class ActionPageAdmin(ReadOnlyAdmin[Row], metaclass=_AbstractAdmin):
         """
 
 
+class WalletRowsAdmin(ReadOnlyAdmin[Row]):
+    """Read-only rows of wallets, found by their organization."""
+
+    organization_field = "wallet"
+
+    def of_organizations(self, organization_ids: Sequence[uuid.UUID]) -> Q:
+        wallets = Wallet.objects.filter(organization__in=organization_ids)
+        return Q(wallet__in=list(wallets.values_list("pk", flat=True)))
+
+
 class CreditForm(forms.Form):
     amount = forms.DecimalField(
         label="Amount in dollars",
@@ -136,7 +147,7 @@ class CreditForm(forms.Form):
 class WalletAdmin(ActionPageAdmin[Wallet]):
     list_display = ["organization", "balance_micros", "held_micros", "frozen_at", "created_at"]
     list_select_related = ["organization"]
-    search_fields = ["organization__name", "organization__id"]
+    organization_field = "organization"
     action_slug, action_title, action_permission = "credit", "Give a credit", "billing.add_entry"
 
     def organization_of(self, row: Wallet) -> Organization:
@@ -160,7 +171,7 @@ class WalletAdmin(ActionPageAdmin[Wallet]):
 
 
 @admin.register(Entry)
-class EntryAdmin(ReadOnlyAdmin[Entry]):
+class EntryAdmin(WalletRowsAdmin[Entry]):
     list_display = [
         "created_at",
         "wallet__organization",
@@ -172,25 +183,33 @@ class EntryAdmin(ReadOnlyAdmin[Entry]):
     ]
     list_filter = ["kind"]
     list_select_related = ["wallet__organization"]
-    search_fields = ["reference", "wallet__organization__name", "wallet__organization__id"]
     ordering = ["-id"]
+
+    def matches(self, term: str) -> Q:
+        # The index of references begins with the kind.
+        return super().matches(term) | Q(kind__in=EntryKind.values, reference=term)
 
 
 @admin.register(Hold)
-class HoldAdmin(ReadOnlyAdmin[Hold]):
+class HoldAdmin(WalletRowsAdmin[Hold]):
     list_display = ["created_at", "wallet__organization", "state", "amount_micros", "reference", "closed_at"]
     list_filter = ["state"]
     list_select_related = ["wallet__organization"]
-    search_fields = ["reference", "wallet__organization__name", "wallet__organization__id"]
+    exact_fields = ("pk", "reference")
     ordering = ["-id"]
+    search_help_text = "An id or reference; the beginning of an organization's name, for its open holds"
+
+    def of_organizations(self, organization_ids: Sequence[uuid.UUID]) -> Q:
+        # Closed holds have no index by wallet, which every settlement would have to write to.
+        return super().of_organizations(organization_ids) & Q(state=HoldState.OPEN)
 
 
 @admin.register(Freeze)
-class FreezeAdmin(ActionPageAdmin[Freeze]):
+class FreezeAdmin(WalletRowsAdmin[Freeze], ActionPageAdmin[Freeze]):
     list_display = ["wallet__organization", "reason", "created_at", "lifted_at"]
     list_filter = [("lifted_at", admin.EmptyFieldListFilter)]
     list_select_related = ["wallet__organization"]
-    search_fields = ["reason", "wallet__organization__name", "wallet__organization__id"]
+    exact_fields = ("pk", "reason")
     ordering = ["-id"]
     action_slug, action_title, action_permission = "lift", "Lift the freeze", "billing.change_freeze"
 
@@ -212,7 +231,7 @@ class OperatorRefundForm(forms.Form):
         label="Amount in dollars",
         min_value=MIN_AMOUNT,
         decimal_places=2,
-        help_text="Goes back to the card; the bonus's share leaves the balance with it.",
+        help_text="Goes back to the payment method that was used; the bonus's share leaves the balance with it.",
     )
     reason = forms.CharField(max_length=200, help_text="For the log.")
     # A form sent twice is one refund.
@@ -237,20 +256,17 @@ class TopUpAdmin(ActionPageAdmin[TopUp]):
     list_display = ["created_at", "organization", "state", "amount_cents", "bonus_cents", "is_automatic", "failure"]
     list_filter = ["state", "is_automatic", "created_at"]
     list_select_related = ["organization"]
-    search_fields = [
-        "id",
-        "checkout_session_id",
-        "payment_intent_id",
-        "person__email",
-        "organization__name",
-        "organization__id",
-        "refunds__stripe_id",
-        "disputes__stripe_id",
-    ]
-    search_help_text = "Id of the top-up, session, payment, refund or dispute; organization; payer's address"
+    exact_fields = ("pk", "checkout_session_id", "payment_intent_id")
+    organization_field, person_field = "organization", "person"
+    search_help_text = "An id of Stripe or ours, or the beginning of an organization's name or of the payer's address"
     ordering = ["-created_at"]
     inlines = [RefundInline]
     action_slug, action_title, action_permission = "refund", "Start a refund", "billing.add_refund"
+
+    def matches(self, term: str) -> Q:
+        refunded = Refund.objects.filter(stripe_id=term).values_list("topup", flat=True)
+        disputed = Dispute.objects.filter(stripe_id=term).values_list("topup", flat=True)
+        return super().matches(term) | Q(pk__in=[*refunded, *disputed])
 
     def organization_of(self, row: TopUp) -> Organization:
         return row.organization
@@ -269,7 +285,8 @@ class TopUpAdmin(ActionPageAdmin[TopUp]):
 class RefundAdmin(ReadOnlyAdmin[Refund]):
     list_display = ["created_at", "topup", "state", "amount_cents", "clawed_micros", "stripe_id", "person", "failure"]
     list_filter = ["state"]
-    search_fields = ["stripe_id", "topup__id", "topup__organization__name", "topup__organization__id"]
+    exact_fields = ("pk", "stripe_id", "topup")
+    organization_field = "topup__organization"
     ordering = ["-created_at"]
 
 
@@ -277,7 +294,8 @@ class RefundAdmin(ReadOnlyAdmin[Refund]):
 class DisputeAdmin(ReadOnlyAdmin[Dispute]):
     list_display = ["created_at", "topup", "status", "amount_cents", "clawed_micros", "withdrawn_at", "reinstated_at"]
     list_filter = ["status"]
-    search_fields = ["stripe_id", "topup__id", "topup__organization__name", "topup__organization__id"]
+    exact_fields = ("pk", "stripe_id", "topup")
+    organization_field = "topup__organization"
     ordering = ["-created_at"]
 
 
@@ -294,7 +312,8 @@ class UnmatchedEventAdmin(ReadOnlyAdmin[UnmatchedEvent]):
         "resolved_by",
     ]
     list_filter = [("resolved_at", admin.EmptyFieldListFilter), "reason", "subject"]
-    search_fields = ["stripe_id", "topup__id", "topup__organization__name", "topup__organization__id"]
+    exact_fields = ("pk", "stripe_id", "topup")
+    organization_field = "topup__organization"
     ordering = ["-created_at"]
     actions = ["resolve"]
 
@@ -312,11 +331,12 @@ class AutomaticTopUpAdmin(ReadOnlyAdmin[AutomaticTopUp]):
     list_display = ["organization", "is_on", "threshold_cents", "amount_cents", "monthly_cap_cents", "declines_count"]
     list_filter = ["is_on"]
     list_select_related = ["organization"]
-    search_fields = ["organization__name", "organization__id"]
+    organization_field = "organization"
 
 
 @admin.register(Customer)
 class CustomerAdmin(ReadOnlyAdmin[Customer]):
     list_display = ["organization", "stripe_id"]
     list_select_related = ["organization"]
-    search_fields = ["stripe_id", "organization__name", "organization__id"]
+    exact_fields = ("pk", "stripe_id")
+    organization_field = "organization"

@@ -1,7 +1,8 @@
-"""The native API of billing (CONTRACTS, "native"): `/v1/balance`, `/v1/usage`, `/billing/products`."""
+"""The native API of billing: `/v1/balance`, `/v1/usage`, `/billing/products`."""
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -10,12 +11,15 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.errors import InvalidField, UnknownField
+from accounts.errors import InvalidField, MissingField, UnknownField
 from accounts.gate.native import NativeGateView, error_responses
 from accounts.gate.times import show_time
 from billing import money, pricing, statements, usage
 
-USAGE_FIELDS = ["from", "to", "group_by"]
+USAGE_FIELDS = ["from", "to", "group_by", "key_id", "model", "kind", "tag", "tag_value"]
+KINDS = [*usage.KINDS, usage.OTHER]
+# The value of key_id for work without a key.
+WITHOUT_KEY = "none"
 MAX_USAGE_DAYS = 366
 
 
@@ -72,13 +76,17 @@ class AmountsSerializer(serializers.Serializer[usage.Amounts]):
 
 
 class UsageLineSerializer(AmountsSerializer):
-    """One day, model or key."""
+    """What the charges come to that are alike in every group that was asked for."""
 
     day = serializers.CharField(required=False, help_text="YYYY-MM-DD, if grouped by day")
     model = serializers.CharField(required=False, help_text="If grouped by model")
     key_id = serializers.CharField(required=False, allow_null=True, help_text="If grouped by key; null: the browser")
     key_name = serializers.CharField(required=False, help_text="If grouped by key")
     key_prefix = serializers.CharField(required=False, help_text="If grouped by key: how the key begins")
+    tag_value = serializers.CharField(
+        required=False, allow_null=True, help_text="If grouped by tag: the value of the tag; null: charges without it"
+    )
+    kind = serializers.ChoiceField(choices=KINDS, required=False, help_text="If grouped by kind")
 
 
 # Built by a function, because a class cannot have a field named `from`.
@@ -117,22 +125,38 @@ class UsageView(NativeGateView):
         tags=["Billing"],
         parameters=[
             OpenApiParameter(
-                "from", OpenApiTypes.DATE, description="First day, UTC (default: the first of the month)."
+                "from",
+                OpenApiTypes.DATE,
+                description="First day, UTC (default: the first of the month). "
+                f"With `to`, at most {MAX_USAGE_DAYS} days.",
             ),
             OpenApiParameter("to", OpenApiTypes.DATE, description="Last day, included, UTC (default: today)."),
-            OpenApiParameter("group_by", enum=["day", "model", "key"], description="One line for each (default: day)."),
+            OpenApiParameter(
+                "group_by",
+                OpenApiTypes.STR,
+                description="One line for each: day (default), model, key, tag, kind, or several between commas.",
+            ),
+            OpenApiParameter("key_id", OpenApiTypes.STR, description="Only this key; none: only without a key."),
+            OpenApiParameter("model", OpenApiTypes.STR, description="Only this model."),
+            OpenApiParameter("kind", enum=KINDS, description="Only this kind of work."),
+            OpenApiParameter("tag", OpenApiTypes.STR, description="Name of the tag of group_by=tag and tag_value."),
+            OpenApiParameter("tag_value", OpenApiTypes.STR, description="Only charges whose tag has this value."),
         ],
         responses={200: USAGE_SCHEMA, **error_responses(400, 401, 403, 429)},
     )
     def get(self, request: Request) -> Response:
-        """Return what work cost from one day to another, for each day, model or key, and in all.
+        """Return what work cost from one day to another, for each day, model, key, tag or kind of work, and in all.
+
+        Tags are the pairs of `metadata` that jobs and chat requests had, up to 16, if their values have 1 to 128
+        characters; of Deepgram's API, `extra` and `tag`. A charge without the tag has the value null, so the lines
+        always add up to the total. Tags are kept for 400 days, and deleted earlier with a job that you delete.
 
         Work that is still running is not in it, and neither is work that cost nothing. A job that was canceled or
         failed is in it with the text that its events had shown.
         """
-        since, until, group_by = read_usage(request.query_params, today=timezone.now().astimezone(UTC).date())
-        found = usage.report(self.caller.organization, since=since, until=until)
-        return Response(show_usage(found, group_by=group_by))
+        since, until, group_by, only = read_usage(request.query_params, today=timezone.now().astimezone(UTC).date())
+        found = usage.lines(self.caller.organization, since=since, until=until, group_by=group_by, only=only)
+        return Response(show_usage(found, since=since, until=until, group_by=group_by))
 
 
 class ProductsView(NativeGateView):
@@ -149,7 +173,7 @@ class ProductsView(NativeGateView):
 
 
 def show_balance(balance: statements.Balance) -> dict[str, object]:
-    """Return the JSON body: the seed's fields in the seed's order, then additional ones."""
+    """Return the JSON body: VoxParse's fields in its order, then additional ones."""
     return {
         "balance_cents": balance.balance_cents,
         "balance_dollars": balance.balance_dollars,
@@ -170,32 +194,65 @@ def show_balance(balance: statements.Balance) -> dict[str, object]:
     }
 
 
-def read_usage(query: Mapping[str, str], *, today: date) -> tuple[date, date, str]:
-    """Return first day, last day and grouping. Raises UnknownField, InvalidField."""
-    for name in query:
+def read_usage(query: Mapping[str, str], *, today: date) -> tuple[date, date, tuple[str, ...], usage.Only]:
+    """Return first day, last day, groups and which charges count. Raises UnknownField, MissingField, InvalidField."""
+    for name, value in query.items():
         if name not in USAGE_FIELDS:
             raise UnknownField(name, known=USAGE_FIELDS)
+        if "\0" in value:
+            raise InvalidField(name, f"'{name}' has a NUL character in it.")
     until = _read_day(query, "to") or today
     since = _read_day(query, "from") or until.replace(day=1)
     if since > until:
         raise InvalidField("from", "'from' must not be after 'to'.")
     if (until - since).days >= MAX_USAGE_DAYS:
         raise InvalidField("from", f"Ask for at most {MAX_USAGE_DAYS} days at once.")
-    group_by = query.get("group_by") or "day"
-    if group_by not in _LINES:
-        raise InvalidField("group_by", f"'group_by' is one of {', '.join(_LINES)}.")
-    return since, until, group_by
+    group_by = tuple(dict.fromkeys(part.strip() for part in (query.get("group_by") or "day").split(",")))
+    if not set(group_by) <= set(usage.GROUPS):
+        raise InvalidField("group_by", f"'group_by' is one or more of {', '.join(usage.GROUPS)}, between commas.")
+    kind = query.get("kind", "")
+    if kind and kind not in KINDS:
+        raise InvalidField("kind", f"'kind' is one of {', '.join(KINDS)}.")
+    # A tag never has an empty value.
+    tag, tag_value = query.get("tag", ""), query.get("tag_value") or None
+    if not tag and ("tag" in group_by or tag_value is not None):
+        raise MissingField("tag", "Say which tag by its name in 'tag'.")
+    key_id = query.get("key_id", "")
+    return (
+        since,
+        until,
+        group_by,
+        usage.Only(
+            api_key_id=_read_key_id(key_id) if key_id not in ("", WITHOUT_KEY) else None,
+            is_without_key=key_id == WITHOUT_KEY,
+            model=query.get("model", ""),
+            kind=kind,
+            tag=tag,
+            tag_value=tag_value,
+        ),
+    )
 
 
-def show_usage(found: usage.UsageReport, *, group_by: str) -> dict[str, object]:
-    """Return the JSON body. group_by: day, model or key."""
+def show_usage(found: Sequence[usage.Line], *, since: date, until: date, group_by: Sequence[str]) -> dict[str, object]:
+    """Return the JSON body. By day alone, days without charges are lines too."""
+    if tuple(group_by) == ("day",):
+        charged = {line.group["day"]: line.amounts for line in found}
+        days = [since + timedelta(days=number) for number in range((until - since).days + 1)]
+        found = [usage.Line({"day": day}, charged.get(day, usage.Amounts())) for day in days]
     return {
-        "from": found.since.isoformat(),
-        "to": found.until.isoformat(),
-        "group_by": group_by,
-        "usage": _LINES[group_by](found),
-        "total": _show_amounts(found.total),
+        "from": since.isoformat(),
+        "to": until.isoformat(),
+        "group_by": ",".join(group_by),
+        "usage": [_show_line(line) for line in found],
+        "total": _show_amounts(sum((line.amounts for line in found), usage.Amounts())),
     }
+
+
+def _read_key_id(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise InvalidField("key_id", f"'key_id' is the id of a key, or {WITHOUT_KEY}.") from None
 
 
 def _read_day(query: Mapping[str, str], name: str) -> date | None:
@@ -223,16 +280,17 @@ def _show_amounts(amounts: usage.Amounts) -> dict[str, object]:
     }
 
 
-def _show_key(label: usage.KeyLabel) -> dict[str, object]:
-    return {
-        "key_id": str(label.key_id) if label.key_id else None,
-        "key_name": label.name,
-        "key_prefix": label.prefix,
-    }
-
-
-_LINES: dict[str, Callable[[usage.UsageReport], list[dict[str, object]]]] = {
-    "day": lambda found: [{"day": day.isoformat(), **_show_amounts(amounts)} for day, amounts in found.by_day.items()],
-    "model": lambda found: [{"model": model, **_show_amounts(amounts)} for model, amounts in found.by_model.items()],
-    "key": lambda found: [{**_show_key(label), **_show_amounts(amounts)} for label, amounts in found.by_key.items()],
-}
+def _show_line(line: usage.Line) -> dict[str, object]:
+    shown: dict[str, object] = {}
+    for group, value in line.group.items():
+        if group == "key":
+            shown |= {
+                "key_id": str(value.key_id) if value.key_id else None,
+                "key_name": value.name,
+                "key_prefix": value.prefix,
+            }
+        elif group == "day":
+            shown["day"] = value.isoformat()
+        else:
+            shown["tag_value" if group == "tag" else group] = value
+    return shown | _show_amounts(line.amounts)

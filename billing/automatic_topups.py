@@ -1,9 +1,11 @@
 """Automatic top-up: when a balance falls below its threshold, a periodic duty charges the organization's saved card.
 
+Either each charge is of the same amount, or of as much as is missing to a target: see `next_charge_cents`.
+
 * At most one automatic top-up of an organization is open at a time.
 * Automatic top-ups of a calendar month stay within the monthly cap.
 * After the first and second decline in a row the duty waits (WAITS_AFTER_DECLINE); the third turns automatic top-up
-  off. Owners get a mail about each decline.
+  off. Owners get a mail about each decline (`automatic_topup_mails`).
 * The card is charged outside transactions. `topups.fulfil` credits the payment, as it does for any other top-up.
 
 Life of one automatic top-up: `run` inserts the row, commits, and charges the card with an idempotency key. If Stripe
@@ -11,17 +13,17 @@ does not answer, the row stays open and the next `run` asks again with the same 
 """
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, Sum
 from django.utils import timezone
 
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.models import Organization, User
-from billing import ledger, money, months, notices, stripe_api, stripe_calls, stripe_mapping, topups
-from billing.models import Notice
+from billing import ledger, money, months, pricing, stripe_api, stripe_calls, stripe_mapping, topups
 from billing.models.payments import OPEN_TOPUP_STATES, AutomaticTopUp, SavedCard, TopUp, TopUpState
 
 logger = logging.getLogger(__name__)
@@ -34,11 +36,7 @@ WAITS_AFTER_DECLINE = (timedelta(hours=1), timedelta(days=1))
 NEXT_CHECK_AFTER = timedelta(minutes=2)
 # Stripe keeps idempotency keys for at least 24 hours. After that a repeated call could charge a second time.
 RETRY_CHARGE_WITHIN = timedelta(hours=20)
-NOTIFY_WITHIN = timedelta(days=2)
 MAX_PER_ROUND = 100
-DECLINED_NOTICE = "automatic_topup_declined"
-CAPPED_NOTICE = "automatic_topup_capped"
-LATE_NOTICE = "automatic_topup_late"
 
 DECLINED = "Your bank declined the card."
 NEEDS_PAYER = "Your bank wants you to confirm the payment."
@@ -57,31 +55,75 @@ def settings_of(organization: Organization) -> AutomaticTopUp:
 
 
 def turn_on(
-    organization: Organization, *, person: User, threshold_cents: int, amount_cents: int, monthly_cap_cents: int
+    organization: Organization, *, person: User | None, threshold_cents: int, amount_cents: int, monthly_cap_cents: int
 ) -> AutomaticTopUp:
-    """Turn automatic top-up on, or change its amounts, and reset the count of declines.
+    """Turn automatic top-up by an amount on, or change its amounts, and reset the count of declines.
 
-    Raises InvalidField for an amount out of bounds, Conflict without a saved card.
+    person: who does it, None for a program. Raises InvalidField for an amount out of bounds, Conflict without a saved
+    card.
     """
     topups.check_amount(amount_cents)
+    _check_bounds(
+        threshold_cents=threshold_cents, monthly_cap_cents=monthly_cap_cents, min_monthly_cap_cents=amount_cents
+    )
+    return _turn_on(
+        organization,
+        person=person,
+        threshold_cents=threshold_cents,
+        amount_cents=amount_cents,
+        target_cents=None,
+        monthly_cap_cents=monthly_cap_cents,
+    )
+
+
+def turn_on_to_target(
+    organization: Organization, *, person: User | None, threshold_cents: int, target_cents: int, monthly_cap_cents: int
+) -> AutomaticTopUp:
+    """Turn automatic top-up to a target on, or change its amounts. As `turn_on`.
+
+    The target is so far above the threshold that every charge is at least the smallest top-up, and so low that one
+    charge reaches it.
+    """
+    lowest = threshold_cents + pricing.MIN_TOPUP_CENTS
+    if not lowest <= target_cents <= pricing.MAX_TOPUP_CENTS:
+        raise InvalidField(
+            "target_cents",
+            f"Choose a target that is at least {_dollars(pricing.MIN_TOPUP_CENTS)} above the balance at which it is "
+            f"topped up, and at most {_dollars(pricing.MAX_TOPUP_CENTS)}.",
+        )
+    _check_bounds(
+        threshold_cents=threshold_cents,
+        monthly_cap_cents=monthly_cap_cents,
+        min_monthly_cap_cents=pricing.amount_for_credit_cents(target_cents - threshold_cents),
+    )
+    return _turn_on(
+        organization,
+        person=person,
+        threshold_cents=threshold_cents,
+        target_cents=target_cents,
+        monthly_cap_cents=monthly_cap_cents,
+    )
+
+
+def _check_bounds(*, threshold_cents: int, monthly_cap_cents: int, min_monthly_cap_cents: int) -> None:
     if not MIN_THRESHOLD_CENTS <= threshold_cents <= MAX_THRESHOLD_CENTS:
         raise InvalidField("threshold_cents", "Choose a balance from $1.00 to $1,000.00.")
-    if not amount_cents <= monthly_cap_cents <= MAX_MONTHLY_CAP_CENTS:
+    if not min_monthly_cap_cents <= monthly_cap_cents <= MAX_MONTHLY_CAP_CENTS:
         raise InvalidField("monthly_cap_cents", "The monthly cap must be at least one top-up, and at most $100,000.00.")
+
+
+def _turn_on(organization: Organization, **amounts: Any) -> AutomaticTopUp:
     with transaction.atomic():
         if not SavedCard.objects.of(organization).exists():
             raise Conflict("Save a card first: choose so when you top up.")
         return AutomaticTopUp.objects.update_or_create(
             organization=organization,
             defaults={
+                **amounts,
                 "is_on": True,
-                "threshold_cents": threshold_cents,
-                "amount_cents": amount_cents,
-                "monthly_cap_cents": monthly_cap_cents,
                 "declines_count": 0,
                 "retry_at": None,
                 "turned_off_reason": "",
-                "person": person,
                 "updated_at": timezone.now(),
             },
         )[0]
@@ -95,6 +137,41 @@ def turn_off(organization: Organization, *, reason: str = "") -> None:
     AutomaticTopUp.objects.filter(organization=organization).update(
         is_on=False, turned_off_reason=reason, updated_at=timezone.now()
     )
+
+
+def next_charge_cents(topup_settings: AutomaticTopUp, *, available_micros: int, left_of_cap_cents: int) -> int:
+    """Return how much would be charged at this balance, in cents; 0 if the monthly cap leaves too little.
+
+    available_micros: what can be spent, without holds. left_of_cap_cents: what this month's cap leaves.
+    By an amount: that amount, or nothing. To a target: the smallest payment that with its bonus makes at least the
+    target available. If the cap leaves less, the rest of the cap is charged, if it is not below the smallest top-up.
+    """
+    if topup_settings.target_cents is None:
+        return topup_settings.amount_cents if topup_settings.amount_cents <= left_of_cap_cents else 0
+    missing_cents = money.cents_up(topup_settings.target_cents * money.MICROS_PER_CENT - available_micros)
+    wanted_cents = min(
+        max(pricing.amount_for_credit_cents(max(0, missing_cents)), pricing.MIN_TOPUP_CENTS), pricing.MAX_TOPUP_CENTS
+    )
+    amount_cents = min(wanted_cents, left_of_cap_cents)
+    return amount_cents if amount_cents >= pricing.MIN_TOPUP_CENTS else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One automatic top-up as it would be made, in cents."""
+
+    amount_cents: int
+    bonus_cents: int
+
+
+def charge_at_threshold(topup_settings: AutomaticTopUp) -> Charge:
+    """Return the charge at a balance just at the threshold, with nothing charged this month: for pages and programs."""
+    amount_cents = next_charge_cents(
+        topup_settings,
+        available_micros=topup_settings.threshold_cents * money.MICROS_PER_CENT,
+        left_of_cap_cents=topup_settings.monthly_cap_cents,
+    )
+    return Charge(amount_cents, bonus_cents=pricing.bonus_cents(amount_cents))
 
 
 # --- Charging --------------------------------------------------------------------------------------------------------
@@ -115,6 +192,16 @@ def run(*, now: datetime | None = None, max_count: int = MAX_PER_ROUND) -> int:
                 if not _try(topup, now=now):
                     break
     return started_count
+
+
+def charge(topup: TopUp, *, now: datetime) -> TopUp:
+    """Charge the card of a top-up that was just begun and committed. Returns its row as it is then.
+
+    It stays open if Stripe does not answer, and `run` finishes it. Waits for the network.
+    """
+    _try(topup, now=now)
+    topup.refresh_from_db()
+    return topup
 
 
 def record_failure(payment: stripe_mapping.StripePayment) -> None:
@@ -162,16 +249,18 @@ def _begin(topup_settings: AutomaticTopUp, *, now: datetime) -> TopUp | None:
             is_low = wallet.available_micros < topup_settings.threshold_cents * money.MICROS_PER_CENT
             if not topup_settings.is_due(now=now) or card is None or not is_low or wallet.is_frozen:
                 return None
-            if (
-                _this_month_cents(organization, now=now) + topup_settings.amount_cents
-                > topup_settings.monthly_cap_cents
-            ):
-                topup_settings.retry_at = _next_month(now)
+            amount_cents = next_charge_cents(
+                topup_settings,
+                available_micros=wallet.available_micros,
+                left_of_cap_cents=topup_settings.monthly_cap_cents - this_month_cents(organization, now=now),
+            )
+            if not amount_cents:
+                topup_settings.retry_at = next_month(now)
                 topup_settings.save(update_fields=["retry_at"])
                 return None
             return topups.begin(
                 organization,
-                amount_cents=topup_settings.amount_cents,
+                amount_cents=amount_cents,
                 person=None,
                 is_automatic=True,
                 payment_method_id=card.payment_method_id,
@@ -260,93 +349,10 @@ def _decline(topup: TopUp, *, failure: str, now: datetime) -> None:
         topup_settings.save(update_fields=["declines_count", "retry_at", "is_on", "turned_off_reason"])
 
 
-# --- Mails to owners -------------------------------------------------------------------------------------------------
-
-
-def notify_owners(*, now: datetime | None = None, max_count: int = MAX_PER_ROUND) -> None:
-    """Mail owners about declines, reached caps and late charges. `notices` sends each mail once.
-
-    A separate periodic duty, so that `run` never waits for a mail server.
-    """
-    now = now or timezone.now()
-    already_sent = Notice.objects.sent_or_claimed(now=now).filter(
-        wallet__organization=OuterRef("organization"), kind=DECLINED_NOTICE, occasion_at=OuterRef("created_at")
-    )
-    declined = TopUp.objects.filter(
-        ~Exists(already_sent), is_automatic=True, state=TopUpState.FAILED, ended_at__gte=now - NOTIFY_WITHIN
-    )
-    for topup in declined.select_related("organization").order_by("ended_at")[:max_count]:
-        topup_settings = settings_of(topup.organization)
-        amount = money.display_text(topup.amount_cents * money.MICROS_PER_CENT)
-        after = "We will try again later." if topup_settings.is_on else topup_settings.turned_off_reason
-        notices.send_once(
-            ledger.wallet_of(topup.organization),
-            kind=DECLINED_NOTICE,
-            occasion_at=topup.created_at,
-            subject=f"Automatic top-up of {topup.organization.name} did not work",
-            text=f"We could not charge {amount} to the saved card of {topup.organization.name}.\n\n"
-            f"{topup.failure} {after} You can top up yourself on the billing page, with this or another card.",
-        )
-    already_sent = Notice.objects.sent_or_claimed(now=now).filter(
-        wallet__organization=OuterRef("organization"), kind=CAPPED_NOTICE, occasion_at=months.start_of_month(now)
-    )
-    capped = AutomaticTopUp.objects.filter(~Exists(already_sent), is_on=True, retry_at=_next_month(now))
-    for topup_settings in capped.select_related("organization").order_by("organization_id")[:max_count]:
-        organization = topup_settings.organization
-        amount, cap = (
-            money.display_text(cents * money.MICROS_PER_CENT)
-            for cents in (topup_settings.amount_cents, topup_settings.monthly_cap_cents)
-        )
-        notices.send_once(
-            ledger.wallet_of(organization),
-            kind=CAPPED_NOTICE,
-            occasion_at=months.start_of_month(now),
-            subject=f"Automatic top-up of {organization.name} has reached its monthly cap",
-            text=f"The balance of {organization.name} is low, and another automatic top-up of {amount} would go "
-            f"over its cap of {cap} for this month. You can raise the cap or top up yourself on the billing page.",
-        )
-    _notify_of_late_charges(now=now, max_count=max_count)
-
-
-def _notify_of_late_charges(*, now: datetime, max_count: int) -> None:
-    """Mail owners about an automatic top-up that was paid after it had been reported as failed or given up.
-
-    From then on it counts toward the monthly cap. Another top-up may have been made in its place, so the month's sum
-    can exceed the cap.
-    """
-    of_topup = Notice.objects.sent_or_claimed(now=now).filter(
-        wallet__organization=OuterRef("organization"), occasion_at=OuterRef("created_at")
-    )
-    late = TopUp.objects.filter(
-        Exists(of_topup.filter(kind=DECLINED_NOTICE)) | Q(paid_at__gte=F("created_at") + RETRY_CHARGE_WITHIN),
-        ~Exists(of_topup.filter(kind=LATE_NOTICE)),
-        is_automatic=True,
-        paid_at__gte=now - NOTIFY_WITHIN,
-    )
-    for topup in late.select_related("organization").order_by("paid_at")[:max_count]:
-        cap_cents = settings_of(topup.organization).monthly_cap_cents
-        sum_cents = _this_month_cents(topup.organization, now=now)
-        amount, cap, total = (
-            money.display_text(cents * money.MICROS_PER_CENT) for cents in (topup.amount_cents, cap_cents, sum_cents)
-        )
-        is_over = sum_cents > cap_cents
-        standing = f"more than the cap of {cap}, so there will be no more" if is_over else f"and the cap is {cap}"
-        notices.send_once(
-            ledger.wallet_of(topup.organization),
-            kind=LATE_NOTICE,
-            occasion_at=topup.created_at,
-            subject=f"Automatic top-up of {topup.organization.name} was charged after all",
-            text=f"A delayed charge of {amount} to the saved card of {topup.organization.name} went through. It was "
-            f"started on {topup.created_at:%Y-%m-%d}, and {amount} is now in your balance.\n\n"
-            f"Automatic top-ups of this month now come to {total}, {standing}. Unspent credit is refundable for "
-            f"{settings.REFUND_DAYS} days: see Payments on the billing page.",
-        )
-
-
 # --- Monthly cap -----------------------------------------------------------------------------------------------------
 
 
-def _this_month_cents(organization: Organization, *, now: datetime) -> int:
+def this_month_cents(organization: Organization, *, now: datetime) -> int:
     """Return the automatic top-ups that count toward this month's cap, in cents.
 
     These are the top-ups paid this month, whenever they were started, and all that are open. A top-up that starts in
@@ -358,5 +364,10 @@ def _this_month_cents(organization: Organization, *, now: datetime) -> int:
     return counted.aggregate(sum=Sum("amount_cents"))["sum"] or 0
 
 
-def _next_month(now: datetime) -> datetime:
+def _dollars(cents: int) -> str:
+    return money.display_text(cents * money.MICROS_PER_CENT)
+
+
+def next_month(now: datetime) -> datetime:
+    """Return when the next month's cap begins, and with it a wait for it ends."""
     return months.start_of_month(months.start_of_month(now) + timedelta(days=32))

@@ -46,6 +46,16 @@ def taken_micros_of_all(topups: QuerySet[TopUp]) -> int:
     return sum(rows.aggregate(sum=Sum("clawed_micros"))["sum"] or 0 for rows in (refunds, disputes))
 
 
+def returned_topups(wallet_id: int) -> dict[TopUp, int]:
+    """Return the top-ups of a wallet with live refunds or disputes, and of each `returned_cents`. Two queries."""
+    returned: dict[TopUp, int] = {}
+    refunds = Refund.objects.exclude(state=RefundState.FAILED)
+    for rows in (refunds, _live(Dispute.objects.all())):
+        for row in rows.filter(topup__organization__wallet=wallet_id).select_related("topup"):
+            returned[row.topup] = returned.get(row.topup, 0) + row.amount_cents
+    return returned
+
+
 def take(topup: TopUp, cause: Refund | Dispute) -> None:
     """Take back what is due for a top-up and not taken yet; nothing if nothing is due.
 

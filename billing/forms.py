@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, ClassVar, Self
 
 from django import forms
+from django.core.cache import cache
 
 from accounts.models import ApiKey, Organization
 from billing import ledger_reader, money, pricing
@@ -14,6 +15,7 @@ from billing.usage import MAX_DAY, MIN_DAY
 
 BROWSER = "browser"
 CUSTOM = "custom"
+MODELS_SECONDS = 60
 
 
 class DayField(forms.DateField):
@@ -65,6 +67,16 @@ def dollars_of(micros: int | None) -> Decimal | None:
     return None if micros is None else Decimal(money.dollars_text(micros))
 
 
+def _models(organization: Organization) -> list[str]:
+    """Return the names of models to choose from. One that was never charged for before may be missing for a minute."""
+    name = f"billing:models:{organization.pk}"
+    found: list[str] | None = cache.get(name)
+    if found is None:
+        found = ledger_reader.models(organization)
+        cache.set(name, found, timeout=MODELS_SECONDS)
+    return found
+
+
 def _set_choices(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None:
     field = form.fields[name]
     assert isinstance(field, forms.ChoiceField), "the form's class declares it"
@@ -96,7 +108,7 @@ class LedgerForm(forms.Form):
         super().__init__(*args, **kwargs)
         # Keys of this organization only. Another organization's key is an invalid choice, as an unknown key is.
         keys = ApiKey.objects.of(organization).order_by("name", "created_at")
-        models = ledger_reader.models(organization)
+        models = _models(organization)
         _set_choices(self, "kind", [("", "All kinds"), *EntryKind.choices])
         _set_choices(
             self,
@@ -205,27 +217,42 @@ class RefundForm(forms.Form):
     token = forms.UUIDField()
 
 
+BY_AMOUNT, TO_TARGET = "by", "to"
+
+
 class AutomaticForm(forms.Form):
-    """Settings of automatic top-up: threshold, amount and monthly cap."""
+    """Settings of automatic top-up: threshold, an amount or a target, and monthly cap."""
 
     threshold = DollarField(label="When the balance falls below", help_text="In dollars.", min_value=Decimal(1))
+    mode = forms.ChoiceField(
+        label="Top up",
+        choices=[(BY_AMOUNT, "by the same amount each time"), (TO_TARGET, "to a target balance")],
+    )
     amount = DollarField(
-        label="Top up by",
-        help_text="Charged to the saved card, with the same bonus as other top-ups.",
+        label="Amount or target",
+        help_text="Same amount: charged each time, with the same bonus as other top-ups. Target: we charge what is "
+        "missing, and less when the bonus covers a part of it. A target must be at least "
+        f"${pricing.MIN_TOPUP_CENTS // 100} above the balance that starts a top-up.",
         min_value=Decimal(pricing.MIN_TOPUP_CENTS) / 100,
         max_value=Decimal(pricing.MAX_TOPUP_CENTS) / 100,
     )
     monthly_cap = DollarField(
         label="Monthly cap",
-        help_text="Maximum for automatic top-ups in a calendar month (UTC).",
+        help_text="Maximum for automatic top-ups in a calendar month (UTC). When the cap leaves less than the target "
+        f"needs, we charge the rest of the cap, if it is ${pricing.MIN_TOPUP_CENTS // 100} or more.",
         min_value=Decimal(pricing.MIN_TOPUP_CENTS) / 100,
     )
+
+    @property
+    def is_to_target(self) -> bool:
+        """Whether a valid form asks for a target."""
+        return bool(self.cleaned_data["mode"] == TO_TARGET)
 
     def clean(self) -> dict[str, Any]:
         super().clean()
         cleaned: dict[str, Any] = self.cleaned_data
         amount, cap = cleaned.get("amount"), cleaned.get("monthly_cap")
-        if amount is not None and cap is not None and cap < amount:
+        if cleaned.get("mode") != TO_TARGET and amount is not None and cap is not None and cap < amount:
             self.add_error("monthly_cap", "The cap must be at least the amount of one top-up.")
         return cleaned
 

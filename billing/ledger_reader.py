@@ -6,9 +6,10 @@ a range of ids first, and keys and models have indexes.
 
 import csv
 import io
+import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -30,6 +31,7 @@ CSV_COLUMNS = (
     "amount_micros",
     "balance_after_usd",
     "balance_after_micros",
+    "tags",
 )
 CSV_BATCH_SIZE = 1000
 # Ids of one wallet are in the order of its entries. Times are only as ordered as the hosts' clocks agree.
@@ -61,6 +63,34 @@ class Filter:
 
 
 ALL = Filter()
+
+
+# (references of entries) -> names of what they refer to, by reference.
+NamesOfReferences = Callable[[Sequence[str]], Mapping[str, str]]
+_names_of_references: list[NamesOfReferences] = []
+
+
+def name_references(names_of: NamesOfReferences) -> None:
+    """Add a source of names. Call it when apps start.
+
+    An entry can never be changed, so it has no name that somebody may want deleted, such as that of a file. Who owns
+    what the reference names knows the name for as long as it exists.
+    """
+    if names_of not in _names_of_references:
+        _names_of_references.append(names_of)
+
+
+def descriptions(rows: Sequence[Entry]) -> dict[int, str]:
+    """Return what entries are about, by their ids: the description and, as long as it exists, the name."""
+    references = [row.reference for row in rows if row.kind == EntryKind.USAGE]
+    names = {reference: name for names_of in _names_of_references for reference, name in names_of(references).items()}
+    shown = {}
+    for row in rows:
+        name = names.get(row.reference, "") if row.kind == EntryKind.USAGE else ""
+        # An entry of before has the name in its description.
+        has_name = not name or name in row.description
+        shown[row.pk] = row.description if has_name else f"{row.description}: {name}"
+    return shown
 
 
 def entries(organization: Organization, *, limit: int, before: int | None = None, only: Filter = ALL) -> list[Entry]:
@@ -100,8 +130,10 @@ def csv_lines(organization: Organization, *, only: Filter = ALL, batch_size: int
     yield _csv_text([CSV_COLUMNS])
     labels = usage.key_labels(organization)
     last_id = 0
-    while batch := list(_filtered(organization, only=only).filter(id__gt=last_id).order_by("id")[:batch_size]):
-        yield _csv_text([_csv_row(entry, labels=labels) for entry in batch])
+    selected = _filtered(organization, only=only).prefetch_related("tags").order_by("id")
+    while batch := list(selected.filter(id__gt=last_id)[:batch_size]):
+        shown = descriptions(batch)
+        yield _csv_text([_csv_row(entry, labels=labels, description=shown[entry.pk]) for entry in batch])
         last_id = batch[-1].pk
 
 
@@ -142,12 +174,12 @@ def _first_id_after(entries: EntryQuerySet, moment: datetime) -> int:
     return 2**63 - 1 if first is None else first
 
 
-def _csv_row(entry: Entry, *, labels: dict[str, usage.KeyLabel]) -> tuple[str, ...]:
+def _csv_row(entry: Entry, *, labels: dict[str, usage.KeyLabel], description: str) -> tuple[str, ...]:
     label = labels.get(str(entry.details.get("api_key_id") or ""))
     return (
         f"{entry.created_at:%Y-%m-%d %H:%M:%S}",
         entry.kind,
-        harmless(entry.description),
+        harmless(description),
         harmless(entry.reference),
         harmless(label.name if label else ""),
         harmless(str(entry.details.get("model") or "")),
@@ -155,7 +187,14 @@ def _csv_row(entry: Entry, *, labels: dict[str, usage.KeyLabel]) -> tuple[str, .
         str(entry.amount_micros),
         money.dollars_text(entry.balance_after_micros, places=6),
         str(entry.balance_after_micros),
+        harmless(_tags_text(entry)),
     )
+
+
+def _tags_text(entry: Entry) -> str:
+    """Return the tags of a charge as a JSON object, "" for none: names and values may have any sign in them."""
+    tags = {tag.name: tag.value for tag in sorted(entry.tags.all(), key=lambda tag: tag.name)}
+    return json.dumps(tags, ensure_ascii=False) if tags else ""
 
 
 def harmless(text: str) -> str:

@@ -1,11 +1,12 @@
 """The next step of a person whose request was refused for lack of money: a link to the page that helps."""
 
+import uuid
 from dataclasses import dataclass
 
-from django.urls import reverse
-
 from accounts.errors import VoxsiteError
-from billing import ledger, money
+from accounts.links import page_url
+from accounts.models import Membership
+from billing import ledger, money, pricing
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,25 +17,34 @@ class NextStep:
     text: str
 
 
-def after(error: VoxsiteError) -> NextStep | None:
-    """Return the link that helps after this error; None if the error is not about money."""
+def after(error: VoxsiteError, *, organization_id: uuid.UUID | None) -> NextStep | None:
+    """Return the link, to a page of the organization, that helps after this error; None if it is not about money."""
     if error.http_status != 402:
         return None
     if isinstance(error, ledger.SpendLimitReached):
         if error.data.get("limit") == "key":
-            return NextStep(url=reverse("keys"), text="See the limits of the keys")
-        return NextStep(url=reverse("billing:settings") + "#limit", text="See the monthly limit")
+            return NextStep(url=page_url(organization_id, "keys"), text="See the limits of the keys")
+        return NextStep(url=page_url(organization_id, "billing:settings") + "#limit", text="See the monthly limit")
     missing_cents = _missing_cents(error)
     if missing_cents <= 0:
-        return NextStep(url=reverse("billing:billing"), text="See your balance")
-    shown = money.display_text(missing_cents * money.MICROS_PER_CENT)
-    return NextStep(url=f"{reverse('billing:top-up')}?needed={missing_cents}", text=f"Top up {shown} or more")
+        return NextStep(url=page_url(organization_id, "billing:billing"), text="See your balance")
+    url = f"{page_url(organization_id, 'billing:top-up')}?needed={missing_cents}"
+    return NextStep(url=url, text=top_up_text(missing_cents))
 
 
-def as_json(error: VoxsiteError, *, may_pay: bool) -> dict[str, str] | None:
+def top_up_text(missing_cents: int) -> str:
+    """Return what a link to topping up says: the least that can be paid and helps."""
+    amount_cents = pricing.payment_for_cents(missing_cents)
+    if not amount_cents:
+        # More than one payment is needed.
+        return "Top up"
+    return f"Top up {money.display_text(amount_cents * money.MICROS_PER_CENT)} or more"
+
+
+def as_json(error: VoxsiteError, *, membership: Membership) -> dict[str, str] | None:
     """Return the link for a page's script; None for a member who may not pay."""
-    step = after(error)
-    return {"url": step.url, "text": step.text} if step and may_pay else None
+    step = after(error, organization_id=membership.organization_id)
+    return {"url": step.url, "text": step.text} if step and membership.may_pay else None
 
 
 def _missing_cents(error: VoxsiteError) -> int:

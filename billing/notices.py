@@ -4,11 +4,12 @@ import logging
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import EmailMessage
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import database_connection
+from accounts import database_connection, mail_queue
+from accounts.links import page_url
 from accounts.models import Role
 from billing.models import Notice, Wallet
 
@@ -36,15 +37,28 @@ def send_once(wallet: Wallet, *, kind: str, occasion_at: datetime, subject: str,
     notice = _claim(wallet, kind=kind, occasion_at=occasion_at)
     if notice is None:
         return False
+    page = f"{settings.SITE_URL}{page_url(organization.pk, 'billing:billing')}"
     database_connection.release()
     try:
         # One mail to all owners: with one mail each, a failure of the second would send the first again.
-        _send(
-            # A name may contain line breaks, a subject may not.
-            subject=" ".join(subject.split()),
-            body=f"{text}\n\n{organization.name} on Voxsite: {settings.SITE_URL}/billing/\n",
-            to=addresses,
+        # Not by the queue, which would take any mail: a notice is recorded as sent when the mail server has it.
+        mail_queue.send_now(
+            EmailMessage(
+                # A name may contain line breaks, a subject may not.
+                " ".join(subject.split()),
+                f"{text}\n\n{organization.name} on Voxsite: {page}\n",
+                to=addresses,
+                reply_to=[settings.SUPPORT_EMAIL],
+            )
         )
+    except OSError as error:
+        reason = mail_queue.describe(error)
+        # Its text may contain addresses.
+        logger.error(  # noqa: TRY400
+            "The mail %s of wallet %s was not sent; it will be tried again: %s", kind, wallet.pk, reason
+        )
+        _release_claim(notice)
+        return False
     except Exception:
         logger.exception("The mail %s of wallet %s was not sent; it will be tried again.", kind, wallet.pk)
         _release_claim(notice)
@@ -84,15 +98,3 @@ def _claim(wallet: Wallet, *, kind: str, occasion_at: datetime) -> Notice | None
 def _release_claim(notice: Notice) -> None:
     """Let the next call claim the notice at once. Does nothing if another process has taken the claim."""
     Notice.objects.filter(pk=notice.pk, retake_at=notice.retake_at).delete()
-
-
-def _send(*, subject: str, body: str, to: list[str]) -> None:
-    server = get_connection()
-    server.open()
-    try:
-        EmailMessage(subject, body, to=to, connection=server).send()
-    finally:
-        try:
-            server.close()
-        except Exception:  # The mail is accepted or refused by now; an error at QUIT changes nothing.
-            logger.warning("The mail server did not end the connection as it should.", exc_info=True)

@@ -1,22 +1,30 @@
 """Periodic duties of billing, run by the clock process. Any number may run: every write is conditional."""
 
+import hashlib
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Sequence
 
+from django.conf import settings
 from django.core.cache import cache
-from django.core.mail import mail_admins
+from django.core.mail import get_connection, mail_admins
 from django.utils import timezone
 
 from billing import (
+    automatic_topup_mails,
     automatic_topups,
+    charge_tags,
+    dispute_mails,
     expiry,
     invoices,
     ledger,
     low_balance,
     refunds,
     saved_cards,
+    spend_alerts,
     stripe_api,
     stripe_retention,
+    token_retention,
     topups,
 )
 
@@ -25,6 +33,12 @@ logger = logging.getLogger(__name__)
 # Hour of the nightly check, in UTC.
 CHECK_HOUR = 3
 MAX_REPORTED_FAULTS = 100
+# How long one round reads old entries and holds again, and where the next one goes on. A cache that forgets the place
+# only makes the walk begin anew.
+REREAD_SECONDS = 1.0
+REREAD_PLACE = "billing:reread-to"
+# How long one round deletes old tags or tokens, so that a backlog does not keep the other duties waiting.
+PURGE_SECONDS = 20.0
 
 
 def expire() -> None:
@@ -35,12 +49,20 @@ def tell_of_low_balances() -> None:
     low_balance.sweep(now=timezone.now())
 
 
+def tell_of_spending() -> None:
+    spend_alerts.sweep(now=timezone.now())
+
+
+def announce_spending() -> None:
+    spend_alerts.announce(now=timezone.now())
+
+
 def announce_low_balances() -> None:
     low_balance.announce(now=timezone.now())
 
 
 def check_ledger_nightly() -> None:
-    """Check the ledger once a night, for any number of clock processes and restarts."""
+    """Check what is new in the ledger once a night, for any number of clock processes and restarts."""
     now = timezone.now()
     name = f"billing:checked:{now:%Y-%m-%d}"
     if now.hour == CHECK_HOUR and cache.add(name, "begun", timeout=2 * 24 * 3600):
@@ -73,7 +95,11 @@ def invoice_automatic_topups() -> None:
 
 def tell_of_automatic_topups() -> None:
     """Mail owners. A duty of its own, so that charges do not wait for a mail server that hangs."""
-    automatic_topups.notify_owners(now=timezone.now())
+    automatic_topup_mails.notify_owners(now=timezone.now())
+
+
+def tell_of_disputes() -> None:
+    dispute_mails.notify_owners(now=timezone.now())
 
 
 def forget_deliveries() -> None:
@@ -82,18 +108,61 @@ def forget_deliveries() -> None:
     stripe_retention.purge_events(now=now)
 
 
+def forget_tags() -> None:
+    until = time.monotonic() + PURGE_SECONDS
+    while charge_tags.purge(now=timezone.now()) == charge_tags.PURGE_BATCH_SIZE and time.monotonic() < until:
+        pass
+
+
+def forget_tokens() -> None:
+    until = time.monotonic() + PURGE_SECONDS
+    while token_retention.purge(now=timezone.now()) == token_retention.PURGE_BATCH_SIZE and time.monotonic() < until:
+        pass
+
+
 def check_ledger() -> None:
-    """Compare wallets, holds, limits and payments with the ledger. Mail faults to the operators; repair nothing."""
+    """Compare wallets, this month's limits, payments and the newest entries and holds. See `_report`."""
+    _report(ledger.recent_faults(now=timezone.now()))
+
+
+def reread_ledger() -> None:
+    """Check the next old entries and holds. A fault is told once a day, although each of them comes round again."""
+    entry_id, hold_id = cache.get(REREAD_PLACE) or (0, 0)
+    found, next_place = ledger.reread(
+        ledger.Place(entry_id=entry_id, hold_id=hold_id), seconds=REREAD_SECONDS, untold=_untold
+    )
+    cache.set_many({_told_key(fault): "told" for fault in _report(found)}, timeout=24 * 3600)
+    # Only now: what could not be told is read again.
+    cache.set(REREAD_PLACE, (next_place.entry_id, next_place.hold_id), timeout=None)
+
+
+def _untold(faults: Sequence[str]) -> list[str]:
+    told = cache.get_many([_told_key(fault) for fault in faults])
+    return [fault for fault in faults if _told_key(fault) not in told]
+
+
+def _told_key(fault: str) -> str:
+    return f"billing:fault:{hashlib.sha256(fault.encode()).hexdigest()}"
+
+
+def _report(faults: Iterable[str]) -> list[str]:
+    """Log faults of the ledger and mail them to the operators. Nothing is repaired. Returns those that were named."""
     count, first = 0, []
-    for fault in ledger.faults():
+    for fault in faults:
         count += 1
         if count <= MAX_REPORTED_FAULTS:
             first.append(fault)
     if not count:
-        return
+        return []
     report = "\n".join(first)
     logger.error("The ledger has %s faults, the first of them:\n%s", count, report)
-    mail_admins(f"The ledger has {count} faults", f"manage.py check_ledger lists all of them.\n\n{report}\n")
+    # Not by the queue: a report that was not sent is made again by the next round.
+    mail_admins(
+        f"The ledger has {count} faults",
+        f"manage.py check_ledger lists all of them.\n\n{report}\n",
+        connection=get_connection(settings.MAIL_TRANSPORT),
+    )
+    return first
 
 
 # (seconds between two rounds, duty)
@@ -101,10 +170,16 @@ DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (15, top_up_automatically),
     (15, invoice_automatic_topups),
     (60, tell_of_automatic_topups),
+    (60, tell_of_disputes),
     (60, finish_payments),
     (60, tell_of_low_balances),
+    (60, tell_of_spending),
+    (60, announce_spending),
     (15, announce_low_balances),
     (3600, expire),
     (600, check_ledger_nightly),
+    (600, reread_ledger),
     (6 * 3600, forget_deliveries),
+    (600, forget_tags),
+    (600, forget_tokens),
 )

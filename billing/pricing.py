@@ -4,9 +4,9 @@ from billing import money
 
 CURRENCY = "usd"
 EXPIRY_NOTE = "Credits expire after 6 months of account inactivity."
-# Amounts offered for a top-up (VoxParse seed, "Billing Products").
+# Amounts offered for a top-up (VoxParse's published API, "Billing Products").
 PRODUCTS_CENTS = (1_000, 5_000, 20_000, 50_000)
-# (minimum amount in cents, bonus in percent), highest first. From the seed: $200 → $10, $500 → $50.
+# (minimum amount in cents, bonus in percent), highest first. As VoxParse publishes them: $200 → $10, $500 → $50.
 BONUS_TIERS = ((50_000, 10), (20_000, 5))
 # Bounds of an amount that the payer types.
 MIN_TOPUP_CENTS = 500
@@ -24,8 +24,29 @@ def bonus_cents(amount_cents: int) -> int:
     return amount_cents * percent // 100
 
 
+def amount_for_credit_cents(credit_cents: int) -> int:
+    """Return the smallest payment that brings at least this credit with its bonus, in cents.
+
+    It may bring more: $205 are missing, $200 are paid, and with the bonus $210 come.
+    """
+    without_bonus = credit_cents
+    for from_cents, percent in reversed(BONUS_TIERS):
+        # Rounded up, because the bonus is rounded down: one cent more may be needed.
+        amount_cents = max(from_cents, -(-credit_cents * 100 // (100 + percent)))
+        while amount_cents + bonus_cents(amount_cents) < credit_cents:
+            amount_cents += 1
+        without_bonus = min(without_bonus, amount_cents)
+    return without_bonus
+
+
+def payment_for_cents(missing_cents: int) -> int:
+    """Return the smallest payment that can be made and brings at least this credit. 0 if none brings so much."""
+    amount_cents = max(MIN_TOPUP_CENTS, amount_for_credit_cents(missing_cents))
+    return amount_cents if amount_cents <= MAX_TOPUP_CENTS else 0
+
+
 def products_document() -> dict[str, object]:
-    """Return the body of `/billing/products`. The seed defines the keys and their order."""
+    """Return the body of `/billing/products`. VoxParse's published API defines the keys and their order."""
     return {
         "products": [_product(amount_cents) for amount_cents in PRODUCTS_CENTS],
         "currency": CURRENCY,

@@ -354,5 +354,8 @@ def _why_nothing(topup: TopUp, *, until: datetime | None) -> str:
     if timezone.now() > until:
         return f"Refunds are possible for {settings.REFUND_DAYS} days after the payment."
     if ledger.wallet_of(topup.organization).is_frozen:
-        return "Refunds wait until the open dispute or debt of your organization is settled. Please write to us."
+        return (
+            "Refunds wait until the open dispute or debt of your organization is settled. "
+            f"Please contact {settings.SUPPORT_EMAIL}."
+        )
     return SPENT

@@ -61,8 +61,8 @@ class CardDeclined(PaymentRequired):
     default_type = "card_declined"
     default_message = "The card was declined."
 
-    def __init__(self, *, code: str, decline_code: str) -> None:
-        super().__init__(code=code, decline_code=decline_code)
+    def __init__(self, *, code: str, decline_code: str, message: str = "") -> None:
+        super().__init__(message, code=code, decline_code=decline_code)
         self.code = code
 
     @property
@@ -76,14 +76,19 @@ def is_configured() -> bool:
     return bool(settings.STRIPE_API_KEY and settings.STRIPE_WEBHOOK_SECRET)
 
 
+def require_configured() -> None:
+    """Raise NotConfigured if payments cannot be taken."""
+    if not is_configured():
+        raise NotConfigured("Payments are not set up on this site. Nothing was charged.")
+
+
 @contextmanager
 def calling() -> Iterator[stripe.StripeClient]:
     """Yield the client. Errors of its calls are raised as VoxsiteError.
 
     Raises NotConfigured, StripeFailed, StripeMissing, StripeRefused, CardDeclined.
     """
-    if not is_configured():
-        raise NotConfigured("Payments are not set up on this site. Nothing was charged.")
+    require_configured()
     _must_be_outside_transactions()
     try:
         yield _client(settings.STRIPE_API_KEY, settings.STRIPE_API_BASE)

@@ -281,6 +281,11 @@ def find(topup_id: str) -> TopUp | None:
         return None
 
 
+def has_paid(organization: Organization) -> bool:
+    """Tell whether the organization has ever bought credit."""
+    return TopUp.objects.of(organization).filter(state=TopUpState.PAID).exists()
+
+
 def _locked(topup_id: str) -> TopUp | None:
     try:
         return TopUp.objects.select_for_update(no_key=True).filter(pk=uuid.UUID(topup_id)).first()

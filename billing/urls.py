@@ -1,8 +1,7 @@
-"""Addresses under `/billing/`. `voxsite.urls` routes `/v1/balance` and `/v1/usage`."""
+"""Addresses of the billing pages of an organization. `voxsite.urls` routes those of the API."""
 
 from django.urls import path
 
-from billing import api
 from billing.pages import home, ledger, settings, top_ups, usage
 
 app_name = "billing"
@@ -24,5 +23,4 @@ urlpatterns = [
     path("settings/card/remove/", settings.remove_card, name="card-remove"),
     path("settings/low-balance/", settings.low_balance, name="low-balance"),
     path("settings/limit/", settings.limit, name="limit"),
-    path("products", api.ProductsView.as_view(), name="products"),
 ]

@@ -15,8 +15,8 @@ from accounts.models import ApiKey, Organization
 from billing.ledger import errors, fast_path, holds
 from billing.models import Entry, Hold
 
-Refusal = PaymentRequired | errors.ReferenceReused | errors.HoldReleased | errors.HoldSettled
-REFUSALS = (PaymentRequired, errors.ReferenceReused, errors.HoldReleased, errors.HoldSettled)
+Refusal = PaymentRequired | errors.ReferenceReused | errors.HoldReleased | errors.HoldSettled | errors.HoldLost
+REFUSALS = (PaymentRequired, errors.ReferenceReused, errors.HoldReleased, errors.HoldSettled, errors.HoldLost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,8 @@ def settle_each(charges: Sequence[Charge]) -> list[Entry | Refusal | None]:
     Returns for each charge one of:
     * its usage entry,
     * None if nothing could be charged and the hold was released,
-    * HoldReleased or HoldSettled if it had ended before, also if it was settled for this same price.
+    * HoldReleased or HoldSettled if it had ended before, also if it was settled for this same price,
+    * HoldLost if a crash of the database server has lost it.
 
     All are written together if
     * all holds are of one month and one key, and

@@ -3,6 +3,8 @@
 from datetime import date
 from typing import ClassVar
 
+from django.conf import settings
+
 from accounts.errors import Conflict, PaymentRequired
 from billing import money, months
 
@@ -25,6 +27,12 @@ class HoldSettled(Conflict):
     default_message = "The amount that was set aside has been charged."
 
 
+class HoldLost(Conflict):
+    """The hold is not in the database: the server crashed before it was on disk (`many_wallets.reserve_for_each`)."""
+
+    default_message = "The amount that was set aside is not known any more."
+
+
 class WalletFrozen(PaymentRequired):
     """The wallet admits nothing new: a payment is disputed, or was taken back after it was spent."""
 
@@ -32,10 +40,10 @@ class WalletFrozen(PaymentRequired):
 
 
 class SpendLimitReached(PaymentRequired):
-    """The balance covers the amount, but a monthly limit that the customer set does not allow it.
+    """The balance covers the amount, but a limit that the customer set does not allow it.
 
-    data: limit ("key" or "organization"), limit_micros, left_micros, left_cents, resets_at (first moment of the next
-    month, UTC), required_micros, required_cents.
+    data: limit ("key", "organization" or "token"), limit_micros, left_micros, left_cents, resets_at (first moment of
+    the next month, UTC; a token's limit has none), required_micros, required_cents.
     """
 
     default_type: ClassVar[str] = "spend_limit_reached"
@@ -54,6 +62,11 @@ def shortfall(*, required_micros: int, available_micros: int) -> PaymentRequired
     )
 
 
+def hidden_from_token() -> PaymentRequired:
+    """Return the refusal of a token by anything but its own limit. Whoever has it may know nothing of the wallet."""
+    return PaymentRequired("The site cannot pay for this now.")
+
+
 def frozen(*, required_micros: int, debt_micros: int, is_debt_alone: bool) -> WalletFrozen:
     """Return the refusal by a frozen wallet.
 
@@ -62,7 +75,10 @@ def frozen(*, required_micros: int, debt_micros: int, is_debt_alone: bool) -> Wa
         money.
     """
     if not debt_micros:
-        message = "A payment of this organization is disputed, so its balance is frozen. Please contact support."
+        message = (
+            "A payment of this organization is disputed, so its balance is frozen. "
+            f"Please contact {settings.SUPPORT_EMAIL}."
+        )
     elif is_debt_alone:
         message = (
             f"A payment was taken back after it was spent: {money.display_text(debt_micros)} is owed. "
@@ -71,7 +87,7 @@ def frozen(*, required_micros: int, debt_micros: int, is_debt_alone: bool) -> Wa
     else:
         message = (
             f"A payment of this organization is disputed, and {money.display_text(debt_micros)} of it is owed. "
-            "The balance is frozen until the dispute is settled. Please contact support."
+            f"The balance is frozen until the dispute is settled. Please contact {settings.SUPPORT_EMAIL}."
         )
     return WalletFrozen(
         message,
@@ -86,10 +102,17 @@ def frozen(*, required_micros: int, debt_micros: int, is_debt_alone: bool) -> Wa
 def limit_reached(
     *, limit: str, limit_micros: int, left_micros: int, required_micros: int, month: date
 ) -> SpendLimitReached:
-    """Return the refusal by a monthly limit. limit: "key" or "organization"; month: the first day of the month."""
+    """Return the refusal by a limit. limit: "key", "organization" or "token"; month: the first day of the month."""
     resets_at = months.next_month(month)
+    resets = {"resets_at": f"{resets_at:%Y-%m-%d} 00:00:00"}
     who = "API key" if limit == "key" else "organization"
-    if limit_micros == 0:
+    if limit == "token":
+        resets = {}
+        message = (
+            f"This needs {money.display_text(required_micros)}, and {money.display_text(left_micros)} is left of this "
+            f"token's spend limit of {money.display_text(limit_micros)}. Create another token."
+        )
+    elif limit_micros == 0:
         # Waiting for the next month would not help.
         message = (
             f"This needs {money.display_text(required_micros)}, and this {who} may spend nothing: its monthly limit is "
@@ -107,7 +130,7 @@ def limit_reached(
         limit_micros=limit_micros,
         left_micros=left_micros,
         left_cents=money.cents_down(left_micros),
-        resets_at=f"{resets_at:%Y-%m-%d} 00:00:00",
+        **resets,
         required_cents=money.cents_up(required_micros),
         required_micros=required_micros,
     )

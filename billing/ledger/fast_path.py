@@ -15,16 +15,17 @@ from billing.ledger import fast_path_postgresql, fast_path_sqlite
 from billing.ledger.fast_path_sql import FastPathUnavailable
 from billing.models import Entry, Hold, HoldState
 
-__all__ = ["FastPathUnavailable", "reserve", "settle"]
+__all__ = ["FastPathUnavailable", "all_or_nothing", "reserve", "settle"]
 
 
 def reserve(holds: Sequence[Hold], *, organization_id: uuid.UUID) -> None:
     """Admit and write holds of one organization, key and month, all or none. Gives each its wallet and its id.
 
-    Raises FastPathUnavailable, or IntegrityError: on PostgreSQL also for a limit or the first hold of a month, on both
-    if a reference was used before.
+    Raises FastPathUnavailable, also for holds of a token, which count for one limit more. Or raises IntegrityError: on
+    PostgreSQL also for a limit or the first hold of a month, on both if a reference was used before.
     """
-    with _all_or_nothing():
+    _require_no_token(holds)
+    with all_or_nothing():
         (fast_path_postgresql if _is_postgresql() else fast_path_sqlite).reserve(holds, organization_id=organization_id)
 
 
@@ -34,10 +35,16 @@ def settle(pairs: Sequence[tuple[Hold, Entry]], *, now: datetime) -> None:
     pairs: (hold, its usage entry); each charge is more than zero and at most its hold.
     Raises FastPathUnavailable, or IntegrityError.
     """
-    with _all_or_nothing():
+    _require_no_token([hold for hold, _ in pairs])
+    with all_or_nothing():
         (fast_path_postgresql if _is_postgresql() else fast_path_sqlite).settle(pairs, now=now)
     for hold, entry in pairs:
         hold.state, hold.charged_micros, hold.closed_at = HoldState.SETTLED, -entry.amount_micros, now
+
+
+def _require_no_token(holds: Sequence[Hold]) -> None:
+    if any(hold.token_id is not None for hold in holds):
+        raise FastPathUnavailable
 
 
 def _is_postgresql() -> bool:
@@ -45,8 +52,8 @@ def _is_postgresql() -> bool:
 
 
 @contextmanager
-def _all_or_nothing() -> Iterator[None]:
-    """Undo what was begun when the block fails.
+def all_or_nothing() -> Iterator[None]:
+    """Undo what was begun when the block fails. For the ledger alone.
 
     On PostgreSQL the block is one statement, which outside a transaction needs no BEGIN and COMMIT to be atomic.
     """

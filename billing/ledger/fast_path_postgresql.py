@@ -31,7 +31,7 @@ from billing.ledger import fast_path_sql as sql
 from billing.models import Entry, Hold
 
 # Making an encoder takes as long as using it.
-_json = DjangoJSONEncoder().encode
+to_json = DjangoJSONEncoder().encode
 
 # The wallet is a value here and not a table to join, so that the planner looks its month up by the index. While the
 # server had no statistics of a new month, a join read that month's rows of all wallets for each reservation.
@@ -52,7 +52,7 @@ CHARGES = """
 
 RESERVE = """
 WITH admitted AS ({reserve_from_wallet}
-    RETURNING id, monthly_limit_micros
+    RETURNING id, {limit_now} AS limit_micros
 ), request AS NOT MATERIALIZED ({requests}
 ), organization AS ({add_to_month_of_organization}
     RETURNING 1
@@ -72,7 +72,7 @@ WITH charge AS NOT MATERIALIZED ({charges}
     UPDATE billing_hold AS hold SET state = 'settled', charged_micros = charge.charged_micros, closed_at = %(now)s
     FROM charge
     WHERE hold.id = charge.hold_id AND hold.wallet_id = (SELECT id FROM charged) AND hold.closed_at IS NULL
-        AND hold.amount_micros = charge.amount_micros{among}
+        AND hold.reference = charge.reference AND hold.amount_micros = charge.amount_micros{among}
     RETURNING 1
 ){take_from_months}
 INSERT INTO billing_entry
@@ -88,11 +88,16 @@ RETURNING id, reference, balance_after_micros"""
 @cache
 def _reserve_statement(*, is_one: bool, has_key: bool) -> str:
     of_organization = sql.ADD_TO_MONTH.format(
-        wallet=ADMITTED, whose=sql.OF_ORGANIZATION, limit="(SELECT monthly_limit_micros FROM admitted)"
+        rows=sql.OF_MONTH.format(wallet=ADMITTED, whose=sql.OF_ORGANIZATION),
+        limit="(SELECT limit_micros FROM admitted)",
+        **sql.ONE,
     )
-    of_key = sql.ADD_TO_MONTH.format(wallet=ADMITTED, whose=sql.OF_KEY, limit=sql.LIMIT_OF_KEY)
+    of_key = sql.ADD_TO_MONTH.format(
+        rows=sql.OF_MONTH.format(wallet=ADMITTED, whose=sql.OF_KEY), limit=sql.LIMIT_OF_KEY, **sql.ONE
+    )
     return RESERVE.format(
-        reserve_from_wallet=sql.RESERVE_FROM_WALLET,
+        reserve_from_wallet=sql.RESERVE_FROM_WALLET.format(rows=sql.OF_WALLET_OF_ORGANIZATION, **sql.ONE),
+        limit_now=sql.LIMIT_NOW.format(row="billing_wallet"),
         requests=ONE_REQUEST if is_one else REQUESTS,
         add_to_month_of_organization=of_organization,
         add_to_month_of_key=f", key AS ({of_key}\n    RETURNING 1\n)" if has_key else "",
@@ -109,12 +114,14 @@ def _settle_statement(*, is_one: bool, has_unspent: bool, has_key: bool) -> str:
             takes.append(("key", sql.OF_KEY))
     return SETTLE.format(
         charges=ONE_CHARGE if is_one else CHARGES,
-        charge_wallet=sql.CHARGE_WALLET,
+        charge_wallet=sql.CHARGE_WALLET.format(rows=sql.OF_WALLET, **sql.ONE),
         among="" if is_one else " AND hold.id = ANY(%(holds)s::bigint[])",
-        take_from_months="".join(
-            f", {name} AS ({sql.TAKE_FROM_MONTH.format(wallet=CHARGED, whose=whose)}\n)" for name, whose in takes
-        ),
+        take_from_months="".join(f", {name} AS ({_take_from_month(whose)}\n)" for name, whose in takes),
     )
+
+
+def _take_from_month(whose: str) -> str:
+    return sql.TAKE_FROM_MONTH.format(rows=sql.OF_MONTH.format(wallet=CHARGED, whose=whose), **sql.ONE)
 
 
 def reserve(holds: Sequence[Hold], *, organization_id: uuid.UUID) -> None:
@@ -124,7 +131,7 @@ def reserve(holds: Sequence[Hold], *, organization_id: uuid.UUID) -> None:
     """
     first = holds[0]
     is_one = len(holds) == 1
-    rows = _execute(
+    rows = execute(
         _reserve_statement(is_one=is_one, has_key=first.api_key_id is not None),
         {
             "organization": organization_id,
@@ -141,7 +148,7 @@ def reserve(holds: Sequence[Hold], *, organization_id: uuid.UUID) -> None:
     written = {reference: (hold_id, wallet_id) for hold_id, wallet_id, reference in rows}
     for hold in holds:
         hold.pk, hold.wallet_id = written[hold.reference]
-        _mark_saved(hold)
+        mark_saved(hold)
 
 
 def settle(pairs: Sequence[tuple[Hold, Entry]], *, now: datetime) -> None:
@@ -159,14 +166,14 @@ def settle(pairs: Sequence[tuple[Hold, Entry]], *, now: datetime) -> None:
             "hold": Int8(first.pk),
             "reference": entry.reference,
             "description": entry.description,
-            "details": _json(entry.details),
+            "details": to_json(entry.details),
         }
     else:
         charges = {
             "holds": [Int8(hold.pk) for hold, _ in pairs],
             "charges": _charges_json(pairs, total_micros=total_micros),
         }
-    rows = _execute(
+    rows = execute(
         _settle_statement(is_one=is_one, has_unspent=held_micros > total_micros, has_key=first.api_key_id is not None),
         {
             "wallet": Int8(first.wallet_id),
@@ -185,7 +192,7 @@ def settle(pairs: Sequence[tuple[Hold, Entry]], *, now: datetime) -> None:
     written = {reference: (entry_id, balance_micros) for entry_id, reference, balance_micros in rows}
     for _, entry in pairs:
         entry.pk, entry.balance_after_micros = written[entry.reference]
-        _mark_saved(entry)
+        mark_saved(entry)
 
 
 def forget_prepared_statements() -> None:
@@ -206,7 +213,7 @@ def forget_prepared_statements() -> None:
 
 
 def _requests_json(holds: Sequence[Hold]) -> str:
-    return _json([{"reference": hold.reference, "amount_micros": hold.amount_micros} for hold in holds])
+    return to_json([{"reference": hold.reference, "amount_micros": hold.amount_micros} for hold in holds])
 
 
 def _charges_json(pairs: Sequence[tuple[Hold, Entry]], *, total_micros: int) -> str:
@@ -226,15 +233,15 @@ def _charges_json(pairs: Sequence[tuple[Hold, Entry]], *, total_micros: int) -> 
                 "details": entry.details,
             }
         )
-    return _json(rows)
+    return to_json(rows)
 
 
-def _mark_saved(row: Hold | Entry) -> None:
+def mark_saved(row: Hold | Entry) -> None:
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
-def _execute(statement: str, values: dict[str, Any]) -> list[Any]:
-    """Run a prepared statement and return its rows.
+def execute(statement: str, values: dict[str, Any]) -> list[Any]:
+    """Run a prepared statement and return its rows. For the ledger alone.
 
     This goes past Django's cursor, which puts the values into the text: the server would parse and plan it each time,
     which takes longer than the work. A prepared one is planned once for each connection, unless the settings forbid it.

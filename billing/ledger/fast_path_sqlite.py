@@ -16,13 +16,19 @@ from billing.ledger import fast_path_sql as sql
 from billing.models import Entry, Hold
 
 WALLET = "SELECT id FROM billing_wallet WHERE organization_id = %(organization)s"
+RESERVE_FROM_WALLET = sql.RESERVE_FROM_WALLET.format(rows=sql.OF_WALLET_OF_ORGANIZATION, **sql.ONE)
+CHARGE_WALLET = sql.CHARGE_WALLET.format(rows=sql.OF_WALLET, **sql.ONE)
 ADD_TO_MONTH_OF_ORGANIZATION = sql.ADD_TO_MONTH.format(
-    wallet="%(wallet)s",
-    whose=sql.OF_ORGANIZATION,
-    limit="(SELECT monthly_limit_micros FROM billing_wallet WHERE id = %(wallet)s)",
+    rows=sql.OF_MONTH.format(wallet="%(wallet)s", whose=sql.OF_ORGANIZATION),
+    limit=sql.LIMIT_OF_WALLET,
+    **sql.ONE,
 )
-ADD_TO_MONTH_OF_KEY = sql.ADD_TO_MONTH.format(wallet="%(wallet)s", whose=sql.OF_KEY, limit=sql.LIMIT_OF_KEY)
-TAKE_FROM_MONTH = sql.TAKE_FROM_MONTH.format(wallet="%(wallet)s", whose=f"({sql.OF_ORGANIZATION} OR {sql.OF_KEY})")
+ADD_TO_MONTH_OF_KEY = sql.ADD_TO_MONTH.format(
+    rows=sql.OF_MONTH.format(wallet="%(wallet)s", whose=sql.OF_KEY), limit=sql.LIMIT_OF_KEY, **sql.ONE
+)
+TAKE_FROM_MONTH = sql.TAKE_FROM_MONTH.format(
+    rows=sql.OF_MONTH.format(wallet="%(wallet)s", whose=f"({sql.OF_ORGANIZATION} OR {sql.OF_KEY})"), **sql.ONE
+)
 CLOSE = """
 UPDATE billing_hold SET state = 'settled', charged_micros = %(charged)s, closed_at = %(now)s
 WHERE id = %(hold)s AND state = 'open' AND amount_micros = %(amount)s AND wallet_id = %(wallet)s"""
@@ -43,7 +49,7 @@ def reserve(holds: Sequence[Hold], *, organization_id: uuid.UUID) -> None:
         "total": sum(hold.amount_micros for hold in holds),
         "no_limit": sql.NO_LIMIT_MICROS,
     }
-    _update_one(sql.RESERVE_FROM_WALLET, values)
+    _update_one(RESERVE_FROM_WALLET, values)
     values["wallet"] = wallet_id = _number(WALLET, values)
     _update_one(ADD_TO_MONTH_OF_ORGANIZATION, values)
     if first.api_key_id is not None:
@@ -71,7 +77,7 @@ def settle(pairs: Sequence[tuple[Hold, Entry]], *, now: datetime) -> None:
         "total": charged_micros,
         "unspent": held_micros - charged_micros,
     }
-    _update_one(sql.CHARGE_WALLET, values)
+    _update_one(CHARGE_WALLET, values)
     for hold, entry in pairs:
         _update_one(CLOSE, {**values, "hold": hold.pk, "amount": hold.amount_micros, "charged": -entry.amount_micros})
     if held_micros > charged_micros:

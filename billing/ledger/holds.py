@@ -4,8 +4,10 @@ This module has the rule of admission for every case, under the wallet's lock. `
 first, which has the usual case of the same rule in SQL.
 """
 
-from collections.abc import Mapping
-from datetime import datetime
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -13,15 +15,20 @@ from django.utils import timezone
 from accounts.errors import PaymentRequired
 from accounts.models import ApiKey, Organization
 from billing import months
-from billing.ledger import errors, fast_path, monthly_spend, wallets
+from billing.ledger import errors, fast_path, monthly_spend, token_spend, wallets
+from billing.ledger.monthly_spend import LimitHeadroom
 from billing.models import Entry, EntryKind, Hold, HoldState, Wallet
+
+MAX_DESCRIPTION_LENGTH = 300
 
 
 def reserve(organization: Organization, *, amount_micros: int, reference: str, api_key: ApiKey | None = None) -> Hold:
     """Reserve money for work that is about to begin. Returns the hold, or the open one made earlier.
 
     amount_micros: zero is allowed, and admits even an empty wallet.
-    api_key: the key that asks. Its monthly limit applies, and the charge will name it.
+    api_key: the key that asks. Its monthly limit applies, and the charge will name it. Of a token, the limit of its key
+        applies besides its own, and the charge names that key.
+    A token is told of its own limit only, and else that the site cannot pay.
     Raises PaymentRequired if less is available, its subclasses WalletFrozen and SpendLimitReached, HoldSettled or
     HoldReleased if the work of this reference has ended, ReferenceReused if its open hold is smaller or belongs to
     another organization.
@@ -73,17 +80,38 @@ def reserve_up_to(
     return hold
 
 
-def require(organization: Organization, *, amount_micros: int) -> None:
-    """Raise PaymentRequired if less than this amount is available.
+def reservable(
+    organization: Organization, *, at_least_micros: int, at_most_micros: int, api_key: ApiKey | None = None
+) -> int:
+    """Return how much `reserve_up_to` would reserve now, in micro-dollars. Reserves nothing and writes nothing.
+
+    Raises PaymentRequired, WalletFrozen and SpendLimitReached as `reserve_up_to`: it runs that verb and takes it back,
+    so the two cannot differ. The wallet is locked meanwhile; call it outside network waits.
+    """
+    with transaction.atomic():
+        hold = reserve_up_to(
+            organization,
+            at_least_micros=at_least_micros,
+            at_most_micros=at_most_micros,
+            reference=f"estimate:{uuid.uuid4()}",
+            api_key=api_key,
+        )
+        transaction.set_rollback(True)
+    return hold.amount_micros
+
+
+def require(organization: Organization, *, amount_micros: int, api_key: ApiKey | None = None) -> None:
+    """Raise PaymentRequired if less than this amount is available, and SpendLimitReached if less is left of a token.
 
     For work that comes before a hold can be made, such as storing an upload of unknown length. It reserves nothing,
-    locks nothing and does not look at limits: `reserve` decides.
+    locks nothing and looks at no monthly limit: `reserve` decides.
     """
-    wallet = Wallet.objects.of(organization).first() or Wallet()
-    if wallet.is_frozen:
-        raise _frozen(wallet, required_micros=amount_micros)
-    if wallet.available_micros < amount_micros:
-        raise errors.shortfall(required_micros=amount_micros, available_micros=wallet.available_micros)
+    is_token = api_key is not None and api_key.is_token
+    if api_key is not None and is_token:
+        month = months.month_of(timezone.now())
+        _require_headroom(token_spend.headroom(api_key.pk), required_micros=amount_micros, month=month)
+    with _hidden_from_tokens(is_token=is_token):
+        _require_available(Wallet.objects.of(organization).first() or Wallet(), required_micros=amount_micros)
 
 
 def extend(hold: Hold, *, to_micros: int) -> Hold:
@@ -211,7 +239,12 @@ def validate_request(
 def build_hold(reference: str, *, amount_micros: int, api_key: ApiKey | None, now: datetime) -> Hold:
     """Return a hold that is not written yet and has no wallet yet. For the ledger alone."""
     return Hold(
-        reference=reference, amount_micros=amount_micros, api_key=api_key, month=months.month_of(now), created_at=now
+        reference=reference,
+        amount_micros=amount_micros,
+        api_key_id=api_key.charged_key_id if api_key is not None else None,
+        token_id=api_key.pk if api_key is not None and api_key.is_token else None,
+        month=months.month_of(now),
+        created_at=now,
     )
 
 
@@ -225,9 +258,7 @@ def build_usage_entry(
 ) -> Entry:
     """Return the entry of a charge, not written yet and without the balance after it. For the ledger alone."""
     charged_micros = min(actual_micros, hold.amount_micros)
-    details = dict(details or {})
-    if hold.api_key_id is not None:
-        details.setdefault("api_key_id", str(hold.api_key_id))
+    details = usage_details(hold, details)
     if charged_micros < actual_micros:
         details["uncut_micros"] = actual_micros
     return Entry(
@@ -235,18 +266,53 @@ def build_usage_entry(
         kind=EntryKind.USAGE,
         reference=hold.reference,
         amount_micros=-charged_micros,
-        description=description[:300],
+        description=description[:MAX_DESCRIPTION_LENGTH],
         details=details,
         created_at=now,
     )
 
 
-def _frozen(wallet: Wallet, *, required_micros: int) -> errors.WalletFrozen:
-    return errors.frozen(
-        required_micros=required_micros,
-        debt_micros=max(0, -wallet.available_micros),
-        is_debt_alone=not wallets.has_freeze_beside_debt(wallet),
-    )
+def usage_details(hold: Hold, details: Mapping[str, object] | None) -> dict[str, object]:
+    """Return the details of a charge, with the key of its hold unless they name one. For the ledger alone."""
+    filled = dict(details or {})
+    if hold.api_key_id is not None:
+        filled.setdefault("api_key_id", str(hold.api_key_id))
+    if hold.token_id is not None:
+        filled["token_id"] = str(hold.token_id)
+    return filled
+
+
+@contextmanager
+def _hidden_from_tokens(*, is_token: bool) -> Iterator[None]:
+    """Turn every PaymentRequired of the block into one that says nothing of the wallet, if a token asks."""
+    try:
+        yield
+    except PaymentRequired:
+        if not is_token:
+            raise
+        raise errors.hidden_from_token() from None
+
+
+def _require_available(wallet: Wallet, *, required_micros: int) -> None:
+    if wallet.is_frozen:
+        raise errors.frozen(
+            required_micros=required_micros,
+            debt_micros=max(0, -wallet.available_micros),
+            is_debt_alone=not wallets.has_freeze_beside_debt(wallet),
+        )
+    if wallet.available_micros < required_micros:
+        raise errors.shortfall(required_micros=required_micros, available_micros=wallet.available_micros)
+
+
+def _require_headroom(headroom: LimitHeadroom, *, required_micros: int, month: date) -> None:
+    if headroom.left_micros < required_micros:
+        raise errors.limit_reached(
+            limit=headroom.limit,
+            limit_micros=headroom.limit_micros,
+            left_micros=headroom.left_micros,
+            required_micros=required_micros,
+            month=month,
+        )
 
 
 def _reserve_locked(hold: Hold, *, at_least_micros: int, at_most_micros: int, now: datetime) -> int:
@@ -256,22 +322,18 @@ def _reserve_locked(hold: Hold, *, at_least_micros: int, at_most_micros: int, no
     Raises PaymentRequired, WalletFrozen, SpendLimitReached.
     """
     wallet = wallets.locked(hold.wallet_id)
-    if wallet.is_frozen:
-        raise _frozen(wallet, required_micros=at_least_micros)
-    if wallet.available_micros < at_least_micros:
-        raise errors.shortfall(required_micros=at_least_micros, available_micros=wallet.available_micros)
-    amount_micros = min(at_most_micros, wallet.available_micros)
-    for headroom in monthly_spend.limit_headrooms(wallet, api_key_id=hold.api_key_id, month=hold.month):
-        if headroom.left_micros < at_least_micros:
-            raise errors.limit_reached(
-                limit=headroom.limit,
-                limit_micros=headroom.limit_micros,
-                left_micros=headroom.left_micros,
-                required_micros=at_least_micros,
-                month=hold.month,
-            )
-        amount_micros = min(amount_micros, headroom.left_micros)
+    # First, so that a token learns nothing about sums beyond its own limit.
+    for headroom in token_spend.limit_headrooms(hold):
+        _require_headroom(headroom, required_micros=at_least_micros, month=hold.month)
+        at_most_micros = min(at_most_micros, headroom.left_micros)
+    with _hidden_from_tokens(is_token=hold.token_id is not None):
+        _require_available(wallet, required_micros=at_least_micros)
+        amount_micros = min(at_most_micros, wallet.available_micros)
+        for headroom in monthly_spend.limit_headrooms(wallet, api_key_id=hold.api_key_id, month=hold.month):
+            _require_headroom(headroom, required_micros=at_least_micros, month=hold.month)
+            amount_micros = min(amount_micros, headroom.left_micros)
     monthly_spend.adjust(wallet, api_key_id=hold.api_key_id, month=hold.month, by_micros=amount_micros)
+    token_spend.adjust(hold, by_micros=amount_micros)
     wallet.held_micros += amount_micros
     wallet.last_activity_at = now
     wallets.save(wallet, "held_micros", "last_activity_at", now=now)
@@ -279,9 +341,14 @@ def _reserve_locked(hold: Hold, *, at_least_micros: int, at_most_micros: int, no
 
 
 def _lock(hold: Hold) -> Wallet:
-    """Lock the hold's wallet, then the hold, and read the hold again in place."""
+    """Lock the hold's wallet, then the hold, and read the hold again in place. Raises HoldLost."""
     wallet = wallets.locked(hold.wallet_id)
-    hold.refresh_from_db(from_queryset=Hold.objects.select_for_update(no_key=True))
+    # After a crash of the server, the number of a lost hold may be another hold's.
+    same = Hold.objects.select_for_update(no_key=True).filter(reference=hold.reference)
+    try:
+        hold.refresh_from_db(from_queryset=same)
+    except Hold.DoesNotExist as error:
+        raise errors.HoldLost from error
     assert hold.wallet_id == wallet.pk, "a hold never changes its wallet"
     return wallet
 
@@ -291,9 +358,9 @@ def _close(hold: Hold, *, wallet: Wallet, state: HoldState, charged_micros: int 
     hold.charged_micros = charged_micros
     hold.closed_at = now
     hold.save(update_fields=["state", "charged_micros", "closed_at"])
-    monthly_spend.adjust(
-        wallet, api_key_id=hold.api_key_id, month=hold.month, by_micros=(charged_micros or 0) - hold.amount_micros
-    )
+    by_micros = (charged_micros or 0) - hold.amount_micros
+    monthly_spend.adjust(wallet, api_key_id=hold.api_key_id, month=hold.month, by_micros=by_micros)
+    token_spend.adjust(hold, by_micros=by_micros)
     wallet.held_micros -= hold.amount_micros
     wallet.balance_micros -= charged_micros or 0
     wallets.save(wallet, "held_micros", "balance_micros", "last_activity_at", now=now)

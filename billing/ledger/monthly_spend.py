@@ -1,6 +1,7 @@
 """The sum of a month's holds, per organization and per key. Monthly limits are checked against these rows.
 
-A hold counts for the month in which it was made. Its extensions and its charge count for that month too, whenever they
+A hold counts for the month in which it was made: a calendar month in UTC, named by its first day
+(`billing/months.py`). Its extensions and its charge count for that month too, whenever they
 come. So the sum is that of the month's holds at every moment, and `audit` can recompute it. A released hold counts no
 more. A refund changes no hold, so it gives no part of a limit back. See docs/decisions/0012.
 """
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from django.db.models import F, Q
+from django.utils import timezone
 
 from accounts.models import ApiKey
 from billing.models import MonthlySpend, Wallet
@@ -32,11 +34,13 @@ def limit_headrooms(wallet: Wallet, *, api_key_id: uuid.UUID | None, month: date
     The caller holds the wallet's lock.
     """
     spend, _ = MonthlySpend.objects.get_or_create(wallet=wallet, api_key=None, month=month)
-    if wallet.monthly_limit_micros is not None:
-        yield _headroom("organization", limit_micros=wallet.monthly_limit_micros, spend=spend)
+    now = timezone.now()
+    limit_micros = wallet.limit_at(now)
+    if limit_micros is not None:
+        yield _headroom("organization", limit_micros=limit_micros, spend=spend)
     if api_key_id is not None:
         spend, _ = MonthlySpend.objects.get_or_create(wallet=wallet, api_key_id=api_key_id, month=month)
-        limit_micros = ApiKey.objects.values_list("monthly_limit_micros", flat=True).get(pk=api_key_id)
+        limit_micros = ApiKey.objects.get(pk=api_key_id).limit_at(now)
         if limit_micros is not None:
             yield _headroom("key", limit_micros=limit_micros, spend=spend)
 

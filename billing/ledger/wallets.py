@@ -5,6 +5,7 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
+from accounts import api_keys
 from accounts.errors import InvalidField
 from accounts.models import Organization
 from billing.models import Freeze, Wallet
@@ -54,14 +55,26 @@ def has_freeze_beside_debt(wallet: Wallet) -> bool:
 def set_monthly_limit(organization: Organization, *, limit_micros: int | None) -> Wallet:
     """Set the maximum that the organization may spend in a calendar month. Zero stops all, None lifts the limit.
 
-    Charges and open holds of this month already count towards it. Raises InvalidField for less than zero.
+    Charges and open holds of this month already count towards it. A temporary raise ends.
+    Raises InvalidField for less than zero.
     """
     if limit_micros is not None and limit_micros < 0:
         raise InvalidField("monthly_limit", "The monthly limit cannot be less than zero.")
     with transaction.atomic():
         wallet = locked(wallet_of(organization).pk)
         wallet.monthly_limit_micros = limit_micros
-        wallet.save(update_fields=["monthly_limit_micros"])
+        wallet.raised_limit_micros = wallet.raised_until = None
+        wallet.save(update_fields=["monthly_limit_micros", "raised_limit_micros", "raised_until"])
+    return wallet
+
+
+def raise_monthly_limit(organization: Organization, *, limit_micros: int, until: datetime) -> Wallet:
+    """Raise the monthly limit of an organization until a moment. It ends by itself. Raises InvalidField."""
+    with transaction.atomic():
+        wallet = locked(wallet_of(organization).pk)
+        api_keys.check_raise(wallet.monthly_limit_micros, limit_micros=limit_micros, until=until)
+        wallet.raised_limit_micros, wallet.raised_until = limit_micros, until
+        wallet.save(update_fields=["raised_limit_micros", "raised_until"])
     return wallet
 
 

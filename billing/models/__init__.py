@@ -1,5 +1,6 @@
 """All models of billing. Only the package `billing.ledger` writes the models of `models.ledger`."""
 
+from billing.models.charge_tags import ChargeTag
 from billing.models.ledger import (
     CREDIT_KINDS,
     INCOMING_KINDS,
@@ -14,10 +15,11 @@ from billing.models.ledger import (
     HoldQuerySet,
     HoldState,
     MonthlySpend,
+    TokenSpend,
     Wallet,
     WalletQuerySet,
 )
-from billing.models.notices import Notice, NoticeQuerySet
+from billing.models.notices import Notice, NoticeQuerySet, SpendAlert
 from billing.models.payments import (
     OPEN_TOPUP_STATES,
     SENTENCE_LENGTH,
@@ -46,6 +48,7 @@ __all__ = [
     "STRIPE_ID_LENGTH",
     "URL_LENGTH",
     "AutomaticTopUp",
+    "ChargeTag",
     "Customer",
     "Dispute",
     "Entry",
@@ -63,6 +66,8 @@ __all__ = [
     "ReplacedCard",
     "SavedCard",
     "SavedCardQuerySet",
+    "SpendAlert",
+    "TokenSpend",
     "TopUp",
     "TopUpQuerySet",
     "TopUpState",

@@ -43,6 +43,9 @@ class Wallet(models.Model):
     expired_at = models.DateTimeField(null=True, blank=True)
     # Limit of a calendar month (UTC), null for no limit. A key may have a limit of its own as well.
     monthly_limit_micros = models.BigIntegerField(null=True, blank=True)
+    # A higher limit that counts until a moment. Both null: there is none.
+    raised_limit_micros = models.BigIntegerField(null=True, blank=True)
+    raised_until = models.DateTimeField(null=True, blank=True)
     # Owners get a mail when less than this is available (null: never). low_since: since when it is so.
     low_balance_micros = models.BigIntegerField(null=True, blank=True)
     low_since = models.DateTimeField(null=True, blank=True)
@@ -63,6 +66,15 @@ class Wallet(models.Model):
                 name="wallet_limit_is_not_negative",
             ),
             models.CheckConstraint(
+                condition=Q(raised_limit_micros__isnull=True, raised_until__isnull=True)
+                | Q(
+                    raised_limit_micros__isnull=False,
+                    raised_until__isnull=False,
+                    raised_limit_micros__gte=F("monthly_limit_micros"),
+                ),
+                name="wallet_raise_ends",
+            ),
+            models.CheckConstraint(
                 condition=Q(low_balance_micros__isnull=True) | Q(low_balance_micros__gt=0),
                 name="wallet_low_balance_is_positive",
             ),
@@ -78,6 +90,11 @@ class Wallet(models.Model):
     def available_micros(self) -> int:
         """The balance less the held money: what can be spent now. Negative while there is a debt."""
         return self.balance_micros - self.held_micros
+
+    def limit_at(self, now: datetime) -> int | None:
+        """The monthly limit that counts at a moment: the raised one while it lasts. None: no limit."""
+        is_raised = self.raised_until is not None and self.raised_until > now
+        return self.raised_limit_micros if is_raised else self.monthly_limit_micros
 
     @property
     def is_frozen(self) -> bool:
@@ -249,6 +266,9 @@ class Hold(models.Model):
         db_index=False,
         db_constraint=False,
     )
+    # The token of the request, if it is of one. Then api_key is the token's key: the hold counts for the limits of
+    # both. No foreign key: tokens are deleted after a while, holds are not.
+    token_id = models.UUIDField(null=True, blank=True)
     # First day of the month (UTC) in which this hold, and later its charge, is counted.
     month = models.DateField()
     # The final charge, null unless settled.
@@ -323,3 +343,19 @@ class MonthlySpend(models.Model):
 
     def __str__(self) -> str:
         return f"{self.month:%Y-%m} of {self.api_key_id or self.wallet_id}: {self.spent_micros}"
+
+
+class TokenSpend(models.Model):
+    """What a token has spent in its life: the amounts of its open holds and the charges of its settled ones.
+
+    Goes when the token is deleted. Written by `ledger` only, under the wallet's lock.
+    """
+
+    token = models.OneToOneField(ApiKey, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    spent_micros = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(spent_micros__gte=0), name="token_spend_is_not_negative")]
+
+    def __str__(self) -> str:
+        return f"{self.token_id}: {self.spent_micros}"

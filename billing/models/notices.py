@@ -1,4 +1,4 @@
-"""Rows about mails to an organization's owners. Only `notices` writes them."""
+"""Rows about mails to an organization's owners: what was sent (`notices`), and which they want (`spend_alerts`)."""
 
 from datetime import datetime
 
@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts.models import ApiKey
 from billing.models.ledger import Wallet
 
 
@@ -41,3 +42,28 @@ class Notice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} to {self.wallet_id}"
+
+
+class SpendAlert(models.Model):
+    """A part of a monthly limit of which owners are told when it is spent. Written by `spend_alerts` only."""
+
+    wallet = models.ForeignKey(Wallet, on_delete=models.CASCADE, related_name="spend_alerts", db_index=False)
+    # Null: the limit of the whole organization.
+    api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+    percent = models.PositiveSmallIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["wallet", "percent"], condition=Q(api_key__isnull=True), name="one_alert_per_wallet_and_percent"
+            ),
+            models.UniqueConstraint(
+                fields=["wallet", "api_key", "percent"],
+                condition=Q(api_key__isnull=False),
+                name="one_alert_per_key_and_percent",
+            ),
+            models.CheckConstraint(condition=Q(percent__gte=1, percent__lte=100), name="alert_is_a_part"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.percent} % of {self.api_key_id or self.wallet_id}"

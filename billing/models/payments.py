@@ -239,7 +239,10 @@ class AutomaticTopUp(models.Model):
     organization = models.OneToOneField(Organization, on_delete=models.CASCADE, related_name="automatic_topup")
     is_on = models.BooleanField(default=False)
     threshold_cents = models.PositiveIntegerField(default=500)
+    # Of each charge, unless there is a target.
     amount_cents = models.PositiveIntegerField(default=5_000)
+    # What shall be available after a charge. Null: each charge is of the same amount.
+    target_cents = models.PositiveIntegerField(null=True, blank=True)
     # Per calendar month in UTC.
     monthly_cap_cents = models.PositiveIntegerField(default=20_000)
     # Declines in a row.
@@ -258,7 +261,14 @@ class AutomaticTopUp(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(amount_cents__gt=0), name="automatic_topup_amount_is_positive"),
             models.CheckConstraint(
-                condition=Q(monthly_cap_cents__gte=models.F("amount_cents")), name="automatic_topup_fits_its_cap"
+                condition=Q(target_cents__isnull=False) | Q(monthly_cap_cents__gte=models.F("amount_cents")),
+                name="automatic_topup_fits_its_cap",
+            ),
+            # A comparison with null would pass, so null is named.
+            models.CheckConstraint(
+                condition=Q(target_cents__isnull=True)
+                | Q(target_cents__isnull=False, target_cents__gt=models.F("threshold_cents")),
+                name="automatic_topup_target_is_above_threshold",
             ),
         ]
         indexes = [models.Index(fields=["organization"], condition=Q(is_on=True), name="automatic_topup_on")]

@@ -1,4 +1,4 @@
-"""Rows about money that goes back to a customer's card: refunds and disputes.
+"""Rows about money that goes back to a customer: refunds and disputes.
 
 The docstring of `models.payments` says in which order they are locked.
 """
@@ -23,7 +23,7 @@ class RefundState(models.TextChoices):
 
 
 class Refund(models.Model):
-    """Money that goes back to the card, requested here or made in Stripe's dashboard. Written by `refunds`."""
+    """Money that goes back to the payer, requested here or made in Stripe's dashboard. Written by `refunds`."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     topup = models.ForeignKey(TopUp, on_delete=models.PROTECT, related_name="refunds")

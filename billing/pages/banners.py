@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.urls import reverse
+from django.conf import settings
 from django.utils import timezone
 
+from accounts.links import page_url
 from accounts.models import Organization
-from billing import automatic_topups, ledger, limits, money
+from billing import automatic_topups, ledger, limits, money, next_step
 from billing.models import Wallet
 
 # The first mail about it is sent at the same time (`expiry`).
@@ -30,7 +31,7 @@ def money_banners(organization: Organization) -> list[Banner]:
     wallet = Wallet.objects.of(organization).first()
     if wallet is None:
         return []
-    found = [_frozen(wallet), _expired(wallet), _expires(wallet), _limit(organization), _automatic(organization)]
+    found = [_frozen(wallet), _expired(wallet), _expires(wallet), _limit(wallet), _automatic(organization)]
     if not any(found):
         found.append(_low(wallet))
     return [banner for banner in found if banner is not None]
@@ -46,21 +47,23 @@ def _frozen(wallet: Wallet) -> Banner | None:
                 level="bad",
                 title="Your account is on hold.",
                 text=f"A payment is disputed or an operator froze the balance, and you owe {debt}. "
-                "Running work continues, new work is refused. Please contact support.",
+                "Running work continues, new work is refused.",
+                **_support(),
             )
         return Banner(
             level="bad",
             title="Your account is on hold.",
-            text=f"A payment was returned to the card after you spent part of it, so you owe {debt}. "
-            "Running work continues, new work is refused. Top up at least this amount to continue.",
-            url=_top_up(-wallet.available_micros),
-            action=f"Top up {debt} or more",
+            text=f"A payment was returned to the payer after you spent part of it, so you owe {debt}. "
+            "Running work continues, new work is refused. Top up to continue.",
+            url=_top_up(wallet, missing_micros=-wallet.available_micros),
+            action=next_step.top_up_text(money.cents_up(-wallet.available_micros)),
         )
     return Banner(
         level="bad",
         title="Your account is on hold.",
         text="A payment is disputed, or an operator froze the balance. Your money is safe, but you cannot spend it "
-        "until this is settled. Please contact support.",
+        "until this is settled.",
+        **_support(),
     )
 
 
@@ -72,7 +75,7 @@ def _expired(wallet: Wallet) -> Banner | None:
         title="Your balance expired.",
         text=f"It expired on {wallet.expired_at:%-d %B %Y} after six months without activity. "
         "The ledger shows the amount. You keep your transcripts and keys.",
-        url=_top_up(),
+        url=_top_up(wallet),
         action="Top up",
     )
 
@@ -86,13 +89,13 @@ def _expires(wallet: Wallet) -> Banner | None:
         title=f"{money.display_text(wallet.available_micros)} expires on {moment:%-d %B %Y}.",
         text="Credit expires after six months without activity. "
         "Any top-up or finished work before this day keeps it for six more months.",
-        url=_top_up(),
+        url=_top_up(wallet),
         action="Top up",
     )
 
 
-def _limit(organization: Organization) -> Banner | None:
-    standing = limits.organization_standing(organization)
+def _limit(wallet: Wallet) -> Banner | None:
+    standing = limits.wallet_standing(wallet)
     if standing is None or standing.limit_micros is None or standing.left_micros:
         return None
     if standing.limit_micros == 0:
@@ -101,7 +104,7 @@ def _limit(organization: Organization) -> Banner | None:
             level="warn",
             title="Spending is blocked.",
             text="The monthly limit is $0.00, so requests that cost money are refused.",
-            url=reverse("billing:settings") + "#limit",
+            url=page_url(wallet.organization_id, "billing:settings") + "#limit",
             action="Change limit",
         )
     return Banner(
@@ -110,7 +113,7 @@ def _limit(organization: Organization) -> Banner | None:
         # Show both amounts: a limit may have been set below what was already spent.
         text=f"{money.display_text(standing.spent_micros)} is spent or reserved this month, and the limit is "
         f"{money.display_text(standing.limit_micros)}. It resets on {standing.resets_at:%-d %B} (UTC).",
-        url=reverse("billing:settings") + "#limit",
+        url=page_url(wallet.organization_id, "billing:settings") + "#limit",
         action="Change limit",
     )
 
@@ -123,7 +126,7 @@ def _automatic(organization: Organization) -> Banner | None:
         level="warn",
         title="Automatic top-up is off.",
         text=topup_settings.turned_off_reason,
-        url=reverse("billing:settings") + "#automatic",
+        url=page_url(organization.pk, "billing:settings") + "#automatic",
         action="Set up again",
     )
 
@@ -135,11 +138,15 @@ def _low(wallet: Wallet) -> Banner | None:
         level="warn",
         title=f"Less than {money.display_text(wallet.low_balance_micros)} is left.",
         text=f"{money.display_text(wallet.available_micros)} is available.",
-        url=_top_up(),
+        url=_top_up(wallet),
         action="Top up",
     )
 
 
-def _top_up(missing_micros: int = 0) -> str:
-    address = reverse("billing:top-up")
+def _support() -> dict[str, str]:
+    return {"url": f"mailto:{settings.SUPPORT_EMAIL}", "action": f"Contact {settings.SUPPORT_EMAIL}"}
+
+
+def _top_up(wallet: Wallet, *, missing_micros: int = 0) -> str:
+    address = page_url(wallet.organization_id, "billing:top-up")
     return f"{address}?needed={money.cents_up(missing_micros)}" if missing_micros > 0 else address

@@ -38,10 +38,12 @@ def billing(request: HttpRequest) -> HttpResponse:
         "signup_credit_micros": settings.SIGNUP_CREDIT_CENTS * money.MICROS_PER_CENT,
     }
     if membership.may_pay:
+        topup_settings = automatic_topups.settings_of(organization)
         context |= {
             "form": TopUpForm(),
             "products": product_cards(),
-            "automatic": automatic_topups.settings_of(organization),
+            "automatic": topup_settings,
+            "charge": automatic_topups.charge_at_threshold(topup_settings),
             "card": payments.SavedCard.objects.of(organization).first(),
             "payments": payment_rows(organization, limit=RECENT_PAYMENTS),
             "entries": entry_rows(organization, ledger_reader.entries(organization, limit=RECENT_ENTRIES)),

@@ -1,19 +1,17 @@
 """The ledger page: entries in pages, filtered, and as a CSV file."""
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
-from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_safe
 
-from accounts import database_connection
 from accounts.access import require_role
 from accounts.decorators import page
 from accounts.models import Organization, Role
+from accounts.streaming import asynchronously
 from billing import ledger_reader, usage
 from billing.forms import CursorForm, LedgerForm
 from billing.models import Entry, EntryKind
@@ -24,9 +22,9 @@ KIND_SENTENCES = {
     EntryKind.BONUS: "Extra credit for a large payment. It is spent last.",
     EntryKind.CREDIT: "Credit that we gave you, for example at sign-up.",
     EntryKind.USAGE: "The price of work that succeeded. Failed and canceled work has no entry.",
-    EntryKind.REFUND: "A payment, or part of it, that was refunded to the card, with its share of the bonus.",
+    EntryKind.REFUND: "A payment, or part of it, that went back the way it was paid, with its share of the bonus.",
     EntryKind.REFUND_REVERSAL: "A refund that the bank did not accept. The money is back in your balance.",
-    EntryKind.DISPUTE: "A payment that the cardholder disputed with their bank.",
+    EntryKind.DISPUTE: "A payment that the payer disputed with their bank.",
     EntryKind.DISPUTE_REVERSAL: "A dispute that you won. The money is back in your balance.",
     EntryKind.EXPIRY: "Credit that expired after six months without activity.",
 }
@@ -66,7 +64,7 @@ def ledger_csv(request: HttpRequest) -> HttpResponseBase:
     form = LedgerForm(request.GET, organization=organization)
     if not form.is_valid():
         return ledger(request)
-    lines = _asynchronously(ledger_reader.csv_lines(organization, only=form.filter))
+    lines = asynchronously(ledger_reader.csv_lines(organization, only=form.filter))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     part = "-part" if form.query else ""
     name = f"voxsite-ledger{part}-{timezone.now():%Y-%m-%d}.csv"
@@ -75,20 +73,13 @@ def ledger_csv(request: HttpRequest) -> HttpResponseBase:
 
 
 def entry_rows(organization: Organization, entries: list[Entry]) -> list[dict[str, Any]]:
-    """Return each entry with the label of its API key, or None if the organization has no such key."""
-    labels = usage.key_labels(organization)
-    return [{"row": entry, "key": labels.get(str(entry.details.get("api_key_id") or ""))} for entry in entries]
-
-
-def _next(texts: Iterator[str]) -> str | None:
-    try:
-        return next(texts, None)
-    finally:
-        # The client may read slowly: do not keep a database connection between two texts.
-        database_connection.release()
-
-
-async def _asynchronously(texts: Iterator[str]) -> AsyncIterator[str]:
-    """Yield the same texts. Under ASGI, Django would read a synchronous iterator into memory completely."""
-    while (text := await sync_to_async(_next)(texts)) is not None:
-        yield text
+    """Return each entry with what it is about, and the label of its API key or None."""
+    labels, shown = usage.key_labels(organization), ledger_reader.descriptions(entries)
+    return [
+        {
+            "row": entry,
+            "description": shown[entry.pk],
+            "key": labels.get(str(entry.details.get("api_key_id") or "")),
+        }
+        for entry in entries
+    ]

@@ -5,15 +5,16 @@ from typing import Any
 from django.contrib import messages
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts import access
 from accounts.decorators import page
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
+from accounts.links import redirect_to_page
 from accounts.models import Organization, Role
 from billing import automatic_topups, ledger, limits, money, saved_cards
-from billing.forms import AutomaticForm, LimitForm, LowBalanceForm, cents_of, dollars_of
+from billing.forms import BY_AMOUNT, TO_TARGET, AutomaticForm, LimitForm, LowBalanceForm, cents_of, dollars_of
 from billing.models import Wallet
 from billing.models.payments import SavedCard
 
@@ -33,16 +34,18 @@ def automatic(request: HttpRequest) -> HttpResponse:
     organization = access.require_role(request, Role.ADMIN).organization
     form = AutomaticForm(request.POST)
     if form.is_valid():
+        bounds = {
+            "threshold_cents": cents_of(form.cleaned_data["threshold"]),
+            "monthly_cap_cents": cents_of(form.cleaned_data["monthly_cap"]),
+        }
+        amount_cents, person = cents_of(form.cleaned_data["amount"]), access.person(request)
         try:
-            automatic_topups.turn_on(
-                organization,
-                person=access.person(request),
-                threshold_cents=cents_of(form.cleaned_data["threshold"]),
-                amount_cents=cents_of(form.cleaned_data["amount"]),
-                monthly_cap_cents=cents_of(form.cleaned_data["monthly_cap"]),
-            )
+            if form.is_to_target:
+                automatic_topups.turn_on_to_target(organization, person=person, target_cents=amount_cents, **bounds)
+            else:
+                automatic_topups.turn_on(organization, person=person, amount_cents=amount_cents, **bounds)
         except InvalidField as error:
-            param = str(error.data.get("param", "")).removesuffix("_cents")
+            param = str(error.data.get("param", "")).removesuffix("_cents").replace("target", "amount")
             form.add_error(param if param in form.fields else None, error.message)
         except Conflict as error:
             form.add_error(None, error.message)
@@ -66,7 +69,7 @@ def remove_card(request: HttpRequest) -> HttpResponse:
         is_forgotten = saved_cards.remove(organization)
     except UpstreamFailed as error:
         messages.error(request, error.message)
-        return redirect("billing:settings")
+        return redirect_to_page(request, "billing:settings")
     sentence = "Card removed. Automatic top-up is off."
     return _done(request, sentence if is_forgotten else f"{sentence} {NOT_YET_FORGOTTEN}")
 
@@ -108,7 +111,7 @@ def limit(request: HttpRequest) -> HttpResponse:
 
 def _done(request: HttpRequest, sentence: str) -> HttpResponse:
     messages.success(request, sentence)
-    return redirect("billing:settings")
+    return redirect_to_page(request, "billing:settings")
 
 
 def _show(
@@ -124,13 +127,17 @@ def _show(
     topup_settings = automatic_topups.settings_of(organization)
     context: dict[str, Any] = {
         "automatic": topup_settings,
+        "charge": automatic_topups.charge_at_threshold(topup_settings),
         "card": SavedCard.objects.of(organization).first(),
         "standing": limits.organization_standing(organization),
         "automatic_form": automatic_form
         or AutomaticForm(
             initial={
                 "threshold": dollars_of(topup_settings.threshold_cents * money.MICROS_PER_CENT),
-                "amount": dollars_of(topup_settings.amount_cents * money.MICROS_PER_CENT),
+                "mode": BY_AMOUNT if topup_settings.target_cents is None else TO_TARGET,
+                "amount": dollars_of(
+                    (topup_settings.target_cents or topup_settings.amount_cents) * money.MICROS_PER_CENT
+                ),
                 "monthly_cap": dollars_of(topup_settings.monthly_cap_cents * money.MICROS_PER_CENT),
             }
         ),

@@ -10,7 +10,6 @@ from django.core.cache import cache
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from redis.exceptions import RedisError
@@ -19,7 +18,9 @@ from accounts import access
 from accounts.decorators import page
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.gate import limits
+from accounts.links import page_url, redirect_to_page
 from accounts.models import Organization, Role
+from accounts.sent_forms import RedirectOnce, sent_once
 from billing import checkouts, claw_backs, money, pricing, refund_math, refunds, topups
 from billing.forms import NeededForm, PaymentCursorForm, RefundForm, TopUpForm
 from billing.models import Wallet
@@ -35,6 +36,7 @@ SILENT = "Stripe is not responding. If you did pay, do not pay again. Otherwise 
 
 @page
 @require_http_methods(["GET", "HEAD", "POST"])
+@sent_once
 def top_up(request: HttpRequest) -> HttpResponse:
     """Show the products; a POST redirects to Stripe's pay page."""
     organization = access.require_role(request, Role.ADMIN).organization
@@ -50,8 +52,8 @@ def top_up(request: HttpRequest) -> HttpResponse:
                 amount_cents=form.amount_cents,
                 person=access.person(request),
                 save_card=form.cleaned_data["save_card"],
-                success_url=_address("billing:top-up-success"),
-                cancel_url=_address("billing:top-up-cancelled"),
+                success_url=_address(organization, "billing:top-up-success"),
+                cancel_url=_address(organization, "billing:top-up-cancelled"),
             )
         except InvalidField as error:
             form.add_error("custom", error.message)
@@ -59,7 +61,8 @@ def top_up(request: HttpRequest) -> HttpResponse:
             form.add_error(None, error.message)
             return _show_top_up(request, form=form, needed_cents=needed_cents, status=error.http_status)
         else:
-            return redirect(checkout.url)
+            # Who goes back and sends the form again finds the payment as it is then.
+            return RedirectOnce(checkout.url, again=page_url(organization.pk, "billing:top-up-pay", checkout.topup.pk))
     return _show_top_up(request, form=form, needed_cents=needed_cents, status=400 if form.errors else 200)
 
 
@@ -79,7 +82,7 @@ def cancelled(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
     organization = access.require_role(request, Role.ADMIN).organization
     topup = _refreshed(get_object_or_404(TopUp.objects.of(organization), pk=topup_id))
     if topup.is_paid or topup.state == TopUpState.UNDER_REVIEW:
-        return redirect("billing:top-up-success", topup.pk)
+        return redirect_to_page(request, "billing:top-up-success", topup.pk)
     return render(request, "billing/cancelled.html", {"topup": topup, **_amounts(topup)})
 
 
@@ -92,8 +95,8 @@ def pay(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
         url = checkouts.page_of(topup)
     except UpstreamFailed:
         messages.error(request, SILENT)
-        return redirect("billing:payments")
-    return redirect(url) if url else redirect("billing:top-up-success", topup.pk)
+        return redirect_to_page(request, "billing:payments")
+    return redirect(url) if url else redirect_to_page(request, "billing:top-up-success", topup.pk)
 
 
 @page
@@ -105,7 +108,7 @@ def cancel(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
         topup = checkouts.cancel(topup)
     except UpstreamFailed:
         messages.error(request, SILENT)
-        return redirect("billing:payments")
+        return redirect_to_page(request, "billing:payments")
     shown = money.display_text(topup.amount_cents * money.MICROS_PER_CENT)
     if topup.state in {TopUpState.EXPIRED, TopUpState.FAILED}:
         messages.success(request, f"Payment of {shown} canceled. Nothing was charged.")
@@ -114,8 +117,8 @@ def cancel(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
             request, f"Stripe is processing the payment of {shown}, so it was not canceled. Check again soon."
         )
     else:
-        return redirect("billing:top-up-success", topup.pk)
-    return redirect("billing:payments")
+        return redirect_to_page(request, "billing:top-up-success", topup.pk)
+    return redirect_to_page(request, "billing:payments")
 
 
 @page
@@ -160,7 +163,7 @@ def refund(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
             )
         except UpstreamFailed as error:
             messages.warning(request, error.message)
-            return redirect("billing:payments")
+            return redirect_to_page(request, "billing:payments")
         except (Conflict, InvalidField) as error:
             form.add_error(None, error.message)
             topup.refresh_from_db()
@@ -169,10 +172,12 @@ def refund(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
             if made.state == RefundState.FAILED:
                 # The form was sent again after Stripe had refused the refund.
                 messages.warning(request, made.failure)
-                return redirect("billing:payments")
+                return redirect_to_page(request, "billing:payments")
             shown = money.display_text(made.amount_cents * money.MICROS_PER_CENT)
-            messages.success(request, f"{shown} goes back to the card that paid. Banks take 5 to 10 days to show it.")
-            return redirect("billing:payments")
+            messages.success(
+                request, f"{shown} goes back to the payment method that was used. It can take 5 to 10 days to arrive."
+            )
+            return redirect_to_page(request, "billing:payments")
     wallet = Wallet.objects.of(organization).first() or Wallet()
     context = {
         "topup": topup,
@@ -258,10 +263,11 @@ def _show_top_up(request: HttpRequest, *, form: TopUpForm, needed_cents: int | N
     return render(request, "billing/top_up.html", context, status=status)
 
 
-def _address(name: str) -> str:
-    """Return the absolute address of a page about a top-up, with a placeholder for its id."""
+def _address(organization: Organization, name: str) -> str:
+    """Return the absolute address of an organization's page about a top-up, with a placeholder for its id."""
     nobody = uuid.UUID(int=0)
-    return f"{settings.SITE_URL}{reverse(name, args=[nobody])}".replace(str(nobody), topups.TOPUP_ID_PLACEHOLDER)
+    path = page_url(organization.pk, name, nobody).replace(str(nobody), topups.TOPUP_ID_PLACEHOLDER)
+    return f"{settings.SITE_URL}{path}"
 
 
 def _amounts(topup: TopUp) -> dict[str, int]:

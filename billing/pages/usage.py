@@ -1,4 +1,4 @@
-"""The usage page: the charges of one month by day, model and API key."""
+"""The usage page: the charges of one month by day, model, API key and tag."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -11,9 +11,13 @@ from django.views.decorators.http import require_safe
 
 from accounts.access import require_role
 from accounts.decorators import page
-from accounts.models import Role
+from accounts.errors import InvalidField
+from accounts.models import Organization, Role
 from billing import charts, money, usage
 from billing.forms import MonthForm
+
+# Values of a tag on the page. /v1/usage has all.
+MAX_SHOWN_VALUES = 50
 
 
 @page
@@ -41,6 +45,7 @@ def month(request: HttpRequest) -> HttpResponse:
             ],
             "models": _shares(found.by_model, total=found.total),
             "keys": _shares(found.by_key, total=found.total),
+            **_tag_context(organization, asked=request.GET.get("tag", ""), since=first, total=found.total),
         },
     )
 
@@ -65,6 +70,30 @@ def day_chart(found: usage.UsageReport) -> SafeString:
 def last_day(first: date) -> date:
     """Return the last day of the month that begins on this day."""
     return (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+
+
+def _tag_context(organization: Organization, *, asked: str, since: date, total: usage.Amounts) -> dict[str, Any]:
+    """Return what the page shows by tag: the names, the chosen one, and its values, the costliest first.
+
+    asked: the name in the address. A value of None stands for the charges without the tag.
+    """
+    names = usage.tag_names(organization, since=since, until=last_day(since))
+    if not names:
+        return {}
+    tag = asked if asked in names else names[0]
+    context = {"tag": tag, "tag_names": names}
+    try:
+        found = usage.lines(
+            organization, since=since, until=last_day(since), group_by=("tag",), only=usage.Only(tag=tag)
+        )
+    except InvalidField:
+        return context | {"has_too_many_values": True}
+    shown, rest = found[:MAX_SHOWN_VALUES], found[MAX_SHOWN_VALUES:]
+    return context | {
+        "tags": _shares({line.group["tag"]: line.amounts for line in shown}, total=total),
+        "other_values_count": len(rest),
+        "other_values": sum((line.amounts for line in rest), usage.Amounts()),
+    }
 
 
 def _day_text(found: usage.UsageReport) -> str:

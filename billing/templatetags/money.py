@@ -5,6 +5,7 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
+from accounts import links
 from accounts.errors import VoxsiteError
 from accounts.models import ApiKey, Organization
 from billing import months, next_step
@@ -40,10 +41,12 @@ def cents_money(cents: int | None) -> str:
     return NONE_YET if cents is None else display_text(cents * MICROS_PER_CENT)
 
 
-@register.simple_tag
-def next_step_after(error: VoxsiteError | None) -> next_step.NextStep | None:
+@register.simple_tag(takes_context=True)
+def next_step_after(context: template.Context, error: VoxsiteError | None) -> next_step.NextStep | None:
     """Return where one may go who was refused for want of money."""
-    return next_step.after(error) if error is not None else None
+    if error is None:
+        return None
+    return next_step.after(error, organization_id=links.organization_id_of(context.get("request")))
 
 
 @register.simple_tag

@@ -1,13 +1,14 @@
 """Charges as transcription and the chat endpoint make them."""
 
 import itertools
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import datetime
 
 import time_machine
 
 from accounts.models import ApiKey, Organization
-from billing import ledger
+from billing import charge_tags, ledger
 from billing.models import Entry
 
 numbers = itertools.count(1)
@@ -22,10 +23,13 @@ def charge(
     model: str = "standard",
     duration_ms: int = 60_000,
     description: str = "Transcription of a.mp3",
+    tags: Mapping[str, str] | None = None,
 ) -> Entry:
     """Charge a transcription."""
     details = {"job_id": "1", "api_key_id": str(key.pk) if key else None, "model": model, "duration_ms": duration_ms}
-    return _charge(organization, micros, at=at, subject="job", key=key, description=description, details=details)
+    entry = _charge(organization, micros, at=at, subject="job", key=key, description=description, details=details)
+    charge_tags.record([(entry, tags or {})])
+    return entry
 
 
 def charge_chat(

@@ -4,7 +4,7 @@ from collections import Counter
 
 from accounts.errors import Conflict, InvalidField, PaymentRequired
 from accounts.models import Organization, User
-from billing import invoices, ledger, refunds, stripe_mapping, topups
+from billing import automatic_topups, invoices, ledger, refunds, stripe_mapping, topups
 from billing.models.payments import TopUp, UnmatchedEvent
 from tests.billing.stripe_objects import deliver, event_of, intent_of, session_of
 from tests.contention import WORKER_COUNT
@@ -57,3 +57,8 @@ def clocks(organization: Organization, worker: int) -> Counter[str]:
     invoices._make(automatic.get())
     done = automatic.filter(invoice_due_at=None).exclude(invoice_id="").exclude(invoice_url="")
     return Counter(linked=done.count(), unmatched=UnmatchedEvent.objects.count())
+
+
+def automatic_clocks(organization: Organization, worker: int) -> Counter[str]:
+    """Run the duty of automatic top-up, as the clocks of several hosts would."""
+    return Counter(started=automatic_topups.run())

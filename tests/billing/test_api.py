@@ -6,7 +6,7 @@ import time_machine
 from django.test import Client
 
 from accounts.models import ApiKey, Organization
-from billing import ledger, pricing
+from billing import ledger, pricing, usage
 from billing.models import EntryKind
 from tests.billing.charges import charge, charge_chat
 from tests.conftest import Api
@@ -156,3 +156,71 @@ def test_usage_refuses_what_it_cannot_answer(
     response = api.get("/v1/usage", **query)
     assert response.status_code == 400
     assert response.json()["error"]["param"] == param
+
+
+def test_usage_by_tag_and_several_groups(november: None, api: Api, organization: Organization) -> None:
+    charge(organization, 500, tags={"customer": "acme"})
+    charge_chat(organization, 70)
+    body = api.get("/v1/usage", group_by="tag", tag="customer").json()
+    assert [(line["tag_value"], line["cost_micros"]) for line in body["usage"]] == [("acme", 500), (None, 70)]
+    assert body["total"]["cost_micros"] == 570
+    body = api.get("/v1/usage", group_by="kind, tag,kind", tag="customer").json()
+    assert body["group_by"] == "kind,tag"
+    assert [(line["kind"], line["tag_value"]) for line in body["usage"]] == [("transcription", "acme"), ("chat", None)]
+
+
+def test_usage_is_filtered(november: None, api: Api, organization: Organization) -> None:
+    key = ApiKey.objects.of(organization).get()
+    charge(organization, 500, key=key, tags={"customer": "acme"})
+    charge_chat(organization, 70)
+    for query, micros in (
+        ({"key_id": str(key.pk)}, 500),
+        ({"key_id": "none"}, 70),
+        ({"key_id": "00000000-0000-0000-0000-000000000007"}, 0),
+        ({"model": "standard"}, 500),
+        ({"kind": "chat"}, 70),
+        ({"tag": "customer", "tag_value": "acme"}, 500),
+        ({"tag": "customer", "tag_value": "ACME"}, 0),
+        ({"tag": "customer"}, 570),
+    ):
+        body = api.get("/v1/usage", **query).json()
+        assert (body["total"]["cost_micros"], len(body["usage"])) == (micros, 3), query
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ({"group_by": "tag"}, "tag"),
+        ({"tag_value": "x"}, "tag"),
+        ({"group_by": "day,person"}, "group_by"),
+        ({"group_by": ","}, "group_by"),
+        ({"kind": "poem"}, "kind"),
+        ({"key_id": "x"}, "key_id"),
+        ({"tag": "a\0b"}, "tag"),
+        ({"model": "a\0b"}, "model"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_a_question_about_usage_is_named(api: Api, query: dict[str, str], param: str) -> None:
+    response = api.get("/v1/usage", **query)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+
+
+def test_tags_and_keys_of_a_stranger_count_nothing(
+    november: None, api: Api, stranger: Api, organization: Organization
+) -> None:
+    key = ApiKey.objects.of(organization).get()
+    charge(organization, 500, key=key, tags={"customer": "acme"})
+    for query in ({"key_id": str(key.pk)}, {"tag": "customer", "tag_value": "acme"}, {"group_by": "key"}):
+        assert stranger.get("/v1/usage", **query).json()["total"]["cost_micros"] == 0
+
+
+def test_tag_with_a_value_for_each_request_is_refused_not_sent(
+    november: None, api: Api, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "MAX_TAG_VALUES", 3)
+    for number in range(4):
+        charge(organization, 10, tags={"trace": str(number)})
+    response = api.get("/v1/usage", group_by="tag", tag="trace")
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "tag")
+    assert api.get("/v1/usage", group_by="tag", tag="trace", tag_value="1").json()["total"]["cost_micros"] == 10

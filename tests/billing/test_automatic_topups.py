@@ -1,7 +1,6 @@
 """Automatic top-up. The tests control the clock, Stripe and the owner's bank."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 import time_machine
@@ -11,12 +10,11 @@ from django.utils import timezone
 
 from accounts.errors import Conflict, InvalidField
 from accounts.models import Organization, User
-from billing import automatic_topups, ledger, notices, periodic, topups
+from billing import automatic_topup_mails, automatic_topups, ledger, topups
 from billing.models.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
 from tests.billing.automatic import states, turn_on
 from tests.billing.conftest import NOW, fund, money_of
 from tests.billing.stripe_objects import intent_of, tell
-from tests.billing.test_notices import ProcessEnded
 from tests.stripe import StripeSandbox
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -88,7 +86,7 @@ def test_cap_is_never_passed_and_told_once(
 ) -> None:
     for number in range(4):
         automatic_topups.run()
-        automatic_topups.notify_owners()
+        automatic_topup_mails.notify_owners()
         available = ledger.wallet_of(acme).available_micros
         if available:
             hold = ledger.reserve(acme, amount_micros=available, reference=f"spent:{number}")
@@ -147,7 +145,7 @@ def test_declines_back_off_then_turn_off_and_are_told(
         with time_machine.travel(now, tick=False):
             if automatic_topups.run():
                 moments.append(hours)
-            automatic_topups.notify_owners()
+            automatic_topup_mails.notify_owners()
     assert moments == [0, 1, 25]
     topup_settings.refresh_from_db()
     assert (topup_settings.is_on, topup_settings.turned_off_reason) == (False, automatic_topups.THREE_DECLINES)
@@ -179,65 +177,19 @@ def test_bank_that_wants_the_owner_is_a_decline_with_a_way_out(
 ) -> None:
     stripe_sandbox.set_card_outcome(card, "authentication_required")
     automatic_topups.run()
-    automatic_topups.notify_owners()
+    automatic_topup_mails.notify_owners()
     topup = TopUp.objects.get(is_automatic=True)
     assert (topup.state, topup.failure) == (TopUpState.FAILED, automatic_topups.NEEDS_PAYER)
     topup_settings.refresh_from_db()
     assert topup_settings.declines_count == 1
     assert "confirm the payment" in mail.outbox[0].body
-    assert "/billing/" in mail.outbox[0].body
+    assert f"/o/{topup.organization_id}/billing/" in mail.outbox[0].body
 
 
 def test_card_that_is_gone_is_a_decline(stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp) -> None:
     SavedCard.objects.update(payment_method_id="pm_gone")
     automatic_topups.run()
     assert TopUp.objects.get(is_automatic=True).failure == automatic_topups.CARD_UNUSABLE
-
-
-def test_mail_that_fails_is_sent_later(
-    stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, card: str, settings: Any
-) -> None:
-    stripe_sandbox.set_card_outcome(card, "declined")
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
-    automatic_topups.run()
-    automatic_topups.notify_owners()
-    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-    automatic_topups.run()
-    automatic_topups.notify_owners()
-    automatic_topups.run()
-    automatic_topups.notify_owners()
-    assert len(mail.outbox) == 1
-
-
-def test_mail_of_a_clock_that_died_is_sent_by_the_next(
-    stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, card: str, settings: Any
-) -> None:
-    stripe_sandbox.set_card_outcome(card, "declined")
-    automatic_topups.run()
-    settings.EMAIL_BACKEND = "tests.billing.test_notices.DeadlyMailServer"
-    with pytest.raises(ProcessEnded):
-        automatic_topups.notify_owners()
-    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-    automatic_topups.notify_owners()
-    assert mail.outbox == []
-    with time_machine.travel(NOW + notices.CLAIM_LEASE, tick=False):
-        for _ in range(2):
-            automatic_topups.notify_owners()
-    assert len(mail.outbox) == 1
-
-
-def test_charging_waits_for_no_mail_server(
-    stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, card: str
-) -> None:
-    stripe_sandbox.set_card_outcome(card, "declined")
-    periodic.top_up_automatically()
-    assert states() == [TopUpState.FAILED]
-    assert mail.outbox == []
-    periodic.tell_of_automatic_topups()
-    assert len(mail.outbox) == 1
-    # The clock runs each duty in a thread of its own.
-    assert {periodic.top_up_automatically, periodic.tell_of_automatic_topups} <= {duty for _, duty in periodic.DUTIES}
 
 
 # --- Slow banks ------------------------------------------------------------------------------------------------------
@@ -331,14 +283,3 @@ def test_charge_under_way_takes_no_place_in_the_round(
     first = min(topup_settings, other_wish, key=lambda each: each.organization_id)
     topups.begin(first.organization, amount_cents=20_000, person=None, is_automatic=True)
     assert automatic_topups.run(max_count=1) == 1
-
-
-def test_every_decline_is_told_however_many_there_are(topup_settings: AutomaticTopUp, acme: Organization) -> None:
-    automatic_topups.turn_off(acme)
-    for minutes in range(3):
-        topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
-        TopUp.objects.filter(pk=topup.pk).update(created_at=NOW - timedelta(minutes=minutes))
-        topups.end(topup, state=TopUpState.FAILED, failure=automatic_topups.DECLINED)
-    for _ in range(4):
-        automatic_topups.notify_owners(max_count=1)
-    assert len(mail.outbox) == 3

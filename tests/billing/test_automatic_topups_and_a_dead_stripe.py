@@ -8,7 +8,7 @@ from django.core import mail
 from django.utils import timezone
 
 from accounts.models import Organization
-from billing import automatic_topups, ledger, topups
+from billing import automatic_topup_mails, automatic_topups, ledger, topups
 from billing.models.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
 from tests.billing.automatic import states
 from tests.billing.conftest import NOW, money_of
@@ -64,7 +64,7 @@ def test_charge_whose_answer_was_lost_for_a_day_is_not_made_again_as_another(
     with time_machine.travel(NOW + timedelta(hours=25), tick=False):
         for _ in range(2):
             automatic_topups.run()
-        automatic_topups.notify_owners()
+        automatic_topup_mails.notify_owners()
     assert states() == [TopUpState.PAID]
     assert len(stripe_sandbox.all("charge")) == 2
     assert money_of(acme) == (210_000_000, 0)
@@ -80,7 +80,7 @@ def test_charges_that_were_told_of_take_no_others_turn(
         TopUp.objects.filter(pk=topup.pk).update(created_at=NOW - timedelta(days=days))
         assert tell("payment_intent.succeeded", intent_of(topup)) == 200
     for expected in (1, 2, 2):
-        automatic_topups.notify_owners(max_count=1)
+        automatic_topup_mails.notify_owners(max_count=1)
         assert len(mail.outbox) == expected
 
 
@@ -91,7 +91,7 @@ def given_up(stripe_sandbox: StripeSandbox) -> TopUp:
     with time_machine.travel(NOW + timedelta(hours=21), tick=False):
         AutomaticTopUp.objects.update(is_on=False)
         automatic_topups.run()
-        automatic_topups.notify_owners()
+        automatic_topup_mails.notify_owners()
         AutomaticTopUp.objects.update(is_on=True)
     topup = TopUp.objects.get(is_automatic=True, state=TopUpState.FAILED)
     assert topup.failure == automatic_topups.NO_ANSWER
@@ -118,7 +118,7 @@ def test_charge_that_was_given_up_and_paid_all_the_same_is_credited_counted_and_
         assert first.state == TopUpState.PAID
         mail.outbox.clear()
         for _ in range(2):
-            automatic_topups.notify_owners()
+            automatic_topup_mails.notify_owners()
     (letter,) = mail.outbox
     assert letter.to == ["owner@example.com"]
     assert letter.subject == "Automatic top-up of Acme was charged after all"
@@ -127,7 +127,7 @@ def test_charge_that_was_given_up_and_paid_all_the_same_is_credited_counted_and_
     with time_machine.travel(NOW + timedelta(days=3), tick=False):
         spend_all(acme, reference="all")
         assert automatic_topups.run() == 0
-        automatic_topups.notify_owners()
+        automatic_topup_mails.notify_owners()
         assert [message.subject for message in mail.outbox[1:]] == [
             "Automatic top-up of Acme has reached its monthly cap"
         ]
@@ -140,7 +140,7 @@ def test_late_charge_counts_for_the_cap_that_it_leaves_room_in(
     first = given_up(stripe_sandbox)
     with time_machine.travel(NOW + timedelta(hours=22), tick=False):
         assert tell("payment_intent.succeeded", intent_of(first)) == 200
-        automatic_topups.notify_owners()
+        automatic_topup_mails.notify_owners()
     assert "now come to $200.00, and the cap is $500.00" in mail.outbox[-1].body
     with time_machine.travel(NOW + timedelta(days=3), tick=False):
         for number in range(3):
@@ -154,11 +154,11 @@ def test_charge_that_its_owners_were_told_had_failed_is_told_when_it_is_paid(
 ) -> None:
     stripe_sandbox.set_card_outcome(card, "declined")
     automatic_topups.run()
-    automatic_topups.notify_owners()
+    automatic_topup_mails.notify_owners()
     topup = TopUp.objects.get(is_automatic=True)
     # An operator repeats the charge in Stripe's dashboard.
     assert tell("payment_intent.succeeded", intent_of(topup, id=topup.payment_intent_id or "pi_again")) == 200
-    automatic_topups.notify_owners()
+    automatic_topup_mails.notify_owners()
     assert [message.subject for message in mail.outbox] == [
         "Automatic top-up of Acme did not work",
         "Automatic top-up of Acme was charged after all",
@@ -169,7 +169,7 @@ def test_charge_that_is_paid_in_time_is_told_to_nobody(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, acme: Organization
 ) -> None:
     automatic_topups.run()
-    automatic_topups.notify_owners()
+    automatic_topup_mails.notify_owners()
     assert mail.outbox == []
 
 

@@ -107,10 +107,10 @@ def test_mail_that_cannot_be_sent_stops_no_other_and_is_tried_again(
     rival.memberships.create(user=other, role=Role.OWNER)
     with time_machine.travel(LAST_USED, tick=False):
         fund(rival, 7_000_000)
-    before, settings.EMAIL_BACKEND = settings.EMAIL_BACKEND, f"{__name__}.RefusesAcme"
+    before, settings.MAIL_TRANSPORT = settings.MAIL_TRANSPORT, f"{__name__}.RefusesAcme"
     expiry.sweep(now=EXPIRES - timedelta(days=7))
     assert [message.to for message in mail.outbox] == [["other@example.com"]]
-    settings.EMAIL_BACKEND = before
+    settings.MAIL_TRANSPORT = before
     expiry.sweep(now=EXPIRES - timedelta(days=6))
     assert [message.to for message in mail.outbox] == [["other@example.com"], [owner.email]]
 

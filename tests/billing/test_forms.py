@@ -135,7 +135,7 @@ def test_topup_of_an_unclear_amount_is_refused(fields: dict[str, str], field: st
     assert list(forms.TopUpForm(fields).errors) == [field]
 
 
-AUTOMATIC = {"threshold": "10", "amount": "50", "monthly_cap": "200"}
+AUTOMATIC = {"threshold": "10", "mode": "by", "amount": "50", "monthly_cap": "200"}
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,12 @@ AUTOMATIC = {"threshold": "10", "amount": "50", "monthly_cap": "200"}
 )
 def test_automatic_topup_outside_its_bounds_is_refused(changes: dict[str, str], field: str) -> None:
     assert list(forms.AutomaticForm({**AUTOMATIC, **changes}).errors) == [field]
+
+
+def test_cap_of_a_target_is_judged_by_what_a_charge_comes_to() -> None:
+    form = forms.AutomaticForm({**AUTOMATIC, "mode": "to", "amount": "50", "monthly_cap": "49"})
+    assert form.is_valid()
+    assert form.is_to_target
 
 
 def test_cap_of_one_automatic_topup_is_accepted() -> None:

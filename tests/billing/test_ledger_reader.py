@@ -138,14 +138,15 @@ def test_csv_is_the_whole_ledger_in_order(acme: Organization, rival: Organizatio
         fund(acme, 1_000_000, reference="a")
         fund(acme, 2_000_000, reference="b")
         fund(rival, 9, reference="c")
-    entry = charge(acme, 29_542, at=NOON, key=key, description='"quoted", and\nmore.mp3')
+    tags = {"team": 'a "b", c', "1": "x"}
+    entry = charge(acme, 29_542, at=NOON, key=key, description='"quoted", and\nmore.mp3', tags=tags)
     texts = list(ledger_reader.csv_lines(acme, batch_size=2))
     assert len(texts) == 3
     rows = list(csv.reader(io.StringIO("".join(texts), newline="")))
     assert rows == [
         list(ledger_reader.CSV_COLUMNS),
-        ["2026-04-19 12:00:00", "credit", "", "a", "", "", "1.000000", "1000000", "1.000000", "1000000"],
-        ["2026-04-19 12:00:00", "credit", "", "b", "", "", "2.000000", "2000000", "3.000000", "3000000"],
+        ["2026-04-19 12:00:00", "credit", "", "a", "", "", "1.000000", "1000000", "1.000000", "1000000", ""],
+        ["2026-04-19 12:00:00", "credit", "", "b", "", "", "2.000000", "2000000", "3.000000", "3000000", ""],
         [
             "2026-04-19 12:00:00",
             "usage",
@@ -157,6 +158,7 @@ def test_csv_is_the_whole_ledger_in_order(acme: Organization, rival: Organizatio
             "-29542",
             "2.970458",
             "2970458",
+            '{"1": "x", "team": "a \\"b\\", c"}',
         ],
     ]
 

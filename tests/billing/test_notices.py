@@ -45,12 +45,12 @@ def test_mail_is_sent_once(acme: Organization) -> None:
 
 
 def test_failure_of_any_kind_is_tried_again(acme: Organization, settings: Any) -> None:
-    working = settings.EMAIL_BACKEND
+    working = settings.MAIL_TRANSPORT
     # Creating this mail fails with a ValueError, which is no network error.
-    settings.EMAIL_BACKEND, settings.EMAIL_USE_TLS, settings.EMAIL_USE_SSL = SMTP, True, True
+    settings.MAIL_TRANSPORT, settings.EMAIL_USE_TLS, settings.EMAIL_USE_SSL = SMTP, True, True
     assert send(acme) is False
     assert not Notice.objects.exists()
-    settings.EMAIL_BACKEND = working
+    settings.MAIL_TRANSPORT = working
     assert [send(acme), send(acme)] == [True, False]
     assert len(mail.outbox) == 1
 
@@ -75,11 +75,11 @@ class TakingMailServer(locmem.EmailBackend):
 
 
 def die_while_sending(organization: Organization, settings: Any, *, backend: str = "DeadlyMailServer") -> None:
-    working = settings.EMAIL_BACKEND
-    settings.EMAIL_BACKEND = f"{__name__}.{backend}"
+    working = settings.MAIL_TRANSPORT
+    settings.MAIL_TRANSPORT = f"{__name__}.{backend}"
     with pytest.raises(ProcessEnded):
         send(organization)
-    settings.EMAIL_BACKEND = working
+    settings.MAIL_TRANSPORT = working
 
 
 def test_mail_of_a_process_that_died_is_sent_by_another_after_some_minutes(acme: Organization, settings: Any) -> None:
@@ -119,11 +119,11 @@ def test_those_who_ask_who_is_to_be_told_see_a_dead_claim_as_none(acme: Organiza
     ledger.set_low_balance(acme, threshold_micros=4_000_000)
     ledger.reserve(acme, amount_micros=2_000_000, reference="job:1")
     now = timezone.now() + timedelta(seconds=1)
-    working = settings.EMAIL_BACKEND
-    settings.EMAIL_BACKEND = f"{__name__}.DeadlyMailServer"
+    working = settings.MAIL_TRANSPORT
+    settings.MAIL_TRANSPORT = f"{__name__}.DeadlyMailServer"
     with pytest.raises(ProcessEnded):
         low_balance.sweep(now=now)
-    settings.EMAIL_BACKEND = working
+    settings.MAIL_TRANSPORT = working
     low_balance.sweep(now=now)
     assert mail.outbox == []
     with time_machine.travel(now + notices.CLAIM_LEASE, tick=False):
@@ -159,7 +159,7 @@ def rude_mail_server(settings: Any) -> Iterator[list[bytes]]:
     handler = type("Handler", (RudeMailServer,), {"taken": taken})
     with socketserver.TCPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        settings.EMAIL_BACKEND, settings.EMAIL_USE_TLS, settings.EMAIL_USE_SSL = SMTP, False, False
+        settings.MAIL_TRANSPORT, settings.EMAIL_USE_TLS, settings.EMAIL_USE_SSL = SMTP, False, False
         settings.EMAIL_HOST, settings.EMAIL_PORT = server.server_address[:2]
         settings.EMAIL_HOST_USER = ""
         yield taken

@@ -4,11 +4,13 @@ import json
 from types import ModuleType
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from billing import money, pricing
 
-# VoxParse seed, "Billing Products", as it stands there.
-SEED = """{
+# VoxParse's published API, "Billing Products", as it stands there.
+PUBLISHED = """{
 "products": [
 {"amount_cents":1000,"amount_dollars":"10.00","bonus_cents":0,"bonus_dollars":"0.00","total_credit_cents":1000,"total_credit_dollars":"10.00"},
 {"amount_cents":5000,"amount_dollars":"50.00","bonus_cents":0,"bonus_dollars":"0.00","total_credit_cents":5000,"total_credit_dollars":"50.00"},
@@ -21,7 +23,7 @@ SEED = """{
 
 
 def test_products_are_the_seeds_to_the_letter() -> None:
-    assert json.dumps(pricing.products_document()) == json.dumps(json.loads(SEED))
+    assert json.dumps(pricing.products_document()) == json.dumps(json.loads(PUBLISHED))
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,25 @@ def test_no_floats_in_money(module: ModuleType) -> None:
     assert not [node for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, float)]
     assert not [node for node in nodes if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)]
     assert not [node for node in nodes if isinstance(node, ast.Name) and node.id in {"float", "round"}]
+
+
+@pytest.mark.parametrize(
+    ("credit_cents", "amount_cents"),
+    [
+        *((0, 0), (1, 1), (19_999, 19_999), (20_000, 20_000), (20_001, 20_000), (21_000, 20_000), (21_001, 20_001)),
+        *((52_498, 49_999), (52_499, 50_000), (55_000, 50_000), (55_001, 50_001), (110_000, 100_000)),
+    ],
+)
+def test_smallest_payment_for_a_credit(credit_cents: int, amount_cents: int) -> None:
+    assert pricing.amount_for_credit_cents(credit_cents) == amount_cents
+
+
+@given(st.integers(0, 150_000))
+def test_no_smaller_payment_brings_the_credit(credit_cents: int) -> None:
+    amount_cents = pricing.amount_for_credit_cents(credit_cents)
+    assert amount_cents + pricing.bonus_cents(amount_cents) >= credit_cents
+    assert all(
+        smaller + pricing.bonus_cents(smaller) < credit_cents
+        for smaller in (amount_cents - 1, 49_999, 19_999, amount_cents - 1_000)
+        if 0 <= smaller < amount_cents
+    )

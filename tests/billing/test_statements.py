@@ -8,6 +8,7 @@ from accounts.models import Organization
 from billing import ledger, statements
 from billing.models import EntryKind, Wallet
 from tests.billing.conftest import fund
+from tests.billing.stripe_objects import WITHDRAWN, dispute_of, make_paid_topup, refund_of, tell
 
 NOON = datetime(2026, 4, 19, 12, 0, tzinfo=UTC)
 
@@ -58,10 +59,32 @@ def test_recent_topups_are_the_last_ten_payments_with_their_bonus(acme: Organiza
     ]
 
 
-def test_balance_takes_three_queries(acme: Organization, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_recent_topups_are_without_what_was_returned(acme: Organization, rival: Organization) -> None:
+    """Of three payments of $200 one was refunded by half, one is disputed, and the refund of one fails."""
+    half, disputed, failed, other = (make_paid_topup(org) for org in (acme, acme, acme, rival))
+    tell("refund.created", refund_of(half, 10_000))
+    tell(WITHDRAWN, dispute_of(disputed, 20_000))
+    tell("refund.created", refund_of(failed, 20_000, stripe_id="re_2", status="pending"))
+    tell("refund.created", refund_of(other, 20_000, stripe_id="re_3"))
+    assert [(topup.amount_cents, topup.bonus_cents) for topup in statements.balance(acme).recent_topups] == [
+        (10_000, 500)
+    ]
+    tell("refund.failed", refund_of(failed, 20_000, stripe_id="re_2", status="failed"))
+    assert [(topup.amount_cents, topup.bonus_cents) for topup in statements.balance(acme).recent_topups] == [
+        (20_000, 1_000),
+        (10_000, 500),
+    ]
+    assert statements.balance(rival).recent_topups == ()
+
+
+def test_balance_takes_one_query_and_its_topups_four(
+    acme: Organization, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
     pay(acme, 20_000, number=1, bonus_cents=1_000)
-    with django_assert_num_queries(3):
-        statements.balance(acme)
+    with django_assert_num_queries(1):
+        shown = statements.balance(acme)
+    with django_assert_num_queries(4):
+        assert shown.recent_topups == shown.recent_topups != ()
 
 
 def test_open_holds_are_those_of_work_under_way(acme: Organization, rival: Organization) -> None:
@@ -82,3 +105,10 @@ def test_spent_since_counts_usage_only(acme: Organization) -> None:
         use(acme, 3, number=3)
     assert statements.spent_since(acme, NOON) == 8
     assert statements.spent_since(acme, timezone.now() + timedelta(days=1)) == 0
+
+
+def test_what_can_be_spent_is_without_the_held_money(acme: Organization) -> None:
+    assert statements.available_micros(acme) == 0
+    fund(acme, 100_000_000)
+    ledger.reserve(acme, amount_micros=10_001, reference="job:1")
+    assert statements.available_micros(acme) == 99_989_999

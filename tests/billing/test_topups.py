@@ -254,3 +254,11 @@ def test_card_that_was_removed_does_not_come_back(acme: Organization) -> None:
 def test_charge_and_invoice_of_others_are_ignored(db: None) -> None:
     assert tell("charge.succeeded", {"id": "ch_1", "metadata": {}}) == 200
     assert tell("invoice.paid", {"id": "in_1", "metadata": None}) == 200
+
+
+def test_customer_has_paid_once_a_payment_was_credited(acme: Organization, rival: Organization) -> None:
+    topup = make_topup(acme, 500)
+    assert not topups.has_paid(acme)
+    fulfil(topup)
+    assert topups.has_paid(acme)
+    assert not topups.has_paid(rival)

@@ -72,6 +72,13 @@ def test_old_signature_is_refused_with_a_reason(stripe_sandbox, event, heard):
     assert "too old" in refusals()[0]
 
 
+def test_signature_of_the_future_is_refused_with_a_reason(stripe_sandbox, event, heard):
+    assert stripe_sandbox.post(event, signed_at=time.time() + webhook.TOLERANCE_SECONDS + 60) == 400
+    assert heard == []
+    assert "of the future" in refusals()[0]
+    assert stripe_sandbox.post(event, signed_at=time.time() + webhook.TOLERANCE_SECONDS / 2) == 200
+
+
 @pytest.mark.parametrize("header", [None, "", "t=1", "nonsense", "t=x,v1=y", "t=1,v1=é", "t=" + "9" * 400 + ",v1=a"])
 def test_header_that_is_no_signature_is_refused(stripe_sandbox, header):
     headers = {} if header is None else {"Stripe-Signature": header}

@@ -3,9 +3,9 @@
 from collections import Counter
 
 from accounts.errors import PaymentRequired
-from accounts.models import Organization
+from accounts.models import ApiKey, Organization
 from billing import ledger
-from billing.models import EntryKind, Wallet
+from billing.models import Entry, EntryKind, Hold, Wallet
 
 
 def burst(organization: Organization, worker: int) -> Counter[str]:
@@ -100,3 +100,39 @@ def expiry_race(organization: Organization, worker: int) -> Counter[str]:
     except PaymentRequired:
         seen["refused"] += 1
     return seen
+
+
+def shared_burst(keys: tuple[ApiKey, ApiKey], worker: int) -> list[int]:
+    """Ask ten times for a hold of 1,000 micro-dollars for each of two keys in one statement, and charge what is held.
+
+    Returns how many were charged for each. What another worker's lock left undone is done by the other verbs.
+    """
+    nothing, charged = ledger.Companion("SELECT 1", {}), [0, 0]
+    for number in range(10):
+        groups = [
+            ledger.HoldGroup(key.organization, key, [ledger.HoldRequest(1_000, 1_000, f"{key.pk}:{worker}:{number}")])
+            for key in (keys if worker % 2 else reversed(keys))
+        ]
+        held = ledger.reserve_for_each(groups, companion=nothing)
+        for group, holds in zip(groups, held, strict=True):
+            result = holds or ledger.reserve_each(group.organization, group.requests, api_key=group.api_key)
+            if isinstance(result[0], Hold):
+                charge = ledger.Charge(result[0], 1_000)
+                (is_charged,) = ledger.settle_for_each([charge], companion=nothing)
+                if not is_charged:
+                    (entry,) = ledger.settle_each([charge])
+                    assert isinstance(entry, Entry)
+                charged[keys.index(group.api_key)] += 1
+    return charged
+
+
+def spend(organization: Organization, token: ApiKey, worker: int) -> int:
+    """Ask ten times for 1,000 micro-dollars by one token. Returns how often it was admitted."""
+    admitted = 0
+    for number in range(10):
+        try:
+            ledger.reserve(organization, amount_micros=1_000, reference=f"spend:{worker}:{number}", api_key=token)
+            admitted += 1
+        except ledger.SpendLimitReached:
+            pass
+    return admitted

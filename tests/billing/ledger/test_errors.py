@@ -41,7 +41,7 @@ def test_frozen_wallet_asks_for_money_only_where_money_thaws_it(debt_micros, is_
     assert (error.type, error.data["debt_micros"], error.data["available_micros"]) == ("wallet_frozen", debt_micros, 0)
     assert said in error.message
     assert ("Add funds" in error.message) is asks_for_money
-    assert ("contact support" in error.message) is not asks_for_money
+    assert ("contact hello@localhost" in error.message) is not asks_for_money
 
 
 @pytest.mark.parametrize(("limit", "who"), [("key", "API key"), ("organization", "organization")])

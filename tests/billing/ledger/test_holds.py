@@ -290,3 +290,27 @@ def test_who_never_had_money_is_asked_for_it_and_gets_no_wallet(acme: Organizati
     with pytest.raises(PaymentRequired):
         ledger.require(acme, amount_micros=1)
     assert not Wallet.objects.exists()
+
+
+# --- reservable ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("funds", "expected"), [(10, 10), (7, 7), (12, 10)])
+def test_reservable_is_what_reserve_would_hold_and_holds_nothing(acme: Organization, funds: int, expected: int) -> None:
+    fund(acme, funds)
+    before = Wallet.objects.filter(organization=acme).values().get()
+    assert ledger.reservable(acme, at_least_micros=5, at_most_micros=10) == expected
+    assert Wallet.objects.filter(organization=acme).values().get() == before
+    assert not Hold.objects.exists()
+    assert ledger.reserve_up_to(acme, at_least_micros=5, at_most_micros=10, reference="job:1").amount_micros == expected
+
+
+def test_reservable_inside_a_transaction_takes_back_only_itself(acme: Organization) -> None:
+    fund(acme, 10)
+    with transaction.atomic():
+        ledger.reserve(acme, amount_micros=4, reference="job:1")
+        assert ledger.reservable(acme, at_least_micros=0, at_most_micros=10) == 6
+    assert money_of(acme) == (10, 4)
+    with pytest.raises(PaymentRequired):
+        ledger.reservable(acme, at_least_micros=7, at_most_micros=7)
+    assert money_of(acme) == (10, 4)

@@ -32,7 +32,7 @@ def test_debt_names_what_is_missing_and_leads_to_paying_it(acme):
     (banner,) = money_banners(acme)
     assert banner.level == "bad"
     assert "you owe $4.00" in banner.text
-    assert banner.url == "/billing/top-up/?needed=400"
+    assert banner.url == f"/o/{acme.pk}/billing/top-up/?needed=400"
 
 
 def test_dispute_does_not_ask_for_money(acme):
@@ -41,7 +41,7 @@ def test_dispute_does_not_ask_for_money(acme):
     (banner,) = money_banners(acme)
     assert banner.title == "Your account is on hold."
     assert "disputed" in banner.text
-    assert banner.url == ""
+    assert banner.url == "mailto:hello@localhost"
 
 
 def test_debt_of_a_dispute_does_not_ask_for_money_that_would_not_end_it(acme):
@@ -50,11 +50,11 @@ def test_debt_of_a_dispute_does_not_ask_for_money_that_would_not_end_it(acme):
     ledger.claw_back(acme, amount_micros=10_000_000, kind=EntryKind.DISPUTE, reference="dispute:dp_1")
     (banner,) = money_banners(acme)
     assert "you owe $4.00" in banner.text
-    assert banner.url == ""
+    assert banner.url == "mailto:hello@localhost"
     # The dispute is lost and an operator has lifted its freeze: only the debt is left.
     ledger.thaw(acme, reason="dispute:dp_1")
     (banner,) = money_banners(acme)
-    assert banner.url == "/billing/top-up/?needed=400"
+    assert banner.url == f"/o/{acme.pk}/billing/top-up/?needed=400"
 
 
 @pytest.mark.parametrize(

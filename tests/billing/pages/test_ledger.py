@@ -131,8 +131,9 @@ def download(alice):
 
     async def fetch(query: str, person: User) -> tuple[object, str]:
         client = AsyncClient()
+        organization_id = await person.memberships.values_list("organization_id", flat=True).aget()
         await client.aforce_login(person, backend="allauth.account.auth_backends.AuthenticationBackend")
-        response = await client.get(f"/billing/ledger.csv{query}")
+        response = await client.get(f"/o/{organization_id}/billing/ledger.csv{query}")
         return response, b"".join([part async for part in response]).decode()
 
     return lambda query="", person=alice: async_to_sync(fetch)(query, person)

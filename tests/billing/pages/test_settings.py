@@ -83,7 +83,7 @@ def test_odd_threshold_changes_nothing(browser, organization, amount):
 
 # --- Automatic top-up ------------------------------------------------------------------------------------------------
 
-AUTOMATIC_SETTINGS = {"threshold": "10", "amount": "50", "monthly_cap": "200"}
+AUTOMATIC_SETTINGS = {"threshold": "10", "mode": "by", "amount": "50", "monthly_cap": "200"}
 
 
 def test_automatic_topup_is_turned_on_changed_and_off(browser, organization, card):
@@ -98,6 +98,41 @@ def test_automatic_topup_is_turned_on_changed_and_off(browser, organization, car
     for text in ("When less than <strong>$10.00</strong>", "Visa ending in 4242", "08/2029"):
         assert text in page
     browser.post("/billing/settings/automatic/off/")
+    assert not automatic_topups.settings_of(organization).is_on
+
+
+def test_automatic_topup_to_a_target_says_what_it_charges_and_the_bonus(browser, organization, card):
+    to_target = {**AUTOMATIC_SETTINGS, "mode": "to", "amount": "215"}
+    page = browser.post("/billing/settings/automatic/", to_target, follow=True).content.decode()
+    topup_settings = automatic_topups.settings_of(organization)
+    assert (topup_settings.is_on, topup_settings.target_cents) == (True, 21_500)
+    for text in (
+        "so that <strong>$215.00</strong>",
+        "With $10.00 left, that is a charge of $200.00 plus $10.00 bonus.",
+    ):
+        assert text in page
+    assert '<option value="to" selected>' in page
+    assert 'value="215' in page
+    browser.post("/billing/settings/automatic/", AUTOMATIC_SETTINGS)
+    assert automatic_topups.settings_of(organization).target_cents is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"amount": "10"}, "amount"),
+        ({"amount": "14.99"}, "amount"),
+        ({"threshold": "1000"}, "amount"),
+        ({"monthly_cap": "39.99"}, "monthly_cap"),
+        ({"mode": "both"}, "mode"),
+        ({"mode": ""}, "mode"),
+    ],
+)
+def test_target_that_cannot_be_is_refused_in_its_place(browser, organization, card, changes, field):
+    to_target = {**AUTOMATIC_SETTINGS, "mode": "to", **changes}
+    response = browser.post("/billing/settings/automatic/", to_target)
+    assert response.status_code == 400
+    assert f'id="id_{field}_error"' in response.content.decode()
     assert not automatic_topups.settings_of(organization).is_on
 
 

@@ -114,7 +114,7 @@ def test_payment_that_was_left_is_offered_to_go_on_or_to_cancel(browser, organiz
         assert f"/billing/top-up/{topup.pk}/cancelled/" in page
     page = browser.get(f"/billing/top-up/{topup.pk}/cancelled/").content.decode()
     assert f"/billing/top-up/{topup.pk}/pay/" in page
-    assert f'action="/billing/top-up/{topup.pk}/cancel/"' in page
+    assert f'action="/o/{topup.organization_id}/billing/top-up/{topup.pk}/cancel/"' in page
 
 
 def test_going_on_leads_to_the_page_that_stripe_still_has_open(browser, organization, stripe_sandbox):
@@ -137,7 +137,7 @@ def test_going_on_with_what_is_over_offers_to_start_anew(browser, organization, 
     stripe_sandbox.expire(topup.checkout_session_id)
     page = browser.get(f"/billing/top-up/{topup.pk}/pay/", follow=True).content.decode()
     assert "The payment was not made" in page
-    assert 'href="/billing/top-up/"' in page
+    assert f'href="/o/{topup.organization_id}/billing/top-up/"' in page
 
 
 def test_cancelling_ends_the_payment_here_and_at_stripe(browser, organization, stripe_sandbox):

@@ -29,7 +29,7 @@ def test_refund_page_says_what_happens_to_the_bonus(browser, organization, strip
     assert "Refund $200.00?" in page
     rows = re.findall(r"<dt>([^<]+)</dt><dd class=\"number\">([^<]+)</dd>", page)
     assert rows == [
-        ("Refund to your card", "$200.00"),
+        ("Refund to the payment method used", "$200.00"),
         ("Bonus returned with it", "$10.00"),
         ("Taken from your balance", "$210.00"),
         ("Available afterwards", "$1.00"),
@@ -45,7 +45,7 @@ def test_refund_takes_exactly_what_the_page_said(browser, organization, stripe_s
     response = browser.get(address)
     assert response.context["leaving_micros"] > response.context["offer_micros"]
     answer = browser.post(address, confirm_of(response.content.decode()), follow=True)
-    assert "goes back to the card" in answer.content.decode()
+    assert "goes back to the payment method that was used" in answer.content.decode()
     assert before - balance_of(organization) == response.context["leaving_micros"]
     assert balance_of(organization) == response.context["staying_micros"]
     (refund,) = stripe_sandbox.all("refund")
@@ -69,7 +69,7 @@ def test_refund_that_was_refused_is_not_called_made_when_sent_again(browser, org
     for _ in range(2):
         page = browser.post(address, fields, follow=True).content.decode()
         assert "refused the refund" in page
-        assert "goes back to the card" not in page
+        assert "goes back to the payment method that was used" not in page
 
 
 def test_money_that_was_spent_meanwhile_is_not_refunded_but_asked_again(browser, organization, stripe_sandbox):

@@ -24,8 +24,10 @@ def test_choice_leads_to_stripe_and_comes_back_to_this_topup(browser, organizati
     assert (topup.organization, topup.amount_cents, topup.bonus_cents) == (organization, 20_000, 1_000)
     session = stripe_sandbox.get(topup.checkout_session_id)
     assert session["amount_total"] == 20_000
-    assert session["success_url"] == f"{settings.SITE_URL}/billing/top-up/{topup.pk}/success/"
-    assert session["cancel_url"] == f"{settings.SITE_URL}/billing/top-up/{topup.pk}/cancelled/"
+    assert session["success_url"] == f"{settings.SITE_URL}/o/{topup.organization_id}/billing/top-up/{topup.pk}/success/"
+    assert (
+        session["cancel_url"] == f"{settings.SITE_URL}/o/{topup.organization_id}/billing/top-up/{topup.pk}/cancelled/"
+    )
 
 
 def test_another_amount_is_charged_to_the_cent(browser, stripe_sandbox):
@@ -212,7 +214,7 @@ def test_who_paid_and_goes_back_is_not_told_that_they_did_not(browser, organizat
     stripe_sandbox.pay(topup.checkout_session_id)
     response = browser.get(f"/billing/top-up/{topup.pk}/cancelled/")
     assert response.status_code == 302
-    assert response.url == f"/billing/top-up/{topup.pk}/success/"
+    assert response.url == f"/o/{topup.organization_id}/billing/top-up/{topup.pk}/success/"
 
 
 def test_who_paid_and_goes_back_while_stripe_is_silent_is_not_told_that_nothing_was_charged(browser, stripe_sandbox):

@@ -7,6 +7,8 @@ import pytest
 import time_machine
 
 from accounts import api_keys
+from billing import usage
+from billing.pages import usage as usage_page
 from tests.billing.charges import charge, charge_chat
 
 
@@ -77,7 +79,7 @@ def test_month_that_cannot_be_understood_is_said_so_and_shows_no_other(alice, or
     page = response.content.decode()
     assert message in page
     assert "$0.0003" not in page
-    assert 'href="/billing/usage/">This month' in page
+    assert f'href="/o/{organization.pk}/billing/usage/">This month' in page
 
 
 def test_every_figure_leads_to_its_lines(alice, organization, client_of):
@@ -85,7 +87,7 @@ def test_every_figure_leads_to_its_lines(alice, organization, client_of):
     entry = charge(organization, 300, at=datetime(2026, 11, 3, 9, tzinfo=UTC), key=key, model="premium")
     client = client_of(alice)
     page = client.get("/billing/usage/").content.decode()
-    ways = [way.replace("&amp;", "&") for way in re.findall(r'href="(/billing/ledger/\?[^"]+)"', page)]
+    ways = [way.replace("&amp;", "&") for way in re.findall(r'href="(/o/[^"/]+/billing/ledger/\?[^"]+)"', page)]
     assert len(ways) == 3
     for way in ways:
         assert [line["row"].pk for line in client.get(way).context["entries"]] == [entry.pk]
@@ -109,3 +111,49 @@ def test_page_breaches_no_content_policy(alice, organization, client_of):
 def test_stranger_sees_none_of_it(organization, charlie, client_of):
     charge(organization, 300)
     assert client_of(charlie).get("/billing/usage/").context["usage"].total.charges_count == 0
+
+
+def test_charges_are_shown_by_the_tag_that_is_chosen(alice, organization, client_of):
+    charge(organization, 300, tags={"customer": "acme", "team": "<b>x</b>"})
+    charge(organization, 20, tags={"team": "y"})
+    charge(organization, 1)
+    client = client_of(alice)
+    page = client.get("/billing/usage/").content.decode()
+    for text in ("By tag", "<option selected>customer</option>", "acme", "Without this tag", "$0.000021"):
+        assert text in page
+    by_team = client.get("/billing/usage/", {"tag": "team"})
+    assert "<b>x" not in by_team.content.decode()
+    assert [(line["name"], line["amounts"].cost_micros) for line in by_team.context["tags"]] == [
+        ("<b>x</b>", 300),
+        ("y", 20),
+        (None, 1),
+    ]
+    assert client.get("/billing/usage/", {"tag": "unheard of\0"}).context["tag"] == "customer"
+
+
+def test_month_without_tags_has_no_part_about_them(alice, organization, client_of):
+    charge(organization, 300)
+    assert "By tag" not in client_of(alice).get("/billing/usage/").content.decode()
+
+
+def test_tags_of_a_stranger_are_not_shown(alice, charlies, organization, client_of):
+    charge(charlies, 300, tags={"secret": "x"})
+    charge(organization, 300)
+    assert "secret" not in client_of(alice).get("/billing/usage/", {"tag": "secret"}).content.decode()
+
+
+def test_many_values_of_a_tag_are_summed(alice, organization, client_of, monkeypatch):
+    monkeypatch.setattr(usage_page, "MAX_SHOWN_VALUES", 2)
+    for number in range(5):
+        charge(organization, 10 - number, tags={"trace": str(number)})
+    response = client_of(alice).get("/billing/usage/")
+    assert [line["name"] for line in response.context["tags"]] == ["0", "1"]
+    assert "3 more values: $0.000021" in response.content.decode()
+
+
+def test_tag_with_a_value_for_each_request_is_not_listed(alice, organization, client_of, monkeypatch):
+    monkeypatch.setattr(usage, "MAX_TAG_VALUES", 3)
+    for number in range(4):
+        charge(organization, 10, tags={"trace": str(number)})
+    page = client_of(alice).get("/billing/usage/").content.decode()
+    assert "too many values" in page
