@@ -24,6 +24,6 @@ class CompletionAdmin(ReadOnlyAdmin[Completion]):
     ]
     list_filter = ["state", "model", "source", "finish"]
     list_select_related = ["organization"]
-    search_fields = ["organization__name"]
-    id_fields = ("pk", "organization")
-    ordering = ["-created_at"]
+    organization_field = "organization"
+    # Ids of holds are in the order of time, and have an index.
+    ordering = ["-hold"]

@@ -1,4 +1,8 @@
-"""A circuit breaker: stops requests to an upstream that keeps failing. Pure; the clock is passed in."""
+"""A circuit breaker: stops requests to an upstream that keeps failing. Pure; the clock is passed in.
+
+Which answers count as a failure is known to the caller (`upstream.ask`), and so is how long an upstream is skipped
+(settings.APEX_RECOVERY_SECONDS).
+"""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -22,8 +26,8 @@ class CircuitBreaker:
     pass. The success of that request closes the breaker; its failure opens it again.
     """
 
+    recovery_seconds: float
     failure_threshold: int = FAILURE_THRESHOLD
-    recovery_seconds: float = 15.0
     _consecutive_failures: int = 0
     _retry_at: float = 0.0
 

@@ -17,20 +17,23 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.errors import Conflict, TooManyOpen, VoxsiteError
-from accounts.gate import authentication, idempotency, limits
+from accounts.errors import Conflict, InsufficientScope, PaymentRequired, TooManyOpen, VoxsiteError
+from accounts.gate import authentication, idempotency, key_scopes, limits
 from accounts.models import ApiKey, Organization
-from apex import completion_sql
+from apex import completion_sql, lost_holds
 from apex.errors import NoUpstream
 from apex.models import Completion, CompletionQuerySet, State, reference_of
-from apex.types import Admission, AdmissionRequest, AdmittedCompletion, CompletionResult, StoredAnswer
-from billing import ledger
+from apex.types import Admission, AdmissionRequest, AdmittedCompletion, CompletionResult, Estimate, StoredAnswer
+from billing import charge_tags, ledger
 from billing.models import Entry, Hold
 
 logger = logging.getLogger(__name__)
 
 RATE_SCOPES = ("requests", "completions")
 SLOTS = "completions"
+# Name of an address and its method, as the table of scopes has them.
+CHAT = ("apex-chat-completions", "POST")
+MODELS = ("apex-models", "GET")
 # A request is refused if the balance does not pay for this many tokens of an answer, or for all if it asks for fewer.
 MIN_COMPLETION_TOKENS = 16
 # The most rows that one run of the sweeper releases.
@@ -42,7 +45,7 @@ def check_rate_limit(keys: Sequence[str]) -> list[Admission]:
 
     Returns for each request an error or what is left of the limit.
     """
-    return _authenticate(keys[0], scopes=RATE_SCOPES[:1], count=len(keys))[1]
+    return _authenticate(keys[0], scopes=RATE_SCOPES[:1], count=len(keys), route=MODELS)[1]
 
 
 def begin(requests: Sequence[AdmissionRequest]) -> list[Admission]:
@@ -50,29 +53,53 @@ def begin(requests: Sequence[AdmissionRequest]) -> list[Admission]:
 
     The checks have this order: the key, the rate limits, the request itself, the concurrency limit, the money.
     """
-    caller, checked = _authenticate(requests[0].key, scopes=RATE_SCOPES, count=len(requests))
+    caller, checked = _authenticate(requests[0].key, scopes=RATE_SCOPES, count=len(requests), route=CHAT)
     if caller is None:
         return checked
-    organization, api_key = caller.organization, caller.api_key
     checked = [
-        _acquire_slot(request, check, organization=organization)
+        acquire_slot(request, check, organization=caller.organization)
         for request, check in zip(requests, checked, strict=True)
     ]
+    return _begin_checked(requests, checked, caller=caller)
+
+
+def begin_counted(counted: Sequence[tuple[AdmissionRequest, Admission]]) -> list[Admission]:
+    """Admit or refuse requests with the same API key that are counted already.
+
+    counted: pairs of (request, what the first checks said). The key and its scopes are checked again: what was known of
+    them may have been a second old.
+    """
+    requests, checked = [request for request, _ in counted], [check for _, check in counted]
+    try:
+        caller = authentication.authenticate({"X-API-Key": requests[0].key})
+        key_scopes.require(caller.api_key, route=CHAT[0], method=CHAT[1])
+    except VoxsiteError as error:
+        return [Admission(error=error)] * len(counted)
+    return _begin_checked(requests, checked, caller=caller)
+
+
+def _begin_checked(
+    requests: Sequence[AdmissionRequest], checked: Sequence[Admission], *, caller: authentication.Caller
+) -> list[Admission]:
+    """Admit or refuse requests of one caller. checked: of each, an error, or an allowance if it has its slot."""
+    organization, api_key = caller.organization, caller.api_key
     admissions: list[Admission] = []
     with transaction.atomic():
         reservations = {
-            position: _reservation_for(request)
+            position: reservation_for(request)
             for position, (request, check) in enumerate(zip(requests, checked, strict=True))
-            if _needs_only_funds(request, check)
+            if needs_only_funds(request, check)
         }
-        reserved = ledger.reserve_each(organization, _hold_requests(reservations.values()), api_key=api_key)
+        reserved = ledger.reserve_each(
+            organization, [each.hold_request() for each in reservations.values()], api_key=api_key
+        )
         holds = dict(zip(reservations, reserved, strict=True))
         for position, (request, check) in enumerate(zip(requests, checked, strict=True)):
             try:
                 if check.error is not None:
                     admission = check
                 elif position in reservations:
-                    completion = _completion_for(
+                    completion = completion_for(
                         request,
                         reservations[position],
                         holds[position],
@@ -86,11 +113,7 @@ def begin(requests: Sequence[AdmissionRequest]) -> list[Admission]:
                 admission = Admission(error=error)
             admissions.append(replace(admission, allowance=check.allowance))
         completion_sql.insert_running(
-            [
-                (admission.completion, request.is_stream)
-                for request, admission in zip(requests, admissions, strict=True)
-                if admission.completion is not None
-            ]
+            [admission.completion for admission in admissions if admission.completion is not None]
         )
     return admissions
 
@@ -100,14 +123,52 @@ def begin_for(organization: Organization, *, request: AdmissionRequest, api_key:
 
     The admission may carry TooManyOpen. Raises PaymentRequired, NotConfigured, Conflict or the request's fault.
     """
-    check = _acquire_slot(request, Admission(), organization=organization)
+    check = acquire_slot(request, Admission(), organization=organization)
     if check.error is not None:
         return check
     with transaction.atomic():
         admission = _begin_one(request, organization=organization, api_key=api_key)
         if admission.completion is not None:
-            completion_sql.insert_running([(admission.completion, request.is_stream)])
+            completion_sql.insert_running([admission.completion])
     return admission
+
+
+def estimate(request: AdmissionRequest, *, organization: Organization, api_key: ApiKey | None) -> Estimate:
+    """Return what a request would cost and hold if it were admitted now. Admits nothing and writes nothing.
+
+    Raises the request's fault, and NoUpstream.
+    """
+    if request.fault is not None:
+        raise request.fault
+    if not settings.APEX_UPSTREAMS:
+        raise NoUpstream
+    assert request.model is not None, "a request without a fault has a model"
+    reservation = reservation_for(request)
+    held_micros, refusal = 0, None
+    completion_tokens = request.completion_tokens
+    try:
+        held_micros = ledger.reservable(
+            organization,
+            at_least_micros=reservation.min_micros,
+            at_most_micros=reservation.max_micros,
+            api_key=api_key,
+        )
+        completion_tokens = _paid_completion_tokens(request, reservation, held_micros)
+    except PaymentRequired as error:
+        refusal = error
+    all_completion_tokens = completion_tokens * request.choice_count
+    rates = request.model.rates
+    return Estimate(
+        model=request.model.name,
+        prompt_tokens=request.prompt_tokens,
+        completion_tokens=all_completion_tokens,
+        cost_micros=rates.price_micros(prompt_tokens=request.prompt_tokens, completion_tokens=all_completion_tokens),
+        max_cost_micros=rates.price_micros(
+            prompt_tokens=request.max_prompt_tokens, completion_tokens=all_completion_tokens
+        ),
+        held_micros=held_micros,
+        refusal=refusal,
+    )
 
 
 def end(results: Sequence[CompletionResult]) -> list[int]:
@@ -116,15 +177,27 @@ def end(results: Sequence[CompletionResult]) -> list[int]:
     Returns the micro-dollars that each was charged. Idempotent: a completion that has ended stays as it is.
     """
     with transaction.atomic():
-        settled = ledger.settle_each([_charge_of(result) for result in results])
+        all_charges = [charge_of(result) for result in results]
+        settled = [
+            lost_holds.charge_anew(result, charge) if isinstance(each, ledger.HoldLost) else each
+            for result, charge, each in zip(results, all_charges, ledger.settle_each(all_charges), strict=True)
+        ]
         charges = [_charged(result, each) for result, each in zip(results, settled, strict=True)]
         completion_sql.update_ended(results, charges)
+        charge_tags.record(zip(settled, (result.completion.tags for result in results), strict=True))
     return [charged_micros or 0 for charged_micros in charges]
 
 
 def keep_alive(completion_ids: Iterable[uuid.UUID]) -> int:
-    """Write a heartbeat for completions that are being relayed. Returns how many of them are still running."""
-    return Completion.objects.running().filter(pk__in=list(completion_ids)).update(seen_at=Now())
+    """Write a heartbeat for completions that are being relayed. Returns how many were written.
+
+    Those whose end is written at this moment need none. To wait for them could wait for each other, since a statement
+    that ends many locks them in an order of its own.
+    """
+    with transaction.atomic():
+        running = Completion.objects.running().filter(pk__in=list(completion_ids))
+        free = running.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True)
+        return Completion.objects.filter(pk__in=list(free)).update(seen_at=Now())
 
 
 def sweep() -> int:
@@ -147,23 +220,28 @@ def fingerprint(raw: bytes) -> str:
 
 
 def _authenticate(
-    key: str, *, scopes: Sequence[str], count: int
+    key: str, *, scopes: Sequence[str], count: int, route: tuple[str, str]
 ) -> tuple[authentication.Caller | None, list[Admission]]:
-    """Authenticate the key and charge `count` requests to its rate limits.
+    """Authenticate the key, charge `count` requests to its rate limits, and look at its scopes.
 
-    Returns the caller, None for a wrong key, and for each request an admission with an error or an allowance only.
+    Returns the caller, None for a wrong key or scope, and for each request an admission with an error or an allowance
+    only.
     """
     try:
         caller = authentication.authenticate({"X-API-Key": key})
     except VoxsiteError as error:
         return None, [Admission(error=error)] * count
     spent = limits.spend_together(caller.organization, scopes=scopes, count=count)
+    try:
+        key_scopes.require(caller.api_key, route=route[0], method=route[1])
+    except InsufficientScope as error:
+        return None, [Admission(error=each if isinstance(each, VoxsiteError) else error) for each in spent]
     return caller, [
         Admission(error=each) if isinstance(each, VoxsiteError) else Admission(allowance=each) for each in spent
     ]
 
 
-def _acquire_slot(request: AdmissionRequest, check: Admission, *, organization: Organization) -> Admission:
+def acquire_slot(request: AdmissionRequest, check: Admission, *, organization: Organization) -> Admission:
     """Acquire a concurrency slot for a request that has neither an error nor a fault so far.
 
     Returns `check`, with TooManyOpen as its error if no slot is free.
@@ -198,7 +276,7 @@ def _begin_one(request: AdmissionRequest, *, organization: Organization, api_key
 
 
 @dataclass(frozen=True, slots=True)
-class _Reservation:
+class Reservation:
     """The hold that a request needs: at least min_micros, at most max_micros."""
 
     completion_id: uuid.UUID
@@ -209,18 +287,17 @@ class _Reservation:
     def reference(self) -> str:
         return reference_of(self.completion_id)
 
+    def hold_request(self) -> ledger.HoldRequest:
+        return ledger.HoldRequest(self.min_micros, self.max_micros, self.reference)
 
-def _hold_requests(reservations: Iterable[_Reservation]) -> list[ledger.HoldRequest]:
-    return [ledger.HoldRequest(each.min_micros, each.max_micros, each.reference) for each in reservations]
 
-
-def _needs_only_funds(request: AdmissionRequest, check: Admission) -> bool:
+def needs_only_funds(request: AdmissionRequest, check: Admission) -> bool:
     """Return whether only a lack of funds can still refuse the request."""
     is_valid = check.error is None and request.fault is None and bool(settings.APEX_UPSTREAMS)
     return is_valid and not request.idempotency_key
 
 
-def _reservation_for(request: AdmissionRequest) -> _Reservation:
+def reservation_for(request: AdmissionRequest) -> Reservation:
     assert request.model is not None, "a request without a fault has a model"
     rates = request.model.rates
 
@@ -229,7 +306,7 @@ def _reservation_for(request: AdmissionRequest) -> _Reservation:
             prompt_tokens=request.prompt_tokens, completion_tokens=completion_tokens * request.choice_count
         )
 
-    return _Reservation(
+    return Reservation(
         completion_id=uuid.uuid4(),
         min_micros=price(min(MIN_COMPLETION_TOKENS, request.completion_tokens)),
         max_micros=price(request.completion_tokens),
@@ -241,7 +318,7 @@ def _admit(request: AdmissionRequest, *, organization: Organization, api_key: Ap
         raise request.fault
     if not settings.APEX_UPSTREAMS:
         raise NoUpstream
-    reservation = _reservation_for(request)
+    reservation = reservation_for(request)
     hold = ledger.reserve_up_to(
         organization,
         at_least_micros=reservation.min_micros,
@@ -249,12 +326,12 @@ def _admit(request: AdmissionRequest, *, organization: Organization, api_key: Ap
         reference=reservation.reference,
         api_key=api_key,
     )
-    return _completion_for(request, reservation, hold, organization=organization, api_key=api_key)
+    return completion_for(request, reservation, hold, organization=organization, api_key=api_key)
 
 
-def _completion_for(
+def completion_for(
     request: AdmissionRequest,
-    reservation: _Reservation,
+    reservation: Reservation,
     hold: Hold | VoxsiteError,
     *,
     organization: Organization,
@@ -264,31 +341,41 @@ def _completion_for(
     if isinstance(hold, VoxsiteError):
         raise hold
     assert request.model is not None, "a request without a fault has a model"
-    completion_tokens = request.completion_tokens
-    if hold.amount_micros < reservation.max_micros:
-        paid_for = request.model.rates.completion_tokens_for(hold.amount_micros, prompt_tokens=request.prompt_tokens)
-        # At least one token, because rounding can lose half a micro-dollar.
-        completion_tokens = max(1, min(completion_tokens, paid_for // request.choice_count))
     return AdmittedCompletion(
         completion_id=reservation.completion_id,
         organization=organization,
         api_key=api_key,
         hold=hold,
         model=request.model,
-        completion_tokens=completion_tokens,
+        completion_tokens=_paid_completion_tokens(request, reservation, hold.amount_micros),
+        is_stream=request.is_stream,
+        tags=request.tags,
     )
 
 
-def _charge_of(result: CompletionResult) -> ledger.Charge:
+def _paid_completion_tokens(request: AdmissionRequest, reservation: Reservation, held_micros: int) -> int:
+    """Return the limit of tokens, for each choice, that a hold pays for."""
+    assert request.model is not None, "a request without a fault has a model"
+    if held_micros >= reservation.max_micros:
+        return request.completion_tokens
+    paid_for = request.model.rates.completion_tokens_for(held_micros, prompt_tokens=request.prompt_tokens)
+    # At least one token, because rounding can lose half a micro-dollar.
+    return max(1, min(request.completion_tokens, paid_for // request.choice_count))
+
+
+def charge_of(result: CompletionResult) -> ledger.Charge:
     completion, billed = result.completion, result.billed
     if billed is None:
         return ledger.Charge(completion.hold, 0)
     price_micros = completion.model.rates.price_micros(
-        prompt_tokens=billed.usage.prompt_tokens, completion_tokens=billed.usage.completion_tokens
+        prompt_tokens=billed.usage.prompt_tokens,
+        completion_tokens=billed.usage.completion_tokens,
+        cached_prompt_tokens=billed.usage.cached_prompt_tokens,
     )
     details = {
         "model": completion.model.name,
         "prompt_tokens": billed.usage.prompt_tokens,
+        "cached_prompt_tokens": billed.usage.cached_prompt_tokens,
         "completion_tokens": billed.usage.completion_tokens,
         "counted_by": billed.source.value,
         "finish": result.finish[:40],

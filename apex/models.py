@@ -44,6 +44,8 @@ class Completion(models.Model):
     upstream = models.CharField(max_length=100, blank=True)
     is_stream = models.BooleanField(default=False)
     prompt_tokens = models.PositiveIntegerField(null=True)
+    # Those of the prompt tokens that came from the upstream's cache. Null for completions before this column.
+    cached_prompt_tokens = models.PositiveIntegerField(null=True)
     completion_tokens = models.PositiveIntegerField(null=True)
     # A value of `usage_meter.Source`: where the token numbers come from.
     source = models.CharField(max_length=10, blank=True)

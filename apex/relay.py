@@ -15,10 +15,11 @@ from typing import Any
 
 from django.conf import settings
 
+from accounts import outages
 from accounts.batcher import Batcher
 from accounts.errors import InternalError, VoxsiteError
 from accounts.gate.limits import Allowance
-from apex import completions, heartbeat, sse, tokenizer, upstream, usage_meter, wire
+from apex import chunks, completions, heartbeat, shared_batches, sse, tokenizer, upstream, usage_meter, wire
 from apex.errors import StreamBroke, UpstreamSilent
 from apex.stream_buffer import StreamBuffer
 from apex.types import Admission, AdmissionRequest, AdmittedCompletion, CompletionResult, StoredAnswer
@@ -36,6 +37,8 @@ END_RETRY_SECONDS = 0.25
 MAX_STORED_BYTES = 1024 * 1024
 
 _ends: Batcher[CompletionResult, int] = Batcher(completions.end, delay_seconds=END_DELAY_SECONDS)
+# Where the database can do it, one batch is for all organizations, and only what it leaves goes by organization.
+_shared_ends: Batcher[CompletionResult, int | None] = Batcher(shared_batches.end, delay_seconds=END_DELAY_SECONDS)
 _running: set[asyncio.Task[int]] = set()
 
 
@@ -43,7 +46,7 @@ _running: set[asyncio.Task[int]] = set()
 class Head:
     """What the HTTP response needs before its first byte.
 
-    error: set if the request failed before the first chunk.
+    error: set if the request failed before the response began: before the first chunk, or the first keep-alive comment.
     answer: the body of a whole answer. With neither `error` nor `answer`, the answer is a stream.
     is_replay: whether the answer was stored under the request's Idempotency-Key.
     """
@@ -83,6 +86,9 @@ class Relay:
         # What the client was sent, for a replay.
         self._recorded = bytearray() if admission_request.idempotency_key else None
         self._upstream = ""
+        # The time of the event loop at which the client was last sent something.
+        self._sent_at = 0.0
+        self._keep_alive: asyncio.TimerHandle | None = None
         # The event loop holds only weak references to its tasks.
         self._task = asyncio.create_task(self._run())
         _running.add(self._task)
@@ -119,8 +125,9 @@ class Relay:
     async def _run(self) -> int:
         try:
             return await self._relay()
-        except Exception:  # The result of this task is seldom awaited, so the exception would never be seen.
+        except Exception as error:  # The result of this task is seldom awaited, so the exception would never be seen.
             logger.exception("A relay failed.")
+            self._set_head(Head(error=outages.error_of(error) or InternalError()))
             return 0
         finally:
             self._admission_request.slot.release()
@@ -152,15 +159,14 @@ class Relay:
         except VoxsiteError as error:
             # Raised before the first chunk: nothing was produced.
             finish = error.type
-            self._set_head(Head(error=error, allowance=allowance))
+            self._fail(error, allowance)
         except upstream.UpstreamAttemptFailed as failed:
             finish = failed.error.type
-            self._send_error()
+            self._fail(StreamBroke(), allowance)
         except TimeoutError:
             if not self._client_left:
                 finish = UpstreamSilent.default_type
-                self._set_head(Head(error=UpstreamSilent(), allowance=allowance))
-                self._send_error()
+                self._fail(StreamBroke() if self._meter.is_begun else UpstreamSilent(), allowance)
         except asyncio.CancelledError:
             # Shutdown: the loop waits for this task, which still has to settle.
             finish = "process_stopped"
@@ -168,10 +174,11 @@ class Relay:
             # A bug on our side. The output so far is charged. Without an end here, the sweeper would release the hold.
             logger.exception("The completion %s failed.", completion.completion_id)
             finish = InternalError.default_type
-            self._set_head(Head(error=InternalError(), allowance=allowance))
-            self._send_error()
+            self._fail(InternalError(), allowance)
         finally:
             self._deadline = None
+            if self._keep_alive is not None:
+                self._keep_alive.cancel()
             # Released before the client sees the end, so that a client with as many callers as slots is never refused.
             self._admission_request.slot.release()
             # Ended before settlement, so that the client does not wait for the ledger.
@@ -190,8 +197,16 @@ class Relay:
     async def _exchange(
         self, completion: AdmittedCompletion, request: wire.ChatRequest, allowance: Allowance | None
     ) -> None:
+        if request.is_stream:
+            self._sent_at = asyncio.get_running_loop().time()
+            self._keep_alive_after(settings.APEX_KEEP_ALIVE_SECONDS, allowance)
         answer = await upstream.ask(
-            lambda name: request.upstream_body(model=name, completion_tokens=completion.completion_tokens),
+            lambda name: request.upstream_body(
+                model=name,
+                completion_tokens=completion.completion_tokens,
+                temperature=completion.model.temperature,
+                limit_field=completion.model.limit_field,
+            ),
             model=completion.model.upstream_name,
             is_stream=request.is_stream,
         )
@@ -199,38 +214,70 @@ class Relay:
             self._upstream = answer.upstream
             self._first_token_ms = self._elapsed_ms()
             if not request.is_stream:
-                self._meter.feed(answer.chunk)
-                whole = wire.without_costs(answer.raw, answer.chunk)
+                self._meter.feed(answer.first.content)
+                whole = wire.without_costs(answer.first.raw, answer.first.content)
                 if self._recorded is not None:
                     self._recorded += whole
                 self._set_head(Head(answer=whole, allowance=allowance))
                 return
-            self._forward(answer.raw, answer.chunk, request)
+            self._forward(answer.first, request)
             self._set_head(Head(allowance=allowance))
-            async for event in answer.events():
-                if isinstance(event, sse.Comment):
-                    self._send(event.line + b"\n\n")
-                else:
-                    self._forward(event.payload, upstream.read_chunk(event.payload), request)
-                if not self._client_left and not await self._buffer.wait_for_space(
-                    seconds=settings.APEX_CLIENT_STALL_SECONDS
-                ):
-                    self.close()
+            await self._forward_rest(answer, request)
             if request.wants_usage and self._meter.stated is None:
-                await self._send_counted_usage(answer.chunk, request, completion=completion)
+                await self._send_counted_usage(answer.first.content, request, completion=completion)
             self._send(sse.format_event(sse.DONE))
         finally:
             answer.close()
 
-    def _forward(self, payload: bytes, chunk: dict[str, Any], request: wire.ChatRequest) -> None:
+    async def _forward_rest(self, answer: upstream.Answer, request: wire.ChatRequest) -> None:
+        """Forward what follows the first chunk. Raises UpstreamAttemptFailed if the stream is not whole."""
+        try:
+            async for event in answer.events():
+                if isinstance(event, sse.Comment):
+                    self._send(event.line + b"\n\n")
+                else:
+                    self._forward(event, request)
+                if not self._client_left and not await self._buffer.wait_for_space(
+                    seconds=settings.APEX_CLIENT_STALL_SECONDS
+                ):
+                    self.close()
+        except upstream.StreamEnded:
+            # Some upstreams send no [DONE]. What has its finish reasons is whole.
+            if len(self._meter.finished) < request.choice_count:
+                raise
+
+    def _keep_alive_after(self, seconds: float, allowance: Allowance | None) -> None:
+        """Tell a client of a stream after each silence of APEX_KEEP_ALIVE_SECONDS that the answer still comes.
+
+        Load balancers close a connection without bytes after a minute or less. The first comment brings the header of
+        the response too, so an error after it is an event in the stream.
+        """
+        loop = asyncio.get_running_loop()
+
+        def check() -> None:
+            if self._client_left:
+                return
+            left = self._sent_at + settings.APEX_KEEP_ALIVE_SECONDS - loop.time()
+            if left <= 0:
+                self._set_head(Head(allowance=allowance))
+                # A client that reads nothing gets no comments into its buffer.
+                if self._buffer.is_empty:
+                    self._buffer.put(sse.KEEP_ALIVE)
+                self._sent_at, left = loop.time(), settings.APEX_KEEP_ALIVE_SECONDS
+            self._keep_alive_after(left, allowance)
+
+        self._keep_alive = loop.call_later(seconds, check)
+
+    def _forward(self, chunk: chunks.Chunk, request: wire.ChatRequest) -> None:
         """Measure a chunk and send it to the client, without the usage that the client did not ask for."""
-        self._meter.feed(chunk)
-        if "usage" in chunk and not request.wants_usage:
-            stripped = wire.without_usage(chunk)
+        payload, content = chunk.raw, chunk.content
+        self._meter.feed(content)
+        if "usage" in content and not request.wants_usage:
+            stripped = wire.without_usage(content)
             if stripped is None:
                 return
             payload = stripped
-        self._send(sse.format_event(wire.without_costs(payload, chunk) if request.wants_usage else payload))
+        self._send(sse.format_event(wire.without_costs(payload, content) if request.wants_usage else payload))
 
     async def _send_counted_usage(
         self, chunk: dict[str, Any], request: wire.ChatRequest, *, completion: AdmittedCompletion
@@ -284,13 +331,16 @@ class Relay:
         if self._recorded is not None and len(self._recorded) <= MAX_STORED_BYTES:
             self._recorded += raw
         if not self._client_left:
+            self._sent_at = asyncio.get_running_loop().time()
             self._buffer.put(raw)
 
-    def _send_error(self) -> None:
-        """Tell the client of a stream that it ends too early."""
-        if self._admission_request.is_stream:
-            error = wire.show_error(StreamBroke(), request_id=self._request_id)
-            self._send(sse.format_event(json.dumps(error).encode()))
+    def _fail(self, error: VoxsiteError, allowance: Allowance | None) -> None:
+        """Tell the client of an error: as the response, or as an event of a stream that has begun."""
+        if not self._head.done():
+            self._set_head(Head(error=error, allowance=allowance))
+        elif self._admission_request.is_stream:
+            shown = wire.show_error(error, request_id=self._request_id)
+            self._send(sse.format_event(json.dumps(shown).encode()))
 
     def _answer_to_store(self) -> StoredAnswer | None:
         if self._recorded is None:
@@ -309,6 +359,10 @@ async def _end(result: CompletionResult) -> int:
     completion = result.completion
     for attempt in range(END_ATTEMPTS):
         try:
+            if attempt == 0 and shared_batches.is_available():
+                charged_micros = await _shared_ends.submit(result, group="all")
+                if charged_micros is not None:
+                    return charged_micros
             return await _ends.submit(result, group=completion.organization.pk)
         except asyncio.CancelledError:
             # Shutdown: the loop waits for this task. Settling is idempotent.

@@ -22,7 +22,7 @@ ERROR = {
                 "message": {"type": "string"},
                 "code": {"type": "integer", "description": "The HTTP status."},
                 "type": {"type": "string", "description": "Stable: check this in programs."},
-                "param": {"type": "string", "nullable": True, "description": "The field with the error."},
+                "param": {"type": ["string", "null"], "description": "The field with the error."},
                 "request_id": {"type": "string"},
                 **{name: {"type": "integer"} for name in AMOUNTS},
                 **{name: {"type": "string"} for name in ("limit", "resets_at")},
@@ -32,21 +32,35 @@ ERROR = {
     },
     "required": ["error"],
 }
+DETAILS = {"type": ["object", "null"], "additionalProperties": True}
+# Every field may be missing, because it is shown as the upstream states it.
 USAGE = {
-    "type": "object",
-    "properties": {name: {"type": "integer"} for name in ("prompt_tokens", "completion_tokens", "total_tokens")},
+    "type": ["object", "null"],
+    "properties": {
+        **{name: {"type": "number"} for name in ("prompt_tokens", "completion_tokens", "total_tokens")},
+        "prompt_tokens_details": {**DETAILS, "description": "Such as cached_tokens, those read from a cache."},
+        "completion_tokens_details": {**DETAILS, "description": "Such as reasoning_tokens."},
+    },
+    "additionalProperties": True,
+    "description": "As the upstream states it.",
 }
+TOOL_CALLS = {
+    "type": ["array", "null"],
+    "items": {"type": "object", "additionalProperties": True},
+    "description": "Each has an id, a type, and a function with a name and its arguments as JSON in a text.",
+}
+CONTENT = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}, {"type": "null"}]}
 MESSAGE = {
     "type": "object",
     "properties": {
         "role": {"type": "string", "enum": ["system", "developer", "user", "assistant", "tool", "function"]},
-        "content": {
-            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}],
-            "nullable": True,
-            "description": "A text, or a list of OpenAI's content parts.",
-        },
+        "content": {**CONTENT, "description": "A text, or a list of OpenAI's content parts."},
+        "name": {"type": ["string", "null"]},
+        "tool_calls": {**TOOL_CALLS, "description": "What an assistant called."},
+        "tool_call_id": {"type": ["string", "null"], "description": "The call that a turn of a tool answers."},
     },
     "required": ["role"],
+    "additionalProperties": True,
 }
 
 
@@ -57,18 +71,23 @@ def _component(name: str) -> dict[str, str]:
 REQUEST = {
     "type": "object",
     "properties": {
-        "model": {"type": "string", "description": "apex-latest, or another one of /v1/apex/models."},
+        "model": {"type": "string", "minLength": 1, "description": "apex-latest, or another one of /v1/apex/models."},
         "messages": {"type": "array", "items": _component("ChatMessage"), "minItems": 1},
         "max_tokens": {
-            "type": "integer",
+            "type": ["integer", "null"],
             "minimum": 1,
             "default": 4096,
             "description": "Reduced to what the balance covers. max_completion_tokens works too.",
         },
-        "temperature": {"type": "number", "minimum": 0, "maximum": 2, "default": 0.7},
-        "stream": {"type": "boolean", "default": False, "description": "Answer with server-sent events."},
+        "temperature": {
+            "type": ["number", "null"],
+            "minimum": 0,
+            "maximum": 2,
+            "description": "0.7 for apex-latest if there is none. Other models use their own.",
+        },
+        "stream": {"type": ["boolean", "null"], "default": False, "description": "Answer with server-sent events."},
         "stream_options": {
-            "type": "object",
+            "type": ["object", "null"],
             "properties": {"include_usage": {"type": "boolean", "description": "State usage in a last chunk."}},
         },
     },
@@ -80,25 +99,34 @@ ANSWER = {
     "type": "object",
     "properties": {
         "role": {"type": "string"},
-        "content": {"type": "string", "nullable": True, "description": "Null if the model calls tools instead."},
+        "content": {**CONTENT, "description": "Null if the model calls tools instead. Some models answer in parts."},
+        "tool_calls": TOOL_CALLS,
+        "refusal": {"type": ["string", "null"]},
+        "reasoning_content": {"type": ["string", "null"]},
     },
     "additionalProperties": True,
 }
 CHOICE = {
     "type": "object",
-    "properties": {"index": {"type": "integer"}, "message": ANSWER, "finish_reason": {"type": "string"}},
+    "properties": {
+        "index": {"type": "integer"},
+        "message": ANSWER,
+        "finish_reason": {"type": ["string", "null"], "description": "stop, length, tool_calls, content_filter ..."},
+    },
     "additionalProperties": True,
 }
 COMPLETION = {
     "type": "object",
     "properties": {
         "id": {"type": "string"},
-        "object": {"type": "string", "enum": ["chat.completion"]},
-        "created": {"type": "integer"},
+        "object": {"type": "string", "description": "chat.completion"},
+        "created": {"type": "number"},
         "model": {"type": "string", "description": "The model that answered."},
         "choices": {"type": "array", "items": CHOICE},
         "usage": USAGE,
     },
+    "required": ["choices"],
+    "additionalProperties": True,
 }
 EVENT = {
     "type": "object",

@@ -14,14 +14,19 @@ from accounts.batcher import Batcher
 from accounts.errors import VoxsiteError
 from accounts.gate.limits import Allowance
 from accounts.models import ApiKey, Organization
-from apex import catalogue, completions, upstream, usage_meter, wire
+from apex import catalogue, completions, shared_batches, upstream, usage_meter, wire
 from apex.relay import Relay
-from apex.types import Admission, AdmissionRequest
+from apex.shared_batches import Deferred
+from apex.types import Admission, AdmissionRequest, Estimate
+from billing import charge_tags, ledger
 
 # Larger requests are parsed in a thread: parsing megabytes on the event loop would stop every stream of the process.
 MAX_PARSED_ON_LOOP_BYTES = 64 * 1024
 
 _admissions: Batcher[AdmissionRequest, Admission] = Batcher(completions.begin)
+# Where the database can do it, one batch is for all organizations, and only what it defers goes by key.
+_shared_admissions: Batcher[AdmissionRequest, Admission | Deferred] = Batcher(shared_batches.begin)
+_deferred_admissions: Batcher[tuple[AdmissionRequest, Admission], Admission] = Batcher(completions.begin_counted)
 _rate_checks: Batcher[str, Admission] = Batcher(completions.check_rate_limit)
 
 
@@ -72,7 +77,7 @@ async def relay(
     return Relay(
         admission_request,
         chat_request,
-        begin=lambda: _admissions.submit(admission_request, group=key),
+        begin=lambda: _admit(admission_request),
         request_id=request_id,
     )
 
@@ -162,6 +167,29 @@ def max_price_micros(body: dict[str, Any]) -> int:
     )
 
 
+def estimate(organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None) -> Estimate:
+    """Return what a request would cost and hold now. It is not sent, and counts against no rate limit.
+
+    body: OpenAI's request. Without `model`, the first model of the catalogue is used.
+    Raises BadRequest for a request that would be refused, and NoUpstream.
+    """
+    request, _ = _read(_raw(body), key="")
+    return completions.estimate(request, organization=organization, api_key=api_key)
+
+
+async def _admit(request: AdmissionRequest) -> Admission:
+    if not shared_batches.is_available():
+        return await _admissions.submit(request, group=request.key)
+    admission = await _shared_admissions.submit(request, group="all")
+    if isinstance(admission, Deferred):
+        deferred = admission
+        admission = await _deferred_admissions.submit((request, deferred.check), group=request.key)
+        # The limit of a token says nothing of the organization's other requests.
+        if isinstance(admission.error, ledger.SpendLimitReached) and admission.error.data["limit"] != "token":
+            shared_batches.go_alone(deferred.organization_id)
+    return admission
+
+
 def _read(raw: bytes, *, key: str, idempotency_key: str = "") -> tuple[AdmissionRequest, wire.ChatRequest | None]:
     """Parse a request.
 
@@ -182,6 +210,7 @@ def _read(raw: bytes, *, key: str, idempotency_key: str = "") -> tuple[Admission
         is_stream=chat_request.is_stream,
         idempotency_key=idempotency_key,
         fingerprint=completions.fingerprint(raw) if idempotency_key else "",
+        tags=charge_tags.tags_of(chat_request.body.get("metadata")),
     )
     return admission_request, chat_request
 

@@ -20,6 +20,10 @@ class StreamBuffer:
         self._was_filled = asyncio.Event()
         self._was_emptied = asyncio.Event()
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._chunks
+
     def put(self, chunk: bytes) -> None:
         """Add a chunk, even to a full buffer. The producer calls `wait_for_space` between chunks."""
         self._chunks.append(chunk)

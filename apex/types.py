@@ -1,9 +1,10 @@
 """The values that describe a completion: the request for admission, the admitted completion, the result."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from accounts.errors import VoxsiteError
+from accounts.errors import PaymentRequired, VoxsiteError
 from accounts.gate import idempotency, limits
 from accounts.gate.concurrency import ConcurrencySlot
 from accounts.models import ApiKey, Organization
@@ -35,6 +36,7 @@ class AdmissionRequest:
     max_prompt_tokens: upper limit; an upstream that states more is not believed.
     completion_tokens: the limit for each of the `choice_count` choices.
     fingerprint: identifies equal requests under one Idempotency-Key.
+    tags: of the charge, as `charge_tags.tags_of` returns them.
     """
 
     key: str
@@ -47,6 +49,7 @@ class AdmissionRequest:
     is_stream: bool = False
     idempotency_key: str = ""
     fingerprint: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
     # Acquired during admission; released by the Relay.
     slot: ConcurrencySlot = field(default_factory=ConcurrencySlot, compare=False, repr=False)
 
@@ -56,7 +59,9 @@ class AdmittedCompletion:
     """A completion that has a hold and a row in the database.
 
     completion_tokens: the limit for each choice that the hold pays for.
+    is_stream: whether the answer is a stream.
     claim: the claim on the Idempotency-Key, if the request has one.
+    tags: of its charge.
     """
 
     completion_id: uuid.UUID
@@ -65,7 +70,9 @@ class AdmittedCompletion:
     hold: Hold
     model: Model
     completion_tokens: int
+    is_stream: bool = False
     claim: idempotency.Claim | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,27 @@ class Admission:
     stored_answer: StoredAnswer | None = None
     error: VoxsiteError | None = None
     allowance: limits.Allowance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a request would cost and hold if it were admitted now.
+
+    prompt_tokens: estimate, by which money is held.
+    completion_tokens: the most that the answer may have, for all choices together. Fewer than the request allows if
+        the balance or a limit pays for fewer.
+    cost_micros: the price of both. max_cost_micros: the most that can be charged, if the estimate is too low.
+    held_micros: what would be held; 0 if the request would be refused.
+    refusal: the refusal; None if balance and limits admit the request.
+    """
+
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_micros: int
+    max_cost_micros: int
+    held_micros: int
+    refusal: PaymentRequired | None
 
 
 @dataclass(frozen=True, slots=True)

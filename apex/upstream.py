@@ -1,7 +1,8 @@
 """Sends chat requests to the operator's upstreams. They are tried in order, until one gives a first chunk.
 
-A request is never retried after its first chunk. Callers get a valid first chunk or an error from `apex.errors`, never
-an upstream's credentials, headers or complaints about them. Uses aiohttp, with one connection pool per event loop.
+A request is never retried after its first chunk. Bytes that are no chunk (comments, empty events) are signs of life:
+they extend the time-outs within the total. Callers get a valid first chunk or an error from `apex.errors`, never an
+upstream's credentials, headers or complaints about them. Uses aiohttp, with one connection pool per event loop.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -18,7 +20,7 @@ import aiohttp
 from django.conf import settings
 
 from accounts.errors import VoxsiteError
-from apex import sse
+from apex import chunks, sse
 from apex.circuit_breaker import CircuitBreaker
 from apex.errors import NoUpstream, UpstreamBroken, UpstreamBusy, UpstreamRefused, UpstreamSilent
 
@@ -33,6 +35,8 @@ MAX_RETRY_DELAY_SECONDS = 3.0
 MAX_RETRY_AFTER_SECONDS = 60
 # Wait this long for EOF after [DONE]; a fully read response returns its connection to the pool.
 EOF_WAIT_SECONDS = 0.5
+# Names of events that only keep a connection open, whatever their data.
+PINGS = (b"ping", b"keepalive", b"keep-alive", b"heartbeat")
 # Statuses that blame the request. Another upstream would refuse it too.
 REFUSAL_STATUSES = (400, 413, 422)
 # What an upstream's error message may not pass on to a customer: API keys and addresses.
@@ -84,22 +88,27 @@ class UpstreamAttemptFailed(Exception):
         super().__init__(reason)
 
 
+class StreamEnded(UpstreamAttemptFailed):
+    """The stream broke, stopped or was closed before [DONE]. It is whole all the same if every choice has finished."""
+
+
 @dataclass(slots=True)
 class Answer:
     """The answer of an upstream: the beginning of a stream, or a whole answer.
 
-    chunk: the first chunk of the stream, or the whole answer.
-    raw: the bytes of `chunk` as they were received.
+    first: the first chunk of the stream, or the whole answer.
     """
 
     upstream: str
-    raw: bytes
-    chunk: dict[str, Any]
-    _events: AsyncIterator[sse.Data | sse.Comment] | None = None
+    first: chunks.Chunk
+    _events: AsyncIterator[chunks.Chunk | sse.Comment] | None = None
     _response: aiohttp.ClientResponse | None = None
 
-    async def events(self) -> AsyncIterator[sse.Data | sse.Comment]:
-        """Yield what follows the first chunk. Raises UpstreamAttemptFailed if the stream ends before [DONE]."""
+    async def events(self) -> AsyncIterator[chunks.Chunk | sse.Comment]:
+        """Yield what follows the first chunk.
+
+        Raises StreamEnded if the stream ends before [DONE], UpstreamAttemptFailed for an error in the stream.
+        """
         if self._events is not None:
             async for event in self._events:
                 yield event
@@ -169,9 +178,10 @@ async def ask(body_for: Callable[[str], dict[str, Any]], *, model: str, is_strea
 
 async def _ask_one(upstream: Upstream, body: dict[str, Any], *, is_stream: bool) -> Answer:
     seconds = settings.APEX_FIRST_CHUNK_SECONDS if is_stream else settings.APEX_TOTAL_SECONDS
+    total_until = asyncio.get_running_loop().time() + settings.APEX_TOTAL_SECONDS
     response = None
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds) as deadline:
             response = await _session().post(
                 upstream.url,
                 data=json.dumps(body).encode(),
@@ -185,6 +195,8 @@ async def _ask_one(upstream: Upstream, body: dict[str, Any], *, is_stream: bool)
             )
             if response.status != 200:
                 await _raise_for_status(upstream, response)
+            # From here on, `_events` limits the time to the first chunk. Each sign of life starts that time again.
+            deadline.reschedule(total_until)
             answer = await (_read_first_chunk if is_stream else _read_whole)(upstream, response)
     except BaseException as error:
         if response is not None:
@@ -200,15 +212,8 @@ async def _ask_one(upstream: Upstream, body: dict[str, Any], *, is_stream: bool)
 async def _read_first_chunk(upstream: Upstream, response: aiohttp.ClientResponse) -> Answer:
     events = _events(response)
     async for event in events:
-        if isinstance(event, sse.Comment):
-            continue
-        return Answer(
-            upstream=upstream.name,
-            raw=event.payload,
-            chunk=read_chunk(event.payload),
-            _events=events,
-            _response=response,
-        )
+        if isinstance(event, chunks.Chunk):
+            return Answer(upstream=upstream.name, first=event, _events=events, _response=response)
     raise UpstreamAttemptFailed(UpstreamBroken(), reason="the stream ended before its first chunk")
 
 
@@ -216,48 +221,75 @@ async def _read_whole(upstream: Upstream, response: aiohttp.ClientResponse) -> A
     raw = await _read_body(response, max_bytes=MAX_ANSWER_BYTES)
     if len(raw) > MAX_ANSWER_BYTES:
         raise UpstreamAttemptFailed(UpstreamBroken(), reason="the answer is too large")
-    chunk = read_chunk(raw)
+    chunk = _read_chunk(raw)
     response.release()
-    if not chunk.get("choices"):
+    if chunk is None or not chunk.content["choices"]:
         raise UpstreamAttemptFailed(UpstreamBroken(), reason="the answer has no choices")
-    return Answer(upstream=upstream.name, raw=raw, chunk=chunk)
+    return Answer(upstream=upstream.name, first=chunk)
 
 
-def read_chunk(payload: bytes) -> dict[str, Any]:
-    """Return a chunk or a whole answer. Raises UpstreamAttemptFailed for anything else, such as an error object."""
+def _read_chunk(payload: bytes) -> chunks.Chunk | None:
     try:
-        chunk: dict[str, Any] = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise UpstreamAttemptFailed(UpstreamBroken(), reason="it sent something that is not JSON") from error
-    is_chunk = isinstance(chunk, dict) and not chunk.get("error")
-    # Some upstreams omit the empty list of choices in the last chunk, which states the usage.
-    if not is_chunk or not isinstance(chunk.get("choices", [] if "usage" in chunk else None), list):
-        raise UpstreamAttemptFailed(UpstreamBroken(), reason="it sent an error, or no choices, where a chunk belongs")
-    return chunk
+        return chunks.read(payload)
+    except chunks.BrokenChunk as error:
+        raise UpstreamAttemptFailed(UpstreamBroken(), reason=str(error)) from error
 
 
-async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[sse.Data | sse.Comment]:
-    """Yield the events before [DONE]. Raises UpstreamAttemptFailed if the stream ends or pauses too long before it."""
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[chunks.Chunk | sse.Comment]:
+    """Yield the chunks and comments before [DONE].
+
+    Raises StreamEnded if the stream ends or pauses too long before it, UpstreamAttemptFailed for an error in it.
+    """
     reader = sse.EventReader()
     clock = asyncio.get_running_loop().time
+    seconds = settings.APEX_FIRST_CHUNK_SECONDS
     # Set at [DONE].
     eof_deadline: float | None = None
     try:
-        while received := await _receive(response, until=eof_deadline or clock() + settings.APEX_IDLE_SECONDS):
+        while received := await _receive(response, until=eof_deadline or clock() + seconds):
             for event in reader.feed(received) if eof_deadline is None else ():
-                if isinstance(event, sse.Data) and event.payload.strip() == sse.DONE:
+                if _is_done(event):
                     eof_deadline = clock() + EOF_WAIT_SECONDS
                     break
-                yield event
+                said = _said(event)
+                if said is not None:
+                    seconds = settings.APEX_IDLE_SECONDS if isinstance(said, chunks.Chunk) else seconds
+                    yield said
     except TimeoutError as error:
         if eof_deadline is None:
-            raise UpstreamAttemptFailed(UpstreamSilent(), reason="the stream stopped") from error
+            raise StreamEnded(UpstreamSilent(), reason="the stream stopped") from error
     except (aiohttp.ClientError, OSError, sse.BrokenStream) as error:
         if eof_deadline is None:
-            reason = f"the stream broke: {type(error).__name__}"
-            raise UpstreamAttemptFailed(UpstreamBroken(), reason=reason) from error
+            raise StreamEnded(UpstreamBroken(), reason=f"the stream broke: {type(error).__name__}") from error
     if eof_deadline is None:
-        raise UpstreamAttemptFailed(UpstreamBroken(), reason="the stream ended without its end mark")
+        last = _last_event(reader)
+        if isinstance(last, chunks.Chunk):
+            yield last
+        if last != sse.Data(sse.DONE):
+            raise StreamEnded(UpstreamBroken(), reason="the stream ended without its end mark")
+
+
+def _last_event(reader: sse.EventReader) -> chunks.Chunk | sse.Comment | sse.Data | None:
+    """Return the chunk or the end mark that the end of the stream completes. Half an event says nothing."""
+    with suppress(UpstreamAttemptFailed, sse.BrokenStream):
+        for event in reader.finish():
+            return sse.Data(sse.DONE) if _is_done(event) else _said(event)
+    return None
+
+
+def _is_done(event: sse.Data | sse.Comment) -> bool:
+    return isinstance(event, sse.Data) and event.payload.strip() == sse.DONE
+
+
+def _said(event: sse.Data | sse.Comment) -> chunks.Chunk | sse.Comment | None:
+    """Return the chunk in an event, None if the event says nothing. Raises UpstreamAttemptFailed for an error."""
+    if isinstance(event, sse.Comment):
+        return event
+    if event.name in PINGS:
+        return None
+    if event.name == b"error":
+        raise UpstreamAttemptFailed(UpstreamBroken(), reason="it sent an event with the name of an error")
+    return _read_chunk(event.payload)
 
 
 async def _receive(response: aiohttp.ClientResponse, *, until: float) -> bytes:
@@ -308,9 +340,11 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
 def _error_message(raw: bytes, *, upstream: Upstream) -> str:
     """Return the upstream's message about a wrong request, with secrets removed; "" if there is none."""
     try:
-        error = json.loads(raw)["error"]
+        content = json.loads(raw)
+        # Gemini wraps its errors in a list.
+        error = (content[0] if isinstance(content, list) else content)["error"]
         message = error["message"] if isinstance(error, dict) else error
-    except (ValueError, RecursionError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, IndexError, TypeError):
         return ""
     if not isinstance(message, str) or (upstream.api_key and upstream.api_key in message):
         return ""

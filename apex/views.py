@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 
+from accounts import outages
 from accounts.errors import (
     BadRequest,
     InternalError,
@@ -55,9 +56,10 @@ def endpoint(*methods: str) -> Callable[[View], DjangoView]:
                     response.headers["Allow"] = ", ".join(methods)
             except VoxsiteError as error:
                 response = show_error(error, request_id=request_id(request))
-            except Exception:
+            except Exception as error:
                 logger.exception("Unhandled error in request %s", request_id(request))
-                response = show_error(InternalError(), request_id=request_id(request))
+                shown = outages.error_of(error) or InternalError()
+                response = show_error(shown, request_id=request_id(request))
             response.headers[REQUEST_ID_HEADER] = request_id(request)
             response.headers["Cache-Control"] = "no-store"
             return response
@@ -126,9 +128,8 @@ def show_error(error: VoxsiteError, *, request_id: str) -> HttpResponse:
     """Return the response for an error."""
     body = json.dumps(wire.show_error(error, request_id=request_id))
     response = HttpResponse(body, status=error.http_status, content_type="application/json")
-    if isinstance(error, RateLimited):
-        for name, value in error.headers.items():
-            response.headers[name] = value
+    for name, value in error.headers.items():
+        response.headers[name] = value
     if error.http_status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

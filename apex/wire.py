@@ -1,7 +1,8 @@
-"""The wire format of the chat endpoint: OpenAI's, with the errors and defaults of the VoxParse seed. Pure translation.
+"""The wire format of the chat endpoint: OpenAI's, with VoxParse's errors and defaults. Pure translation.
 
 Source: OpenAI API reference, chat/create (read 2026-11-20). Fields that this module does not name are passed on
-unchanged, except those of REFUSED_FIELDS and REFUSED_ALIASES.
+unchanged, except those of REFUSED_FIELDS and REFUSED_ALIASES. A field whose value means what would happen without it is
+accepted and not passed on, because some upstreams refuse the field itself.
 """
 
 import json
@@ -14,8 +15,7 @@ from accounts.errors import BadRequest, InvalidField, MissingField, VoxsiteError
 from apex.usage_meter import Usage
 
 DEFAULT_MAX_TOKENS = 4096
-DEFAULT_TEMPERATURE = 0.7
-# Two names of the same limit: OpenAI's newer one, and the one of the seed.
+# Two names of the same limit: OpenAI's newer one, and VoxParse's.
 LIMIT_FIELDS = ("max_completion_tokens", "max_tokens")
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MAX_CHOICES = 8
@@ -81,13 +81,29 @@ REFUSED_ALIASES = {
     "candidate_count": "n",
     "candidateCount": "n",
 }
+# Values by which clients write out what happens anyway, beside those of `_is_empty`. A priority or a flex price is no
+# usual one. An empty `web_search_options` is none either: it asks OpenAI for a search.
+USUAL_VALUES: dict[str, tuple[object, ...]] = {
+    "service_tier": ("auto", "default"),
+    "modalities": (["text"],),
+    "best_of": (1,),
+    "num_return_sequences": (1,),
+    "num_generations": (1,),
+    "candidate_count": (1,),
+    "candidateCount": (1,),
+}
+NEVER_USUAL_WHEN_EMPTY = ("web_search_options",)
+# OpenAI takes these fields, but refuses an empty value of most of them, and many clients send one.
+DROPPED_WHEN_EMPTY = ("stop", "logit_bias", "tools", "functions", "metadata", "response_format", "temperature")
+# OpenAI refuses these without the field that they belong to.
+CHOICES_OF_TOOLS = {"tools": ("tool_choice", "parallel_tool_calls"), "functions": ("function_call",)}
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A valid request.
 
-    body: the parsed JSON, unchanged.
+    body: the parsed JSON, without fields that mean what would happen without them, and with whole numbers as integers.
     completion_tokens: the requested limit for each choice, at most the limit of the model.
     """
 
@@ -98,17 +114,26 @@ class ChatRequest:
     completion_tokens: int
     choice_count: int
 
-    def upstream_body(self, *, model: str, completion_tokens: int) -> dict[str, Any]:
+    def upstream_body(
+        self, *, model: str, completion_tokens: int, temperature: float | None = None, limit_field: str | None = None
+    ) -> dict[str, Any]:
         """Return the request for an upstream: the client's request with these changes.
 
-        It has the upstream's name of the model, the seed's default temperature, a limit of at most `completion_tokens`
-        for each choice, and in a stream the option to state usage at the end.
+        It has the upstream's name of the model, a limit of at most `completion_tokens` for each choice, and in a stream
+        the option to state usage at the end. Nothing else is added unless the model's settings say so:
+
+        temperature: for a client that states none; None to state none.
+        limit_field: the only name of the limit that the model knows; None for the name that the client used.
         """
-        body = {"temperature": DEFAULT_TEMPERATURE, **self.body, "model": model, "stream": self.is_stream}
-        if body["temperature"] is None:
-            body["temperature"] = DEFAULT_TEMPERATURE
+        added = {} if temperature is None else {"temperature": temperature}
+        body = {**added, **self.body, "model": model, "stream": self.is_stream}
         fields = [name for name in LIMIT_FIELDS if body.get(name) is not None] or ["max_tokens"]
-        body |= {name: min(body.get(name) or completion_tokens, completion_tokens) for name in fields}
+        limit = min(completion_tokens, *(body.get(name) or completion_tokens for name in fields))
+        if limit_field is not None:
+            fields = [limit_field]
+        for name in LIMIT_FIELDS:
+            body.pop(name, None)
+        body |= dict.fromkeys(fields, limit)
         if self.is_stream:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
         else:
@@ -122,12 +147,12 @@ def read_request(raw: bytes, *, max_completion_tokens: Mapping[str, int]) -> Cha
     max_completion_tokens: the limit of each model, by name.
     Raises BadRequest, MissingField or InvalidField.
     """
-    body = _read_json(raw)
+    body = _without_usual_values(_read_json(raw))
     for name in REFUSED_FIELDS:
-        if body.get(name) is not None:
+        if name in body:
             raise InvalidField(name, f"The field '{name}' is not supported here.")
     for name, ours in REFUSED_ALIASES.items():
-        if body.get(name) is not None:
+        if name in body:
             raise InvalidField(name, f"The field '{name}' is not supported here: use '{ours}'.")
     model = _required(body, "model")
     if not isinstance(model, str):
@@ -141,8 +166,11 @@ def read_request(raw: bytes, *, max_completion_tokens: Mapping[str, int]) -> Cha
     options = body.get("stream_options")
     if options is not None and not isinstance(options, dict):
         raise InvalidField("stream_options", "The field 'stream_options' must be an object.")
-    asked = [_whole(body, name, minimum=1) for name in LIMIT_FIELDS if body.get(name) is not None]
-    choice_count = _whole(body, "n", minimum=1, maximum=MAX_CHOICES) if body.get("n") is not None else 1
+    for name, maximum in (*((name, None) for name in LIMIT_FIELDS), ("n", MAX_CHOICES)):
+        if body.get(name) is not None:
+            body[name] = _whole(body, name, minimum=1, maximum=maximum)
+    asked = [body[name] for name in LIMIT_FIELDS if body.get(name) is not None]
+    choice_count = body.get("n") or 1
     return ChatRequest(
         body=body,
         model=model,
@@ -156,7 +184,7 @@ def read_request(raw: bytes, *, max_completion_tokens: Mapping[str, int]) -> Cha
 
 
 def show_error(error: VoxsiteError, *, request_id: str) -> dict[str, Any]:
-    """Return the JSON of an error: OpenAI's object with the seed's message and code."""
+    """Return the JSON of an error: OpenAI's object with VoxParse's message and code."""
     return {
         "error": {
             "message": error.message,
@@ -238,6 +266,28 @@ def _read_json(raw: bytes) -> dict[str, Any]:
     return body
 
 
+def _without_usual_values(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body without the fields whose values mean what would happen without them."""
+    dropped = {
+        name
+        for name in (*REFUSED_FIELDS, *REFUSED_ALIASES)
+        if name in body
+        and (
+            body[name] is None
+            or (_is_empty(body[name]) and name not in NEVER_USUAL_WHEN_EMPTY)
+            or any(type(body[name]) is type(usual) and body[name] == usual for usual in USUAL_VALUES.get(name, ()))
+        )
+    }
+    for name in DROPPED_WHEN_EMPTY:
+        if name in body and (body[name] is None or body[name] in ([], {})):
+            dropped |= {name, *CHOICES_OF_TOOLS.get(name, ())}
+    return {name: value for name, value in body.items() if name not in dropped}
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value is False or value in ("", [], {})
+
+
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
@@ -264,8 +314,9 @@ def _check_messages(messages: Any) -> None:
         if message.get("role") not in ROLES:
             raise InvalidField(f"messages[{number}].role", f"A role is one of: {', '.join(ROLES)}.")
         content = message.get("content")
-        # The message of an assistant that called a tool has no content.
-        if not isinstance(content, str | list) and not (content is None and message["role"] == "assistant"):
+        # The message of an assistant that called a tool has no content, and some clients write null for an empty text.
+        has_none = content is None and ("content" in message or message["role"] == "assistant")
+        if not isinstance(content, str | list) and not has_none:
             raise InvalidField(f"messages[{number}].content", "A content is a text or a list of parts.")
 
 
@@ -279,7 +330,10 @@ def _check_number(body: Mapping[str, Any], name: str, *, minimum: float, maximum
 
 def _whole(body: Mapping[str, Any], name: str, *, minimum: int, maximum: int | None = None) -> int:
     value = body[name]
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    # JavaScript and many other languages write whole numbers as 100.0 at times.
+    is_whole = (
+        value.is_integer() if isinstance(value, float) else isinstance(value, int) and not isinstance(value, bool)
+    )
     if not is_whole or value < minimum or (maximum is not None and value > maximum):
         upper = f" to {maximum}" if maximum is not None else " or more"
         raise InvalidField(name, f"The field '{name}' must be a whole number, {minimum}{upper}.")

@@ -8,10 +8,12 @@ import requests
 
 from tests.apex import exchange, scripted
 from tests.apex import site as sites
+from tests.apex.admitting import with_an_upstream  # noqa: F401  # a fixture
 
 SWITCHES = {
     "APEX_FIRST_CHUNK_SECONDS": "2",
     "APEX_IDLE_SECONDS": "1",
+    "APEX_KEEP_ALIVE_SECONDS": "3",
     "APEX_TOTAL_SECONDS": "6",
     "APEX_DRAIN_SECONDS": "1",
     "APEX_CONNECT_SECONDS": "1",

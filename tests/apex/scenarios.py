@@ -3,11 +3,14 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from tests.apex.exchange import HOSTILE, SECRET, Exchange
+
+RECORDINGS_DIR = Path(__file__).parent / "recordings"
 
 
 def words_of(count: float) -> list[str]:
@@ -228,6 +231,33 @@ async def hostile(exchange: Exchange) -> web.StreamResponse:
     return await exchange.finish()
 
 
+async def recording(exchange: Exchange) -> web.StreamResponse:
+    """Send the file of that name in pieces, as its upstream would: "recording gemini.sse"."""
+    raw = (RECORDINGS_DIR / exchange.words[1]).read_bytes()
+    if not exchange.is_stream:
+        return web.Response(body=raw, content_type="application/json")
+    await exchange.begin()
+    for position in range(0, len(raw), 61):
+        await exchange.send(raw[position : position + 61])
+    assert exchange.response is not None
+    return exchange.response
+
+
+async def thinking(exchange: Exchange) -> web.StreamResponse:
+    """Send a comment every 0.4 s, "thinking 8" eight of them, and then three words; "thinking 8 0" an error instead."""
+    await exchange.begin()
+    for _ in range(int(exchange.number(1, 8))):
+        await exchange.send(b": OPENROUTER PROCESSING\n\n")
+        await asyncio.sleep(0.4)
+    if exchange.number(2, 3) == 0:
+        await exchange.send(b'data: {"error": {"message": "exploded", "code": 502}}\n\n')
+        assert exchange.response is not None
+        return exchange.response
+    for word in words_of(3):
+        await exchange.word(word)
+    return await exchange.finish()
+
+
 Scenario = Callable[[Exchange], Awaitable[web.StreamResponse]]
 SCENARIOS: dict[str, Scenario] = {
     "normal": normal,
@@ -254,6 +284,8 @@ SCENARIOS: dict[str, Scenario] = {
     "early-usage": early_usage,
     "odd": odd,
     "ever-deeper": ever_deeper,
+    "recording": recording,
+    "thinking": thinking,
     "no-usage": lambda exchange: normal(exchange, usage=...),
     "zero-usage": lambda exchange: normal(
         exchange, usage={"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}

@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from tests.product import PROJECT_DIR, Product, environment_of, free_port, migrate
+from tests.product import PROJECT_DIR, START_SECONDS, Product, environment_of, free_port, migrate
 from voxsite.serve import embedded_redis
 
 
@@ -74,7 +74,7 @@ def running(folder: Path, **switches: str) -> Iterator[Site]:
         finally:
             server.terminate()
             try:
-                server.wait(timeout=20)
+                server.wait(timeout=60)
             finally:
                 embedded_redis.stop(redis)
 
@@ -85,7 +85,7 @@ def start_web(environment: dict[str, str], log: Any) -> "subprocess.Popen[bytes]
 
 
 def wait_until_up(address: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             if requests.get(f"{address}/health", timeout=3).status_code == 200:

@@ -16,6 +16,9 @@ GOOD = {"upstream": "x/y", "prompt_micros": 1, "completion_micros": 2, "max_comp
         {"a": {**GOOD, "more": 1}},
         {"a": {name: value for name, value in GOOD.items() if name != "prompt_micros"}},
         *({"a": {**GOOD, name: value}} for name in catalogue.FIELDS[1:] for value in (0, -1, 1.5, "1", None, True)),
+        *({"a": {**GOOD, "cached_prompt_micros": value}} for value in (0, -1, 0.5, "1", None, True, 2)),
+        *({"a": {**GOOD, "temperature": value}} for value in (-0.1, 2.1, "hot", None, True)),
+        *({"a": {**GOOD, "limit_field": value}} for value in ("n_predict", "", None, 5)),
         {"a": {**GOOD, "upstream": ""}},
         {"a": {**GOOD, "upstream": 5}},
     ],
@@ -26,7 +29,10 @@ def test_invalid_models_prevent_the_start(settings, models):
 
 
 def test_valid_models_and_upstreams_pass(settings):
-    settings.APEX_MODELS = {"a": GOOD, "b": GOOD}
+    settings.APEX_MODELS = {
+        "a": GOOD,
+        "b": {**GOOD, "cached_prompt_micros": 1, "temperature": 0.7, "limit_field": "max_tokens"},
+    }
     settings.APEX_UPSTREAMS = [
         {"name": "u", "base_url": url, "api_key": "", "model_names": {"a": "b"}}
         for url in ("https://openrouter.ai/api/v1", "http://10.0.0.7:8000/v1")

@@ -25,7 +25,7 @@ def test_success_closes_it():
 
 
 def test_failures_that_are_not_consecutive_do_not_open_it():
-    breaker = CircuitBreaker(failure_threshold=2)
+    breaker = CircuitBreaker(failure_threshold=2, recovery_seconds=10)
     for now in range(10):
         breaker.record_failure(now=now)
         breaker.record_success()

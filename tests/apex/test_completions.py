@@ -7,14 +7,14 @@ import time_machine
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts import api_keys
-from accounts.errors import BadRequest, NotConfigured, PaymentRequired, RateLimited
+from accounts import api_keys, tokens
+from accounts.errors import BadRequest, InsufficientScope, NotConfigured, PaymentRequired, RateLimited, Unauthorized
 from apex import catalogue, completions
 from apex.models import Completion, State
 from apex.types import AdmissionRequest, CompletionResult, StoredAnswer
 from apex.usage_meter import BilledUsage, Source, Usage
 from billing import ledger
-from billing.models import Entry, Hold, HoldState, Wallet
+from billing.models import ChargeTag, Entry, Hold, HoldState, TokenSpend, Wallet
 
 BILLED = BilledUsage(Usage(18, 10), Source.UPSTREAM)
 
@@ -312,3 +312,63 @@ def test_refused_request_claims_no_idempotency_key(organization, key):
     ledger.credit(organization, amount_micros=1000, kind="credit", reference="more")
     (admission,) = begin(request_with(key, idempotency_key="k", fingerprint="f"))
     assert admission.completion is not None
+
+
+# --- Tags ------------------------------------------------------------------------------------------------------------
+
+
+def test_charges_that_end_together_have_each_their_own_tags(organization, key):
+    wanted = [{"customer": "a"}, {}, {"customer": "b", "team": "x"}]
+    admissions = begin(*(request_with(key, tags=tags) for tags in wanted))
+    completions.end([result_of(admission.completion) for admission in admissions])
+    for admission, tags in zip(admissions, wanted, strict=True):
+        entry = Entry.objects.get(reference=admission.completion.hold.reference)
+        assert dict(entry.tags.values_list("name", "value")) == tags
+        assert "customer" not in str(entry.details)
+
+
+def test_end_that_is_repeated_or_costs_nothing_writes_no_tags(organization, key):
+    (first,), (second,) = begin(request_with(key, tags={"a": "b"})), begin(request_with(key, tags={"a": "c"}))
+    for _ in range(2):
+        completions.end([result_of(first.completion)])
+    completions.end([result_of(second.completion, billed=None)])
+    assert list(ChargeTag.objects.values_list("value", flat=True)) == ["b"]
+
+
+def test_token_spends_its_limit_and_not_more_and_its_key_is_charged(organization):
+    parent, _ = api_keys.issue(organization, name="server", by=None)
+    facts = {"scopes": ["chat"], "lifetime": timedelta(minutes=5), "spend_limit_micros": 70}
+    token, secret = tokens.issue(parent, name="t", **facts)
+    # The first gets all that it can use, 51; the second what is left, and fewer tokens; the third nothing.
+    first, second, third = begin(*[request_with(secret) for _ in range(3)])
+    assert (first.completion.hold.amount_micros, second.completion.hold.amount_micros) == (51, 19)
+    assert 1 <= second.completion.completion_tokens < 100
+    assert isinstance(third.error, ledger.SpendLimitReached)
+    assert {row.api_key for row in Completion.objects.all()} == {parent}
+    tokens.revoke(parent, token_id=token.pk)
+    (refused,) = begin(request_with(secret))
+    assert isinstance(refused.error, Unauthorized)
+    # What was admitted before runs to its end.
+    completions.end([result_of(first.completion), result_of(second.completion, None)])
+    entry = Entry.objects.get(kind="usage", reference=first.completion.hold.reference)
+    assert (entry.amount_micros, entry.details["api_key_id"]) == (-10, str(parent.pk))
+    assert TokenSpend.objects.get(token=token).spent_micros == 10
+    assert list(ledger.verify(wallet(organization))) == []
+
+
+def test_token_is_not_told_why_its_organization_cannot_pay(organization):
+    parent, _ = api_keys.issue(organization, name="server", by=None)
+    facts = {"scopes": ["chat"], "lifetime": timedelta(minutes=5), "spend_limit_micros": 1_000}
+    _, secret = tokens.issue(parent, name="t", **facts)
+    ledger.set_monthly_limit(organization, limit_micros=1)
+    (refused,) = begin(request_with(secret))
+    assert (refused.error.type, refused.error.data) == ("insufficient_balance", {})
+    assert refused.error.message == "The site cannot pay for this now."
+
+
+def test_token_without_chat_is_refused(organization):
+    parent, _ = api_keys.issue(organization, name="server", by=None)
+    facts = {"scopes": ["read"], "lifetime": timedelta(minutes=5), "spend_limit_micros": 60}
+    (refused,) = begin(request_with(tokens.issue(parent, name="t", **facts)[1]))
+    assert isinstance(refused.error, InsufficientScope)
+    assert not Hold.objects.filter(token_id__isnull=False).exists()

@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from apex import catalogue
-from apex.forms import MAX_MESSAGE_LENGTH, MAX_SYSTEM_LENGTH, ChatForm
+from apex.forms import MAX_HISTORY_LENGTH, MAX_MESSAGE_LENGTH, MAX_SYSTEM_LENGTH, ChatForm
 
 
 def form(**changed):
@@ -31,6 +31,18 @@ def test_request_is_that_of_openais_api():
     }
 
 
+def test_temperature_may_be_left_to_the_model(settings):
+    sent = form(temperature="")
+    assert sent.is_valid()
+    assert "temperature" not in sent.body
+    assert ChatForm().get_initial_for_field(ChatForm().fields["temperature"], "temperature") == 0.7
+    settings.APEX_MODELS = {
+        name: {field: value for field, value in entry.items() if field != "temperature"}
+        for name, entry in settings.APEX_MODELS.items()
+    }
+    assert ChatForm().get_initial_for_field(ChatForm().fields["temperature"], "temperature") is None
+
+
 def test_empty_system_prompt_is_no_message():
     sent = form()
     assert sent.is_valid()
@@ -52,6 +64,10 @@ def test_limit_of_tokens_is_that_of_the_model(settings):
         ("message", " "),
         ("message", "x" * (MAX_MESSAGE_LENGTH + 1)),
         ("system", "x" * (MAX_SYSTEM_LENGTH + 1)),
+        ("history", "x"),
+        ("history", '[["a", 1]]'),
+        ("history", '[["a", "\\ud83d"]]'),
+        ("history", "x" * (MAX_HISTORY_LENGTH + 1)),
         ("model", "gpt-9"),
         ("temperature", "2.1"),
         ("temperature", "-0.1"),
@@ -67,4 +83,4 @@ def test_bad_value_is_told_at_its_field(field, value):
 
 def test_form_with_the_longest_texts_fits_into_a_request(settings):
     """One character can take nine bytes in a form: "%F0%9F%98" and so on, three for each byte of UTF-8."""
-    assert 9 * (MAX_MESSAGE_LENGTH + MAX_SYSTEM_LENGTH) < settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    assert 9 * (MAX_MESSAGE_LENGTH + MAX_SYSTEM_LENGTH + MAX_HISTORY_LENGTH) < settings.DATA_UPLOAD_MAX_MEMORY_SIZE

@@ -9,7 +9,7 @@ import sys
 import pytest
 import requests
 
-pytestmark = [pytest.mark.enable_socket, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.enable_socket, pytest.mark.timeout(600)]
 
 HELLO = [{"role": "user", "content": "normal 5"}]
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}}
@@ -112,3 +112,30 @@ def test_example_of_the_docs_runs_as_it_stands(site, key):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
     assert done.stdout.split() == ["word0", "word1", "word2"]
+
+
+def test_comments_before_the_first_chunk_are_skipped(client):
+    message = {"role": "user", "content": "thinking 9"}
+    stream = client.chat.completions.create(model="apex-latest", messages=[message], stream=True)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+    assert text == "word0 word1 word2 "
+
+
+def test_error_after_comments_is_raised(client, openai):
+    message = {"role": "user", "content": "thinking 60"}
+    stream = client.chat.completions.create(model="apex-latest", messages=[message], stream=True)
+    with pytest.raises(openai.APIError) as caught:
+        list(stream)
+    assert caught.value.type == "upstream_timeout"
+
+
+@pytest.mark.parametrize("name", ["empty-events.sse", "gemini.sse", "anthropic.sse", "deepseek.sse", "openrouter.sse"])
+def test_streams_of_every_upstream_are_read(client, name):
+    message = {"role": "user", "content": f"recording {name}"}
+    options = {"include_usage": True}
+    stream = client.chat.completions.create(
+        model="apex-latest", messages=[message], stream=True, stream_options=options
+    )
+    chunks = list(stream)
+    assert "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices) == "Hello there."
+    assert chunks[-1].usage.completion_tokens >= 3

@@ -1,12 +1,15 @@
 """The playground: normal use, visitors, no money, bad input, hostile answers, double clicks, failing upstreams."""
 
+import html
 import json
+import re
 import uuid
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import AsyncClient, Client
 
+from accounts.gate import limits
 from apex import upstream
 from apex.models import Completion
 from billing import ledger, statements
@@ -47,7 +50,7 @@ def streamed(client, sent) -> list[dict]:
     async def act():
         browser = AsyncClient()
         browser.cookies = client.cookies
-        response = await browser.post("/playground/stream/", sent)
+        response = await browser.post(f"/o/{client.home}/playground/stream/", sent)
         if not response.streaming:
             return response.status_code, response.content
         try:
@@ -65,18 +68,17 @@ def streamed(client, sent) -> list[dict]:
 # --- Access ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["", "price/", "stream/"])
+@pytest.mark.parametrize("path", ["", "price/", "stream/", "rendered/"])
 def test_visitor_is_asked_to_sign_in(path, organization):
-    response = Client().post(f"/playground/{path}", fields())
+    response = Client().post(f"/o/{organization.pk}/playground/{path}", fields())
     assert response.status_code == 302
     assert response.url.startswith("/accounts/login/")
     assert nothing_was_charged()
 
 
-@pytest.mark.parametrize("path", ["", "price/", "stream/"])
-def test_cross_site_request_is_refused(path, alice):
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(alice, backend="allauth.account.auth_backends.AuthenticationBackend")
+@pytest.mark.parametrize("path", ["", "price/", "stream/", "rendered/"])
+def test_cross_site_request_is_refused(path, alice, client_of):
+    client = client_of(alice, enforce_csrf_checks=True)
     assert client.post(f"/playground/{path}", fields()).status_code == 403
 
 
@@ -149,6 +151,63 @@ def test_form_that_is_sent_twice_is_charged_once(alice, client_of, chat):
     assert Entry.objects.filter(kind="usage").count() == 1
 
 
+def test_conversation_goes_on_with_the_turns_before(alice, client_of, chat):
+    client = client_of(alice)
+    page = page_of(client.post("/playground/", fields("normal 2", max_tokens="77")))
+    history = html.unescape(re.search(r'name="history" value="([^"]*)"', page).group(1))
+    ((said, answered),) = json.loads(history)
+    assert (said, answered.split()) == ("normal 2", ["word0", "word1"])
+    # The next form has the options, and no message.
+    assert 'value="77"' in page
+    assert "normal 2</textarea>" not in page
+    page = page_of(client.post("/playground/", fields("normal 3", history=history)))
+    assert page.count('<article class="turn">') == 3, "two turns, and the template of the script"
+    assert chat.bodies[-1]["messages"] == [
+        {"role": "user", "content": "normal 2"},
+        {"role": "assistant", "content": answered},
+        {"role": "user", "content": "normal 3"},
+    ]
+
+
+def test_refused_message_loses_neither_itself_nor_the_conversation(alice, organization, client_of, chat):
+    spend_everything(organization)
+    history = json.dumps([["Who are you?", "**A model**"]])
+    page = page_of(client_of(alice).post("/playground/", fields("And I?", history=history)))
+    assert "And I?</textarea>" in page
+    assert "<strong>A model</strong>" in page
+    assert html.escape(history) in page
+
+
+def test_long_conversation_forgets_its_first_turns(alice, client_of):
+    history = json.dumps([["a" * 14_000, "b"], ["c" * 14_000, "d"]])
+    page = page_of(client_of(alice).post("/playground/", fields("normal 400", max_tokens="1000", history=history)))
+    kept = json.loads(html.unescape(re.search(r'name="history" value="([^"]*)"', page).group(1)))
+    assert [said[:6] for said, _ in kept] == ["cccccc", "normal"]
+
+
+@pytest.mark.parametrize("history", ["{", "[1]", '[["a"]]', '[["a", 1]]', '{"a": "b"}', "[" * 5_000, '[["a","b","c"]]'])
+def test_broken_history_is_refused_and_not_sent(alice, client_of, chat, history):
+    response = client_of(alice).post("/playground/", fields(history=history))
+    assert response.status_code == 400
+    assert "Start a new conversation" in page_of(response)
+    assert chat.bodies == []
+
+
+def test_answer_is_rendered_for_the_script(alice, client_of):
+    answer = client_of(alice).post("/playground/rendered/", {"text": "**bold** <script>x</script>"})
+    assert page_of(answer) == "<p><strong>bold</strong> &lt;script&gt;x&lt;/script&gt;</p>\n"
+    assert client_of(alice).get("/playground/rendered/").status_code == 405
+
+
+def test_rendering_is_limited(alice, client_of, settings):
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "rendering": "1/hour"}
+    limits._limit.cache_clear()
+    client = client_of(alice)
+    answers = [client.post("/playground/rendered/", {"text": "x"}).status_code for _ in range(2)]
+    limits._limit.cache_clear()
+    assert answers == [200, 429]
+
+
 def test_hostile_answer_is_shown_as_text(alice, client_of):
     page = page_of(client_of(alice).post("/playground/", fields("hostile")))
     assert "&lt;script&gt;document.title" in page
@@ -173,7 +232,7 @@ def test_empty_balance_shows_the_top_up_link_to_admins_only(alice, bob, organiza
     assert "/billing/top-up/?needed=" in page_of(response)
     assert "/billing/top-up/?needed=" not in page_of(client_of(bob).post("/playground/", fields()))
     (event,) = streamed(client_of(alice), fields())
-    assert event["error"]["next_step"]["url"].startswith("/billing/top-up/?needed=")
+    assert event["error"]["next_step"]["url"].startswith(f"/o/{organization.pk}/billing/top-up/?needed=")
     (event,) = streamed(client_of(bob), fields())
     assert event["error"]["next_step"] is None
     assert chat.bodies == []

@@ -119,3 +119,106 @@ def test_bug_in_the_middle_charges_the_output_and_releases_the_hold(organization
     assert charged_micros > 0
     assert Completion.objects.get().state == "charged"
     assert Wallet.objects.get().held_micros == 0
+
+
+# --- Upstreams that think for long -----------------------------------------------------------------------------------
+
+
+def stream_of(organization, content):
+    """Return the error of the head, the stream, and the micro-dollars that were charged."""
+
+    async def act():
+        try:
+            relay = service.relay_for(organization, body=body(content, stream=True))
+            head = await relay.head()
+            text = b"".join([chunk async for chunk in relay])
+            return head.error, text, await relay.charged_micros()
+        finally:
+            await upstream.close()
+
+    return asyncio.run(act())
+
+
+def test_comments_extend_the_time_of_the_first_chunk(organization, settings):
+    settings.APEX_FIRST_CHUNK_SECONDS = 1
+    error, text, charged_micros = stream_of(organization, "thinking 6")
+    assert error is None
+    assert text.startswith(b"data: ")
+    assert text.endswith(b"data: [DONE]\n\n")
+    assert charged_micros == 7
+
+
+def test_comments_extend_no_time_beyond_the_total(organization, settings):
+    settings.APEX_FIRST_CHUNK_SECONDS = settings.APEX_TOTAL_SECONDS = 1
+    error, _, charged_micros = stream_of(organization, "thinking 60")
+    assert error is not None
+    assert (error.type, charged_micros) == ("upstream_timeout", 0)
+
+
+def test_client_gets_the_header_and_comments_while_the_upstream_thinks(organization, settings):
+    settings.APEX_KEEP_ALIVE_SECONDS = 0.5
+    error, text, charged_micros = stream_of(organization, "thinking 6")
+    assert error is None
+    assert text.startswith(b": keep-alive\n\n")
+    assert text.endswith(b"data: [DONE]\n\n")
+    assert charged_micros == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "error_type"), [("thinking 3 0", b"upstream_failed"), ("silent 30", b"upstream_timeout")]
+)
+def test_error_after_a_comment_is_an_event_and_costs_nothing(organization, settings, content, error_type):
+    settings.APEX_KEEP_ALIVE_SECONDS, settings.APEX_FIRST_CHUNK_SECONDS = 0.3, 2
+    error, text, charged_micros = stream_of(organization, content)
+    assert error is None
+    assert text.startswith(b": keep-alive\n\n")
+    assert error_type in text.splitlines()[-2]
+    assert b"Nothing was charged" in text
+    assert b"[DONE]" not in text
+    assert charged_micros == 0
+    row = Completion.objects.get()
+    assert (row.state, row.finish) == ("released", error_type.decode())
+    assert Wallet.objects.get().held_micros == 0
+
+
+def test_silence_in_the_middle_is_filled_with_comments(organization, settings):
+    settings.APEX_KEEP_ALIVE_SECONDS, settings.APEX_IDLE_SECONDS = 0.2, 2
+    _, text, _ = stream_of(organization, "stall 2 30")
+    before, _, after = text.partition(b"word1")
+    assert b": keep-alive" not in before
+    assert after.count(b": keep-alive\n\n") > 1
+
+
+def test_comments_are_not_stored_for_a_replay(organization, settings):
+    settings.APEX_KEEP_ALIVE_SECONDS = 0.3
+
+    def stream():
+        async def act():
+            try:
+                relay = service.relay_for(organization, body=body("thinking 3", stream=True), idempotency_key="k")
+                return (await relay.head()).is_replay, b"".join([chunk async for chunk in relay])
+            finally:
+                await relay.charged_micros()
+                await upstream.close()
+
+        return asyncio.run(act())
+
+    assert b": keep-alive" in stream()[1]
+    is_replay, text = stream()
+    assert is_replay
+    assert text.startswith(b"data: ")
+
+
+def test_client_that_reads_nothing_gets_one_comment(organization, settings):
+    settings.APEX_KEEP_ALIVE_SECONDS = 0.1
+
+    async def act():
+        try:
+            relay = service.relay_for(organization, body=body("thinking 4", stream=True))
+            await relay.head()
+            await relay.charged_micros()
+            return b"".join([chunk async for chunk in relay])
+        finally:
+            await upstream.close()
+
+    assert asyncio.run(act()).count(b": keep-alive") == 1

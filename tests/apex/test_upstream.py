@@ -43,7 +43,7 @@ def ask(content, *, is_stream=True):
                 is_stream=is_stream,
             )
             try:
-                return answer.upstream, answer.chunk["model"], [event async for event in answer.events()]
+                return answer.upstream, answer.first.content["model"], [event async for event in answer.events()]
             finally:
                 answer.close()
         finally:

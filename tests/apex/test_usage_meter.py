@@ -51,6 +51,8 @@ def test_tokens_for_an_amount_never_cost_more_than_the_amount(micros, prompt_tok
         {"prompt_tokens": True, "completion_tokens": 1},
         {"prompt_tokens": 1.5, "completion_tokens": 1},
         {"prompt_tokens": None, "completion_tokens": None},
+        {"prompt_tokens": float("inf"), "completion_tokens": 1},
+        {"prompt_tokens": 5, "total_tokens": 3},
     ],
 )
 def test_missing_or_nonsense_usage_is_counted(usage):
@@ -59,10 +61,90 @@ def test_missing_or_nonsense_usage_is_counted(usage):
     assert billed(meter) == BilledUsage(Usage(7, 2), Source.COUNTED)
 
 
-def test_explicit_zero_is_a_statement():
+def test_explicit_zero_for_no_text_is_a_statement():
     meter = UsageMeter()
-    meter.feed(chunk("two words", usage={"prompt_tokens": 0, "completion_tokens": 0}))
+    meter.feed(chunk("", usage={"prompt_tokens": 0, "completion_tokens": 0}))
     assert billed(meter) == BilledUsage(Usage(0, 0), Source.UPSTREAM)
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"prompt_tokens": 0, "completion_tokens": 0}, Usage(7, 2)),
+        ({"prompt_tokens": 9, "completion_tokens": 0}, Usage(9, 2)),
+        ({"prompt_tokens": 0, "completion_tokens": 5}, Usage(7, 5)),
+        ({"prompt_tokens": 0, "completion_tokens": 10**9}, Usage(7, 100)),
+    ],
+)
+def test_zero_for_a_text_is_counted(usage, tokens):
+    meter = UsageMeter()
+    meter.feed(chunk("two words", usage=usage))
+    assert meter.needs_counting
+    assert billed(meter) == BilledUsage(tokens, Source.COUNTED)
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        # OpenAI: reasoning inside of the completion.
+        ({"prompt_tokens": 18, "completion_tokens": 103, "total_tokens": 121, "reasoning": 100}, Usage(18, 103)),
+        # xAI: reasoning outside of it.
+        ({"prompt_tokens": 18, "completion_tokens": 3, "total_tokens": 121, "reasoning": 100}, Usage(18, 103)),
+        # Gemini: outside of it, and only in the total.
+        ({"prompt_tokens": 18, "completion_tokens": 3, "total_tokens": 121}, Usage(18, 103)),
+        # A total with something that nobody explains.
+        ({"prompt_tokens": 18, "completion_tokens": 3, "total_tokens": 500, "reasoning": 100}, Usage(18, 103)),
+        ({"prompt_tokens": 18, "completion_tokens": 3, "total_tokens": 500, "reasoning": 0}, Usage(18, 3)),
+        ({"prompt_tokens": 18, "completion_tokens": 3, "total_tokens": 5}, Usage(18, 3)),
+        ({"prompt_tokens": 18, "completion_tokens": 3, "total_tokens": "many"}, Usage(18, 3)),
+        ({"prompt_tokens": 18, "total_tokens": 21}, Usage(18, 3)),
+        ({"prompt_tokens": 18.0, "completion_tokens": 3.0, "total_tokens": 21.0}, Usage(18, 3)),
+    ],
+)
+def test_usage_is_read_by_its_meaning(stated, expected):
+    reasoning = stated.pop("reasoning", None)
+    details = {} if reasoning is None else {"completion_tokens_details": {"reasoning_tokens": reasoning}}
+    assert usage_meter.read_usage({**stated, **details}) == expected
+
+
+@pytest.mark.parametrize(
+    ("stated", "cached"),
+    [
+        ({"prompt_tokens_details": {"cached_tokens": 12}}, 12),
+        ({"prompt_tokens_details": {"cached_tokens": 12.0}}, 12),
+        ({"prompt_cache_hit_tokens": 12, "prompt_cache_miss_tokens": 6}, 12),
+        ({"cache_read_input_tokens": 12}, 12),
+        # The same tokens under several names count once.
+        ({"prompt_tokens_details": {"cached_tokens": 12}, "prompt_cache_hit_tokens": 12}, 12),
+        ({"prompt_tokens_details": None, "prompt_cache_hit_tokens": "12"}, 0),
+        ({"prompt_tokens_details": {"cached_tokens": 99}}, 18),
+        ({"prompt_tokens_details": {"cached_tokens": -1}}, 0),
+        ({}, 0),
+    ],
+)
+def test_cached_prompt_tokens_are_read_under_every_name(stated, cached):
+    usage = usage_meter.read_usage({"prompt_tokens": 18, "completion_tokens": 3, **stated})
+    assert usage == Usage(18, 3, cached)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_cached_tokens_have_their_own_price_and_never_a_negative_one(prompt, cached, completion):
+    tokens = {"prompt_tokens": prompt, "completion_tokens": completion, "cached_prompt_tokens": cached}
+    own = Rates(300_000, 450_000, cached_prompt_micros=30_000).price_micros(**tokens)
+    assert 0 <= own <= RATES.price_micros(**tokens)
+    read = min(cached, prompt)
+    assert own == Rates(30_000, 450_000).price_micros(prompt_tokens=read, completion_tokens=completion) or read < prompt
+    assert RATES.price_micros(**tokens) == RATES.price_micros(prompt_tokens=prompt, completion_tokens=completion)
+
+
+def test_choice_has_finished_when_no_text_follows_its_reason():
+    meter = UsageMeter()
+    # Some servers state a reason in every chunk.
+    meter.feed({"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]})
+    meter.feed({"choices": [{"index": 1, "delta": {"content": "a"}, "finish_reason": ""}]})
+    assert meter.finished == {0}
+    meter.feed({"choices": [{"index": 0, "delta": {"content": "b"}, "finish_reason": None}]})
+    assert meter.finished == set()
 
 
 def test_last_statement_counts():
@@ -117,7 +199,7 @@ def test_estimate_is_a_little_above_the_tokens_of_common_texts():
 
 
 def test_attachments_are_not_measured_by_their_bytes():
-    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 300_000}}
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo" + "A" * 300_000}}
     body = {"messages": [{"role": "user", "content": [picture]}]}
     assert usage_meter.estimate_prompt_tokens(body) < 2_000
     assert usage_meter.count_prompt_tokens(body, count_tokens=lambda _: 1) < 2_000

@@ -15,16 +15,91 @@ def read(**fields):
     return wire.read_request(json.dumps(body).encode(), max_completion_tokens=MODELS)
 
 
-def test_seed_defaults_are_sent_upstream():
+def test_nothing_is_added_but_the_limit_of_tokens():
     request = read()
     assert (request.is_stream, request.completion_tokens, request.choice_count) == (False, 4096, 1)
     assert request.upstream_body(model="up/stream", completion_tokens=4096) == {
         "model": "up/stream",
         "messages": MESSAGES,
         "max_tokens": 4096,
-        "temperature": 0.7,
         "stream": False,
     }
+
+
+@pytest.mark.parametrize(("stated", "sent"), [({}, 0.7), ({"temperature": None}, 0.7), ({"temperature": 0}, 0)])
+def test_temperature_of_the_model_is_for_clients_that_state_none(stated, sent):
+    body = read(**stated).upstream_body(model="m", completion_tokens=5, temperature=0.7)
+    assert body["temperature"] == sent
+
+
+@pytest.mark.parametrize("stated", [{}, {"max_tokens": 9}, {"max_completion_tokens": 9}, {"max_tokens": 9.0}])
+@pytest.mark.parametrize("name", wire.LIMIT_FIELDS)
+def test_limit_has_the_only_name_that_the_model_knows(stated, name):
+    body = read(**stated).upstream_body(model="m", completion_tokens=50, limit_field=name)
+    assert {each: body[each] for each in wire.LIMIT_FIELDS if each in body} == {name: 9 if stated else 50}
+
+
+EMPTY_OR_USUAL = [
+    *(
+        {name: value}
+        for name in wire.REFUSED_FIELDS
+        for value in (None, "", [], {}, False)
+        if name != "web_search_options"
+    ),
+    {"service_tier": "auto"},
+    {"service_tier": "default"},
+    {"modalities": ["text"]},
+    {"best_of": 1},
+    {"candidate_count": 1},
+    {"stop": None},
+    {"stop": []},
+    {"logit_bias": {}},
+    {"metadata": {}},
+    {"response_format": None},
+    {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True},
+    {"functions": [], "function_call": "none"},
+    {"web_search_options": None},
+    {"extra_body": {}, "extra_headers": {}, "generation_config": {}},
+]
+
+
+@pytest.mark.parametrize("fields", EMPTY_OR_USUAL)
+def test_fields_that_mean_the_usual_pass_and_are_not_sent(fields):
+    plain = read().upstream_body(model="m", completion_tokens=5)
+    assert read(**fields).upstream_body(model="m", completion_tokens=5) == plain
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"service_tier": "priority"},
+        {"service_tier": "flex"},
+        {"modalities": ["text", "audio"]},
+        {"modalities": "text"},
+        {"best_of": True},
+        {"best_of": 0},
+        {"best_of": 2},
+        {"web_search_options": {}},
+        {"extra_body": {"n": 9}},
+        {"n_predict": -1},
+        {"mock_response": True},
+    ],
+)
+def test_fields_that_buy_something_else_are_still_refused(fields):
+    with pytest.raises(InvalidField):
+        read(**fields)
+
+
+@pytest.mark.parametrize("fields", [{"n": 1}, {"n": None}, {"max_tokens": 100.0}, {"n": 2.0}, {"user": ""}])
+def test_usual_and_whole_values_are_taken(fields):
+    body = read(**fields).upstream_body(model="m", completion_tokens=500)
+    assert all(type(body[name]) is not float for name in fields)
+
+
+@pytest.mark.parametrize("role", wire.ROLES)
+def test_content_may_be_null(role):
+    messages = [*MESSAGES, {"role": role, "content": None}]
+    assert read(messages=messages).body["messages"] == messages
 
 
 @pytest.mark.parametrize(
@@ -108,7 +183,8 @@ def test_wrong_fields_are_named(fields, param):
 def test_nulls_are_defaults():
     request = read(temperature=None, max_tokens=None, n=None, stream=None, stream_options=None, provider=None)
     body = request.upstream_body(model="m", completion_tokens=request.completion_tokens)
-    assert (body["temperature"], body["max_tokens"], body["stream"]) == (0.7, 4096, False)
+    assert (body["max_tokens"], body["stream"]) == (4096, False)
+    assert "temperature" not in body
 
 
 def test_unknown_fields_and_every_kind_of_message_pass_unchanged():
@@ -158,7 +234,6 @@ def test_server_options_that_cost_nothing_pass_unchanged():
         "logprobs": True,
         "top_logprobs": 5,
         "seed": 7,
-        "max_new_tokens": None,
     }
     body = read(**fields).upstream_body(model="m", completion_tokens=5)
     assert {name: body[name] for name in fields} == fields
