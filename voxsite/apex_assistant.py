@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from accounts.models import ApiKey, Organization
-from transcription.assistant import Reply
+from transcription.assistant import Estimate, Reply
 
 if TYPE_CHECKING:
     from apex.service import CompletedChat
@@ -29,6 +29,20 @@ class ApexAssistant:
         from apex import service
 
         return service.max_price_micros(body)
+
+    def estimate(self, organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None) -> Estimate:
+        from apex import service
+
+        made = service.estimate(organization, body=body, api_key=api_key)
+        return Estimate(
+            model=made.model,
+            prompt_tokens=made.prompt_tokens,
+            completion_tokens=made.completion_tokens,
+            cost_micros=made.cost_micros,
+            max_cost_micros=made.max_cost_micros,
+            held_micros=made.held_micros,
+            refusal=made.refusal,
+        )
 
     def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
         from apex import service

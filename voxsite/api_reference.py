@@ -1,9 +1,13 @@
 """The reference part of /docs/, made from the OpenAPI document: parameters, fields and answers of each address."""
 
 import json
+import re
+from copy import deepcopy
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 from http import HTTPStatus
+from threading import Lock
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +18,17 @@ from apex import schema as apex_schema
 METHODS = ("get", "post", "put", "patch", "delete")
 # Fields of objects that lie deeper are not listed.
 MAX_DEPTH = 3
+# Answers that may be a text, or a list of segments, in place of an object.
+BARE = ("TranscribeApiAnswer", "TranscribeApiResult")
+
+
+class AnswerKind(Enum):
+    """What a request that succeeds is answered with."""
+
+    JSON = "json"
+    TEXT = "text"
+    STREAM = "stream"
+    NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +68,10 @@ class Operation:
 
 def add_chat(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Add the chat endpoint, whose views drf-spectacular does not know. A postprocessing hook (see settings)."""
-    result["paths"] |= {f"/v1/apex/{path}": methods for path, methods in apex_schema.OPERATIONS.items()}
-    result["components"]["schemas"] |= apex_schema.COMPONENTS
+    # A copy: the next hook changes what it finds, and the document may be made again.
+    operations, components = deepcopy((apex_schema.OPERATIONS, apex_schema.COMPONENTS))
+    result["paths"] |= {f"/v1/apex/{path}": methods for path, methods in operations.items()}
+    result["components"]["schemas"] |= components
     return result
 
 
@@ -62,7 +79,8 @@ def say_what_serializers_cannot(result: dict[str, Any], **_: Any) -> dict[str, A
     """Mend what drf-spectacular cannot be told. The last postprocessing hook (see settings).
 
     A body is required everywhere, also one that is no form. A stream of events is either one text, or each event by
-    itself. An answer that may have several shapes may fit two of them: verbose_json has all fields of json.
+    itself. An answer that may have several shapes may fit two of them: verbose_json has all fields of json. One of
+    TranscribeAPI may be a value alone.
     """
     for methods in result["paths"].values():
         for operation in methods.values():
@@ -72,15 +90,29 @@ def say_what_serializers_cannot(result: dict[str, Any], **_: Any) -> dict[str, A
                 stream = response.get("content", {}).get("text/event-stream")
                 if stream:
                     stream["schema"] = {"anyOf": [stream["schema"], {"type": "string"}]}
-    for schema in result["components"]["schemas"].values():
+    schemas = result["components"]["schemas"]
+    for schema in schemas.values():
         if "oneOf" in schema:
             schema["anyOf"] = schema.pop("oneOf")
+    for name in BARE:
+        segments = {"type": "array", "items": {"$ref": "#/components/schemas/TranscribeApiSegment"}}
+        schemas[name]["anyOf"] += [{"type": "string"}, segments]
     return result
 
 
-@lru_cache(maxsize=1)
+# drf-spectacular keeps what it has found in objects of the whole process, so two threads that make the document at the
+# same time break each other's.
+_making = Lock()
+
+
 def document() -> dict[str, Any]:
     """Return the OpenAPI document. It depends only on code and settings, so each process makes it once."""
+    with _making:
+        return _make_document()
+
+
+@lru_cache(maxsize=1)
+def _make_document() -> dict[str, Any]:
     schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]  # drf-spectacular
     return schema
 
@@ -133,6 +165,7 @@ def _operation(path: str, method: str, spec: dict[str, Any], *, site_url: str, k
             key=key if needs_key else "",
             media_type=media_type,
             body=body,
+            answer=_kind_of_answer(spec.get("responses", {})),
             required=tuple(
                 parameter["name"]
                 for parameter in spec.get("parameters", [])
@@ -140,6 +173,17 @@ def _operation(path: str, method: str, spec: dict[str, Any], *, site_url: str, k
             ),
         ),
     )
+
+
+def _kind_of_answer(responses: dict[str, Any]) -> AnswerKind:
+    """Return how a program reads the answer of a request that succeeds."""
+    contents = (spec.get("content", {}) for status, spec in sorted(responses.items()) if status.startswith("2"))
+    content: dict[str, Any] = next(contents, {})
+    if not content:
+        return AnswerKind.NOTHING
+    if "application/json" in content:
+        return AnswerKind.JSON
+    return AnswerKind.STREAM if "text/event-stream" in content else AnswerKind.TEXT
 
 
 def _answer(status: str, spec: dict[str, Any]) -> Answer:
@@ -187,7 +231,8 @@ def _kind(schema: dict[str, Any]) -> str:
     name = {"binary": "file", "uuid": "UUID", "double": "number"}.get(
         inner.get("format", ""), kinds[0] if kinds else "any"
     )
-    return f"{name} or null" if schema.get("nullable") or inner.get("nullable") or "null" in kind else name
+    is_nullable = "null" in kind or {"type": "null"} in schema.get("anyOf", schema.get("oneOf", []))
+    return f"{name} or null" if is_nullable else name
 
 
 def _text(spec: dict[str, Any], inner: dict[str, Any]) -> str:
@@ -202,6 +247,7 @@ def _text(spec: dict[str, Any], inner: dict[str, Any]) -> str:
 # --- Examples --------------------------------------------------------------------------------------------------------
 
 SAMPLE_CHAT = {"model": "apex-latest", "messages": [{"role": "user", "content": "Hello"}]}
+SAMPLE_BODIES: dict[str, dict[str, Any]] = {"/v1/estimate": {"duration_seconds": 3600, "model": "standard"}}
 SAMPLE_VALUES = {
     "file": "recording.mp3",
     "audio_file": "recording.mp3",
@@ -211,6 +257,8 @@ SAMPLE_VALUES = {
     "sample_rate": "16000",
 }
 FILE_FIELDS = ("file", "audio_file")
+# Of addresses; other parts are named in capitals, such as JOB_ID.
+SAMPLE_PARTS = {"extension": "srt"}
 
 
 def _examples(
@@ -221,21 +269,22 @@ def _examples(
     key: str,
     media_type: str,
     body: tuple[Field, ...],
+    answer: AnswerKind,
     required: tuple[str, ...],
 ) -> tuple[tuple[str, str], ...]:
     """Return (language, code) for curl, Python and Node."""
-    address = f"{site_url}{path}".replace("{", "JOB_ID{").replace("JOB_ID{job_id}", "JOB_ID")
+    address = site_url + re.sub(r"{(\w+)}", lambda name: SAMPLE_PARTS.get(name[1], name[1].upper()), path)
     if media_type == "application/json":
-        return _examples_in_json(address, key=key, sent=SAMPLE_CHAT)
+        return _examples_in_json(address, key=key, sent=SAMPLE_BODIES.get(path, SAMPLE_CHAT))
     if media_type == "application/octet-stream":
         return _examples_of_bytes(address, key=key, query={name: SAMPLE_VALUES[name] for name in required})
     sent = (
         {field.path: SAMPLE_VALUES[field.path] for field in body if field.path in SAMPLE_VALUES} if media_type else {}
     )
     return (
-        ("curl", _curl(address, method, key=key, sent=sent)),
-        ("Python", _python(address, method, key=key, sent=sent)),
-        ("Node", _node(address, method, key=key, sent=sent)),
+        ("curl", _curl(address, method, key=key, sent=sent, answer=answer)),
+        ("Python", _python(address, method, key=key, sent=sent, answer=answer)),
+        ("Node", _node(address, method, key=key, sent=sent, answer=answer)),
     )
 
 
@@ -273,7 +322,9 @@ def _examples_of_bytes(address: str, *, key: str, query: dict[str, str]) -> tupl
     return ("curl", " \\\n  ".join(lines)), ("Python", python), ("Node", node)
 
 
-def _curl(address: str, method: str, *, key: str, sent: dict[str, str]) -> str:
+def _curl(address: str, method: str, *, key: str, sent: dict[str, str], answer: AnswerKind) -> str:
+    # Without a buffer, so that events are shown when they come.
+    address = f"-N {address}" if answer == AnswerKind.STREAM else address
     lines = [
         f"curl {address}"
         if method in {"get", "post"} and (sent or method == "get")
@@ -285,7 +336,7 @@ def _curl(address: str, method: str, *, key: str, sent: dict[str, str]) -> str:
     return " \\\n  ".join(lines)
 
 
-def _python(address: str, method: str, *, key: str, sent: dict[str, str]) -> str:
+def _python(address: str, method: str, *, key: str, sent: dict[str, str], answer: AnswerKind) -> str:
     arguments = [f'"{address}"']
     if key:
         arguments.append(f'headers={{"X-API-Key": "{key}"}}')
@@ -293,13 +344,22 @@ def _python(address: str, method: str, *, key: str, sent: dict[str, str]) -> str
     data = {name: value for name, value in sent.items() if name not in FILE_FIELDS}
     if data:
         arguments.append(f"data={json.dumps(data)}")
+    if answer == AnswerKind.STREAM:
+        arguments.append("stream=True")
     call = f"requests.{method}(" + (
         f"\n    {(',' + chr(10) + '    ').join(arguments)},\n)" if len(arguments) > 1 else f"{arguments[0]})"
     )
-    return f"import requests\n\nanswer = {call}\nanswer.raise_for_status()\nprint(answer.json())"
+    if answer == AnswerKind.STREAM:
+        return (
+            f"import json\nimport requests\n\nwith {call} as answer:\n    answer.raise_for_status()\n"
+            '    for line in answer.iter_lines():\n        if line.startswith(b"data:"):\n'
+            "            print(json.loads(line[5:]))"
+        )
+    shown = {AnswerKind.JSON: "answer.json()", AnswerKind.TEXT: "answer.text"}.get(answer, "answer.status_code")
+    return f"import requests\n\nanswer = {call}\nanswer.raise_for_status()\nprint({shown})"
 
 
-def _node(address: str, method: str, *, key: str, sent: dict[str, str]) -> str:
+def _node(address: str, method: str, *, key: str, sent: dict[str, str], answer: AnswerKind) -> str:
     lines, options = [], []
     if method != "get":
         options.append(f'method: "{method.upper()}"')
@@ -312,4 +372,12 @@ def _node(address: str, method: str, *, key: str, sent: dict[str, str]) -> str:
             lines.append(f'body.append("{name}", {shown});')
         options.append("body")
     inner = f", {{\n  {(',' + chr(10) + '  ').join(options)},\n}}" if options else ""
-    return "\n".join([*lines, f'const answer = await fetch("{address}"{inner});', "console.log(await answer.json());"])
+    shown = {
+        AnswerKind.JSON: "console.log(await answer.json());",
+        AnswerKind.TEXT: "console.log(await answer.text());",
+        AnswerKind.STREAM: (
+            "for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {\n  console.log(text);\n}"
+        ),
+        AnswerKind.NOTHING: "console.log(answer.status);",
+    }[answer]
+    return "\n".join([*lines, f'const answer = await fetch("{address}"{inner});', shown])

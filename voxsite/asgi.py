@@ -1,8 +1,8 @@
-"""The ASGI application that uvicorn serves: Django behind the body guard, and the chat endpoint beside it."""
+"""The ASGI application that uvicorn serves: Django behind the body guard, beside it chat and signed uploads."""
 
 import json
+import logging
 import os
-import shutil
 from http import HTTPStatus
 from typing import Any
 
@@ -18,9 +18,11 @@ get_asgi_application()
 # Django is set up from here on.
 from django.conf import settings
 from django.http import parse_cookie
+from django.urls import Resolver404, resolve
 
-from accounts import database_connection
+from accounts import database_connection, outages
 from accounts.errors import (
+    InsufficientScope,
     NoRoom,
     NotConfigured,
     RateLimited,
@@ -29,16 +31,20 @@ from accounts.errors import (
     Unauthorized,
     VoxsiteError,
 )
-from accounts.gate import authentication, concurrency, limits
+from accounts.gate import authentication, concurrency, key_scopes, limits
 from accounts.gate.request_ids import request_id_for
 from transcription import faces, recordings
+from transcription.dialects.s3 import endpoint as signed_uploads
 from transcription.faces import Face
+from transcription.recordings import disk_space, upload_targets
 from voxsite.async_only_handler import AsyncOnlyHandler
 from voxsite.body_guard import OPEN_BYTES, BodyGuard, EarlyResponse, Receive, Scope, Send
+from voxsite.cross_origin import CrossOrigin
 from voxsite.sizing_handler import SizingHandler
 from voxsite.waiting_handler import WaitingHandler
 
-SPARE_BYTES = 1024**3
+logger = logging.getLogger(__name__)
+
 CHAT = Face(
     name="apex",
     prefix="/v1/apex/",
@@ -86,6 +92,8 @@ async def is_known(scope: Scope) -> bool:
 async def precheck(scope: Scope) -> EarlyResponse | None:
     """Return 429 if the key's rate limit is used up, or 429 or 503 if too many uploads wait to be read already.
 
+    Or return 403 if the key has no scope for this address.
+
     So the client need not send a large body first. A large body is an upload. Nothing is counted here, because the gate
     counts each request.
     """
@@ -96,10 +104,13 @@ async def precheck(scope: Scope) -> EarlyResponse | None:
             face = faces.face_of(scope["path"], faces=FACES) or faces.NATIVE
             for limited in face.rate_scopes:
                 limits.refuse_if_spent(caller.organization, scope=limited)
+            route = resolve(scope["path"]).view_name
+            if route in key_scopes.ROUTES:
+                key_scopes.require(caller.api_key, route=route, method=scope["method"])
             recordings.require_room(caller.organization)
-        except (RateLimited, NoRoom) as error:
+        except (RateLimited, NoRoom, InsufficientScope) as error:
             return _early_response(scope, error)
-        except VoxsiteError:
+        except (VoxsiteError, Resolver404):
             return None  # A person without a key, or a key that the gate refuses with its own error.
         finally:
             database_connection.release()
@@ -108,7 +119,7 @@ async def precheck(scope: Scope) -> EarlyResponse | None:
     return await sync_to_async(ask, thread_sensitive=False)()
 
 
-def _early_response(scope: Scope, error: RateLimited | NoRoom) -> EarlyResponse:
+def _early_response(scope: Scope, error: RateLimited | NoRoom | InsufficientScope) -> EarlyResponse:
     content_type, body = _shown(scope, error)
     return EarlyResponse(
         HTTPStatus(error.http_status),
@@ -140,8 +151,8 @@ def _shown(scope: Scope, error: VoxsiteError) -> tuple[str, bytes]:
 
 
 def has_disk_space(size: int) -> bool:
-    """Tell whether a body fits on the disk. Django may write it twice, and the database needs space too."""
-    return shutil.disk_usage(settings.DATA_DIR).free > 2 * size + SPARE_BYTES
+    """Tell whether a body fits on the disk. Django may write it twice."""
+    return disk_space.has_room(settings.DATA_DIR, size_bytes=2 * size)
 
 
 async def has_signature(_: Scope) -> bool:
@@ -162,6 +173,7 @@ def _guarded(face: Face | None) -> BodyGuard:
         refusal=refusal,
         request_id=request_id,
         challenge=authentication.challenge(limits_of.key_schemes),
+        too_large_status=limits_of.too_large_status,
         **choices,
     )
 
@@ -169,8 +181,45 @@ def _guarded(face: Face | None) -> BodyGuard:
 _GUARDS = {face: _guarded(face) for face in (None, *FACES)}
 
 
-async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request, within the body limits of its face."""
+async def _send_error(scope: Scope, send: Send, error: VoxsiteError) -> None:
+    content_type, body = _shown(scope, error)
+    headers = {
+        "content-type": content_type,
+        "content-length": str(len(body)),
+        "cache-control": "no-store",
+        "x-request-id": request_id(scope),
+        # The rest of the body is not read, so the connection cannot be used again.
+        "connection": "close",
+        **{name.lower(): value for name, value in error.headers.items()},
+    }
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": error.http_status, "headers": encoded})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request, within the body limits of its face. Signed uploads have limits of their own."""
+    if scope["type"] == "http" and scope["path"].startswith(f"{upload_targets.PREFIX}/"):
+        await signed_uploads.application(scope, receive, send)
+        return
     face = faces.face_of(scope["path"], faces=FACES) if scope["type"] == "http" else None
+    has_begun = False
+
+    async def watched_send(message: Any) -> None:
+        nonlocal has_begun
+        has_begun = True
+        await send(message)
+
     with concurrency.request():
-        await _GUARDS[face](scope, receive, send)
+        try:
+            await _GUARDS[face](scope, receive, watched_send)
+        except Exception as error:
+            # Before Django sees the request: the guard asks the database for the caller, and Django spools the body.
+            outage = outages.error_of(error)
+            if outage is None or has_begun:
+                raise
+            logger.warning("Request %s met an outage: %s: %s", request_id(scope), type(error).__name__, error)
+            await _send_error(scope, send, outage)
+
+
+application = CrossOrigin(_answer)

@@ -95,6 +95,7 @@ class BodyGuard:
         open_bytes: int = OPEN_BYTES,
         unsized_bytes: int = UNSIZED_BYTES,
         idle_seconds: float = IDLE_SECONDS,
+        too_large_status: int = HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ) -> None:
         """Wrap the app.
 
@@ -104,7 +105,8 @@ class BodyGuard:
         has_disk_space: whether a large body of this many bytes can be stored.
         precheck: called after is_known; returns the response if the view would refuse the request anyway. It must not
             count against any limit.
-        challenge: the WWW-Authenticate of a refusal of an unknown caller.
+        challenge: the WWW-Authenticate of a refusal of an unknown caller. too_large_status: of a body that is too
+        large. `refusal` is asked for 413 all the same.
         """
         self.app = app
         self.is_known = is_known
@@ -117,6 +119,7 @@ class BodyGuard:
         self.open_bytes = open_bytes
         self.unsized_bytes = unsized_bytes
         self.idle_seconds = idle_seconds
+        self.too_large_status = too_large_status
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -176,7 +179,10 @@ class BodyGuard:
             headers.extend(rejection.headers)
         if rejection is _UNKNOWN:
             headers.append((b"www-authenticate", self.challenge.encode("latin-1")))
-        await send({"type": "http.response.start", "status": int(rejection.http_status), "headers": headers})
+        status = int(rejection.http_status)
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            status = self.too_large_status
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 

@@ -11,7 +11,7 @@ from django.urls import NoReverseMatch, reverse
 
 from billing import stripe_api
 from transcription import recognition
-from transcription.speech import registry
+from transcription.speech import confinement, registry
 
 
 def register() -> None:
@@ -21,6 +21,7 @@ def register() -> None:
     checks.register(prices_are_known)
     checks.register(payments_are_whole)
     checks.register(sandbox_is_out_of_reach)
+    checks.register(decoders_are_confined, deploy=True)
 
 
 def production_is_complete(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
@@ -128,3 +129,15 @@ def sandbox_is_out_of_reach(app_configs: Sequence[Any] | None, **_: Any) -> list
         if not settings.STRIPE_SANDBOX:
             return []
     return [Error("The payment sandbox is on.", hint="It is for VOXSITE_ENV=development only.", id="voxsite.E009")]
+
+
+def decoders_are_confined(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """Report a kernel that does not offer all layers of the decoders' confinement."""
+    return [
+        checks.Warning(
+            f"This kernel offers no {layer}: a file that takes over a decoder meets fewer obstacles.",
+            hint="Run on Linux 5.13 or newer, on x86_64 or aarch64, and allow seccomp and Landlock in containers.",
+            id="voxsite.W001",
+        )
+        for layer in confinement.missing_layers()
+    ]

@@ -1,5 +1,6 @@
 """Template context of every page."""
 
+import uuid
 from typing import Any
 
 from django.conf import settings
@@ -18,8 +19,11 @@ def site(request: HttpRequest) -> dict[str, Any]:
     """Return the site's address and mode; for a member, also the organization and its balance (queried if shown)."""
     context: dict[str, Any] = {
         "site_url": settings.SITE_URL,
+        "support_email": settings.SUPPORT_EMAIL,
         "is_development": settings.DEVELOPMENT,
         "is_sandbox": settings.STRIPE_SANDBOX,
+        # Called anew for every form (accounts/sent_forms.py).
+        "form_token": uuid.uuid4,
         "waiting_note": recognition.waiting_note(),
         "fallback_note": FALLBACK_NOTE if recognition.is_fallback() else "",
     }

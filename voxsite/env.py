@@ -5,6 +5,7 @@ import ipaddress
 import json
 import os
 import secrets
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,20 @@ def socket_path(data_dir: Path, name: str) -> Path:
     if folder.is_symlink() or folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
         raise ImproperlyConfigured(f"{folder} belongs to somebody else; set VOXSITE_DATA_DIR to a shorter path.")
     return folder / name
+
+
+def private_folder(path: Path) -> None:
+    """Make the folder if it is missing, and close it to other users of the machine.
+
+    An older folder is closed too if it is this process's own and looks like a data folder: empty, or with `uploads` in
+    it. Someone's home folder, named by mistake, stays as it is.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = path.stat()
+    is_shared = status.st_mode & stat.S_ISVTX or path == Path.home() or path == path.parent
+    is_open = status.st_mode & 0o077 and status.st_uid == os.geteuid() and not is_shared
+    if is_open and ((path / "uploads").is_dir() or not any(path.iterdir())):
+        path.chmod(0o700)
 
 
 def with_query(url: str, **options: object) -> str:

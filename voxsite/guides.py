@@ -20,6 +20,7 @@ class Guide:
 
     address: method and path here. changes: (what, there, here). differences: sentences, code between backticks.
     examples: (language, code), in which SITE and KEY stand for the address of the site and the key.
+    receivers: (language, code) of servers that get webhooks in the form of that service.
     """
 
     slug: str
@@ -29,6 +30,7 @@ class Guide:
     changes: tuple[tuple[str, str, str], ...]
     differences: tuple[str, ...]
     examples: tuple[tuple[str, str], ...]
+    receivers: tuple[tuple[str, str], ...] = ()
 
     @property
     def marked_differences(self) -> list[list[tuple[str, bool]]]:
@@ -46,16 +48,18 @@ class Guide:
     def path(self) -> str:
         return self.address.partition(" ")[2]
 
-    def shown_for(self, *, site_url: str, key: str) -> "Guide":
-        """Return the guide with the address of the site, and with the reader's key in its code."""
+    def shown_for(self, *, site_url: str, key: str, organization_id: str = "") -> "Guide":
+        """Return the guide with the address of the site, and with the reader's key and organization in its code."""
 
         def fill(text: str) -> str:
-            return text.replace(SITE, site_url).replace(KEY, key)
+            filled = text.replace(SITE, site_url).replace(KEY, key)
+            return filled.replace(ORGANIZATION, organization_id or ORGANIZATION)
 
         return replace(
             self,
             changes=tuple((what, there, fill(here)) for what, there, here in self.changes),
             examples=tuple((language, fill(code)) for language, code in self.examples),
+            receivers=tuple((language, fill(code)) for language, code in self.receivers),
         )
 
 
@@ -78,11 +82,12 @@ def _read(slug: str) -> Guide:
         changes=tuple((what, there, here) for what, there, here in text["changes"]),
         differences=tuple(text["differences"]),
         examples=tuple(text["examples"].items()),
+        receivers=tuple(text.get("receivers", {}).items()),
     )
 
 
 # In the order of the pages.
-GUIDES = tuple(_read(slug) for slug in ("openai", "deepgram", "voxnexus", "voxscriber", "whisper-asr"))
+GUIDES = tuple(_read(slug) for slug in ("openai", "deepgram", "voxnexus", "voxscriber", "transcribeapi", "whisper-asr"))
 
 
 def named(slug: str) -> Guide | None:

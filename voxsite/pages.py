@@ -1,24 +1,26 @@
-"""Home page, pricing, docs and overview, the mail folder of development, and the pages for 404 and 500."""
+"""Home page, pricing, docs and overview, the mail folder of development, and the pages for 404, 429, 500 and 503."""
 
+import sys
 from typing import Any
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.template import loader
 from django.views.decorators.http import require_GET, require_safe
 
+from accounts import links, outages
 from accounts.access import membership_for, organization_for
 from accounts.decorators import open_page, page, show_missing
+from accounts.errors import MethodNotAllowed
 from accounts.models import ApiKey, Role
 from apex import catalogue
 from billing import money, statements, tariff
 from billing.pages.banners import money_banners
-from transcription.models import Job
+from transcription.pages import listing
 from transcription.pages.webhook_forms import EVENT_HELP
-from voxsite import api_reference, guides, mail_folder
+from voxsite import api_reference, guides, health, mail_folder
 
-RECENT_JOBS = 5
 PLACEHOLDER_KEY = "YOUR_API_KEY"
 
 
@@ -67,8 +69,34 @@ def coming_from(request: HttpRequest, slug: str) -> HttpResponse:
     if guide is None:
         raise Http404
     key = _shown_key(request)
-    context = {"guide": guide.shown_for(site_url=settings.SITE_URL, key=key), "guides": guides.GUIDES, "key": key}
+    shown = guide.shown_for(site_url=settings.SITE_URL, key=key, organization_id=_organization_id(request))
+    context = {"guide": shown, "guides": guides.GUIDES, "key": key}
     return render(request, "site/coming_from.html", context)
+
+
+# In the order of the page: (check of `health`, what people call it, what stands still without it).
+PARTS = (
+    ("database", "Website and API", "Pages and requests fail."),
+    ("storage", "Recordings and transcripts", "Uploads and downloads fail."),
+    ("engine", "Transcription", "New recordings wait. They are transcribed when it is back."),
+    ("workers", "Processing", "New recordings wait. They are transcribed when it is back."),
+    ("redis", "Live progress", "Progress is shown late, and new recordings start later."),
+    ("clock", "Background tasks", "Webhooks, mails and automatic top-ups are late."),
+)
+
+
+@open_page
+@require_safe
+def status(request: HttpRequest) -> HttpResponse:
+    """Show people what /health/ready tells monitors."""
+    checks = health.READINESS.outcomes()
+    parts = [
+        {"name": name, "is_up": checks.get(check) == "ok", "is_down": checks.get(check) == "failed", "without": without}
+        for check, name, without in PARTS
+    ]
+    response = render(request, "site/status.html", {"parts": parts, "is_up": all(part["is_up"] for part in parts)})
+    response["Cache-Control"] = "no-cache, private"
+    return response
 
 
 @require_safe
@@ -109,23 +137,34 @@ def _shown_key(request: HttpRequest) -> str:
 
 
 @page
+def own_page(request: HttpRequest) -> HttpResponse:
+    """Redirect an address without organization to this page of the person's own one: bookmarks, the end of a sign-in.
+
+    A form that is sent here does nothing: it does not say which organization it means.
+    """
+    if request.method not in ("GET", "HEAD"):
+        raise MethodNotAllowed("This page is out of date. Open it again, and send the form once more.")
+    return redirect(f"/o/{organization_for(request).pk}{request.get_full_path()}")
+
+
+@page
 @require_GET
 def overview(request: HttpRequest) -> HttpResponse:
     membership = membership_for(request)
     organization = membership.organization
-    jobs = list(Job.objects.of(organization).newest_first()[:RECENT_JOBS])
+    recent = listing.latest(request)
     steps = [
         {"title": "Create an account", "is_done": True, "url": ""},
         {
             "title": "Upload a recording",
-            "is_done": bool(jobs),
-            "url": "/transcripts/upload/",
+            "is_done": bool(recent["jobs"]),
+            "url": links.page_url(organization.pk, "upload"),
             "text": "Transcribe it in the browser.",
         },
         {
             "title": "Create an API key",
             "is_done": ApiKey.objects.of(organization).exists(),
-            "url": "/keys/",
+            "url": links.page_url(organization.pk, "keys"),
             "text": "Transcribe from your own programs.",
         },
     ]
@@ -135,8 +174,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         request,
         "site/overview.html",
         {
-            "jobs": jobs,
-            "live": [job for job in jobs if not job.is_final],
+            **recent,
             "month": statements.month(organization),
             "money_banners": money_banners(organization),
             "steps": [] if all(step["is_done"] for step in steps) else steps,
@@ -167,7 +205,22 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return show_missing(request)
 
 
+def too_many_requests(request: HttpRequest) -> HttpResponse:
+    """Show the page for 429 of the account pages, whose limits are all counted by the minute."""
+    response = render(request, "429.html", status=429)
+    response["Retry-After"] = "60"
+    return response
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Show the page for 500. It uses neither database nor session, because they may be the cause."""
-    text = loader.render_to_string("500.html", {"request_id": getattr(request, "request_id", "")})
-    return HttpResponse(text, status=500)
+    """Show the page for 500, and for 503 if a part is away. It uses neither database nor session."""
+    # Django calls this while it handles the exception.
+    exception = sys.exc_info()[1]
+    outage = outages.error_of(exception) if exception is not None else None
+    context = {
+        "request_id": getattr(request, "request_id", ""),
+        "outage": outage,
+        "support_email": settings.SUPPORT_EMAIL,
+    }
+    text = loader.render_to_string("500.html", context)
+    return HttpResponse(text, status=outage.http_status if outage else 500, headers=outage.headers if outage else None)

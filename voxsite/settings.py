@@ -1,13 +1,15 @@
 """All settings, by subject. Switches are environment variables, read with `env` and listed in README.md."""
 
+import logging
 import sys
+from email.utils import parseaddr
 from pathlib import Path
 
 import dj_database_url
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from voxsite import engines, env, upstreams
+from voxsite import bucket_origin, engines, env, upstreams
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -20,7 +22,7 @@ TESTING = "pytest" in sys.modules
 DEBUG = DEVELOPMENT and not TESTING and env.flag("VOXSITE_DEBUG")
 DATA_DIR = Path(env.text("VOXSITE_DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
 # It holds recordings and sessions, so no other user of this machine may read it.
-DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+env.private_folder(DATA_DIR)
 
 if DEVELOPMENT:
     SECRET_KEY = env.text("SECRET_KEY") or env.kept_secret(DATA_DIR / "secret-key")
@@ -30,6 +32,8 @@ else:
         raise ImproperlyConfigured(
             "SECRET_KEY must be at least 32 characters long: sessions and links are signed with it."
         )
+# Earlier keys, whose sessions and links still serve.
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 
 # --- Addresses -------------------------------------------------------------------------------------------------------
 
@@ -85,6 +89,7 @@ MIDDLEWARE = [
     "voxsite.middleware.StreamsHoldNoResources",
     "accounts.gate.request_ids.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "voxsite.middleware.CompressPages",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -95,7 +100,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "allauth.usersessions.middleware.UserSessionsMiddleware",
+    "voxsite.middleware.NotesSessions",
 ]
 
 TEMPLATES = [
@@ -111,6 +116,7 @@ TEMPLATES = [
                 "csp.context_processors.nonce",
                 "voxsite.context.site",
             ],
+            "builtins": ["accounts.templatetags.page_links"],
         },
     }
 ]
@@ -127,7 +133,10 @@ if DATABASE_URL:
         # Each connection plans the two statements of the ledger once (billing/ledger/fast_path_postgresql.py). Django's
         # own statements are never prepared. "off" is for a pooler that lends connections for single transactions.
         prepares = env.flag("VOXSITE_DATABASE_PREPARES", default=True)
-        DATABASES["default"].setdefault("OPTIONS", {})["prepare_threshold"] = 0 if prepares else None
+        DATABASES["default"]["ENGINE"] = "voxsite.postgresql"
+        # libpq would wait for minutes for a server that hangs.
+        options = {"connect_timeout": 5, "prepare_threshold": 0 if prepares else None}
+        DATABASES["default"]["OPTIONS"] = options | DATABASES["default"].get("OPTIONS", {})
     # voxsite.asgi sets this. Under ASGI each request has a thread of its own, so a pool must limit the connections.
     # Workers have no pool, because their forks must not inherit one.
     database_pool = env.integer("VOXSITE_DATABASE_POOL", default=0)
@@ -162,8 +171,8 @@ REDIS_URL = env.text("REDIS_URL") or f"unix://{env.socket_path(DATA_DIR, 'redis.
 REDIS_URL_WITH_TIME_OUTS = env.with_query(REDIS_URL, socket_timeout=5, socket_connect_timeout=2)
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": REDIS_URL_WITH_TIME_OUTS,
+        "BACKEND": "voxsite.fallback_cache.FallbackCache",
+        "LOCATION": env.with_query(REDIS_URL, socket_timeout=1, socket_connect_timeout=1),
         "KEY_PREFIX": "voxsite",
     }
 }
@@ -182,16 +191,28 @@ MEDIA_ROOT = DATA_DIR / "media"
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.text("VOXSITE_STATIC_ROOT", default=str(BASE_DIR / "staticfiles")))
 STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "voxsite.bundles.BundleFinder",
+]
 WHITENOISE_AUTOREFRESH = DEVELOPMENT
 WHITENOISE_USE_FINDERS = DEVELOPMENT
 S3_BUCKET = env.text("S3_BUCKET")
+S3_ENDPOINT_URL = env.text("S3_ENDPOINT_URL")
+S3_PUBLIC_ENDPOINT_URL = env.text("S3_PUBLIC_ENDPOINT_URL", default=S3_ENDPOINT_URL)
+S3_REGION = env.text("S3_REGION")
 STORAGES = {
     "default": (
         {
             "BACKEND": "voxsite.storage.RangedS3Storage",
             "OPTIONS": {
                 "bucket_name": S3_BUCKET,
-                "endpoint_url": env.text("S3_ENDPOINT_URL") or None,
+                "endpoint_url": S3_ENDPOINT_URL or None,
+                # Customers send large files to presigned addresses of the bucket.
+                "public_endpoint_url": S3_PUBLIC_ENDPOINT_URL or None,
+                "region_name": S3_REGION or None,
+                "signature_version": "s3v4",
                 "access_key": env.required("S3_ACCESS_KEY_ID", why="S3_BUCKET is set."),
                 "secret_key": env.required("S3_SECRET_ACCESS_KEY", why="S3_BUCKET is set."),
                 "default_acl": "private",
@@ -213,6 +234,10 @@ STORAGES = {
 # Uploads are spooled here, on the volume of the media folder, so that storing one is a rename and not a copy.
 FILE_UPLOAD_TEMP_DIR = str(DATA_DIR / "uploads")
 Path(FILE_UPLOAD_TEMP_DIR).mkdir(exist_ok=True)
+# What comes to signed addresses fills here, on the same volume for the same reason.
+INCOMING_DIR = DATA_DIR / "incoming"
+# Nothing is received that would leave less than this on the volume: the database and the log need space too.
+DISK_RESERVE_BYTES = 1024**2 * env.integer("VOXSITE_DISK_RESERVE_MIB", default=1024)
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 # All form fields of a request together, without files.
@@ -258,8 +283,17 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if SITE_URL.startswith("https://") else "http"
 MFA_ADAPTER = "accounts.adapter.MfaAdapter"
+# They let each code of an authenticator app serve once.
+MFA_FORMS = {
+    "activate_totp": "accounts.forms.ActivateTotpForm",
+    "authenticate": "accounts.forms.AuthenticateForm",
+    "reauthenticate": "accounts.forms.ReauthenticateForm",
+}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
+# Addresses can be changed with a second factor too. allauth forbids it because an account that its owner never
+# confirmed could be given one: here nobody signs in without a confirmed address.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
 MFA_TOTP_ISSUER = "Voxsite"
 # The clocks of phones differ, so codes of the previous and the next step are accepted (RFC 6238, section 5.2).
 MFA_TOTP_TOLERANCE = 1
@@ -274,6 +308,8 @@ INVITATION_DAYS = 7
 
 DEFAULT_FROM_EMAIL = env.text("VOXSITE_MAIL_FROM", default="Voxsite <hello@localhost>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
+# Where customers write to. Pages, errors and mails name it; people also answer the mails.
+SUPPORT_EMAIL = env.text("VOXSITE_SUPPORT_EMAIL", default=parseaddr(DEFAULT_FROM_EMAIL)[1])
 # They get a mail when the nightly check of the ledger finds a fault.
 ADMINS = [("Operator", address) for address in env.words("VOXSITE_ADMINS", default=())]
 EMAIL_FILE_PATH = str(DATA_DIR / "mail")
@@ -282,11 +318,14 @@ EMAIL_PORT = env.integer("SMTP_PORT", default=587)
 EMAIL_HOST_USER = env.text("SMTP_USER")
 EMAIL_HOST_PASSWORD = env.text("SMTP_PASSWORD")
 EMAIL_USE_TLS = env.flag("SMTP_TLS", default=True)
-EMAIL_TIMEOUT = 15
+# A person waits for it. The clock waits for minutes (accounts/mail_queue.py).
+EMAIL_TIMEOUT = 5
+# It keeps what the transport does not take, and the clock sends it later.
+EMAIL_BACKEND = "accounts.mail_queue.MailBackend"
 if EMAIL_HOST or not DEVELOPMENT:
-    EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    MAIL_TRANSPORT = "django.core.mail.backends.smtp.EmailBackend"
 else:
-    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    MAIL_TRANSPORT = "django.core.mail.backends.filebased.EmailBackend"
 
 # --- Payments --------------------------------------------------------------------------------------------------------
 
@@ -339,6 +378,7 @@ if not DEVELOPMENT:
     if PROXY_COUNT:
         # Only with a proxy, which sets this header on every request. Without one, a client could forge it.
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+BUCKET_ORIGIN = bucket_origin.origin_of(S3_BUCKET, endpoint_url=S3_PUBLIC_ENDPOINT_URL, region=S3_REGION)
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
@@ -347,7 +387,8 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
         "media-src": [SELF],
         "font-src": [SELF],
-        "connect-src": [SELF],
+        # Pages send large files to the bucket, if there is one.
+        "connect-src": [SELF, *([BUCKET_ORIGIN] if BUCKET_ORIGIN else [])],
         # Chrome applies this to the redirect after a form too, here to Stripe's payment page.
         "form-action": [SELF, SITE_URL if STRIPE_SANDBOX else "https://checkout.stripe.com"],
         "frame-ancestors": [NONE],
@@ -377,6 +418,12 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Voxsite API",
     "DESCRIPTION": "Audio transcription with speaker labels and chat completions, from one prepaid balance.",
     "VERSION": "1.0.0",
+    # The first version with webhooks.
+    "OAS_VERSION": "3.1.0",
+    "WEBHOOKS": [
+        f"transcription.dialects.native.webhook_schema.{name}"
+        for name in ("JOB_COMPLETED", "JOB_FAILED", "JOB_CANCELED", "BALANCE_LOW", "LIMIT_ALERT", "TOPUP_COMPLETED")
+    ],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVERS": [{"url": SITE_URL}],
     "APPEND_COMPONENTS": {
@@ -393,12 +440,24 @@ SPECTACULAR_SETTINGS = {
         "voxsite.api_reference.say_what_serializers_cannot",
     ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    # Two fields are called status.
+    "ENUM_NAME_OVERRIDES": {
+        "StatusEnum": ["queued", "processing", "completed", "failed", "canceled"],
+        "ScopesEnum": ["transcribe", "chat", "read", "billing", "admin"],
+        "TokenScopesEnum": ["transcribe", "chat", "read"],
+        "EstimateKindEnum": ["transcription", "language_detection", "chat", "answer", "rewriting"],
+    },
 }
 # For each organization, in the notation of the library `limits`.
 RATE_LIMITS = {
     "requests": env.text("VOXSITE_RATE_REQUESTS", default="1000/minute"),
     "uploads": env.text("VOXSITE_RATE_UPLOADS", default="60/minute"),
     "completions": env.text("VOXSITE_RATE_COMPLETIONS", default="500/minute"),
+    # POST requests of the TranscribeAPI dialect that order a transcription: before the first top-up, and after it.
+    "transcribeapi_free": env.text("VOXSITE_RATE_TRANSCRIBEAPI_FREE", default="10/minute"),
+    "transcribeapi_paid": env.text("VOXSITE_RATE_TRANSCRIBEAPI_PAID", default="300/minute"),
+    # Answers of the playground that become HTML.
+    "rendering": "120/minute",
     "invitations": "30/hour",
     "topups": "60/hour",
     # Tests, and deliveries that are sent again by hand.
@@ -413,12 +472,21 @@ MAX_WAITING_CALLS = env.integer("VOXSITE_MAX_WAITING_CALLS", default=100, minimu
 MAX_WAIT_SECONDS = env.integer("VOXSITE_MAX_WAIT_SECONDS", default=1800, minimum=1)
 DISCONNECT_GRACE_SECONDS = env.integer("VOXSITE_DISCONNECT_GRACE_SECONDS", default=30)
 REPEAT_SECONDS = 600
+# How long a call of the TranscribeAPI dialect waits before its answer is a job: its packages hang up after 120 s.
+TRANSCRIBEAPI_WAIT_SECONDS = 90
 MAX_LIVE_API_KEYS = env.integer("VOXSITE_MAX_API_KEYS", default=25, minimum=1)
+# Short-lived tokens that one key can have at once.
+MAX_LIVE_TOKENS = env.integer("VOXSITE_MAX_TOKENS", default=1000, minimum=0)
 IDEMPOTENCY_HOURS = 24
 # For a file that is announced first and then sent to a signed address.
 MAX_SIGNED_UPLOAD_BYTES = 10 * 1000**3
 # How long an announced file may take to arrive.
 UPLOAD_LIFETIME_HOURS = 24
+# How long a signed address serves. A new one costs nothing, and parts that have come stay.
+SIGNED_URL_SECONDS = 3600
+# How many files or parts an organization may send to signed addresses at once in one web process. Each takes up to 3 MB
+# of memory.
+MAX_OPEN_UPLOADS = env.integer("VOXSITE_MAX_OPEN_UPLOADS", default=64, minimum=1)
 MAX_UPLOAD_BYTES = 2 * 1024**3
 # How long the fetching of a recording from a URL may take, with all its interruptions.
 IMPORT_MAX_SECONDS = 60 * env.integer("VOXSITE_IMPORT_MINUTES", default=60, minimum=1)
@@ -477,6 +545,8 @@ APEX_MODELS = env.json_value(
             "prompt_micros": 300_000,
             "completion_micros": 450_000,
             "max_completion_tokens": 65_536,
+            # VoxParse documents it. Models without this field get a temperature only from clients.
+            "temperature": 0.7,
         }
     },
 )
@@ -488,6 +558,8 @@ APEX_CONNECT_SECONDS = env.integer("APEX_CONNECT_SECONDS", default=5, minimum=1)
 APEX_FIRST_CHUNK_SECONDS = env.integer("APEX_FIRST_CHUNK_SECONDS", default=60, minimum=1)
 APEX_IDLE_SECONDS = env.integer("APEX_IDLE_SECONDS", default=60, minimum=1)
 APEX_TOTAL_SECONDS = env.integer("APEX_TOTAL_SECONDS", default=600, minimum=1)
+# A client of a stream gets the header and a comment after so long without a byte.
+APEX_KEEP_ALIVE_SECONDS = env.integer("APEX_KEEP_ALIVE_SECONDS", default=15, minimum=1)
 # How long a stream is still read after its client left, because the upstream reports the usage at its end.
 APEX_DRAIN_SECONDS = env.integer("APEX_DRAIN_SECONDS", default=20)
 # A client that reads nothing for this long, although data waits for it, has left.
@@ -535,6 +607,8 @@ JOB_ATTEMPTS = 3
 # How often a worker writes its heartbeat. One without a heartbeat for SILENT_WORKER_SECONDS is considered dead.
 HEARTBEAT_SECONDS = 5
 SILENT_WORKER_SECONDS = 20
+# In Redis, the time of the newest heartbeat of all processes of a kind, for /health/ready.
+HEARTBEAT_KEYS = {"worker": "heartbeat:worker", "clock": "heartbeat:clock"}
 # How much of a transcript a language model gets: about six hours of English. With the answer it fits 128,000 tokens,
 # also in scripts with three bytes for each character.
 ASSISTANT_MAX_TEXT_BYTES = 300_000
@@ -545,10 +619,17 @@ LOST_IN_QUEUE_SECONDS = 20
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
 
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    record.exc_info = None
+    return True
+
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "filters": {"without_traceback": {"()": "django.utils.log.CallbackFilter", "callback": _without_traceback}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
@@ -556,6 +637,8 @@ LOGGING = {
         # By default Django mails every response of 500 or more to ADMINS, for example each probe of an unready site,
         # and the response waits for the mail server.
         "django": {"handlers": [], "level": "INFO"},
+        # Anybody can send a request with an unknown Host: a line for each is enough.
+        "django.security.DisallowedHost": {"filters": ["without_traceback"]},
         # It logs every few minutes that it cleans its registries.
         "rq.worker": {"level": "WARNING"},
     },

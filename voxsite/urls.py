@@ -3,36 +3,73 @@
 from allauth.account.decorators import secure_admin_login
 from django.conf import settings
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
-from billing.api import BalanceView, UsageView
+from accounts import links
+from accounts.email_pages import ConfirmEmailView, EmailView
+from billing.api import BalanceView, ProductsView, UsageView
+from billing.automatic_topup_api import AutomaticTopUpView
+from billing.key_api import KeysView, KeyView, RotateKeyView
+from billing.limits_api import AlertsView, LimitsView
+from billing.token_api import TokensView, TokenView
 from billing.webhook import StripeWebhookView
+from transcription.dialects.transcribeapi.key_views import TranscribeApiRootKeysView
 from transcription.dialects.webhook_keys import WebhookKeysView
-from voxsite import health, pages
+from voxsite import crawlers, health, pages
 
 # Operators use the same sign-in as everybody, with rate limits and second factor. The admin's own form has neither.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  # as allauth documents it
+
+# The pages of an organization. Their addresses begin with it: whatever a person opens in another window, each window
+# reads, sends, pays and deletes in the organization that it shows.
+organization_pages: list[URLPattern | URLResolver] = [
+    path("overview/", pages.overview, name="overview"),
+    path("", include("accounts.organization_urls")),
+    path("billing/", include("billing.urls")),
+    path("transcripts/", include("transcription.urls")),
+    path("webhooks/", include("transcription.webhook_urls")),
+    path("playground/", include("apex.page_urls")),
+]
 
 urlpatterns = [
     path("", pages.landing, name="landing"),
     path("pricing/", pages.pricing, name="pricing"),
     path("docs/", pages.docs, name="docs"),
     path("docs/from/<slug:slug>/", pages.coming_from, name="coming-from"),
+    path("status/", pages.status, name="status"),
+    path("favicon.ico", crawlers.favicon, name="favicon"),
+    path("robots.txt", crawlers.robots, name="robots"),
+    path("sitemap.xml", crawlers.sitemap, name="sitemap"),
     path("openapi.json", pages.openapi, name="openapi"),
-    path("overview/", pages.overview, name="overview"),
+    path("accounts/email/", EmailView.as_view(), name="account_email"),
+    re_path(r"^accounts/confirm-email/(?P<key>[-:\w]+)/$", ConfirmEmailView.as_view(), name="account_confirm_email"),
     path("accounts/", include("allauth.urls")),
     path("", include("accounts.urls")),
-    path("billing/", include("billing.urls")),
+    path(links.ROOT, include(organization_pages)),
+    path("billing/products", ProductsView.as_view(), name="products"),
+    re_path(r"^(?:overview|keys|organization|billing|transcripts|webhooks|playground)/", pages.own_page),
     path("stripe/webhook", StripeWebhookView.as_view(), name="stripe-webhook"),
-    path("transcripts/", include("transcription.urls")),
-    path("webhooks/", include("transcription.webhook_urls")),
-    path("playground/", include("apex.page_urls")),
     path("admin/", admin.site.urls),
     path("health", health.HealthView.as_view(), name="health"),
     path("health/ready", health.ReadyView.as_view(), name="ready"),
+    path("health/serving", health.ServingView.as_view(), name="serving"),
     path(".well-known/webhook-keys.json", WebhookKeysView.as_view(), name="webhook-keys"),
+    path(
+        ".well-known/transcribeapi-webhook-keys.json",
+        TranscribeApiRootKeysView.as_view(),
+        name="transcribeapi-root-webhook-keys",
+    ),
+    path("transcribeapi/", include("transcription.dialects.transcribeapi.urls")),
     path("v1/balance", BalanceView.as_view(), name="v1-balance"),
+    path("v1/automatic-topup", AutomaticTopUpView.as_view(), name="v1-automatic-topup"),
     path("v1/usage", UsageView.as_view(), name="v1-usage"),
+    path("v1/limits", LimitsView.as_view(), name="v1-limits"),
+    path("v1/alerts", AlertsView.as_view(), name="v1-alerts"),
+    path("v1/keys", KeysView.as_view(), name="v1-keys"),
+    path("v1/keys/<str:key_id>", KeyView.as_view(), name="v1-key"),
+    path("v1/keys/<str:key_id>/rotate", RotateKeyView.as_view(), name="v1-key-rotate"),
+    path("v1/tokens", TokensView.as_view(), name="v1-tokens"),
+    path("v1/tokens/<str:token_id>", TokenView.as_view(), name="v1-token"),
     path("v1/apex/", include("apex.urls")),
     path("v1/audio/", include("transcription.dialects.openai.urls")),
     path("v1/stt", include("transcription.dialects.voxnexus.urls")),
@@ -51,4 +88,6 @@ if settings.STRIPE_SANDBOX:
     urlpatterns += [path("dev/stripe/", include("billing.sandbox.urls"))]
 
 handler404 = "voxsite.pages.not_found"
+# allauth's limits answer with this page.
+handler429 = "voxsite.pages.too_many_requests"
 handler500 = "voxsite.pages.server_error"

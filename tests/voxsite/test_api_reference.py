@@ -1,6 +1,9 @@
 """The reference in the docs: every operation of the OpenAPI document, with its fields and with code to copy."""
 
 import json
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.test import Client
@@ -15,6 +18,21 @@ def test_docs_describe_every_operation_of_the_openapi_document(db):
     assert ("post", "/v1/transcribe") in operations
     for method, path in operations:
         assert f'<span class="verb">{method.upper()}</span> {path}' in page
+
+
+def test_threads_that_ask_first_get_one_document():
+    kept = api_reference._make_document()
+    api_reference._make_document.cache_clear()
+    # Threads change places in the middle of the work, as on a machine with many cores.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            documents = list(pool.map(lambda _: api_reference.document(), range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(document is documents[0] for document in documents)
+    assert json.dumps(documents[0], default=str) == json.dumps(kept, default=str)
 
 
 @pytest.fixture
@@ -36,8 +54,9 @@ def test_fields_of_nested_objects_are_listed_with_their_path(operations):
     sent = {field.path: field for field in chat.body}
     assert sent["model"].is_required
     assert not sent["temperature"].is_required
-    assert sent["temperature"].kind == "number"
-    assert sent["temperature"].text.endswith("Default: 0.7. From 0 to 2.")
+    assert sent["temperature"].kind == "number or null"
+    assert sent["temperature"].text.endswith("From 0 to 2.")
+    assert "Default: 4096." in sent["max_tokens"].text
     assert sent["messages[].role"].kind == "system | developer | user | assistant | tool | function"
     assert sent["stream_options.include_usage"].kind == "boolean"
     (answer,) = (answer for answer in chat.answers if answer.status == "402")
@@ -57,6 +76,29 @@ def test_code_has_the_address_and_the_key_only_where_one_is_needed(operations, l
 def test_code_in_python_is_valid(operations):
     for operation in operations.values():
         compile(dict(operation.examples)["Python"], operation.path, "exec")
+
+
+def test_code_reads_what_the_answer_is(operations):
+    """Events come one after the other, a subtitle file is text, and what has no body is not read."""
+    watch = dict(operations["GET", "/v1/jobs/{job_id}/events"].examples)
+    assert "curl -N https://voxsite.example/v1/jobs/JOB_ID/events" in watch["curl"]
+    assert "stream=True" in watch["Python"]
+    assert "answer.iter_lines()" in watch["Python"]
+    assert "TextDecoderStream" in watch["Node"]
+    text = dict(operations["GET", "/v1/jobs/{job_id}/result.{extension}"].examples)
+    assert "/v1/jobs/JOB_ID/result.srt" in text["curl"]
+    assert "print(answer.text)" in text["Python"]
+    assert "await answer.text()" in text["Node"]
+    for code in (watch, text):
+        assert ".json()" not in code["Python"] + code["Node"]
+    assert "print(answer.json())" in dict(operations["GET", "/v1/jobs/{job_id}"].examples)["Python"]
+
+
+def test_code_names_every_part_of_an_address(operations):
+    for operation in operations.values():
+        for code in dict(operation.examples).values():
+            assert not re.search(r"voxsite\.example\S*[{}]", code), operation.path
+    assert "/v1/keys/KEY_ID" in dict(operations["DELETE", "/v1/keys/{key_id}"].examples)["curl"]
 
 
 def test_code_to_transcribe_sends_the_file(operations):

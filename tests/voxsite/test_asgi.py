@@ -126,3 +126,12 @@ def test_large_body_is_refused_unread_while_the_uploads_of_others_wait(key):
     error = json.loads(body)["error"]
     assert (error["code"], error["type"]) == (503, "no_room")
     assert int(headers[b"retry-after"]) == error["retry_after"] > 0
+
+
+def test_body_that_is_too_large_has_the_status_of_its_dialect(key, monkeypatch):
+    """TranscribeAPI's documentation has 400 for it."""
+    monkeypatch.setattr(f"{__name__}.LARGE", 33 * 1024**2)
+    status, _, body, received = call(key, path="/transcribeapi/v1/transcribe")
+    assert (status, json.loads(body)["code"], received) == (400, "file_too_large", 0)
+    monkeypatch.setattr(f"{__name__}.LARGE", 37 * 1024**2)
+    assert call(key, path="/v1/audio/transcriptions")[0] == 413

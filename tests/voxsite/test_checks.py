@@ -1,6 +1,7 @@
 import pytest
 from django.core.checks import WARNING, run_checks
 
+from transcription.speech import confinement
 from voxsite import checks
 
 
@@ -14,6 +15,14 @@ def ids(settings, **changed):
 def test_no_command_begins_with_a_warning_on_either_database():
     found = run_checks(databases=["default"])
     assert [message for message in found if message.level >= WARNING and not message.is_silenced()] == []
+
+
+@pytest.mark.parametrize("missing", [[], ["Landlock"], ["seccomp", "Landlock"]])
+def test_kernel_without_a_layer_of_confinement_is_named(monkeypatch, missing):
+    monkeypatch.setattr(confinement, "missing_layers", lambda: missing)
+    found = [message.msg for message in checks.decoders_are_confined(None)]
+    assert len(found) == len(missing)
+    assert all(layer in text for layer, text in zip(missing, found, strict=True))
 
 
 def test_development_may_use_every_embedded_part(settings):

@@ -85,3 +85,20 @@ def test_socket_of_a_deep_folder_lies_in_a_private_one(tmp_path):
     deep = env.socket_path(tmp_path / ("x" * 100), "a.sock")
     assert len(str(deep)) <= env.MAX_SOCKET_PATH_BYTES
     assert stat.S_IMODE(deep.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("content", [None, "uploads"])
+def test_existing_data_folder_is_closed_to_others(tmp_path, content):
+    folder = tmp_path / "data"
+    (folder / content if content else folder).mkdir(parents=True)
+    folder.chmod(0o755)
+    env.private_folder(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_folder_that_others_use_stays_open(tmp_path, mode):
+    (tmp_path / "letters").mkdir()
+    tmp_path.chmod(mode)
+    env.private_folder(tmp_path)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == mode

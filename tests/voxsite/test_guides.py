@@ -83,6 +83,17 @@ def test_code_of_receivers_has_the_address_and_the_organization():
             compile(code, "receiver.py", "exec")
 
 
+def test_page_of_transcribeapi_has_the_code_of_receivers(db, organization, alice, client_of):
+    path = "/docs/from/transcribeapi/"
+    assert "YOUR_ORGANIZATION_ID" in Client().get(path).content.decode()
+    page = client_of(alice).get(path).content.decode()
+    assert "YOUR_ORGANIZATION_ID" not in page
+    assert page.count(str(organization.pk)) >= 2
+    guide = guides.named("transcribeapi")
+    assert [language for language, _ in guide.receivers] == ["Python", "Node"]
+    compile(dict(guide.receivers)["Python"], "receiver.py", "exec")
+
+
 def test_docs_have_the_code_of_receivers(db, organization, alice, client_of):
     assert "YOUR_ORGANIZATION_ID" in Client().get("/docs/").content.decode()
     assert str(organization.pk) in client_of(alice).get("/docs/").content.decode()

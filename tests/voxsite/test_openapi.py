@@ -68,6 +68,7 @@ ERRORS = {
     "SttError": ("properties", "error"),
     "AsrError": (),
     "DeepgramError": (),
+    "TranscribeApiError": (),
     "ChatError": ("properties", "error"),
 }
 

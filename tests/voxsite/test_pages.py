@@ -10,9 +10,38 @@ from django.test import Client, RequestFactory
 
 from accounts import api_keys
 from tests.transcription.factories import make_job
-from voxsite import pages
+from voxsite import health, pages
 
 PUBLIC = ["/", "/pricing/", "/docs/"]
+
+
+@pytest.mark.parametrize(
+    ("redis", "shown", "title"),
+    [
+        ("ok", "Operational", "All systems operational"),
+        ("failed", "Down", "Some systems have problems"),
+        ("The speech model is being loaded.", "Starting", "Some systems have problems"),
+    ],
+)
+def test_status_is_told_to_people(db, monkeypatch, redis, shown, title):
+    checks = {name: "ok" for name, _, _ in pages.PARTS} | {"redis": redis}
+    monkeypatch.setattr(health.READINESS, "outcomes", lambda: checks)
+    page = Client().get("/status/").content.decode()
+    assert title in page
+    row = page.split("Live progress")[1].split("</tr>")[0]
+    assert shown in row
+    assert ("Progress is shown late" in row) is (redis != "ok")
+
+
+def test_status_names_every_part_that_monitors_hear_of():
+    assert {check for check, _, _ in pages.PARTS} == set(health.READINESS._checks)
+
+
+def test_pages_name_the_address_for_support(alice, organization, client_of, settings):
+    settings.SUPPORT_EMAIL = "help@example.org"
+    assert 'href="mailto:help@example.org"' in Client().get("/").content.decode()
+    assert 'href="mailto:help@example.org"' in client_of(alice).get("/overview/").content.decode()
+    assert "help@example.org" in Client().get("/docs/").content.decode()
 
 
 @pytest.mark.parametrize("path", PUBLIC)

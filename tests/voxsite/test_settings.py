@@ -68,3 +68,27 @@ def test_address_of_the_payment_sandbox_exists_with_it_only(settings, path, is_o
     else:
         with pytest.raises(Resolver404):
             resolve(path, urlconf=urls)
+
+
+def test_pages_may_send_files_to_the_bucket_and_nowhere_else(tmp_path):
+    bucket = {"S3_BUCKET": "recordings", "S3_ACCESS_KEY_ID": "id", "S3_SECRET_ACCESS_KEY": "secret"}
+    told = 'CONTENT_SECURITY_POLICY["DIRECTIVES"]["connect-src"]'
+    own = """["'self'"]"""
+    assert start(tmp_path, told=told) == own
+    assert start(tmp_path, told=told, S3_PUBLIC_ENDPOINT_URL="https://files.example.com") == own
+    inside = {"S3_ENDPOINT_URL": "http://10.0.0.1:9000", **bucket}
+    assert start(tmp_path, told=told, **inside) == """["'self'", 'http://10.0.0.1:9000']"""
+    outside = {"S3_PUBLIC_ENDPOINT_URL": "https://files.example.com/", **inside}
+    assert start(tmp_path, told=told, **outside) == """["'self'", 'https://files.example.com']"""
+
+
+def test_earlier_secret_keys_still_check_what_they_signed(tmp_path):
+    assert start(tmp_path, told="SECRET_KEY_FALLBACKS") == "[]"
+    assert start(tmp_path, told="SECRET_KEY_FALLBACKS", SECRET_KEY_FALLBACKS="a,b") == "['a', 'b']"
+
+
+def test_unknown_host_logs_a_line_and_no_traceback(client, caplog):
+    assert client.get("/", headers={"Host": "attacker.example"}).status_code == 400
+    [record] = [one for one in caplog.records if one.name == "django.security.DisallowedHost"]
+    assert "attacker.example" in record.getMessage()
+    assert record.exc_info is None

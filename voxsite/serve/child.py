@@ -30,6 +30,8 @@ def become(name: str) -> None:
         lifetime.die_with_parent(parent_pid=int(supervisor_pid), with_signal=with_signal)
     os.nice(program.niceness)
     os.environ.update(program.environment)
+    # libpq's variable: PostgreSQL's pg_stat_activity then says whose a connection is.
+    os.environ["PGAPPNAME"] = f"voxsite {name}"
     if program.needs_redis and embedded_redis.is_meant_by(os.environ):
         socket_path = embedded_redis.socket_path(Path(os.environ["VOXSITE_DATA_DIR"]))
         embedded_redis.wait_until_answering(socket_path, seconds=WAIT_FOR_REDIS_SECONDS)

@@ -85,7 +85,7 @@ def require_data_dir(config: ServerConfig) -> None:
     data_dir = config.data_dir
     try:
         # It holds mail, uploads and sockets, so no other user of the machine may read it.
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        env.private_folder(data_dir)
         # Writes a file: permission bits do not apply to root, and do not show a full or read-only disk.
         with tempfile.NamedTemporaryFile(dir=data_dir) as probe:
             probe.write(b"\0")

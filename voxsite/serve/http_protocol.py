@@ -21,6 +21,7 @@ import termios
 from collections.abc import Callable
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from voxsite import env
@@ -30,6 +31,8 @@ LINGER_BYTES = 256 * 1024
 LINGER_SECONDS = 1.0
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30.0
+# ": " and the end of the line.
+FIELD_SIGNS = 4
 # Each read starts this time again, so a slow reader is not cut off (as nginx's send_timeout).
 STALL_SECONDS = env.integer("VOXSITE_WEB_STALL_SECONDS", default=60, minimum=1)
 
@@ -66,6 +69,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._lingered_bytes = 0
         self._is_in_head = True
         self._head_bytes = 0
+        self._field_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
 
@@ -98,6 +102,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if self._is_in_head:
             self._head_bytes += len(data)
+        # A head that comes in one piece with its end is measured by its fields: `on_url`, `on_header`.
         super().data_received(data)
         if self._is_in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The head of the request is too large.")
@@ -105,8 +110,23 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._is_in_head = True
+        self._field_bytes = 0
         if self._timer is None:
             self._start_timer(HEAD_SECONDS, self.transport.close)
+
+    def on_url(self, url: bytes) -> None:
+        self._count_field(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_field(len(name) + len(value) + FIELD_SIGNS)
+        super().on_header(name, value)
+
+    def _count_field(self, byte_count: int) -> None:
+        """Raise HttpParserError, which uvicorn answers with 400, if the head has become too large."""
+        self._field_bytes += byte_count
+        if self._field_bytes > MAX_HEAD_BYTES:
+            raise httptools.HttpParserError("The head of the request is too large.")
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False

@@ -38,7 +38,8 @@ def all_programs(environ: Mapping[str, str]) -> list[Program]:
         Program("web", ["python", "-m", "voxsite.serve.web"], environment=_threads(1, environ)),
         Program(
             "worker",
-            [*manage, "rqworker", "--worker-class", "transcription.worker.Worker", *QUEUES],
+            # RQ waits for work for 15 s less than the ttl, and writes a heartbeat each time.
+            [*manage, "rqworker", "--worker-class", "transcription.worker.Worker", "--worker-ttl", "20", *QUEUES],
             # A lower priority than the engine, because workers wait for it.
             niceness=10,
             count=int(environ.get("VOXSITE_WORKERS") or 1),

@@ -1,5 +1,7 @@
 """`python -m voxsite.serve.web`: the web process, under the supervisor and in containers."""
 
+import importlib
+
 import uvicorn
 
 from voxsite import env
@@ -14,8 +16,11 @@ def main() -> None:
     """Serve until a signal ends the process."""
     server_config = config.read()
     heap.give_back_now_and_then()
+    # Only now: the import sets Django up.
+    application = importlib.import_module("voxsite.asgi").application
+    heap.collect_less_often()
     uvicorn.run(
-        "voxsite.asgi:application",
+        application,
         host=server_config.host,
         port=server_config.port,
         http=HttpProtocol,

@@ -13,7 +13,7 @@ import psutil
 from tests.product import PROJECT_DIR, environment_of
 
 START_SECONDS = 90
-STOP_SECONDS = 15
+STOP_SECONDS = 60
 
 
 class Server:
@@ -66,5 +66,5 @@ class Server:
 
     def left(self) -> list[psutil.Process]:
         """Return what still runs of all that was ever seen below the server."""
-        _, alive = psutil.wait_procs(self.ever_seen, timeout=3)
+        _, alive = psutil.wait_procs(self.ever_seen, timeout=STOP_SECONDS)
         return [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]

@@ -29,3 +29,19 @@ while heap.resident_bytes() > before - 0.8 * {FREED_BYTES}:
 @pytest.mark.skipif(not heap.is_possible(), reason="this C library cannot give memory back")
 def test_freed_memory_goes_back():
     subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=60)
+
+
+COLLECTING = """
+import gc
+from voxsite.serve import heap
+
+before = gc.get_threshold()
+heap.collect_less_often()
+assert gc.isenabled()
+assert gc.get_threshold() == (heap.OBJECTS_BEFORE_COLLECTION, *before[1:])
+assert gc.get_freeze_count() > 1_000
+"""
+
+
+def test_garbage_is_still_collected_only_less_often():
+    subprocess.run([sys.executable, "-c", COLLECTING], check=True, timeout=60)

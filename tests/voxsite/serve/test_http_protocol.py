@@ -80,7 +80,7 @@ def server() -> Iterator[Server]:
         yield Server(port, process)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.mark.parametrize("path", ["endless", "large", "tail"])
@@ -123,6 +123,22 @@ def test_slow_reader_of_what_the_system_has_taken_has_it_too(server):
             piece = connection.recv(64 * 1024)
             assert piece, "it was hung up on"
             received += len(piece)
+
+
+@pytest.mark.parametrize("field", ["GET /small?{} HTTP/1.1", "GET /small HTTP/1.1\r\nX: {}"])
+def test_head_that_is_too_large_is_refused_however_it_comes(server, field):
+    """In one piece, its end is there before its length is looked at."""
+    head = field.format("x" * 70_000) + "\r\nHost: localhost\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS) as connection:
+        connection.sendall((field.format("x" * 30_000) + "\r\nHost: localhost\r\n\r\n").encode() * 3)
+        received = b""
+        while received.count(b"small") < 3:  # One piece may have several answers.
+            piece = connection.recv(65536)
+            assert piece, received
+            received += piece
 
 
 def test_connection_that_waits_for_the_next_request_is_not_touched(server):

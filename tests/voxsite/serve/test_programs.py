@@ -3,6 +3,8 @@
 import pytest
 
 from transcription.jobs import queue
+from transcription.models import Priority
+from transcription.recordings import imports
 from voxsite.serve import embedded_redis, programs
 
 
@@ -26,6 +28,16 @@ def test_workers_do_not_wait_for_the_servers_of_customers(tmp_path):
     assert programs.IMPORTS_QUEUE in by_name["importer"].command
     assert programs.IMPORTS_QUEUE not in by_name["worker"].command
     assert programs.IMPORTS_QUEUE == queue.IMPORTS
+
+
+def test_every_priority_has_its_queue_and_its_rank_in_one_order(settings):
+    """Three places know the priorities: the supervisor, which has no Django, the importer, and the settings of RQ."""
+    in_order = [str(priority) for priority in Priority]
+    assert list(programs.QUEUES) == in_order
+    assert sorted(imports.RANKS, key=imports.RANKS.__getitem__) == in_order
+    assert [*imports.RANKS.values()] == [*range(len(in_order))]
+    assert len(imports.MAX_RUNNING_EACH) == len(in_order)
+    assert list(settings.RQ_QUEUES) == [*in_order, programs.IMPORTS_QUEUE]
 
 
 def test_webhooks_have_a_process_that_needs_no_redis(tmp_path):

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,17 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
+from redis import Redis
+from redis.exceptions import RedisError
 
-from accounts import database_connection
+from accounts import database_connection, mail_queue
 from accounts.gate import idempotency
 from apex import completions
 from apex.models import Completion
 from billing import periodic
 from transcription import jobs, recordings
 from transcription.dialects import joining
-from transcription.recordings import orderable
+from transcription.recordings import orderable, uploads
 from transcription.webhooks import delivery, keys
 
 logger = logging.getLogger(__name__)
@@ -70,6 +73,7 @@ def purge() -> None:
     idempotency.purge()
     for path in recordings.stray_files(older_than_seconds=STRAY_FILE_SECONDS, now=time.time()):
         Path(path).unlink(missing_ok=True)
+    uploads.purge_incoming(now=timezone.now())
 
 
 def sweep() -> None:
@@ -93,10 +97,15 @@ def sweep_webhooks() -> None:
     delivery.sweep(now=timezone.now(), older_than=timedelta(days=settings.WEBHOOK_LOG_DAYS))
 
 
+def send_waiting_mail() -> None:
+    mail_queue.send_waiting()
+
+
 # (period in seconds, duty)
 DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (5, reconcile),
     (5, cancel_abandoned),
+    (2, send_waiting_mail),
     (5, CompletionSweep()),
     (60, expire_uploads),
     (60, purge_jobs),
@@ -119,11 +128,21 @@ class Command(BaseCommand):
         stopped = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
-        run(DUTIES, stopped=stopped)
+        # The thread that waits writes it: a duty that hangs shows in what it should have done.
+        with Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1) as client:
+            run(DUTIES, stopped=stopped, beat=lambda: client.set(settings.HEARTBEAT_KEYS["clock"], time.time()))
 
 
-def run(duties: Sequence[tuple[float, Callable[[], None]]], *, stopped: threading.Event) -> None:
-    """Run each duty after a second and then once in its period, in parallel, until the event is set."""
+def run(
+    duties: Sequence[tuple[float, Callable[[], None]]],
+    *,
+    stopped: threading.Event,
+    beat: Callable[[], Any] = lambda: None,
+) -> None:
+    """Run each duty after a second and then once in its period, in parallel, until the event is set.
+
+    beat: called every second; it may raise RedisError.
+    """
     threads = [
         threading.Thread(target=_repeat, args=(period, duty, stopped), name=duty.__name__, daemon=True)
         for period, duty in duties
@@ -132,7 +151,8 @@ def run(duties: Sequence[tuple[float, Callable[[], None]]], *, stopped: threadin
         thread.start()
     # Waits in short steps: the signal handler runs in this thread, between two of them.
     while not stopped.wait(1):
-        pass
+        with suppress(RedisError):  # The readiness check reports Redis itself.
+            beat()
     end = time.monotonic() + STOP_SECONDS
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))

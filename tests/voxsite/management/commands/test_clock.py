@@ -1,7 +1,10 @@
 """The clock keeps all its duties, whatever one of them waits for."""
 
 import logging
+import os
 import threading
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,6 +18,7 @@ from tests.transcription.factories import make_job, make_media
 from transcription import jobs
 from transcription.jobs import waiters
 from transcription.models import Delivery, Job, Media, SigningKey, Status
+from transcription.recordings import incoming
 from transcription.webhooks import endpoints, outbox
 from voxsite.management.commands import clock
 
@@ -107,6 +111,20 @@ def test_files_without_a_job_are_purged_by_a_duty(organization) -> None:
     assert clock.expire_uploads in dict.fromkeys(duty for _, duty in clock.DUTIES)
     clock.expire_uploads()
     assert not Media.objects.filter(pk=media.pk).exists()
+
+
+@pytest.mark.django_db
+def test_bytes_that_a_killed_process_was_receiving_are_purged_by_a_duty(settings, tmp_path) -> None:
+    settings.INCOMING_DIR = tmp_path
+    file = incoming.whole(uuid.uuid4())
+    file.write([b"cut off"])
+    old = time.time() - 25 * 3600
+    for path in (file.path, file.path.parent):
+        os.utime(path, (old, old))
+    assert clock.purge in dict.fromkeys(duty for _, duty in clock.DUTIES)
+    clock.purge()
+    assert list(tmp_path.iterdir()) == []
+    file.close()
 
 
 @pytest.mark.django_db

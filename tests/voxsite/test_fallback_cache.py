@@ -1,0 +1,52 @@
+"""The cache while Redis does not answer."""
+
+import pytest
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+
+from voxsite import fallback_cache
+from voxsite.fallback_cache import FallbackCache
+
+
+@pytest.fixture
+def cut_off() -> BaseCache:
+    """A cache whose Redis is not there."""
+    cache = FallbackCache("redis://127.0.0.1:1/0", {"KEY_PREFIX": "cut-off"})
+    # All caches of the process share it.
+    cache._own.clear()
+    return cache
+
+
+@pytest.mark.enable_socket
+def test_cache_without_redis_is_the_processs_own(cut_off):
+    assert cut_off.get("attempts", 0) == 0
+    assert cut_off.add("attempts", 1)
+    assert not cut_off.add("attempts", 1), "limits and used codes hold in each process"
+    assert cut_off.incr("attempts") == 2
+    cut_off.set_many({"a": 1, "b": 2})
+    assert cut_off.get_many(["a", "b", "c"]) == {"a": 1, "b": 2}
+    assert cut_off.has_key("a")
+    assert cut_off.touch("a", 60)
+    cut_off.delete_many(["a", "b"])
+    assert cut_off.delete("attempts")
+    assert cut_off.get("attempts") is None
+    with pytest.raises(ValueError, match="not found"):
+        cut_off.incr("nothing")
+
+
+@pytest.mark.enable_socket
+def test_many_foreign_keys_evict_none(cut_off):
+    cut_off.set("attempts", 9)
+    for number in range(10_000):
+        cut_off.set(f"stranger-{number}", 1)
+    assert cut_off.get("attempts") == 9
+
+
+@pytest.mark.enable_socket
+def test_redis_is_asked_again_after_a_rest(cut_off):
+    cut_off.set("name", "own")
+    assert not fallback_cache._rest.may_ask()
+    fallback_cache._rest.end()
+    caches["default"].set("name", "shared")
+    assert caches["default"].get("name") == "shared"
+    assert cut_off.get("name") == "own"
