@@ -37,7 +37,7 @@ SWITCHES = (
     "DJANGO_ALLOW_ASYNC_UNSAFE",
     "SECRET_KEY",
 )
-START_SECONDS = 120
+START_SECONDS = 300
 NEW_KEYS = """
 import io, json
 from django.core.management import call_command
@@ -49,7 +49,7 @@ for owner, dollars in {dollars!r}.items():
     keys[owner] = printed.getvalue().splitlines()[-1]
 print(json.dumps(keys))
 """
-STOP_SECONDS = 20
+STOP_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Product:
         """Run `manage.py` on the product's data and return what it prints."""
         command = [sys.executable, "manage.py", *words]
         done = subprocess.run(
-            command, cwd=PROJECT_DIR, env=self.environment, capture_output=True, text=True, timeout=60, check=True
+            command, cwd=PROJECT_DIR, env=self.environment, capture_output=True, text=True, timeout=180, check=True
         )
         return done.stdout
 
@@ -103,7 +103,7 @@ def migrate(folder: Path, environment: dict[str, str]) -> None:
         database.copy_file(folder / "voxsite.sqlite3")
         return
     command = [sys.executable, "manage.py", "migrate_quickly", "--verbosity", "0"]
-    subprocess.run(command, cwd=PROJECT_DIR, env=environment, check=True, timeout=120)
+    subprocess.run(command, cwd=PROJECT_DIR, env=environment, check=True, timeout=300)
 
 
 @contextmanager

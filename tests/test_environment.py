@@ -48,7 +48,7 @@ def test_number_of_processes_is_ours_and_not_that_of_xdist(pytestconfig):
     assert pytestconfig.pluginmanager.hasplugin("xdist")
     assert pytestconfig.hook.pytest_xdist_auto_num_workers(config=pytestconfig) == pytest_xdist_auto_num_workers()
     cores = len(os.sched_getaffinity(0))
-    assert 1 <= pytest_xdist_auto_num_workers() <= cores + cores // 2
+    assert 1 <= pytest_xdist_auto_num_workers() <= 2 * cores
 
 
 def test_database_of_a_test_is_migrated(db):

@@ -7,6 +7,7 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
+import yaml
 from django.conf import settings
 
 ROOT = Path(settings.BASE_DIR)
@@ -68,3 +69,11 @@ def test_product_starts_from_what_is_in_the_image(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_no_container_has_more_rights_than_it_needs():
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    assert all(service["cap_drop"] == ["ALL"] for service in services.values())
+    assert all(service["security_opt"] == ["no-new-privileges:true"] for service in services.values())
+    writable = [name for name, service in services.items() if not service.get("read_only")]
+    assert writable == ["postgres"]

@@ -1,8 +1,10 @@
-"""Measures what the chat endpoint adds to a direct call of its upstream, and compares it with LiteLLM's proxy.
+"""Measures what the chat endpoint adds to a direct call of its upstream, and compares it with other gateways.
 
-Usage: script/benchmark apex [--postgres URL --redis URL] [--litellm PATH] [PART ...]
+Usage: script/benchmark apex [--postgres URL --redis URL] [--before PATH] [--portkey PATH] [--litellm PATH]
+                             [--turns 3] [--seconds 4] [PART ...]
 
 latency     one request at a time: the median of what each way adds to the direct call
+long        the same for a prompt of about 50,000 tokens
 throughput  32 concurrent requests, with one key and with 8 keys of 8 organizations
 streams     500 open streams: the memory of each, and the connections to the database
 first       the time from the moment a chunk leaves the upstream to its arrival at the client
@@ -12,6 +14,11 @@ does in production: keys, limits, money. It runs as one uvicorn worker with the 
 --redis it uses the embedded SQLite and Redis, unlike production. LiteLLM's proxy runs with a master key and without a
 database. --litellm names its executable, in an environment of its own; without it, the proxy is left out. All programs
 share the cores of one machine.
+
+--before names a checkout of an earlier version, with a .venv. Its web process is started by its own code, on a database
+of its own, and measured in turn with this one: `git worktree add --detach PATH COMMIT`. --portkey names a folder in
+which `npm install @portkey-ai/gateway` was done; that gateway knows neither keys nor money. Each kind takes --turns
+short turns, so that all meet the same machine; the figures are medians of the turns.
 """
 
 import argparse
@@ -20,26 +27,22 @@ import json
 import os
 import secrets
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 import psycopg
-import requests
 import uvloop
+from measuring import gateways
+from measuring.gateways import Way
 
-from tests.apex import site
-from tests.product import free_port
+from tests.product import PROJECT_DIR, free_port
 
-HERE = Path(__file__).resolve().parent
-LITELLM_KEY = "sk-Benchmark-4f9c2e7a1b"
 # The settings of production, but without https, because no proxy stands in front.
 PRODUCTION = {
     "VOXSITE_ENV": "production",
@@ -50,30 +53,6 @@ PRODUCTION = {
 }
 UNLIMITED = {f"VOXSITE_RATE_{name}": "100000000/minute" for name in ("REQUESTS", "COMPLETIONS")}
 UNLIMITED["APEX_MAX_OPEN"] = "1000000"
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to the same upstream: directly, through our endpoint or through LiteLLM's proxy."""
-
-    name: str
-    url: str
-    keys: tuple[str, ...]
-    model: str
-    pid: int
-
-    def request(self, content: str, *, key: str, stream: bool = False) -> bytes:
-        parts = urlsplit(self.url)
-        body = json.dumps(
-            {
-                "model": self.model,
-                "messages": [{"role": "user", "content": content}],
-                "max_tokens": 100,
-                "stream": stream,
-            }
-        ).encode()
-        head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {key}\r\n"
-        return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def connect(way: Way) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -91,9 +70,9 @@ async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, r
     return await reader.readexactly(int(head[mark + 15 :].split(b"\r\n", 1)[0]))
 
 
-async def one_after_another(way: Way, *, count: int) -> list[float]:
+async def one_after_another(way: Way, *, count: int, content: str = "Hello") -> list[float]:
     reader, writer = await connect(way)
-    raw, taken = way.request("Hello", key=way.keys[0]), []
+    raw, taken = way.request(content, key=way.keys[0]), []
     for _ in range(count):
         started = time.perf_counter()
         await exchange(reader, writer, raw)
@@ -140,49 +119,100 @@ async def read_stream(way: Way, *, count: int, pause: float, key: str) -> list[f
     return delays
 
 
-def part_latency(ways: list[Way], **_: object) -> Iterator[str]:
-    taken: dict[str, list[float]] = {way.name: [] for way in ways}
+def part_latency(ways: list[Way], *, turns: int, **_: object) -> Iterator[str]:
+    added = yield from added_ms(ways, turns=turns, count=50, content="Hello", name="one at a time")
+    yield f"  aim: adds at most 4 ms at p50 - {held(added['apex'] <= 4)}"
+    if "before" in added:
+        times = added["apex"] / added["before"]
+        yield f"  {times:.2f} of what the version before adds; aim: at most 0.5 - {held(times <= 0.5)}"
+    if "portkey" in added:
+        times = added["apex"] / added["portkey"]
+        yield f"  {times:.2f} of what Portkey's gateway adds; aim: at most 1.3 - {held(times <= 1.3)}"
+
+
+def part_long(ways: list[Way], *, turns: int, **_: object) -> Iterator[str]:
+    # English has 4 to 5 bytes for each token.
+    prompt = "The quick brown fox jumps over the lazy dog. " * 5_000
+    added = yield from added_ms(ways, turns=turns, count=10, content=prompt, name="50,000 tokens")
+    yield f"  aim: adds at most 15 ms at p50 - {held(added['apex'] <= 15)}"
+
+
+def added_ms(
+    ways: list[Way], *, turns: int, count: int, content: str, name: str
+) -> Generator[str, None, dict[str, float]]:
+    """Return what each way adds to the direct call, in milliseconds: the median of the turns' medians."""
+    taken: dict[str, list[list[float]]] = {way.name: [] for way in ways}
     for way in ways:
-        uvloop.run(one_after_another(way, count=100))
+        uvloop.run(one_after_another(way, count=2 * count, content=content))
     # In turns, so that a slow moment of the machine affects all ways.
-    for _round in range(8):
+    for _turn in range(2 * turns):
         for way in ways:
-            taken[way.name] += uvloop.run(one_after_another(way, count=50))
-    direct = statistics.median(taken["direct"])
-    for way in ways:
-        median, p95 = statistics.median(taken[way.name]), statistics.quantiles(taken[way.name], n=20)[-1]
-        added = median - direct
-        yield f"one at a time: {way.name:8} p50 {median:.2f} ms, p95 {p95:.2f} ms, adds {added:.2f} ms"
-    added = statistics.median(taken["apex"]) - direct
-    yield f"  aim: adds at most 4 ms at p50 - {'held' if added <= 4 else 'MISSED'}"
-
-
-def part_throughput(ways: list[Way], **_: object) -> Iterator[str]:
-    rates: dict[str, float] = {}
-    for way in ways:
-        uvloop.run(many_at_once(way, at_once=32, seconds=2, keys=1))
-        before = cpu_seconds(way)
-        rate, taken = uvloop.run(many_at_once(way, at_once=32, seconds=8, keys=1))
-        rates[way.name] = rate
-        cpu = (cpu_seconds(way) - before) / len(taken) * 1000
-        yield (
-            f"32 at once, one key: {way.name:8} {rate:7.0f} requests/s, p50 {statistics.median(taken):.0f} ms, "
-            f"{cpu:.2f} ms of CPU each"
+            taken[way.name].append(uvloop.run(one_after_another(way, count=count, content=content)))
+    added = {
+        way.name: statistics.median(
+            statistics.median(one) - statistics.median(direct)
+            for one, direct in zip(taken[way.name], taken["direct"], strict=True)
         )
-        if len(way.keys) > 1:
-            rate, taken = uvloop.run(many_at_once(way, at_once=32, seconds=8, keys=len(way.keys)))
-            median = statistics.median(taken)
-            yield f"32 at once, {len(way.keys)} keys: {way.name:8} {rate:7.0f} requests/s, p50 {median:.0f} ms"
-    if "litellm" in rates:
-        times = rates["apex"] / rates["litellm"]
-        yield f"  {times:.2f} times LiteLLM; aim: at least 3 - {'held' if times >= 3 else 'MISSED'}"
+        for way in ways
+    }
+    for way in ways:
+        every = [each for one in taken[way.name] for each in one]
+        yield (
+            f"{name}: {way.name:8} p50 {statistics.median(every):.2f} ms, "
+            f"p95 {statistics.quantiles(every, n=20)[-1]:.2f} ms, adds {added[way.name]:.2f} ms"
+        )
+    return added
 
 
-def cpu_seconds(way: Way) -> float:
-    if not way.pid:
-        return 0.0
-    times = psutil.Process(way.pid).cpu_times()
-    return times.user + times.system
+@dataclass(frozen=True)
+class Turn:
+    """Requests a second, the milliseconds of each, and milliseconds of the web process's CPU for each."""
+
+    rate: float
+    taken: list[float]
+    cpu_ms: float
+
+
+def part_throughput(ways: list[Way], *, turns: int, seconds: float, **_: object) -> Iterator[str]:
+    for keys in (1, 8):
+        measured: dict[str, list[Turn]] = {way.name: [] for way in ways}
+        for way in ways:
+            uvloop.run(many_at_once(way, at_once=32, seconds=1.5, keys=keys))
+        for _turn in range(turns):
+            for way in ways:
+                before = gateways.cpu_seconds(way)
+                rate, taken = uvloop.run(many_at_once(way, at_once=32, seconds=seconds, keys=keys))
+                cpu_ms = (gateways.cpu_seconds(way) - before) / len(taken) * 1000
+                measured[way.name].append(Turn(rate, taken, cpu_ms))
+        for way in ways:
+            of_way = measured[way.name]
+            every = [each for turn in of_way for each in turn.taken]
+            yield (
+                f"32 at once, {'one key' if keys == 1 else f'{keys} keys'}: {way.name:8} "
+                f"{statistics.median(turn.rate for turn in of_way):7.0f} requests/s, "
+                f"p50 {statistics.median(every):.0f} ms, p99 {statistics.quantiles(every, n=100)[-1]:.0f} ms, "
+                f"{statistics.median(turn.cpu_ms for turn in of_way):.2f} ms of CPU each   "
+                f"{[round(turn.rate) for turn in of_way]}"
+            )
+        yield from _compared(measured, keys=keys)
+
+
+def _compared(measured: dict[str, list[Turn]], *, keys: int) -> Iterator[str]:
+    """Yield the ratios to the other ways: medians of the ratios of neighbouring turns."""
+    least = {"before": 1.6 if keys == 1 else 2.0, "portkey": 1.0, "litellm": 3.0}
+    for name, aim in least.items():
+        if name in measured:
+            pairs = list(zip(measured["apex"], measured[name], strict=True))
+            times = statistics.median(ours.rate / other.rate for ours, other in pairs)
+            line = f"  {times:.2f} times {name}; aim: at least {aim:g} - {held(times >= aim)}"
+            if name == "before":
+                cpu = statistics.median(ours.cpu_ms / other.cpu_ms for ours, other in pairs)
+                line += f"; {cpu:.2f} of its CPU; aim: at most 0.6 - {held(cpu <= 0.6)}"
+            yield line
+
+
+def held(is_held: bool) -> str:
+    return "held" if is_held else "MISSED"
 
 
 def part_streams(ways: list[Way], *, postgres: str, **_: object) -> Iterator[str]:
@@ -202,10 +232,9 @@ def part_streams(ways: list[Way], *, postgres: str, **_: object) -> Iterator[str
         return more / 500 / 1024, connections
 
     kibibytes, connections = uvloop.run(open_all())
-    yield f"500 open streams: {kibibytes:.0f} KiB each - aim below 150: {'held' if kibibytes < 150 else 'MISSED'}"
+    yield f"500 open streams: {kibibytes:.0f} KiB each - aim below 150: {held(kibibytes < 150)}"
     if postgres:
-        held = "held" if connections <= 16 else "MISSED"
-        yield f"  connections to the database meanwhile: {connections} - aim at most 16: {held}"
+        yield f"  connections to the database meanwhile: {connections} - aim at most 16: {held(connections <= 16)}"
 
 
 def part_first(ways: list[Way], **_: object) -> Iterator[str]:
@@ -218,8 +247,7 @@ def part_first(ways: list[Way], **_: object) -> Iterator[str]:
             f"p95 {statistics.quantiles(first, n=20)[-1]:.2f} ms; later ones p50 {statistics.median(later):.2f} ms"
         )
         if way.name == "apex":
-            held = statistics.median(first) <= 5
-            yield f"  aim: the first within 5 ms at p50 - {'held' if held else 'MISSED'}"
+            yield f"  aim: the first within 5 ms at p50 - {held(statistics.median(first) <= 5)}"
 
 
 def connections_of(postgres: str) -> int:
@@ -232,93 +260,50 @@ def connections_of(postgres: str) -> int:
         return int(row[0])
 
 
-@contextmanager
-def program(command: list[str], *, url: str, log: Path, environment: dict[str, str] | None = None) -> Iterator[int]:
-    """Run a server while the context is open. Yields its process id once it answers."""
-    with log.open("w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **(environment or {})})
-        try:
-            deadline = time.monotonic() + 120
-            while True:
-                try:
-                    requests.get(url, timeout=2)
-                    break
-                except requests.RequestException:
-                    assert process.poll() is None, log.read_text()[-3000:]
-                    assert time.monotonic() < deadline, log.read_text()[-3000:]
-                    time.sleep(0.2)
-            yield process.pid
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def litellm_config(upstream: str) -> str:
-    model = {
-        "model_name": "apex-latest",
-        "litellm_params": {"model": "openai/bench", "api_base": upstream, "api_key": "x"},
-    }
-    return json.dumps({"model_list": [model], "general_settings": {"master_key": LITELLM_KEY}})
-
-
 PARTS = {name.removeprefix("part_"): part for name, part in list(globals().items()) if name.startswith("part_")}
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--postgres", default="", help="an empty database, as a URL")
+    arguments.add_argument("--postgres", default="", help="any database of a server, as a URL; new ones are made there")
     arguments.add_argument("--redis", default="", help="a Redis database, as a URL")
+    arguments.add_argument("--before", default="", help="a checkout of an earlier version, with a .venv")
+    arguments.add_argument("--portkey", default="", help="a folder with node_modules/@portkey-ai/gateway")
     arguments.add_argument("--litellm", default="", help="the executable of LiteLLM's proxy")
+    arguments.add_argument("--turns", type=int, default=3)
+    arguments.add_argument("--seconds", type=float, default=4, help="of each turn of the part throughput")
     arguments.add_argument("parts", nargs="*", metavar="PART")
     given = arguments.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voxsite-benchmark-")))
         port = free_port()
         upstream = f"http://127.0.0.1:{port}"
-        stack.enter_context(upstream_running(port, folder))
+        stack.enter_context(gateways.upstream_running(port, folder))
         switches = {"APEX_UPSTREAM_BASE_URL": upstream, "APEX_UPSTREAM_API_KEY": "x", **UNLIMITED}
-        switches |= {"DATABASE_URL": given.postgres} if given.postgres else {}
         switches |= {"REDIS_URL": given.redis} if given.redis else {}
         if given.postgres and given.redis:
             switches |= PRODUCTION
-        (folder / "data").mkdir()
-        here = stack.enter_context(site.running(folder / "data", **switches))
-        keys = tuple(here.new_key(owner=f"bench{number}@example.com", dollars="900") for number in range(8))
-        ways = [
-            Way("direct", f"{upstream}/chat/completions", ("x",), "bench", 0),
-            Way("apex", f"{here.address}/v1/apex/chat/completions", keys, "apex-latest", here.process.pid),
-        ]
+        ways = [Way("direct", f"{upstream}/chat/completions", ("x",) * 8, "bench", 0)]
+        database = ""
+        for name, tree in (("before", Path(given.before)), ("apex", PROJECT_DIR)):
+            if name == "apex" or given.before:
+                own = stack.enter_context(gateways.new_database(given.postgres, name)) if given.postgres else ""
+                database = own if name == "apex" else database
+                own_switches = switches | ({"DATABASE_URL": own} if own else {})
+                ways.append(stack.enter_context(gateways.our_way(name, tree.resolve(), folder / name, own_switches)))
+        if given.portkey:
+            ways.append(stack.enter_context(gateways.portkey_way(Path(given.portkey), upstream, folder)))
         if given.litellm:
-            config = folder / "litellm.json"
-            config.write_text(litellm_config(upstream))
-            proxy_port = free_port()
-            address = f"http://127.0.0.1:{proxy_port}"
-            command = [given.litellm, "--config", str(config), "--host", "127.0.0.1", "--port", str(proxy_port)]
-            quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
-            pid = stack.enter_context(
-                program(command, url=f"{address}/health/liveliness", log=folder / "litellm.log", environment=quiet)
-            )
-            ways.append(Way("litellm", f"{address}/chat/completions", (LITELLM_KEY,), "apex-latest", pid))
+            ways.append(stack.enter_context(gateways.litellm_way(given.litellm, upstream, folder)))
         gibibytes = psutil.virtual_memory().total / 1024**3
-        database = "PostgreSQL" if given.postgres else "embedded SQLite"
-        database += ", production settings" if given.postgres and given.redis else ", development settings"
-        print(f"{psutil.cpu_count()} cores, {gibibytes:.0f} GiB; {database}; ", end="")
+        kind = "PostgreSQL" if given.postgres else "embedded SQLite"
+        kind += ", production settings" if given.postgres and given.redis else ", development settings"
+        print(f"{psutil.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {gibibytes:.0f} GiB; {kind}; ", end="")
         print(f"LiteLLM: {'one process, a master key, no database' if given.litellm else 'left out'}", flush=True)
         for part in given.parts or PARTS:
-            for line in PARTS[part](ways, postgres=given.postgres):
+            for line in PARTS[part](ways, postgres=database, turns=given.turns, seconds=given.seconds):
                 print(line, flush=True)
-
-
-@contextmanager
-def upstream_running(port: int, folder: Path) -> Iterator[None]:
-    command = [sys.executable, str(HERE / "measuring" / "apex_upstream.py"), str(port)]
-    with (folder / "upstream.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        time.sleep(1)
-        assert process.poll() is None, (folder / "upstream.log").read_text()
-        try:
-            yield
-        finally:
-            process.terminate()
+        print(f"load {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

@@ -94,6 +94,9 @@ class Face(ABC):
     ignores_unknown = False
     # The rate limit, of settings.RATE_LIMITS, that a submission meets first.
     rate_scope = "requests"
+    # HTTP statuses in which published APIs differ: of a body or file that is too large, and of an engine that fails.
+    too_large_status = 413
+    engine_failure_status = 500
     unknown_path: str
     submit_path: str
     # Bodies that are none of this dialect, as (body, content type).
@@ -286,4 +289,27 @@ class DeepgramFace(RawFace):
         return body["type"], body["err_msg"], body["request_id"]
 
 
-FACES: list[Face] = [NativeFace(), OpenAiFace(), VoxNexusFace(), AsrFace(), DeepgramFace()]
+class TranscribeApiFace(Face):
+    """`/transcribeapi/v1`, with errors `{"error": "...", "message", "code", "type", "request_id"}`."""
+
+    name = "transcribeapi"
+    ignores_unknown = True
+    rate_scope = "transcribeapi_free"
+    too_large_status = 400
+    engine_failure_status = 502
+    unknown_path = "/transcribeapi/v1/nothing/here"
+    submit_path = "/transcribeapi/v1/transcribe"
+
+    def headers(self, key: str | None) -> dict[str, str]:
+        return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+    def words(self, response: Any) -> str:
+        return str(response.json()["text"])
+
+    def parts_of_error(self, body: dict[str, Any], *, status: int) -> tuple[str, str, str]:
+        assert body["error"] == body["message"]
+        assert body["code"]
+        return body["type"], body["message"], body["request_id"]
+
+
+FACES: list[Face] = [NativeFace(), OpenAiFace(), VoxNexusFace(), AsrFace(), DeepgramFace(), TranscribeApiFace()]

@@ -143,7 +143,7 @@ def test_without_money(face, client, key, organization, assert_no_trace):
 
 def test_too_large(face, client, key, settings, assert_no_trace):
     settings.MAX_UPLOAD_BYTES = 1000
-    assert face.failure(face.submit(client, key=key, content=CONTENT)).status == 413
+    assert face.failure(face.submit(client, key=key, content=CONTENT)).status == face.too_large_status
     assert_no_trace()
 
 
@@ -219,7 +219,7 @@ def test_engine_failure_costs_nothing(face, client, key, organization, fake_engi
     fake_engine.fail(EngineFailed())
     outcome = face.transcribe(client, key=key, content=CONTENT)
     assert outcome.failure.type == "engine_failed"
-    assert outcome.failure.status == (500 if face.waits else 200)
+    assert outcome.failure.status == (face.engine_failure_status if face.waits else 200)
     balance = statements.balance(organization)
     assert (balance.balance_micros, balance.held_micros) == (before, 0)
 

@@ -15,14 +15,25 @@ from client import AuthenticatedClient, Client, models
 from client.api.billing import get_balance, get_usage, list_products
 from client.api.chat import create_chat_completion, list_chat_models
 from client.api.deepgram import deepgram_listen
-from client.api.health import health_ready_retrieve, health_retrieve
+from client.api.health import health_ready_retrieve, health_retrieve, health_serving_retrieve
 from client.api.open_ai_audio import openai_create_transcription, openai_create_translation
+from client.api.transcribe_api import (
+    transcribeapi_add_funds,
+    transcribeapi_create_job,
+    transcribeapi_get_job,
+    transcribeapi_get_result,
+    transcribeapi_resume_upload,
+    transcribeapi_transcribe,
+    transcribeapi_upload_completed,
+    transcribeapi_upload_urls,
+)
 from client.api.transcription import (
     cancel_job,
     create_transcription,
     delete_job,
     get_job,
     get_result,
+    get_result_text,
     get_status,
     list_jobs,
     list_languages,
@@ -64,6 +75,7 @@ def form(**fields: Any) -> Any:
 
 call("health", health_retrieve, client=Client(base_url=base))
 call("ready", health_ready_retrieve, client=Client(base_url=base))
+call("serving", health_serving_retrieve, client=Client(base_url=base))
 call("products", list_products, client=Client(base_url=base))
 call("models", list_models)
 call("languages", list_languages)
@@ -83,6 +95,9 @@ while call("job", get_job, job_id).status.value != "completed":
     time.sleep(0.25)
 call("status", get_status, job_id)
 call("result", get_result, job_id)
+for extension in models.GetResultTextExtension:
+    call(f"result.{extension}", get_result_text, job_id, extension)
+call("result of a stranger", get_result_text, job_id, models.GetResultTextExtension.SRT, client=stranger)
 call("list", list_jobs, limit=2)
 call("job that has ended", cancel_job, job_id)
 call("job of a stranger", get_job, job_id, client=stranger)
@@ -91,8 +106,8 @@ call("no file", create_transcription, body=models.TranscribeJsonRequestRequest.f
 call("deleted", delete_job, job_id)
 call("balance", get_balance)
 call("usage by day", get_usage)
-call("usage by model", get_usage, group_by=models.GetUsageGroupBy.MODEL)
-call("usage by key", get_usage, group_by=models.GetUsageGroupBy.KEY)
+call("usage by model", get_usage, group_by="model")
+call("usage by key", get_usage, group_by="key")
 
 formats = models.ResponseFormatEnum
 call("json", openai_create_transcription, body=form(model="whisper-1", include=[models.IncludeEnum.LOGPROBS]))
@@ -136,12 +151,50 @@ call("asr", asr_transcribe, body=recorded(file()), output=models.AsrTranscribeOu
 call("asr without model", asr_transcribe, body=recorded(file()), model="gpt-9")
 call("detected", asr_detect_language, body=recorded(file()))
 
+small = models.TranscribeApiFormRequest
+call("transcribe", transcribeapi_transcribe, body=small(file=file(), reference_id="call 7"))
+bare = "vtt,segments,metadata,billing,detected_language"
+call("transcribe to a text", transcribeapi_transcribe, body=small(file=file(), exclude=bare))
+call(
+    "transcribe to segments",
+    transcribeapi_transcribe,
+    body=small(file=file(), exclude=bare.replace("segments", "text")),
+)
+call("transcribe without model", transcribeapi_transcribe, body=small(file=file(), model="gpt-9"))
+files = models.TranscribeApiFilesRequest.from_dict({"files": [{"reference_id": "a"}, {"reference_id": "b"}]})
+batch = call("order of files", transcribeapi_transcribe, body=files)
+page = models.TranscribeApiPageRequest.from_dict({"files": [{"file_id": "a"}]})
+call("upload addresses", transcribeapi_upload_urls, str(batch.job_id), body=page)
+big = call("order of a big file", transcribeapi_create_job, body=models.TranscribeApiOrderRequest(type_="big_file"))
+resumed = models.TranscribeApiResumeRequest.from_dict({"upload": {"type": "put"}})
+call("resumed upload", transcribeapi_resume_upload, str(big.job_id), body=resumed)
+call("order that waits", transcribeapi_get_job, str(big.job_id))
+call("no result yet", transcribeapi_get_result, str(big.job_id))
+call("completed upload", transcribeapi_upload_completed, str(big.job_id))
+call("funds without a card", transcribeapi_add_funds, body=models.TranscribeApiAddFundsRequest(amount=10))
+enough = models.TranscribeApiAddFundsRequest(amount=10, if_balance_below=0)
+call("funds that are not needed", transcribeapi_add_funds, body=enough)
+
 call("chat models", list_chat_models)
 message = {"role": "user", "content": "normal 5"}
 call("chat", create_chat_completion, body=models.ChatRequest.from_dict({"model": "apex-latest", "messages": [message]}))
 message = {"role": "user", "content": "tools"}
 call(
     "tools", create_chat_completion, body=models.ChatRequest.from_dict({"model": "apex-latest", "messages": [message]})
+)
+turns = [
+    {"role": "user", "content": [{"type": "text", "text": "Call it."}]},
+    {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f"}}]},
+    {"role": "tool", "content": None, "tool_call_id": "1"},
+    {"role": "user", "content": "recording deepseek.json"},
+]
+asked = {"model": "apex-latest", "messages": turns, "max_tokens": None, "stream": None, "temperature": None}
+call("chat of every kind of turn", create_chat_completion, body=models.ChatRequest.from_dict(asked))
+message = {"role": "user", "content": "no-usage 5"}
+call(
+    "chat without usage",
+    create_chat_completion,
+    body=models.ChatRequest.from_dict({"model": "apex-latest", "messages": [message]}),
 )
 call("no chat model", create_chat_completion, body=models.ChatRequest.from_dict({"model": "no", "messages": [message]}))
 print(json.dumps(shown))

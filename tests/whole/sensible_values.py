@@ -47,9 +47,10 @@ SENSIBLE: dict[str, list[Any]] = {
     "data": [base64.b64encode(recording).decode() for recording in RECORDINGS],
     "detect_language": ["true", ["en", "es"]],
     "encoding": ["linear16"],
+    "exclude": ["vtt", "segments,billing", "vtt,segments,metadata,billing,detected_language"],
     "file_id": KNOWN["files"],
     "from": ["2026-11-01"],
-    "group_by": ["day", "model", "key"],
+    "group_by": ["day", "model", "key", "tag", "day,key,kind"],
     "job_id": KNOWN["jobs"],
     "language": LANGUAGES,
     "language_hint": [["en"]],
@@ -74,8 +75,11 @@ SENSIBLE: dict[str, list[Any]] = {
     "status": ["completed", "queued"],
     "stream": [True, False],
     "timestamp_granularities": [["word"], ["segment", "word"]],
+    "task": ["transcribe"],
     "to": ["2026-11-30"],
+    "type": ["big_file", "batch", "put", "multipart"],
     "utt_split": [0.5],
+    "vtt_granularity": ["sentence", "word"],
 }
 
 # The product fetches a recording from there or calls it later, so these are never noise, and of this machine, which it

@@ -14,15 +14,15 @@ from tests.fixtures import tiny_whisper
 from tests.product import Product
 from tests.whole.customer import Customer, rows
 
-pytestmark = [pytest.mark.enable_socket, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.enable_socket, pytest.mark.timeout(600)]
 
 SAMPLES = tiny_whisper.SAMPLES
 SECOND_MICROS = 300_000 / 3600
 
 
 @pytest.fixture(scope="module")
-def customer(clients_site: Product) -> Customer:
-    return Customer(clients_site, "subtitles@example.com")
+def customer(whisper_site: Product) -> Customer:
+    return Customer(whisper_site, "subtitles@example.com")
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,9 @@ from tests.product import Product
 from tests.whole.customer import Customer, rows
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.enable_socket,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     # The package imports old names of its own dependency.
     pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning"),
 ]
@@ -29,8 +30,8 @@ WORDS = "hello thank you please call me tomorrow morning"
 
 
 @pytest.fixture(scope="module")
-def customer(clients_site: Product) -> Customer:
-    return Customer(clients_site, "listener@example.com")
+def customer(whisper_site: Product) -> Customer:
+    return Customer(whisper_site, "listener@example.com")
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def test_jobs_wait_while_whisper_comes(tmp_path: Path, pytestconfig, monkeypatch
         with product.running_first(tmp_path, ready_path="/health", **FRESH) as site:
             customer = Customer(site, "ann@example.com")
             job_id = customer.submit(sentence.path)
-            until(lambda: "being downloaded" in customer.job(job_id).get("message", ""), seconds=30)
+            until(lambda: "being downloaded" in customer.job(job_id).get("message", ""), seconds=60)
             ready = requests.get(f"{site.address}/health/ready", timeout=30)
             assert ready.status_code == 503
             assert ready.json()["checks"]["engine"].startswith("The speech model is being downloaded")
@@ -47,7 +47,7 @@ def test_jobs_wait_while_whisper_comes(tmp_path: Path, pytestconfig, monkeypatch
             customer.wait(job_id, seconds=120)
             assert customer.text(job_id) == "I would like to change the time of my appointment."
             assert site.rows("SELECT attempt, engine FROM transcription_jobitem") == [(1, "faster-whisper/base")]
-            until(lambda: requests.get(f"{site.address}/health/ready", timeout=30).status_code == 200, seconds=10)
+            until(lambda: requests.get(f"{site.address}/health/ready", timeout=30).status_code == 200, seconds=60)
 
 
 def test_without_an_index_pocketsphinx_does_the_main_job(tmp_path: Path, monkeypatch, sentence) -> None:
@@ -56,7 +56,7 @@ def test_without_an_index_pocketsphinx_does_the_main_job(tmp_path: Path, monkeyp
     with product.running_first(tmp_path, **FRESH) as site:
         customer = Customer(site, "ann@example.com")
         job_id = customer.submit(sentence.path)
-        customer.wait(job_id, seconds=60)
+        customer.wait(job_id, seconds=120)
         assert customer.text(job_id).lower() == sentence.text
         assert "PocketSphinx" in requests.get(site.address, timeout=30).text
     assert "NO WHISPER MODEL: speech is recognised by PocketSphinx" in (tmp_path / "server.log").read_text()

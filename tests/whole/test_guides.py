@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests import clients, product
+from tests import clients
 from tests.conftest import AUDIO, text_of
 from voxsite import guides
 
@@ -19,14 +19,8 @@ SECONDS = 120
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    with product.running(tmp_path_factory.mktemp("guides")) as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
 def key(site):
-    return site.new_key()
+    return site.new_key(owner="guides@example.com")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.conftest import AUDIO, text_of
 from tests.product import Product
 from tests.whole.cutting_proxy import cutting
 
-pytestmark = [pytest.mark.slow, pytest.mark.enable_socket, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.enable_socket, pytest.mark.timeout(600)]
 FILE = AUDIO / "sentence-slt.wav"
 # What the engine of this site hears in it, and says in it.
 SAID = text_of(FILE.name).lower()

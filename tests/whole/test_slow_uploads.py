@@ -16,6 +16,11 @@ SMALL = recordings.named("sentence-slt.wav").path
 SLOW_COUNT = 4
 
 
+@pytest.fixture(scope="session")
+def site(killed_site: Product) -> Product:
+    return killed_site
+
+
 def spooled_files(site: Product) -> int:
     return len(list((site.folder / "uploads").iterdir()))
 

@@ -9,7 +9,7 @@ import requests
 
 from tests.product import Product
 
-pytestmark = [pytest.mark.slow, pytest.mark.enable_socket, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.enable_socket, pytest.mark.timeout(600)]
 
 MEBIBYTE = 1024**2
 

@@ -15,7 +15,7 @@ import requests
 from tests.conftest import FIXTURES
 from tests.product import Product
 
-pytestmark = [pytest.mark.slow, pytest.mark.enable_socket, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.enable_socket, pytest.mark.timeout(600)]
 
 EXAMPLE = """\
 import requests

@@ -1,0 +1,176 @@
+"""A batch of many short recordings through the whole product, from the request that submits it to its end.
+
+Usage: script/benchmark batches [--count 10000] [--postgres URL --redis URL] [--speech] [--workers 2]
+
+The files lie on a web server of this process: they are fetched, verified, held and transcribed as a customer's are.
+Each has two seconds. By default that is silence, which no engine is asked about, so that the work of the product itself
+is measured; with --speech they are the first two seconds of a sentence, and PocketSphinx recognises them.
+
+Meanwhile the status is asked for four times a second, and another customer sends a single recording every five seconds:
+how long does it wait until a worker has it? Memory is that of the largest process of each kind, after a tenth of the
+batch and at its end.
+
+Without --postgres and --redis the site uses the embedded SQLite and Redis.
+"""
+
+import argparse
+import io
+import os
+import statistics
+import tempfile
+import threading
+import time
+import wave
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import psycopg
+import requests
+
+from tests import product
+from tests.transcription import remote
+
+SENTENCE = Path(__file__).resolve().parents[2] / "tests/fixtures/audio/sentence-slt.wav"
+SECONDS = 2
+UNLIMITED = {f"VOXSITE_RATE_{name}": "100000000/minute" for name in ("REQUESTS", "UPLOADS")}
+KINDS = ("web", "worker", "importer", "clock")
+FINAL = ("completed", "failed", "canceled")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--speech", action="store_true")
+    parser.add_argument("--postgres", default="")
+    parser.add_argument("--redis", default="")
+    chosen = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        switches = {**UNLIMITED, "VOXSITE_WORKERS": str(chosen.workers)}
+        if chosen.postgres:
+            name = f"voxsite_benchmark_{os.getpid()}"
+            postgres = stack.enter_context(psycopg.connect(chosen.postgres, autocommit=True))
+            postgres.execute(f"CREATE DATABASE {name}")
+            stack.callback(postgres.execute, f"DROP DATABASE {name} WITH (FORCE)")
+            url = urlsplit(chosen.postgres)._replace(path=f"/{name}").geturl()
+            switches |= {"DATABASE_URL": url, "REDIS_URL": chosen.redis}
+        server = stack.enter_context(remote.running(recording(is_speech=chosen.speech)))
+        switches["VOXSITE_ALLOW_PRIVATE_ADDRESSES"] = server.socket
+        site = stack.enter_context(product.running_first(folder, **switches))
+        keys = site.new_keys({"batch@example.com": "1000", "single@example.com": "1000"})
+        measure(site, [server.url("/whole")] * chosen.count, keys=keys)
+
+
+def recording(*, is_speech: bool) -> bytes:
+    """Return a WAV of two seconds."""
+    with wave.open(str(SENTENCE), "rb") as source:
+        frames = source.readframes(SECONDS * source.getframerate())
+        made = io.BytesIO()
+        with wave.open(made, "wb") as file:
+            file.setparams(source.getparams())
+            file.writeframes(frames if is_speech else bytes(len(frames)))
+    return made.getvalue()
+
+
+def measure(site: product.Product, urls: list[str], *, keys: dict[str, str]) -> None:
+    head = {"X-API-Key": keys["batch@example.com"]}
+    body = {
+        "files": [{"url": f"{url}?{number}", "reference": f"file {number}"} for number, url in enumerate(urls)],
+        "diarize": False,
+    }
+    started = time.monotonic()
+    answer = requests.post(f"{site.address}/v1/transcribe", json=body, headers=head, timeout=120)
+    assert answer.status_code == 201, answer.text
+    print(f"submitted: {time.monotonic() - started:.2f} s for {len(urls)} files", flush=True)
+    job_id = answer.json()["job_id"]
+    ended = threading.Event()
+    waits: list[float] = []
+    single = threading.Thread(target=send_singles, args=(site, keys["single@example.com"], ended, waits))
+    single.start()
+    statuses: list[float] = []
+    memory: dict[str, dict[str, float]] = {}
+    started = time.monotonic()
+    held_after = 0.0
+    while True:
+        asked = time.monotonic()
+        job = requests.get(f"{site.address}/v1/jobs/{job_id}", headers=head, timeout=30).json()
+        statuses.append(time.monotonic() - asked)
+        done = len(urls) - job["items_left"]
+        if job["status"] == "processing" and not held_after:
+            held_after = time.monotonic() - started
+            print(f"all fetched, verified and held after {held_after:.0f} s", flush=True)
+        if done >= len(urls) // 10 and "a tenth" not in memory:
+            memory["a tenth"] = memory_of(site)
+        if job["status"] in FINAL:
+            break
+        time.sleep(0.25)
+    seconds = time.monotonic() - started
+    memory["the end"] = memory_of(site)
+    ended.set()
+    single.join()
+    print(
+        f"{job['status']} after {seconds:.0f} s: {len(urls) / (seconds - held_after):.1f} recordings a second once held"
+    )
+    print(f"items failed: {job['items_failed']}, cost ${job['cost_dollars']}")
+    print(f"status: {len(statuses)} times, {figures(statuses)}")
+    print(f"single recordings until a worker had them: {len(waits)}, {figures(waits)}")
+    for moment, sizes in memory.items():
+        print(f"memory at {moment}: " + ", ".join(f"{kind} {mib:.0f} MiB" for kind, mib in sizes.items()))
+    charges = site.rows("SELECT amount_micros FROM billing_entry WHERE reference = ?", f"job:{job_id}")
+    assert len(charges) == 1, charges
+    read_result(site, job_id, head, count=len(urls))
+
+
+def send_singles(site: product.Product, key: str, ended: threading.Event, waits: list[float]) -> None:
+    """Send a recording every few seconds, and note how long each waits."""
+    content = SENTENCE.read_bytes()
+    head = {"X-API-Key": key}
+    while not ended.is_set():
+        answer = requests.post(f"{site.address}/v1/transcribe", files={"file": content}, headers=head, timeout=60)
+        job_id = answer.json()["job_id"]
+        sent = time.monotonic()
+        while requests.get(f"{site.address}/v1/jobs/{job_id}", headers=head, timeout=30).json()["status"] == "queued":
+            time.sleep(0.05)
+        waits.append(time.monotonic() - sent)
+        ended.wait(5)
+
+
+def read_result(site: product.Product, job_id: str, head: dict[str, str], *, count: int) -> None:
+    before = memory_of(site)["web"]
+    started = time.monotonic()
+    document = requests.get(f"{site.address}/v1/jobs/{job_id}/result", headers=head, timeout=600)
+    assert len(document.json()["items"]) == count
+    grown = memory_of(site)["web"] - before
+    size = len(document.content) / 2**20
+    print(f"result of all: {size:.1f} MiB in {time.monotonic() - started:.1f} s, web grew by {grown:.0f} MiB")
+
+
+def memory_of(site: product.Product) -> dict[str, float]:
+    """Return MiB of the largest process of each kind."""
+    sizes: dict[str, float] = {}
+    for process in psutil.Process(site.process.pid).children(recursive=True):
+        try:
+            words, mib = " ".join(process.cmdline()), process.memory_info().rss / 2**20
+        except psutil.Error:
+            continue
+        kind = next((kind for kind in KINDS if words.endswith(f"voxsite.serve.child {kind}")), "")
+        if kind:
+            sizes[kind] = max(sizes.get(kind, 0), mib)
+    return sizes
+
+
+def figures(seconds: list[float]) -> str:
+    ordered: list[Any] = sorted(seconds)
+    if not ordered:
+        return "none"
+    p99 = ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
+    shown = {"median": statistics.median(ordered), "p99": p99, "at most": ordered[-1]}
+    return ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in shown.items())
+
+
+if __name__ == "__main__":
+    main()
