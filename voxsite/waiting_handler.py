@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.http import HttpResponseBase
 
 from accounts.gate.later import LaterResponse
@@ -35,6 +36,9 @@ class WaitingHandler(SizingHandler):
             response = await view
             if isinstance(response, LaterResponse):
                 request.scope[_LATER] = response
+            # With a response that nobody gets, Django leaves the files of the request and its own open until Python
+            # collects garbage (Django 5.2, read in source).
+            await sync_to_async(response.close)()
             raise
         if not isinstance(response, LaterResponse):
             return response

@@ -2,13 +2,16 @@
 
 import asyncio
 import threading
+from pathlib import Path
 
 import pytest
+from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.http import HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
 from accounts.gate.later import LaterResponse
+from tests.transcription.dialects.waiting_calls import multipart
 from voxsite.waiting_handler import WaitingHandler
 
 
@@ -32,6 +35,7 @@ class Later(LaterResponse):
 
 
 made: list[Later] = []
+uploads: list[TemporaryUploadedFile] = []
 view_may_end = threading.Event()
 view_runs = threading.Event()
 
@@ -53,35 +57,49 @@ def sizes(request):
     return HttpResponse(f"{request.META.get('CONTENT_LENGTH')} {request.POST['name']}")
 
 
-urlpatterns = [path("later", later), path("now", at_once), path("sizes", csrf_exempt(sizes))]
+def form(request):
+    uploads.append(request.FILES["file"])
+    view_runs.set()
+    assert view_may_end.wait(20)
+    return HttpResponse("stored")
+
+
+urlpatterns = [
+    path("form", csrf_exempt(form)),
+    path("later", later),
+    path("now", at_once),
+    path("sizes", csrf_exempt(sizes)),
+]
 
 
 @pytest.fixture(autouse=True)
 def addresses(settings, db):
     settings.ROOT_URLCONF = __name__
     made.clear()
+    uploads.clear()
     view_may_end.set()
     view_runs.clear()
 
 
 class Request:
-    def __init__(self, address):
+    def __init__(self, address, *, body=b"", content_type=b""):
         self.sent = []
+        self._body = body
         self.has_left = asyncio.Event()
         self._is_asked = False
         scope = {
             "type": "http",
-            "method": "GET",
+            "method": "POST" if body else "GET",
             "path": address,
             "query_string": b"",
-            "headers": [(b"host", b"localhost")],
+            "headers": [(b"host", b"localhost"), (b"content-type", content_type)],
         }
         self.task = asyncio.create_task(WaitingHandler()(scope, self._receive, self._send))
 
     async def _receive(self):
         if not self._is_asked:
             self._is_asked = True
-            return {"type": "http.request", "body": b"", "more_body": False}
+            return {"type": "http.request", "body": self._body, "more_body": False}
         await self.has_left.wait()
         return {"type": "http.disconnect"}
 
@@ -148,6 +166,24 @@ def test_client_that_leaves_while_the_view_runs_ends_what_the_view_began():
 
     assert asyncio.run(act()).sent == []
     assert [each.ended for each in made] == [1]
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_files_of_a_form_are_closed_however_its_request_ends(leaves):
+    async def act():
+        view_may_end.clear()
+        request = Request("/form", body=multipart(), content_type=b"multipart/form-data; boundary=limit")
+        await until(view_runs.is_set)
+        if leaves:
+            request.has_left.set()
+            await asyncio.sleep(0)
+        view_may_end.set()
+        await request.task
+
+    asyncio.run(act())
+    (upload,) = uploads
+    assert upload.closed
+    assert not Path(upload.temporary_file_path()).exists()
 
 
 def test_body_without_a_content_length_is_read():

@@ -88,7 +88,9 @@ def _read(request: Request) -> tuple[dict[str, list[str]], "UploadedFile[Any]", 
     if request.content_type.partition(";")[0].strip().lower() == "application/json":
         return *_read_json(request), True
     fields = wire.read_form(request.POST.lists())
-    return fields, _small_enough(_file(request, fields)), False
+    upload = _file(request, fields)
+    _refuse_large(upload.size or 0)
+    return fields, upload, False
 
 
 def _read_json(request: Request) -> tuple[dict[str, list[str]], "UploadedFile[Any]"]:
@@ -101,9 +103,10 @@ def _read_json(request: Request) -> tuple[dict[str, list[str]], "UploadedFile[An
             raise BadRequest("The JSON body is nested too deeply.") from error
         wire.refuse_imports(fields)
         content, name = wire.read_input_audio(body)
+        _refuse_large(len(content))
         upload = raw_uploads.received(io.BytesIO(content), name=name)
         body.clear()
-    return fields, _small_enough(upload)
+    return fields, upload
 
 
 def _file(request: Request, fields: wire.Fields) -> "UploadedFile[Any]":
@@ -116,10 +119,9 @@ def _file(request: Request, fields: wire.Fields) -> "UploadedFile[Any]":
     raise MissingField("file", "The field 'file' is required and must be a file.")
 
 
-def _small_enough(upload: "UploadedFile[Any]") -> "UploadedFile[Any]":
-    if (upload.size or 0) > wire.MAX_FILE_BYTES:
+def _refuse_large(size_bytes: int) -> None:
+    if size_bytes > wire.MAX_FILE_BYTES:
         raise TooLarge(f"The file is larger than {wire.MAX_FILE_BYTES // 1024**2} MiB.", param="file")
-    return upload
 
 
 def _show(job: Job, transcript: Transcript, *, asked: Asked) -> HttpResponseBase:
