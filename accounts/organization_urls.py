@@ -2,13 +2,13 @@
 
 from django.urls import path
 
-from accounts import pages
+from accounts import key_pages, pages
 
 urlpatterns = [
-    path("keys/", pages.keys, name="keys"),
-    path("keys/<uuid:key_id>/revoke/", pages.revoke_key, name="key-revoke"),
-    path("keys/<uuid:key_id>/limit/", pages.limit_key, name="key-limit"),
-    path("keys/<uuid:key_id>/scopes/", pages.scope_key, name="key-scopes"),
+    path("keys/", key_pages.keys, name="keys"),
+    path("keys/<uuid:key_id>/revoke/", key_pages.revoke_key, name="key-revoke"),
+    path("keys/<uuid:key_id>/limit/", key_pages.limit_key, name="key-limit"),
+    path("keys/<uuid:key_id>/scopes/", key_pages.scope_key, name="key-scopes"),
     path("organization/", pages.organization, name="organization"),
     path("organization/rename/", pages.rename_organization, name="organization-rename"),
     path("organization/leave/", pages.leave, name="organization-leave"),
