@@ -2,7 +2,7 @@
 
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol, Self
 from zoneinfo import ZoneInfo
 
 from allauth.account import forms as allauth_forms
@@ -18,7 +18,8 @@ from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from accounts.models import DEFAULT_SCOPES, Invitation, Role, Scope, User
+from accounts import api_keys
+from accounts.models import DEFAULT_SCOPES, ApiKey, Invitation, Role, Scope, User
 from accounts.organizations import MAX_NAME_LENGTH
 
 MICROS_PER_DOLLAR = 1_000_000
@@ -94,6 +95,22 @@ class ReauthenticateForm(mfa_forms.ReauthenticateForm):
         return code
 
 
+class LastDayField(forms.DateField):
+    """The last day (UTC) of something that has not ended. It may be empty."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, widget=forms.DateInput(attrs={"type": "date"}), **kwargs)
+
+    def clean(self, value: Any) -> date | None:
+        day: date | None = super().clean(value)
+        if day is not None and day < timezone.now().date():
+            raise forms.ValidationError("Choose today or a later day.")
+        if day == date.max:
+            # The calendar ends with it: there is no moment after it.
+            raise forms.ValidationError("Choose an earlier day.")
+        return day
+
+
 def limit_field() -> forms.DecimalField:
     """Return the field of a key's monthly limit: empty for no limit, 0 to block all spending."""
     return forms.DecimalField(
@@ -115,11 +132,9 @@ class KeyForm(forms.Form):
         help_text="Where you will use it, such as “production” or “nightly import”.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
-    expires_on = forms.DateField(
+    expires_on = LastDayField(
         label="Expires on",
-        required=False,
         help_text="The key works until the end of this day (UTC). Leave empty for no expiry.",
-        widget=forms.DateInput(attrs={"type": "date"}),
     )
     monthly_limit = limit_field()
     scopes = forms.MultipleChoiceField(
@@ -130,31 +145,88 @@ class KeyForm(forms.Form):
         error_messages={"required": "Choose one or more scopes."},
     )
 
-    def clean_expires_on(self) -> date | None:
-        last_day: date | None = self.cleaned_data["expires_on"]
-        if last_day is not None and last_day < timezone.now().date():
-            raise forms.ValidationError("Choose today or a later day.")
-        return last_day
-
     @property
     def expires_at(self) -> datetime | None:
         """The moment at which the key expires: the end of its last day (UTC)."""
         last_day = self.cleaned_data["expires_on"]
-        return datetime.combine(last_day + timedelta(days=1), time.min, tzinfo=ZoneInfo("UTC")) if last_day else None
+        return end_of_day(last_day) if last_day else None
 
     @property
     def monthly_limit_micros(self) -> int | None:
         return _micros_of(self.cleaned_data["monthly_limit"])
 
 
-class KeyLimitForm(forms.Form):
+class RaisedLimit(Protocol):
+    """A row with a monthly limit that may be raised: a key, or the wallet of an organization."""
+
+    raised_limit_micros: int | None
+    raised_until: datetime | None
+
+    def is_raised(self, *, now: datetime) -> bool: ...
+
+
+class RaiseFields(forms.Form):
+    """Beside a monthly limit: a higher one that ends by itself. Both fields, or none for no raise."""
+
+    raised_limit = forms.DecimalField(
+        label="Temporary limit in dollars",
+        required=False,
+        min_value=Decimal(0),
+        max_value=Decimal("1000000"),
+        decimal_places=2,
+        help_text="Replaces the monthly limit for a time. Leave empty for none.",
+        widget=forms.NumberInput(attrs={"inputmode": "decimal", "step": "0.01", "placeholder": "None"}),
+    )
+    raised_on = LastDayField(label="Until", help_text="Ends by itself at the end of this day (UTC).")
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        cleaned: dict[str, Any] = self.cleaned_data
+        if not self.errors and (cleaned["raised_limit"] is None) != (cleaned["raised_on"] is None):
+            missing = "raised_limit" if cleaned["raised_limit"] is None else "raised_on"
+            self.add_error(missing, "A temporary limit needs an amount and its last day.")
+        return cleaned
+
+    @property
+    def temporary(self) -> tuple[int, datetime] | None:
+        """The raised limit of a valid form in micro-dollars, and the moment at which it ends; None for no raise."""
+        micros, last_day = _micros_of(self.cleaned_data["raised_limit"]), self.cleaned_data["raised_on"]
+        return None if micros is None or last_day is None else (micros, end_of_day(last_day))
+
+
+class KeyLimitForm(RaiseFields):
     """A new limit for an existing key."""
 
     monthly_limit = limit_field()
+    field_order = ("monthly_limit", "raised_limit", "raised_on")
+
+    @classmethod
+    def of(cls, row: ApiKey) -> Self:
+        """Return the form with what counts for a key now."""
+        return cls(initial={"monthly_limit": dollars_of(row.monthly_limit_micros), **raise_of(row)})
 
     @property
     def monthly_limit_micros(self) -> int | None:
         return _micros_of(self.cleaned_data["monthly_limit"])
+
+
+class RotateKeyForm(forms.Form):
+    """How long the old secret of a key works beside the new one."""
+
+    ONE_DAY = "86400"
+
+    overlap = forms.TypedChoiceField(
+        label="The present secret",
+        choices=[
+            ("0", "stops working now"),
+            ("3600", "works for 1 more hour"),
+            (ONE_DAY, "works for 1 more day"),
+            (str(api_keys.MAX_OVERLAP // timedelta(seconds=1)), f"works for {api_keys.MAX_OVERLAP.days} more days"),
+        ],
+        coerce=lambda seconds: timedelta(seconds=int(seconds)),
+        help_text="Meanwhile it cannot manage keys. Tokens that the key has made end with it.",
+        error_messages={"required": "Choose how long it works.", "invalid_choice": "Choose how long it works."},
+    )
 
 
 class InviteForm(forms.Form):
@@ -190,6 +262,20 @@ class OrganizationForm(forms.Form):
 def roles_up_to(highest: Role) -> list[Role]:
     """Return the roles that a member with this role may give, lowest first."""
     return sorted((role for role in Role if role.rank <= highest.rank), key=lambda role: role.rank)
+
+
+def end_of_day(day: date) -> datetime:
+    """Return the moment at which a day ends, in UTC."""
+    return datetime.combine(day + timedelta(days=1), time.min, tzinfo=ZoneInfo("UTC"))
+
+
+def raise_of(row: RaisedLimit) -> dict[str, Any]:
+    """Return the initial values of RaiseFields for a raise that lasts; empty without one."""
+    if row.raised_until is None or not row.is_raised(now=timezone.now()):
+        return {}
+    # The day that ends at that moment, or in which it lies: programs name a moment, and this form a day.
+    last_day = (row.raised_until - timedelta.resolution).astimezone(ZoneInfo("UTC")).date()
+    return {"raised_limit": dollars_of(row.raised_limit_micros), "raised_on": last_day}
 
 
 def dollars_of(micros: int | None) -> str:

@@ -4,15 +4,16 @@ import uuid
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import access, api_keys, organizations, shown_once
 from accounts.decorators import page
 from accounts.errors import Conflict, InvalidField
-from accounts.forms import KeyForm, KeyLimitForm, dollars_of
+from accounts.forms import KeyForm, KeyLimitForm, RotateKeyForm
 from accounts.links import redirect_to_page
 from accounts.models import ApiKey, Membership, Role, Scope
 from accounts.sent_forms import sent_once
@@ -49,50 +50,124 @@ def keys(request: HttpRequest) -> HttpResponse:
 
 
 @page
+@require_safe
+def key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
+    """Show one key, with the forms that change it. The page after a rotation shows the new secret."""
+    membership = access.require_role(request, Role.ADMIN)
+    row = api_keys.of_organization(membership.organization, key_id=key_id)
+    new_key = shown_once.take(request, organization_id=membership.organization_id) if request.method == "GET" else None
+    return _show_key(request, row, new_key=new_key)
+
+
+@page
 @require_POST
 def revoke_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     access.require_role(request, Role.ADMIN)
-    key = api_keys.revoke(access.organization_for(request), key_id=key_id)
-    messages.success(request, f"Key “{key.name}” revoked. Requests with it now get 401.")
+    row = api_keys.revoke(access.organization_for(request), key_id=key_id)
+    messages.success(request, f"Key “{row.name}” revoked. Requests with it now get 401.")
     return redirect_to_page(request, "keys")
 
 
 @page
 @require_POST
+@sent_once
+def rotate_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
+    """Give a key a new secret, which only the page after it shows."""
+    membership = access.require_role(request, Role.ADMIN)
+    row = api_keys.of_organization(membership.organization, key_id=key_id)
+    form = RotateKeyForm(request.POST)
+    if form.is_valid():
+        try:
+            row, secret = organizations.rotate_key(membership, key_id=row.pk, overlap=form.cleaned_data["overlap"])
+        except Conflict as error:
+            form.add_error(None, error.message)
+        else:
+            shown_once.put(request, secret, organization_id=membership.organization_id)
+            until = row.previous_until
+            rest = f"works until {until:%-d %b %Y, %H:%M} UTC" if until else "does not work any more"
+            messages.success(request, f"“{row.name}” has a new secret. The old one {rest}.")
+            return redirect_to_page(request, "key", row.pk)
+    return _show_key(request, row, rotate_form=form, status=400)
+
+
+@page
+@require_POST
 def limit_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
-    """Set or remove the monthly limit of a key."""
-    access.require_role(request, Role.ADMIN)
+    """Set or remove the monthly limit of a key, and raise it for a time."""
+    membership = access.require_role(request, Role.ADMIN)
+    row = api_keys.of_organization(membership.organization, key_id=key_id)
     form = KeyLimitForm(request.POST)
-    if not form.is_valid():
-        messages.error(request, "Limit not changed. " + " ".join(map(str, form.errors["monthly_limit"])))
-        return redirect_to_page(request, "keys")
-    key = api_keys.set_monthly_limit(
-        access.organization_for(request), key_id=key_id, limit_micros=form.monthly_limit_micros
-    )
-    if key.monthly_limit_micros is None:
-        sentence = f"Monthly limit of “{key.name}” removed."
-    elif key.monthly_limit_micros == 0:
-        sentence = f"“{key.name}” cannot spend anything now. Free requests still work."
-    else:
-        sentence = f"“{key.name}” can spend up to ${form.cleaned_data['monthly_limit']:,.2f} a month."
-    messages.success(request, sentence)
-    return redirect_to_page(request, "keys")
+    if form.is_valid():
+        try:
+            row = _limited(row, form=form)
+        except InvalidField as error:
+            form.add_error("raised_limit" if form.temporary else "monthly_limit", error.message)
+        else:
+            messages.success(request, _told_of_limit(row, form=form))
+            return redirect_to_page(request, "key", row.pk)
+    return _show_key(request, row, limit_form=form, status=400)
+
+
+def _limited(row: ApiKey, *, form: KeyLimitForm) -> ApiKey:
+    # Both or neither: a raise that is refused leaves the limit of before.
+    with transaction.atomic():
+        row = api_keys.set_monthly_limit(row.organization, key_id=row.pk, limit_micros=form.monthly_limit_micros)
+        if form.temporary is not None:
+            micros, until = form.temporary
+            api_keys.raise_limit(row, limit_micros=micros, until=until)
+    return row
+
+
+def _told_of_limit(row: ApiKey, *, form: KeyLimitForm) -> str:
+    limit = form.cleaned_data["monthly_limit"]
+    if form.temporary is not None:
+        raised, last_day = form.cleaned_data["raised_limit"], form.cleaned_data["raised_on"]
+        return (
+            f"“{row.name}” can spend up to ${raised:,.2f} a month until the end of {last_day:%-d %b %Y}, "
+            f"then ${limit:,.2f}."
+        )
+    if limit is None:
+        return f"Monthly limit of “{row.name}” removed."
+    if limit == 0:
+        return f"“{row.name}” cannot spend anything now. Free requests still work."
+    return f"“{row.name}” can spend up to ${limit:,.2f} a month."
 
 
 @page
 @require_POST
 def scope_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
     """Replace the scopes of a key."""
-    access.require_role(request, Role.ADMIN)
+    membership = access.require_role(request, Role.ADMIN)
     try:
-        key = api_keys.set_scopes(
-            access.organization_for(request), key_id=key_id, scopes=request.POST.getlist("scopes")
-        )
+        row = api_keys.set_scopes(membership.organization, key_id=key_id, scopes=request.POST.getlist("scopes"))
     except InvalidField as error:
         messages.error(request, f"Scopes not changed. {error.message}")
-        return redirect_to_page(request, "keys")
-    messages.success(request, f"Scopes of “{key.name}” changed. Its next request has them.")
-    return redirect_to_page(request, "keys")
+        return redirect_to_page(request, "key", key_id)
+    messages.success(request, f"Scopes of “{row.name}” changed. Its next request has them.")
+    return redirect_to_page(request, "key", row.pk)
+
+
+def _show_key(
+    request: HttpRequest,
+    row: ApiKey,
+    *,
+    new_key: str | None = None,
+    limit_form: KeyLimitForm | None = None,
+    rotate_form: RotateKeyForm | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    now = timezone.now()
+    context = {
+        "key": _shown(row),
+        "new_key": new_key,
+        "old_secret_until": row.previous_until if row.previous_until and row.previous_until > now else None,
+        "limit_form": limit_form or KeyLimitForm.of(row),
+        "rotate_form": rotate_form or RotateKeyForm(initial={"overlap": RotateKeyForm.ONE_DAY}),
+    }
+    response = render(request, "accounts/key.html", context, status=status)
+    # The response may contain a secret, as that of `keys`.
+    response["Cache-Control"] = "no-store, private"
+    return response
 
 
 def _issue(request: HttpRequest, form: KeyForm) -> str | None:
@@ -115,18 +190,16 @@ def _issue(request: HttpRequest, form: KeyForm) -> str | None:
 
 
 def _keys_of(membership: Membership) -> list[dict[str, Any]]:
-    now = timezone.now()
     rows = ApiKey.objects.of(membership.organization).select_related("created_by").order_by("-created_at")[:200]
-    shown = [
-        {
-            "row": row,
-            "is_live": row.is_live(now=now),
-            "limit": dollars_of(row.monthly_limit_micros),
-            "limit_now": row.limit_at(now),
-            "scopes": [
-                {"value": scope.value, "label": scope.label, "is_given": scope in row.scope_set} for scope in Scope
-            ],
-        }
-        for row in rows
-    ]
-    return sorted(shown, key=lambda key: not key["is_live"])
+    return sorted(map(_shown, rows), key=lambda key: not key["is_live"])
+
+
+def _shown(row: ApiKey) -> dict[str, Any]:
+    now = timezone.now()
+    return {
+        "row": row,
+        "is_live": row.is_live(now=now),
+        "limit_now": row.limit_at(now),
+        "is_raised": row.is_raised(now=now),
+        "scopes": [{"value": scope.value, "label": scope.label, "is_given": scope in row.scope_set} for scope in Scope],
+    }

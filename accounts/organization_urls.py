@@ -6,8 +6,10 @@ from accounts import key_pages, pages
 
 urlpatterns = [
     path("keys/", key_pages.keys, name="keys"),
+    path("keys/<uuid:key_id>/", key_pages.key, name="key"),
     path("keys/<uuid:key_id>/revoke/", key_pages.revoke_key, name="key-revoke"),
     path("keys/<uuid:key_id>/limit/", key_pages.limit_key, name="key-limit"),
+    path("keys/<uuid:key_id>/rotate/", key_pages.rotate_key, name="key-rotate"),
     path("keys/<uuid:key_id>/scopes/", key_pages.scope_key, name="key-scopes"),
     path("organization/", pages.organization, name="organization"),
     path("organization/rename/", pages.rename_organization, name="organization-rename"),

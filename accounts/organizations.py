@@ -270,6 +270,20 @@ def issue_key(membership: Membership, **facts: Any) -> tuple[ApiKey, str]:
         return api_keys.issue(membership.organization, by=membership.user, **facts)
 
 
+def rotate_key(membership: Membership, *, key_id: uuid.UUID, overlap: timedelta) -> tuple[ApiKey, str]:
+    """Give a key a new secret for a member, as `api_keys.rotate` does. Returns the key and the secret.
+
+    The member is the key's maker from then on. Raises as `issue_key`, and NotFound for another organization's key.
+    """
+    with _members_locked(membership, by=membership):
+        if not membership.may(Role.ADMIN):
+            raise Forbidden
+        row = api_keys.of_organization(membership.organization, key_id=key_id)
+        secret = api_keys.rotate(row, overlap=overlap, by=membership.user)
+        row.refresh_from_db()
+        return row, secret
+
+
 def remove_member(membership: Membership, *, by: Membership | None, revokes_keys: bool = True) -> list[str]:
     """Delete a membership and the open invitations that it made. by: as in `change_role`.
 

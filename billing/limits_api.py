@@ -179,7 +179,7 @@ class AlertsView(NativeGateView):
 def _show(row: ApiKey | Wallet, *, key_id: str | None, spent_micros: int) -> dict[str, Any]:
     now = timezone.now()
     limit_micros = row.limit_at(now)
-    is_raised = row.raised_until is not None and row.raised_until > now
+    is_raised = row.is_raised(now=now)
     return {
         "key_id": key_id,
         "monthly_limit_micros": row.monthly_limit_micros,

@@ -93,8 +93,10 @@ class Wallet(models.Model):
 
     def limit_at(self, now: datetime) -> int | None:
         """The monthly limit that counts at a moment: the raised one while it lasts. None: no limit."""
-        is_raised = self.raised_until is not None and self.raised_until > now
-        return self.raised_limit_micros if is_raised else self.monthly_limit_micros
+        return self.raised_limit_micros if self.is_raised(now=now) else self.monthly_limit_micros
+
+    def is_raised(self, *, now: datetime) -> bool:
+        return self.raised_until is not None and self.raised_until > now
 
     @property
     def is_frozen(self) -> bool:

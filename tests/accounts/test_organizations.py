@@ -424,3 +424,31 @@ def test_admin_who_is_removed_or_downgraded_at_that_moment_gets_no_key(organizat
     with pytest.raises(NotFound):
         organizations.issue_key(before, name="late")
     assert not ApiKey.objects.exists()
+
+
+def test_rotation_asks_for_the_role_and_the_membership_again(organization, alice, bob):
+    """The attack: rotate a key while one is removed, and keep the new secret."""
+    key, secret = api_keys.issue(organization, name="old", by=alice)
+    owner = Membership.objects.get(user=alice, organization=organization)
+    member = Membership.objects.get(user=bob, organization=organization)
+    organizations.change_role(member, role=Role.ADMIN, by=owner)
+    before = Membership.objects.get(pk=member.pk)
+    organizations.change_role(member, role=Role.MEMBER, by=owner)
+    with pytest.raises(Forbidden):
+        organizations.rotate_key(before, key_id=key.pk, overlap=timedelta(0))
+    organizations.remove_member(Membership.objects.get(pk=member.pk), by=owner)
+    with pytest.raises(NotFound):
+        organizations.rotate_key(before, key_id=key.pk, overlap=timedelta(0))
+    assert api_keys.find(secret) is not None
+
+
+def test_removed_admin_loses_the_key_that_they_rotated(organization, alice, bob):
+    key, secret = api_keys.issue(organization, name="old", by=alice)
+    owner = Membership.objects.get(user=alice, organization=organization)
+    admin = Membership.objects.get(user=bob, organization=organization)
+    organizations.change_role(admin, role=Role.ADMIN, by=owner)
+    admin.refresh_from_db()
+    _, new = organizations.rotate_key(admin, key_id=key.pk, overlap=timedelta(days=1))
+    organizations.remove_member(admin, by=owner)
+    assert api_keys.find(new) is None
+    assert api_keys.find(secret) is None

@@ -42,6 +42,22 @@ def test_double_click_makes_one_key_and_shows_it(open_window, signed_in, site, j
     expect(page.get_by_role("row", name=re.compile(name))).to_have_count(1)
 
 
+@pytest.mark.parametrize("javascript", [True, False])
+def test_double_click_rotates_a_key_once_and_shows_the_secret_that_works(open_window, signed_in, site, javascript):
+    page = open_window(storage_state=signed_in, java_script_enabled=javascript)
+    fill_key(page, site, f"rotated-{javascript}")
+    page.get_by_role("button", name="Create key").click()
+    old = page.get_by_label("New API key").input_value()
+    page.get_by_role("link", name=f"Manage rotated-{javascript}").click()
+    page.get_by_role("button", name="Rotate key").dblclick()
+    expect(page.get_by_label("New API key")).to_have_value(KEY)
+    new = page.get_by_label("New API key").input_value()
+    assert new != old
+    # A second rotation would have ended the old one, and the page would show a secret that was replaced.
+    for secret in (old, new):
+        assert page.request.get(f"{site}/v1/usage", headers={"X-API-Key": secret}).status == 200
+
+
 def test_form_from_the_way_back_is_not_sent_again(person: Page, site):
     """Back to a form that the browser has kept as it was filled in, and once more on the button."""
     person.goto(f"{site}/webhooks/new/")
