@@ -143,7 +143,7 @@ class Invitation(models.Model):
 
 
 class Scope(models.TextChoices):
-    """What a key may do. Which address needs which: `gate.scopes`, docs/decisions/0051."""
+    """What a key may do. Which address needs which: `gate.key_scopes`, docs/decisions/0051."""
 
     TRANSCRIBE = "transcribe", "Transcribe"
     CHAT = "chat", "Chat"

@@ -9,7 +9,7 @@ import logging
 import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 from django.conf import settings
@@ -22,7 +22,8 @@ from accounts.gate import authentication, idempotency, key_scopes, limits
 from accounts.models import ApiKey, Organization
 from apex import completion_sql, lost_holds
 from apex.errors import NoUpstream
-from apex.models import Completion, CompletionQuerySet, State, reference_of
+from apex.models import Completion, CompletionQuerySet, State
+from apex.reservations import Reservation, charge_of, paid_completion_tokens, reservation_for
 from apex.types import Admission, AdmissionRequest, AdmittedCompletion, CompletionResult, Estimate, StoredAnswer
 from billing import charge_tags, ledger
 from billing.models import Entry, Hold
@@ -34,8 +35,6 @@ SLOTS = "completions"
 # Name of an address and its method, as the table of scopes has them.
 CHAT = ("apex-chat-completions", "POST")
 MODELS = ("apex-models", "GET")
-# A request is refused if the balance does not pay for this many tokens of an answer, or for all if it asks for fewer.
-MIN_COMPLETION_TOKENS = 16
 # The most rows that one run of the sweeper releases.
 SWEEP_BATCH_SIZE = 500
 
@@ -153,7 +152,7 @@ def estimate(request: AdmissionRequest, *, organization: Organization, api_key: 
             at_most_micros=reservation.max_micros,
             api_key=api_key,
         )
-        completion_tokens = _paid_completion_tokens(request, reservation, held_micros)
+        completion_tokens = paid_completion_tokens(request, reservation, held_micros)
     except PaymentRequired as error:
         refusal = error
     all_completion_tokens = completion_tokens * request.choice_count
@@ -275,42 +274,10 @@ def _begin_one(request: AdmissionRequest, *, organization: Organization, api_key
     return Admission(stored_answer=stored)
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """The hold that a request needs: at least min_micros, at most max_micros."""
-
-    completion_id: uuid.UUID
-    min_micros: int
-    max_micros: int
-
-    @property
-    def reference(self) -> str:
-        return reference_of(self.completion_id)
-
-    def hold_request(self) -> ledger.HoldRequest:
-        return ledger.HoldRequest(self.min_micros, self.max_micros, self.reference)
-
-
 def needs_only_funds(request: AdmissionRequest, check: Admission) -> bool:
     """Return whether only a lack of funds can still refuse the request."""
     is_valid = check.error is None and request.fault is None and bool(settings.APEX_UPSTREAMS)
     return is_valid and not request.idempotency_key
-
-
-def reservation_for(request: AdmissionRequest) -> Reservation:
-    assert request.model is not None, "a request without a fault has a model"
-    rates = request.model.rates
-
-    def price(completion_tokens: int) -> int:
-        return rates.price_micros(
-            prompt_tokens=request.prompt_tokens, completion_tokens=completion_tokens * request.choice_count
-        )
-
-    return Reservation(
-        completion_id=uuid.uuid4(),
-        min_micros=price(min(MIN_COMPLETION_TOKENS, request.completion_tokens)),
-        max_micros=price(request.completion_tokens),
-    )
 
 
 def _admit(request: AdmissionRequest, *, organization: Organization, api_key: ApiKey | None) -> AdmittedCompletion:
@@ -347,41 +314,10 @@ def completion_for(
         api_key=api_key,
         hold=hold,
         model=request.model,
-        completion_tokens=_paid_completion_tokens(request, reservation, hold.amount_micros),
+        completion_tokens=paid_completion_tokens(request, reservation, hold.amount_micros),
         is_stream=request.is_stream,
         tags=request.tags,
     )
-
-
-def _paid_completion_tokens(request: AdmissionRequest, reservation: Reservation, held_micros: int) -> int:
-    """Return the limit of tokens, for each choice, that a hold pays for."""
-    assert request.model is not None, "a request without a fault has a model"
-    if held_micros >= reservation.max_micros:
-        return request.completion_tokens
-    paid_for = request.model.rates.completion_tokens_for(held_micros, prompt_tokens=request.prompt_tokens)
-    # At least one token, because rounding can lose half a micro-dollar.
-    return max(1, min(request.completion_tokens, paid_for // request.choice_count))
-
-
-def charge_of(result: CompletionResult) -> ledger.Charge:
-    completion, billed = result.completion, result.billed
-    if billed is None:
-        return ledger.Charge(completion.hold, 0)
-    price_micros = completion.model.rates.price_micros(
-        prompt_tokens=billed.usage.prompt_tokens,
-        completion_tokens=billed.usage.completion_tokens,
-        cached_prompt_tokens=billed.usage.cached_prompt_tokens,
-    )
-    details = {
-        "model": completion.model.name,
-        "prompt_tokens": billed.usage.prompt_tokens,
-        "cached_prompt_tokens": billed.usage.cached_prompt_tokens,
-        "completion_tokens": billed.usage.completion_tokens,
-        "counted_by": billed.source.value,
-        "finish": result.finish[:40],
-        "latency_ms": result.latency_ms,
-    }
-    return ledger.Charge(completion.hold, price_micros, f"Chat, {completion.model.name}", details)
 
 
 def _charged(result: CompletionResult, settled: Entry | VoxsiteError | None) -> int | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from accounts.errors import InsufficientScope, VoxsiteError
 from accounts.gate import caller_cache, key_scopes, limits
 from accounts.gate.authentication import Caller
-from apex import completion_sql, completions
+from apex import completion_sql, completions, reservations
 from apex.types import Admission, AdmissionRequest, CompletionResult
 from billing import ledger
 
@@ -44,7 +44,7 @@ class _Candidate:
     position: int
     request: AdmissionRequest
     check: Admission
-    reservation: completions.Reservation
+    reservation: reservations.Reservation
 
 
 def is_available() -> bool:
@@ -105,7 +105,7 @@ def end(results: Sequence[CompletionResult]) -> list[int | None]:
     None stands for a completion that is left to `completions.end`.
     """
     usual = [result for result in results if _is_usual(result)]
-    charges = [completions.charge_of(result) for result in usual]
+    charges = [reservations.charge_of(result) for result in usual]
     done: dict[uuid.UUID, int] = {}
     if usual:
         companion = completion_sql.update_companion(usual, charges)
@@ -192,7 +192,7 @@ def _candidates(requests: Sequence[AdmissionRequest], results: Sequence[Admissio
     """Return the requests that only a lack of funds can still refuse."""
     now = time.monotonic()
     return [
-        _Candidate(position, request, result.check, completions.reservation_for(request))
+        _Candidate(position, request, result.check, reservations.reservation_for(request))
         for position, (request, result) in enumerate(zip(requests, results, strict=True))
         if isinstance(result, Deferred)
         and completions.needs_only_funds(request, result.check)

@@ -47,7 +47,7 @@ NATIVE = Face(
     name="native",
     prefix="/v1/",
     show_error="accounts.gate.native.native_error",
-    show_webhook="transcription.dialects.native.wire.show_webhook",
+    show_webhook="transcription.dialects.native.answers.show_webhook",
 )
 OPENAI = Face(
     name="openai",

@@ -503,7 +503,7 @@ WEBHOOK_LOG_DAYS = env.integer("VOXSITE_WEBHOOK_LOG_DAYS", default=30, minimum=4
 
 # --- Money -----------------------------------------------------------------------------------------------------------
 
-# Micro-dollars per hour of audio (CONTRACTS: "Prices").
+# Micro-dollars per hour of audio (the prices that VoxParse publishes).
 PRICES_PER_HOUR_MICROS = {"standard": 300_000, "premium": 600_000}
 # Names that customers of other APIs use -> (the model of ours that recognises, micro-dollars per hour of audio). A name
 # may end in "*". Without a price of its own (None), a name costs what the model behind it costs.
@@ -536,7 +536,7 @@ STRIPE_DELIVERY_DAYS = env.integer("VOXSITE_STRIPE_DELIVERY_DAYS", default=90, m
 # --- Chat completions ------------------------------------------------------------------------------------------------
 
 APEX_UPSTREAMS = upstreams.configured()
-# The keys are the names that customers use. Prices are micro-dollars per million tokens (CONTRACTS: "apex").
+# The keys are the names that customers use. Prices are micro-dollars per million tokens.
 APEX_MODELS = env.json_value(
     "APEX_MODELS",
     default={

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from accounts.errors import ErrorType, VoxsiteError
+from accounts.error_types import ErrorType
+from accounts.errors import VoxsiteError
 from transcription.speech.errors import SpeechError
 
 APPS = ("accounts", "billing", "transcription", "apex", "voxsite")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from accounts.errors import ErrorType, VoxsiteError
+from accounts.error_types import ErrorType
+from accounts.errors import VoxsiteError
 from apex import errors
 
 

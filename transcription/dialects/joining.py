@@ -13,7 +13,8 @@ from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
 
 from accounts.batcher import Batcher
-from accounts.errors import Conflict, ErrorType
+from accounts.error_types import ErrorType
+from accounts.errors import Conflict
 from accounts.gate import idempotency
 from transcription import jobs, submissions
 from transcription.jobs import Submission, waiters

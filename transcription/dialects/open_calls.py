@@ -18,11 +18,10 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
 from accounts import database_connection
+from accounts.error_types import URL_TYPES, ErrorType
 from accounts.errors import (
-    URL_TYPES,
     BadMedia,
     Conflict,
-    ErrorType,
     PaymentRequired,
     TooLarge,
     TranscriptionFailed,

@@ -16,7 +16,8 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from accounts.access import membership_for, organization_for, person
 from accounts.decorators import page
-from accounts.errors import BadMedia, Conflict, ErrorType, NotFound, PaymentRequired, VoxsiteError
+from accounts.error_types import ErrorType
+from accounts.errors import BadMedia, Conflict, NotFound, PaymentRequired, VoxsiteError
 from accounts.gate import limits
 from accounts.links import page_url, redirect_to_page
 from accounts.models import Membership

@@ -10,6 +10,7 @@ from itertools import chain, pairwise
 from transcription.speech import levelling, vad
 from transcription.speech.samples import Samples, ms_to_samples, samples_to_ms
 
+# For callers without an engine. Each engine states its own (`engines/base.py`), and the product uses those.
 MAX_CLIP_MS = 30_000
 PAUSE_MS = 600
 

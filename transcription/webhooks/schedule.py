@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-# The pauses after each attempt (CONTRACTS: "Webhooks"): ten attempts in a little over three days.
+# The pauses after each attempt: ten attempts in a little over three days.
 PAUSES = (
     timedelta(seconds=5),
     timedelta(minutes=5),

@@ -14,7 +14,7 @@ from transcription.webhooks.delivery import GONE_STATUS, Request, Result
 
 logger = logging.getLogger(__name__)
 
-# From the look-up of the host to the status of the answer (CONTRACTS: "2xx within 15 s").
+# From the look-up of the host to the status of the answer.
 TOTAL_SECONDS = 15
 # The body of an answer is for the log only, so it is not waited for as long as for the status.
 BODY_SECONDS = 2

@@ -12,7 +12,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from accounts.errors import URL_TYPES, BadRequest, MissingField, VoxsiteError
+from accounts.error_types import URL_TYPES
+from accounts.errors import BadRequest, MissingField, VoxsiteError
 from transcription.dialects.deepgram.query import Listen
 from transcription.speech import scripts
 from transcription.speech.transcript import Segment, Transcript, Word, join_words

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from accounts.errors import InvalidField, UnknownField
 from accounts.gate.times import show_time
-from transcription.dialects.native import values, wire
+from transcription.dialects.native import answers, values, wire
 from transcription.dialects.native.json_body import FILES
 from transcription.speech import language_tags
 from transcription.speech.transcript import Transcript
@@ -69,7 +69,7 @@ def show_items(job: "Job", *, items: list["JobItem"], limit: int) -> dict[str, A
     """Return one page of items. items: up to one more than the limit, which tells that there is a next page."""
     return {
         "job_id": str(job.id),
-        **wire.show_counters(job),
+        **answers.show_counters(job),
         "items": [show_item(item, job=job) for item in items[:limit]],
         "limit": limit,
         "next_cursor": str(items[limit].position) if len(items) > limit else None,
@@ -78,7 +78,7 @@ def show_items(job: "Job", *, items: list["JobItem"], limit: int) -> dict[str, A
 
 def show_item(item: "JobItem", *, job: "Job") -> dict[str, Any]:
     """Return one item of a job, without its text."""
-    status = wire.STATUS_WORDS[item.status]
+    status = answers.STATUS_WORDS[item.status]
     is_completed = status == "completed"
     cost_micros = item.cost_micros if item.cost_micros is not None else 0 if item.is_final else None
     return {
@@ -89,7 +89,7 @@ def show_item(item: "JobItem", *, job: "Job") -> dict[str, Any]:
         "progress": item.progress,
         "language": item.language or None,
         "duration_seconds": item.media.duration_ms / 1000 if item.media else None,
-        "cost_dollars": None if cost_micros is None else wire.show_dollars(cost_micros),
+        "cost_dollars": None if cost_micros is None else answers.show_dollars(cost_micros),
         "error": {"type": item.error_type, "message": item.error_message} if item.error_type else None,
         "result_url": f"/v1/jobs/{job.id}/result?item={item.position + 1}" if is_completed else None,
     }
@@ -102,12 +102,12 @@ def document(job: "Job", results: Iterable[tuple["JobItem", Transcript | None]])
         "model": job.model,
         "metadata": job.metadata,
         "created_at": show_time(job.created_at),
-        **wire.show_counters(job),
+        **answers.show_counters(job),
     }
     yield _dump(head)[:-1] + b', "items": ['
     for number, (item, transcript) in enumerate(results):
         shown = show_item(item, job=job)
-        shown["result"] = None if transcript is None else wire.show_transcript(transcript, job=job)
+        shown["result"] = None if transcript is None else answers.show_transcript(transcript, job=job)
         if transcript is None and shown["error"] is None and shown["status"] == "completed":
             shown["error"] = {"type": "result_not_found", "message": "The result is no longer stored."}
         yield (b", " if number else b"") + _dump(shown)

@@ -16,7 +16,7 @@ from accounts.models import Scope
 from transcription import estimates, recognition
 from transcription.dialects import steps
 from transcription.dialects.json_parsing import JsonParser
-from transcription.dialects.native import batch, estimate_wire, job_fields, json_body, schema, wire
+from transcription.dialects.native import batch, estimate_wire, job_fields, json_body, request_schema, wire
 from transcription.jobs.submission import MAX_FILES
 from transcription.speech.options import TranscriptionOptions
 
@@ -63,7 +63,7 @@ REQUEST = inline_serializer(
         ),
         **{
             name: field
-            for name, field in schema.option_fields().items()
+            for name, field in request_schema.option_fields().items()
             # A model may be one of the other APIs, or a language model.
             if name != "model"
         },

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from accounts.errors import InvalidField, MissingField, UnknownField
-from transcription.dialects.native import batch, values, wire
+from transcription.dialects.native import answers, batch, values, wire
 from transcription.dialects.native.json_body import FILES
 from transcription.speech.options import MAX_PROMPT_LENGTH
 
@@ -138,7 +138,7 @@ def show_estimate(kind: str, estimate: "Estimate") -> dict[str, Any]:
 
 
 def _amount(name: str, micros: int) -> dict[str, Any]:
-    return {f"{name}_micros": micros, f"{name}_dollars": wire.show_dollars(micros)}
+    return {f"{name}_micros": micros, f"{name}_dollars": answers.show_dollars(micros)}
 
 
 def _read_length(sent: Mapping[str, Any], *, path: str, max_duration_ms: int) -> tuple[str, int, int]:

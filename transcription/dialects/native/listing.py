@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from accounts.errors import InvalidField
-from transcription.dialects.native import values, wire
+from transcription.dialects.native import answers, values
 
 if TYPE_CHECKING:
     # For annotations only.
@@ -32,9 +32,9 @@ def read_status(query: Mapping[str, str]) -> list[str]:
     word = query.get("status", "")
     if not word:
         return []
-    found = [status for status, shown in wire.STATUS_WORDS.items() if shown == word]
+    found = [status for status, shown in answers.STATUS_WORDS.items() if shown == word]
     if not found:
-        known = ", ".join(dict.fromkeys(wire.STATUS_WORDS.values()))
+        known = ", ".join(dict.fromkeys(answers.STATUS_WORDS.values()))
         raise InvalidField("status", f"There is no status '{values.short(word)}'. Statuses: {known}.")
     return found
 

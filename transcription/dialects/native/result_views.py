@@ -12,7 +12,7 @@ from accounts.gate import authentication
 from accounts.gate.native import NativeGateView, error_responses
 from transcription import archives, jobs
 from transcription.dialects import steps
-from transcription.dialects.native import batch, schema, values, wire
+from transcription.dialects.native import answers, batch, schema, values, wire
 from transcription.models import Job
 from transcription.speech import formats
 from transcription.speech.formats.options import FormatOptions
@@ -82,7 +82,7 @@ def _answer(
     if is_original:
         transcript = jobs.original_of_item(jobs.items_page(job, position=position or 0, limit=1)[0])
     if wanted == "json":
-        return Response(wire.show_result(transcript, job=job))
+        return Response(answers.show_result(transcript, job=job))
     shape = formats.FORMATS[wanted]
     name = job.id if position is None else f"{job.id}-{position + 1}"
     return HttpResponse(

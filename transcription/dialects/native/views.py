@@ -17,7 +17,17 @@ from billing import tariff
 from transcription import jobs, recognition, submissions
 from transcription.dialects import event_stream, steps
 from transcription.dialects.json_parsing import JsonParser
-from transcription.dialects.native import batch, job_fields, json_body, listing, result_views, schema, wire
+from transcription.dialects.native import (
+    answers,
+    batch,
+    job_fields,
+    json_body,
+    listing,
+    request_schema,
+    result_views,
+    schema,
+    wire,
+)
 from transcription.dialects.native.json_body import BatchJsonParser
 from transcription.jobs import search
 from transcription.models import Delivery, Job
@@ -35,7 +45,10 @@ class UploadView(NativeGateView):
         operation_id="upload_file",
         summary="Upload a file",
         tags=["Transcription"],
-        request={"multipart/form-data": schema.UploadRequest, "application/json": schema.UploadUrlRequest},
+        request={
+            "multipart/form-data": request_schema.UploadRequest,
+            "application/json": request_schema.UploadUrlRequest,
+        },
         responses={201: schema.StoredFile, **error_responses(400, 401, 402, 403, 408, 409, 413, 429, 503)},
         parameters=[schema.IDEMPOTENCY_KEY],
     )
@@ -56,20 +69,20 @@ class UploadView(NativeGateView):
                     self.caller.organization,
                     url=url,
                     api_key=self.caller.api_key,
-                    in_transaction=lambda upload: keep(201, wire.show_file_of_url(upload)),
+                    in_transaction=lambda upload: keep(201, answers.show_file_of_url(upload)),
                 )
-                return Response(wire.show_file_of_url(announced), status=201)
+                return Response(answers.show_file_of_url(announced), status=201)
             upload = steps.one_file(request.FILES)
             try:
                 media = submissions.store_file(
                     self.caller.organization,
                     upload=upload,
                     may_be_truncated=may_be_truncated,
-                    in_transaction=lambda media: keep(201, wire.show_file(media)),
+                    in_transaction=lambda media: keep(201, answers.show_file(media)),
                 )
             except BadMedia as error:
                 raise wire.with_advice(error) from error
-            return Response(wire.show_file(media), status=201)
+            return Response(answers.show_file(media), status=201)
 
         return self.once(act)
 
@@ -85,8 +98,8 @@ class TranscribeView(NativeGateView):
         summary="Create a transcription",
         tags=["Transcription"],
         request={
-            "multipart/form-data": schema.TranscribeRequest,
-            "application/json": schema.TranscribeJsonRequest,
+            "multipart/form-data": request_schema.TranscribeRequest,
+            "application/json": request_schema.TranscribeJsonRequest,
         },
         responses={201: schema.Created, **error_responses(400, 401, 402, 403, 404, 408, 409, 413, 429, 503)},
         parameters=[schema.IDEMPOTENCY_KEY],
@@ -120,7 +133,7 @@ class TranscribeView(NativeGateView):
                     model=model,
                     options=options,
                     dialect=DIALECT,
-                    in_transaction=lambda job: keep(201, wire.show_created(job)),
+                    in_transaction=lambda job: keep(201, answers.show_created(job)),
                 ),
                 metadata=job_fields.read_metadata(fields),
                 retention=jobs.Retention(after_retrieval, days),
@@ -139,7 +152,7 @@ class TranscribeView(NativeGateView):
                     job = submissions.submit_stored(submission, file_id=file_id)
             except BadMedia as error:
                 raise wire.with_advice(error) from error
-            return Response(wire.show_created(job), status=201)
+            return Response(answers.show_created(job), status=201)
 
         return self.once(act)
 
@@ -156,7 +169,7 @@ class ModelsView(NativeGateView):
     def get(self, request: Request) -> Response:
         """The shape is OpenAI's, with what each model does here and costs beside it."""
         diarizer = recognition.diarizer_name()
-        shown = wire.show_models(
+        shown = answers.show_models(
             recognition.listed_capabilities(),
             rates_micros={model: tariff.rate_of(model) for model in tariff.names()},
             diarizer=None if diarizer == "none" else diarizer,
@@ -174,7 +187,7 @@ class LanguagesView(NativeGateView):
         responses={200: schema.LanguageList, **error_responses(401, 403, 429)},
     )
     def get(self, request: Request) -> Response:
-        return Response(wire.show_languages(recognition.capabilities(), names=recognition.language_names()))
+        return Response(answers.show_languages(recognition.capabilities(), names=recognition.language_names()))
 
 
 class JobsView(NativeGateView):
@@ -208,7 +221,7 @@ class JobsView(NativeGateView):
         rows = list(found.page(offset=offset, limit=limit + 1))
         return Response(
             {
-                "jobs": [wire.show_job_line(job) for job in rows[:limit]],
+                "jobs": [answers.show_job_line(job) for job in rows[:limit]],
                 "limit": limit,
                 "offset": offset,
                 "next_cursor": listing.show_cursor(rows[limit - 1]) if len(rows) > limit else None,
@@ -256,7 +269,7 @@ class StatusView(NativeGateView):
         """How far a job is, and its plain text once it has completed. The text of several recordings is in none."""
         job = steps.find_job(self.caller, job_id)
         has_text = job.is_completed and job.item_count == 1
-        return Response(wire.show_status(job, transcript=result_views.retrieve(request, job) if has_text else None))
+        return Response(answers.show_status(job, transcript=result_views.retrieve(request, job) if has_text else None))
 
 
 class CancelView(NativeGateView):
@@ -298,7 +311,7 @@ class EventsView(NativeGateView):
         """
         job = steps.find_job(self.caller, job_id)
         return StreamingHttpResponse(
-            event_stream.stream(job, show=wire.show_event, show_job=wire.show_job),
+            event_stream.stream(job, show=answers.show_event, show_job=answers.show_job),
             content_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )
@@ -335,6 +348,6 @@ def _fields(request: Request) -> dict[str, str]:
 
 def _shown(job: Job, *, waits_for: str = "") -> dict[str, Any]:
     return {
-        **wire.show_job(job, waits_for=waits_for),
-        **wire.show_delivery(job, Delivery.objects.to_webhook_of(job)),
+        **answers.show_job(job, waits_for=waits_for),
+        **answers.show_delivery(job, Delivery.objects.to_webhook_of(job)),
     }

@@ -14,7 +14,8 @@ from xml.etree.ElementTree import Element, ParseError, SubElement, tostring
 from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 
-from accounts.errors import ErrorType, VoxsiteError
+from accounts.error_types import ErrorType
+from accounts.errors import VoxsiteError
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 CONTENT_TYPE = "application/xml"

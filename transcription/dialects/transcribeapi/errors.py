@@ -6,7 +6,8 @@ Source: TranscribeAPI's documentation, "Errors", read 2026-11-29.
 from collections.abc import Mapping
 from typing import Any
 
-from accounts.errors import UNREADABLE_TYPES, URL_TYPES, BadRequest, ErrorType, VoxsiteError
+from accounts.error_types import UNREADABLE_TYPES, URL_TYPES, ErrorType
+from accounts.errors import BadRequest, VoxsiteError
 
 # Status and code, as they are published.
 PUBLISHED: Mapping[str, int] = {

@@ -6,7 +6,7 @@ one of these, and its `status` says more.
 
 from collections.abc import Mapping
 
-from accounts.errors import UNREADABLE_TYPES, URL_TYPES, ErrorType
+from accounts.error_types import UNREADABLE_TYPES, URL_TYPES, ErrorType
 
 FINAL = ("completed", "failed", "insufficient_funds")
 NO_CREDIT = "failed_insufficient_credits"

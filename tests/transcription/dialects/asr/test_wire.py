@@ -2,7 +2,8 @@
 
 import pytest
 
-from accounts.errors import ErrorType, InvalidField, VoxsiteError
+from accounts.error_types import ErrorType
+from accounts.errors import InvalidField, VoxsiteError
 from transcription.dialects.asr import wire
 from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.engines import whisper_languages

@@ -6,7 +6,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from accounts.errors import BadRequest, ErrorType, MissingField, VoxsiteError
+from accounts.error_types import ErrorType
+from accounts.errors import BadRequest, MissingField, VoxsiteError
 from transcription.dialects.deepgram import query, wire
 from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.transcript import Segment, Transcript, Word

@@ -6,9 +6,8 @@ from rest_framework import serializers
 
 from tests.transcription.factories import make_job, make_media, make_transcript
 from transcription import jobs
-from transcription.dialects.native import schema, wire
+from transcription.dialects.native import answers, schema
 from transcription.models import Delivery, DeliveryState, Status
-from transcription.speech import options
 from transcription.speech.capabilities import ModelCapabilities
 
 OFFERS = {"standard": ModelCapabilities(engine="test", languages=frozenset({"en"}), translates=True)}
@@ -43,66 +42,50 @@ def answered(value):
     return {name: None if name == "metadata" else answered(inner) for name, inner in value.items()}
 
 
-def test_request_has_the_fields_that_are_taken():
-    assert set(described(schema.TranscribeRequest)) == set(wire.FIELDS) - {"files"}
-
-
-def test_json_request_has_the_fields_of_the_form_but_the_file():
-    assert set(described(schema.TranscribeJsonRequest)) == set(wire.FIELDS) - {"file"}
-    assert set(described(schema.UploadRequest)) == set(wire.UPLOAD_FIELDS)
-
-
-@pytest.mark.parametrize("name", ["num_speakers", "min_speakers", "max_speakers", "prompt"])
-def test_limits_of_the_request_are_those_of_the_endpoint(name):
-    field = schema.TranscribeRequest.fields[name]
-    limit = field.max_length if name == "prompt" else field.max_value
-    assert limit == (options.MAX_PROMPT_LENGTH if name == "prompt" else options.MAX_SPEAKERS)
-
-
 def test_answer_to_a_submission_has_the_described_fields(completed):
-    assert answered(wire.show_created(completed)) == described(schema.Created)
+    assert answered(answers.show_created(completed)) == described(schema.Created)
 
 
 def test_stored_file_has_the_described_fields(organization):
     media = make_media(organization)
     media.orderable_until = timezone.now()
-    assert answered(wire.show_file(media)) == described(schema.StoredFile)
+    assert answered(answers.show_file(media)) == described(schema.StoredFile)
 
 
 def test_status_has_the_described_fields(completed):
     completed.error_type, completed.error_message = "not_audio", "No audio."
-    shown = wire.show_status(completed, transcript=jobs.transcript_of(completed))
+    shown = answers.show_status(completed, transcript=jobs.transcript_of(completed))
     assert answered(shown) == described(schema.JobStatus)
     assert set(schema.JobStatus.fields["status"].choices) == set(schema.JobLine.fields["status"].choices)
 
 
 def test_job_has_the_described_fields(completed):
-    assert answered(wire.show_job_line(completed)) == described(schema.JobLine)
+    assert answered(answers.show_job_line(completed)) == described(schema.JobLine)
     completed.error_type, completed.error_message = "not_audio", "No audio."
     completed.webhook_url = "https://example.com/hook"
     delivery = Delivery(job=completed, event="job.completed")
-    shown = {**wire.show_job(completed), **wire.show_delivery(completed, delivery)}
+    shown = {**answers.show_job(completed), **answers.show_delivery(completed, delivery)}
     # `message` is of queued jobs alone, while they wait for the engine's model.
     assert answered(shown) | {"message": None} == described(schema.JobDetail)
     assert set(schema.JobDetail.fields["webhook"].fields["status"].choices) == set(DeliveryState)
 
 
 def test_job_that_waits_for_the_model_has_the_described_fields(organization):
-    waiting = wire.show_job(make_job(organization), waits_for="The model is being downloaded.")
+    waiting = answers.show_job(make_job(organization), waits_for="The model is being downloaded.")
     assert waiting["message"] == "The model is being downloaded."
     assert answered(waiting).keys() == (described(schema.JobDetail).keys() - {"result_url", "webhook"})
 
 
 def test_status_is_one_of_the_described_words():
-    assert set(schema.JobLine.fields["status"].choices) == {wire.STATUS_WORDS[status] for status in Status}
+    assert set(schema.JobLine.fields["status"].choices) == {answers.STATUS_WORDS[status] for status in Status}
 
 
 def test_result_has_the_described_fields(completed):
-    result = wire.show_result(jobs.transcript_of(completed), job=completed)
+    result = answers.show_result(jobs.transcript_of(completed), job=completed)
     assert answered(result) == described(schema.Result)
 
 
 def test_lists_of_models_and_languages_have_the_described_fields():
-    models = wire.show_models(OFFERS, rates_micros={"standard": 1}, diarizer="test")
+    models = answers.show_models(OFFERS, rates_micros={"standard": 1}, diarizer="test")
     assert answered(models) == described(schema.ModelList)
-    assert answered(wire.show_languages(OFFERS, names={"en": "English"})) == described(schema.LanguageList)
+    assert answered(answers.show_languages(OFFERS, names={"en": "English"})) == described(schema.LanguageList)

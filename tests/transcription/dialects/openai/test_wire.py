@@ -3,7 +3,8 @@ import base64
 import pytest
 from django.http import QueryDict
 
-from accounts.errors import BadRequest, Conflict, ErrorType, InvalidField, MissingField
+from accounts.error_types import ErrorType
+from accounts.errors import BadRequest, Conflict, InvalidField, MissingField
 from transcription.dialects.openai import wire
 from transcription.speech.capabilities import ModelCapabilities
 

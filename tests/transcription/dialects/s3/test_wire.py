@@ -4,7 +4,8 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
-from accounts.errors import BadRequest, Conflict, ErrorType, Forbidden, NotFound, VoxsiteError
+from accounts.error_types import ErrorType
+from accounts.errors import BadRequest, Conflict, Forbidden, NotFound, VoxsiteError
 from transcription.dialects.s3 import wire
 
 ONE, TWO = "aaaaaaaa-5242880", "01234567-1"

@@ -2,11 +2,11 @@
 
 import pytest
 
+from accounts.error_types import ErrorType
 from accounts.errors import (
     BadMedia,
     BadRequest,
     Conflict,
-    ErrorType,
     InvalidField,
     NoRoom,
     NotFound,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounts.errors import ErrorType
+from accounts.error_types import ErrorType
 from transcription.dialects.transcribeapi import statuses
 from transcription.models import FINAL_STATUSES, Status
 

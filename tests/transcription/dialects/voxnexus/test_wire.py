@@ -4,14 +4,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from accounts.errors import (
-    ErrorType,
-    InvalidField,
-    MissingField,
-    PaymentRequired,
-    UnsupportedMediaType,
-    VoxsiteError,
-)
+from accounts.error_types import ErrorType
+from accounts.errors import InvalidField, MissingField, PaymentRequired, UnsupportedMediaType, VoxsiteError
 from transcription.dialects.voxnexus import wire
 from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.options import TranscriptionOptions
