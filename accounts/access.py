@@ -33,14 +33,15 @@ def membership_for(request: HttpRequest) -> Membership:
 
     For an address without organization: in the one whose pages the person opened last, or else in their oldest.
     A person without an organization (an owner removed them from their last one) gets a new personal one.
-    Raises Http404 for a person who is no member of the address's organization, whether or not it exists, and for one
-    without a verified address, such as an operator.
+    Raises Http404 for a person who is no member of the address's organization, whether or not it exists, for a closed
+    organization, and for a person without a verified address, such as an operator.
     """
     cached: Membership | None = getattr(request, "_voxsite_membership", None)
     if cached is not None:
         return cached
     memberships = (
         Membership.objects.select_related("organization")
+        .of_open_organizations()
         .filter(user_id=person_id(request))
         .order_by("created_at", "pk")
     )

@@ -170,7 +170,8 @@ def _knows_password(request: HttpRequest, user: User) -> bool:
 def _live_keys_of(owner: User) -> QuerySet[ApiKey]:
     return (
         ApiKey.objects.live(now=timezone.now())
-        .filter(parent=None, organization__memberships__user=owner, organization__memberships__role=Role.OWNER)
+        .filter(parent=None, organization__closed_at__isnull=True)
+        .filter(organization__memberships__user=owner, organization__memberships__role=Role.OWNER)
         .select_related("organization")
         .order_by("organization__name", "organization_id", "created_at")
     )

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from accounts import api_keys, organizations
+from accounts import api_keys, closures, organizations
 from accounts.models import ApiKey, Invitation, Membership, Organization, Role, User
 from accounts.operator_admin import MAX_OWNERS, BoundedPaginator, ModelAdmin, ReadOnlyAdmin, ReadOnlyInline
 
@@ -38,10 +38,10 @@ class UserAdmin(ModelAdmin[User]):
 
 @admin.register(Organization)
 class OrganizationAdmin(ReadOnlyAdmin[Organization]):
-    list_display = ["name", "id", "is_personal", "verified_at", "created_at"]
+    list_display = ["name", "id", "is_personal", "verified_at", "created_at", "closed_at"]
     organization_field = "pk"
     inlines = [MembershipInline]
-    actions = ["verify"]
+    actions = ["verify", "restore"]
 
     def matches(self, term: str) -> Q:
         people = User.objects.filter(email__istartswith=term).order_by("pk")[:MAX_OWNERS]
@@ -51,6 +51,10 @@ class OrganizationAdmin(ReadOnlyAdmin[Organization]):
     @admin.action(description="Mark as verified", permissions=["operate"])
     def verify(self, request: HttpRequest, rows: QuerySet[Organization]) -> None:
         self.do_for_each(request, rows, organizations.verify, done="Verified")
+
+    @admin.action(description="Restore what an owner has deleted", permissions=["operate"])
+    def restore(self, request: HttpRequest, rows: QuerySet[Organization]) -> None:
+        self.do_for_each(request, rows, lambda row: closures.open_again(row.pk, by=None), done="Restored")
 
 
 @admin.register(Membership)

@@ -102,13 +102,16 @@ def issue(
 
 
 def find(key: str) -> ApiKey | None:
-    """Return the live key or token with its organization, or None. Updates `last_used_at`."""
+    """Return the live key or token with its organization, or None. Updates `last_used_at`.
+
+    No key of a closed organization is live.
+    """
     if not is_well_formed(key):
         return None
     sha256 = digest(key)
     row = _stored(sha256) or _rotated(sha256)
     now = timezone.now()
-    if row is None or not row.is_live(now=now):
+    if row is None or not row.is_live(now=now) or row.organization.is_closed:
         return None
     if row.last_used_at is None or row.last_used_at < now - LAST_USED_STEP:
         _note_use(row, now=now)

@@ -19,7 +19,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from accounts import api_keys
-from accounts.models import DEFAULT_SCOPES, ApiKey, Invitation, Role, Scope, User
+from accounts.models import DEFAULT_SCOPES, ApiKey, Invitation, Organization, Role, Scope, User
 from accounts.organizations import MAX_NAME_LENGTH
 
 MICROS_PER_DOLLAR = 1_000_000
@@ -248,6 +248,27 @@ class RoleForm(forms.Form):
     """A new role for a member."""
 
     role = forms.ChoiceField(choices=Role.choices)
+
+
+class DeleteOrganizationForm(forms.Form):
+    """The name of an organization, typed by an owner who means to delete it."""
+
+    name = forms.CharField(
+        label="Type the name of the organization to confirm",
+        max_length=MAX_NAME_LENGTH,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}),
+    )
+
+    def __init__(self, *args: Any, organization: Organization, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._expected = organization.name
+
+    def clean_name(self) -> str:
+        name = str(self.cleaned_data["name"])
+        # Blanks are no typing mistake: a page shows several as one.
+        if " ".join(name.split()) != " ".join(self._expected.split()):
+            raise forms.ValidationError(f"This is not the name. Type: {self._expected}")
+        return name
 
 
 class OrganizationForm(forms.Form):

@@ -57,7 +57,30 @@ class Organization(models.Model):
     # Set when an owner has verified an e-mail address. Until then, requests with its keys get 403.
     verified_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+    # An owner has deleted it: its keys and pages are shut since then. Null: it is open. Written by `closures`, as the
+    # next two.
+    closed_at = models.DateTimeField(null=True, blank=True)
+    # From then on the clock deletes what it has. An owner can open it again before.
+    delete_at = models.DateTimeField(null=True, blank=True)
+    # When the last of it was deleted. The row stays without a name, because its payments and its ledger do.
+    deleted_at = models.DateTimeField(null=True, blank=True)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="organizations")
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["delete_at"],
+                condition=models.Q(delete_at__isnull=False, deleted_at__isnull=True),
+                name="organizations_to_delete",
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(closed_at__isnull=True, delete_at__isnull=True, deleted_at__isnull=True)
+                | models.Q(closed_at__isnull=False, delete_at__isnull=False),
+                name="organization_is_closed_before_it_is_deleted",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -65,6 +88,11 @@ class Organization(models.Model):
     @property
     def is_verified(self) -> bool:
         return self.verified_at is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether an owner has deleted it. Nobody works in it then, by page or by key."""
+        return self.closed_at is not None
 
 
 class Role(models.TextChoices):
@@ -85,6 +113,14 @@ class Role(models.TextChoices):
         return {"member": 0, "admin": 1, "owner": 2}[self.value]
 
 
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    """Memberships, reached through their organization or their person."""
+
+    def of_open_organizations(self) -> "MembershipQuerySet":
+        """Leave out those of closed organizations, in which nobody works."""
+        return self.filter(organization__closed_at__isnull=True)
+
+
 class Membership(models.Model):
     """A person's membership in an organization. Written by `organizations`."""
 
@@ -92,6 +128,8 @@ class Membership(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
     created_at = models.DateTimeField(default=timezone.now)
+
+    objects = MembershipQuerySet.as_manager()
 
     class Meta:
         constraints = [

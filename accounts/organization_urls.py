@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts import key_pages, pages
+from accounts import closure_pages, key_pages, pages
 
 urlpatterns = [
     path("keys/", key_pages.keys, name="keys"),
@@ -13,6 +13,7 @@ urlpatterns = [
     path("keys/<uuid:key_id>/scopes/", key_pages.scope_key, name="key-scopes"),
     path("organization/", pages.organization, name="organization"),
     path("organization/rename/", pages.rename_organization, name="organization-rename"),
+    path("organization/delete/", closure_pages.delete_organization, name="organization-delete"),
     path("organization/leave/", pages.leave, name="organization-leave"),
     path("organization/invite/", pages.invite, name="organization-invite"),
     path("organization/invitations/<uuid:invitation_id>/resend/", pages.resend_invitation, name="invitation-resend"),

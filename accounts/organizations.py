@@ -66,7 +66,7 @@ def ensure_personal(user: User) -> Organization:
         # The lock prevents two simultaneous verifications from creating two.
         user = User.objects.select_for_update().get(pk=user.pk)
         existing = Organization.objects.filter(
-            is_personal=True, memberships__user=user, memberships__role=Role.OWNER
+            is_personal=True, closed_at__isnull=True, memberships__user=user, memberships__role=Role.OWNER
         ).first()
         if existing:
             return existing
@@ -206,8 +206,12 @@ def withdraw(invitation: Invitation, *, by: Membership | None) -> None:
 
 
 def invitation_for(token: str) -> Invitation:
-    """Return the open invitation with this token. Raises NotFound if there is none or it has expired."""
-    invitation = Invitation.objects.select_related("organization").filter(token_sha256=_hash(token)).first()
+    """Return the open invitation with this token. Raises NotFound if there is none or it has expired.
+
+    None into a closed organization is open.
+    """
+    sent = Invitation.objects.select_related("organization").filter(organization__closed_at__isnull=True)
+    invitation = sent.filter(token_sha256=_hash(token)).first()
     if invitation is None or not invitation.is_open(now=timezone.now()):
         raise _invitation_is_over()
     return invitation
@@ -218,7 +222,8 @@ def membership_from(token: str, *, user: User) -> Membership | None:
     invitation = Invitation.objects.filter(token_sha256=_hash(token), accepted_at__isnull=False).first()
     if invitation is None or invitation.email.lower() != user.email.lower():
         return None
-    return Membership.objects.filter(organization_id=invitation.organization_id, user=user).first()
+    memberships = Membership.objects.of_open_organizations()
+    return memberships.filter(organization_id=invitation.organization_id, user=user).first()
 
 
 def accept(token: str, *, user: User) -> Membership:

@@ -143,8 +143,8 @@ def _still_running() -> Conflict:
 
 def _organization_of_records(request: HttpRequest) -> Organization:
     """Return the person's oldest organization: a form may make another one the current one."""
-    memberships = Membership.objects.select_related("organization").filter(user_id=access.person_id(request))
-    oldest = memberships.order_by("created_at", "pk").first()
+    memberships = Membership.objects.select_related("organization").of_open_organizations()
+    oldest = memberships.filter(user_id=access.person_id(request)).order_by("created_at", "pk").first()
     return oldest.organization if oldest is not None else access.organization_for(request)
 
 

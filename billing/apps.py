@@ -7,8 +7,11 @@ class BillingConfig(AppConfig):
     name = "billing"
 
     def ready(self) -> None:
+        from accounts import closures
         from accounts.organizations import organization_verified
+        from billing.closures import PART
 
+        closures.register(PART)
         organization_verified.connect(_organization_was_verified, dispatch_uid="billing.organization_was_verified")
         _disable_djstripe_calls()
         _connect_payments()

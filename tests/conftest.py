@@ -177,7 +177,7 @@ PAGES_OF_ORGANIZATIONS = (
     "/webhooks/",
     "/playground/",
 )
-OF_NO_ORGANIZATION = ("/organization/new/", "/billing/products")
+OF_NO_ORGANIZATION = ("/organization/new/", "/organization/deleted/", "/billing/products")
 
 
 class Visitor(Client):

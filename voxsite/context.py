@@ -41,7 +41,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
         context["available_percent"] = SimpleLazyObject(lambda: available_percent(balance))
         context["other_organizations"] = SimpleLazyObject(
             lambda: list(
-                Organization.objects.filter(memberships__user=membership.user_id)
+                Organization.objects.filter(memberships__user=membership.user_id, closed_at__isnull=True)
                 .exclude(pk=organization.pk)
                 .order_by("name")
             )

@@ -303,6 +303,8 @@ USERSESSIONS_TRACK_ACTIVITY = True
 # Keys for secrets that must be read back (TOTP). Separate, so that SECRET_KEY can be rotated.
 FIELD_KEYS = env.words("VOXSITE_FIELD_KEYS", default=(SECRET_KEY,))
 INVITATION_DAYS = 7
+# How long a deleted organization can be restored by an owner. The clock deletes it after that.
+DELETION_GRACE_DAYS = env.integer("VOXSITE_DELETION_GRACE_DAYS", default=7, minimum=0)
 
 # --- Mail ------------------------------------------------------------------------------------------------------------
 

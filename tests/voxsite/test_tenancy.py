@@ -28,6 +28,7 @@ METHODS = {
     f"{PAGES}keys/": {"get", "post"},
     f"{PAGES}organization/": {"get"},
     f"{PAGES}organization/leave/": {"post"},
+    f"{PAGES}organization/delete/": {"get", "post"},
     f"{PAGES}organization/rename/": {"post"},
     f"{PAGES}organization/invite/": {"post"},
     f"{PAGES}billing/": {"get"},

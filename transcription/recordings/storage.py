@@ -177,6 +177,17 @@ def remove_files(storage_keys: Iterable[str]) -> None:
         remove_file(storage_key)
 
 
+def remove_all_of(organization: Organization) -> None:
+    """Remove every file of an organization from storage, also those that no row knows."""
+    sizes_below = getattr(default_storage, "sizes_below", None)
+    for top in ("media", "results", INCOMING.rstrip("/")):
+        below = f"{top}/{organization.pk}"
+        if sizes_below is not None:
+            remove_files(sizes_below(below))
+        else:
+            shutil.rmtree(default_storage.path(below), ignore_errors=True)
+
+
 def remove_empty_folder(name: str) -> None:
     """Remove a folder of the storage if nothing is in it. Object storage has no folders."""
     try:

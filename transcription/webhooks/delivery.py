@@ -14,6 +14,7 @@ from django.db.models import F, Q
 
 from accounts import encryption
 from accounts.errors import Conflict
+from accounts.models import Organization
 from transcription.models import Delivery, DeliveryAttempt, DeliveryState, Fault, Job, WebhookEndpoint
 from transcription.webhooks import endpoints, keys, schedule, signatures
 from transcription.webhooks.lanes import Lanes, Receiver
@@ -109,6 +110,13 @@ def send_again(delivery: Delivery, *, now: datetime) -> None:
         Delivery.objects.filter(pk=delivery.pk).update(
             state=DeliveryState.PENDING, step=0, next_attempt_at=now, fault=""
         )
+
+
+def give_up_all(organization: Organization) -> None:
+    """Give up what is still to be sent to the receivers of an organization. A request that runs is not stopped."""
+    Delivery.objects.of(organization).filter(state=DeliveryState.PENDING).update(
+        state=DeliveryState.FAILED, next_attempt_at=None, fault=Fault.ENDPOINT_OFF
+    )
 
 
 def was_lost(job: Job) -> bool:

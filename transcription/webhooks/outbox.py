@@ -26,14 +26,14 @@ EVENT_BY_STATUS: Mapping[str, EventType] = {
 
 
 def announce_job(job: Job) -> None:
-    """Tell the webhook of a job, and its organization's endpoints, that it has ended.
+    """Tell the webhook of a job, and its organization's endpoints, that it has ended. A closed one is told nothing.
 
     The job's own webhook speaks as the face through which the job came. Endpoints always speak as the native API.
     """
     assert transaction.get_connection().in_atomic_block, "a job ends in a transaction"
     event = EVENT_BY_STATUS[job.status]
     deliveries = []
-    if job.webhook_url:
+    if job.webhook_url and not job.organization.is_closed:
         face = next((face for face in faces.FACES if face.name == job.dialect and face.show_webhook), faces.NATIVE)
         body = _text(_shown(job, event=event, face=face))
         deliveries.append(
@@ -79,7 +79,9 @@ def test(endpoint: WebhookEndpoint) -> Delivery:
 
 
 def _subscribed(organization_id: UUID, event: EventType) -> list[WebhookEndpoint]:
-    on = WebhookEndpoint.objects.filter(organization_id=organization_id, disabled_at__isnull=True)
+    on = WebhookEndpoint.objects.filter(
+        organization_id=organization_id, disabled_at__isnull=True, organization__closed_at__isnull=True
+    )
     # SQLite cannot look into the list.
     return [endpoint for endpoint in on.order_by("created_at") if event in endpoint.events]
 

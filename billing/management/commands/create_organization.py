@@ -111,7 +111,9 @@ def _vouched_owner(email: str) -> User:
 
 def _organization(name: str, *, owner: User) -> tuple[Organization, bool]:
     """Return (organization, whether it is new): the owner's verified organization of that name."""
-    owned = Organization.objects.filter(name=name, memberships__user=owner, memberships__role=Role.OWNER)
+    owned = Organization.objects.filter(
+        name=name, closed_at__isnull=True, memberships__user=owner, memberships__role=Role.OWNER
+    )
     organization = owned.order_by("created_at").first()
     is_new = organization is None
     if organization is None:

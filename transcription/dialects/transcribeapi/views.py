@@ -170,7 +170,7 @@ class ResultView(TranscribeApiGateView):
         except signing.AddressExpired as error:
             raise Refused("result_expired", "This address has expired. The job's status has a new one.") from error
         number = steps.job_number(job_id)
-        job = Job.objects.filter(pk=number).first() if number else None
+        job = Job.objects.filter(pk=number, organization__closed_at__isnull=True).first() if number else None
         if job is None:
             raise NotFound("There is no such job any more.", error_type="job_not_found")
         return _result(request, job)

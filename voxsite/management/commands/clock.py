@@ -21,7 +21,7 @@ from django.utils import timezone
 from redis import Redis
 from redis.exceptions import RedisError
 
-from accounts import database_connection, mail_queue
+from accounts import closures, database_connection, mail_queue
 from accounts.gate import idempotency
 from apex import completions
 from apex.models import Completion
@@ -89,6 +89,14 @@ def purge_jobs() -> None:
     jobs.purge(now=timezone.now())
 
 
+def end_work_of_closed_organizations() -> None:
+    closures.end_late_work(now=timezone.now())
+
+
+def delete_organizations() -> None:
+    closures.delete_due(now=timezone.now())
+
+
 def rotate_webhook_keys() -> None:
     keys.rotate(now=timezone.now())
 
@@ -109,6 +117,8 @@ DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (5, CompletionSweep()),
     (60, expire_uploads),
     (60, purge_jobs),
+    (10, end_work_of_closed_organizations),
+    (10, delete_organizations),
     (3600, purge),
     (3600, rotate_webhook_keys),
     (3600, sweep_webhooks),
