@@ -32,6 +32,7 @@ from accounts.errors import (
     VoxsiteError,
 )
 from accounts.gate import authentication, concurrency, key_scopes, limits
+from accounts.gate.body_rate import BodyRate
 from accounts.gate.request_ids import request_id_for
 from transcription import faces, recordings
 from transcription.dialects.s3 import endpoint as signed_uploads
@@ -173,6 +174,7 @@ def _guarded(face: Face | None) -> BodyGuard:
         refusal=refusal,
         request_id=request_id,
         challenge=authentication.challenge(limits_of.key_schemes),
+        rate=BodyRate,
         too_large_status=limits_of.too_large_status,
         **choices,
     )

@@ -14,7 +14,7 @@ import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -50,8 +50,15 @@ OPEN_BYTES = 256 * KIBIBYTE
 UNSIZED_BYTES = 64 * MEBIBYTE
 # Where it may be larger, room on the disk is looked for each time that so many bytes more have come.
 DISK_CHECK_BYTES = 64 * MEBIBYTE
-# A client that sends nothing for this long is gone, or keeps the connection busy on purpose (slow loris).
+# A client that sends nothing for this long is gone, or keeps the connection busy on purpose (slow loris). A Rate finds
+# those that send a little now and then.
 IDLE_SECONDS = 60.0
+
+
+class Rate(Protocol):
+    """The least rate of one body, such as `accounts.gate.body_rate.BodyRate`."""
+
+    def is_too_slow(self, *, size_bytes: int, waited_seconds: float) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,7 @@ class BodyGuard:
         open_bytes: int = OPEN_BYTES,
         unsized_bytes: int = UNSIZED_BYTES,
         idle_seconds: float = IDLE_SECONDS,
+        rate: Callable[[], Rate] | None = None,
         too_large_status: int = HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ) -> None:
         """Wrap the app.
@@ -105,6 +113,7 @@ class BodyGuard:
         has_disk_space: whether a large body of this many bytes can be stored.
         precheck: called after is_known; returns the response if the view would refuse the request anyway. It must not
             count against any limit.
+        rate: makes the least rate of each large body whose size was announced; None for any rate.
         challenge: the WWW-Authenticate of a refusal of an unknown caller. too_large_status: of a body that is too
         large. `refusal` is asked for 413 all the same.
         """
@@ -119,6 +128,7 @@ class BodyGuard:
         self.open_bytes = open_bytes
         self.unsized_bytes = unsized_bytes
         self.idle_seconds = idle_seconds
+        self.rate = rate
         self.too_large_status = too_large_status
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -203,6 +213,7 @@ class _GuardedBody:
         is_small = announced_bytes is not None and announced_bytes <= guard.open_bytes
         first_seconds_end = asyncio.get_running_loop().time() + guard.idle_seconds
         self.ends_at = first_seconds_end if is_small else None
+        self.rate = guard.rate() if guard.rate and self.is_announced and not is_small else None
         self.known_from = first_seconds_end
         self.received_bytes = 0
         self.is_complete = False
@@ -215,16 +226,27 @@ class _GuardedBody:
             return {"type": "http.disconnect"}
         if self.is_complete:
             return await self.original_receive()
+        loop = asyncio.get_running_loop()
+        waits_since = loop.time()
         try:
-            async with asyncio.timeout_at(self.ends_at or asyncio.get_running_loop().time() + self.guard.idle_seconds):
+            async with asyncio.timeout_at(self.ends_at or waits_since + self.guard.idle_seconds):
                 message = await self.original_receive()
         except TimeoutError:
             return self._reject(_IDLE)
         if message["type"] != "http.request":
             return message
         self.is_complete = not message.get("more_body", False)
+        size_bytes = len(message.get("body", b""))
+        waited_seconds = loop.time() - waits_since
+        # The last piece may be as small and late as it likes.
+        if (
+            not self.is_complete
+            and self.rate is not None
+            and self.rate.is_too_slow(size_bytes=size_bytes, waited_seconds=waited_seconds)
+        ):
+            return self._reject(_IDLE)
         before = self.received_bytes
-        self.received_bytes += len(message.get("body", b""))
+        self.received_bytes += size_bytes
         # The server enforces Content-Length, so only bodies without it are counted here.
         if not self.is_announced:
             rejection = await self.guard.check_received(self.scope, received=self.received_bytes, before=before)

@@ -8,6 +8,7 @@ import pytest
 from accounts import api_keys
 from accounts.errors import RateLimited
 from accounts.gate import limits
+from accounts.gate.body_rate import BodyRate
 from tests.transcription.recordings import lanes
 from voxsite import asgi
 
@@ -28,8 +29,11 @@ def key(organization):
     return api_keys.issue(organization, name="test", by=None)[1]
 
 
-def call(key, *, path="/v1/transcribe", chunks=None):
-    """Return (status, headers, body, received) of an upload of which nothing, or chunks, has come yet."""
+def call(key, *, path="/v1/transcribe", chunks=None, drips=False):
+    """Return (status, headers, body, received) of an upload of which nothing, or chunks, has come yet.
+
+    drips: it has a size, and a byte of it comes now and then.
+    """
     headers = [(b"host", b"localhost"), (b"x-api-key", key.encode()), (b"content-type", b"text/plain")]
     headers.append((b"transfer-encoding", b"chunked") if chunks else (b"content-length", str(LARGE).encode()))
     scope = {
@@ -51,6 +55,9 @@ def call(key, *, path="/v1/transcribe", chunks=None):
         received.append(1)
         if left:
             return {"type": "http.request", "body": left.pop(0), "more_body": True}
+        if drips and len(received) < 1000:
+            await asyncio.sleep(0.01)
+            return {"type": "http.request", "body": b"x", "more_body": True}
         return {"type": "http.disconnect"}
 
     async def send(message):
@@ -135,3 +142,11 @@ def test_body_that_is_too_large_has_the_status_of_its_dialect(key, monkeypatch):
     assert (status, json.loads(body)["code"], received) == (400, "file_too_large", 0)
     monkeypatch.setattr(f"{__name__}.LARGE", 37 * 1024**2)
     assert call(key, path="/v1/audio/transcriptions")[0] == 413
+
+
+@pytest.mark.parametrize("path", ["/v1/transcribe", "/v1/audio/transcriptions", "/transcribeapi/v1/transcribe"])
+def test_large_body_that_drips_is_refused(key, monkeypatch, path):
+    monkeypatch.setattr(BodyRate.__init__, "__kwdefaults__", {"min_bytes": 8192, "window_seconds": 0.05})
+    status, headers, _, received = call(key, path=path, drips=True)
+    assert (status, headers[b"connection"]) == (408, b"close")
+    assert received < 100

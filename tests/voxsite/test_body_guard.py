@@ -20,6 +20,7 @@ import psutil
 import pytest
 import requests
 
+from accounts.gate.body_rate import BodyRate
 from voxsite.body_guard import BodyGuard
 
 pytestmark = pytest.mark.enable_socket
@@ -273,6 +274,38 @@ def test_dripping_client_is_given_up():
     scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-length", b"1000")]}
     asyncio.run(asyncio.wait_for(guard(scope, receive, send), timeout=60))
     assert sent[0]["status"] == 408
+
+
+@pytest.mark.parametrize(("piece_bytes", "status"), [(1, 408), (20_000, 200)])
+def test_known_client_that_drips_a_large_body_is_given_up(piece_bytes, status):
+    """It has a key, and so no time by which all must have come. A slow line is no drip."""
+    sent = []
+
+    async def app(scope, receive, send):
+        while (message := await receive())["type"] != "http.disconnect":
+            if not message["more_body"]:
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+                return
+
+    left = [50]
+
+    async def receive():
+        await asyncio.sleep(0.01)
+        left[0] -= 1
+        return {"type": "http.request", "body": bytes(piece_bytes), "more_body": left[0] > 0}
+
+    async def send(message):
+        sent.append(message)
+
+    guard = BodyGuard(
+        app,
+        is_known=is_known,
+        refusal=refusal,
+        rate=lambda: BodyRate(min_bytes=1000, window_seconds=0.1),
+    )
+    headers = [(b"content-length", b"1000000"), (b"x-api-key", b"known")]
+    asyncio.run(guard({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive, send))
+    assert sent[0]["status"] == status
 
 
 @pytest.mark.parametrize(("headers", "status"), [([], 401), ([(b"x-api-key", b"known")], 200)])

@@ -139,7 +139,7 @@ async def _put_whole(address: _Address, signed: Signed, headers: dict[str, str],
         else:
             await _in_database(_require_space, upload)
             file = await bodies.in_thread(incoming.whole, upload.pk)
-        await _fill(file, receive, size_bytes=size_bytes, sent=sent, then=lambda: _received(upload, file))
+        await _fill(upload, file, receive, size_bytes=size_bytes, sent=sent, then=lambda: _received(upload, file))
     return _Answer(HTTPStatus.OK, headers=(("etag", f'"{file.etag}"'),))
 
 
@@ -155,11 +155,12 @@ async def _put_part(address: _Address, signed: Signed, headers: dict[str, str], 
     with _slot(upload):
         await _in_database(_require_space, upload)
         file = await bodies.in_thread(_new_part, upload, address.number)
-        await _fill(file, receive, size_bytes=size_bytes, sent=sent, then=lambda: bodies.in_thread(file.keep))
+        await _fill(upload, file, receive, size_bytes=size_bytes, sent=sent, then=lambda: bodies.in_thread(file.keep))
     return _Answer(HTTPStatus.OK, headers=(("etag", f'"{file.etag}"'),))
 
 
 async def _fill(
+    upload: Upload,
     file: IncomingFile,
     receive: Receive,
     *,
@@ -172,7 +173,9 @@ async def _fill(
     file.hasher = md5
     try:
         incoming.require_room(size_bytes)
-        await bodies.store(receive, file, size_bytes=size_bytes)
+        # A repeat of what has come keeps nothing, whenever it comes.
+        max_seconds = None if upload.has_its_bytes else (upload.expires_at - timezone.now()).total_seconds()
+        await bodies.store(receive, file, size_bytes=size_bytes, max_seconds=max_seconds)
         if (md5 is not None and md5.digest() != sent.md5) or sent.crc32 not in (None, file.checksum):
             raise bad_request("BadDigest", "The bytes that came have another checksum than the one that was sent.")
         await then()

@@ -52,12 +52,12 @@ class Answer:
 
 
 async def exchange(
-    method, url, body=b"", *, headers=None, size=None, leaves_after=None, chunked=False, before_end=None
+    method, url, body=b"", *, headers=None, size=None, leaves_after=None, chunked=False, before_end=None, pause=0.0
 ):
     """Send a request and return the Answer.
 
     size: the Content-Length, if not the body's. leaves_after: how many pieces come before the client leaves.
-    before_end: awaited before the last piece.
+    before_end: awaited before the last piece. pause: seconds before each piece.
     """
     parts = urlsplit(url)
     pieces = [body[start : start + 256 * 1024] for start in range(0, len(body), 256 * 1024)] or [b""]
@@ -74,6 +74,7 @@ async def exchange(
         if answer.taken == len(pieces) - 1 and before_end is not None:
             await before_end()
         answer.taken += 1
+        await asyncio.sleep(pause)
         return {"type": "http.request", "body": pieces[answer.taken - 1], "more_body": answer.taken < len(pieces)}
 
     async def send(message):

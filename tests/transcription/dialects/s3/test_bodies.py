@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -98,7 +99,47 @@ def test_silent_client_is_given_up(monkeypatch):
     monkeypatch.setattr(bodies, "IDLE_SECONDS", 0.01)
     with pytest.raises(Fault) as caught:
         store(Sender(b"abc", then="silence"), 10)
-    assert (caught.value.code, caught.value.http_status) == ("RequestTimeout", 400)
+    assert (caught.value.code, caught.value.http_status) == ("RequestTimeout", 408)
+
+
+class Dripping:
+    """Sends a byte, pauses, and so on. It ends by itself, so that a test of a server that waits for it ends too."""
+
+    def __init__(self, count, *, pause, size_bytes=1):
+        self.left, self.pause, self.piece = count, pause, bytes(size_bytes)
+
+    async def __call__(self):
+        await asyncio.sleep(self.pause)
+        self.left -= 1
+        return {"type": "http.request", "body": self.piece, "more_body": self.left > 0}
+
+
+def test_dripping_client_is_given_up(monkeypatch):
+    """A byte now and then is no pause, and would keep its place and its file for ever."""
+    monkeypatch.setattr(bodies, "WINDOW_SECONDS", 0.05)
+    sender = Dripping(1000, pause=0.01)
+    with pytest.raises(Fault) as caught:
+        store(sender, 1000)
+    assert (caught.value.code, caught.value.http_status) == ("RequestTimeout", 408)
+    assert sender.left > 900
+
+
+def test_slow_client_is_not_given_up(monkeypatch):
+    monkeypatch.setattr(bodies, "WINDOW_SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "MIN_BYTES", 100)
+    assert store(Dripping(30, pause=0.01, size_bytes=2000), 60_000).size_bytes == 60_000
+
+
+def test_slow_disk_is_no_fault_of_the_client(monkeypatch):
+    class Slow(Recorder):
+        def write(self, pieces):
+            time.sleep(0.05)
+            super().write(pieces)
+
+    monkeypatch.setattr(bodies, "WINDOW_SECONDS", 0.02)
+    monkeypatch.setattr(bodies, "MIN_BYTES", 10**9)
+    piece = bytes(bodies.BATCH_BYTES)
+    assert store(Sender(*[piece] * 5), 5 * len(piece), Slow()).size_bytes == 5 * len(piece)
 
 
 def test_fault_of_the_disk_ends_it_and_is_told():

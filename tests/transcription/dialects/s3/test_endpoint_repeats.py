@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+from datetime import timedelta
 
 import pytest
 from django.db.models.signals import post_init
+from django.utils import timezone
 
 from tests.transcription.dialects.s3.sending import (
     LARGE,
@@ -51,6 +53,38 @@ def test_broken_connection_leaves_nothing_of_a_file(organization, settings):
     call("PUT", target_of(upload).url, LARGE, leaves_after=5)
     assert list(settings.INCOMING_DIR.iterdir()) == []
     assert call("PUT", target_of(upload).url, LARGE).status == 200
+
+
+def test_part_that_drips_is_refused_and_the_others_stay_for_another_try(organization, settings, monkeypatch):
+    """Attack: a byte each 59 seconds, which held one of the organization's places and the disk for ever."""
+    upload, target = begin_parts(organization)
+    etags = [call("PUT", url_of(target, 1), PARTS[0]).etag]
+    with monkeypatch.context() as patch:
+        patch.setattr(bodies, "WINDOW_SECONDS", 0.05)
+        patch.setattr(bodies, "MIN_BYTES", 10**9)
+        answer = call("PUT", url_of(target, 2), PARTS[1], pause=0.01)
+    assert (answer.status, answer.code) == (408, "RequestTimeout")
+    assert answer.headers["connection"] == "close"
+    assert answer.taken < 20
+    settings.MAX_OPEN_UPLOADS = 1  # The place is free.
+    again = target_of(upload)
+    assert again.upload_id == target.upload_id
+    etags += [call("PUT", url_of(again, number), PARTS[number - 1]).etag for number in (2, 3)]
+    assert call("POST", again.complete_url, listed(etags)).status == 200
+    assert content_of(upload) == LARGE
+
+
+@pytest.mark.parametrize("is_in_parts", [False, True])
+def test_body_that_still_comes_when_its_upload_expires_is_refused(organization, settings, is_in_parts):
+    """However fast it comes: what comes later is for nothing."""
+    upload, target = begin_parts(organization) if is_in_parts else (begin(organization, LARGE), None)
+    url = url_of(target, 1) if target else target_of(upload).url
+    content = PARTS[0] if target else LARGE
+    Upload.objects.filter(pk=upload.pk).update(expires_at=timezone.now() + timedelta(seconds=0.3))
+    answer = call("PUT", url, content, pause=0.1)
+    assert (answer.status, answer.code) == (404, "NoSuchUpload")
+    assert answer.taken < 20
+    assert all(path.stat().st_blocks == 0 or path.name == "parts" for path in left(settings))
 
 
 def test_canceled_request_leaves_nothing(organization, settings):
