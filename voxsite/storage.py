@@ -48,6 +48,17 @@ class RangedS3Storage(S3Storage):
             raise
         return True
 
+    def has_parts(self, name: str, *, multipart_id: str) -> bool:
+        """Tell whether a part of an upload in parts has come."""
+        client, place = self._client_and_place(name)
+        try:
+            listed = client.list_parts(**place, UploadId=multipart_id, MaxParts=1)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return False
+            raise
+        return bool(listed.get("Parts"))
+
     def abort_multipart(self, name: str, *, multipart_id: str) -> None:
         """Give up an upload in parts. Nothing happens if it was completed or given up before."""
         client, place = self._client_and_place(name)

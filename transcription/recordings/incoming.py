@@ -150,6 +150,12 @@ def folder_of(upload_id: uuid.UUID, *, multipart_id: str = "") -> Path:
     return Path(settings.INCOMING_DIR) / (f"{upload_id}.{multipart_id}" if multipart_id else str(upload_id))
 
 
+def has_begun(upload_id: uuid.UUID) -> bool:
+    """Tell whether the bytes of an upload are coming in one piece."""
+    # The last sender removes the folder.
+    return folder_of(upload_id).is_dir()
+
+
 def remove(upload_id: uuid.UUID, *, multipart_id: str = "") -> None:
     """Remove what has come of an upload. Senders that still write find out."""
     remove_folder(folder_of(upload_id, multipart_id=multipart_id))

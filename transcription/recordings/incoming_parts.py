@@ -85,6 +85,15 @@ def parts_of(upload_id: uuid.UUID, *, multipart_id: str, count: int) -> dict[int
     return {number: record for number, record in found.items() if record is not None}
 
 
+def has_begun(upload_id: uuid.UUID, *, multipart_id: str) -> bool:
+    """Tell whether a part of an upload has come, or is coming. False without an upload in parts."""
+    if not multipart_id:
+        return False
+    with suppress(FileNotFoundError), os.scandir(incoming.folder_of(upload_id, multipart_id=multipart_id)) as entries:
+        return any(entry.name != PARTS for entry in entries)
+    return False
+
+
 def bytes_on_disk(upload_id: uuid.UUID, *, multipart_id: str) -> int:
     """Return how much of the volume the parts of an upload take, also those that still come."""
     taken = 0

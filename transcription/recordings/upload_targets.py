@@ -4,9 +4,10 @@ Both look alike: one PUT, or the parts of an upload in parts as S3 has it. Whoev
 the same parts, so that a broken upload goes on with those that are missing.
 """
 
+import logging
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -17,8 +18,11 @@ from django.core.files.storage import storages
 from django.utils import timezone
 
 from accounts.errors import Conflict
+from accounts.models import Organization
 from transcription.models import Upload, UploadState
-from transcription.recordings import incoming, incoming_parts, signing
+from transcription.recordings import incoming, incoming_parts, signing, storage
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "/uploads"
 UPLOAD_ID = "uploadId"
@@ -66,6 +70,8 @@ class SigningStorage(Protocol):
 
     def has_multipart(self, name: str, *, multipart_id: str) -> bool: ...
 
+    def has_parts(self, name: str, *, multipart_id: str) -> bool: ...
+
     def abort_multipart(self, name: str, *, multipart_id: str) -> None: ...
 
     def part_url(self, name: str, *, seconds: int, multipart_id: str, number: int, size_bytes: int) -> str: ...
@@ -112,6 +118,29 @@ def part_count(upload: Upload) -> int:
     return math.ceil(upload.declared_bytes / upload.part_bytes)
 
 
+def have_begun(organization: Organization, *, waiting: Sequence[Upload]) -> bool:
+    """Tell whether bytes or parts of one of these waiting uploads have come: their sender knows the addresses then.
+
+    An object storage tells nothing of a single PUT before its end. True also if it does not answer.
+    """
+    remote = _signing_storage()
+    if remote is None:
+        return any(
+            incoming.has_begun(upload.pk) or incoming_parts.has_begun(upload.pk, multipart_id=upload.multipart_id)
+            for upload in waiting
+        )
+    try:
+        sizes = storage.sizes_of_incoming(organization) if waiting else {}
+        return any(upload.storage_key in sizes for upload in waiting) or any(
+            remote.has_parts(upload.storage_key, multipart_id=upload.multipart_id)
+            for upload in waiting
+            if upload.multipart_id
+        )
+    except Exception:  # Every storage has its own errors.
+        logger.exception("Storage does not say what has come of organization %s.", organization.pk)
+        return True
+
+
 def give_up_parts(upload: Upload, *, multipart_id: str) -> bool:
     """Remove the parts that have come to this site, as S3 aborts an upload in parts. Returns False if there is none.
 
@@ -125,8 +154,8 @@ def give_up_parts(upload: Upload, *, multipart_id: str) -> bool:
 
 
 def _signing_storage() -> SigningStorage | None:
-    storage = storages["default"]
-    return storage if isinstance(storage, SigningStorage) else None
+    default = storages["default"]
+    return default if isinstance(default, SigningStorage) else None
 
 
 def _put_target(upload: Upload, *, remote: SigningStorage | None, site_url: str, expires_at: datetime) -> PutTarget:

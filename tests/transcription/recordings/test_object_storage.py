@@ -209,6 +209,30 @@ def test_parts_that_were_given_up_begin_again(organization, bucket):
     assert uploads.announce_received(upload)
 
 
+def test_bytes_that_come_into_the_bucket_are_found(organization):
+    whole, in_parts = begin(organization), begin(organization, LARGE)
+    target = target_of(in_parts, part_bytes=5 * MIB)
+    whole.refresh_from_db()
+    in_parts.refresh_from_db()
+    assert not upload_targets.have_begun(organization, waiting=[whole, in_parts])
+    requests.put(target.parts[1][1], data=LARGE[: 5 * MIB], timeout=30)
+    assert upload_targets.have_begun(organization, waiting=[whole, in_parts])
+    assert not upload_targets.have_begun(organization, waiting=[whole])
+    requests.put(target_of(whole).url, data=SPEECH, timeout=30)
+    assert upload_targets.have_begun(organization, waiting=[whole])
+
+
+def test_bucket_that_does_not_answer_may_have_bytes(organization, settings, caplog):
+    """An order more costs nothing, and recordings that replace others are lost."""
+    upload = begin(organization)
+    default = settings.STORAGES["default"]
+    options = {**default["OPTIONS"], "bucket_name": "no-such-bucket"}
+    settings.STORAGES = {**settings.STORAGES, "default": {**default, "OPTIONS": options}}
+    assert upload_targets.have_begun(organization, waiting=[upload])
+    assert "does not say" in caplog.text
+    assert not upload_targets.have_begun(organization, waiting=[])
+
+
 def test_wrong_etag_is_refused(organization):
     target = target_of(begin(organization, LARGE), part_bytes=5 * MIB)
     etags = put_parts(target)

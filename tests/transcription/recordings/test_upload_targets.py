@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.errors import Conflict
 from transcription.models import Upload, UploadState
-from transcription.recordings import incoming, signing, upload_targets, uploads
+from transcription.recordings import incoming, incoming_parts, signing, upload_targets, uploads
 from transcription.recordings.upload_targets import MultipartTarget, PutTarget
 
 SITE = "https://example.com"
@@ -154,3 +154,23 @@ def test_ten_thousand_addresses_ask_the_database_nothing(organization, django_as
     with django_assert_num_queries(0):
         for _ in range(10_000):
             instructions(upload)
+
+
+def test_bytes_that_are_on_their_way_are_found(organization):
+    whole, in_parts = begin(organization), begin(organization, 11 * 1024**2)
+    target = instructions(in_parts, part_bytes=5 * 1024**2)
+    assert isinstance(target, MultipartTarget)
+    in_parts.refresh_from_db()
+    both = [whole, in_parts]
+    assert not upload_targets.have_begun(organization, waiting=both)
+    with incoming.whole(whole.pk):
+        assert upload_targets.have_begun(organization, waiting=both)
+    assert not upload_targets.have_begun(organization, waiting=both)
+    part = {"multipart_id": target.upload_id, "number": 2, "part_bytes": target.part_bytes}
+    with incoming_parts.part(in_parts.pk, **part):
+        assert upload_targets.have_begun(organization, waiting=both)
+    assert not upload_targets.have_begun(organization, waiting=both)
+    with incoming_parts.part(in_parts.pk, **part) as file:
+        file.write([b"x"])
+        file.keep()
+    assert upload_targets.have_begun(organization, waiting=both)

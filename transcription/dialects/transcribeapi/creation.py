@@ -2,13 +2,15 @@
 
 The packages send such a request again when its answer is lost, without an Idempotency-Key. So an equal request of the
 same API key within REPEATED_WITHIN gets the job of the first one, with fresh addresses: nothing is transcribed twice.
-That ends when a file has come: who has sent one has heard the answer, and an equal order is of other recordings.
+That ends when a file or a part has come: who has sent one has heard the answer, and an equal order is of other
+recordings, which must not replace the first ones. A bucket is asked what has come, since it tells nobody.
 A request with an Idempotency-Key says itself what it repeats. One of a token without such a key repeats nothing.
 """
 
 import hashlib
 import json
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +36,7 @@ from transcription.dialects.transcribeapi.gate import TranscribeApiGateView, jso
 from transcription.dialects.transcribeapi.manifest import Manifest
 from transcription.jobs import OF_THE_REQUEST, Source
 from transcription.models import Job, JobItem, Upload, UploadState
+from transcription.recordings import upload_targets
 
 Read = Callable[..., Manifest]
 # Three tries of a client that waits 60 s for each, and time to spare.
@@ -66,9 +69,6 @@ def respond(
     def act(keep: idempotency.Keep) -> Response:
         # Of equal requests at once, each waits here for the one before it.
         Organization.objects.select_for_update(no_key=True).get(pk=view.caller.organization.pk)
-        # Several visitors may share a token, and order the same of different recordings.
-        says_what_it_repeats = bool(request.headers.get(idempotency.HEADER)) or view.caller.api_key.is_token
-        digest = "" if says_what_it_repeats else hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         made: dict[str, str] = {}
 
         def store(job: Job) -> None:
@@ -76,7 +76,8 @@ def respond(
             keep(CREATED, made)
 
         manifest = read(body, capabilities_of=recognition.capabilities_of)
-        if digest and (job := _created_before(view, digest=digest, manifest=manifest)) is not None:
+        job = _created_before(view, digest=digest, manifest=manifest)
+        if job is not None and job.pk != begun:
             store(job)
             return Response(made, status=CREATED, headers={idempotency.REPLAYED_HEADER: "true"})
         submission = replace(
@@ -95,6 +96,8 @@ def respond(
 
     with _turn(request):
         body = json_of(request, too_large="too_many_files")
+        digest = _digest_of(view, request, body)
+        begun = _begun_before(view, digest=digest)
         response = view.once(act)
         # Outside the transaction, since an object storage is asked for addresses. They are fresh in a replay too.
         job = steps.find_job(view.caller, response.data["job_id"])
@@ -157,18 +160,45 @@ def _waiting(job: Job) -> QuerySet[JobItem]:
     return job.items.filter(upload__in=waiting)
 
 
+def _digest_of(view: TranscribeApiGateView, request: Request, body: dict[str, Any]) -> str:
+    """Return what equal requests have in common, "" for one that says itself what it repeats."""
+    # Several visitors may share a token, and order the same of different recordings.
+    if request.headers.get(idempotency.HEADER) or view.caller.api_key.is_token:
+        return ""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _begun_before(view: TranscribeApiGateView, *, digest: str) -> uuid.UUID | None:
+    """Return the id of the job that an equal request has just created if a file of it is being sent.
+
+    Runs outside of the transaction that creates jobs, since it may ask an object storage. A job that is created after
+    it has not been answered yet, so nobody can send it anything.
+    """
+    job = _last_equal(view, digest=digest)
+    if job is None:
+        return None
+    waiting = list(Upload.objects.filter(pk__in=_waiting(job).values("upload")))
+    return job.pk if upload_targets.have_begun(job.organization, waiting=waiting) else None
+
+
 def _created_before(view: TranscribeApiGateView, *, digest: str, manifest: Manifest) -> Job | None:
     """Return the job that an equal request has just created, unless it has failed or one of its files has come."""
+    job = _last_equal(view, digest=digest)
+    # Not by the uploads that have come: one that was fetched from a URL does not say so any more.
+    sent_count = sum(not file.url for file in manifest.files)
+    return job if job is not None and _waiting(job).count() == sent_count else None
+
+
+def _last_equal(view: TranscribeApiGateView, *, digest: str) -> Job | None:
+    if not digest:
+        return None
     recent = Job.objects.of(view.caller.organization).filter(
         created_at__gt=timezone.now() - REPEATED_WITHIN,
         api_key=view.caller.api_key,
         dialect=results.DIALECT,
         **{f"answer_options__{DIGEST}": digest},
     )
-    job = next((job for job in recent.newest_first() if not job.is_final or job.is_completed), None)
-    # Not by the uploads that have come: one that was fetched from a URL does not say so any more.
-    sent_count = sum(not file.url for file in manifest.files)
-    return job if job is not None and _waiting(job).count() == sent_count else None
+    return next((job for job in recent.newest_first() if not job.is_final or job.is_completed), None)
 
 
 def _sources(manifest: Manifest) -> list[Source]:
