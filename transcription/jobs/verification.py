@@ -4,6 +4,9 @@ the job is priced, held and queued.
 A worker runs `verify_item` without a lock, because a probe may take a minute. It writes heartbeats meanwhile, so that
 the clock gives the item to no other worker. The writes after it name the state in which they find the item, so an item
 that was canceled meanwhile, or verified twice, changes once.
+
+What goes wrong on our side is tried again by the clock, MAX_ATTEMPTS times in all. The attempts are counted before the
+work, so that a file that kills its worker ends too. When it has ended, the other recordings of its job go on.
 """
 
 import logging
@@ -11,15 +14,16 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
 from accounts import database_connection
-from accounts.errors import BadMedia, BadRequest, Conflict, NotFound, VoxsiteError
+from accounts.errors import BadMedia, BadRequest, Conflict, NoRoom, NotFound, TooManyUploads, VoxsiteError
 from billing import ledger
 from transcription import recordings
 from transcription.jobs import charging, queue
@@ -33,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 # Keys in one UPDATE or DELETE: SQLite takes 32,766 values in a statement.
 UPDATE_BATCH_SIZE = 500
+# Between two attempts of an item. A bucket or a full disk may need a quarter of an hour.
+PAUSES = (timedelta(0), timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=10))
+MAX_ATTEMPTS = len(PAUSES) + 1
 
 
 def bytes_have_come(upload: Upload) -> int:
@@ -54,29 +61,31 @@ def bytes_have_come(upload: Upload) -> int:
 def verify_item(item_id: uuid.UUID) -> None:
     """Probe the upload of an item. Once it is the job's last unknown one, price the job, hold the price and queue it.
 
-    Ends quietly when there is nothing to do: verified, canceled, or deleted. An item without an upload fails.
+    Ends quietly when there is nothing to do: verified, canceled, or deleted. An item without an upload fails. What goes
+    wrong on our side is logged: the clock has the item verified again, or it fails after MAX_ATTEMPTS.
     """
-    item = (
-        JobItem.objects.select_related("job", "upload__organization")
-        .filter(pk=item_id, status=Status.VERIFYING, media__isnull=True)
-        .first()
-    )
+    item = _begin_attempt(item_id)
     if item is None:
         return
     if item.upload is None:
         fail_without_upload(item)
         return
+    if item.attempt > MAX_ATTEMPTS:
+        lost = VoxsiteError("The work stopped several times without a reason that we know.", error_type="worker_lost")
+        _fail_for_us(item, error=lost)
+        return
     try:
-        options = TranscriptionOptions.from_dict(item.job.options)
-        with _heartbeats(item):
-            media = uploads.verify(item.upload, may_be_truncated=options.accept_truncated)
+        _verify(item, upload=item.upload)
     except (BadMedia, Conflict) as error:
         fail_unverified(item, error=error)
-        return
-    with lock_job(item.job_id) as job:
-        if _unverified(item, Status.VERIFYING).update(media=media):
-            assert job is not None, "an item that was just changed has a job"
-            _count_verified(job, size_bytes=media.size_bytes)
+    except (TooManyUploads, NoRoom):
+        logger.info("Item %s waits for a place to be probed.", item.pk)
+        _unverified(item, Status.VERIFYING).filter(attempt=item.attempt).update(attempt=item.attempt - 1)
+    except Exception:
+        # Whatever it was, the others must go on, the customer must see an end, and the operator a traceback.
+        logger.exception("Item %s: attempt %s to verify it failed.", item.pk, item.attempt)
+        database_connection.release()
+        _end_attempt(item)
 
 
 def start(job: Job) -> int:
@@ -134,6 +143,47 @@ def hold_and_queue(job: Job) -> None:
     transaction.on_commit(lambda: queue.enqueue(items, job=job))
 
 
+def _begin_attempt(item_id: uuid.UUID) -> JobItem | None:
+    """Count an attempt and return its item, None when nothing is to be verified."""
+    unverified = JobItem.objects.filter(pk=item_id, status=Status.VERIFYING, media__isnull=True)
+    # The item may have waited in the queue for long.
+    if not unverified.update(attempt=F("attempt") + 1, touched_at=timezone.now()):
+        return None
+    return unverified.select_related("job", "upload__organization").first()
+
+
+def _verify(item: JobItem, *, upload: Upload) -> None:
+    options = TranscriptionOptions.from_dict(item.job.options)
+    with _heartbeats(item):
+        media = uploads.verify(upload, may_be_truncated=options.accept_truncated)
+    with lock_job(item.job_id) as job:
+        # From here on, attempts are those of the transcription.
+        if _unverified(item, Status.VERIFYING).update(media=media, attempt=0):
+            assert job is not None, "an item that was just changed has a job"
+            _count_verified(job, size_bytes=media.size_bytes)
+
+
+def _end_attempt(item: JobItem) -> None:
+    """Have an item verified again after a pause, or end it after its last attempt."""
+    if item.attempt < MAX_ATTEMPTS:
+        _unverified(item, Status.VERIFYING).update(touched_at=timezone.now() + PAUSES[item.attempt - 1])
+        return
+    _fail_for_us(item, error=VoxsiteError("Something went wrong on our side.", error_type="internal_error"))
+
+
+def _fail_for_us(item: JobItem, *, error: VoxsiteError) -> None:
+    """End an item that cannot be verified for a reason on our side, or its job if that cannot go on without it."""
+    try:
+        fail_unverified(item, error=error)
+    except Exception:
+        # The others are known, and cannot be held or queued either.
+        logger.exception("Job %s cannot go on.", item.job_id)
+        database_connection.release()
+        with lock_job(item.job_id) as job:
+            if job is not None and not job.is_final:
+                _refuse(job, error=error)
+
+
 @contextmanager
 def _heartbeats(item: JobItem) -> Iterator[None]:
     """Keep an item from being taken for lost for as long as the block runs: others would probe the same large file."""
@@ -151,8 +201,6 @@ def _heartbeats(item: JobItem) -> Iterator[None]:
         finally:
             connection.close()
 
-    # It may have waited in the queue for long.
-    _unverified(item, Status.VERIFYING).update(touched_at=timezone.now())
     thread = threading.Thread(target=beat, name=f"heartbeat of {item.pk}", daemon=True)
     thread.start()
     try:

@@ -209,7 +209,8 @@ class JobItem(models.Model):
     reference = models.CharField(max_length=255, blank=True, default="", db_default="")
     requested_language = models.CharField(max_length=16, blank=True, default="", db_default="")
     status = models.CharField(max_length=24, choices=Status.choices, default=Status.QUEUED)
-    # How often it was claimed. Claims count up; a write with an older number is a ghost's and changes nothing.
+    # How often it was claimed. Claims count up; a write with an older number is a ghost's and changes nothing. Before
+    # that, how often somebody tried to find out its recording.
     attempt = models.PositiveSmallIntegerField(default=0)
     # Last heartbeat of the worker that owns it, or the moment it was queued.
     touched_at = models.DateTimeField(default=timezone.now)
