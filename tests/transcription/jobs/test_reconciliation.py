@@ -76,7 +76,7 @@ def test_broken_items_do_not_use_up_every_round(organization):
     for number, reference in enumerate(references):
         Hold.objects.filter(reference=reference).update(reference=f"lost:{number}")
     JobItem.objects.filter(job__in=broken).update(touched_at=timezone.now() - timedelta(days=1))
-    # One time for all rounds: on a busy machine they may be so far apart that those of the first rounds are silent again.
+    # One time for all rounds: on a busy machine those of the first rounds may be silent again before the last one.
     now = timezone.now()
     assert [jobs.reconcile(now=now, seconds=0) for _ in range(4)] == [0, 0, 0, 1]
     whole.refresh_from_db()
