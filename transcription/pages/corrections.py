@@ -16,10 +16,10 @@ from accounts.access import organization_for, person
 from accounts.decorators import page
 from accounts.errors import BadRequest, InvalidField, NotFound, VoxsiteError
 from accounts.links import page_url
-from transcription import jobs, turns
+from transcription import jobs
 from transcription.jobs import Edit, corrections
 from transcription.models import Job, JobItem
-from transcription.speech import correcting
+from transcription.speech import correcting, turns
 
 
 @page

@@ -23,13 +23,13 @@ from accounts.links import page_url, redirect_to_page
 from accounts.models import Membership
 from accounts.sent_forms import RefusedRedirect, sent_once
 from billing import money, next_step, statements, tariff
-from transcription import answers, jobs, recordings, submissions, turns
+from transcription import answers, jobs, recordings, submissions
 from transcription.jobs import Submission, corrections
 from transcription.models import Job, JobItem, Priority, Status
 from transcription.pages import batches
 from transcription.pages.corrections import address_of as corrections_url
 from transcription.pages.forms import AskForm, FormatForm, UploadForm
-from transcription.speech import correcting
+from transcription.speech import correcting, turns
 from transcription.speech.formats import FORMATS
 
 PAGE_ROWS = 25

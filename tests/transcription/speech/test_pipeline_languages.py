@@ -11,8 +11,7 @@ import pytest
 from tests.fixtures import make_recordings, recordings
 from tests.transcription.speech.fakes import FakeEngine
 from tests.transcription.speech.pipelines import run
-from transcription import turns
-from transcription.speech import audio, pipeline
+from transcription.speech import audio, pipeline, turns
 from transcription.speech.engines import alignment
 from transcription.speech.engines.base import Recognition
 from transcription.speech.formats import FORMATS

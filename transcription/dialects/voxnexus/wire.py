@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from accounts.errors import InvalidField, MissingField, UnsupportedMediaType, VoxsiteError
-from transcription import turns
 from transcription.dialects.voxnexus import locales
-from transcription.speech import language_tags
+from transcription.speech import language_tags, turns
 from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.transcript import Transcript

@@ -1,7 +1,6 @@
 import pytest
 
-from transcription import turns
-from transcription.speech import speakers
+from transcription.speech import speakers, turns
 from transcription.speech.transcript import Segment, Transcript, Word
 
 
