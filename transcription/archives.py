@@ -4,6 +4,7 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import PurePath
 
 from accounts.errors import NotFound
@@ -62,7 +63,7 @@ def zip_of(job: Job, *, format_name: str, options: FormatOptions) -> Iterator[by
                 refusals.append(f"{item.name}: {item.error_message or item.get_status_display()}\n")
                 continue
             name = names.take(PurePath(item.name).stem or "transcript", shape.extension.lstrip("."))
-            archive.writestr(name, shape.render(transcript, options=options))
+            archive.writestr(name, shape.render(replace(transcript, title=item.name), options=options))
             if sink.length >= PIECE_BYTES:
                 yield sink.take()
         if refusals:

@@ -17,6 +17,7 @@ urlpatterns = [
     path("<uuid:job_id>/cancel/", transcripts.cancel, name="transcript-cancel"),
     path("<uuid:job_id>/again/", transcripts.run_again, name="transcript-run-again"),
     path("<uuid:job_id>/delete/", transcripts.delete, name="transcript-delete"),
+    path("<uuid:job_id>/download/", transcripts.download, name="transcript-export"),
     path("<uuid:job_id>/download/<slug:format_name>/", transcripts.download, name="transcript-download"),
     path("<uuid:job_id>/files/<int:position>/", batches.file, name="batch-file"),
     path("<uuid:job_id>/complete/", batches.complete, name="batch-complete"),

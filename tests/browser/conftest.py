@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Download, Page, expect, sync_playwright
 
 from tests import product
 from tests.apex import scripted
@@ -84,6 +84,16 @@ def open_window(chromium: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+def download_as(page: Page, name: str) -> Download:
+    """Download the transcript of the page in a format, by its name in the panel."""
+    page.get_by_text("Download", exact=True).click()
+    page.get_by_role("radio", name=name, exact=True).check()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download file").click()
+    page.keyboard.press("Escape")
+    return download.value
 
 
 def sign_up(page: Page, site: str) -> str:

@@ -6,6 +6,7 @@ import re
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.browser.conftest import download_as
 from tests.browser.test_transcripts import transcribe
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
@@ -41,11 +42,7 @@ def saves(page: Page) -> list[str]:
 
 
 def exported(page: Page, name: str) -> str:
-    page.get_by_text("Download", exact=True).click()
-    with page.expect_download() as download:
-        page.get_by_role("link", name=name, exact=True).click()
-    page.keyboard.press("Escape")
-    return download.value.path().read_text()
+    return download_as(page, name).path().read_text()
 
 
 def test_sentence_saves_itself_and_is_in_exports_after_a_reload(person, own):

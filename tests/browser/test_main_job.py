@@ -10,7 +10,7 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import DESKTOP, PASSWORD, PHONE, sign_up
+from tests.browser.conftest import DESKTOP, PASSWORD, PHONE, download_as, sign_up
 from tests.conftest import AUDIO, text_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
@@ -47,10 +47,7 @@ def test_from_sign_up_to_the_line_in_the_ledger(open_window, site):
     colours = [name.evaluate("name => getComputedStyle(name).color") for name in article.locator(".who b").all()]
     assert len(set(colours)) == 2
 
-    page.get_by_text("Download", exact=True).click()
-    with page.expect_download() as download:
-        page.get_by_role("link", name="Subtitles, SRT").click()
-    assert download.value.suggested_filename == "dialogue.srt"
+    assert download_as(page, "Subtitles, SRT").suggested_filename == "dialogue.srt"
 
     page.get_by_role("link", name="Billing").first.click()
     line = page.get_by_role("row", name="Transcription: dialogue.mp3")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import DESKTOP, sign_up
+from tests.browser.conftest import DESKTOP, download_as, sign_up
 from tests.conftest import AUDIO
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
@@ -95,10 +95,7 @@ def test_recording_is_uploaded_and_paid_in_the_organization_that_is_shown(window
     # The page asks for progress and loads itself anew at the end, in its own organization.
     first.get_by_role("article").wait_for(timeout=TRANSCRIPTION_MS)
     assert shown(first) == home
-    first.get_by_text("Download", exact=True).click()
-    with first.expect_download() as download:
-        first.get_by_role("link", name="Subtitles, SRT").click()
-    assert download.value.suggested_filename == "sentence-slt.srt"
+    assert download_as(first, "Subtitles, SRT").suggested_filename == "sentence-slt.srt"
     follow(second, "Transcripts")
     assert shown(second) == OTHER
     expect(second.get_by_text("sentence-slt.wav")).to_have_count(0)

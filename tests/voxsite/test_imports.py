@@ -5,7 +5,7 @@ import sys
 
 from django.conf import settings
 
-HEAVY = ("torch", "faster_whisper", "ctranslate2", "pocketsphinx", "scipy", "onnxruntime", "kaldi_native_fbank")
+HEAVY = ("torch", "faster_whisper", "ctranslate2", "pocketsphinx", "scipy", "onnxruntime", "kaldi_native_fbank", "lxml")
 
 
 def test_web_process_imports_no_speech_library():

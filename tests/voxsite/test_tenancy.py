@@ -77,6 +77,7 @@ METHODS = {
     f"{PAGES}transcripts/<uuid:job_id>/again/": {"post"},
     f"{PAGES}transcripts/<uuid:job_id>/cancel/": {"post"},
     f"{PAGES}transcripts/<uuid:job_id>/delete/": {"post"},
+    f"{PAGES}transcripts/<uuid:job_id>/download/": {"get"},
     f"{PAGES}transcripts/<uuid:job_id>/download/<slug:format_name>/": {"get"},
     f"{PAGES}transcripts/<uuid:job_id>/audio/": {"get"},
     f"{PAGES}transcripts/<uuid:job_id>/files/<int:position>/": {"post"},

@@ -129,8 +129,10 @@ def complete(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
 def archive(request: HttpRequest, job_id: uuid.UUID, format_name: str) -> HttpResponseBase:
     """Send all transcripts of a batch as a ZIP archive, which is made while it is sent."""
     job = _job(request, job_id)
-    form = FormatForm(request.GET)
-    if format_name not in FORMATS or not form.is_valid():
+    if format_name not in FORMATS:
+        raise Http404
+    form = FormatForm(request.GET, format_name=format_name)
+    if not form.is_valid():
         raise Http404
     try:
         jobs.require_results(job)

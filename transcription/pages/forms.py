@@ -8,6 +8,7 @@ from billing import money, tariff
 from transcription import recognition
 from transcription.answers import MAX_QUESTION_CHARACTERS
 from transcription.speech.errors import OptionError
+from transcription.speech.formats import FORMATS
 from transcription.speech.formats.options import BOUNDS, DEFAULT, FormatOptions
 from transcription.speech.options import (
     MAX_HOTWORD_LENGTH,
@@ -28,6 +29,15 @@ CONTRADICTIONS = {
     "fewest_over_most": "This is more than the maximum.",
     "one_language_or_mixed": "Choose “Auto-detect” as the language for this.",
 }
+# What a transcript can be downloaded as, the usual one first.
+DOWNLOADS = (
+    ("txt", "Text"),
+    ("docx", "Word document"),
+    ("srt", "Subtitles, SRT"),
+    ("vtt", "Subtitles, WebVTT"),
+    ("tsv", "Table, TSV"),
+    ("json", "JSON with words and times"),
+)
 FORMAT_WORDS = {"min_over_max": "This is more than the maximum."}
 
 
@@ -173,8 +183,14 @@ def _bounds(name: str) -> dict[str, Any]:
 
 
 class FormatForm(forms.Form):
-    """How a downloaded transcript is written. An empty field means the default."""
+    """As what a transcript is downloaded, and how it is written. An empty field means the default.
 
+    Fields that the format does not have count for nothing, whatever is in them.
+    """
+
+    format = forms.ChoiceField(
+        label="Format", required=False, choices=DOWNLOADS, initial=DOWNLOADS[0][0], widget=forms.RadioSelect
+    )
     max_chars_per_line = forms.IntegerField(
         label="Characters per line", required=False, **_bounds("max_chars_per_line")
     )
@@ -184,20 +200,41 @@ class FormatForm(forms.Form):
     speaker_labels = forms.ChoiceField(
         label="Speaker names", required=False, choices=(("true", "Shown"), ("false", "Hidden"))
     )
+    timestamps = forms.ChoiceField(
+        label="Times", required=False, choices=(("", "In Word documents only"), ("true", "Shown"), ("false", "Hidden"))
+    )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, format_name: str = "", **kwargs: Any) -> None:
+        """format_name: the format that the address names; without it the form does."""
         super().__init__(*args, **kwargs)
+        self._format_name = format_name
         for name in BOUNDS:
             self.fields[name].widget.attrs["placeholder"] = f"{getattr(DEFAULT, name):g}"
 
     @property
+    def subtitle_fields(self) -> list[forms.BoundField]:
+        """The fields that subtitles alone have."""
+        return [self[name] for name in BOUNDS]
+
+    @property
+    def format_name(self) -> str:
+        """The key of the chosen format in `FORMATS`."""
+        return self._format_name or self.cleaned_data.get("format") or DOWNLOADS[0][0]
+
+    @property
     def options(self) -> FormatOptions:
         """Return what was chosen. Raises OptionError for a contradiction, which `clean` has shown."""
-        chosen = {name: value for name, value in self.cleaned_data.items() if value not in (None, "")}
-        return FormatOptions(**{**chosen, "speaker_labels": chosen.get("speaker_labels") != "false"})
+        chosen: dict[str, Any] = {}
+        for name in FORMATS[self.format_name].options:
+            value = self.cleaned_data.get(name)
+            if value not in (None, ""):
+                chosen[name] = value != "false" if isinstance(value, str) else value
+        return FormatOptions(**chosen)
 
     def clean(self) -> dict[str, Any]:
         chosen = super().clean() or {}
+        for name in {*self.errors} - {*FORMATS[self.format_name].options, "format"}:
+            del self.errors[name]
         try:
             _ = self.options
         except OptionError as error:

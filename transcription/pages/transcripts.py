@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -28,18 +28,11 @@ from transcription.jobs import Submission, corrections
 from transcription.models import Job, JobItem, Priority, Status
 from transcription.pages import batches
 from transcription.pages.corrections import address_of as corrections_url
-from transcription.pages.forms import AskForm, FormatForm, UploadForm
+from transcription.pages.forms import DOWNLOADS, AskForm, FormatForm, UploadForm
 from transcription.speech import correcting, turns
 from transcription.speech.formats import FORMATS
 
 PAGE_ROWS = 25
-DOWNLOADS = (
-    ("txt", "Text"),
-    ("srt", "Subtitles, SRT"),
-    ("vtt", "Subtitles, WebVTT"),
-    ("tsv", "Table, TSV"),
-    ("json", "JSON with words and times"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +207,6 @@ def _show_transcript(
         **_standing(job, item),
         "downloads": DOWNLOADS,
         "format_form": format_form or FormatForm(),
-        "format_names": [(name, name.upper()) for name, one in FORMATS.items() if one.options],
     }
     if item is None:
         context.update(_items_page(request, job))
@@ -261,19 +253,18 @@ def progress(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
 
 @page
 @require_GET
-def download(request: HttpRequest, job_id: uuid.UUID, format_name: str) -> HttpResponse:
+def download(request: HttpRequest, job_id: uuid.UUID, format_name: str = "") -> HttpResponse:
+    """Send the transcript in the format that the address names, or else the form."""
     job = _job(request, job_id)
-    if format_name not in FORMATS:
-        raise Http404
-    chosen = FORMATS[format_name]
     item = _item(request, job)
-    if item is None:
+    if item is None or (format_name and format_name not in FORMATS):
         raise Http404
-    form = FormatForm(request.GET)
+    form = FormatForm(request.GET, format_name=format_name)
     if not form.is_valid():
         return _show_transcript(request, job, format_form=form, status=400)
-    text = chosen.render(jobs.retrieve_item(item), options=form.options)
-    response = HttpResponse(text, content_type=chosen.content_type)
+    chosen = FORMATS[form.format_name]
+    transcript = replace(jobs.retrieve_item(item), title=item.name)
+    response = HttpResponse(chosen.render(transcript, options=form.options), content_type=chosen.content_type)
     # An attachment, with the name of the customer's file: browsers must never show a transcript as a page of this site.
     name = f"{PurePath(item.name).stem or 'transcript'}.{chosen.extension.lstrip('.')}"
     response["Content-Disposition"] = content_disposition_header(True, name)

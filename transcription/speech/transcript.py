@@ -62,6 +62,7 @@ class Transcript:
     notes: plain English for the reader: options that were ignored, fallbacks that were used.
     is_translated: the text is English, whatever language was spoken.
     speaker_names: pairs (speaker id, name that a person gave), of those that have one. Not in the storage form.
+    title: what the recording is called, for formats that say it. Not in the storage form.
     """
 
     language: str | None
@@ -73,6 +74,7 @@ class Transcript:
     notes: tuple[str, ...] = ()
     is_translated: bool = False
     speaker_names: tuple[tuple[str, str], ...] = ()
+    title: str = ""
 
     @property
     def written_in(self) -> str | None:

@@ -89,6 +89,13 @@ def turns_of(transcript: Transcript) -> list[list[Segment]]:
     return found
 
 
+def clock(ms: int) -> str:
+    """Return a position or a length as 0:07 or 1:02:03."""
+    minutes, seconds = divmod(ms // 1000, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
 def text_of(turn: Sequence[Segment]) -> str:
     """Return the text of the segments of a turn."""
     return join_segments(turn).strip()

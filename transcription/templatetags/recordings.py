@@ -3,6 +3,8 @@
 from django import template
 from django.conf.locale import LANG_INFO
 
+from transcription.speech import turns
+
 register = template.Library()
 
 SPEAKER_COLOURS = 8
@@ -13,11 +15,7 @@ NONE_YET = "\N{EN DASH}"
 @register.filter
 def clock(ms: int | None) -> str:
     """Return a position or a length as 0:07 or 1:02:03."""
-    if ms is None:
-        return NONE_YET
-    minutes, seconds = divmod(ms // 1000, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+    return NONE_YET if ms is None else turns.clock(ms)
 
 
 @register.filter

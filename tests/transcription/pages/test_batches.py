@@ -217,7 +217,7 @@ def test_batch_that_runs_has_no_archive(alice, organization, client_of):
     assert (response.status_code, response.url) == (302, f"/o/{job.organization_id}/transcripts/{job.pk}/")
 
 
-@pytest.mark.parametrize("path", ["docx/", "txt/?max_lines=0"])
+@pytest.mark.parametrize("path", ["exe/", "srt/?max_lines=0"])
 def test_unknown_archive_is_not_found(alice, organization, client_of, path):
     assert client_of(alice).get(f"/transcripts/{make_batch(organization, 1).pk}/archive/{path}").status_code == 404
 

@@ -1,5 +1,6 @@
 """Transcript and downloads: works, visitor, stranger, bad input."""
 
+import io
 import json
 import re
 import uuid
@@ -7,6 +8,7 @@ import uuid
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import Client
+from docx import Document
 
 from accounts.sent_forms import FIELD
 from billing import ledger_reader, statements
@@ -117,7 +119,7 @@ def test_download_is_written_as_the_form_says(alice, job, client_of):
     complete(job, text="one two three four five six seven eight nine ten")
     client = client_of(alice)
     page = client.get(f"/transcripts/{job.pk}/").content.decode()
-    assert f'formaction="/o/{job.organization_id}/transcripts/{job.pk}/download/srt/"' in page
+    assert f'action="/o/{job.organization_id}/transcripts/{job.pk}/download/"' in page
     chosen = {
         "max_chars_per_line": "12",
         "max_lines": "1",
@@ -125,7 +127,10 @@ def test_download_is_written_as_the_form_says(alice, job, client_of):
         "max_seconds": "2.5",
         "speaker_labels": "false",
     }
-    text = client.get(f"/transcripts/{job.pk}/download/srt/", chosen).content.decode()
+    response = client.get(f"/transcripts/{job.pk}/download/", {"format": "srt", **chosen})
+    assert response["Content-Disposition"] == 'attachment; filename="sentence-slt.srt"'
+    text = response.content.decode()
+    assert client.get(f"/transcripts/{job.pk}/download/srt/", chosen).content.decode() == text
     lines = [line for line in text.splitlines() if line and "-->" not in line and not line.isdigit()]
     assert "Speaker" not in text
     assert max(map(len, lines)) <= 12
@@ -145,6 +150,37 @@ def test_wrong_options_of_a_download_are_shown_beside_their_field(alice, job, cl
     response = client_of(alice).get(f"/transcripts/{job.pk}/download/vtt/", chosen)
     assert response.status_code == 400
     assert said in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "text"),
+    [
+        ({}, "Speaker 1: one two"),
+        # What subtitles alone have is not looked at.
+        ({"format": "txt", "max_lines": "0", "min_seconds": "x"}, "Speaker 1: one two"),
+        ({"format": "txt", "speaker_labels": "false", "timestamps": "true"}, "[0:00] one two"),
+        ({"format": "txt", "speaker_labels": "true", "timestamps": "false"}, "Speaker 1: one two"),
+    ],
+)
+def test_panel_downloads_text_with_the_choices_that_text_has(alice, job, client_of, chosen, text):
+    complete(job, text="one two")
+    response = client_of(alice).get(f"/transcripts/{job.pk}/download/", chosen)
+    assert (response.status_code, response.content.decode()) == (200, f"{text}\n")
+
+
+def test_panel_downloads_a_document_named_as_the_recording(alice, job, client_of):
+    complete(job, text="one two")
+    response = client_of(alice).get(f"/transcripts/{job.pk}/download/", {"format": "docx", "timestamps": ""})
+    assert response["Content-Disposition"] == 'attachment; filename="sentence-slt.docx"'
+    texts = [paragraph.text for paragraph in Document(io.BytesIO(response.content)).paragraphs]
+    assert texts == ["sentence-slt.wav", "Length 0:10", "Speaker 1  0:00", "one two"]
+
+
+def test_panel_with_an_unknown_format_says_so(alice, job, client_of):
+    complete(job)
+    response = client_of(alice).get(f"/transcripts/{job.pk}/download/", {"format": "exe", "max_lines": "0"})
+    assert response.status_code == 400
+    assert "exe is not one of the available choices" in response.content.decode()
 
 
 def test_text_from_right_to_left_says_so(alice, job, client_of):

@@ -1,5 +1,7 @@
 """The addresses of transcripts: the result of a job in every format."""
 
+from dataclasses import replace
+
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
@@ -18,7 +20,9 @@ from transcription.speech import formats
 from transcription.speech.formats.options import FormatOptions
 from transcription.speech.transcript import Transcript
 
+# Those of addresses with an extension. A generated client reads JSON at the address without one.
 TEXT_FORMATS = tuple(name for name in formats.FORMATS if name != "json")
+BINARY_FORMATS = frozenset({"docx"})
 
 
 class ResultView(NativeGateView):
@@ -35,19 +39,19 @@ class ResultView(NativeGateView):
         """The transcript of a job with one recording. Of a batch, the JSON result has all `items` in their order, each
         with its own `result`, or null and an `error`.
 
-        With `?format=txt`, `srt`, `vtt` or `tsv` the answer is that of `/v1/jobs/{job_id}/result.{extension}`, the
-        address for clients that are generated from this document.
+        With `?format=txt`, `srt`, `vtt`, `tsv` or `docx` the answer is that of
+        `/v1/jobs/{job_id}/result.{extension}`, the address for clients that are generated from this document.
         """
         wanted, options = wire.read_format(request.query_params)
         return _answer(request, job_id, caller=self.caller, wanted=wanted, options=options)
 
 
 class ResultTextView(NativeGateView):
-    """The transcript of a completed job as text or subtitles."""
+    """The transcript of a completed job as text, subtitles or a document."""
 
     @extend_schema(
         operation_id="get_result_text",
-        summary="Get a result as text or subtitles",
+        summary="Get a result as text, subtitles or a document",
         tags=["Transcription"],
         parameters=[
             OpenApiParameter("extension", OpenApiTypes.STR, OpenApiParameter.PATH, enum=TEXT_FORMATS),
@@ -56,13 +60,18 @@ class ResultTextView(NativeGateView):
             *schema.FORMAT_OPTIONS,
         ],
         responses={
-            **{(200, formats.FORMATS[name].content_type.partition(";")[0]): OpenApiTypes.STR for name in TEXT_FORMATS},
+            **{
+                (200, formats.FORMATS[name].content_type.partition(";")[0]): (
+                    OpenApiTypes.BINARY if name in BINARY_FORMATS else OpenApiTypes.STR
+                )
+                for name in TEXT_FORMATS
+            },
             **error_responses(400, 401, 403, 404, 409, 429),
         },
     )
     def get(self, request: Request, job_id: str, extension: str) -> HttpResponseBase:
-        """The transcript as plain text (`txt`), subtitles (`srt`, `vtt`) or a table (`tsv`). Of a batch, `item` says
-        whose.
+        """The transcript as plain text (`txt`), subtitles (`srt`, `vtt`), a table (`tsv`) or a document of a word
+        processor (`docx`). Of a batch, `item` says whose.
         """
         wanted, options = wire.read_format({**request.query_params.dict(), "format": extension})
         return _answer(request, job_id, caller=self.caller, wanted=wanted, options=options)
@@ -80,7 +89,8 @@ def _answer(
         return steps.send_whole_result(job, document=document, headers_only=request.method == "HEAD")
     transcript = retrieve(request, job, position=position)
     if is_original:
-        transcript = jobs.original_of_item(jobs.items_page(job, position=position or 0, limit=1)[0])
+        original = jobs.original_of_item(jobs.items_page(job, position=position or 0, limit=1)[0])
+        transcript = replace(original, title=transcript.title)
     if wanted == "json":
         return Response(answers.show_result(transcript, job=job))
     shape = formats.FORMATS[wanted]
@@ -93,10 +103,12 @@ def _answer(
 
 
 def retrieve(request: Request, job: Job, *, position: int | None = None) -> Transcript:
-    """Return the result of a job, or of one of its items. To ask for its headers alone is no retrieval."""
+    """Return the result of a job, or of one of its items, with its title. To ask for its headers is no retrieval."""
     if position is None:
-        return jobs.transcript_of(job) if request.method == "HEAD" else jobs.retrieve(job)
+        transcript = jobs.transcript_of(job) if request.method == "HEAD" else jobs.retrieve(job)
+        return replace(transcript, title=job.name)
     item = next(iter(jobs.items_page(job, position=position, limit=1)), None)
     if item is None:
         raise NotFound(f"The job has {job.item_count} items.", error_type="result_not_found")
-    return jobs.transcript_of_item(item) if request.method == "HEAD" else jobs.retrieve_item(item)
+    transcript = jobs.transcript_of_item(item) if request.method == "HEAD" else jobs.retrieve_item(item)
+    return replace(transcript, title=item.name)

@@ -42,7 +42,14 @@ FORMAT_OPTIONS = [
         f"(default {DEFAULT.max_seconds:g}).",
     ),
     OpenApiParameter(
-        "speaker_labels", OpenApiTypes.BOOL, description="srt, vtt, txt: write the names of speakers (default true)."
+        "speaker_labels",
+        OpenApiTypes.BOOL,
+        description="srt, vtt, txt, docx: write the names of speakers (default true).",
+    ),
+    OpenApiParameter(
+        "timestamps",
+        OpenApiTypes.BOOL,
+        description="txt, docx: write when each paragraph begins (default true for docx, false for txt).",
     ),
 ]
 

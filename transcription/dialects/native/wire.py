@@ -172,6 +172,7 @@ def read_format(query: Mapping[str, str]) -> tuple[str, FormatOptions]:
             min_seconds=values.decimal(query, "min_seconds", default=DEFAULT.min_seconds),
             max_seconds=values.decimal(query, "max_seconds", default=DEFAULT.max_seconds),
             speaker_labels=values.flag(query, "speaker_labels", default=DEFAULT.speaker_labels),
+            timestamps=values.flag(query, "timestamps", default=False) if query.get("timestamps", "").strip() else None,
         )
     except OptionError as error:
         raise InvalidField(str(error.data["param"]), error.message) from error

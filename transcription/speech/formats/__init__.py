@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from transcription.speech.formats import json, srt, tsv, txt, vtt
-from transcription.speech.formats.options import DEFAULT, NAMES, FormatOptions
+from transcription.speech.formats import docx, json, srt, tsv, txt, vtt
+from transcription.speech.formats.options import BOUNDS, DEFAULT, FormatOptions
 from transcription.speech.transcript import Transcript
 
 
 class Render(Protocol):
-    """Returns a transcript as UTF-8 bytes."""
+    """Returns a transcript as bytes, UTF-8 for text."""
 
     def __call__(self, transcript: Transcript, *, options: FormatOptions = DEFAULT) -> bytes: ...
 
@@ -26,10 +26,16 @@ class Format:
     options: tuple[str, ...] = ()
 
 
+_TEXT = ("speaker_labels", "timestamps")
+_SUBTITLES = (*BOUNDS, "speaker_labels")
+
 FORMATS: dict[str, Format] = {
     "json": Format("application/json", "json", json.render),
-    "txt": Format("text/plain; charset=utf-8", "txt", txt.render, ("speaker_labels",)),
-    "srt": Format("application/x-subrip; charset=utf-8", "srt", srt.render, NAMES),
+    "txt": Format("text/plain; charset=utf-8", "txt", txt.render, _TEXT),
+    "srt": Format("application/x-subrip; charset=utf-8", "srt", srt.render, _SUBTITLES),
     "tsv": Format("text/tab-separated-values; charset=utf-8", "tsv", tsv.render),
-    "vtt": Format("text/vtt; charset=utf-8", "vtt", vtt.render, NAMES),
+    "docx": Format(
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "docx", docx.render, _TEXT
+    ),
+    "vtt": Format("text/vtt; charset=utf-8", "vtt", vtt.render, _SUBTITLES),
 }

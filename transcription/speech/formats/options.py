@@ -23,6 +23,8 @@ class FormatOptions:
     max_chars_per_line: width of a line of a subtitle in columns; Han, kana and Hangul take two each.
     max_lines: lines of a subtitle. min_seconds: how long it is shown at least, if the next one leaves the time.
     max_seconds: how long it is shown at most. speaker_labels: whether the names of speakers are written.
+    timestamps: whether paragraphs have the time at which they begin. None leaves it to the format: a document has them,
+    plain text has not.
 
     The defaults are those of broadcasters. Source: Netflix, English Timed Text Style Guide (42 characters a line, two
     lines, 5/6 s to 7 s), read 2026-11-20; one second is easier to remember.
@@ -33,6 +35,7 @@ class FormatOptions:
     min_seconds: float = 1.0
     max_seconds: float = 7.0
     speaker_labels: bool = True
+    timestamps: bool | None = None
 
     def __post_init__(self) -> None:
         """Raise OptionError, with `data["param"]`, for a value outside its range."""

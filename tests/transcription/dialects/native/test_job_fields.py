@@ -121,7 +121,7 @@ def download(api, job, browser):
 DOORS = {
     **{
         name: lambda api, job, browser, name=name: api.get(f"/v1/jobs/{job.pk}/result", format=name)
-        for name in ("json", "txt", "srt", "vtt")
+        for name in ("json", "txt", "srt", "vtt", "docx")
     },
     "status": lambda api, job, browser: api.get(f"/v1/status/{job.pk}"),
     "download of the page": download,

@@ -1,9 +1,11 @@
 """Transcripts at addresses that say their format."""
 
+import io
 import json
 
 import pytest
 from asgiref.sync import async_to_sync
+from docx import Document
 
 from tests.transcription.dialects.native.test_uploads import error_of
 from tests.transcription.factories import make_batch, make_job, make_transcript
@@ -20,7 +22,7 @@ def ended(organization):
     return job
 
 
-@pytest.mark.parametrize("name", [*result_views.TEXT_FORMATS, "json"])
+@pytest.mark.parametrize("name", [*({*result_views.TEXT_FORMATS} - result_views.BINARY_FORMATS), "json"])
 def test_address_with_an_extension_answers_as_the_query_does(api, ended, name):
     path = f"/v1/jobs/{ended.pk}/result"
     by_path, by_query = api.get(f"{path}.{name}"), api.get(path, format=name)
@@ -28,6 +30,20 @@ def test_address_with_an_extension_answers_as_the_query_does(api, ended, name):
     assert by_path.content == by_query.content
     assert by_path["Content-Type"] == by_query["Content-Type"]
     assert "hello" in by_path.content.decode()
+
+
+def test_document_has_title_corrections_and_names_at_both_addresses(api, ended, alice):
+    jobs.revise(ended.items.get(), edits=[jobs.Edit(0, 0, "Hello, <there>!")], by=alice)
+    jobs.name_speaker(ended.items.get(), speaker="S1", name="Anna")
+    path = f"/v1/jobs/{ended.pk}/result"
+    for response in (api.get(f"{path}.docx"), api.get(path, format="docx")):
+        assert response["Content-Type"].endswith("wordprocessingml.document")
+        assert response["Content-Disposition"] == f'attachment; filename="{ended.pk}.docx"'
+        texts = [paragraph.text for paragraph in Document(io.BytesIO(response.content)).paragraphs]
+        assert texts == [ended.name, "Length 0:10", "Anna  0:00", "Hello, <there>!"]
+    original = api.get(f"{path}.docx", original="true", timestamps="false", speaker_labels="false")
+    assert [one.text for one in Document(io.BytesIO(original.content)).paragraphs][2:] == ["hello there"]
+    assert Document(io.BytesIO(original.content)).paragraphs[0].text == ended.name
 
 
 def test_extension_takes_the_options_of_its_format(api, ended):

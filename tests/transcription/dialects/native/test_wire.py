@@ -185,6 +185,8 @@ def test_options_of_a_format_are_read():
         "speaker_labels": "false",
     }
     assert wire.read_format(query) == ("srt", FormatOptions(20, 1, 0.5, 4.0, speaker_labels=False))
+    assert wire.read_format({"format": "txt", "timestamps": "true"}) == ("txt", FormatOptions(timestamps=True))
+    assert wire.read_format({"format": "docx", "timestamps": "false"}) == ("docx", FormatOptions(timestamps=False))
     assert wire.read_format({"format": "vtt", "max_lines": ""}) == ("vtt", FormatOptions())
 
 
@@ -202,6 +204,8 @@ def test_options_of_a_format_are_read():
         ({"format": "txt", "max_lines": "1"}, "max_lines"),
         ({"max_seconds": "4"}, "max_seconds"),
         ({"format": "json", "speaker_labels": "false"}, "speaker_labels"),
+        ({"format": "srt", "timestamps": "true"}, "timestamps"),
+        ({"format": "docx", "timestamps": "often"}, "timestamps"),
     ],
 )
 def test_wrong_options_of_a_format_are_refused_by_name(query, param):

@@ -4,7 +4,7 @@ import pytest
 
 from transcription.speech.errors import OptionError
 from transcription.speech.formats import FORMATS
-from transcription.speech.formats.options import NAMES, FormatOptions
+from transcription.speech.formats.options import BOUNDS, FormatOptions
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,9 @@ def test_values_out_of_range_are_refused_by_name(chosen, param):
 def test_formats_name_their_options():
     assert {name: one.options for name, one in FORMATS.items()} == {
         "json": (),
-        "txt": ("speaker_labels",),
-        "srt": NAMES,
-        "vtt": NAMES,
+        "txt": ("speaker_labels", "timestamps"),
+        "srt": (*BOUNDS, "speaker_labels"),
+        "vtt": (*BOUNDS, "speaker_labels"),
+        "docx": ("speaker_labels", "timestamps"),
         "tsv": (),
     }

@@ -15,6 +15,15 @@ def test_txt_without_labels_has_no_names():
     assert render("txt", *DIALOGUE, speaker_labels=False) == "hello there\ngood morning\n"
 
 
+def test_txt_has_the_times_of_its_paragraphs_on_request():
+    again = said("how are you", start_ms=3_670_000, speaker="S2")
+    assert render("txt", *DIALOGUE, again, timestamps=True) == (
+        "[0:00] Speaker 1: hello there\n[1:01:01] Speaker 2: good morning how are you\n"
+    )
+    lone = [said("hello there", speaker=None), said("again", speaker=None, start_ms=2_000)]
+    assert render("txt", *lone, timestamps=True) == "[0:00] hello there\n[0:02] again\n"
+
+
 def test_txt_from_right_to_left_begins_with_a_mark():
     assert (
         render("txt", said("שלום לכולם"), said("hello", speaker="S2"))
