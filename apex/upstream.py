@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 from django.conf import settings
+from prometheus_client import Counter, Histogram
 
 from accounts.errors import VoxsiteError
 from apex import chunks, sse
@@ -25,6 +26,14 @@ from apex.circuit_breaker import CircuitBreaker
 from apex.errors import NoUpstream, UpstreamBroken, UpstreamBusy, UpstreamRefused, UpstreamSilent
 
 logger = logging.getLogger(__name__)
+
+BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+ATTEMPTS = Counter(
+    "voxsite_upstream_attempts", "Requests to an upstream, by what came of them.", ["upstream", "outcome"]
+)
+SECONDS = Histogram(
+    "voxsite_upstream_seconds", "Time to the first chunk or whole answer.", ["upstream"], buckets=BUCKETS
+)
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
@@ -157,12 +166,15 @@ async def ask(body_for: Callable[[str], dict[str, Any]], *, model: str, is_strea
         for upstream in candidates:
             if not upstream.breaker.admits(now=clock()):
                 continue
+            asked_at = clock()
             try:
                 answer = await _ask_one(upstream, body_for(upstream.model_name(model)), is_stream=is_stream)
             except UpstreamRefused:
+                ATTEMPTS.labels(upstream.name, "refused").inc()
                 upstream.breaker.record_success()  # it works, and its half-open breaker must not stay open
                 raise
             except UpstreamAttemptFailed as failed:
+                ATTEMPTS.labels(upstream.name, "failed").inc()
                 # One failure per request, because all customers share a breaker: the attempts of one request must not
                 # open it.
                 if not failed.may_be_request_fault and upstream.name not in failing:
@@ -171,6 +183,8 @@ async def ask(body_for: Callable[[str], dict[str, Any]], *, model: str, is_strea
                 logger.warning("%s failed: %s", upstream.name, failed.reason)
                 failure = failed
             else:
+                ATTEMPTS.labels(upstream.name, "answered").inc()
+                SECONDS.labels(upstream.name).observe(clock() - asked_at)
                 upstream.breaker.record_success()
                 return answer
     raise failure.error if failure is not None else UpstreamBroken()

@@ -619,6 +619,9 @@ CANCEL_CHECK_SECONDS = 0.5
 # Redis may have lost an item that was queued and not claimed for this long. The clock enqueues it again.
 LOST_IN_QUEUE_SECONDS = 20
 
+# Prometheus sends it as bearer token to /metrics. Without it there is no such address.
+METRICS_TOKEN = env.text("VOXSITE_METRICS_TOKEN")
+
 # --- Logs ------------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from billing.token_api import TokensView, TokenView
 from billing.webhook import StripeWebhookView
 from transcription.dialects.transcribeapi.key_views import TranscribeApiRootKeysView
 from transcription.dialects.webhook_keys import WebhookKeysView
-from voxsite import crawlers, health, pages
+from voxsite import crawlers, health, metrics, pages
 
 # Operators use the same sign-in as everybody, with rate limits and second factor. The admin's own form has neither.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  # as allauth documents it
@@ -53,6 +53,7 @@ urlpatterns = [
     path("health", health.HealthView.as_view(), name="health"),
     path("health/ready", health.ReadyView.as_view(), name="ready"),
     path("health/serving", health.ServingView.as_view(), name="serving"),
+    path("metrics", metrics.metrics, name="metrics"),
     path(".well-known/webhook-keys.json", WebhookKeysView.as_view(), name="webhook-keys"),
     path(
         ".well-known/transcribeapi-webhook-keys.json",

@@ -1,12 +1,14 @@
 """Django's ASGI handler for faces that answer when the work is done: it awaits their `LaterResponse`."""
 
 import asyncio
+import time
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.http import HttpResponseBase
 
 from accounts.gate.later import LaterResponse
+from voxsite import request_metrics
 from voxsite.body_guard import Receive, Scope, Send
 from voxsite.sizing_handler import SizingHandler
 
@@ -26,7 +28,16 @@ class WaitingHandler(SizingHandler):
                 later.end()
 
     async def run_get_response(self, request: Any) -> HttpResponseBase:
-        """Return the response to a request, once it is known."""
+        """Return the response to a request, once it is known. Counts the request."""
+        arrived_at = time.monotonic()
+        response = None
+        try:
+            response = await self._response_to(request)
+        finally:
+            request_metrics.record(request, response, seconds=time.monotonic() - arrived_at)
+        return response
+
+    async def _response_to(self, request: Any) -> HttpResponseBase:
         view = asyncio.ensure_future(super().run_get_response(request))
         try:
             response = await asyncio.shield(view)

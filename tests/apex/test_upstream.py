@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from prometheus_client.core import REGISTRY
 
 from accounts.errors import VoxsiteError
 from apex import upstream
@@ -66,6 +67,19 @@ def test_next_upstream_replaces_one_that_fails(upstream_server, scenario, is_str
     assert upstream_server.paths == ["/first/chat/completions", "/second/chat/completions"]
     assert upstream_server.headers[0]["Authorization"] == "Bearer k1"
     assert "Authorization" not in upstream_server.headers[1]
+
+
+def attempts(name, outcome):
+    return REGISTRY.get_sample_value("voxsite_upstream_attempts_total", {"upstream": name, "outcome": outcome}) or 0
+
+
+def test_each_attempt_is_counted_by_what_came_of_it(upstream_server):
+    before = attempts("one", "failed"), attempts("two", "answered"), attempts("one", "refused")
+    ask("first-status 500")
+    with pytest.raises(VoxsiteError):
+        ask("first-refuse")
+    after = attempts("one", "failed"), attempts("two", "answered"), attempts("one", "refused")
+    assert tuple(new - old for new, old in zip(after, before, strict=True)) == (1, 1, 1)
 
 
 def test_next_upstream_replaces_a_silent_one():
