@@ -23,6 +23,7 @@ from apex import chunks, completions, heartbeat, shared_batches, sse, tokenizer,
 from apex.errors import StreamBroke, UpstreamSilent
 from apex.stream_buffer import StreamBuffer
 from apex.types import Admission, AdmissionRequest, AdmittedCompletion, CompletionResult, StoredAnswer
+from apex.upstream_failures import StreamEnded, UpstreamAttemptFailed
 from apex.usage_meter import BilledUsage, Ceiling, UsageMeter
 
 logger = logging.getLogger(__name__)
@@ -160,7 +161,7 @@ class Relay:
             # Raised before the first chunk: nothing was produced.
             finish = error.type
             self._fail(error, allowance)
-        except upstream.UpstreamAttemptFailed as failed:
+        except UpstreamAttemptFailed as failed:
             finish = failed.error.type
             self._fail(StreamBroke(), allowance)
         except TimeoutError:
@@ -241,7 +242,7 @@ class Relay:
                     seconds=settings.APEX_CLIENT_STALL_SECONDS
                 ):
                     self.close()
-        except upstream.StreamEnded:
+        except StreamEnded:
             # Some upstreams send no [DONE]. What has its finish reasons is whole.
             if len(self._meter.finished) < request.choice_count:
                 raise

@@ -8,7 +8,6 @@ upstream's credentials, headers or complaints about them. Uses aiohttp, with one
 import asyncio
 import json
 import logging
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,10 +19,10 @@ import aiohttp
 from django.conf import settings
 from prometheus_client import Counter, Histogram
 
-from accounts.errors import VoxsiteError
 from apex import chunks, sse
 from apex.circuit_breaker import CircuitBreaker
-from apex.errors import NoUpstream, UpstreamBroken, UpstreamBusy, UpstreamRefused, UpstreamSilent
+from apex.errors import NoUpstream, UpstreamBroken, UpstreamRefused, UpstreamSilent
+from apex.upstream_failures import StreamEnded, UpstreamAttemptFailed, most_helpful, raise_for_status, read_body
 
 logger = logging.getLogger(__name__)
 
@@ -36,20 +35,10 @@ SECONDS = Histogram(
 )
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-MAX_ERROR_BYTES = 64 * 1024
-# The delay before the second attempt, unless Retry-After says more. A Retry-After above the maximum prevents it.
-RETRY_DELAY_SECONDS = 0.2
-MAX_RETRY_DELAY_SECONDS = 3.0
-# The most that a client is told in Retry-After.
-MAX_RETRY_AFTER_SECONDS = 60
 # Wait this long for EOF after [DONE]; a fully read response returns its connection to the pool.
 EOF_WAIT_SECONDS = 0.5
 # Names of events that only keep a connection open, whatever their data.
 PINGS = (b"ping", b"keepalive", b"keep-alive", b"heartbeat")
-# Statuses that blame the request. Another upstream would refuse it too.
-REFUSAL_STATUSES = (400, 413, 422)
-# What an upstream's error message may not pass on to a customer: API keys and addresses.
-SECRET_PATTERN = re.compile(r"\b(sk|key|pk|rk)[-_][\w-]{6,}|https?://\S+|Bearer\s+\S+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,34 +60,6 @@ class Upstream:
 
     def model_name(self, model: str) -> str:
         return self.model_names.get(model, model)
-
-
-class UpstreamAttemptFailed(Exception):
-    """One attempt at one upstream failed.
-
-    error: what the client is told if no other attempt succeeds.
-    reason: for the log.
-    retry_delay_seconds: the delay before the second attempt.
-    may_be_request_fault: the request may have caused the failure, so the circuit breaker does not count it.
-    """
-
-    def __init__(
-        self,
-        error: VoxsiteError,
-        *,
-        reason: str,
-        retry_delay_seconds: float = RETRY_DELAY_SECONDS,
-        may_be_request_fault: bool = False,
-    ) -> None:
-        self.error = error
-        self.reason = reason
-        self.retry_delay_seconds = retry_delay_seconds
-        self.may_be_request_fault = may_be_request_fault
-        super().__init__(reason)
-
-
-class StreamEnded(UpstreamAttemptFailed):
-    """The stream broke, stopped or was closed before [DONE]. It is whole all the same if every choice has finished."""
 
 
 @dataclass(slots=True)
@@ -144,7 +105,7 @@ def _build_upstreams(entries: str) -> tuple[Upstream, ...]:
 async def ask(body_for: Callable[[str], dict[str, Any]], *, model: str, is_stream: bool) -> Answer:
     """Return the first chunk or the whole answer of the first upstream that gives one.
 
-    Each upstream gets at most two attempts: all are tried in order, and after a delay all are tried once more.
+    Each upstream gets at most two attempts: all are tried in order, and after a delay those that may be repeated.
 
     body_for: builds the request body from the upstream's name of the model.
     Raises NoUpstream, UpstreamRefused, UpstreamBusy, UpstreamSilent, UpstreamBroken.
@@ -153,17 +114,17 @@ async def ask(body_for: Callable[[str], dict[str, Any]], *, model: str, is_strea
     if not candidates:
         raise NoUpstream
     clock = asyncio.get_running_loop().time
-    failure: UpstreamAttemptFailed | None = None
+    failures: dict[str, UpstreamAttemptFailed] = {}
     failing: set[str] = set()
     for attempt in (1, 2):
         if attempt == 2:
-            # No second attempt after a time-out: the upstream may have done the work, and the client has waited enough.
-            if failure is None or isinstance(failure.error, UpstreamSilent):
+            delays = [failure.retry_delay_seconds for failure in failures.values() if failure.may_be_repeated]
+            if not delays:
                 break
-            if failure.retry_delay_seconds > MAX_RETRY_DELAY_SECONDS:
-                break
-            await asyncio.sleep(failure.retry_delay_seconds)
+            await asyncio.sleep(max(delays))
         for upstream in candidates:
+            if upstream.name in failures and not failures[upstream.name].may_be_repeated:
+                continue
             if not upstream.breaker.admits(now=clock()):
                 continue
             asked_at = clock()
@@ -181,13 +142,13 @@ async def ask(body_for: Callable[[str], dict[str, Any]], *, model: str, is_strea
                     failing.add(upstream.name)
                     upstream.breaker.record_failure(now=clock())
                 logger.warning("%s failed: %s", upstream.name, failed.reason)
-                failure = failed
+                failures[upstream.name] = failed
             else:
                 ATTEMPTS.labels(upstream.name, "answered").inc()
                 SECONDS.labels(upstream.name).observe(clock() - asked_at)
                 upstream.breaker.record_success()
                 return answer
-    raise failure.error if failure is not None else UpstreamBroken()
+    raise most_helpful(failures.values()) if failures else UpstreamBroken()
 
 
 async def _ask_one(upstream: Upstream, body: dict[str, Any], *, is_stream: bool) -> Answer:
@@ -208,7 +169,7 @@ async def _ask_one(upstream: Upstream, body: dict[str, Any], *, is_stream: bool)
                 timeout=_timeout(settings.APEX_CONNECT_SECONDS),
             )
             if response.status != 200:
-                await _raise_for_status(upstream, response)
+                await raise_for_status(response, name=upstream.name, api_key=upstream.api_key)
             # From here on, `_events` limits the time to the first chunk. Each sign of life starts that time again.
             deadline.reschedule(total_until)
             answer = await (_read_first_chunk if is_stream else _read_whole)(upstream, response)
@@ -232,7 +193,7 @@ async def _read_first_chunk(upstream: Upstream, response: aiohttp.ClientResponse
 
 
 async def _read_whole(upstream: Upstream, response: aiohttp.ClientResponse) -> Answer:
-    raw = await _read_body(response, max_bytes=MAX_ANSWER_BYTES)
+    raw = await read_body(response, max_bytes=MAX_ANSWER_BYTES)
     if len(raw) > MAX_ANSWER_BYTES:
         raise UpstreamAttemptFailed(UpstreamBroken(), reason="the answer is too large")
     chunk = _read_chunk(raw)
@@ -309,60 +270,6 @@ def _said(event: sse.Data | sse.Comment) -> chunks.Chunk | sse.Comment | None:
 async def _receive(response: aiohttp.ClientResponse, *, until: float) -> bytes:
     async with asyncio.timeout_at(until):
         return await response.content.readany()
-
-
-async def _read_body(response: aiohttp.ClientResponse, *, max_bytes: int) -> bytes:
-    """Return the body. Of a body over the limit, return only the beginning, which is longer than `max_bytes`."""
-    parts, size = [], 0
-    while size <= max_bytes and (part := await response.content.readany()):
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)
-
-
-async def _raise_for_status(upstream: Upstream, response: aiohttp.ClientResponse) -> None:
-    """Raise UpstreamRefused or UpstreamAttemptFailed for an answer with a status other than 200."""
-    if response.status in REFUSAL_STATUSES:
-        raise UpstreamRefused(_error_message(await _read_body(response, max_bytes=MAX_ERROR_BYTES), upstream=upstream))
-    reason = f"it answered {response.status}"
-    if response.status in {429, 503} and (retry_after := _retry_after(response)) is not None:
-        error = UpstreamBusy(retry_after=max(1, min(MAX_RETRY_AFTER_SECONDS, round(retry_after))))
-        raise UpstreamAttemptFailed(error, reason=reason, retry_delay_seconds=retry_after)
-    if response.status == 429:
-        raise UpstreamAttemptFailed(UpstreamBusy(retry_after=1), reason=reason)
-    if response.status in {401, 402, 403, 404}:
-        logger.error(
-            "%s answered %s: its key, credit, address or model names are wrong.", upstream.name, response.status
-        )
-        raise UpstreamAttemptFailed(
-            UpstreamBroken(),
-            reason=reason,
-            # Too long for a second attempt, which would fail as well.
-            retry_delay_seconds=MAX_RETRY_DELAY_SECONDS + 1,
-            # Some routers answer 403 when their moderation rejects the content of a request.
-            may_be_request_fault=response.status == 403,
-        )
-    raise UpstreamAttemptFailed(UpstreamBroken(), reason=reason)
-
-
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Return the seconds in the header Retry-After, None if it is missing, a date or no number."""
-    value = response.headers.get("Retry-After", "")
-    return float(value) if re.fullmatch(r"\d{1,6}(\.\d{1,6})?", value) else None
-
-
-def _error_message(raw: bytes, *, upstream: Upstream) -> str:
-    """Return the upstream's message about a wrong request, with secrets removed; "" if there is none."""
-    try:
-        content = json.loads(raw)
-        # Gemini wraps its errors in a list.
-        error = (content[0] if isinstance(content, list) else content)["error"]
-        message = error["message"] if isinstance(error, dict) else error
-    except (ValueError, RecursionError, KeyError, IndexError, TypeError):
-        return ""
-    if not isinstance(message, str) or (upstream.api_key and upstream.api_key in message):
-        return ""
-    return SECRET_PATTERN.sub("[removed]", "".join(each for each in message if each.isprintable()))[:500]
 
 
 _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()

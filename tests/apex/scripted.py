@@ -3,7 +3,7 @@
 Examples: "normal 5" answers five words, "slow 5 0.1" sends one word every 0.1 s; `scenarios` has all, and any other
 word is as "normal". The server counts the tokens that it produces, so that a test can compare them with our ledger. The
 paths /first and /second stand for two upstreams. A scenario that begins with "first-" applies to /first only; /second
-then answers normally.
+then answers normally. Of "silent 9 | status 500" the first is for /first, the second for /second.
 """
 
 import asyncio
@@ -24,7 +24,8 @@ def make_app(server: ScriptedUpstream) -> web.Application:
         server.headers.append(dict(request.headers))
         server.paths.append(request.path)
         content = body["messages"][-1].get("content")
-        words = content.split() if isinstance(content, str) else []
+        first, _, second = content.partition(" | ") if isinstance(content, str) else ("", "", "")
+        words = (second if second and request.path.startswith("/second") else first).split()
         if not words or words[0].removeprefix("first-") not in SCENARIOS:
             words = ["normal"]
         if words[0].startswith("first-"):

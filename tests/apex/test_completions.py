@@ -4,12 +4,13 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.db import OperationalError
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts import api_keys, tokens
 from accounts.errors import BadRequest, InsufficientScope, NotConfigured, PaymentRequired, RateLimited, Unauthorized
-from apex import catalogue, completions
+from apex import catalogue, completion_sql, completions
 from apex.models import Completion, State
 from apex.types import AdmissionRequest, CompletionResult, StoredAnswer
 from apex.usage_meter import BilledUsage, Source, Usage
@@ -176,6 +177,22 @@ def test_end_charges_the_usage(organization, key):
         "u",
     )
     assert (row.first_token_ms, row.latency_ms) == (3, 5)
+
+
+def test_end_that_is_tried_again_charges_the_whole_price(organization, key, monkeypatch):
+    (admission,) = begin(request_with(key))
+    result = result_of(admission.completion, BilledUsage(Usage(10_000, 100), Source.UPSTREAM))
+    price = admission.completion.model.rates.price_micros(prompt_tokens=10_000, completion_tokens=100)
+    assert price > admission.completion.hold.amount_micros
+
+    def fail(*args):
+        raise OperationalError("the connection was lost")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(completion_sql, "update_ended", fail)
+        with pytest.raises(OperationalError):
+            completions.end([result])
+    assert completions.end([result]) == [price]
 
 
 def test_ending_twice_charges_once(organization, key):

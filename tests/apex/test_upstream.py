@@ -8,6 +8,7 @@ from prometheus_client.core import REGISTRY
 from accounts.errors import VoxsiteError
 from apex import upstream
 from apex.errors import NoUpstream, UpstreamBroken, UpstreamBusy, UpstreamSilent
+from apex.upstream_failures import UpstreamAttemptFailed
 from tests.apex import scripted
 
 pytestmark = pytest.mark.enable_socket
@@ -118,8 +119,26 @@ def test_error_when_all_upstreams_fail(upstream_server, scenario, error, request
     assert len(upstream_server.paths) == request_count
 
 
+@pytest.mark.parametrize(
+    ("scenarios", "error", "first_count", "second_count"),
+    [
+        # A time-out is never repeated, whatever the other one does: the upstream may have done the work.
+        ("silent 9 | status 500", UpstreamSilent, 1, 2),
+        ("status 500 | silent 9", UpstreamSilent, 2, 1),
+        # Who is busy for a moment is asked again, though the other one is set up wrongly; the client is told of it.
+        ("status 429 1 | status 401", UpstreamBusy, 2, 1),
+        ("status 401 | status 429 30", UpstreamBusy, 1, 1),
+    ],
+)
+def test_each_upstream_is_asked_again_by_its_own_failure(upstream_server, scenarios, error, first_count, second_count):
+    with pytest.raises(error):
+        ask(scenarios)
+    counts = [upstream_server.paths.count(f"/{each}/chat/completions") for each in ("first", "second")]
+    assert counts == [first_count, second_count]
+
+
 def test_request_is_not_sent_again_after_the_first_chunk(upstream_server):
-    with pytest.raises(upstream.UpstreamAttemptFailed):
+    with pytest.raises(UpstreamAttemptFailed):
         ask("first-cut 2")
     assert len(upstream_server.paths) == 1
 
