@@ -19,13 +19,15 @@ Callers must hold the lock on the top-up, so that claw-backs of one payment run 
 
 from django.db.models import QuerySet, Sum
 
-from billing import ledger, refund_math
-from billing.models import EntryKind, Wallet
-from billing.models.payments import TopUp
+from accounts.models import Organization
+from billing import ledger, money, refund_math
+from billing.models import EntryKind, Freeze, Wallet
+from billing.models.payments import AutomaticTopUp, TopUp
 from billing.models.reversals import Dispute, Refund, RefundState
 
 # Reference of the credit that gives expired money back: this, then the reference of the claw-back that needs it.
 EXPIRED_PREFIX = "expired:"
+PAYMENT_RETURNED = "Automatic top-up is off: a payment was returned."
 DESCRIPTIONS = {EntryKind.REFUND: "Refund", EntryKind.DISPUTE: "Disputed payment"}
 
 
@@ -70,6 +72,7 @@ def take(topup: TopUp, cause: Refund | Dispute) -> None:
     cause.clawed_micros += missing_micros
     cause.save(update_fields=["takes_count", "clawed_micros"])
     reference = references(cause)[-1]
+    wallet = ledger.wallet_of(topup.organization)
     _give_back_expired(topup, needed_micros=missing_micros, reference=reference)
     ledger.claw_back(
         topup.organization,
@@ -79,6 +82,11 @@ def take(topup: TopUp, cause: Refund | Dispute) -> None:
         description=DESCRIPTIONS[kind_of(cause)] + (", with its share of the bonus" if topup.bonus_cents else ""),
         details={"topup": str(topup.pk), "amount_cents": cause.amount_cents},
     )
+    is_late = isinstance(cause, Dispute) and cause.takes_count > 1
+    if is_late and not Freeze.objects.filter(wallet=wallet, reason=cause.reference, lifted_at=None).exists():
+        # The case is closed: this share came due because another return of the payment failed.
+        ledger.thaw(topup.organization, reason=reference)
+    _turn_automatic_off_if_low(topup.organization)
 
 
 def restore(topup: TopUp, cause: Refund | Dispute) -> None:
@@ -96,6 +104,15 @@ def restore(topup: TopUp, cause: Refund | Dispute) -> None:
     for other in others:
         if other is not None:
             take(topup, other)
+
+
+def _turn_automatic_off_if_low(organization: Organization) -> None:
+    """Keep automatic top-up from charging the card again for the money that was just given back."""
+    settings = AutomaticTopUp.objects.of(organization).filter(is_on=True).first()
+    # The wallet is locked since the entry was written.
+    available_micros = Wallet.objects.of(organization).get().available_micros
+    if settings is not None and available_micros < settings.threshold_cents * money.MICROS_PER_CENT:
+        AutomaticTopUp.objects.of(organization).turn_off(reason=PAYMENT_RETURNED)
 
 
 def references(cause: Refund | Dispute) -> list[str]:

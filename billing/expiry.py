@@ -10,13 +10,17 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import QuerySet
 
 from billing import ledger, money, months, notices
 from billing.models import Wallet
+from billing.models.payments import AutomaticTopUp
 
 logger = logging.getLogger(__name__)
 
+# Automatic top-up follows what work costs: it must not charge the card of a customer who has left.
+BALANCE_EXPIRED = "Automatic top-up is off: the balance expired without activity."
 # Days before the expiry on which owners get a mail, one mail each.
 NOTICE_DAYS = (30, 7, 1)
 BATCH_SIZE = 500
@@ -61,7 +65,10 @@ def _isolating_errors(wallet: Wallet) -> Iterator[None]:
 
 
 def _take(wallet: Wallet) -> None:
-    entry = ledger.expire(wallet.organization, inactive_since=wallet.last_activity_at)
+    with transaction.atomic():
+        entry = ledger.expire(wallet.organization, inactive_since=wallet.last_activity_at)
+        if entry is not None:
+            AutomaticTopUp.objects.of(wallet.organization).turn_off(reason=BALANCE_EXPIRED)
     if entry is not None:
         logger.info("Wallet %s expired: %s micro-dollars.", wallet.pk, -entry.amount_micros)
 

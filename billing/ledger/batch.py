@@ -4,6 +4,7 @@ Each verb tries the fast path for all of them together. If that is not available
 of `holds`, which handle every case. A refusal is the result of its own item and stops no other.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -127,21 +128,24 @@ def _reserve_one(organization: Organization, request: HoldRequest, *, api_key: A
 
 
 def _settle_one(charge: Charge) -> Entry | Refusal | None:
+    # A copy: if the transaction around this is rolled back and tried again, the caller's hold must not say that it was
+    # extended.
+    hold = copy.copy(charge.hold)
     # One transaction: if the charge is refused, the hold is not extended either.
     try:
         with transaction.atomic():
-            if charge.actual_micros > charge.hold.amount_micros:
-                holds.extend_as_far_as_possible(charge.hold, to_micros=charge.actual_micros)
+            if charge.actual_micros > hold.amount_micros:
+                holds.extend_as_far_as_possible(hold, to_micros=charge.actual_micros)
             entry = None
-            if min(charge.actual_micros, charge.hold.amount_micros) > 0:
+            if min(charge.actual_micros, hold.amount_micros) > 0:
                 entry = holds.settle(
-                    charge.hold,
+                    hold,
                     actual_micros=charge.actual_micros,
                     description=charge.description,
                     details=charge.details,
                 )
             # Without an entry, either nothing could be charged or the hold had been settled before.
-            if entry is None and not holds.release(charge.hold):
+            if entry is None and not holds.release(hold):
                 raise errors.HoldReleased
             return entry
     except REFUSALS as refusal:

@@ -233,8 +233,23 @@ class ReplacedCard(models.Model):
         return self.payment_method_id
 
 
+class AutomaticTopUpQuerySet(models.QuerySet["AutomaticTopUp"]):
+    """Settings of automatic top-up, reached through their organization."""
+
+    def of(self, organization: Organization) -> "AutomaticTopUpQuerySet":
+        return self.filter(organization=organization)
+
+    def turn_off(self, *, reason: str) -> int:
+        """Turn these off. Returns how many were on. reason: a sentence for people; empty if a person did it."""
+        return self.filter(is_on=True).update(is_on=False, turned_off_reason=reason, updated_at=timezone.now())
+
+
 class AutomaticTopUp(models.Model):
-    """An organization's settings of automatic top-up. Written by `automatic_topups`; `topups` resets the declines."""
+    """An organization's settings of automatic top-up. Written by `automatic_topups`.
+
+    `topups` resets the declines. `expiry` and `claw_backs` turn it off: it follows what work costs, and must not charge
+    a card because a balance went for another reason.
+    """
 
     organization = models.OneToOneField(Organization, on_delete=models.CASCADE, related_name="automatic_topup")
     is_on = models.BooleanField(default=False)
@@ -255,6 +270,8 @@ class AutomaticTopUp(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     updated_at = models.DateTimeField(default=timezone.now)
+
+    objects = AutomaticTopUpQuerySet.as_manager()
 
     class Meta:
         verbose_name = "automatic top-up"

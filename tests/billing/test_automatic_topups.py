@@ -10,11 +10,12 @@ from django.utils import timezone
 
 from accounts.errors import Conflict, InvalidField
 from accounts.models import Organization, User
-from billing import automatic_topup_mails, automatic_topups, ledger, topups
+from billing import automatic_topup_mails, automatic_topups, claw_backs, expiry, ledger, refunds, topups
+from billing.models import Freeze
 from billing.models.payments import AutomaticTopUp, SavedCard, TopUp, TopUpState
 from tests.billing.automatic import states, turn_on
-from tests.billing.conftest import NOW, fund, money_of
-from tests.billing.stripe_objects import intent_of, tell
+from tests.billing.conftest import NOW, fund, money_of, spend
+from tests.billing.stripe_objects import WITHDRAWN, dispute_of, intent_of, tell
 from tests.stripe import StripeSandbox
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -283,3 +284,36 @@ def test_charge_under_way_takes_no_place_in_the_round(
     first = min(topup_settings, other_wish, key=lambda each: each.organization_id)
     topups.begin(first.organization, amount_cents=20_000, person=None, is_automatic=True)
     assert automatic_topups.run(max_count=1) == 1
+
+
+def test_balance_that_expired_is_not_topped_up(paid: TopUp, acme: Organization) -> None:
+    later = NOW + timedelta(days=200)
+    with time_machine.travel(later, tick=False):
+        expiry.sweep(now=later)
+        assert money_of(acme) == (0, 0)
+        assert automatic_topups.run() == 0
+    found = automatic_topups.settings_of(acme)
+    assert (found.is_on, found.turned_off_reason) == (False, expiry.BALANCE_EXPIRED)
+
+
+def test_refunded_money_is_not_charged_again(paid: TopUp, acme: Organization, owner: User) -> None:
+    spend(acme, 1_000_000)
+    refunds.request(paid, person=owner)
+    assert automatic_topups.run() == 0
+    found = automatic_topups.settings_of(acme)
+    assert (found.is_on, found.turned_off_reason) == (False, claw_backs.PAYMENT_RETURNED)
+
+
+def test_refund_that_leaves_enough_leaves_automatic_topup_on(paid: TopUp, acme: Organization, owner: User) -> None:
+    refunds.request(paid, person=owner, amount_cents=1_000)
+    assert automatic_topups.settings_of(acme).is_on
+
+
+def test_card_of_a_disputed_payment_is_not_charged_when_the_case_is_closed(paid: TopUp, acme: Organization) -> None:
+    withdrawal = dispute_of(paid, paid.amount_cents, payment_intent=paid.payment_intent_id)
+    assert tell(WITHDRAWN, withdrawal) == 200
+    for freeze in Freeze.objects.filter(lifted_at=None):
+        if freeze.reason != ledger.DEBT:
+            ledger.thaw(acme, reason=freeze.reason)
+    assert automatic_topups.run() == 0
+    assert not automatic_topups.settings_of(acme).is_on

@@ -15,6 +15,7 @@ from tests.billing.stripe_objects import (
     event_of,
     make_paid_topup,
     make_topup,
+    refund_of,
     session_of,
     tell,
 )
@@ -44,6 +45,28 @@ def test_withdrawal_of_spent_money_leaves_a_debt(paid: TopUp, acme: Organization
     spend(acme, 150_000_000)
     assert tell(WITHDRAWN, dispute_of(paid, 20_000)) == 200
     assert balance_of(acme) == (-150_000_000, True)
+
+
+def test_late_share_of_a_closed_dispute_freezes_nothing(paid: TopUp, acme: Organization) -> None:
+    tell("refund.created", refund_of(paid, 2_000))
+    tell(WITHDRAWN, dispute_of(paid, 20_000))
+    dispute = Dispute.objects.get()
+    # It is lost, and an operator lets the customer go on.
+    assert ledger.thaw(acme, reason=dispute.reference)
+    assert balance_of(acme) == (0, False)
+    tell("refund.failed", refund_of(paid, 2_000, status="failed"))
+    dispute.refresh_from_db()
+    assert dispute.takes_count == 2
+    assert balance_of(acme) == (0, False)
+
+
+def test_late_share_of_an_open_dispute_stays_frozen_with_it(paid: TopUp, acme: Organization) -> None:
+    tell("refund.created", refund_of(paid, 2_000))
+    tell(WITHDRAWN, dispute_of(paid, 20_000))
+    tell("refund.failed", refund_of(paid, 2_000, status="failed"))
+    assert balance_of(acme) == (0, True)
+    tell(REINSTATED, dispute_of(paid, 20_000))
+    assert balance_of(acme) == (210_000_000, False)
 
 
 def test_reinstatement_restores_exactly_that(paid: TopUp, acme: Organization) -> None:
