@@ -103,6 +103,8 @@ class Job(models.Model):
     webhook_url = models.CharField(max_length=2000, blank=True, default="", db_default="")
     webhook_header_name = models.CharField(max_length=100, blank=True, default="", db_default="")
     webhook_header_value = models.TextField(blank=True, default="", db_default="")
+    # Whether its receiver never accepted it, once the log of webhooks does not say so any more (`webhooks.delivery`).
+    webhook_was_lost = models.BooleanField(default=False, db_default=False)
     status = models.CharField(max_length=24, choices=Status.choices, default=Status.QUEUED)
     priority = models.CharField(max_length=12, choices=Priority.choices, default=Priority.STANDARD)
     item_count = models.PositiveIntegerField(default=1)

@@ -120,18 +120,20 @@ def give_up_all(organization: Organization) -> None:
 
 
 def was_lost(job: Job) -> bool:
-    """Tell whether the job's own webhook was given up: its receiver never accepted it.
-
-    Once the log is deleted, nobody knows any more.
-    """
-    return Delivery.objects.filter(job=job, endpoint__isnull=True, state=DeliveryState.FAILED).exists()
+    """Tell whether the job's own webhook was given up: its receiver never accepted it."""
+    return (
+        job.webhook_was_lost
+        or Delivery.objects.filter(job=job, endpoint__isnull=True, state=DeliveryState.FAILED).exists()
+    )
 
 
 def sweep(*, now: datetime, older_than: timedelta) -> int:
-    """Delete deliveries that ended, and are older. Returns how many."""
+    """Delete deliveries that ended, and are older. Returns how many. Jobs keep whether their webhook was given up."""
     old = Delivery.objects.exclude(state=DeliveryState.PENDING).filter(created_at__lt=now - older_than)
     deleted = 0
     while batch := list(old.order_by("created_at").values_list("pk", flat=True)[:DELETE_BATCH_SIZE]):
+        lost = Delivery.objects.filter(pk__in=batch, endpoint__isnull=True, state=DeliveryState.FAILED)
+        Job.objects.filter(pk__in=list(lost.values_list("job", flat=True))).update(webhook_was_lost=True)
         Delivery.objects.filter(pk__in=batch).delete()
         deleted += len(batch)
     return deleted

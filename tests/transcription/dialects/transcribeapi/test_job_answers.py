@@ -12,7 +12,8 @@ from accounts import api_keys
 from tests.transcription.dialects.transcribeapi.calling import BASE, code, document_of
 from tests.transcription.factories import make_batch, make_job, make_transcript
 from transcription import jobs
-from transcription.models import Delivery, Job
+from transcription.models import Delivery, Job, WebhookEndpoint
+from transcription.webhooks import delivery
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fake_engine")]
 
@@ -112,6 +113,29 @@ def test_webhook_that_was_given_up_is_told(call, organization, state):
     assert shown["status"] == ("result_available" if state == "failed" else "completed")
     assert shown["job_status"] == "completed"
     assert shown["result_url"]
+    # The status is a final one. It stays when the log of webhooks is over.
+    delivery.sweep(now=timezone.now() + timedelta(days=31), older_than=timedelta(days=30))
+    assert Delivery.objects.exists() == (state == "pending")
+    assert call("get", f"/transcribe/{job.pk}").json()["status"] == shown["status"]
+
+
+def test_webhook_to_a_registered_address_says_nothing_of_a_job(call, organization):
+    """Its receiver is another one than that of the job."""
+    job = finished(organization)
+    endpoint = WebhookEndpoint.objects.create(organization=organization, url="https://example.com/all", events=[])
+    Delivery.objects.create(
+        organization=organization,
+        job=job,
+        endpoint=endpoint,
+        event="job.completed",
+        url=endpoint.url,
+        host="example.com:443",
+        body="{}",
+        state="failed",
+    )
+    Job.objects.update(webhook_url="https://example.com/hook")
+    delivery.sweep(now=timezone.now() + timedelta(days=31), older_than=timedelta(days=30))
+    assert call("get", f"/transcribe/{job.pk}").json()["status"] == "completed"
 
 
 @pytest.fixture
