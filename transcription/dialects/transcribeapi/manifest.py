@@ -239,12 +239,19 @@ def _require_totals(body: Mapping[str, Any], *, files: tuple[File, ...], total_b
     if count is not None and count != len(files):
         raise Refused(JOB_REQUEST, f"total_files is {count!r:.20}, but files has {len(files)}.", param="total_files")
     stated = body.get("total_size_bytes")
-    if stated is not None and all(file.size_bytes for file in files) and stated != total_bytes:
+    # A file without a size has a byte at least.
+    min_bytes = total_bytes + sum(file.size_bytes is None for file in files)
+    is_exact = min_bytes == total_bytes
+    if stated is not None and (not _is_count(stated) or stated < min_bytes or (is_exact and stated != total_bytes)):
         raise Refused(
             JOB_REQUEST,
             f"total_size_bytes is {stated!r:.20}, but the files have {total_bytes}.",
             param="total_size_bytes",
         )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _text(value: Any, name: str) -> str:

@@ -1,9 +1,13 @@
 """TranscribeAPI's statuses: the documentation's words, and those with which the packages stop polling."""
 
+from pathlib import Path
+
 import pytest
 
 from accounts.error_types import ErrorType
-from transcription.dialects.transcribeapi import statuses
+from transcription import recognition
+from transcription.dialects.transcribeapi import manifest, statuses
+from transcription.dialects.transcribeapi.errors import Refused
 from transcription.models import FINAL_STATUSES, Status
 
 # The documentation's, read 2026-11-29.
@@ -16,6 +20,25 @@ PUBLISHED = {
     "result_available",
     "result_available_with_errors",
 }
+# Examples of failed_* in the documentation.
+PUBLISHED_FAILURES = {
+    "failed_batch_size_mismatch",
+    "failed_batch_too_large",
+    "failed_insufficient_credits",
+    "failed_missing_batch_file",
+    "failed_result_missing",
+    "failed_source_missing",
+    "failed_unsupported_batch_format",
+    "failed_upload_missing",
+    "failed_upload_size_mismatch",
+}
+# Those that no job of ours can have, since its order is refused: the README says why.
+REFUSED_AT_THE_ORDER = {
+    "failed_batch_file_count_mismatch": {"total_files": 2},
+    "failed_batch_total_size_mismatch": {"total_size_bytes": 6},
+    "failed_manifest_mismatch": {"total_files": 2, "total_size_bytes": 6},
+}
+README = Path(statuses.__file__).with_name("README.md").read_text()
 
 
 def words():
@@ -33,6 +56,25 @@ def test_every_open_status_of_ours_has_a_word():
 
 def test_published_statuses_are_reached():
     assert words() >= PUBLISHED
+
+
+def test_published_failures_are_reached():
+    assert words() >= PUBLISHED_FAILURES
+
+
+@pytest.mark.parametrize("word", REFUSED_AT_THE_ORDER)
+def test_failure_that_no_job_has_is_a_refusal_of_its_order(word):
+    assert word not in words()
+    assert f"`{word}`" in README
+    body = {"type": "batch", "files": [{"size_bytes": 5}], **REFUSED_AT_THE_ORDER[word]}
+    with pytest.raises(Refused) as caught:
+        manifest.read_job(body, capabilities_of=recognition.capabilities_of)
+    assert caught.value.code == "invalid_job_request"
+
+
+@pytest.mark.parametrize("word", sorted(words() - PUBLISHED - PUBLISHED_FAILURES))
+def test_words_of_ours_are_described(word):
+    assert f"`{word}`" in README
 
 
 def test_every_other_word_is_a_failure():
