@@ -1,6 +1,8 @@
 """Forms of billing's pages. They check the form of the input; the domain modules check its meaning and limits."""
 
+import re
 import uuid
+from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Self
@@ -8,9 +10,10 @@ from typing import Any, ClassVar, Self
 from django import forms
 from django.core.cache import cache
 
+from accounts.forms import RaiseFields, raise_of
 from accounts.models import ApiKey, Organization
-from billing import ledger_reader, money, pricing
-from billing.models import EntryKind
+from billing import ledger_reader, money, pricing, spend_alerts
+from billing.models import EntryKind, Wallet
 from billing.usage import MAX_DAY, MIN_DAY
 
 BROWSER = "browser"
@@ -292,10 +295,11 @@ class LowBalanceForm(OptionalAmountForm):
         super().__init__(*args, **{"auto_id": "id_low_%s", **kwargs})
 
 
-class LimitForm(OptionalAmountForm):
+class LimitForm(RaiseFields, OptionalAmountForm):
     """The monthly limit of an organization."""
 
     amount = "monthly_limit"
+    field_order = ("monthly_limit", "raised_limit", "raised_on")
     monthly_limit = DollarField(
         label="Monthly spending limit",
         required=False,
@@ -304,3 +308,36 @@ class LimitForm(OptionalAmountForm):
         "0 blocks all spending.",
         attrs={"placeholder": "No limit"},
     )
+
+    @classmethod
+    def of(cls, wallet: Wallet) -> Self:
+        """Return the form with what counts for an organization now."""
+        return cls(initial={"monthly_limit": dollars_of(wallet.monthly_limit_micros), **raise_of(wallet)})
+
+
+class AlertsForm(forms.Form):
+    """The parts of a monthly limit at which owners get a mail, in percent."""
+
+    percents = forms.CharField(
+        label="Mail owners at",
+        required=False,
+        max_length=100,
+        help_text="Percent of the monthly limit that is spent, such as 50, 80, 100. Each is told once a month. Leave "
+        "empty for no alerts.",
+        widget=forms.TextInput(attrs={"inputmode": "text", "autocomplete": "off", "placeholder": "No alerts"}),
+    )
+
+    @classmethod
+    def showing(cls, percents: Iterable[int]) -> Self:
+        """Return the form with the present alerts."""
+        return cls(initial={"percents": ", ".join(map(str, percents))})
+
+    def clean_percents(self) -> list[int]:
+        words = self.cleaned_data["percents"].replace("%", " ").replace(",", " ").split()
+        # Digits of ASCII, few of them: int() reads others too, and raises an error for thousands.
+        percents = sorted({int(word) for word in words if re.fullmatch("[0-9]{1,3}", word) and 1 <= int(word) <= 100})
+        if len(percents) < len(set(words)) or len(percents) > spend_alerts.MAX_ALERTS:
+            raise forms.ValidationError(
+                f"Enter up to {spend_alerts.MAX_ALERTS} whole numbers from 1 to 100, separated by commas."
+            )
+        return percents

@@ -23,4 +23,6 @@ urlpatterns = [
     path("settings/card/remove/", settings.remove_card, name="card-remove"),
     path("settings/low-balance/", settings.low_balance, name="low-balance"),
     path("settings/limit/", settings.limit, name="limit"),
+    path("settings/alerts/", settings.alerts, name="alerts"),
+    path("keys/<uuid:key_id>/alerts/", settings.key_alerts, name="key-alerts"),
 ]

@@ -1,20 +1,32 @@
-"""The settings page: automatic top-up, saved card, low-balance mail and monthly limit."""
+"""The settings page: automatic top-up, saved card, low-balance mail, monthly limit and its alerts."""
 
+import uuid
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import access
+from accounts import access, api_keys
 from accounts.decorators import page
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
 from accounts.links import redirect_to_page
 from accounts.models import Organization, Role
-from billing import automatic_topups, ledger, limits, money, saved_cards
-from billing.forms import BY_AMOUNT, TO_TARGET, AutomaticForm, LimitForm, LowBalanceForm, cents_of, dollars_of
+from billing import automatic_topups, ledger, limits, money, saved_cards, spend_alerts
+from billing.forms import (
+    BY_AMOUNT,
+    TO_TARGET,
+    AlertsForm,
+    AutomaticForm,
+    LimitForm,
+    LowBalanceForm,
+    cents_of,
+    dollars_of,
+)
 from billing.models import Wallet
 from billing.models.payments import SavedCard
 
@@ -100,13 +112,69 @@ def limit(request: HttpRequest) -> HttpResponse:
     form = LimitForm(request.POST)
     if not form.is_valid():
         return _show(request, organization=organization, limit_form=form, status=400)
+    try:
+        _set_limit(organization, form=form)
+    except InvalidField as error:
+        form.add_error("raised_limit", error.message)
+        return _show(request, organization=organization, limit_form=form, status=400)
+    return _done(request, _told_of_limit(form))
+
+
+@page
+@require_POST
+def alerts(request: HttpRequest) -> HttpResponse:
+    """Choose at which parts of the organization's monthly limit owners get a mail."""
+    organization = access.require_role(request, Role.ADMIN).organization
+    form = AlertsForm(request.POST)
+    if not form.is_valid():
+        return _show(request, organization=organization, alerts_form=form, status=400)
+    percents = spend_alerts.set_percents(organization, api_key=None, percents=form.cleaned_data["percents"])
+    return _done(request, told_of_alerts(percents))
+
+
+@page
+@require_POST
+def key_alerts(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
+    """Choose the same for the limit of a key. The form is on the page of the key."""
+    organization = access.require_role(request, Role.ADMIN).organization
+    key = api_keys.of_organization(organization, key_id=key_id)
+    form = AlertsForm(request.POST)
+    if form.is_valid():
+        percents = spend_alerts.set_percents(organization, api_key=key, percents=form.cleaned_data["percents"])
+        messages.success(request, told_of_alerts(percents))
+    else:
+        messages.error(request, f"Alerts not changed. {' '.join(map(str, form.errors['percents']))}")
+    return redirect_to_page(request, "key", key.pk)
+
+
+def told_of_alerts(percents: list[int]) -> str:
+    """Return what a person is told who has set alerts."""
+    if not percents:
+        return "Alerts turned off."
+    return f"Owners get a mail when {', '.join(map(str, percents))} % of the monthly limit is spent."
+
+
+def _set_limit(organization: Organization, *, form: LimitForm) -> None:
+    # Both or neither: a raise that is refused leaves the limit of before.
+    with transaction.atomic():
+        ledger.set_monthly_limit(organization, limit_micros=form.micros)
+        if form.temporary is not None:
+            micros, until = form.temporary
+            ledger.raise_monthly_limit(organization, limit_micros=micros, until=until)
+
+
+def _told_of_limit(form: LimitForm) -> str:
     micros = form.micros
-    ledger.set_monthly_limit(organization, limit_micros=micros)
     if micros is None:
-        return _done(request, "Monthly limit removed.")
+        return "Monthly limit removed."
+    if form.temporary is not None:
+        return (
+            f"Monthly limit set to {money.display_text(form.temporary[0])} until the end of "
+            f"{form.cleaned_data['raised_on']:%-d %b %Y}, then {money.display_text(micros)}."
+        )
     if micros == 0:
-        return _done(request, "Spending is blocked. Free requests still work.")
-    return _done(request, f"Monthly limit set to {money.display_text(micros)}.")
+        return "Spending is blocked. Free requests still work."
+    return f"Monthly limit set to {money.display_text(micros)}."
 
 
 def _done(request: HttpRequest, sentence: str) -> HttpResponse:
@@ -121,6 +189,7 @@ def _show(
     automatic_form: Form | None = None,
     low_form: Form | None = None,
     limit_form: Form | None = None,
+    alerts_form: Form | None = None,
     status: int = 200,
 ) -> HttpResponse:
     wallet = Wallet.objects.of(organization).first() or Wallet()
@@ -129,6 +198,7 @@ def _show(
         "automatic": topup_settings,
         "charge": automatic_topups.charge_at_threshold(topup_settings),
         "card": SavedCard.objects.of(organization).first(),
+        "raised_until": wallet.raised_until if wallet.is_raised(now=timezone.now()) else None,
         "standing": limits.organization_standing(organization),
         "automatic_form": automatic_form
         or AutomaticForm(
@@ -142,6 +212,7 @@ def _show(
             }
         ),
         "low_form": low_form or LowBalanceForm.showing(wallet.low_balance_micros),
-        "limit_form": limit_form or LimitForm.showing(wallet.monthly_limit_micros),
+        "limit_form": limit_form or LimitForm.of(wallet),
+        "alerts_form": alerts_form or AlertsForm.showing(spend_alerts.percents_of(organization).get(None, [])),
     }
     return render(request, "billing/settings.html", context, status=status)

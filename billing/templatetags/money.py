@@ -8,7 +8,7 @@ from django.utils import timezone
 from accounts import links
 from accounts.errors import VoxsiteError
 from accounts.models import ApiKey, Organization
-from billing import months, next_step
+from billing import forms, months, next_step, spend_alerts
 from billing.models import MonthlySpend
 from billing.money import MICROS_PER_CENT, cents_down, display_text
 
@@ -56,6 +56,13 @@ def month_of_keys(organization: Organization) -> dict[Any, int]:
         wallet__organization=organization, api_key__isnull=False, month=months.month_of(timezone.now())
     )
     return dict(spends.values_list("api_key_id", "spent_micros"))
+
+
+@register.simple_tag
+def alerts_form_of(key: ApiKey) -> forms.AlertsForm:
+    """Return the form of the alerts of a key's monthly limit, with the present ones."""
+    percents = spend_alerts.percents_of(key.organization)
+    return forms.AlertsForm.showing(percents.get(key.pk, []))
 
 
 @register.filter

@@ -13,7 +13,16 @@ from billing.models.payments import TopUp
 
 # Members see the balance. All else is for owners and admins.
 FOR_MEMBERS = {"billing"}
-POST_ONLY = {"top-up-cancel", "automatic", "automatic-off", "card-remove", "low-balance", "limit"}
+POST_ONLY = {
+    "top-up-cancel",
+    "automatic",
+    "automatic-off",
+    "card-remove",
+    "low-balance",
+    "limit",
+    "alerts",
+    "key-alerts",
+}
 NAMES = [str(pattern.name) for pattern in urls.urlpatterns]
 
 

@@ -43,6 +43,8 @@ METHODS = {
     f"{PAGES}billing/settings/card/remove/": {"post"},
     f"{PAGES}billing/settings/low-balance/": {"post"},
     f"{PAGES}billing/settings/limit/": {"post"},
+    f"{PAGES}billing/settings/alerts/": {"post"},
+    f"{PAGES}billing/keys/<uuid:key_id>/alerts/": {"post"},
     f"{PAGES}transcripts/": {"get"},
     f"{PAGES}transcripts/upload/": {"get", "post"},
     f"{PAGES}transcripts/batches/": {"post"},

@@ -1,12 +1,14 @@
 """Limits, low-balance mail, automatic top-up and the saved card."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from django.utils import timezone
 
-from billing import automatic_topups, ledger
+from accounts import api_keys
+from billing import automatic_topups, ledger, spend_alerts
 from billing.models import Wallet
 from billing.models.payments import AutomaticTopUp, SavedCard, TopUpState
 from tests.billing.charges import charge
@@ -66,6 +68,91 @@ def test_odd_limit_changes_nothing_and_is_explained_in_its_place(browser, organi
     assert response.status_code == 400
     assert 'id="id_monthly_limit_error"' in response.content.decode()
     assert wallet_of(organization).monthly_limit_micros == 5_000_000
+
+
+def test_raised_limit_counts_to_the_end_of_its_day_and_ends_by_itself(alice, browser, organization, client_of):
+    fields = {"monthly_limit": "0.5", "raised_limit": "40", "raised_on": "2026-12-31"}
+    with time_machine.travel("2026-12-30 12:00", tick=False):
+        page = client_of(alice).post("/billing/settings/limit/", fields, follow=True).content.decode()
+        assert "Monthly limit set to $40.00 until the end of 31 Dec 2026, then $0.50." in page
+        assert "The limit is $40.00 until 1 January, 00:00." in page
+        assert 'value="2026-12-31"' in page
+    ends = datetime(2027, 1, 1, tzinfo=UTC)
+    assert wallet_of(organization).limit_at(ends - timedelta(seconds=1)) == 40_000_000
+    with time_machine.travel(ends, tick=False):
+        page = client_of(alice).get("/billing/settings/", follow=True).content.decode()
+        assert "$40.00" not in page
+        with pytest.raises(ledger.SpendLimitReached):
+            ledger.reserve(organization, amount_micros=500_001, reference="job:too-much")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"raised_on": ""}, "raised_on"),
+        ({"raised_on": "2020-01-01"}, "raised_on"),
+        ({"raised_limit": ""}, "raised_limit"),
+        ({"raised_limit": "1.99"}, "raised_limit"),
+        ({"monthly_limit": ""}, "raised_limit"),
+    ],
+)
+def test_raise_that_is_none_leaves_limit_and_raise_as_they_were(browser, organization, changes, field):
+    soon = timezone.now() + timedelta(days=3)
+    ledger.set_monthly_limit(organization, limit_micros=5_000_000)
+    ledger.raise_monthly_limit(organization, limit_micros=6_000_000, until=soon)
+    fields = {"monthly_limit": "2", "raised_limit": "40", "raised_on": soon.date(), **changes}
+    response = browser.post("/billing/settings/limit/", fields)
+    assert response.status_code == 400
+    assert f'id="id_{field}_error"' in response.content.decode()
+    wallet = wallet_of(organization)
+    assert (wallet.monthly_limit_micros, wallet.raised_limit_micros) == (5_000_000, 6_000_000)
+
+
+# --- Alerts ----------------------------------------------------------------------------------------------------------
+
+
+def test_alerts_of_the_organization_and_of_a_key_are_apart(browser, organization):
+    key, _ = api_keys.issue(organization, name="production", by=None)
+    page = browser.post("/billing/settings/alerts/", {"percents": "100, 50 80%"}, follow=True).content.decode()
+    assert "Owners get a mail when 50, 80, 100 % of the monthly limit is spent." in page
+    assert 'value="50, 80, 100"' in page
+    page = browser.post(f"/billing/keys/{key.pk}/alerts/", {"percents": "90"}, follow=True).content.decode()
+    assert 'value="90"' in page
+    assert spend_alerts.percents_of(organization) == {None: [50, 80, 100], key.pk: [90]}
+    browser.post("/billing/settings/alerts/", {"percents": ""})
+    assert spend_alerts.percents_of(organization) == {key.pk: [90]}
+
+
+@pytest.mark.parametrize("percents", ["0", "101", "-5", "50.5", "half", "²", "1 2 3 4 5 6 7 8 9 10 11", "9" * 90])
+def test_odd_alerts_change_nothing_and_are_explained(browser, organization, percents):
+    key, _ = api_keys.issue(organization, name="production", by=None)
+    for api_key in (None, key):
+        spend_alerts.set_percents(organization, api_key=api_key, percents=[70])
+    response = browser.post("/billing/settings/alerts/", {"percents": percents})
+    assert response.status_code == 400
+    assert "whole numbers from 1 to 100" in response.content.decode()
+    page = browser.post(f"/billing/keys/{key.pk}/alerts/", {"percents": percents}, follow=True).content.decode()
+    assert "Alerts not changed." in page
+    assert spend_alerts.percents_of(organization) == {None: [70], key.pk: [70]}
+
+
+def test_member_and_stranger_set_neither_raise_nor_alerts(bob, charlie, organization, client_of):
+    key, _ = api_keys.issue(organization, name="production", by=None)
+    for path in ("settings/alerts/", "settings/limit/", f"keys/{key.pk}/alerts/"):
+        for client, status in ((client_of(bob), 403), (client_of(charlie), 404)):
+            assert client.post(f"/o/{organization.pk}/billing/{path}", {"percents": "5"}).status_code == status
+    assert client_of(charlie).post(f"/billing/keys/{key.pk}/alerts/", {"percents": "5"}).status_code == 404
+    assert spend_alerts.percents_of(organization) == {}
+
+
+def test_settings_ask_12_queries_at_most(browser, organization, card, django_assert_max_num_queries):
+    path = f"/o/{organization.pk}/billing/settings/"
+    browser.get(path)
+    with django_assert_max_num_queries(12):
+        browser.get(path)
+
+
+# --- Low balance -----------------------------------------------------------------------------------------------------
 
 
 def test_low_balance_mail_is_set_and_lifted(browser, organization):
