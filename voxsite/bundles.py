@@ -16,7 +16,20 @@ from django.core.files.storage import FileSystemStorage
 
 BUNDLE = "css/voxsite.css"
 # In the order of the cascade.
-PARTS = ("tokens", "base", "components", "fields", "tables", "frame", "reading", "site", "pages", "billing", "chat")
+PARTS = (
+    "tokens",
+    "base",
+    "components",
+    "fields",
+    "tables",
+    "frame",
+    "reading",
+    "site",
+    "pages",
+    "billing",
+    "chat",
+    "print",
+)
 
 
 class BundleFinder(BaseFinder):

@@ -249,3 +249,10 @@ for (const copy of document.querySelectorAll("[data-copy-transcript]")) {
     setTimeout(() => { copy.textContent = word; }, 2000);
   });
 }
+
+// --- Print ---
+
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => window.print());
+}

@@ -141,3 +141,47 @@ def test_copy_gives_the_text_with_speakers(person, address):
     copied = person.evaluate("navigator.clipboard.readText()").split("\n\n")
     assert [line.split(": ")[0] for line in copied] == ["Speaker 1", "Speaker 2"] * 2 + ["Speaker 1"]
     assert re.sub(r"Speaker \d: ", "", " ".join(copied)) == text_of("dialogue.mp3")
+
+
+def pages_of(pdf: bytes) -> int:
+    return len(re.findall(rb"/Type /Page\b", pdf))
+
+
+def test_printed_page_is_the_text_with_speakers_and_times_alone(person, address):
+    person.goto(address)
+    person.get_by_role("button", name="Edit", exact=True).wait_for()
+    person.emulate_media(media="print")
+    article = person.get_by_role("article")
+    for shown in (
+        person.get_by_role("heading", level=1),
+        article,
+        article.get_by_text("0:03"),
+        article.locator("p").last,
+    ):
+        expect(shown).to_be_visible()
+    expect(article.locator(".who b").first).to_be_visible()
+    for hidden in (".side", ".bar", ".dock", ".ribbon", ".head .buttons", ".about", ".development", ".asking", "form"):
+        assert [one for one in person.locator(hidden).all() if one.is_visible()] == [], hidden
+    left = article.locator("p").first.bounding_box()["x"]
+    assert left < 150, "the side bar leaves no gap"
+
+
+def test_long_transcript_is_printed_to_its_end(person, address):
+    """Paragraphs out of sight are not laid out on the screen. On paper they are."""
+    person.goto(address)
+    short = pages_of(person.pdf())
+    assert short == 1
+    person.evaluate("""() => {
+        const last = document.querySelector(".turn:last-child");
+        for (let number = 0; number < 200; number += 1) last.after(last.cloneNode(true));
+    }""")
+    # 205 paragraphs of one line beside two lines of name and time: some 20 on a page.
+    assert 7 <= pages_of(person.pdf()) <= 20
+
+
+def test_print_is_in_the_panel(person, address):
+    person.goto(address)
+    person.evaluate("window.print = () => { document.title = 'printed'; }")
+    person.get_by_text("Download", exact=True).click()
+    person.get_by_role("button", name="Print or save as PDF").click()
+    expect(person).to_have_title("printed")
