@@ -17,21 +17,24 @@ SESSION_KEY = "shown_once"
 LIFETIME_SECONDS = 120
 
 
-def put(request: HttpRequest, secret: str, *, organization_id: uuid.UUID) -> None:
-    """Keep a secret of an organization for this person's next page."""
-    request.session[SESSION_KEY] = [str(organization_id), int(time.time()), encryption.encrypt(secret)]
+def put(request: HttpRequest, secret: str, *, organization_id: uuid.UUID, slot: str = SESSION_KEY) -> None:
+    """Keep a secret of an organization for this person's next page.
+
+    slot: kinds of secrets that different pages show have different ones.
+    """
+    request.session[slot] = [str(organization_id), int(time.time()), encryption.encrypt(secret)]
 
 
-def take(request: HttpRequest, *, organization_id: uuid.UUID) -> str | None:
+def take(request: HttpRequest, *, organization_id: uuid.UUID, slot: str = SESSION_KEY) -> str | None:
     """Return the secret and forget it. None without one, and for one of another organization or an old one."""
-    kept = request.session.get(SESSION_KEY)
+    kept = request.session.get(slot)
     if kept is None:
         return None
     owner, put_at, encrypted = kept
     is_old = time.time() - put_at > LIFETIME_SECONDS
     if owner != str(organization_id) and not is_old:
         return None
-    del request.session[SESSION_KEY]
+    del request.session[slot]
     if is_old:
         return None
     try:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from transcription.pages import batches, corrections, listing, playback, transcripts
+from transcription.pages import batches, corrections, listing, playback, sharing, transcripts
 
 urlpatterns = [
     path("", listing.transcripts, name="transcripts"),
@@ -14,6 +14,8 @@ urlpatterns = [
     path("<uuid:job_id>/ask/", transcripts.ask, name="transcript-ask"),
     path("<uuid:job_id>/sentences/", corrections.sentences, name="transcript-sentences"),
     path("<uuid:job_id>/speakers/", corrections.speakers, name="transcript-speakers"),
+    path("<uuid:job_id>/share/", sharing.share, name="transcript-share"),
+    path("<uuid:job_id>/share/<uuid:link_id>/revoke/", sharing.revoke, name="transcript-share-revoke"),
     path("<uuid:job_id>/cancel/", transcripts.cancel, name="transcript-cancel"),
     path("<uuid:job_id>/again/", transcripts.run_again, name="transcript-run-again"),
     path("<uuid:job_id>/delete/", transcripts.delete, name="transcript-delete"),

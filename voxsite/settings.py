@@ -464,6 +464,8 @@ RATE_LIMITS = {
     "topups": "60/hour",
     # Tests, and deliveries that are sent again by hand.
     "webhooks": "60/minute",
+    # By the visitor's address: pages of shared transcripts, and parts of shared recordings.
+    "shared": "300/minute",
 }
 # How many streams of events an organization may have open at once in one web process.
 MAX_EVENT_STREAMS = env.integer("VOXSITE_MAX_EVENT_STREAMS", default=100, minimum=1)

@@ -15,6 +15,7 @@ from billing.token_api import TokensView, TokenView
 from billing.webhook import StripeWebhookView
 from transcription.dialects.transcribeapi.key_views import TranscribeApiRootKeysView
 from transcription.dialects.webhook_keys import WebhookKeysView
+from transcription.pages import sharing
 from voxsite import crawlers, health, metrics, pages
 
 # Operators use the same sign-in as everybody, with rate limits and second factor. The admin's own form has neither.
@@ -48,6 +49,8 @@ urlpatterns = [
     path(links.ROOT, include(organization_pages)),
     path("billing/products", ProductsView.as_view(), name="products"),
     re_path(r"^(?:overview|keys|organization|billing|transcripts|webhooks|playground)/", pages.own_page),
+    path("s/<str:share_token>/", sharing.shared, name="shared"),
+    path("s/<str:share_token>/audio/", sharing.shared_audio, name="shared-audio"),
     path("stripe/webhook", StripeWebhookView.as_view(), name="stripe-webhook"),
     path("admin/", admin.site.urls),
     path("health", health.HealthView.as_view(), name="health"),

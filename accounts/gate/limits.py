@@ -116,6 +116,14 @@ def spend(organization: Organization, *, scope: str) -> Allowance:
     return result
 
 
+def spend_of_address(address: str, *, scope: str) -> None:
+    """Count one request of a visitor against a scope, by the address of the network. Raises RateLimited."""
+    caller = uuid.uuid5(uuid.NAMESPACE_URL, f"address:{address}")
+    (result,) = spend_for_each({caller: 1}, scopes=[scope])[caller]
+    if isinstance(result, RateLimited):
+        raise result
+
+
 def spend_together(
     organization: Organization, *, scopes: Sequence[str], count: int
 ) -> Sequence[Allowance | RateLimited]:

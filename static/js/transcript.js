@@ -8,7 +8,7 @@ const lines = () => article.querySelectorAll("[data-line]");
 const SPEEDS = [1, 0.75, 0.5];
 
 // The words of a line: [first, end] in its text, [start, end] in milliseconds, and the percent of an unsure one.
-// `data-words` is written by `word_places` in transcription/turns.py.
+// `data-words` is written by `word_places` in transcription/speech/turns.py.
 const parsed = new WeakMap();
 function wordsOf(line) {
   const known = parsed.get(line);

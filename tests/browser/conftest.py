@@ -61,6 +61,8 @@ def is_fault(message: ConsoleMessage) -> bool:
     # A second person's save of the same sentence, a sentence that is too long, and saves while a test is offline.
     is_refusal |= re.search("status of 40[09]", message.text) is not None and "/sentences/" in url
     is_refusal |= "ERR_INTERNET_DISCONNECTED" in message.text
+    # A link to a transcript that was revoked.
+    is_refusal |= "status of 404" in message.text and "/s/" in url
     is_broken = "ERR_CONNECTION_RESET" in message.text and "/uploads/" in url
     return message.type == "error" and not is_refusal and not is_broken
 

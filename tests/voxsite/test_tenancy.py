@@ -15,6 +15,7 @@ from tests.billing.stripe_objects import make_topup
 from tests.conftest import Api
 from tests.transcription.factories import make_job, make_transcript
 from transcription import jobs
+from transcription.models import ShareLink
 from transcription.webhooks import endpoints, outbox
 
 # Prefixes of other people's code with its own tests, of development only, and of pages that show everybody the same.
@@ -77,6 +78,8 @@ METHODS = {
     f"{PAGES}transcripts/<uuid:job_id>/sentences/": {"post"},
     f"{PAGES}transcripts/<uuid:job_id>/speakers/": {"post"},
     f"{PAGES}transcripts/<uuid:job_id>/again/": {"post"},
+    f"{PAGES}transcripts/<uuid:job_id>/share/": {"post"},
+    f"{PAGES}transcripts/<uuid:job_id>/share/<uuid:link_id>/revoke/": {"post"},
     f"{PAGES}transcripts/<uuid:job_id>/cancel/": {"post"},
     f"{PAGES}transcripts/<uuid:job_id>/delete/": {"post"},
     f"{PAGES}transcripts/<uuid:job_id>/download/": {"get"},
@@ -92,6 +95,8 @@ METHODS = {
     f"{PAGES}webhooks/<uuid:endpoint_id>/on/": {"post"},
     f"{PAGES}webhooks/<uuid:endpoint_id>/off/": {"post"},
     f"{PAGES}webhooks/<uuid:endpoint_id>/delete/": {"post"},
+    "/s/<str:share_token>/": {"get"},
+    "/s/<str:share_token>/audio/": {"get"},
     "/v1/keys/<str:key_id>": {"get", "patch", "delete"},
     "/v1/keys/<str:key_id>/rotate": {"post"},
     "/v1/tokens/<str:token_id>": {"get", "delete"},
@@ -160,7 +165,10 @@ def objects(organization, alice, bob):
         "topup_id": make_topup(organization, state=TopUpState.PAID, paid_at=timezone.now()).pk,
         "membership_id": Membership.objects.get(user=bob).pk,
         "invitation_id": organization.invitations.get().pk,
+        "link_id": jobs.share(job.items.get(), days=1, has_audio=True, by=alice, now=timezone.now())[0].pk,
         "token": token,
+        # Whoever has the token of a link is no stranger to it: tests/transcription/pages/test_sharing.py.
+        "share_token": "guessed",
     }
 
 
@@ -202,6 +210,8 @@ def test_every_object_is_hidden_from_strangers_and_from_nobody(objects, charlie,
             else:
                 as_stranger = getattr(browser, method)(address)
                 expected = INVITATION_ANSWERS[method] if path == INVITATION else (404, 302)
+                if path.startswith("/s/"):
+                    expected = (404, 404) if is_taken else (405, 405)
             assert (as_stranger.status_code, as_nobody.status_code) == expected, (method, address)
             if as_nobody.status_code == 302:
                 assert as_nobody.headers["Location"].startswith("/accounts/login/")
@@ -250,6 +260,7 @@ def assert_unchanged(organization):
     assert organization.memberships.count() == 2
     assert organization.invitations.get().accepted_at is None
     assert organization.webhook_endpoints.get().is_on
+    assert ShareLink.objects.count() == 1
     assert organization.webhook_deliveries.get().attempt == 0
 
 

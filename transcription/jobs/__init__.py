@@ -32,10 +32,12 @@ from transcription.jobs.results import (
     transcript_of_item,
 )
 from transcription.jobs.retention import Retention, record_whole_retrieval
+from transcription.jobs.sharing import LIFETIMES_DAYS, live_links, revoke_link, share, shared_by
 from transcription.jobs.submission import OF_THE_REQUEST, Source, Submission
 from transcription.jobs.verification import bytes_have_come, verify_item
 
 __all__ = [
+    "LIFETIMES_DAYS",
     "MAX_EDITS",
     "OF_THE_REQUEST",
     "Edit",
@@ -53,6 +55,7 @@ __all__ = [
     "finish_item",
     "items_of",
     "items_page",
+    "live_links",
     "lock_job",
     "may_run_again",
     "merge_speakers",
@@ -71,8 +74,11 @@ __all__ = [
     "retrieve",
     "retrieve_item",
     "revise",
+    "revoke_link",
     "run_again",
     "separate_speaker",
+    "share",
+    "shared_by",
     "submit",
     "submit_batch",
     "submit_sources",

@@ -5,6 +5,7 @@ from transcription.models.corrections import SegmentRevision, SpeakerName
 from transcription.models.jobs import FINAL_STATUSES, Job, JobItem, JobQuerySet, Priority, Status
 from transcription.models.recordings import Import, Media, MediaQuerySet, Upload, UploadState
 from transcription.models.search import SearchText
+from transcription.models.sharing import ShareLink
 from transcription.models.webhooks import (
     Delivery,
     DeliveryAttempt,
@@ -34,6 +35,7 @@ __all__ = [
     "Priority",
     "SearchText",
     "SegmentRevision",
+    "ShareLink",
     "SigningKey",
     "SpeakerName",
     "Status",

@@ -30,7 +30,7 @@ def sentences(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     Answers {"lines": [...]} with the sentences as they are now. 409 with those of others, if somebody else corrected
     one of them since it was read: then nothing was saved.
     """
-    item = _item(request, job_id)
+    item = item_of(request, job_id)
     try:
         edits = _read_edits(request)
         stale = jobs.revise(item, edits=edits, by=person(request))
@@ -46,7 +46,7 @@ def sentences(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
 @require_POST
 def speakers(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """Rename, merge or separate speakers, or give sentences to another one; then show the transcript."""
-    item = _item(request, job_id)
+    item = item_of(request, job_id)
     asked = request.POST
     speaker = asked.get("speaker", "")
     try:
@@ -78,7 +78,7 @@ def address_of(name: str, item: JobItem) -> str:
     return f"{page_url(item.job.organization_id, name, item.job_id)}{part}"
 
 
-def _item(request: HttpRequest, job_id: uuid.UUID) -> JobItem:
+def item_of(request: HttpRequest, job_id: uuid.UUID) -> JobItem:
     """Return the item that the query names by its position, counted from 1, or the only item of a job."""
     job = Job.objects.of(organization_for(request)).filter(pk=job_id).first()
     if job is None:

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 
 from billing import money, tariff
-from transcription import recognition
+from transcription import jobs, recognition
 from transcription.answers import MAX_QUESTION_CHARACTERS
 from transcription.speech.errors import OptionError
 from transcription.speech.formats import FORMATS
@@ -175,6 +175,18 @@ class AskForm(forms.Form):
         if chosen.get("act") == "ask" and not chosen.get("question") and "question" not in self.errors:
             self.add_error("question", "Enter a question.")
         return chosen
+
+
+class ShareForm(forms.Form):
+    """A link to a transcript for people without an account."""
+
+    days = forms.TypedChoiceField(
+        label="Works for",
+        coerce=int,
+        choices=[(days, f"{days} day{'s' if days > 1 else ''}") for days in jobs.LIFETIMES_DAYS],
+        initial=7,
+    )
+    has_audio = forms.BooleanField(label="With the recording", required=False)
 
 
 def _bounds(name: str) -> dict[str, Any]:

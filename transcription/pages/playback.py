@@ -43,8 +43,13 @@ def audio(request: HttpRequest, job_id: uuid.UUID) -> HttpResponseBase:
     # The bytes of an upload may not have come yet.
     if item is None or item.media is None:
         raise NotFound("The recording is no longer stored.")
+    return recording(request, item.media)
+
+
+def recording(request: HttpRequest, media: Media) -> HttpResponseBase:
+    """Return a recording, or the part that the Range header names. Raises NotFound without its file."""
     try:
-        return _answer(request, item.recording)
+        return _answer(request, media)
     except FileNotFoundError as error:
         raise NotFound("The recording is no longer stored.") from error
 

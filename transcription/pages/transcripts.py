@@ -26,7 +26,7 @@ from billing import money, next_step, statements, tariff
 from transcription import answers, jobs, recordings, submissions
 from transcription.jobs import Submission, corrections
 from transcription.models import Job, JobItem, Priority, Status
-from transcription.pages import batches
+from transcription.pages import batches, sharing
 from transcription.pages.corrections import address_of as corrections_url
 from transcription.pages.forms import DOWNLOADS, AskForm, FormatForm, UploadForm
 from transcription.speech import correcting, turns
@@ -227,6 +227,8 @@ def _show_transcript(
                     (speaker, result.label_of(speaker), result.label_of(found.speaker_of(speaker) or ""))
                     for speaker in found.merged
                 ],
+                **sharing.for_members(request, item),
+                share_url=corrections_url("transcript-share", item),
                 sentences_url=corrections_url("transcript-sentences", item),
                 speakers_url=corrections_url("transcript-speakers", item),
                 # Answers belong to a job, so only a job with a single transcript has them.
