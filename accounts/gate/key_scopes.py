@@ -50,6 +50,7 @@ ROUTES: Mapping[str, Mapping[str, frozenset[Scope]]] = MappingProxyType(
         "v1-items": {"GET": SEE_JOB},
         "v1-result": {"GET": SEE_JOB},
         "v1-result-text": {"GET": SEE_JOB},
+        "v1-result-document": {"GET": SEE_JOB},
         "apex-chat-completions": {"POST": CHAT},
         "apex-models": {"GET": ANY},
         "openai-transcriptions": {"POST": TRANSCRIBE},

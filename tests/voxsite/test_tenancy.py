@@ -106,6 +106,7 @@ METHODS = {
     "/v1/jobs/<str:job_id>/items": {"get"},
     "/v1/jobs/<str:job_id>/result": {"get"},
     "/v1/jobs/<str:job_id>/result.<str:extension>": {"get"},
+    "/v1/jobs/<str:job_id>/result.docx": {"get"},
     "/v1/status/<str:job_id>": {"get"},
     "/transcribeapi/v1/transcribe/<str:job_id>": {"get"},
     "/transcribeapi/v1/transcribe/<str:job_id>/result": {"get"},

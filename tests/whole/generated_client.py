@@ -33,6 +33,7 @@ from client.api.transcription import (
     delete_job,
     get_job,
     get_result,
+    get_result_document,
     get_result_text,
     get_status,
     list_jobs,
@@ -59,7 +60,7 @@ def call(name: str, operation: Any, *words: Any, client: Any = customer, **field
         "operation": operation.__name__.rpartition(".")[2],
         "status": int(answer.status_code),
         "type": answer.headers.get("content-type", "").partition(";")[0],
-        "body": answer.content.decode(),
+        "body": answer.content.decode(errors="replace"),
         "made": type(answer.parsed).__name__,
     }
     return answer.parsed
@@ -97,6 +98,7 @@ call("status", get_status, job_id)
 call("result", get_result, job_id)
 for extension in models.GetResultTextExtension:
     call(f"result.{extension}", get_result_text, job_id, extension)
+call("result.docx", get_result_document, job_id)
 call("result of a stranger", get_result_text, job_id, models.GetResultTextExtension.SRT, client=stranger)
 call("list", list_jobs, limit=2)
 call("job that has ended", cancel_job, job_id)

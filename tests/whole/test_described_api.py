@@ -150,6 +150,7 @@ MADE = {
     "result.tsv": (200, "str"),
     "result.txt": (200, "str"),
     "result.vtt": (200, "str"),
+    "result.docx": (200, "File"),
     "result of a stranger": (401, "Error"),
     "list": (200, "JobList"),
     "job that has ended": (409, "Error"),

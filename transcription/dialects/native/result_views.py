@@ -20,9 +20,9 @@ from transcription.speech import formats
 from transcription.speech.formats.options import FormatOptions
 from transcription.speech.transcript import Transcript
 
-# Those of addresses with an extension. A generated client reads JSON at the address without one.
-TEXT_FORMATS = tuple(name for name in formats.FORMATS if name != "json")
-BINARY_FORMATS = frozenset({"docx"})
+# A generated client reads each address by one type: JSON without an extension, a file of bytes, and text.
+DOCUMENT = "docx"
+TEXT_FORMATS = tuple(name for name in formats.FORMATS if name not in ("json", DOCUMENT))
 
 
 class ResultView(NativeGateView):
@@ -39,19 +39,19 @@ class ResultView(NativeGateView):
         """The transcript of a job with one recording. Of a batch, the JSON result has all `items` in their order, each
         with its own `result`, or null and an `error`.
 
-        With `?format=txt`, `srt`, `vtt`, `tsv` or `docx` the answer is that of
-        `/v1/jobs/{job_id}/result.{extension}`, the address for clients that are generated from this document.
+        With `?format=txt`, `srt`, `vtt`, `tsv` or `docx` the answer is that of `/v1/jobs/{job_id}/result.txt` and so
+        on, the addresses for clients that are generated from this document.
         """
         wanted, options = wire.read_format(request.query_params)
         return _answer(request, job_id, caller=self.caller, wanted=wanted, options=options)
 
 
 class ResultTextView(NativeGateView):
-    """The transcript of a completed job as text, subtitles or a document."""
+    """The transcript of a completed job as text or subtitles."""
 
     @extend_schema(
         operation_id="get_result_text",
-        summary="Get a result as text, subtitles or a document",
+        summary="Get a result as text or subtitles",
         tags=["Transcription"],
         parameters=[
             OpenApiParameter("extension", OpenApiTypes.STR, OpenApiParameter.PATH, enum=TEXT_FORMATS),
@@ -60,20 +60,36 @@ class ResultTextView(NativeGateView):
             *schema.FORMAT_OPTIONS,
         ],
         responses={
-            **{
-                (200, formats.FORMATS[name].content_type.partition(";")[0]): (
-                    OpenApiTypes.BINARY if name in BINARY_FORMATS else OpenApiTypes.STR
-                )
-                for name in TEXT_FORMATS
-            },
+            **{(200, formats.FORMATS[name].content_type.partition(";")[0]): OpenApiTypes.STR for name in TEXT_FORMATS},
             **error_responses(400, 401, 403, 404, 409, 429),
         },
     )
     def get(self, request: Request, job_id: str, extension: str) -> HttpResponseBase:
-        """The transcript as plain text (`txt`), subtitles (`srt`, `vtt`), a table (`tsv`) or a document of a word
-        processor (`docx`). Of a batch, `item` says whose.
+        """The transcript as plain text (`txt`), subtitles (`srt`, `vtt`) or a table (`tsv`). Of a batch, `item` says
+        whose.
         """
         wanted, options = wire.read_format({**request.query_params.dict(), "format": extension})
+        return _answer(request, job_id, caller=self.caller, wanted=wanted, options=options)
+
+
+class ResultDocumentView(NativeGateView):
+    """The transcript of a completed job as a document."""
+
+    @extend_schema(
+        operation_id="get_result_document",
+        summary="Get a result as a document",
+        tags=["Transcription"],
+        parameters=[schema.ITEM, schema.ORIGINAL, *schema.FORMAT_OPTIONS],
+        responses={
+            (200, formats.FORMATS[DOCUMENT].content_type): OpenApiTypes.BINARY,
+            # openapi-python-client (0.29) knows no other type of bytes, and takes the first type that it knows.
+            (200, "application/octet-stream"): OpenApiTypes.BINARY,
+            **error_responses(400, 401, 403, 404, 409, 429),
+        },
+    )
+    def get(self, request: Request, job_id: str) -> HttpResponseBase:
+        """The transcript as a document of a word processor. Of a batch, `item` says whose."""
+        wanted, options = wire.read_format({**request.query_params.dict(), "format": DOCUMENT})
         return _answer(request, job_id, caller=self.caller, wanted=wanted, options=options)
 
 

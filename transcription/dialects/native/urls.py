@@ -16,6 +16,7 @@ urlpatterns = [
     path("jobs/<str:job_id>/events", views.EventsView.as_view(), name="v1-events"),
     path("jobs/<str:job_id>/items", views.ItemsView.as_view(), name="v1-items"),
     path("jobs/<str:job_id>/result", result_views.ResultView.as_view(), name="v1-result"),
+    path("jobs/<str:job_id>/result.docx", result_views.ResultDocumentView.as_view(), name="v1-result-document"),
     path("jobs/<str:job_id>/result.<str:extension>", result_views.ResultTextView.as_view(), name="v1-result-text"),
     re_path(r"", NativeUnknownAddress.as_view(), name="v1-unknown"),
 ]
