@@ -92,7 +92,8 @@ job = client.createBigFileJob(file={"file": big, "reference_id": "big"})
 try:
     print(json.dumps(job.upload()))
 except TranscribeAPIError as error:
-    print(json.dumps({"job_id": job.jobId, "code": error.code, "status": error.status}))
+    shown = {"job_id": job.jobId, "code": error.code, "status": error.status}
+    print(json.dumps({**shown, "uploads": job.createResponse["uploads"]}))
 """
 
 
