@@ -31,6 +31,12 @@ class UserAdmin(ModelAdmin[User]):
     def has_add_permission(self, *_args: Any, **_kwargs: Any) -> bool:
         return False
 
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # Django's
+        """Save. An account that is active again is not deleted any more."""
+        if obj.is_active:
+            obj.delete_at = None
+        super().save_model(request, obj, form, change)
+
     def has_delete_permission(self, *_args: Any, **_kwargs: Any) -> bool:
         # It would delete memberships too, perhaps that of a last owner.
         return False

@@ -34,6 +34,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
     date_joined = models.DateTimeField(default=timezone.now)
+    # The person has deleted the account, which is inactive since then: when the clock takes its address and all else
+    # that says who they were, and when it has. Written by `account_deletion`.
+    delete_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
 
     objects = UserManager()
 
@@ -43,9 +47,21 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         constraints = [models.UniqueConstraint(Lower("email"), name="one_user_per_email")]
+        indexes = [
+            models.Index(
+                fields=["delete_at"],
+                condition=models.Q(delete_at__isnull=False, deleted_at__isnull=True),
+                name="accounts_to_delete",
+            ),
+        ]
 
     def __str__(self) -> str:
-        return self.email
+        return self.shown_name
+
+    @property
+    def shown_name(self) -> str:
+        """What others see of the person: the address, as long as there is the account."""
+        return "a former member" if self.deleted_at else self.email
 
 
 class Organization(models.Model):

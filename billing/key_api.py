@@ -260,7 +260,7 @@ def _show(row: ApiKey, *, spent: Mapping[uuid.UUID, int]) -> dict[str, Any]:
         "scopes": row.scopes.split(),
         "status": "revoked" if row.revoked_at else "live" if row.is_live(now=now) else "expired",
         "created_at": show_time(row.created_at),
-        "created_by": row.created_by.email if row.created_by else None,
+        "created_by": row.created_by.shown_name if row.created_by else None,
         **{name: show_time(moment) if moment else None for name, moment in times.items()},
         "monthly_limit_micros": row.monthly_limit_micros,
         "spent_micros": spent.get(row.pk, 0),

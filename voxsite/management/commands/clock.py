@@ -21,7 +21,7 @@ from django.utils import timezone
 from redis import Redis
 from redis.exceptions import RedisError
 
-from accounts import closures, database_connection, mail_queue
+from accounts import account_deletion, closures, database_connection, mail_queue
 from accounts.gate import idempotency
 from apex import completions
 from apex.models import Completion
@@ -97,6 +97,10 @@ def delete_organizations() -> None:
     closures.delete_due(now=timezone.now())
 
 
+def delete_accounts() -> None:
+    account_deletion.delete_due(now=timezone.now())
+
+
 def rotate_webhook_keys() -> None:
     keys.rotate(now=timezone.now())
 
@@ -119,6 +123,7 @@ DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (60, purge_jobs),
     (10, end_work_of_closed_organizations),
     (10, delete_organizations),
+    (60, delete_accounts),
     (3600, purge),
     (3600, rotate_webhook_keys),
     (3600, sweep_webhooks),
