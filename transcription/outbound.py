@@ -192,11 +192,18 @@ async def _response(
         if method != "GET" or response.status not in REDIRECTS or location is None:
             return response
         response.close()
-        next_target = public_addresses.parse(urljoin(str(target), location), exceptions=exceptions)
+        next_target = public_addresses.parse(_joined(str(target), location), exceptions=exceptions)
         if next_target.origin() != target.origin():
             sent = {name: value for name, value in sent.items() if name.lower() not in CREDENTIALS}
         target = next_target
     raise Unreachable(f"The server redirects more than {MAX_REDIRECTS} times.")
+
+
+def _joined(base: str, location: str) -> str:
+    try:
+        return urljoin(base, location)
+    except ValueError as error:
+        raise AddressRefused("The server redirects to an address that is no URL.") from error
 
 
 class _JudgingResolver(AbstractResolver):

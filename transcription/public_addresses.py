@@ -181,5 +181,12 @@ def _host_of(parts: SplitResult) -> str:
 
 
 def _encoded(part: str) -> str:
-    """Return a path or query in ASCII. What is ASCII already stays as it is."""
-    return quote(part, safe="".join(map(chr, range(0x21, 0x7F))))
+    """Return a path or query in ASCII. What is ASCII already stays as it is.
+
+    aiohttp reads bytes of a header that are no UTF-8 as half characters: they are written as those bytes. Other halves,
+    which JSON can have, raise AddressRefused.
+    """
+    try:
+        return quote(part.encode("utf-8", "surrogateescape"), safe="".join(map(chr, range(0x21, 0x7F))))
+    except UnicodeEncodeError as error:
+        raise AddressRefused("The URL has characters that are no text.") from error

@@ -171,6 +171,12 @@ def test_redirect_to_a_hostile_address_is_refused(server, url):
     assert len(server.asked) == 1
 
 
+def test_redirect_to_what_is_no_url_is_refused(server):
+    with pytest.raises(AddressRefused):
+        get(server.url("/redirect?to=http://[x/"))
+    assert len(server.asked) == 1
+
+
 @pytest.mark.parametrize("code", outbound.REDIRECTS)
 def test_every_kind_of_redirect_is_judged(server, code):
     with pytest.raises(AddressRefused):

@@ -17,6 +17,8 @@ from transcription.public_addresses import AddressRefused, Exceptions
         ("https://[2606:2800:21F::1]/a", "https://[2606:2800:21f::1]/a"),
         ("https://bücher.example/ä?ö=ü#x", "https://xn--bcher-kva.example/%C3%A4?%C3%B6=%C3%BC"),
         ("https://example.com./a", "https://example.com./a"),
+        # Bytes of a Location that are no UTF-8, as aiohttp reads them.
+        ("https://example.com/caf\udce9.mp3", "https://example.com/caf%E9.mp3"),
         # Signatures of some stores cover the text of the URL, so nothing of it may be spelled anew.
         (
             "https://a.example/x%2Fy%7e/../z?sig=a%2Fb%3D+c~&e=%7B",
@@ -49,6 +51,7 @@ def test_public_url_is_sent_as_it_is(url, sent):
         ("https://a..b/", "no host name"),
         (f"https://example.com/{'a' * 8192}", "longer"),
         ("https://1.2.3/", "four decimal"),
+        ("https://example.com/\ud800.mp3", "no text"),
     ],
 )
 def test_url_that_cannot_be_called_is_refused_with_the_reason(url, reason):

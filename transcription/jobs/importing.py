@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Q
 
 from accounts import database_connection
@@ -51,15 +52,21 @@ def fetch_all(*, pauses: Sequence[float] = PAUSES, max_seconds: float = MAX_SECO
     running: dict[Future[None], _Fetch] = {}
     with ThreadPoolExecutor(PLACES, thread_name_prefix="import") as threads:
         while True:
-            while len(running) < PLACES and time.monotonic() < ends_at:
-                source = imports.claim_next()
-                if source is None:
+            try:
+                while len(running) < PLACES and time.monotonic() < ends_at:
+                    source = imports.claim_next()
+                    if source is None:
+                        break
+                    fetch = _Fetch(source, touched=time.monotonic())
+                    running[threads.submit(_run, fetch, pauses)] = fetch
+                if not running:
                     break
-                fetch = _Fetch(source, touched=time.monotonic())
-                running[threads.submit(_run, fetch, pauses)] = fetch
-            if not running:
-                break
-            _stop_unneeded(list(running.values()))
+                _stop_unneeded(list(running.values()))
+            except (DatabaseError, InterfaceError):
+                if not running:
+                    raise
+                # The downloads go on: without this loop they would have no heartbeat, and begin anew.
+                logger.exception("The database did not answer the importer; it will ask again.")
             # A connection may be cut during hours of downloads; and nothing is asked for half a second.
             database_connection.release()
             for done in wait(running, timeout=LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED).done:
@@ -123,8 +130,7 @@ def _run(fetch: _Fetch, pauses: Sequence[float]) -> None:
         imports.drop(source)
     except VoxsiteError as error:
         logger.info("Import %s: %s", source.pk, error.type)
-        imports.refuse(source, error=error)
-        _tell_jobs(source.upload)
+        _refuse(source, error=error)
     except Exception:
         logger.exception("Import %s: attempt %s crashed.", source.pk, source.attempt)
         _give_back(source)
@@ -139,8 +145,13 @@ def _give_back(source: Import) -> None:
         imports.give_back(source)
         return
     error = VoxsiteError("The file could not be fetched, for a reason on our side.", error_type="internal_error")
-    imports.refuse(source, error=error)
-    _tell_jobs(source.upload)
+    _refuse(source, error=error)
+
+
+def _refuse(source: Import, *, error: VoxsiteError) -> None:
+    # An attempt that was lost meanwhile decides nothing: the next one may succeed.
+    if imports.refuse(source, error=error):
+        _tell_jobs(source.upload)
 
 
 def _stop_unneeded(fetches: Sequence[_Fetch]) -> None:

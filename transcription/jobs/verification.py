@@ -18,7 +18,7 @@ from datetime import timedelta
 from functools import partial
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
@@ -194,7 +194,7 @@ def _heartbeats(item: JobItem) -> Iterator[None]:
             while not ended.wait(settings.HEARTBEAT_SECONDS):
                 try:
                     _unverified(item, Status.VERIFYING).update(touched_at=timezone.now())
-                except DatabaseError:
+                except (DatabaseError, InterfaceError):
                     # The next heartbeat may succeed. If none does, another worker probes the file too, which is safe.
                     logger.exception("Item %s: the heartbeat was not written.", item.pk)
                     database_connection.release()

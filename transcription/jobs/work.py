@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, connection
 
 from accounts import database_connection
 from transcription import recognition, recordings
@@ -189,7 +189,7 @@ class Heartbeat(threading.Thread):
         except lifecycle.Superseded:
             self._superseded.set()
             self._stopped.set()
-        except DatabaseError:
+        except (DatabaseError, InterfaceError):
             # The next heartbeat may succeed. If none does, the item is given to another worker, as it should be.
             logger.exception("Item %s: the heartbeat was not written.", self.item.pk)
             database_connection.release()

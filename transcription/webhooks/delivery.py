@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import F, Q
 
-from accounts import encryption
 from accounts.errors import Conflict
 from accounts.models import Organization
 from transcription.models import Delivery, DeliveryAttempt, DeliveryState, Fault, Job, WebhookEndpoint
@@ -35,7 +34,10 @@ GONE_STATUS = 410
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One attempt that this process has claimed and must send now. headers: with the customer's own."""
+    """One attempt that this process has claimed and must send now.
+
+    headers: with the customer's own, whose value is still encrypted. own_header: its name, empty for none.
+    """
 
     delivery_id: str
     attempt: int
@@ -43,6 +45,7 @@ class Request:
     url: str
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    own_header: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +171,7 @@ def _request(delivery: Delivery, *, key: signatures.PrivateKey, now: datetime, r
     headers = {"Content-Type": "application/json", **signatures.SIGNERS[delivery.signer](message, key=key)}
     name, value = _own_header(delivery)
     if name:
-        headers[name] = encryption.decrypt(value)
+        headers[name] = value
     return Request(
         delivery_id=delivery.pk,
         attempt=delivery.attempt + 1,
@@ -176,6 +179,7 @@ def _request(delivery: Delivery, *, key: signatures.PrivateKey, now: datetime, r
         url=delivery.url,
         headers=headers,
         body=body,
+        own_header=name,
     )
 
 

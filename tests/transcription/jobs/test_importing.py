@@ -1,12 +1,13 @@
 """The importer turns a URL into a queued job. It ends once, whichever process dies, and what cannot be had is free."""
 
 import threading
+import time
 from datetime import timedelta
 
 import django_rq
 import pytest
 from django.core.files.storage import default_storage
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from accounts.errors import InvalidField, PaymentRequired
@@ -38,6 +39,13 @@ def server(settings):
 def empty_queues():
     for name in ("imports", "standard", "interactive"):
         django_rq.get_queue(name).empty()
+
+
+def wait_until(holds):
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.02)
 
 
 def submit(organization, url, **fields):
@@ -327,3 +335,47 @@ def test_item_whose_import_is_lost_ends_with_the_time_of_its_upload(organization
     Upload.objects.update(expires_at=timezone.now() - timedelta(hours=1))
     assert jobs.fail_expired_uploads(now=timezone.now()) == 1
     assert refusal_of(job) == (Status.FAILED, "upload_expired")
+
+
+def test_lost_attempt_that_fails_does_not_end_the_job_of_the_next_one(organization, server):
+    job = submit(organization, server.url("/status?code=404"))
+    lost = imports.claim_next()
+    imports.give_back_silent(since=timezone.now() + timedelta(seconds=1))
+    assert imports.claim_next().attempt == 2
+    importing._run(importing._Fetch(lost, touched=0.0), NO_PAUSES)
+    verify(job)
+    assert refusal_of(job) == (Status.UPLOADING, "")
+
+
+def test_downloads_keep_their_heartbeats_when_the_database_is_away_for_a_moment(
+    organization, server, settings, monkeypatch
+):
+    settings.HEARTBEAT_SECONDS = 0.1
+    submit(organization, server.url("/half"))
+    real, asked = imports.claim_next, []
+
+    def claim_next():
+        asked.append(1)
+        if len(asked) == 3:
+            raise OperationalError("away for a moment")
+        return real()
+
+    monkeypatch.setattr(imports, "claim_next", claim_next)
+
+    def fetch():
+        try:
+            fetch_all()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=fetch)
+    thread.start()
+    server.wait_for_requests(1)
+    wait_until(lambda: len(asked) > 3)
+    before = Import.objects.get().touched_at
+    wait_until(lambda: Import.objects.get().touched_at > before)
+    server.goes_on.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert Upload.objects.get().state == UploadState.RECEIVED
+    assert not Import.objects.exists()

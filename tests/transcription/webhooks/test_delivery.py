@@ -15,7 +15,7 @@ from accounts.errors import Conflict
 from tests.transcription.factories import make_job, make_media, make_submission
 from tests.transcription.webhooks.conftest import deliver_due, only_delivery
 from transcription import jobs
-from transcription.models import Delivery, DeliveryAttempt, DeliveryState, EventType, Fault
+from transcription.models import Delivery, DeliveryAttempt, DeliveryState, EventType, Fault, Job
 from transcription.webhooks import delivery, endpoints, keys, outbox, schedule, sending, targets
 from transcription.webhooks.delivery import Result
 from transcription.webhooks.lanes import Lanes
@@ -94,6 +94,21 @@ def test_webhook_of_a_job_carries_its_own_header(organization, receiver):
     (asked,) = receiver.asked
     assert asked.headers["X-Key"] == "secret"
     assert json.loads(asked.body)["data"]["id"] == str(job.pk)
+
+
+def test_header_that_no_key_opens_stops_no_other_delivery(organization, register, receiver, charlies):
+    broken = targets.read(url=receiver.url("/whole"), header_name="X-Key", header_value="secret")
+    job = jobs.submit(make_submission(organization, webhook=broken), media=make_media(organization))
+    jobs.cancel(job)
+    Job.objects.filter(pk=job.pk).update(webhook_header_value="of a key that was dropped")
+    whole = targets.read(url=receiver.url("/whole"), header_name="", header_value="")
+    other = jobs.submit(make_submission(charlies, webhook=whole), media=make_media(charlies))
+    jobs.cancel(other)
+    deliver_due()
+    (asked,) = receiver.asked
+    assert json.loads(asked.body)["data"]["id"] == str(other.pk)
+    assert Delivery.objects.get(job=job).fault == Fault.INTERRUPTED
+    assert Delivery.objects.get(job=job).attempt == 1
 
 
 # --- Not accepted ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ must be queued again meanwhile.
 """
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -16,7 +17,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 from django.utils import timezone
 from redis import Redis
 from redis.exceptions import RedisError
@@ -24,7 +25,6 @@ from redis.exceptions import RedisError
 from accounts import account_deletion, closures, database_connection, mail_queue
 from accounts.gate import idempotency
 from apex import completions
-from apex.models import Completion
 from billing import periodic
 from transcription import jobs, recordings
 from transcription.dialects import joining
@@ -36,37 +36,69 @@ logger = logging.getLogger(__name__)
 STRAY_FILE_SECONDS = 24 * 3600
 
 
-def reconcile() -> None:
-    jobs.reconcile(now=timezone.now())
-
-
 def cancel_abandoned() -> None:
     joining.cancel_abandoned(now=timezone.now())
 
 
-class CompletionSweep:
-    """Ends the completions of dead processes, which are those without a recent heartbeat.
+class SteadySweep:
+    """Ends the work of dead processes, which is what has no recent heartbeat.
 
-    No process can write a heartbeat while the database is away. So nothing is swept after a fault of the database, or
-    after the start, until every living process has had the time to write one.
+    No process can write a heartbeat while the database is away. So nothing is swept after a fault of the database until
+    every living process has had the time to write one.
     """
-
-    __name__ = "sweep_completions"
 
     def __init__(self, *, seconds: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
-        self._steady_since: float | None = None
+        self._steady_since: float | None = self.first_steady()
 
     def __call__(self) -> None:
         try:
-            Completion.objects.running().exists()
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
             if self._steady_since is None:
                 self._steady_since = self._seconds()
-            if self._seconds() - self._steady_since >= settings.APEX_SILENT_SECONDS:
-                completions.sweep()
-        except DatabaseError:
+            if self._seconds() - self._steady_since >= self.silent_seconds():
+                self.sweep()
+        except (DatabaseError, InterfaceError):
             self._steady_since = None
             raise
+
+    def first_steady(self) -> float | None:
+        """Return since when the database has been steady at the start; None if that is unknown."""
+        return None
+
+    def silent_seconds(self) -> float:
+        raise NotImplementedError
+
+    def sweep(self) -> None:
+        raise NotImplementedError
+
+
+class CompletionSweep(SteadySweep):
+    """Ends completions. Their processes may have died with the clock, so it waits after the start too."""
+
+    __name__ = "sweep_completions"
+
+    def silent_seconds(self) -> float:
+        return float(settings.APEX_SILENT_SECONDS)
+
+    def sweep(self) -> None:
+        completions.sweep()
+
+
+class Reconciliation(SteadySweep):
+    """Takes items and imports back from dead workers: hours of work, if their workers live."""
+
+    __name__ = "reconcile"
+
+    def first_steady(self) -> float | None:
+        return -math.inf
+
+    def silent_seconds(self) -> float:
+        return float(settings.SILENT_WORKER_SECONDS)
+
+    def sweep(self) -> None:
+        jobs.reconcile(now=timezone.now())
 
 
 def purge() -> None:
@@ -115,7 +147,7 @@ def send_waiting_mail() -> None:
 
 # (period in seconds, duty)
 DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
-    (5, reconcile),
+    (5, Reconciliation()),
     (5, cancel_abandoned),
     (2, send_waiting_mail),
     (5, CompletionSweep()),

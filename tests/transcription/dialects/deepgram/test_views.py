@@ -186,7 +186,9 @@ def test_balance_that_does_not_cover_the_file_is_told_when_that_is_known(listen_
     assert charges() == []
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1/a.mp3", "https://u:p@example.com/a.mp3", "talk.mp3"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1/a.mp3", "https://u:p@example.com/a.mp3", "talk.mp3", "https://a.example/\ud800"]
+)
 def test_url_that_may_not_be_called_is_refused_at_once(listen_to, url):
     response = listen_to(url)
     assert (response.status_code, response.json()["err_code"], response.json()["type"]) == (

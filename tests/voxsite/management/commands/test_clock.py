@@ -17,7 +17,7 @@ from apex import completions
 from tests.transcription.factories import make_job, make_media
 from transcription import jobs
 from transcription.jobs import waiters
-from transcription.models import Delivery, Job, Media, SigningKey, Status
+from transcription.models import Delivery, Job, JobItem, Media, SigningKey, Status
 from transcription.recordings import incoming
 from transcription.webhooks import endpoints, outbox
 from voxsite.management.commands import clock
@@ -102,6 +102,31 @@ def test_completions_are_not_swept_before_the_living_could_give_a_sign(monkeypat
     monkeypatch.setattr(completions, "sweep", lambda: swept.append(now[0]))
     sweep()
     assert len(swept) == 1, "the database was away, so no process could write a heartbeat"
+
+
+@pytest.mark.django_db
+def test_work_is_not_taken_back_before_the_living_could_give_a_sign(monkeypatch, settings, organization) -> None:
+    now = [1000.0]
+    duty = clock.Reconciliation(seconds=lambda: now[0])
+    item = jobs.claim(make_job(organization).items.get().pk)
+    real = jobs.reconcile
+
+    def away(**fields: object) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(jobs, "reconcile", away)
+    with pytest.raises(OperationalError):
+        duty()
+    monkeypatch.setattr(jobs, "reconcile", real)
+    # The database was away for half a minute. It is back, and the worker's next heartbeat is still to come.
+    JobItem.objects.update(touched_at=timezone.now() - timedelta(seconds=30))
+    for seconds in (0, settings.SILENT_WORKER_SECONDS - 1):
+        now[0] = 1030.0 + seconds
+        duty()
+        assert JobItem.objects.get(pk=item.pk).status == Status.PROCESSING
+    now[0] += 1
+    duty()
+    assert JobItem.objects.get(pk=item.pk).status == Status.QUEUED
 
 
 @pytest.mark.django_db
