@@ -14,7 +14,7 @@ from transcription import recordings
 from transcription.jobs import lifecycle, queue, search, verification
 from transcription.jobs.submission import MAX_BATCH_BYTES, MAX_FILES, MAX_REFERENCE_LENGTH, Source, Submission
 from transcription.models import Import, Job, JobItem, Media, Priority, Status, Upload, UploadState
-from transcription.recordings import imports, uploads
+from transcription.recordings import expiry, imports, uploads
 from transcription.recordings.uploads import require_kept
 
 # Until their price is held.
@@ -110,9 +110,12 @@ def uploads_completed(job: Job) -> int:
         verification.start(locked)
         # Whose bytes come at this moment: one of the two UPDATEs of the state wins.
         sent_by_customer = Upload.objects.filter(items__job=locked, source__isnull=True, state=UploadState.WAITING)
+        missed = list(sent_by_customer.select_for_update(of=("self",), no_key=True).order_by("pk"))
         Upload.objects.filter(pk__in=sent_by_customer.values("pk"), state=UploadState.WAITING).update(
             state=UploadState.EXPIRED
         )
+        # Parts of them, and bytes in a bucket that nobody was told of.
+        transaction.on_commit(lambda: expiry.remove_bytes(missed))
         failed = verification.fail_expired(locked, error=missing)
     job.refresh_from_db()
     return failed

@@ -11,6 +11,7 @@ from billing import charge_tags
 from transcription import recordings
 from transcription.jobs import events, lifecycle
 from transcription.models import Job, JobItem, Media, Upload
+from transcription.recordings import expiry
 
 # Rows of one DELETE by key: SQLite takes 32,766 values in a statement.
 DELETE_BATCH_SIZE = 500
@@ -48,17 +49,18 @@ def _remove(job: Job, *, in_transaction: Callable[[], None]) -> None:
         # Uploads that became recordings go with them.
         unused = Upload.objects.filter(items__job=job, media__isnull=True).distinct()
         unused = unused.exclude(Exists(others.filter(upload=OuterRef("pk"))))
-        unused_keys = dict(unused.values_list("pk", "storage_key"))
+        without_recording = list(unused)
         locked.delete()
         in_transaction()
-        keys.extend(unused_keys.values())
-        for first in range(0, len(unused_keys), DELETE_BATCH_SIZE):
-            Upload.objects.filter(pk__in=list(unused_keys)[first : first + DELETE_BATCH_SIZE]).delete()
+        for first in range(0, len(without_recording), DELETE_BATCH_SIZE):
+            batch_of_uploads = without_recording[first : first + DELETE_BATCH_SIZE]
+            Upload.objects.filter(pk__in=[upload.pk for upload in batch_of_uploads]).delete()
         for first in range(0, len(unneeded), DELETE_BATCH_SIZE):
             batch = unneeded[first : first + DELETE_BATCH_SIZE]
             Media.objects.filter(pk__in=[media.pk for media in batch]).delete()
             keys.extend(media.storage_key for media in batch)
         transaction.on_commit(lambda: recordings.remove_files(keys))
+        transaction.on_commit(lambda: expiry.remove_bytes(without_recording))
         transaction.on_commit(lambda: recordings.remove_empty_folder(lifecycle.results_folder(job)))
         transaction.on_commit(lambda: events.forget(job.pk))
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Q
 
@@ -35,6 +36,11 @@ LOOK_AGAIN_SECONDS = 0.5
 MAX_SECONDS = 3600.0
 RECONCILE_BATCH = 500
 RECONCILE_SECONDS = 0.7
+# Items that one round looks at, and where the next one goes on: all of a batch of 10,000 are seen in 25 seconds.
+UNTOLD_WINDOW = 2_000
+UNTOLD_PLACE = "imports:told-to"
+UNTOLD_PLACE_SECONDS = 24 * 3600
+UNFINISHED = (Status.UPLOADING, Status.VERIFYING, Status.QUEUED, Status.PROCESSING)
 
 
 @dataclass(eq=False)
@@ -85,7 +91,9 @@ def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS) -> int:
 
     seconds: after this time, what is left waits for the next round.
 
-    A process may die at any moment: while it downloads, or between the end of an import and the news of it.
+    A process may die at any moment: while it downloads, or between the end of an import and the news of it. However
+    many wait, a round reads a constant number of rows: the imports of silent processes by an index, one that waits, and
+    the next UNTOLD_WINDOW unfinished items.
     """
     silent_since = now - timedelta(seconds=settings.SILENT_WORKER_SECONDS)
     waiting_since = now - timedelta(seconds=settings.LOST_IN_QUEUE_SECONDS)
@@ -100,21 +108,38 @@ def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS) -> int:
         if time.monotonic() >= ends_at:
             break
     changed += imports.give_back_silent(since=silent_since)
-    if Import.objects.filter(Q(created_at__lt=waiting_since) | Q(attempt__gt=0), touched_at__isnull=True).exists():
+    # A task too many finds nothing to do. Whether those that wait are lost cannot be told without reading them.
+    if Import.objects.filter(touched_at__isnull=True).exists():
         queue.enqueue_imports()
-    Import.objects.exclude(upload__state=UploadState.WAITING).delete()
-    untold = JobItem.objects.filter(status=Status.UPLOADING, touched_at__lt=waiting_since).exclude(
+    return changed + _tell_untold(before=waiting_since, ends_at=ends_at)
+
+
+def _tell_untold(*, before: datetime, ends_at: float) -> int:
+    """Tell the next items that wait for an upload which has ended. Returns how many.
+
+    It walks through the unfinished items by their age, a window in each round, and begins at the oldest one after the
+    last. To look at all of them each time reads the tables of items and uploads, for as long as a batch waits.
+    """
+    place = cache.get(UNTOLD_PLACE)
+    # As the index `unfinished_items_by_age` has them.
+    items = JobItem.objects.filter(status__in=UNFINISHED, touched_at__lt=before).order_by("touched_at", "pk")
+    if place is not None:
+        items = items.filter(touched_at__gte=place[0]).exclude(touched_at=place[0], pk__lte=place[1])
+    window = list(items.values_list("touched_at", "pk")[:UNTOLD_WINDOW])
+    untold = JobItem.objects.filter(pk__in=[pk for _, pk in window], status=Status.UPLOADING).exclude(
         upload__state__in=(UploadState.WAITING, UploadState.EXPIRED)
     )
-    for item in untold.select_related("upload")[:RECONCILE_BATCH]:
+    told = 0
+    for item in untold.select_related("upload"):
         if item.upload is None:
             verification.fail_without_upload(item)
         else:
             _tell_jobs(item.upload)
-        changed += 1
+        told += 1
         if time.monotonic() >= ends_at:
-            break
-    return changed
+            return told  # The next round looks at the same ones.
+    cache.set(UNTOLD_PLACE, window[-1] if len(window) == UNTOLD_WINDOW else None, timeout=UNTOLD_PLACE_SECONDS)
+    return told
 
 
 def _run(fetch: _Fetch, pauses: Sequence[float]) -> None:

@@ -5,6 +5,7 @@ The database is the truth; Redis and workers may be lost.
 
 import logging
 import time
+import uuid
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -13,7 +14,8 @@ from django.db.models import Q
 from accounts.errors import Conflict
 from transcription.jobs import importing, lifecycle, queue, verification
 from transcription.models import JobItem, Status, UploadState
-from transcription.recordings import uploads
+from transcription.recordings import expiry
+from transcription.recordings.expiry import EXPIRE_BATCH_SIZE, EXPIRE_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +60,29 @@ def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS) -> int:
     return changed + importing.reconcile(now=now, seconds=seconds)
 
 
-def fail_expired_uploads(*, now: datetime) -> int:
-    """End uploads whose bytes did not come in time, and the items that wait for them. Returns how many items."""
-    uploads.expire(now=now)
+def fail_expired_uploads(*, now: datetime, seconds: float = EXPIRE_SECONDS) -> int:
+    """End uploads whose bytes did not come in time, and the items that wait for them. Returns how many items.
+
+    seconds: for the uploads, and as many for the items. What is left waits for the next round.
+    """
+    expiry.expire(now=now, seconds=seconds)
     error = Conflict("The bytes of the recording did not come in time.", error_type="upload_expired")
-    waiting = JobItem.objects.filter(status=Status.UPLOADING, upload__state=UploadState.EXPIRED)
+    waiting = JobItem.objects.filter(status=Status.UPLOADING, upload__state=UploadState.EXPIRED).order_by("job")
     failed = 0
-    for job_id in list(waiting.order_by("job").values_list("job", flat=True).distinct()[:RECONCILE_BATCH]):
-        with lifecycle.lock_job(job_id) as job:
-            failed += verification.fail_expired(job, error=error) if job else 0
+    broken: set[uuid.UUID] = set()
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        late = waiting.exclude(job__in=broken).values_list("job", flat=True).distinct()[:RECONCILE_BATCH]
+        if not (job_ids := list(late)):
+            break
+        for job_id in job_ids:
+            try:
+                with lifecycle.lock_job(job_id) as job:
+                    ended = verification.fail_expired(job, error=error, limit=EXPIRE_BATCH_SIZE) if job else 0
+            except Exception:  # One broken row must not keep all others waiting.
+                logger.exception("The items of job %s whose uploads have expired could not be ended.", job_id)
+                ended = 0
+            failed += ended
+            if not ended:
+                broken.add(job_id)
     return failed

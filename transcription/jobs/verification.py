@@ -25,12 +25,11 @@ from django.utils import timezone
 from accounts import database_connection
 from accounts.errors import BadMedia, BadRequest, Conflict, NoRoom, NotFound, TooManyUploads, VoxsiteError
 from billing import ledger
-from transcription import recordings
 from transcription.jobs import charging, queue
 from transcription.jobs.lifecycle import count_ended, lock_job
 from transcription.jobs.submission import MAX_BATCH_BYTES
 from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Status, Upload, UploadState
-from transcription.recordings import uploads
+from transcription.recordings import expiry, uploads
 from transcription.speech.options import TranscriptionOptions
 
 logger = logging.getLogger(__name__)
@@ -116,10 +115,14 @@ def fail_without_upload(item: JobItem) -> bool:
     return fail_unverified(item, error=NotFound("The file is no longer stored.", error_type="file_not_found"))
 
 
-def fail_expired(job: Job, *, error: VoxsiteError) -> int:
-    """End the items of a job whose uploads have expired, all at once. The caller holds its row. Returns how many."""
-    late = job.items.filter(status=Status.UPLOADING, upload__state=UploadState.EXPIRED)
-    return _fail(JobItem.objects.filter(pk__in=late.values("pk"), status=Status.UPLOADING), job=job, error=error)
+def fail_expired(job: Job, *, error: VoxsiteError, limit: int | None = None) -> int:
+    """End the items of a job whose uploads have expired, all or so many at once. The caller holds its row.
+
+    Returns how many.
+    """
+    late = job.items.filter(status=Status.UPLOADING, upload__state=UploadState.EXPIRED).order_by("position")
+    chosen = late.values("pk")[:limit]
+    return _fail(JobItem.objects.filter(pk__in=chosen, status=Status.UPLOADING), job=job, error=error)
 
 
 def hold_and_queue(job: Job) -> None:
@@ -266,18 +269,17 @@ def _remove_files(job: Job, *, error: VoxsiteError) -> None:
         Upload.objects.filter(items__job=job, created_at__gte=job.created_at)
         .exclude(Exists(elsewhere.filter(upload=OuterRef("pk"))))
         .exclude(Exists(elsewhere.filter(media=OuterRef("media"))))
-        .values_list("pk", "media_id", "storage_key")
+        .only("storage_key", "multipart_id", "etag", "media")
     )
     for first in range(0, len(own), UPDATE_BATCH_SIZE):
         batch = own[first : first + UPDATE_BATCH_SIZE]
-        ids = [upload_id for upload_id, _, _ in batch]
+        ids = [upload.pk for upload in batch]
         job.items.filter(upload__in=ids).update(media=None)
         rows = Upload.objects.filter(pk__in=ids)
         rows.filter(state=UploadState.WAITING).update(state=UploadState.EXPIRED)
         rows.exclude(state=UploadState.EXPIRED).update(state=UploadState.REFUSED, media=None, **_fault(error))
-        Media.objects.filter(pk__in=[media_id for _, media_id, _ in batch if media_id]).delete()
-    keys = [storage_key for _, _, storage_key in own]
-    transaction.on_commit(lambda: recordings.remove_files(keys))
+        Media.objects.filter(pk__in=[upload.media_id for upload in batch if upload.media_id]).delete()
+    transaction.on_commit(lambda: expiry.remove_bytes(own))
 
 
 def _fault(error: VoxsiteError) -> dict[str, str]:

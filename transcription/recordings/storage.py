@@ -6,7 +6,8 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +29,10 @@ from transcription.speech.errors import AudioError, NotAudio
 logger = logging.getLogger(__name__)
 
 COPY_BYTES = 1024 * 1024
+# Objects of one request, as S3 allows (Amazon S3 API Reference, DeleteObjects, read 2026-11-30).
+DELETE_BATCH_SIZE = 1000
+# Requests to object storage at the same time.
+STORAGE_THREADS = 8
 # Objects below it were put there by customers, who can replace them while their addresses serve.
 INCOMING = "incoming/"
 
@@ -136,6 +141,15 @@ def give_up_parts(storage_key: str, *, multipart_id: str) -> None:
             logger.exception("Could not give up the parts of %s in storage.", storage_key)
 
 
+def give_up_all_parts(multipart_ids: Mapping[str, str]) -> None:
+    """Do the same for several. multipart_ids: by storage key. A request each, so some are made at once."""
+    if not multipart_ids or getattr(default_storage, "abort_multipart", None) is None:
+        return
+    with ThreadPoolExecutor(min(len(multipart_ids), STORAGE_THREADS), thread_name_prefix="give-up") as threads:
+        for storage_key, multipart_id in multipart_ids.items():
+            threads.submit(give_up_parts, storage_key, multipart_id=multipart_id)
+
+
 def store_file(storage_key: str, *, path: Path, may_move: bool) -> None:
     """Store the bytes under exactly this key. A file on the storage's own volume is moved if it may be."""
     if may_move:
@@ -172,9 +186,18 @@ def remove_file(storage_key: str) -> None:
 
 
 def remove_files(storage_keys: Iterable[str]) -> None:
-    """Remove several."""
-    for storage_key in storage_keys:
-        remove_file(storage_key)
+    """Remove several, as `remove_file`. From object storage by one request for many."""
+    delete_many = getattr(default_storage, "delete_many", None)
+    if delete_many is None:
+        for storage_key in storage_keys:
+            remove_file(storage_key)
+        return
+    keys = list(storage_keys)
+    for first in range(0, len(keys), DELETE_BATCH_SIZE):
+        try:
+            delete_many(keys[first : first + DELETE_BATCH_SIZE])
+        except Exception:  # As in `remove_file`.
+            logger.exception("Could not remove %s objects from storage.", len(keys[first : first + DELETE_BATCH_SIZE]))
 
 
 def remove_all_of(organization: Organization) -> None:

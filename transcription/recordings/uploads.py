@@ -12,20 +12,16 @@ from pathlib import Path
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import IntegrityError
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.errors import BadMedia, BadRequest, Conflict, InvalidField, NotFound, TooLarge
 from accounts.models import ApiKey, Organization
-from transcription.models import JobItem, Media, Status, Upload, UploadState
+from transcription.models import Media, Upload, UploadState
 from transcription.recordings import incoming, storage
 from transcription.recordings.names import display_name
 
 MAX_TYPE_LENGTH = 100
-# How much longer a URL waits for its turn to be fetched, if a job waits for it: being slow is our fault, not theirs.
-IMPORT_GRACE = timedelta(days=6)
-# Rows that one round of the clock ends.
-EXPIRE_BATCH_SIZE = 500
 # Rows of one INSERT: SQLite takes 32,766 values in a statement.
 INSERT_BATCH_SIZE = 500
 
@@ -249,26 +245,6 @@ def verify(upload: Upload, *, may_be_truncated: bool = False) -> Media:
         media.delete()
         raise BadMedia(upload.error_message, error_type=upload.error_type, param="file")
     return media
-
-
-def expire(*, now: datetime) -> int:
-    """End uploads whose bytes did not come in time, or that no job asked for or waits for, and remove their bytes.
-
-    A file at a URL that a job waits for ends by its import, and IMPORT_GRACE later for want of an importer.
-    Returns how many.
-    """
-    # The bytes of a canceled job may come after its end.
-    waiting = JobItem.objects.filter(upload=OuterRef("pk"), status__in=(Status.UPLOADING, Status.VERIFYING))
-    late = Upload.objects.filter(state=UploadState.WAITING, expires_at__lt=now)
-    late = late.exclude(Q(source__isnull=False, expires_at__gt=now - IMPORT_GRACE) & Exists(waiting))
-    unused = Upload.objects.filter(state=UploadState.RECEIVED, expires_at__lt=now).exclude(Exists(waiting))
-    expired = 0
-    for upload in [*late[:EXPIRE_BATCH_SIZE], *unused[:EXPIRE_BATCH_SIZE]]:
-        if Upload.objects.filter(pk=upload.pk, state=upload.state).update(state=UploadState.EXPIRED):
-            storage.remove_file(upload.storage_key)
-            remove_incoming(upload)
-            expired += 1
-    return expired
 
 
 def remove_incoming(upload: Upload) -> None:

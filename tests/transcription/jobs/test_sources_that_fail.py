@@ -29,7 +29,7 @@ from tests.transcription.jobs.sources_sent import (
 from transcription import jobs, submissions
 from transcription.jobs import Source, queue
 from transcription.models import Media, Status, UploadState
-from transcription.recordings import orderable, uploads
+from transcription.recordings import expiry, orderable
 
 
 def test_recordings_that_were_sent_before_and_are_not_covered_leave_nothing(organization):
@@ -164,7 +164,7 @@ def test_job_canceled_while_uploading_costs_nothing_and_its_late_bytes_go(
     assert queue.waiting_task_ids("bulk") == []
     with pytest.raises(Conflict):
         jobs.uploads_completed(job)
-    uploads.expire(now=timezone.now() + timedelta(hours=25))
+    expiry.expire(now=timezone.now() + timedelta(hours=25))
     assert stored_keys() == set()
 
 

@@ -59,7 +59,7 @@ from tests.transcription.recordings.test_uploads import (  # noqa: F401
 from transcription import jobs, submissions
 from transcription.jobs.submission import Source
 from transcription.models import Status, Upload, UploadState
-from transcription.recordings import storage, upload_targets, uploads
+from transcription.recordings import expiry, storage, upload_targets, uploads
 from transcription.recordings.upload_targets import MultipartTarget, PutTarget
 from voxsite.storage import RangedS3Storage
 
@@ -254,9 +254,36 @@ def test_object_of_another_size_is_refused_and_may_be_sent_again(organization):
 def test_parts_of_an_upload_that_expires_are_given_up(organization, bucket):
     put_parts(target_of(begin(organization, LARGE), part_bytes=5 * MIB))
     assert len(running_parts(bucket)) == 1
-    assert uploads.expire(now=timezone.now() + timedelta(hours=25)) == 1
+    assert expiry.expire(now=timezone.now() + timedelta(hours=25)) == 1
     assert running_parts(bucket) == []
     assert keys(bucket) == []
+
+
+def test_many_that_expire_leave_the_bucket_by_few_requests(organization, bucket, monkeypatch):
+    pair = [begin(organization), begin(organization)]
+    for upload in pair:
+        requests.put(target_of(upload).url, data=SPEECH, timeout=30)
+    in_parts = [begin(organization, LARGE) for _ in range(3)]
+    for upload in in_parts:
+        target_of(upload, part_bytes=5 * MIB)
+    assert (len(keys(bucket)), len(running_parts(bucket))) == (2, 3)
+    deleted = []
+    delete_many = RangedS3Storage.delete_many
+    monkeypatch.setattr(
+        RangedS3Storage, "delete_many", lambda self, names: (deleted.append(len(names)), delete_many(self, names))
+    )
+    assert expiry.expire(now=timezone.now() + timedelta(hours=25)) == 5
+    assert (keys(bucket), running_parts(bucket), deleted) == ([], [], [5])
+
+
+def test_bucket_that_does_not_answer_stops_no_expiry(organization, settings, caplog):
+    upload = begin(organization, LARGE)
+    target_of(upload, part_bytes=5 * MIB)
+    default = settings.STORAGES["default"]
+    options = {**default["OPTIONS"], "bucket_name": "no-such-bucket"}
+    settings.STORAGES = {**settings.STORAGES, "default": {**default, "OPTIONS": options}}
+    assert expiry.expire(now=timezone.now() + timedelta(hours=25)) == 1
+    assert "Could not remove" in caplog.text
 
 
 def test_two_that_begin_at_once_leave_one_upload_in_parts(organization, bucket, monkeypatch):

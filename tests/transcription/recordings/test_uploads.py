@@ -13,7 +13,7 @@ from tests.fixtures import recordings as samples
 from tests.transcription.factories import make_submission
 from transcription import recordings, submissions
 from transcription.models import Media, Upload, UploadState
-from transcription.recordings import incoming, incoming_parts, storage, uploads
+from transcription.recordings import expiry, incoming, incoming_parts, storage, uploads
 
 SENTENCE = samples.named("sentence-slt.wav")
 
@@ -156,8 +156,8 @@ def test_clock_ends_uploads_that_never_came_or_that_no_job_asked_for(organizatio
         uploads.receive(upload, path=sent)
     submissions.submit_upload(make_submission(organization), upload=used)
     later = timezone.now() + timedelta(hours=25)
-    assert uploads.expire(now=later) == 2
-    assert uploads.expire(now=later) == 0
+    assert expiry.expire(now=later) == 2
+    assert expiry.expire(now=later) == 0
     for upload in (late, unused, used):
         upload.refresh_from_db()
     assert (late.state, unused.state, used.state) == (UploadState.EXPIRED, UploadState.EXPIRED, UploadState.RECEIVED)
@@ -333,7 +333,7 @@ def part_that_came(upload):
 def test_parts_of_an_upload_that_expires_are_removed(organization, own_incoming):
     upload = begin(organization)
     part_that_came(upload)
-    assert uploads.expire(now=timezone.now() + timedelta(hours=25)) == 1
+    assert expiry.expire(now=timezone.now() + timedelta(hours=25)) == 1
     assert list(own_incoming.iterdir()) == []
 
 

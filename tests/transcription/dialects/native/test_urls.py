@@ -15,7 +15,7 @@ from tests.transcription import remote
 from transcription import jobs
 from transcription.jobs import importing, work
 from transcription.models import Import, Job, Upload, UploadState
-from transcription.recordings import uploads
+from transcription.recordings import expiry
 
 # Downloads run in threads, which must see what was written.
 pytestmark = [pytest.mark.enable_socket, pytest.mark.django_db(transaction=True)]
@@ -249,9 +249,9 @@ def test_file_that_nobody_orders_is_deleted(api, server):
     assert Upload.objects.get().state == UploadState.RECEIVED
     Upload.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     assert error_of(order(api, {"file_id": file_id})) == (404, "file_not_found")
-    assert uploads.expire(now=timezone.now()) == 1
+    assert expiry.expire(now=timezone.now()) == 1
     assert stored_files() == before
-    assert uploads.expire(now=timezone.now()) == 0
+    assert expiry.expire(now=timezone.now()) == 0
 
 
 def test_files_of_urls_without_a_job_are_limited(api, server, settings):

@@ -34,7 +34,7 @@ from tests.transcription.dialects.waiting_calls import in_thread
 from tests.transcription.factories import make_submission
 from transcription import submissions
 from transcription.models import Upload, UploadState
-from transcription.recordings import incoming, incoming_parts, signing, uploads
+from transcription.recordings import expiry, incoming, incoming_parts, signing, uploads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -207,7 +207,7 @@ def test_upload_that_expires_while_it_comes_is_refused(organization, settings, t
 
     async def expire():
         await in_thread(lambda: Upload.objects.update(expires_at=timezone.now() - timedelta(1)))
-        await in_thread(lambda: uploads.expire(now=timezone.now()))
+        await in_thread(lambda: expiry.expire(now=timezone.now()))
 
     answer = asyncio.run(exchange("PUT", target_of(upload).url, SPEECH, before_end=expire))
     assert (answer.status, answer.code) == (404, "NoSuchUpload")

@@ -1,0 +1,157 @@
+"""Many uploads that end at once go within a round or two, with their parts, in transactions of a bounded size."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.errors import BadRequest
+from tests.transcription.factories import make_submission
+from transcription import jobs
+from transcription.jobs import lifecycle, verification
+from transcription.jobs.submission import Source
+from transcription.models import Job, JobItem, Status, Upload, UploadState
+from transcription.recordings import expiry, imports, incoming_parts, uploads
+
+LATER = timedelta(hours=25)
+
+
+@pytest.fixture(autouse=True)
+def own_incoming(settings, tmp_path):
+    settings.INCOMING_DIR = tmp_path / "incoming"
+    settings.INCOMING_DIR.mkdir()
+    return settings.INCOMING_DIR
+
+
+def announce(organization, count, **fields):
+    prepared = [uploads.prepare(organization, name=f"{n}.wav", declared_bytes=5, **fields) for n in range(count)]
+    uploads.begin_all(prepared)
+    return prepared
+
+
+def have_a_part(some):
+    for upload in some:
+        Upload.objects.filter(pk=upload.pk).update(multipart_id="one", part_bytes=5)
+        incoming_parts.begin_parts(upload.pk, multipart_id="one")
+        with incoming_parts.part(upload.pk, multipart_id="one", number=1, part_bytes=5) as part:
+            part.write([b"12345"])
+            part.keep()
+
+
+def batch(organization, count):
+    sources = [Source(reference=str(number), name="a.wav", declared_bytes=5) for number in range(count)]
+    return jobs.submit_sources(make_submission(organization), sources=sources)
+
+
+def updates_in(queries):
+    return [query["sql"] for query in queries if query["sql"].startswith("UPDATE")]
+
+
+def test_all_that_are_late_end_in_one_round_with_their_parts(organization, own_incoming):
+    """10,000 took twenty rounds of a minute each."""
+    have_a_part(announce(organization, 3 * expiry.EXPIRE_BATCH_SIZE + 1)[::100])
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        assert expiry.expire(now=timezone.now() + LATER) == 3 * expiry.EXPIRE_BATCH_SIZE + 1
+    assert set(Upload.objects.values_list("state", flat=True)) == {UploadState.EXPIRED}
+    assert list(own_incoming.iterdir()) == []
+    # A statement for each batch, and none for each row.
+    assert len(updates_in(captured.captured_queries)) == 4
+    assert len(captured) < 60
+
+
+def test_round_ends_with_its_time_and_the_next_one_goes_on(organization, monkeypatch):
+    monkeypatch.setattr(expiry, "EXPIRE_BATCH_SIZE", 2)
+    announce(organization, 5)
+    now = timezone.now() + LATER
+    assert expiry.expire(now=now, seconds=0) == 0
+    assert expiry.expire(now=now, seconds=60) == 5
+
+
+def test_upload_that_comes_while_a_batch_ends_is_kept(organization, monkeypatch):
+    late, coming = announce(organization, 2)
+    removed = []
+    monkeypatch.setattr(expiry, "remove_bytes", lambda ended: removed.extend(upload.pk for upload in ended))
+    rows = list(Upload.objects.all())
+    Upload.objects.filter(pk=coming.pk).update(state=UploadState.RECEIVED)
+    assert expiry._expire(rows) == 1
+    assert removed == [late.pk]
+    coming.refresh_from_db()
+    assert coming.state == UploadState.RECEIVED
+
+
+def test_import_goes_with_its_upload(organization):
+    imports.begin(organization, url="https://example.com/a.mp3", is_for_later=True)
+    assert expiry.expire(now=timezone.now() + LATER) == 1
+    assert imports.claim_next() is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_clocks_at_once_end_each_upload_once(organization, monkeypatch):
+    monkeypatch.setattr(expiry, "EXPIRE_BATCH_SIZE", 5)
+    announce(organization, 40)
+    now, ended = timezone.now() + LATER, []
+
+    def expire():
+        try:
+            ended.append(expiry.expire(now=now))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=expire) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(ended) == 40
+
+
+def test_items_of_many_jobs_fail_in_one_round(organization, monkeypatch):
+    """Only 500 jobs were told in a minute."""
+    monkeypatch.setattr("transcription.jobs.reconciliation.RECONCILE_BATCH", 3)
+    monkeypatch.setattr("transcription.jobs.reconciliation.EXPIRE_BATCH_SIZE", 4)
+    for count in (1, 1, 1, 1, 10):
+        batch(organization, count)
+    assert jobs.fail_expired_uploads(now=timezone.now() + LATER) == 14
+    assert set(Job.objects.values_list("status", "error_type")) == {(Status.FAILED, "upload_expired")}
+    assert set(JobItem.objects.values_list("status", flat=True)) == {Status.FAILED}
+
+
+def test_job_that_cannot_be_ended_stops_no_other(organization, monkeypatch, caplog):
+    broken, good = batch(organization, 1), batch(organization, 1)
+    fail_expired = verification.fail_expired
+
+    def fails(job, **kwargs):
+        if job.pk == broken.pk:
+            raise RuntimeError("a broken row")
+        return fail_expired(job, **kwargs)
+
+    monkeypatch.setattr(verification, "fail_expired", fails)
+    assert jobs.fail_expired_uploads(now=timezone.now() + LATER) == 1
+    good.refresh_from_db()
+    assert good.status == Status.FAILED
+    assert "a broken row" in caplog.text
+
+
+@pytest.mark.parametrize("end", ["completed", "deleted", "too large"])
+def test_parts_go_with_the_end_of_their_job(
+    organization, own_incoming, end, monkeypatch, django_capture_on_commit_callbacks
+):
+    """They stayed until the purge, and a bucket kept them for ever."""
+    job = batch(organization, 2)
+    have_a_part(Upload.objects.all())
+    assert len(list(own_incoming.iterdir())) == 2
+    with django_capture_on_commit_callbacks(execute=True):
+        if end == "completed":
+            jobs.uploads_completed(job)
+        elif end == "deleted":
+            jobs.delete(job)
+        else:
+            error = BadRequest("Too large.", error_type="batch_too_large")
+            with lifecycle.lock_job(job.pk) as locked:
+                verification._refuse(locked, error=error)
+    assert list(own_incoming.iterdir()) == []

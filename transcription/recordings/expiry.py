@@ -1,0 +1,73 @@
+"""Uploads that end without a recording: which ones, in bounded transactions, and what has come of them goes with them.
+
+Every end is a conditional UPDATE of rows that are locked for it, so a receiver and two clocks cannot all win.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from transcription.models import Import, JobItem, Status, Upload, UploadState
+from transcription.recordings import incoming, storage
+
+# How much longer a URL waits for its turn to be fetched, if a job waits for it: being slow is our fault, not theirs.
+IMPORT_GRACE = timedelta(days=6)
+# Rows that one transaction ends.
+EXPIRE_BATCH_SIZE = 500
+# How long one round of the clock ends uploads. What is left waits for the next one.
+EXPIRE_SECONDS = 30.0
+
+
+def expire(*, now: datetime, seconds: float = EXPIRE_SECONDS) -> int:
+    """End uploads whose bytes did not come in time, or that no job asked for or waits for, and remove their bytes.
+
+    A file at a URL that a job waits for ends by its import, and IMPORT_GRACE later for want of an importer.
+    seconds: after this time, what is left waits for the next round. Returns how many.
+    """
+    # The bytes of a canceled job may come after its end.
+    waiting = JobItem.objects.filter(upload=OuterRef("pk"), status__in=(Status.UPLOADING, Status.VERIFYING))
+    late = Upload.objects.filter(state=UploadState.WAITING, expires_at__lt=now)
+    late = late.exclude(Q(source__isnull=False, expires_at__gt=now - IMPORT_GRACE) & Exists(waiting))
+    unused = Upload.objects.filter(state=UploadState.RECEIVED, expires_at__lt=now).exclude(Exists(waiting))
+    ends_at = time.monotonic() + seconds
+    return _expire_all(late, ends_at=ends_at) + _expire_all(unused, ends_at=ends_at)
+
+
+def remove_bytes(ended: Sequence[Upload]) -> None:
+    """Remove what was stored of uploads that have ended, or were deleted, and their parts, here or in a bucket.
+
+    Call it after the commit: if the process dies before, the sweep finds files, and the purge and a rule of the bucket
+    find parts.
+    """
+    storage.remove_files([upload.storage_key for upload in ended])
+    for upload in ended:
+        incoming.remove(upload.pk)
+        if upload.multipart_id:
+            incoming.remove(upload.pk, multipart_id=upload.multipart_id)
+    storage.give_up_all_parts(
+        {upload.storage_key: upload.multipart_id for upload in ended if upload.multipart_id and not upload.etag}
+    )
+
+
+def _expire_all(rows: QuerySet[Upload], *, ends_at: float) -> int:
+    expired = 0
+    while time.monotonic() < ends_at and (batch := list(rows.order_by("expires_at")[:EXPIRE_BATCH_SIZE])):
+        expired += _expire(batch)
+    return expired
+
+
+def _expire(batch: Sequence[Upload]) -> int:
+    """End uploads of one state, except for those that got another one meanwhile."""
+    ids = [upload.pk for upload in batch]
+    with transaction.atomic():
+        locked = Upload.objects.filter(pk__in=ids, state=batch[0].state).select_for_update(no_key=True).order_by("pk")
+        ended = set(locked.values_list("pk", flat=True))
+        Upload.objects.filter(pk__in=ended).update(state=UploadState.EXPIRED)
+    # Apart, since a process that ends an import locks the two in the other order. One that stays is dropped when it is
+    # claimed.
+    Import.objects.filter(upload__in=ended).delete()
+    remove_bytes([upload for upload in batch if upload.pk in ended])
+    return len(ended)
