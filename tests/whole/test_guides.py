@@ -37,8 +37,47 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("language", COMMANDS)
-@pytest.mark.parametrize("guide", guides.GUIDES, ids=lambda guide: guide.slug)
+@pytest.fixture(scope="module")
+def transcribeapi_packages(node, tmp_path_factory):
+    """Return (Python that has TranscribeAPI's package, folder of Node.js that has it), unmodified from the indexes."""
+    folder = tmp_path_factory.mktemp("npm")
+    node.install(folder, "@transcribe-api/sdk@0.1.10")
+    python = clients.python_with(tmp_path_factory.mktemp("pypi"), "transcribe-api==0.1.10", "requests==2.32.5")
+    return python, folder / "node_modules"
+
+
+@pytest.mark.parametrize("language", ["Python", "Node"])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_code_with_transcribeapis_packages_runs_as_it_stands(
+    site, key, node, folder, transcribeapi_packages, language, is_known
+):
+    """What the page says to install, and no more than it: who moves has these packages and no other client."""
+    python, modules = transcribeapi_packages
+    (folder / "node_modules").symlink_to(modules)
+    command = {"Python": [str(python), "example.py"], "Node": COMMANDS["Node"]}[language]
+    shown = guides.named("transcribeapi").shown_for(site_url=site.address, key=key if is_known else "vox_unknown")
+    code = dict(shown.examples)[language]
+    assert {"Python": "transcribe_api", "Node": "@transcribe-api/sdk"}[language] in code
+    (folder / command[-1]).write_text(code)
+    if is_known:
+        printed = clients.ran(command, cwd=folder, env=node.environment, timeout=SECONDS)
+        assert text_of(SENTENCE).lower() in " ".join(re.findall(r"[a-z]+", printed.lower())), printed
+        return
+    done = subprocess.run(command, cwd=folder, env=node.environment, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode != 0
+    assert "invalid_api_key" in done.stderr
+
+
+# Those with packages are tested above.
+CASES = [
+    (guide, language)
+    for guide in guides.GUIDES
+    for language in COMMANDS
+    if guide.slug != "transcribeapi" or language == "curl"
+]
+
+
+@pytest.mark.parametrize(("guide", "language"), CASES, ids=lambda value: getattr(value, "slug", value))
 def test_code_runs_as_it_stands(site, key, node, folder, guide, language):
     command = COMMANDS[language]
     code = dict(guide.shown_for(site_url=site.address, key=key).examples)[language]
