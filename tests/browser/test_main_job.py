@@ -15,7 +15,7 @@ from tests.conftest import AUDIO, text_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
-TRANSCRIPTION_MS = 60_000
+TRANSCRIPTION_MS = 240_000
 KEY = re.compile(r"vxp_live_[0-9A-Za-z]{38}")
 
 

@@ -12,7 +12,7 @@ from tests.conftest import AUDIO
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
-TRANSCRIPTION_MS = 60_000
+TRANSCRIPTION_MS = 240_000
 
 
 def test_answer_is_shown_while_it_is_written(person, site):

@@ -10,7 +10,7 @@ from tests.conftest import AUDIO
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
 KEY = re.compile(r"^vxp_live_[0-9A-Za-z]{38}$")
-TRANSCRIPTION_MS = 60_000
+TRANSCRIPTION_MS = 240_000
 
 
 def fill_key(page: Page, site: str, name: str) -> None:

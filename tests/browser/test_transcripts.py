@@ -12,7 +12,7 @@ from tests.conftest import AUDIO, text_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
-TRANSCRIPTION_MS = 60_000
+TRANSCRIPTION_MS = 240_000
 MARKED = """name => [...(CSS.highlights.get(name) ?? [])]
     .map(range => range.startContainer.data.slice(range.startOffset, range.endOffset))"""
 
