@@ -260,7 +260,7 @@ def _begin_one(request: AdmissionRequest, *, organization: Organization, api_key
     with transaction.atomic():
         claim = idempotency.claim(
             organization,
-            key=request.idempotency_key,
+            key=idempotency.key_of(api_key, request.idempotency_key),
             request_fingerprint=request.fingerprint,
             abandoned_after=timedelta(seconds=settings.APEX_TOTAL_SECONDS + settings.APEX_SILENT_SECONDS + 60),
         )

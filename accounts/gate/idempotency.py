@@ -18,7 +18,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.errors import Conflict, InvalidField
-from accounts.models import IdempotencyRecord, Organization
+from accounts.models import ApiKey, IdempotencyRecord, Organization
 
 HEADER = "Idempotency-Key"
 # Stands in a response that is the answer to an earlier request with the same key.
@@ -39,6 +39,21 @@ class TakenOver(Conflict):
             "Another request with this Idempotency-Key has taken over. Send it again for its answer.",
             error_type="idempotency_key_in_use",
         )
+
+
+def key_of(api_key: ApiKey | None, key: str) -> str:
+    """Return the name under which the answer to a caller's Idempotency-Key is stored; "" for none.
+
+    All keys and pages of an organization share theirs. Each token has its own: a visitor with another token, or with
+    the key that the site's server uses, gets no answer of somebody else, does not learn that there is one, and keeps no
+    key from anybody.
+    Raises InvalidField for one that cannot be used.
+    """
+    _check(key)
+    if not key or api_key is None or not api_key.is_token:
+        return key
+    # As a digest, for which there is always room.
+    return f"token:{api_key.pk}:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def fingerprint(path: str, *, data: Mapping[str, Any]) -> str:
@@ -120,8 +135,7 @@ def claim(
     abandoned_after: the age at which an attempt without a response counts as abandoned.
     Raises Conflict if the key was used for another request, or if the first request still runs.
     """
-    if not key.isprintable() or len(key) > MAX_KEY_LENGTH:
-        raise InvalidField(HEADER, f"{HEADER} must be at most {MAX_KEY_LENGTH} printable characters.")
+    _check(key)
     began_at = timezone.now()
     # First a look: an INSERT that fails leaves a dead row, and an error in PostgreSQL's log.
     record = _record(organization, key=key)
@@ -223,6 +237,11 @@ def purge() -> int:
         created_at__lt=timezone.now() - timedelta(hours=settings.IDEMPOTENCY_HOURS)
     ).delete()
     return deleted
+
+
+def _check(key: str) -> None:
+    if not key.isprintable() or len(key) > MAX_KEY_LENGTH:
+        raise InvalidField(HEADER, f"{HEADER} must be at most {MAX_KEY_LENGTH} printable characters.")
 
 
 def _record(organization: Organization, *, key: str) -> IdempotencyRecord | None:

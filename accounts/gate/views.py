@@ -119,7 +119,7 @@ class GateView(APIView, ABC):
 
         act: calls its argument with status and body of its response, inside the transaction that does the work.
         """
-        key = self.request.headers.get(idempotency.HEADER, "")
+        key = idempotency.key_of(self.caller.api_key, self.request.headers.get(idempotency.HEADER, ""))
         if not key:
             return act(lambda *_: None)
 
@@ -128,9 +128,7 @@ class GateView(APIView, ABC):
             return response.status_code, response.data
 
         data = self.request.data if isinstance(self.request.data, dict | MultiValueDict) else {"": self.request.data}
-        # A token gets no answer of somebody else, who may have used the same key for the same request.
-        whose = f" {self.caller.api_key.pk}" if self.caller.api_key.is_token else ""
-        mark = idempotency.fingerprint(f"{self.request.method} {self.request.get_full_path()}{whose}", data=data)
+        mark = idempotency.fingerprint(f"{self.request.method} {self.request.get_full_path()}", data=data)
         status, body, was_replayed = idempotency.once(
             self.caller.organization, key=key, request_fingerprint=mark, act=answer
         )

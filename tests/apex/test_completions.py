@@ -331,6 +331,22 @@ def test_refused_request_claims_no_idempotency_key(organization, key):
     assert admission.completion is not None
 
 
+def test_idempotency_key_gives_no_token_the_answer_of_another_caller(organization):
+    """The attack: send the Idempotency-Key and the body of the site's server, or of another visitor."""
+    parent, server = api_keys.issue(organization, name="server", by=None)
+    facts = {"scopes": ["chat"], "lifetime": timedelta(minutes=5), "spend_limit_micros": 1000}
+    callers = [server, *(tokens.issue(parent, name="t", **facts)[1] for _ in range(2))]
+    for number, caller in enumerate(callers):
+        (admission,) = begin(request_with(caller, idempotency_key="k", fingerprint="f"))
+        assert admission.error is None
+        assert admission.stored_answer is None
+        completions.end([result_of(admission.completion, stored_answer=StoredAnswer(f"for {number}", is_stream=False))])
+    # Whoever sends it again gets their own, and another key of the organization the one of the first key.
+    _, other = api_keys.issue(organization, name="other", by=None)
+    again = [begin(request_with(caller, idempotency_key="k", fingerprint="f"))[0] for caller in (*callers, other)]
+    assert [admission.stored_answer.text for admission in again] == ["for 0", "for 1", "for 2", "for 0"]
+
+
 # --- Tags ------------------------------------------------------------------------------------------------------------
 
 

@@ -272,15 +272,51 @@ def test_token_stores_nothing_for_later_and_orders_no_file_of_the_site(parent, o
         assert Api(server).post(path, body, content_type="application/json").status_code in (200, 201), path
 
 
-def test_repeat_with_an_idempotency_key_gives_a_token_no_answer_of_another(face, client, parent, fake_engine):
-    """The attack: guess the Idempotency-Key of the site's server, and send the same file."""
+def test_idempotency_key_gives_each_token_work_of_its_own(face, client, parent, fake_engine):
+    """The attack: guess the Idempotency-Key of the site's server or of another visitor, and send the same file.
+
+    Nor may a visitor find out that a key was used, or use it up before the server does.
+    """
     _, server = api_keys.issue(parent.organization, name="server", by=None)
     headers = {"Idempotency-Key": "invoice-1"}
-    assert face.transcribe(client, key=server, content=CONTENT, headers=headers).failure is None
+    for number, caller in enumerate((issue(parent)[1], server, issue(parent)[1])):
+        before = [str(job.pk) for job in Job.objects.all()]
+        first = face.transcribe(client, key=caller, content=CONTENT, headers=headers)
+        assert first.failure is None
+        assert Job.objects.count() == number + 1
+        again = face.submit(client, key=caller, content=CONTENT, headers=headers)
+        assert again.status_code == first.response.status_code
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert Job.objects.count() == number + 1
+        for response in (first.response, again):
+            assert not any(job_id in response.content.decode() for job_id in before)
+    assert ledger.wallet_of(parent.organization).held_micros == 0
+
+
+@pytest.mark.parametrize("path", ["/transcribeapi/v1/transcribe", "/transcribeapi/v1/jobs"])
+def test_job_of_transcribeapi_that_is_announced_twice_is_one_for_each_token(client, parent, path):
+    _, server = api_keys.issue(parent.organization, name="server", by=None)
+    body = {"type": "batch", **announced()} if path.endswith("jobs") else announced()
+    made = set()
+    for caller in (issue(parent)[1], server, issue(parent)[1]):
+        headers = {"Authorization": f"Bearer {caller}", "Idempotency-Key": "visit"}
+        one, other = (
+            client.post(path, body, content_type="application/json", headers=headers).json() for _ in range(2)
+        )
+        assert one["job_id"] == other["job_id"]
+        made.add(one["job_id"])
+    assert len(made) == Job.objects.count() == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/v1/upload"), ("POST", "/transcribeapi/v1/add-funds"), ("POST", "/v1/tokens")]
+)
+def test_routes_that_are_closed_to_tokens_replay_nothing_to_them(client, parent, method, path):
     _, secret = issue(parent)
-    response = face.submit(client, key=secret, content=CONTENT, headers=headers)
-    assert response.status_code in (404, 409), response.content
-    assert str(Job.objects.get().pk) not in response.content.decode()
+    headers = {"Authorization": f"Bearer {secret}", "X-API-Key": secret, "Idempotency-Key": "invoice-1"}
+    response = client.generic(method, path, "{}", content_type="application/json", headers=headers)
+    assert response.status_code == 403, response.content
+    assert "Idempotency-Replayed" not in response.headers
 
 
 def test_token_of_another_organization_sees_no_job(face, client, parent, charlies, fake_engine):

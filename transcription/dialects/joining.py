@@ -27,9 +27,10 @@ logger = logging.getLogger(__name__)
 class Call:
     """A call that waits for the transcript of an upload, or of the file at a URL.
 
-    key: its Idempotency-Key, "" for none. fingerprint: equal for equal requests; "" where nothing can repeat it.
-    is_counted, is_retry: whether its client counts its tries, and whether this is a further one. Without a key, such a
-    retry repeats the try before it. was_taken_over: its own job was undone, and with it the upload is gone.
+    key: its Idempotency-Key as `idempotency.key_of` names it, "" for none. fingerprint: equal for equal requests; ""
+    where nothing can repeat it. is_counted, is_retry: whether its client counts its tries, and whether this is a
+    further one. Without a key, such a retry repeats the try before it. was_taken_over: its own job was undone, and with
+    it the upload is gone.
     """
 
     submission: Submission

@@ -117,7 +117,7 @@ class WaitingGateView(GateView):
     ) -> Call:
         headers = self.request.headers
         retries = headers.get(RETRY_COUNT_HEADER, "")
-        key = headers.get(idempotency.HEADER, "")
+        key = idempotency.key_of(self.caller.api_key, headers.get(idempotency.HEADER, ""))
         fingerprint = ""
         if key or retries:
             fields: dict[str, Any] = {name: _all_values(asked, name) for name in asked}

@@ -8,6 +8,7 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 
+from accounts import api_keys, tokens
 from accounts.errors import Conflict, InvalidField, PaymentRequired
 from accounts.gate import idempotency
 from accounts.models import IdempotencyRecord
@@ -274,3 +275,28 @@ def test_discarded_key_is_free_whatever_it_was_used_for(organization):
     once(organization)
     idempotency.discard(organization, key="k")
     assert once(organization)[2] is False
+
+
+def test_key_of_a_token_is_its_own_and_that_of_keys_and_pages_is_shared(organization):
+    parent, _ = api_keys.issue(organization, name="server", by=None)
+    facts = {"scopes": ["chat"], "lifetime": timedelta(minutes=5), "spend_limit_micros": 1}
+    first, second = (tokens.issue(parent, name="t", **facts)[0] for _ in range(2))
+    longest = "k" * idempotency.MAX_KEY_LENGTH
+    assert idempotency.key_of(parent, longest) == idempotency.key_of(None, longest) == longest
+    names = {idempotency.key_of(token, key) for token in (first, second) for key in ("k", longest)}
+    assert len(names) == 4
+    assert all(len(name) <= idempotency.MAX_KEY_LENGTH for name in names)
+    # A token cannot spell the name of another one.
+    name_of_first = idempotency.key_of(first, "k")
+    assert idempotency.key_of(second, name_of_first) != name_of_first
+    assert idempotency.key_of(first, "") == ""
+
+
+@pytest.mark.parametrize("key", ["k" * 256, "a\nb", "\x00"])
+def test_key_that_cannot_be_used_is_refused_of_a_token_too(organization, key):
+    parent, _ = api_keys.issue(organization, name="server", by=None)
+    facts = {"scopes": ["chat"], "lifetime": timedelta(minutes=5), "spend_limit_micros": 1}
+    token, _ = tokens.issue(parent, name="t", **facts)
+    for caller in (parent, token):
+        with pytest.raises(InvalidField):
+            idempotency.key_of(caller, key)
