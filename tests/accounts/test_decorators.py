@@ -85,7 +85,7 @@ ROOT = "/o/00000000-0000-0000-0000-000000000005"
 @pytest.mark.parametrize(
     ("path", "above"),
     [
-        ("/keys/00000000-0000-0000-0000-000000000007/revoke/", "/keys/"),
+        ("/keys/00000000-0000-0000-0000-000000000007/revoke/", "/keys/00000000-0000-0000-0000-000000000007/"),
         ("/organization/members/1/remove/", "/organization/"),
         ("/billing/settings/automatic/off/", "/billing/settings/automatic/"),
         (

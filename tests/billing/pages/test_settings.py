@@ -318,4 +318,4 @@ def test_strangers_settings_are_theirs(charlie, charlies, organization, client_o
     assert wallet_of(organization).monthly_limit_micros is None
     assert not automatic_topups.settings_of(organization).is_on
     assert SavedCard.objects.of(organization).exists()
-    assert "4242" not in client.get("/billing/settings/").content.decode()
+    assert "ending in 4242" not in client.get("/billing/settings/").content.decode()
