@@ -15,6 +15,9 @@ from transcription.recordings import incoming, storage
 
 # How much longer a URL waits for its turn to be fetched, if a job waits for it: being slow is our fault, not theirs.
 IMPORT_GRACE = timedelta(days=6)
+ENDED = (UploadState.REFUSED, UploadState.EXPIRED)
+# How long a customer is told what became of an upload.
+KEPT_AFTER_END = timedelta(days=30)
 # Rows that one transaction ends.
 EXPIRE_BATCH_SIZE = 500
 # How long one round of the clock ends uploads. What is left waits for the next one.
@@ -34,6 +37,17 @@ def expire(*, now: datetime, seconds: float = EXPIRE_SECONDS) -> int:
     unused = Upload.objects.filter(state=UploadState.RECEIVED, expires_at__lt=now).exclude(Exists(waiting))
     ends_at = time.monotonic() + seconds
     return _expire_all(late, ends_at=ends_at) + _expire_all(unused, ends_at=ends_at)
+
+
+def forget_ended(*, now: datetime, seconds: float = EXPIRE_SECONDS) -> int:
+    """Delete rows of uploads that ended without a recording long ago and that no job names. Returns how many."""
+    long_ago = Upload.objects.filter(state__in=ENDED, expires_at__lt=now - KEPT_AFTER_END)
+    unnamed = long_ago.exclude(Exists(JobItem.objects.filter(upload=OuterRef("pk"))))
+    ends_at = time.monotonic() + seconds
+    deleted = 0
+    while time.monotonic() < ends_at and (ids := list(unnamed.values_list("pk", flat=True)[:EXPIRE_BATCH_SIZE])):
+        deleted += Upload.objects.filter(pk__in=ids, state__in=ENDED).delete()[1].get("transcription.Upload", 0)
+    return deleted
 
 
 def remove_bytes(ended: Sequence[Upload]) -> None:

@@ -15,6 +15,7 @@ from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from accounts.error_types import ErrorType
 from accounts.errors import BadMedia, BadRequest, Conflict, InvalidField, NotFound, TooLarge
 from accounts.models import ApiKey, Organization
 from transcription.models import Media, Upload, UploadState
@@ -201,8 +202,9 @@ def verify(upload: Upload, *, may_be_truncated: bool = False) -> Media:
 
     may_be_truncated: accept a file whose header states more than it holds.
 
-    Raises BadMedia when the file is no recording: then the upload is refused and its bytes are gone. Raises Conflict
-    while the bytes have not come, and when the upload is deleted: then nothing is left of it.
+    Raises BadMedia when the file is no recording: then the upload is refused and its bytes are gone, unless it is only
+    cut off, which another order may accept. Raises Conflict while the bytes have not come, and when the upload is
+    deleted: then nothing is left of it.
     """
     refresh(upload)
     if upload.state == UploadState.ACCEPTED:
@@ -221,6 +223,9 @@ def verify(upload: Upload, *, may_be_truncated: bool = False) -> Media:
             may_be_truncated=may_be_truncated,
         )
     except BadMedia as error:
+        if error.type == ErrorType.TRUNCATED_AUDIO:
+            # For an order that accepts it, it is a recording. It stays until its time is over.
+            raise
         refused = Upload.objects.filter(pk=upload.pk, state=UploadState.RECEIVED).update(
             state=UploadState.REFUSED, error_type=error.type, error_message=error.message[:500]
         )

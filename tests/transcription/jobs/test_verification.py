@@ -206,6 +206,19 @@ def test_file_that_is_cut_off_is_accepted_if_its_job_says_so(accepts, status, er
     assert (held(organization) > 0) is accepts
 
 
+def test_file_that_is_cut_off_is_there_for_a_job_that_accepts_it(organization, tmp_path):
+    path = hostile.truncated(tmp_path, file="sentence-slt.wav", part=0.6)
+    upload = begin(organization, path=path)
+    strict = submissions.submit_upload(make_submission(organization), upload=upload)
+    receive(upload, path=path)
+    verify(strict)
+    assert (strict.status, strict.error_type) == (Status.FAILED, "truncated_audio")
+    options = TranscriptionOptions(accept_truncated=True)
+    second = submissions.submit_upload(make_submission(organization, options=options), upload=upload)
+    verify(second)
+    assert (second.status, second.error_type) == (Status.QUEUED, "")
+
+
 def test_batch_waits_for_its_last_recording_and_pays_for_the_good_ones(organization, no_recording):
     good, bad, late = begin(organization), begin(organization, path=no_recording), begin(organization)
     job = jobs.submit_uploads(make_submission(organization), uploads=[good, bad, late], name="three")

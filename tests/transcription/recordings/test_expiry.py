@@ -155,3 +155,18 @@ def test_parts_go_with_the_end_of_their_job(
             with lifecycle.lock_job(job.pk) as locked:
                 verification._refuse(locked, error=error)
     assert list(own_incoming.iterdir()) == []
+
+
+def test_rows_that_ended_long_ago_are_forgotten_unless_a_job_names_them(organization):
+    announce(organization, 3)
+    job = batch(organization, 1)
+    expiry.expire(now=timezone.now() + LATER)
+    assert expiry.forget_ended(now=timezone.now() + LATER) == 0
+    much_later = timezone.now() + LATER + expiry.KEPT_AFTER_END
+    assert expiry.forget_ended(now=much_later) == 3
+    assert list(Upload.objects.values_list("pk", flat=True)) == [job.items.get().upload_id]
+
+
+def test_rows_that_wait_are_not_forgotten(organization):
+    announce(organization, 1)
+    assert expiry.forget_ended(now=timezone.now() + LATER + expiry.KEPT_AFTER_END) == 0

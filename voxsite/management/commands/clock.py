@@ -28,7 +28,7 @@ from apex import completions
 from billing import periodic
 from transcription import jobs, recordings
 from transcription.dialects import joining
-from transcription.recordings import orderable, uploads
+from transcription.recordings import expiry, orderable, uploads
 from transcription.webhooks import delivery, keys
 
 logger = logging.getLogger(__name__)
@@ -106,6 +106,7 @@ def purge() -> None:
     for path in recordings.stray_files(older_than_seconds=STRAY_FILE_SECONDS, now=time.time()):
         Path(path).unlink(missing_ok=True)
     uploads.purge_incoming(now=timezone.now())
+    expiry.forget_ended(now=timezone.now())
 
 
 def sweep() -> None:
