@@ -1,4 +1,4 @@
-"""What is held for a completion before its answer is known, and what its answer costs. Pure arithmetic."""
+"""What is held for a completion before its answer is known, and its charge afterwards. `usage_meter` has the price."""
 
 import uuid
 from dataclasses import dataclass

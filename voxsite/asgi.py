@@ -38,9 +38,11 @@ from transcription import faces, recordings
 from transcription.dialects.s3 import endpoint as signed_uploads
 from transcription.faces import Face
 from transcription.recordings import disk_space, upload_targets
+from voxsite import request_metrics
 from voxsite.async_only_handler import AsyncOnlyHandler
 from voxsite.body_guard import OPEN_BYTES, BodyGuard, EarlyResponse, Receive, Scope, Send
 from voxsite.cross_origin import CrossOrigin
+from voxsite.request_metrics import CountsRequests
 from voxsite.sizing_handler import SizingHandler
 from voxsite.waiting_handler import WaitingHandler
 
@@ -202,6 +204,7 @@ async def _send_error(scope: Scope, send: Send, error: VoxsiteError) -> None:
 async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request, within the body limits of its face. Signed uploads have limits of their own."""
     if scope["type"] == "http" and scope["path"].startswith(f"{upload_targets.PREFIX}/"):
+        request_metrics.set_view(scope, "signed-uploads")
         await signed_uploads.application(scope, receive, send)
         return
     face = faces.face_of(scope["path"], faces=FACES) if scope["type"] == "http" else None
@@ -224,4 +227,4 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
             await _send_error(scope, send, outage)
 
 
-application = CrossOrigin(_answer)
+application = CountsRequests(CrossOrigin(_answer))

@@ -17,6 +17,7 @@ from django.http import HttpResponse, HttpResponseBadRequest, HttpResponseBase, 
 from django.middleware.security import SecurityMiddleware
 from django.urls import ResolverMatch, get_urlconf, resolve
 
+from voxsite import request_metrics
 from voxsite.body_guard import Receive, Scope, Send
 from voxsite.sizing_handler import Request
 
@@ -65,6 +66,7 @@ class AsyncOnlyHandler:
         response: HttpResponseBase | None = self._security.process_request(request)
         if response is None:
             match = _resolve(request.path_info, get_urlconf())
+            request_metrics.set_view(request.scope, match.view_name)  # type: ignore[arg-type]  # it is a dict
             response = await match.func(request, *match.args, **match.kwargs)
             assert response is not None, "a view gives a response"
         self._security.process_response(request, response)  # type: ignore[arg-type]  # it reads headers only

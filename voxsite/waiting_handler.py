@@ -1,14 +1,10 @@
 """Django's ASGI handler for faces that answer when the work is done: it awaits their `LaterResponse`."""
 
-import asyncio
-import time
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.http import HttpResponseBase
 
 from accounts.gate.later import LaterResponse
-from voxsite import request_metrics
 from voxsite.body_guard import Receive, Scope, Send
 from voxsite.sizing_handler import SizingHandler
 
@@ -28,30 +24,14 @@ class WaitingHandler(SizingHandler):
                 later.end()
 
     async def run_get_response(self, request: Any) -> HttpResponseBase:
-        """Return the response to a request, once it is known. Counts the request."""
-        arrived_at = time.monotonic()
-        response = None
-        try:
-            response = await self._response_to(request)
-        finally:
-            request_metrics.record(request, response, seconds=time.monotonic() - arrived_at)
-        return response
-
-    async def _response_to(self, request: Any) -> HttpResponseBase:
-        view = asyncio.ensure_future(super().run_get_response(request))
-        try:
-            response = await asyncio.shield(view)
-        except asyncio.CancelledError:
-            # The client left while the view runs in its thread. Nothing can stop a thread, and what it begins must be
-            # known to be ended.
-            response = await view
-            if isinstance(response, LaterResponse):
-                request.scope[_LATER] = response
-            # With a response that nobody gets, Django leaves the files of the request and its own open until Python
-            # collects garbage (Django 5.2, read in source).
-            await sync_to_async(response.close)()
-            raise
+        """Return the response to a request, once it is known."""
+        response = await super().run_get_response(request)
         if not isinstance(response, LaterResponse):
             return response
         request.scope[_LATER] = response
         return response.hand_over(await response.respond())
+
+    def client_left(self, request: Any, response: HttpResponseBase) -> None:
+        """Have what the view began be known to be ended."""
+        if isinstance(response, LaterResponse):
+            request.scope[_LATER] = response

@@ -12,6 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from accounts.gate.later import LaterResponse
 from tests.transcription.dialects.waiting_calls import multipart
+from voxsite.sizing_handler import SizingHandler
 from voxsite.waiting_handler import WaitingHandler
 
 
@@ -82,7 +83,7 @@ def addresses(settings, db):
 
 
 class Request:
-    def __init__(self, address, *, body=b"", content_type=b""):
+    def __init__(self, address, *, body=b"", content_type=b"", handler=WaitingHandler):
         self.sent = []
         self._body = body
         self.has_left = asyncio.Event()
@@ -94,7 +95,7 @@ class Request:
             "query_string": b"",
             "headers": [(b"host", b"localhost"), (b"content-type", content_type)],
         }
-        self.task = asyncio.create_task(WaitingHandler()(scope, self._receive, self._send))
+        self.task = asyncio.create_task(handler()(scope, self._receive, self._send))
 
     async def _receive(self):
         if not self._is_asked:
@@ -168,11 +169,13 @@ def test_client_that_leaves_while_the_view_runs_ends_what_the_view_began():
     assert [each.ended for each in made] == [1]
 
 
+@pytest.mark.parametrize("handler", [SizingHandler, WaitingHandler])
 @pytest.mark.parametrize("leaves", [False, True])
-def test_files_of_a_form_are_closed_however_its_request_ends(leaves):
+def test_files_of_a_form_are_closed_however_its_request_ends(leaves, handler):
     async def act():
         view_may_end.clear()
-        request = Request("/form", body=multipart(), content_type=b"multipart/form-data; boundary=limit")
+        content_type = b"multipart/form-data; boundary=limit"
+        request = Request("/form", body=multipart(), content_type=content_type, handler=handler)
         await until(view_runs.is_set)
         if leaves:
             request.has_left.set()

@@ -9,6 +9,7 @@ import math
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -40,7 +41,7 @@ def cancel_abandoned() -> None:
     joining.cancel_abandoned(now=timezone.now())
 
 
-class SteadySweep:
+class SteadySweep(ABC):
     """Ends the work of dead processes, which is what has no recent heartbeat.
 
     No process can write a heartbeat while the database is away. So nothing is swept after a fault of the database until
@@ -67,11 +68,13 @@ class SteadySweep:
         """Return since when the database has been steady at the start; None if that is unknown."""
         return None
 
+    @abstractmethod
     def silent_seconds(self) -> float:
-        raise NotImplementedError
+        """Return after how long without a heartbeat a process counts as dead."""
 
+    @abstractmethod
     def sweep(self) -> None:
-        raise NotImplementedError
+        """End what dead processes have left."""
 
 
 class CompletionSweep(SteadySweep):
