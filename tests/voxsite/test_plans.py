@@ -9,6 +9,7 @@ import pytest
 from django.contrib import admin
 from django.db import connection, transaction
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
 
 from accounts import api_keys, links
 from accounts.models import Organization, Scope, User
@@ -19,6 +20,7 @@ from tests.conftest import Api
 from tests.voxsite import test_tenancy
 from tests.voxsite.plans import big_tables, watching
 from transcription.dialects.native import listing
+from transcription.jobs import sharing
 from transcription.models import Job
 from voxsite import middleware
 
@@ -127,9 +129,11 @@ def values(large):
     old = jobs[3000]
     key = large.api_keys.get(name="Key 0")
     endpoint = large.webhook_endpoints.get()
+    completed = jobs.filter(status="completed")[0]
+    link, share_token = sharing.share(completed.items.all()[0], days=1, has_audio=True, by=None, now=timezone.now())
     return {
         "organization_id": large.pk,
-        "job_id": jobs.filter(status="completed")[0].pk,
+        "job_id": completed.pk,
         "old_job_id": old.pk,
         "cursor": listing.show_cursor(old),
         "endpoint_id": endpoint.pk,
@@ -142,6 +146,8 @@ def values(large):
         "membership_id": large.memberships.get().pk,
         "invitation_id": uuid.uuid4(),
         "token_id": uuid.uuid4(),
+        "link_id": link.pk,
+        "share_token": share_token,
         "token": "no-such-token",
         "slug": "openai",
         "name": "none",
