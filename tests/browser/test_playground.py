@@ -178,6 +178,11 @@ def test_conversation_of_another_person_is_not_shown(person, site):
     person.get_by_label("Message").fill("normal 2")
     person.get_by_label("Message").press("Enter")
     expect(person.get_by_role("article")).to_contain_text("2 output tokens")
+    # The page keeps the turn once more when it is rendered.
+    person.wait_for_function("""() => {
+        const kept = JSON.parse(sessionStorage.getItem("voxsite.playground"));
+        return kept?.turns.at(-1)?.html;
+    }""")
     person.evaluate("""() => {
         const kept = JSON.parse(sessionStorage.getItem("voxsite.playground"));
         sessionStorage.setItem("voxsite.playground", JSON.stringify({ ...kept, owner: "another person" }));
