@@ -57,6 +57,12 @@ class NotesSessions:
         return self.get_response(request)
 
 
+class _CompressStatic(GZipMiddleware):
+    """Compresses what has no secrets. Django's random length could make a small file longer than it is plain."""
+
+    max_random_bytes = 0
+
+
 class CompressPages(GZipMiddleware):
     """Compresses pages, the API's description and, in development, style sheets and scripts.
 
@@ -69,8 +75,8 @@ class CompressPages(GZipMiddleware):
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if _is_static_text(request, response):
             text = b"".join(response)
-            response = _with_content(response, text)
-        elif not _is_compressed_page(request, response):
+            return _CompressStatic(self.get_response).process_response(request, _with_content(response, text))
+        if not _is_compressed_page(request, response):
             return response
         return super().process_response(request, response)
 
