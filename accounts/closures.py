@@ -1,4 +1,4 @@
-"""Closing an organization, opening it again, and deleting it for good.
+"""Closing an organization, opening it again, and deleting it.
 
 An owner closes it: from that transaction on nobody works in it, by page or by key, and its wallet admits nothing. Its
 rows stay until `delete_at`, so that an owner can open it again as it was. Then the clock deletes them in rounds. When a
@@ -171,7 +171,7 @@ def end_late_work(*, now: datetime) -> None:
 
 
 def delete_due(*, now: datetime, seconds: float = ROUND_SECONDS) -> int:
-    """Delete rows of organizations that are due, of each for so long. Returns how many are gone for good.
+    """Delete rows of organizations that are due, of each for so long. Returns how many have no rows left.
 
     Two clocks may do it at once. An error stops only its own organization.
     """

@@ -78,7 +78,7 @@ def of_key(parent: ApiKey, *, token_id: uuid.UUID | str) -> ApiKey:
 
 
 def revoke(parent: ApiKey, *, token_id: uuid.UUID | str) -> ApiKey:
-    """Revoke a token of a key for good. Raises NotFound for the token of another key."""
+    """Revoke a token of a key. Raises NotFound for the token of another key."""
     row = of_key(parent, token_id=token_id)
     ApiKey.objects.filter(pk=row.pk, revoked_at__isnull=True).update(revoked_at=timezone.now())
     row.refresh_from_db()

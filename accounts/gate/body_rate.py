@@ -1,4 +1,4 @@
-"""How fast the body of a request must come. Pure: whoever receives it measures how long it waited."""
+"""How fast the body of a request must come. Pure: the code that receives it measures how long it waited."""
 
 # A thirtieth of what a telephone line carries (GPRS: 32 kbit/s), so 30 parts at once may share one.
 MIN_BYTES = 8 * 1024
