@@ -29,7 +29,7 @@ organization_pages: list[URLPattern | URLResolver] = [
     path("", include("accounts.organization_urls")),
     path("billing/", include("billing.urls")),
     path("transcripts/", include("transcription.urls")),
-    path("webhooks/", include("transcription.webhook_urls")),
+    path("webhooks/", include("transcription.pages.webhook_urls")),
     path("playground/", include("apex.page_urls")),
 ]
 

@@ -25,8 +25,8 @@ from accounts.links import page_url, redirect_to_page
 from accounts.sent_forms import sent_once
 from accounts.streaming import asynchronously
 from billing import next_step
-from transcription import archives, jobs, recordings, submissions
-from transcription.jobs import Source, Submission
+from transcription import jobs, recordings, submissions
+from transcription.jobs import Source, Submission, archives
 from transcription.models import Job, JobItem, Media, Priority, UploadState
 from transcription.pages.forms import FormatForm, UploadForm
 from transcription.recordings import upload_targets, uploads

@@ -12,9 +12,10 @@ from rest_framework.response import Response
 from accounts.errors import NotFound
 from accounts.gate import authentication
 from accounts.gate.native import NativeGateView, error_responses
-from transcription import archives, jobs
+from transcription import jobs
 from transcription.dialects import steps
 from transcription.dialects.native import answers, batch, schema, values, wire
+from transcription.jobs import archives
 from transcription.models import Job
 from transcription.speech import formats
 from transcription.speech.formats.options import FormatOptions

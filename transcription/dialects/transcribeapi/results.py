@@ -13,10 +13,10 @@ from django.core.files.storage import default_storage
 from django.db.models import BigIntegerField, ExpressionWrapper, F, Sum
 
 from billing import statements
-from transcription import archives
 from transcription.dialects.transcribeapi import answers, statuses
 from transcription.dialects.transcribeapi.answers import Bill
 from transcription.dialects.transcribeapi.wire import TRANSCRIPT_FIELDS, View
+from transcription.jobs import archives
 from transcription.models import EventType, Job, JobItem, Status
 from transcription.recordings import signing
 from transcription.speech.transcript import Transcript

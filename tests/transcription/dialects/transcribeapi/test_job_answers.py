@@ -12,6 +12,7 @@ from accounts import api_keys
 from tests.transcription.dialects.transcribeapi.calling import BASE, code, document_of
 from tests.transcription.factories import make_batch, make_job, make_transcript
 from transcription import jobs
+from transcription.jobs import archives
 from transcription.models import Delivery, Job, WebhookEndpoint
 from transcription.webhooks import delivery
 
@@ -163,7 +164,7 @@ def test_result_of_a_batch_that_leaves_here_is_a_retrieval(call, batch_that_goes
 
 
 def test_headers_of_the_result_of_a_batch_are_no_retrieval_and_read_no_transcript(call, batch_that_goes, monkeypatch):
-    monkeypatch.setattr(jobs, "transcript_of_item", lambda item: pytest.fail("a transcript was read"))
+    monkeypatch.setattr(archives, "transcript_of_item", lambda item: pytest.fail("a transcript was read"))
     response = call("head", f"/transcribe/{batch_that_goes.pk}/result")
     assert (response.status_code, response["Content-Type"]) == (200, "application/json")
     assert not response.getvalue()

@@ -8,7 +8,8 @@ import pytest
 from django.core.files.storage import default_storage
 
 from tests.transcription.factories import make_batch, make_transcript
-from transcription import archives, jobs
+from transcription import jobs
+from transcription.jobs import archives
 from transcription.models import Media
 from transcription.speech.formats.options import DEFAULT
 
@@ -92,19 +93,17 @@ def test_result_that_is_gone_from_storage_is_told(batch):
 
 
 def test_archive_is_made_in_pieces(organization, monkeypatch):
-    monkeypatch.setattr(archives, "PIECE_BYTES", 200)
     job = make_batch(organization, 10)
     for item in job.items.all():
         finish(item)
     job.refresh_from_db()
     opened = []
-    real = jobs.transcript_of_item
-    monkeypatch.setattr(jobs, "transcript_of_item", lambda item: (opened.append(item), real(item))[1])
-    pieces = archives.zip_of(job, format_name="txt", options=DEFAULT)
+    real = archives.transcript_of_item
+    monkeypatch.setattr(archives, "transcript_of_item", lambda item: (opened.append(item), real(item))[1])
+    pieces = archives.zip_of(job, format_name="txt", options=DEFAULT, piece_bytes=200)
     assert next(pieces)
     assert 0 < len(opened) < 10
 
 
-def test_short_parts_are_joined(monkeypatch):
-    monkeypatch.setattr(archives, "PIECE_BYTES", 4)
-    assert list(archives.pieces(iter([b"ab", b"c", b"de", b"f"]))) == [b"abcde", b"f"]
+def test_short_parts_are_joined():
+    assert list(archives.pieces(iter([b"ab", b"c", b"de", b"f"]), piece_bytes=4)) == [b"abcde", b"f"]

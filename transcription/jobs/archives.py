@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from accounts.errors import NotFound
-from transcription import jobs
+from transcription.jobs.results import items_of, transcript_of_item
 from transcription.models import Job, JobItem, Status
 from transcription.speech.formats import FORMATS
 from transcription.speech.formats.options import FormatOptions
@@ -26,8 +26,8 @@ def results(
 
     read: returns the result of an item, or raises NotFound; by default with people's corrections.
     """
-    read = read or jobs.transcript_of_item
-    for item in jobs.items_of(job):
+    read = read or transcript_of_item
+    for item in items_of(job):
         transcript = None
         if item.status == Status.COMPLETED:
             with suppress(NotFound):
@@ -35,20 +35,20 @@ def results(
         yield item, transcript
 
 
-def pieces(parts: Iterator[bytes]) -> Iterator[bytes]:
+def pieces(parts: Iterator[bytes], *, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
     """Yield the same bytes in longer pieces."""
     waiting: list[bytes] = []
     length = 0
     for part in parts:
         waiting.append(part)
         length += len(part)
-        if length >= PIECE_BYTES:
+        if length >= piece_bytes:
             yield b"".join(waiting)
             waiting, length = [], 0
     yield b"".join(waiting)
 
 
-def zip_of(job: Job, *, format_name: str, options: FormatOptions) -> Iterator[bytes]:
+def zip_of(job: Job, *, format_name: str, options: FormatOptions, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
     """Yield a ZIP archive with the transcripts of a job, a file each, in one of `FORMATS`.
 
     A file is called as its recording. A text says which recordings have no transcript, and why.
@@ -64,7 +64,7 @@ def zip_of(job: Job, *, format_name: str, options: FormatOptions) -> Iterator[by
                 continue
             name = names.take(PurePath(item.name).stem or "transcript", shape.extension.lstrip("."))
             archive.writestr(name, shape.render(replace(transcript, title=item.name), options=options))
-            if sink.length >= PIECE_BYTES:
+            if sink.length >= piece_bytes:
                 yield sink.take()
         if refusals:
             archive.writestr(REFUSALS_NAME, "".join(refusals))
