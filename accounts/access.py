@@ -6,7 +6,7 @@ from allauth.account.models import EmailAddress
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 
-from accounts import organizations
+from accounts import log_context, organizations
 from accounts.errors import Forbidden
 from accounts.models import Membership, Organization, Role, User
 
@@ -53,6 +53,7 @@ def membership_for(request: HttpRequest) -> Membership:
     else:
         membership = _own(request, memberships)
     request._voxsite_membership = membership  # type: ignore[attr-defined]  # kept with the request
+    log_context.add(organization_id=membership.organization_id, user_id=membership.user_id)
     return membership
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 
-from accounts import outages
+from accounts import log_context, outages
 from accounts.batcher import Batcher
 from accounts.errors import InternalError, VoxsiteError
 from accounts.gate.limits import Allowance
@@ -145,6 +145,7 @@ class Relay:
             self._answer_without_completion(admission)
             return admission.stored_answer.charged_micros if admission.stored_answer is not None else 0
         assert self._chat_request is not None, "only a request without a fault is admitted"
+        log_context.add(organization_id=completion.organization.pk, completion_id=completion.completion_id)
         with heartbeat.keeping_alive(completion.completion_id):
             return await _end(await self._result(completion, self._chat_request, admission.allowance))
 

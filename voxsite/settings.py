@@ -1,6 +1,5 @@
 """All settings, by subject. Switches are environment variables, read with `env` and listed in README.md."""
 
-import logging
 import sys
 from email.utils import parseaddr
 from pathlib import Path
@@ -9,7 +8,7 @@ import dj_database_url
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from voxsite import bucket_origin, engines, env, upstreams
+from voxsite import bucket_origin, engines, env, logs, upstreams
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -626,27 +625,8 @@ METRICS_TOKEN = env.text("VOXSITE_METRICS_TOKEN")
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
 
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    record.exc_info = None
-    return True
-
-
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "filters": {"without_traceback": {"()": "django.utils.log.CallbackFilter", "callback": _without_traceback}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": "WARNING"},
-    "loggers": {
-        **{name: {"level": "INFO"} for name in ("accounts", "apex", "billing", "transcription", "voxsite")},
-        # By default Django mails every response of 500 or more to ADMINS, for example each probe of an unready site,
-        # and the response waits for the mail server.
-        "django": {"handlers": [], "level": "INFO"},
-        # Anybody can send a request with an unknown Host: a line for each is enough.
-        "django.security.DisallowedHost": {"filters": ["without_traceback"]},
-        # It logs every few minutes that it cleans its registries.
-        "rq.worker": {"level": "WARNING"},
-    },
-}
+LOGGING = logs.config(
+    log_format=env.choice("VOXSITE_LOG_FORMAT", options=(logs.LINES, logs.JSON), default=logs.LINES),
+    # The supervisor names each of its processes so.
+    program=env.text("SUPERVISOR_PROCESS_NAME"),
+)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 
-from accounts import api_keys
+from accounts import api_keys, log_context
 from accounts.errors import Forbidden, Unauthorized
 from accounts.models import ApiKey, Organization
 from accounts.sessions import SessionStore
@@ -63,6 +63,7 @@ def authenticate(headers: Mapping[str, str], *, schemes: Sequence[str] = (BEARER
         raise Forbidden(
             "This organization's owner has not verified an email address yet.", error_type="email_not_verified"
         )
+    log_context.add(organization_id=row.organization_id, key_id=row.pk)
     return Caller(organization=row.organization, api_key=row)
 
 

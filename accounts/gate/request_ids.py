@@ -6,14 +6,18 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponseBase
 
+from accounts import log_context
+
 HEADER = "X-Request-Id"
 # The caller may send an id of this form. Other characters could forge log lines.
 SAFE_ID = re.compile(r"[A-Za-z0-9_.:-]{8,128}")
 
 
 def request_id_for(offered: str) -> str:
-    """Return the id that the caller sent, if it is safe, or else a new one."""
-    return offered if SAFE_ID.fullmatch(offered) else f"req_{secrets.token_hex(12)}"
+    """Return the id that the caller sent, if it is safe, or else a new one. From now on it stands in log lines."""
+    request_id = offered if SAFE_ID.fullmatch(offered) else f"req_{secrets.token_hex(12)}"
+    log_context.begin(request_id=request_id)
+    return request_id
 
 
 class RequestIdMiddleware:

@@ -19,7 +19,7 @@ from django.core.cache import cache
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Q
 
-from accounts import database_connection
+from accounts import database_connection, log_context
 from accounts.errors import BadMedia, VoxsiteError
 from transcription.jobs import queue, verification
 from transcription.models import Import, JobItem, Status, Upload, UploadState
@@ -145,6 +145,7 @@ def _tell_untold(*, before: datetime, ends_at: float) -> int:
 def _run(fetch: _Fetch, pauses: Sequence[float]) -> None:
     """Fetch one file, in a thread. Whatever happens, it ends or waits for another attempt."""
     source = fetch.source
+    log_context.begin(import_id=source.pk)
     try:
         if not _needed([source]):
             imports.drop(source)

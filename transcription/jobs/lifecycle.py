@@ -22,7 +22,7 @@ from django.db.models import Case, F, QuerySet, When
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
-from accounts import database_connection
+from accounts import database_connection, log_context
 from accounts.errors import Conflict
 from billing import ledger, tariff
 from transcription import recordings
@@ -340,7 +340,7 @@ def _submit_items(submission: Submission, *, items: Sequence[JobItem], name: str
 def new_job(submission: Submission, *, name: str, item_count: int, default_priority: Priority) -> Job:
     """Return the job of a submission, not saved and without its length and price. Raises UnpricedModel."""
     model = tariff.model_named(submission.model)
-    return Job(
+    job = Job(
         organization=submission.organization,
         api_key=submission.api_key,
         created_by=submission.created_by,
@@ -361,3 +361,5 @@ def new_job(submission: Submission, *, name: str, item_count: int, default_prior
         items_left=item_count,
         rate_micros=model.hour_micros,
     )
+    log_context.add(job_id=job.pk)
+    return job

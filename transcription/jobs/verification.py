@@ -22,7 +22,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
-from accounts import database_connection
+from accounts import database_connection, log_context
 from accounts.errors import BadMedia, BadRequest, Conflict, NoRoom, NotFound, TooManyUploads, VoxsiteError
 from billing import ledger
 from transcription.jobs import charging, queue
@@ -66,6 +66,7 @@ def verify_item(item_id: uuid.UUID) -> None:
     item = _begin_attempt(item_id)
     if item is None:
         return
+    log_context.add(job_id=item.job_id, organization_id=item.job.organization_id)
     if item.upload is None:
         fail_without_upload(item)
         return

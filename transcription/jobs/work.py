@@ -10,7 +10,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from accounts import database_connection
+from accounts import database_connection, log_context
 from transcription import recognition, recordings
 from transcription.jobs import charging, events, lifecycle
 from transcription.jobs.submission import options_of
@@ -57,6 +57,7 @@ def run_item(
     item = lifecycle.claim(item_id)
     if item is None:
         return
+    log_context.add(job_id=item.job_id, organization_id=item.job.organization_id)
     events.publish(item.job_id, "started", attempt=item.attempt)
     heartbeat = Heartbeat(item, max_seconds=max_seconds, end_process=end_process)
     heartbeat.start()

@@ -13,7 +13,7 @@ from contextlib import suppress
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.utils import timezone
 
-from accounts import database_connection
+from accounts import database_connection, log_context
 from transcription.webhooks import delivery, sending
 from transcription.webhooks.delivery import Request, Result
 from transcription.webhooks.lanes import Lanes
@@ -90,6 +90,7 @@ class Deliverer:
         return 0.0 if len(requests) == delivery.CLAIM_BATCH_SIZE else POLL_SECONDS
 
     async def _deliver(self, request: Request) -> None:
+        log_context.begin(delivery_id=request.delivery_id)
         result = await self._send(request)
         # Only now: the list is another one than before the wait.
         self._ended.append(result)

@@ -6,6 +6,7 @@ processes that leave their group (`lifetime`). Rejected: honcho, which ends all 
 which brings its own event loop and sockets.
 """
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from supervisor import events, loggers, supervisord
 from supervisor.medusa.asyncore_25 import ExitNow
 from supervisor.options import ServerOptions
 
+from voxsite import env
 from voxsite.serve.programs import ANNOUNCE, Program
 
 # A process that ends sooner than this is restarted after 1, 2, 3 ... seconds.
@@ -90,8 +92,13 @@ class _Console:
 
 
 def _write(name: str, text: str) -> None:
+    if env.text("VOXSITE_LOG_FORMAT") == "json":
+        # A line of a log names its program itself. What is printed otherwise becomes a line of the same form.
+        line = text if text.startswith("{") else json.dumps({"program": name, "message": text}, ensure_ascii=False)
+    else:
+        line = f"{name:<9}| {text}"
     try:
-        print(f"{name:<9}| {text}", flush=True)
+        print(line, flush=True)
     except OSError:
         # The reader of our output is gone, but the processes must still be supervised and stopped.
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123 - it stays open

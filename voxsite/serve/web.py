@@ -3,6 +3,7 @@
 import importlib
 
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from voxsite import env
 from voxsite.serve import config, heap
@@ -33,6 +34,8 @@ def main() -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
         # Off in production: the query of a signed upload address is a credential. A proxy can log requests.
         access_log=server_config.is_development,
+        # uvicorn's own format, with colors, is for people. Without it, the settings say how to log.
+        log_config=None if env.text("VOXSITE_LOG_FORMAT") == "json" else LOGGING_CONFIG,
     )
 
 

@@ -1,5 +1,6 @@
 """The supervisor: it starts again what dies, prints whole lines, and leaves no process."""
 
+import json
 import os
 import signal
 from types import SimpleNamespace
@@ -31,6 +32,20 @@ def test_each_line_names_its_process_and_is_whole(capsys):
         "web      | started",
         "server   | Voxsite is at http://localhost/",
         "web      | next \ufffd",
+    ]
+
+
+def test_lines_of_a_log_in_json_are_left_alone_and_all_others_become_such_lines(capsys, monkeypatch):
+    monkeypatch.setenv("VOXSITE_LOG_FORMAT", "json")
+    console = supervision._Console()
+    process = SimpleNamespace(config=SimpleNamespace(name="web"), group=None)
+    text = b'{"program": "web", "message": "said"}\nprinted "so"\n'
+    console.show_output(events.ProcessLogStdoutEvent(process, 1, text))
+    supervision.say("stopping")
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
+        {"program": "web", "message": "said"},
+        {"program": "web", "message": 'printed "so"'},
+        {"program": "server", "message": "stopping"},
     ]
 
 

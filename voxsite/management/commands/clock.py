@@ -23,7 +23,7 @@ from django.utils import timezone
 from redis import Redis
 from redis.exceptions import RedisError
 
-from accounts import account_deletion, closures, database_connection, mail_queue
+from accounts import account_deletion, closures, database_connection, log_context, mail_queue
 from accounts.gate import idempotency
 from apex import completions
 from billing import periodic
@@ -210,6 +210,7 @@ def run(
 
 
 def _repeat(period: float, duty: Callable[[], None], stopped: threading.Event) -> None:
+    log_context.begin(duty=duty.__name__)
     due = time.monotonic() + 1
     while not stopped.wait(max(0.0, due - time.monotonic())):
         due = time.monotonic() + period

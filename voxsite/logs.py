@@ -1,0 +1,56 @@
+"""How processes log: lines for people, or JSON for what collects logs. Both have the ids of what they are about."""
+
+import logging
+from typing import Any
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+
+LINES, JSON = "lines", "json"
+
+# Attributes that become no field. `ids` has the same again; Django's request shows a query, which may be a credential.
+_UNSHOWN = ("ids", "request", "server_time", "sinfo")
+
+
+def config(*, log_format: str, program: str = "") -> dict[str, Any]:
+    """Return the settings of `logging.config.dictConfig`.
+
+    log_format: LINES or JSON. program: the name of the process, for JSON; the supervisor puts it before lines itself.
+    """
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            LINES: {"format": "{asctime} {levelname} {name}:{ids} {message}", "style": "{"},
+            JSON: {
+                "()": "pythonjsonlogger.json.JsonFormatter",
+                "fmt": ["levelname", "name", "message"],
+                "rename_fields": {"levelname": "level", "name": "logger", "exc_info": "traceback"},
+                # In UTC, by ISO 8601.
+                "timestamp": "time",
+                "static_fields": {"program": program} if program else {},
+                "reserved_attrs": [*RESERVED_ATTRS, *_UNSHOWN],
+                "json_ensure_ascii": False,
+            },
+        },
+        "filters": {
+            "ids": {"()": "accounts.log_context.AddsIds"},
+            "without_traceback": {"()": "django.utils.log.CallbackFilter", "callback": _without_traceback},
+        },
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": log_format, "filters": ["ids"]}},
+        "root": {"handlers": ["console"], "level": "WARNING"},
+        "loggers": {
+            **{name: {"level": "INFO"} for name in ("accounts", "apex", "billing", "transcription", "voxsite")},
+            # By default Django mails every response of 500 or more to ADMINS, for example each probe of an unready
+            # site, and the response waits for the mail server.
+            "django": {"handlers": [], "level": "INFO"},
+            # Anybody can send a request with an unknown Host: a line for each is enough.
+            "django.security.DisallowedHost": {"filters": ["without_traceback"]},
+            # It logs every few minutes that it cleans its registries.
+            "rq.worker": {"level": "WARNING"},
+        },
+    }
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    record.exc_info = None
+    return True
