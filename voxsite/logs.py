@@ -45,8 +45,6 @@ def config(*, log_format: str, program: str = "") -> dict[str, Any]:
             "django": {"handlers": [], "level": "INFO"},
             # Anybody can send a request with an unknown Host: a line for each is enough.
             "django.security.DisallowedHost": {"filters": ["without_traceback"]},
-            # It logs every few minutes that it cleans its registries.
-            "rq.worker": {"level": "WARNING"},
         },
     }
 

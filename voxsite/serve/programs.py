@@ -34,12 +34,14 @@ class Program:
 def all_programs(environ: Mapping[str, str]) -> list[Program]:
     """Return the programs for an environment, as `config.environment_for_children` makes it."""
     manage = ["python", "manage.py"]
+    # Warnings only: RQ logs every few minutes that it cleans each of its registries, whatever LOGGING says of it.
+    run_queues = [*manage, "rqworker", "--verbosity", "0"]
     programs = [
         Program("web", ["python", "-m", "voxsite.serve.web"], environment=_threads(1, environ)),
         Program(
             "worker",
             # RQ waits for work for 15 s less than the ttl, and writes a heartbeat each time.
-            [*manage, "rqworker", "--worker-class", "transcription.worker.Worker", "--worker-ttl", "20", *QUEUES],
+            [*run_queues, "--worker-class", "transcription.worker.Worker", "--worker-ttl", "20", *QUEUES],
             # A lower priority than the engine, because workers wait for it.
             niceness=10,
             count=int(environ.get("VOXSITE_WORKERS") or 1),
@@ -49,7 +51,7 @@ def all_programs(environ: Mapping[str, str]) -> list[Program]:
         # Waits for the servers of customers, many at once. The workers' places are for work.
         Program(
             "importer",
-            [*manage, "rqworker", IMPORTS_QUEUE],
+            [*run_queues, IMPORTS_QUEUE],
             niceness=5,
             needs_redis=True,
             environment=_threads(1, environ),

@@ -61,6 +61,7 @@ def test_server_restarts_what_dies_and_leaves_nothing(server):
     os.kill(victim, signal.SIGKILL)
     server.wait(lambda: len(now := server.named("worker")) == 2 and victim not in now, seconds=60)
     server.wait(lambda: "Voxsite is at" in server.log(), seconds=START_SECONDS)
+    assert "rq.worker" not in server.log()
 
     server.descendants()
     server.process.terminate()
