@@ -39,6 +39,12 @@ def create(url: str) -> None:
         _on_server(url, "CREATE DATABASE {} TEMPLATE {}", _name_in(url), str(template))
 
 
+def create_empty(url: str) -> None:
+    """Make the database of PostgreSQL that the URL names, without a table."""
+    _on_server(url, "DROP DATABASE IF EXISTS {} WITH (FORCE)", _name_in(url))
+    _on_server(url, "CREATE DATABASE {} TEMPLATE template0", _name_in(url))
+
+
 def drop(url: str) -> None:
     """Drop the database of PostgreSQL that the URL names, also while it is used."""
     _on_server(url, "DROP DATABASE IF EXISTS {} WITH (FORCE)", _name_in(url))
