@@ -64,7 +64,7 @@ def jobs_of(caller: Caller) -> JobQuerySet:
 def find_job(caller: Caller, job_id: str) -> Job:
     """Return the caller's job. Raises NotFound alike for a stranger's, an unknown and an impossible id."""
     number = job_number(job_id)
-    job = jobs_of(caller).filter(pk=number).first() if number else None
+    job = jobs_of(caller).select_related("api_key").filter(pk=number).first() if number else None
     if job is None:
         raise NotFound("There is no such job.", error_type="job_not_found")
     return job
@@ -143,7 +143,8 @@ async def current(job_id: uuid.UUID) -> Job | None:
 
 def _look_up(job_ids: Sequence[uuid.UUID]) -> Sequence[Job | Exception | None]:
     try:
-        found = Job.objects.in_bulk(set(job_ids))
+        # With their keys: what shows a job does it in the event loop, which cannot ask the database.
+        found = Job.objects.select_related("api_key").in_bulk(set(job_ids))
     except DatabaseError as error:
         # No single job is at fault. To ask again for each of them would keep a database busy that is in trouble.
         return [error] * len(job_ids)

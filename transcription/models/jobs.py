@@ -49,6 +49,10 @@ class JobQuerySet(models.QuerySet["Job"]):
         jobs = self.of(organization)
         return jobs.filter(api_key=api_key) if api_key is not None and api_key.is_token else jobs
 
+    def with_callers(self) -> "JobQuerySet":
+        """Read the keys of the jobs beside them, by one more query, so that `token_id` asks nothing for each job."""
+        return self.prefetch_related("api_key")
+
     def newest_first(self) -> "JobQuerySet":
         return self.order_by("-created_at", "-id")
 
@@ -185,6 +189,11 @@ class Job(models.Model):
     @property
     def is_completed(self) -> bool:
         return self.status in {Status.COMPLETED, Status.COMPLETED_WITH_ERRORS}
+
+    @property
+    def token_id(self) -> uuid.UUID | None:
+        """The token that ordered it. None for a key, a person, and once the token is deleted."""
+        return self.api_key_id if self.api_key is not None and self.api_key.is_token else None
 
     @property
     def recognising_model(self) -> str:

@@ -14,3 +14,8 @@ from accounts.gate import times
 )
 def test_time_is_shown_in_utc_by_the_second(moment, shown):
     assert times.show_time(moment) == shown
+
+
+def test_no_time_is_shown_as_null():
+    assert times.show_time_or_null(None) is None
+    assert times.show_time_or_null(datetime(2026, 11, 28, tzinfo=UTC)) == "2026-11-28 00:00:00"

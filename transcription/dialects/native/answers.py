@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from accounts.gate.times import show_time
+from accounts.gate.times import show_time, show_time_or_null
 from transcription.dialects.native import job_fields
 from transcription.speech.capabilities import ModelCapabilities
 from transcription.speech.formats import json as json_format
@@ -102,8 +102,8 @@ def show_delivery(job: "Job", delivery: "Delivery | None") -> dict[str, Any]:
             "status": delivery.state,
             "attempts": delivery.attempt,
             "last_status": delivery.last_status,
-            "next_attempt_at": show_time(delivery.next_attempt_at) if delivery.next_attempt_at else None,
-            "delivered_at": show_time(delivery.delivered_at) if delivery.delivered_at else None,
+            "next_attempt_at": show_time_or_null(delivery.next_attempt_at),
+            "delivered_at": show_time_or_null(delivery.delivered_at),
         }
     }
 
@@ -130,10 +130,11 @@ def show_job_line(job: "Job") -> dict[str, Any]:
         "cost_cents": None if cost_micros is None else (cost_micros + 5_000) // 10_000,
         "cost_dollars": None if cost_micros is None else show_dollars(cost_micros),
         "created_at": show_time(job.created_at),
-        "completed_at": show_time(job.finished_at) if job.finished_at else None,
+        "completed_at": show_time_or_null(job.finished_at),
         "metadata": job.metadata,
         "retention": job_fields.show_retention(job),
-        "expires_at": show_time(job.delete_at) if job.delete_at else None,
+        "expires_at": show_time_or_null(job.delete_at),
+        "token_id": str(job.token_id) if job.token_id else None,
     }
 
 

@@ -138,6 +138,10 @@ def _job_fields() -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         "expires_at": serializers.CharField(
             allow_null=True, help_text="When the job is deleted, with its recording and its result; null if never."
         ),
+        "token_id": serializers.UUIDField(
+            allow_null=True,
+            help_text="The token that ordered it, by the id of POST /v1/tokens; null for keys and people.",
+        ),
     }
 
 

@@ -218,7 +218,7 @@ class JobsView(NativeGateView):
         if place := listing.read_cursor(query):
             created_at, job_id = place
             found = found.older_than(created_at=created_at, job_id=job_id)
-        rows = list(found.page(offset=offset, limit=limit + 1))
+        rows = list(found.page(offset=offset, limit=limit + 1).with_callers())
         return Response(
             {
                 "jobs": [answers.show_job_line(job) for job in rows[:limit]],
