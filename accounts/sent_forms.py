@@ -98,7 +98,7 @@ def _claim(request: HttpRequest, *, token: uuid.UUID) -> idempotency.Claim | ide
     # The digest has a key. Somebody who reads the table could otherwise guess a secret in the form.
     content = idempotency.fingerprint(request.path, data=_content(request))
     digest = salted_hmac("accounts.sent_forms", content, algorithm="sha256").hexdigest()
-    key = f"form:{access.person_id(request)}:{token}:{digest}"
+    key = idempotency.own_key("form", access.person_id(request), token, digest)
     give_up_at = time.monotonic() + WAIT_SECONDS
     with suppress(Conflict):
         return _found(organization, key=key, digest=digest)

@@ -17,7 +17,7 @@ from accounts import database_connection
 from accounts.access import membership_for, organization_for
 from accounts.decorators import page
 from accounts.errors import BadRequest, Conflict, VoxsiteError
-from accounts.gate import limits
+from accounts.gate import idempotency, limits
 from accounts.models import Membership, Organization
 from apex import catalogue, markdown, service, sse
 from apex.forms import DEFAULT_MAX_TOKENS, MAX_HISTORY_LENGTH, ChatForm
@@ -124,7 +124,9 @@ def _complete(organization: Organization, form: ChatForm) -> service.CompletedCh
     database_connection.release()
     try:
         return service.complete_and_wait(
-            organization, body=form.body, idempotency_key=f"playground:{form.cleaned_data['token']}"
+            organization,
+            body=form.body,
+            idempotency_key=idempotency.own_key("playground", form.cleaned_data["token"]),
         )
     except Conflict as error:
         raise Conflict("This message is already being answered, and is charged once.", error_type=error.type) from error

@@ -5,13 +5,14 @@ Each completion is a `Relay`, which runs to its end even if no one waits for it.
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
 
 from accounts.batcher import Batcher
 from accounts.errors import VoxsiteError
+from accounts.gate.idempotency import OwnKey
 from accounts.gate.limits import Allowance
 from accounts.models import ApiKey, Organization
 from apex import catalogue, completions, shared_batches, upstream, usage_meter, wire
@@ -19,6 +20,7 @@ from apex.relay import Relay
 from apex.shared_batches import Deferred
 from apex.types import Admission, AdmissionRequest, Estimate
 from billing import charge_tags, ledger
+from billing.charge_tags import WorkTags
 
 # Larger requests are parsed in a thread: parsing megabytes on the event loop would stop every stream of the process.
 MAX_PARSED_ON_LOOP_BYTES = 64 * 1024
@@ -88,15 +90,23 @@ def is_configured() -> bool:
 
 
 def relay_for(
-    organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None = None, idempotency_key: str = ""
+    organization: Organization,
+    *,
+    body: dict[str, Any],
+    api_key: ApiKey | None = None,
+    idempotency_key: OwnKey | None = None,
+    tags: WorkTags | None = None,
 ) -> Relay:
     """Start to relay a request that the site itself makes for an organization, without rate limits.
 
     body: OpenAI's request. Without `model`, the first model of the catalogue is used.
     api_key: the key whose monthly limit counts.
     idempotency_key: for a day, a request with the same key gets the same answer and no second charge.
+    tags: of the charge.
     """
-    admission_request, chat_request = _read(_raw(body), key="", idempotency_key=idempotency_key)
+    admission_request, chat_request = _read(_raw(body), key="", idempotency_key=idempotency_key or "")
+    if tags is not None and tags.tags:
+        admission_request = replace(admission_request, tags=tags)
     admissions: Batcher[AdmissionRequest, Admission] = Batcher(
         lambda requests: [completions.begin_for(organization, request=each, api_key=api_key) for each in requests]
     )
@@ -108,7 +118,12 @@ def relay_for(
 
 
 async def complete(
-    organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None = None, idempotency_key: str = ""
+    organization: Organization,
+    *,
+    body: dict[str, Any],
+    api_key: ApiKey | None = None,
+    idempotency_key: OwnKey | None = None,
+    tags: WorkTags | None = None,
 ) -> CompletedChat:
     """Return the answer to a request that the site itself makes, after it was charged.
 
@@ -116,7 +131,9 @@ async def complete(
     Raises accounts.errors: PaymentRequired, BadRequest, NotConfigured, UpstreamFailed, RateLimited; Conflict while the
     first request with the key still runs.
     """
-    one = relay_for(organization, body={**body, "stream": False}, api_key=api_key, idempotency_key=idempotency_key)
+    one = relay_for(
+        organization, body={**body, "stream": False}, api_key=api_key, idempotency_key=idempotency_key, tags=tags
+    )
     head = await one.head()
     charged_micros = await one.charged_micros()
     if head.error is not None:
@@ -126,7 +143,12 @@ async def complete(
 
 
 def complete_and_wait(
-    organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None = None, idempotency_key: str = ""
+    organization: Organization,
+    *,
+    body: dict[str, Any],
+    api_key: ApiKey | None = None,
+    idempotency_key: OwnKey | None = None,
+    tags: WorkTags | None = None,
 ) -> CompletedChat:
     """Do what `complete` does, from synchronous code.
 
@@ -135,7 +157,7 @@ def complete_and_wait(
 
     async def complete_and_disconnect() -> CompletedChat:
         try:
-            return await complete(organization, body=body, api_key=api_key, idempotency_key=idempotency_key)
+            return await complete(organization, body=body, api_key=api_key, idempotency_key=idempotency_key, tags=tags)
         finally:
             await upstream.close()
 

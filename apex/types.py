@@ -10,6 +10,7 @@ from accounts.gate.concurrency import ConcurrencySlot
 from accounts.models import ApiKey, Organization
 from apex.catalogue import Model
 from apex.usage_meter import BilledUsage
+from billing.charge_tags import WorkTags
 from billing.models import Hold
 
 
@@ -36,7 +37,7 @@ class AdmissionRequest:
     max_prompt_tokens: upper limit; an upstream that states more is not believed.
     completion_tokens: the limit for each of the `choice_count` choices.
     fingerprint: identifies equal requests under one Idempotency-Key.
-    tags: of the charge, as `charge_tags.tags_of` returns them.
+    tags: of the charge, as `charge_tags.record` takes them.
     """
 
     key: str
@@ -49,7 +50,7 @@ class AdmissionRequest:
     is_stream: bool = False
     idempotency_key: str = ""
     fingerprint: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] | WorkTags = field(default_factory=dict)
     # Acquired during admission; released by the Relay.
     slot: ConcurrencySlot = field(default_factory=ConcurrencySlot, compare=False, repr=False)
 
@@ -72,7 +73,7 @@ class AdmittedCompletion:
     completion_tokens: int
     is_stream: bool = False
     claim: idempotency.Claim | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] | WorkTags = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ KEEP_FOR, as long as usage can be asked for, and goes earlier when the customer 
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from billing.models import ChargeTag, Entry, EntryKind
@@ -18,6 +19,17 @@ INSERT_BATCH_SIZE = 500
 PURGE_BATCH_SIZE = 5_000
 
 
+@dataclass(frozen=True, slots=True)
+class WorkTags:
+    """Tags of a charge that the site makes for other work, such as a summary of a job. Deleted with that work.
+
+    tags: as `tags_of` returns them. work_reference: the reference of that work, such as "job:<id>".
+    """
+
+    tags: Mapping[str, str]
+    work_reference: str
+
+
 def tags_of(metadata: object) -> dict[str, str]:
     """Return the tags in the metadata of a request: the pairs of texts that are short enough, at most MAX_TAGS.
 
@@ -29,16 +41,17 @@ def tags_of(metadata: object) -> dict[str, str]:
     return dict(pair for pair, _ in zip(pairs, range(MAX_TAGS), strict=False))
 
 
-def record(charges: Iterable[tuple[object, Mapping[str, str]]]) -> None:
-    """Write the tags of charges that were just made, as `tags_of` returned them.
+def record(charges: Iterable[tuple[object, Mapping[str, str] | WorkTags]]) -> None:
+    """Write the tags of charges that were just made: as `tags_of` returned them, or of other work.
 
     charges: (what the ledger's settle verbs returned, tags). Refusals and None have none. Call it in the transaction of
     the charges.
     """
     rows = [
-        ChargeTag(entry=entry, name=name, value=value, created_at=entry.created_at)
-        for entry, tags in charges
+        ChargeTag(entry=entry, name=name, value=value, work_reference=work_reference, created_at=entry.created_at)
+        for entry, of_charge in charges
         if isinstance(entry, Entry)
+        for tags, work_reference in [_parts(of_charge)]
         for name, value in tags.items()
     ]
     if rows:
@@ -46,8 +59,13 @@ def record(charges: Iterable[tuple[object, Mapping[str, str]]]) -> None:
 
 
 def forget(reference: str) -> None:
-    """Delete the tags of a charge, by its reference. The charge stays and counts as one without tags."""
+    """Delete the tags of a piece of work, by its reference: of its charge, and of other charges that are about it.
+
+    The charges stay and count as some without tags.
+    """
     ChargeTag.objects.filter(entry__kind=EntryKind.USAGE, entry__reference=reference).delete()
+    if reference:
+        ChargeTag.objects.filter(work_reference=reference).delete()
 
 
 def purge(*, now: datetime) -> int:
@@ -56,6 +74,10 @@ def purge(*, now: datetime) -> int:
     ids = list(old.values_list("pk", flat=True)[:PURGE_BATCH_SIZE])
     # Django deletes a list of ids in parts that SQLite takes.
     return ChargeTag.objects.filter(pk__in=ids).delete()[0] if ids else 0
+
+
+def _parts(of_charge: Mapping[str, str] | WorkTags) -> tuple[Mapping[str, str], str]:
+    return (of_charge.tags, of_charge.work_reference) if isinstance(of_charge, WorkTags) else (of_charge, "")
 
 
 def _is_tag(name: object, value: object) -> bool:

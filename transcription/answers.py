@@ -16,6 +16,7 @@ from accounts import database_connection
 from accounts.errors import BadRequest, Conflict, NotFound
 from accounts.gate import idempotency
 from accounts.models import User
+from billing import charge_tags
 from transcription import assistant, jobs
 from transcription.models import Answer, Job
 from transcription.speech.transcript import Transcript
@@ -24,7 +25,6 @@ MAX_QUESTION_CHARACTERS = 1000
 # The largest character in UTF-8. The price of a question is shown before it is typed.
 BYTES_PER_CHARACTER = 4
 MAX_ANSWER_TOKENS = 1500
-TEMPERATURE = 0.3
 # Prices that are shown in advance are rounded up to a hundredth of a cent.
 PRICE_STEP_MICROS = 100
 
@@ -124,12 +124,12 @@ def _answer(job: Job, *, question: str, token: uuid.UUID, by: User) -> Answer:
     _, read_until_ms = readable(transcript)
     # The reply is stored under this key in the transaction that charges for it. If this process dies before the answer
     # is written below, the same request returns the stored reply and costs nothing.
-    key = f"transcript:{job.pk}:{token}"
+    key = idempotency.own_key("transcript", job.pk, token)
     organization = job.organization
     # The model may take minutes: hold no database connection meanwhile.
     database_connection.release()
     try:
-        reply = assistant.current().complete(organization, body=body, idempotency_key=key)
+        reply = assistant.current().complete(organization, body=body, idempotency_key=key, tags=jobs.tags_of(job))
     except Conflict as error:
         raise Conflict(
             "This is already being answered, and is charged once. Reload the page in a moment.",
@@ -152,6 +152,8 @@ def _answer(job: Job, *, question: str, token: uuid.UUID, by: User) -> Answer:
                 },
             )
             return answer
+        # Its tags were deleted before these were written.
+        charge_tags.forget(job.hold_reference)
     raise NotFound("The transcript was deleted while it was being read.")
 
 
@@ -161,7 +163,6 @@ def _body(task: str, *, text: str) -> dict[str, Any]:
             {"role": "system", "content": SYSTEM},
             {"role": "user", "content": f"{task}\n\n<transcript>\n{text}\n</transcript>"},
         ],
-        "temperature": TEMPERATURE,
         "max_tokens": MAX_ANSWER_TOKENS,
     }
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from accounts.errors import NotConfigured, PaymentRequired
+from accounts.gate.idempotency import OwnKey
 from accounts.models import ApiKey, Organization
+from billing.charge_tags import WorkTags
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Assistant(Protocol):
     """A language model, paid from the balance of the organization.
 
     body: a request in OpenAI's format. Without `model`, the site chooses one. idempotency_key: a reply is charged once
-    for each. Both ways to ask raise errors of `accounts.errors`; nothing is charged then.
+    for each. tags: of the charge. Both ways to ask raise errors of `accounts.errors`; nothing is charged then.
     """
 
     def is_ready(self) -> bool:
@@ -57,11 +59,19 @@ class Assistant(Protocol):
         Raises the errors of a request that would be refused for another reason than money.
         """
 
-    def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
+    def complete(
+        self, organization: Organization, *, body: dict[str, Any], idempotency_key: OwnKey, tags: WorkTags
+    ) -> Reply:
         """Return the reply. It may take minutes, with a thread and without a database connection."""
 
     async def reply(
-        self, organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None, idempotency_key: str
+        self,
+        organization: Organization,
+        *,
+        body: dict[str, Any],
+        api_key: ApiKey | None,
+        idempotency_key: OwnKey,
+        tags: WorkTags,
     ) -> Reply:
         """Return the reply, without a thread meanwhile. api_key: the key whose monthly limit counts."""
 
@@ -81,11 +91,19 @@ class NoAssistant:
     def estimate(self, organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None) -> Estimate:
         raise NotConfigured
 
-    def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
+    def complete(
+        self, organization: Organization, *, body: dict[str, Any], idempotency_key: OwnKey, tags: WorkTags
+    ) -> Reply:
         raise NotConfigured
 
     async def reply(
-        self, organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None, idempotency_key: str
+        self,
+        organization: Organization,
+        *,
+        body: dict[str, Any],
+        api_key: ApiKey | None,
+        idempotency_key: OwnKey,
+        tags: WorkTags,
     ) -> Reply:
         raise NotConfigured
 

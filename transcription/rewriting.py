@@ -7,20 +7,22 @@ transcript, so all that they can change is the text that this customer gets for 
 
 import asyncio
 import logging
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 
 from accounts.errors import Conflict, VoxsiteError
+from accounts.gate import idempotency
+from accounts.gate.idempotency import OwnKey
 from accounts.models import ApiKey, Organization
-from transcription import assistant
+from billing.charge_tags import WorkTags
+from transcription import assistant, jobs
+from transcription.models import Job
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_TOKENS = 4096
-TEMPERATURE = 0.3
 # A repeated call that finds its model at work asks again for so long, with this pause.
 MAX_JOIN_SECONDS = 120
 JOIN_PAUSE_SECONDS = 0.5
@@ -47,7 +49,7 @@ async def rewrite(
     *,
     text: str,
     instruction: str,
-    job_id: uuid.UUID,
+    job: Job,
     api_key: ApiKey | None = None,
     model: str | None = None,
     max_tokens: int | None = None,
@@ -66,12 +68,13 @@ async def rewrite(
         return _failed("this site has no language model")
     is_known = model is not None and helper.has_model(model)
     body = body_for(text, instruction=instruction, model=model, max_tokens=max_tokens)
+    key = idempotency.own_key("rewrite", job.pk)
     try:
-        reply = await _reply(organization, body=body, api_key=api_key, idempotency_key=f"rewrite:{job_id}")
+        reply = await _reply(organization, body=body, api_key=api_key, idempotency_key=key, tags=jobs.tags_of(job))
     except VoxsiteError as error:
         return _failed(f"{error.type}: {error.message}")
     except Exception:  # Recognition was done and is paid: its text must reach the customer, whatever broke here.
-        logger.exception("A transcript was not rewritten (job %s).", job_id)
+        logger.exception("A transcript was not rewritten (job %s).", job.pk)
         return _failed("an error on our side")
     written = reply.text.strip()
     if not written:
@@ -91,7 +94,6 @@ def body_for(text: str, *, instruction: str, model: str | None = None, max_token
             {"role": "system", "content": SYSTEM},
             {"role": "user", "content": f"{instruction}\n\n<transcript>\n{text}\n</transcript>"},
         ],
-        "temperature": TEMPERATURE,
         "max_tokens": max_tokens or DEFAULT_MAX_TOKENS,
     }
     if model is not None and assistant.current().has_model(model):
@@ -100,14 +102,19 @@ def body_for(text: str, *, instruction: str, model: str | None = None, max_token
 
 
 async def _reply(
-    organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None, idempotency_key: str
+    organization: Organization,
+    *,
+    body: dict[str, Any],
+    api_key: ApiKey | None,
+    idempotency_key: OwnKey,
+    tags: WorkTags,
 ) -> assistant.Reply:
     """Return the reply. One that is under way for the same job is waited for, so that both callers get the same."""
     ends_at = asyncio.get_running_loop().time() + MAX_JOIN_SECONDS
     while True:
         try:
             return await assistant.current().reply(
-                organization, body=body, api_key=api_key, idempotency_key=idempotency_key
+                organization, body=body, api_key=api_key, idempotency_key=idempotency_key, tags=tags
             )
         except Conflict as error:
             if error.type != "idempotency_key_in_use" or asyncio.get_running_loop().time() > ends_at:

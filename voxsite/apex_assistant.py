@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from accounts.gate.idempotency import OwnKey
 from accounts.models import ApiKey, Organization
+from billing.charge_tags import WorkTags
 from transcription.assistant import Estimate, Reply
 
 if TYPE_CHECKING:
@@ -44,17 +46,27 @@ class ApexAssistant:
             refusal=made.refusal,
         )
 
-    def complete(self, organization: Organization, *, body: dict[str, Any], idempotency_key: str) -> Reply:
-        from apex import service
-
-        return _reply(service.complete_and_wait(organization, body=body, idempotency_key=idempotency_key))
-
-    async def reply(
-        self, organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None, idempotency_key: str
+    def complete(
+        self, organization: Organization, *, body: dict[str, Any], idempotency_key: OwnKey, tags: WorkTags
     ) -> Reply:
         from apex import service
 
-        done = await service.complete(organization, body=body, api_key=api_key, idempotency_key=idempotency_key)
+        return _reply(service.complete_and_wait(organization, body=body, idempotency_key=idempotency_key, tags=tags))
+
+    async def reply(
+        self,
+        organization: Organization,
+        *,
+        body: dict[str, Any],
+        api_key: ApiKey | None,
+        idempotency_key: OwnKey,
+        tags: WorkTags,
+    ) -> Reply:
+        from apex import service
+
+        done = await service.complete(
+            organization, body=body, api_key=api_key, idempotency_key=idempotency_key, tags=tags
+        )
         return _reply(done)
 
 

@@ -5,6 +5,7 @@ responses are stored. After an error nothing was done, so the same key may be us
 """
 
 import hashlib
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,13 @@ MAX_KEY_LENGTH = 255
 # No request runs this long: probing ends after a minute, and the body was read before.
 ABANDONED_AFTER = timedelta(minutes=5)
 
+# What the site names its records by, and their shape: a word, and parts, the last of them a UUID or a digest. `own_key`
+# refuses every other name, because only what has this shape is kept from callers.
+OWN_WORDS = ("form", "key", "playground", "rewrite", "token", "transcript", "tries")
+_OWN_KEY = re.compile(
+    rf"(?:{'|'.join(OWN_WORDS)}):(?:[0-9a-f-]*:)*(?:[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|[0-9a-f]{{64}})"
+)
+
 # Stores the response: (HTTP status, JSON body).
 Keep = Callable[[int, Any], None]
 
@@ -41,19 +49,39 @@ class TakenOver(Conflict):
         )
 
 
+class OwnKey(str):
+    """A name that the site has made for a record of its own. No caller's Idempotency-Key is stored under it."""
+
+    __slots__ = ()
+
+
+def own_key(word: str, *parts: object) -> OwnKey:
+    """Return a name for a record of the site's own, such as `rewrite:<id of the job>`. word: one of OWN_WORDS."""
+    name = ":".join([word, *map(str, parts)])
+    assert _OWN_KEY.fullmatch(name), "a caller could send any other name"
+    return OwnKey(name)
+
+
 def key_of(api_key: ApiKey | None, key: str) -> str:
     """Return the name under which the answer to a caller's Idempotency-Key is stored; "" for none.
 
     All keys and pages of an organization share theirs. Each token has its own: a visitor with another token, or with
     the key that the site's server uses, gets no answer of somebody else, does not learn that there is one, and keeps no
-    key from anybody.
+    key from anybody. Nobody shares those of the site itself: an `OwnKey` keeps its name, and a caller's key that looks
+    like one gets another.
     Raises InvalidField for one that cannot be used.
     """
     _check(key)
+    if not isinstance(key, OwnKey) and _OWN_KEY.fullmatch(key):
+        key = own_key("key", _digest(key))
     if not key or api_key is None or not api_key.is_token:
         return key
     # As a digest, for which there is always room.
-    return f"token:{api_key.pk}:{hashlib.sha256(key.encode()).hexdigest()}"
+    return own_key("token", api_key.pk, _digest(key))
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def fingerprint(path: str, *, data: Mapping[str, Any]) -> str:

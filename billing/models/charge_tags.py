@@ -7,6 +7,7 @@ from billing.models.ledger import Entry
 
 MAX_NAME_LENGTH = 64
 MAX_VALUE_LENGTH = 128
+MAX_REFERENCE_LENGTH = 200
 
 
 class ChargeTag(models.Model):
@@ -20,6 +21,10 @@ class ChargeTag(models.Model):
     entry = models.ForeignKey(Entry, on_delete=models.PROTECT, related_name="tags", db_index=False)
     name = models.CharField(max_length=MAX_NAME_LENGTH)
     value = models.CharField(max_length=MAX_VALUE_LENGTH)
+    # The work that the charge is about, where it is not the charge of that work: "job:<id>" for a summary of the job.
+    # Who deletes the work deletes the tag. Empty for all others. The database has a default, so that processes of the
+    # version before may insert rows.
+    work_reference = models.CharField(max_length=MAX_REFERENCE_LENGTH, blank=True, default="", db_default="")
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -27,8 +32,11 @@ class ChargeTag(models.Model):
             models.UniqueConstraint(fields=["entry", "name"], name="one_tag_of_a_name_per_charge"),
             models.CheckConstraint(condition=~models.Q(name=""), name="tag_has_a_name"),
         ]
-        # For the clock, which deletes the old ones.
-        indexes = [models.Index(fields=["created_at"], name="tags_by_time")]
+        indexes = [
+            # For the clock, which deletes the old ones.
+            models.Index(fields=["created_at"], name="tags_by_time"),
+            models.Index(fields=["work_reference"], condition=~models.Q(work_reference=""), name="tags_by_work"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name}={self.value}"

@@ -84,3 +84,21 @@ def test_clock_deletes_tags_after_their_time_and_no_others(acme: Organization) -
     periodic.forget_tags()
     assert list(ChargeTag.objects.values_list("value", flat=True)) == ["young"]
     assert periodic.forget_tags in [duty for _, duty in periodic.DUTIES]
+
+
+def test_tags_of_work_are_forgotten_with_the_work_and_with_nothing_else(acme: Organization) -> None:
+    fund(acme, 1_000)
+    of_job, of_summary, of_other = charge(acme, 5), charge(acme, 6), charge(acme, 7)
+    tags = {"customer": "acme"}
+    charge_tags.record(
+        [
+            (of_job, tags),
+            (of_summary, charge_tags.WorkTags(tags, work_reference=of_job.reference)),
+            (of_other, charge_tags.WorkTags(tags, work_reference="job:another")),
+        ]
+    )
+    charge_tags.forget(of_job.reference)
+    assert list(ChargeTag.objects.values_list("entry", flat=True)) == [of_other.pk]
+    # Without a reference, nothing is meant.
+    charge_tags.forget("")
+    assert ChargeTag.objects.count() == 1

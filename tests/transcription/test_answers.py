@@ -5,22 +5,24 @@ import uuid
 import pytest
 from django.test import Client
 
+from accounts.errors import NotFound
 from accounts.gate import idempotency
 from accounts.models import IdempotencyRecord
 from apex import completions, service
 from billing import ledger, statements
-from billing.models import Entry, Wallet
+from billing.models import ChargeTag, Entry, Wallet
 from tests.apex import exchange
 from tests.transcription.factories import make_job, make_transcript
 from transcription import answers, assistant, jobs
+from transcription.jobs import deletion
 from transcription.models import Answer, Job
 from transcription.speech.transcript import Segment, Transcript
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("chat")]
 
 
-def completed(organization, text="good morning") -> Job:
-    job = make_job(organization)
+def completed(organization, text="good morning", **fields) -> Job:
+    job = make_job(organization, **fields)
     item = jobs.claim(job.items.get().pk)
     jobs.finish_item(item, transcript=make_transcript(text, duration_ms=job.duration_ms))
     job.refresh_from_db()
@@ -57,6 +59,45 @@ def transcript_of(*segments: tuple[str | None, str]) -> Transcript:
     return Transcript(
         language="en", language_probability=None, duration_ms=1000 * len(said), segments=said, engine="pocketsphinx"
     )
+
+
+# --- Tags --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("end", "left"), [(jobs.delete, 0), (deletion.expire, 2)])
+def test_answer_has_the_tags_of_its_job_until_the_customer_deletes_it(organization, alice, client_of, chat, end, left):
+    job = completed(organization, metadata={"customer": "acme"})
+    ask(client_of(alice), job)
+    entry = Entry.objects.get(kind="usage", reference__startswith="chat:")
+    assert list(entry.tags.values_list("name", "value")) == [("customer", "acme")]
+    assert "acme" not in str(chat.bodies)
+    end(job)
+    assert ChargeTag.objects.count() == left
+    assert Entry.objects.filter(kind="usage").count() == 2
+
+
+class DeletedMeanwhile:
+    """The assistant of this process, asked about a job that its customer deletes at that moment."""
+
+    def __init__(self, job) -> None:
+        self.real, self.job = assistant.current(), job
+
+    def complete(self, organization, **asked):
+        jobs.delete(self.job)
+        return self.real.complete(organization, **asked)
+
+
+def test_answer_about_a_job_that_was_deleted_meanwhile_leaves_no_tags(organization, alice):
+    job = completed(organization, metadata={"customer": "acme"})
+    before = assistant.current()
+    assistant.register(DeletedMeanwhile(job))
+    try:
+        with pytest.raises(NotFound):
+            answers.summarise(job, token=uuid.uuid4(), by=alice)
+    finally:
+        assistant.register(before)
+    assert len(chat_charges()) == 1
+    assert not ChargeTag.objects.exists()
 
 
 # --- Who may -----------------------------------------------------------------------------------------------------
@@ -149,9 +190,9 @@ def test_wish_that_is_being_answered_is_not_asked_again(job, alice, client_of, c
 def test_reply_that_was_paid_and_not_written_comes_again_for_nothing(job, alice, chat):
     """The process died between the charge and the row."""
     token = uuid.uuid4()
-    key = f"transcript:{job.pk}:{token}"
+    key = idempotency.own_key("transcript", job.pk, token)
     body = answers._body(answers.SUMMARY, text=answers.readable(jobs.transcript_of(job))[0])
-    assistant.current().complete(job.organization, body=body, idempotency_key=key)
+    assistant.current().complete(job.organization, body=body, idempotency_key=key, tags=jobs.tags_of(job))
     answer = answers.summarise(job, token=token, by=alice)
     assert answer.charged_micros == 14
     assert chat_charges() == [14]

@@ -321,7 +321,7 @@ def test_rewriting_holds_what_was_estimated(organization):
                 organization,
                 text=text,
                 instruction="Shorten.",
-                job_id=job.pk,
+                job=job,
                 model="gpt-4.1",
                 max_tokens=50,
             )

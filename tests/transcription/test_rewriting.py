@@ -13,16 +13,17 @@ from apex import upstream
 from billing import statements
 from billing.models import Entry, Wallet
 from transcription import assistant, rewriting
+from transcription.models import Job
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.django_db(transaction=True)]
 
 
-def rewrite(organization, instruction="normal 5", *, text="good morning", job_id=None, **fields):
+def rewrite(organization, instruction="normal 5", *, text="good morning", job_id=None, metadata=None, **fields):
+    job = Job(pk=job_id or uuid.uuid4(), organization=organization, metadata=metadata or {})
+
     async def run():
         try:
-            return await rewriting.rewrite(
-                organization, text=text, instruction=instruction, job_id=job_id or uuid.uuid4(), **fields
-            )
+            return await rewriting.rewrite(organization, text=text, instruction=instruction, job=job, **fields)
         finally:
             await upstream.close()
 
@@ -40,6 +41,7 @@ def test_text_is_rewritten_and_charged(organization, chat):
     assert body["messages"][0] == {"role": "system", "content": rewriting.SYSTEM}
     assert body["messages"][1]["content"] == "normal 5\n\n<transcript>\ngood morning\n</transcript>"
     assert body["max_tokens"] == rewriting.DEFAULT_MAX_TOKENS
+    assert "metadata" not in body
     assert charges() == [8]
 
 
@@ -48,6 +50,24 @@ def test_limit_of_tokens_and_key_are_passed_on(organization, chat):
     rewrite(organization, max_tokens=77, api_key=key)
     assert chat.bodies[0]["max_tokens"] == 77
     assert Entry.objects.get(kind="usage").details["api_key_id"] == str(key.pk)
+
+
+def test_charge_has_the_tags_of_the_job_and_the_model_is_told_none(organization, chat):
+    job_id = uuid.uuid4()
+    rewrite(organization, job_id=job_id, metadata={"customer": "acme", "count": 7})
+    (tag,) = Entry.objects.get(kind="usage").tags.all()
+    assert (tag.name, tag.value, tag.work_reference) == ("customer", "acme", f"job:{job_id}")
+    assert "acme" not in json.dumps(chat.bodies)
+
+
+def test_no_temperature_is_sent_unless_the_models_settings_say_so(organization, chat, settings):
+    rewrite(organization)
+    settings.APEX_MODELS = {
+        name: {each: value for each, value in facts.items() if each != "temperature"}
+        for name, facts in settings.APEX_MODELS.items()
+    }
+    rewrite(organization)
+    assert [body.get("temperature") for body in chat.bodies] == [0.7, None]
 
 
 def test_same_job_is_asked_and_charged_once(organization, chat):
@@ -63,7 +83,7 @@ def test_two_at_once_get_the_same_and_pay_once(organization, chat):
         try:
             return await asyncio.gather(
                 *(
-                    rewriting.rewrite(organization, text="hello", instruction="slow 3 0.1", job_id=job_id)
+                    rewriting.rewrite(organization, text="hello", instruction="slow 3 0.1", job=Job(pk=job_id))
                     for _ in range(2)
                 )
             )
@@ -166,3 +186,19 @@ def test_key_that_was_used_for_something_else_is_a_note(organization, chat):
     idempotency.claim(organization, key=f"rewrite:{job_id}", request_fingerprint="other")
     assert "idempotency_key_reused" in rewrite(organization, job_id=job_id).note
     assert IdempotencyRecord.objects.count() == 1
+
+
+def test_key_of_a_program_that_spells_the_name_of_a_rewriting_does_not_touch_it(organization, chat):
+    """The attack: a key that only transcribes keeps a rewriting from being made, or reads it as its own answer."""
+    key, _ = api_keys.issue(organization, name="a", by=None)
+    job_id = uuid.uuid4()
+    name = idempotency.key_of(key, f"rewrite:{job_id}")
+    idempotency.claim(organization, key=name, request_fingerprint="a program's own").keep(201, {"mine": True})
+    first = rewrite(organization, job_id=job_id)
+    assert (first.text, first.note) == ("word0 word1 word2 word3 word4", "")
+    stored = idempotency.claim(organization, key=name, request_fingerprint="a program's own")
+    assert stored.body == {"mine": True}
+    # And a rewriting that was stored before names were kept apart is found.
+    assert IdempotencyRecord.objects.filter(organization=organization, key=f"rewrite:{job_id}").count() == 1
+    assert rewrite(organization, job_id=job_id) == first
+    assert len(chat.bodies) == len(charges()) == 1

@@ -195,7 +195,7 @@ def _job_of(call: Call, *, reference: str) -> Job | None:
 def _key_of_tries(call: Call) -> str:
     """Return the key under which the tries of one request without an Idempotency-Key find each other."""
     api_key = call.submission.api_key
-    return f"tries:{api_key.pk if api_key else ''}:{call.fingerprint}"
+    return idempotency.own_key("tries", api_key.pk if api_key else "", call.fingerprint)
 
 
 def _which_run(keys: Sequence[tuple[uuid.UUID, str]]) -> list[bool]:

@@ -1,7 +1,14 @@
 """Jobs: submit, work, finish, fail, cancel, delete, read the result, reconcile. `lifecycle` is the place to start."""
 
 from transcription.jobs.batches import submit_sources, submit_uploads, uploads_completed
-from transcription.jobs.charging import billed_seconds, names_of_references, quote_micros, require_funds, track_count
+from transcription.jobs.charging import (
+    billed_seconds,
+    names_of_references,
+    quote_micros,
+    require_funds,
+    tags_of,
+    track_count,
+)
 from transcription.jobs.deletion import delete
 from transcription.jobs.editing import MAX_EDITS, Edit, merge_speakers, move, name_speaker, revise, separate_speaker
 from transcription.jobs.lifecycle import (
@@ -83,6 +90,7 @@ __all__ = [
     "submit_batch",
     "submit_sources",
     "submit_uploads",
+    "tags_of",
     "touch",
     "track_count",
     "transcript_of",

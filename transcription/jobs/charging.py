@@ -232,6 +232,11 @@ def _description(job: Job, *, duration_ms: int, channels: int) -> str:
     return what + note
 
 
+def tags_of(job: Job) -> charge_tags.WorkTags:
+    """Return the tags of what else is charged about a job, such as a summary. They are deleted with the job."""
+    return charge_tags.WorkTags(charge_tags.tags_of(job.metadata), work_reference=job.hold_reference)
+
+
 def names_of_references(references: Sequence[str]) -> dict[str, str]:
     """Return the names of the jobs that references of the ledger name, by reference. Deleted jobs have none."""
     ids: dict[str, uuid.UUID] = {}

@@ -1,3 +1,4 @@
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -300,3 +301,51 @@ def test_key_that_cannot_be_used_is_refused_of_a_token_too(organization, key):
     for caller in (parent, token):
         with pytest.raises(InvalidField):
             idempotency.key_of(caller, key)
+
+
+def own_names():
+    one, other, digest = uuid.uuid4(), uuid.uuid4(), "0f" * 32
+    return [
+        ("form", 7, one, digest),
+        ("playground", one),
+        ("rewrite", one),
+        ("transcript", one, other),
+        ("token", one, digest),
+        ("tries", "", digest),
+        ("tries", one, digest),
+        ("key", digest),
+    ]
+
+
+def test_every_word_of_the_sites_own_names_is_tried_below():
+    assert {parts[0] for parts in own_names()} == set(idempotency.OWN_WORDS)
+
+
+@pytest.mark.parametrize("parts", own_names(), ids=lambda parts: parts[0])
+def test_no_caller_reaches_a_record_of_the_site(organization, parts):
+    """The attack: send the name of a record that the site keeps, such as `rewrite:` and the id of a job."""
+    parent, _ = api_keys.issue(organization, name="server", by=None)
+    facts = {"scopes": ["chat"], "lifetime": timedelta(minutes=5), "spend_limit_micros": 1}
+    token, _ = tokens.issue(parent, name="t", **facts)
+    own = idempotency.own_key(*parts)
+    sent = str(own)
+    for caller in (None, parent, token):
+        kept = idempotency.key_of(caller, own)
+        named = idempotency.key_of(caller, sent)
+        assert kept == own or caller is token
+        assert named not in (kept, own, sent)
+        # Neither what it is stored under, nor what that is stored under.
+        assert idempotency.key_of(caller, str(named)) not in (named, kept)
+        assert len(named) <= idempotency.MAX_KEY_LENGTH
+
+
+@pytest.mark.parametrize("key", ["rewrite:7", "form:abc", "playground:", "REWRITE:x", "key:1", "order:rewrite:7"])
+def test_keys_of_callers_that_only_begin_like_the_sites_names_stay(organization, key):
+    parent, _ = api_keys.issue(organization, name="server", by=None)
+    assert idempotency.key_of(parent, key) == key
+
+
+def test_own_name_that_a_caller_could_send_is_a_mistake():
+    for parts in (("rewrite", 7), ("order", uuid.uuid4()), ("rewrite", "\n", uuid.uuid4())):
+        with pytest.raises(AssertionError):
+            idempotency.own_key(*parts)

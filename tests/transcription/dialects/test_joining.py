@@ -23,6 +23,8 @@ from transcription.dialects.joining import Call
 from transcription.jobs import waiters
 from transcription.models import Job, JobItem, Media, Status
 
+# As `idempotency.fingerprint` makes them.
+MARK = "a" * 64
 CONTENT = (AUDIO / "sentence-slt.wav").read_bytes()
 
 
@@ -35,7 +37,7 @@ def api_key(organization):
 def ask(organization, api_key):
     """Return a maker of calls for the same recording."""
 
-    def find(*, content=CONTENT, mark="m", api_key=api_key, **fields):
+    def find(*, content=CONTENT, mark=MARK, api_key=api_key, **fields):
         upload = SimpleUploadedFile("a.wav", content)
         submission = make_submission(organization, api_key=api_key)
         found = joining.find_or_submit(Call(submission=submission, upload=upload, fingerprint=mark, **fields))
@@ -89,7 +91,7 @@ def test_retry_of_another_key_or_request_is_a_job_of_its_own(ask, organization):
     first, _ = ask(**FIRST)
     other_key = api_keys.issue(organization, name="other", by=None)[0]
     assert ask(**RETRY, api_key=other_key)[1] is False
-    assert ask(**RETRY, mark="other")[1] is False
+    assert ask(**RETRY, mark="b" * 64)[1] is False
     assert ask(**RETRY) == (first, True)
 
 
@@ -169,7 +171,7 @@ def test_deleted_job_is_done_anew_for_a_retry(ask):
 
 
 def test_call_while_the_first_is_about_to_submit_is_told_to_wait(ask, organization):
-    idempotency.claim(organization, key="k", request_fingerprint="m")
+    idempotency.claim(organization, key="k", request_fingerprint=MARK)
     assert ask(key="k") is None
 
 
@@ -207,7 +209,7 @@ def test_key_of_another_request_is_refused(ask):
 
 
 def test_key_that_was_used_for_an_answer_of_another_kind_is_refused(ask, organization):
-    claim = idempotency.claim(organization, key="k", request_fingerprint="m")
+    claim = idempotency.claim(organization, key="k", request_fingerprint=MARK)
     claim.keep(200, {})
     with pytest.raises(Conflict) as caught:
         ask(key="k")
@@ -251,7 +253,7 @@ def test_clock_knows_of_a_job_before_it_is_stored(organization, api_key):
     submission = make_submission(
         organization, api_key=api_key, in_transaction=lambda job: listed.append(job.pk in waiters.listed())
     )
-    joining.find_or_submit(Call(submission=submission, upload=SimpleUploadedFile("a.wav", CONTENT), fingerprint="m"))
+    joining.find_or_submit(Call(submission=submission, upload=SimpleUploadedFile("a.wav", CONTENT), fingerprint=MARK))
     assert listed == [True]
 
 

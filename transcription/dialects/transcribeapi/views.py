@@ -223,7 +223,8 @@ class AddFundsView(TranscribeApiGateView):
                 response.data = funds.show(added_funds.outcome_of(organization, topup_id=topup_id))
         except CardDeclined:
             # Nothing was charged: the same key may be used again.
-            idempotency.forget(organization, key=request.headers.get(idempotency.HEADER, ""))
+            key = idempotency.key_of(self.caller.api_key, request.headers.get(idempotency.HEADER, ""))
+            idempotency.forget(organization, key=key)
             raise
         return response
 

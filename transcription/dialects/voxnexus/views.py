@@ -85,7 +85,7 @@ class _Call:
             self._caller.organization,
             text=transcript.text,
             instruction=transform.prompt,
-            job_id=job.pk,
+            job=job,
             api_key=self._caller.api_key,
             model=transform.model,
             max_tokens=transform.max_tokens,
