@@ -14,6 +14,7 @@ from accounts.forms import RaiseFields, raise_of
 from accounts.models import ApiKey, Organization
 from billing import ledger_reader, money, pricing, spend_alerts
 from billing.models import EntryKind, Wallet
+from billing.models.charge_tags import MAX_NAME_LENGTH, MAX_VALUE_LENGTH
 from billing.usage import MAX_DAY, MIN_DAY
 
 BROWSER = "browser"
@@ -106,6 +107,9 @@ class LedgerForm(forms.Form):
     until = DayField(label="To day")
     key = forms.ChoiceField(label="Key", required=False)
     model = forms.ChoiceField(label="Model", required=False)
+    tag = forms.CharField(label="Tag", required=False, max_length=MAX_NAME_LENGTH, strip=False)
+    # Empty: any value. No tag has an empty one.
+    tag_value = forms.CharField(label="Value of the tag", required=False, max_length=MAX_VALUE_LENGTH, strip=False)
 
     def __init__(self, *args: Any, organization: Organization, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -130,6 +134,8 @@ class LedgerForm(forms.Form):
         since, until = cleaned.get("since"), cleaned.get("until")
         if since and until and since > until:
             self.add_error("until", "The last day must not be before the first day.")
+        if cleaned.get("tag_value") and not cleaned.get("tag") and "tag" not in self.errors:
+            self.add_error("tag", "Name the tag that has this value.")
         return cleaned
 
     @property
@@ -142,6 +148,8 @@ class LedgerForm(forms.Form):
             api_key_id=uuid.UUID(chosen["key"]) if chosen["key"] and chosen["key"] != BROWSER else None,
             is_without_key=chosen["key"] == BROWSER,
             model=chosen["model"],
+            tag=chosen["tag"],
+            tag_value=chosen["tag_value"] or None,
         )
 
     @property

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from accounts.models import Organization
 from billing import money, usage
-from billing.models import Entry, EntryKind, EntryQuerySet
+from billing.models import ChargeTag, Entry, EntryKind, EntryQuerySet
 from billing.usage import entries_of
 
 CSV_COLUMNS = (
@@ -55,11 +55,14 @@ class Filter:
     is_without_key: bool = False
     # Only charges of this model.
     model: str = ""
+    # Only charges with a tag of this name; with this value of it, unless that is None.
+    tag: str = ""
+    tag_value: str | None = None
 
     @property
     def is_of_usage(self) -> bool:
         """Whether it filters by a field that only charges have."""
-        return bool(self.api_key_id or self.is_without_key or self.model)
+        return bool(self.api_key_id or self.is_without_key or self.model or self.tag)
 
 
 ALL = Filter()
@@ -151,6 +154,9 @@ def _filtered(organization: Organization, *, only: Filter) -> EntryQuerySet:
         found = found.annotate(key_id=usage.detail("api_key_id")).filter(key_id_is_empty)
     if only.model:
         found = found.annotate(model=usage.detail("model")).filter(model=only.model)
+    if only.tag:
+        of_tag = ChargeTag.objects.filter(entry=OuterRef("pk"), name=only.tag)
+        found = found.filter(Exists(of_tag if only.tag_value is None else of_tag.filter(value=only.tag_value)))
     if only.since is not None:
         start = usage.start_of_day(only.since)
         found = found.filter(created_at__gte=start, id__gt=_last_id_before(entries, start - CLOCK_SKEW))

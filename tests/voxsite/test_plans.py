@@ -49,6 +49,8 @@ QUERIES = {
         "model=no-such-model",
         "before=5000",
         "before=5000&model=premium",
+        "tag=customer",
+        "tag=customer&tag_value=no-such-value",
     ),
     "/billing/usage/": ("month={month}", "tag=customer"),
     "/webhooks/deliveries/": ("state=failed", "state=pending", "endpoint={endpoint_id}", "before={delivery_id}"),

@@ -52,6 +52,40 @@ def test_next_page_keeps_the_filter(alice, organization, client_of):
     assert not second.context["is_first_page"]
 
 
+def test_filter_by_tag_selects_the_same_lines_on_the_page_and_in_the_file(alice, organization, client_of, download):
+    wanted = charge(organization, 83, tags={"customer": "a&b =c", "team": "x"})
+    other = charge(organization, 84, tags={"customer": "acme"})
+    charge(organization, 85, tags={"team": "a&b =c"})
+    charge(organization, 86)
+    client = client_of(alice)
+    asked = {"tag": "customer", "tag_value": "a&b =c"}
+    response = client.get("/billing/ledger/", asked)
+    assert references(response) == [wanted.reference]
+    assert references(client.get("/billing/ledger/", {"tag": "customer"})) == [other.reference, wanted.reference]
+    assert references(client.get("/billing/ledger/", {"tag": "nothing"})) == []
+    (query,) = re.findall(r'href="[^"]+ledger[.]csv([^"]*)"', response.content.decode())
+    lines = list(csv.DictReader(io.StringIO(download(query.replace("&amp;", "&"))[1], newline="")))
+    assert [line["reference"] for line in lines] == [wanted.reference]
+    # The usage page leads there.
+    page = client.get("/billing/usage/", {"tag": "customer"}).content.decode()
+    (link,) = re.findall(r'href="([^"]+tag_value=a[^"]*)"', page.replace("tag_value=acme", ""))
+    assert references(client.get(link.replace("&amp;", "&"))) == [wanted.reference]
+
+
+def test_tag_of_another_organization_finds_nothing_of_theirs(alice, organization, charlies, client_of):
+    ledger.credit(charlies, amount_micros=1_000, kind=EntryKind.CREDIT, reference="theirs")
+    charge(charlies, 5, tags={"customer": "acme"})
+    assert references(client_of(alice).get("/billing/ledger/", {"tag": "customer"})) == []
+
+
+@pytest.mark.parametrize(
+    "asked", [{"tag_value": "x"}, {"tag": "x" * 65}, {"tag": "a", "tag_value": "x" * 129}, {"tag": "\0"}]
+)
+def test_impossible_tag_is_refused(alice, organization, client_of, asked):
+    response = client_of(alice).get("/billing/ledger/", asked)
+    assert (response.status_code, references(response)) == (400, [])
+
+
 @pytest.mark.parametrize("before", ["", "-1", "0", "x", "9" * 30])
 def test_odd_cursor_is_harmless(alice, organization, client_of, before):
     response = client_of(alice).get("/billing/ledger/", {"before": before})
