@@ -34,6 +34,8 @@ BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 
 # Sent once, inside the transaction that verifies an organization. Argument: organization.
 organization_verified = Signal()
+# Sent inside the transaction that renames an organization. Argument: organization.
+organization_renamed = Signal()
 
 
 def create(*, name: str, owner: User, is_personal: bool = False) -> Organization:
@@ -48,7 +50,9 @@ def create(*, name: str, owner: User, is_personal: bool = False) -> Organization
 def rename(organization: Organization, *, name: str) -> None:
     """Rename an organization. Its addresses stay. Raises InvalidField unless the name is one plain line."""
     organization.name = _plain_line(name)
-    organization.save(update_fields=["name"])
+    with transaction.atomic():
+        organization.save(update_fields=["name"])
+        organization_renamed.send(sender=Organization, organization=organization)
 
 
 def _plain_line(name: str) -> str:

@@ -8,11 +8,12 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import closures
-        from accounts.organizations import organization_verified
+        from accounts.organizations import organization_renamed, organization_verified
         from billing.closures import PART
 
         closures.register(PART)
         organization_verified.connect(_organization_was_verified, dispatch_uid="billing.organization_was_verified")
+        organization_renamed.connect(_organization_was_renamed, dispatch_uid="billing.organization_was_renamed")
         _disable_djstripe_calls()
         _connect_payments()
 
@@ -21,6 +22,12 @@ def _organization_was_verified(organization: Any, **_: object) -> None:
     from billing import signup_credit
 
     signup_credit.grant(organization)
+
+
+def _organization_was_renamed(organization: Any, **_: object) -> None:
+    from billing import customer_names
+
+    customer_names.mark(organization)
 
 
 def _connect_payments() -> None:

@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef
 
 from accounts.closures import Part
 from accounts.models import ApiKey, Organization
-from billing import automatic_topups, ledger
+from billing import automatic_topups, customer_names, ledger
 from billing.models import (
     AutomaticTopUp,
     ChargeTag,
@@ -53,6 +53,8 @@ def delete(organization: Organization, *, ends_at: float) -> bool:
     The clock detaches the card at Stripe. The wallet stays frozen with what is on it: an operator may refund it.
     """
     _forget_card(organization)
+    # Its name is gone here, and so it goes from what Stripe calls the customer.
+    customer_names.mark(organization)
     TopUp.objects.of(organization).exclude(person=None).update(person=None)
     # A payment that is still on its way is credited, and saves no card any more.
     TopUp.objects.of(organization).open().update(save_card=False)

@@ -14,6 +14,7 @@ from billing import (
     automatic_topup_mails,
     automatic_topups,
     charge_tags,
+    customer_names,
     dispute_mails,
     expiry,
     invoices,
@@ -75,11 +76,12 @@ def check_ledger_nightly() -> None:
 
 
 def finish_payments() -> None:
-    """Ask Stripe about open payments and refunds, in case a webhook was lost, and detach replaced cards."""
+    """Ask Stripe about open payments and refunds, in case a webhook was lost. Detach replaced cards, tell new names."""
     if stripe_api.is_configured():
         topups.sweep(now=timezone.now())
         refunds.sweep(now=timezone.now())
         saved_cards.forget_replaced(now=timezone.now())
+        customer_names.tell_stripe(now=timezone.now())
 
 
 def top_up_automatically() -> None:

@@ -5,9 +5,12 @@ All wait for the network and must be called outside transactions. All raise NotC
 """
 
 import hashlib
+from datetime import datetime
 from typing import Any, cast
 
 from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
 
 from accounts import database_connection
 from accounts.models import Organization, Role
@@ -301,5 +304,25 @@ def customer_of(organization: Organization) -> str:
             },
             options={"idempotency_key": f"customer-{organization.pk}-{details}"},
         )
-    # The idempotency key gave two concurrent calls the same customer.
-    return Customer.objects.get_or_create(organization=organization, defaults={"stripe_id": customer.id})[0].stripe_id
+    with transaction.atomic():
+        # The lock waits for a renaming, which would not see the new row. The idempotency key gave two concurrent calls
+        # the same customer.
+        name = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk).name
+        is_told = name == organization.name
+        defaults = {"stripe_id": customer.id, "name_due_at": None if is_told else timezone.now()}
+        return Customer.objects.get_or_create(organization=organization, defaults=defaults)[0].stripe_id
+
+
+def rename_customer(stripe_id: str, *, name: str, due_at: datetime) -> None:
+    """Tell Stripe a customer's new name.
+
+    due_at: names the renaming. A repeated call for the same one has the same name.
+    Raises StripeMissing if there is no such customer any more, StripeRefused for a name that Stripe does not take.
+    """
+    database_connection.release()
+    with stripe_api.calling() as stripe:
+        stripe.v1.customers.update(
+            stripe_id,
+            params={"name": name},
+            options={"idempotency_key": f"customer-{stripe_id}-name-{due_at.timestamp():.6f}"},
+        )

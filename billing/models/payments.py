@@ -71,10 +71,19 @@ OPEN_TOPUP_STATES = (TopUpState.STARTING, TopUpState.PENDING, TopUpState.PROCESS
 
 
 class Customer(models.Model):
-    """An organization's customer object at Stripe. Written by `stripe_calls`."""
+    """An organization's customer object at Stripe. Written by `stripe_calls` and `customer_names`."""
 
     organization = models.OneToOneField(Organization, on_delete=models.CASCADE, related_name="stripe_customer")
     stripe_id = models.CharField(max_length=STRIPE_ID_LENGTH, unique=True)
+    # From when on Stripe is to be told the organization's name. Null: Stripe knows it.
+    name_due_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["name_due_at"], condition=models.Q(name_due_at__isnull=False), name="customers_to_rename"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.stripe_id

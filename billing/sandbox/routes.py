@@ -118,6 +118,15 @@ def _create_customer(state: State, params: Parameters) -> StripeObject:
     return customer
 
 
+def _update_customer(state: State, params: Parameters, *, object_id: str) -> StripeObject:
+    customer = state.get(object_id, kind="customer")
+    previous = {name: customer[name] for name in ("name", "email") if name in params}
+    # An empty text takes the value away.
+    customer |= {name: params[name] or None for name in previous}
+    emit(state, "customer.updated", state.put(customer), previous=previous)
+    return customer
+
+
 def _detach_payment_method(state: State, params: Parameters, *, object_id: str) -> StripeObject:
     method = state.get(object_id, kind="payment_method")
     if method["customer"] is None:
@@ -343,6 +352,7 @@ _ID = r"(?P<object_id>[\w-]+)"
 ROUTES: tuple[tuple[str, str, type, Handler], ...] = (
     ("GET", r"/v1/account", stripe.params.AccountRetrieveCurrentParams, _retrieve_account),
     ("POST", r"/v1/customers", stripe.params.CustomerCreateParams, _create_customer),
+    ("POST", rf"/v1/customers/{_ID}", stripe.params.CustomerUpdateParams, _update_customer),
     (
         "POST",
         rf"/v1/payment_methods/{_ID}/detach",

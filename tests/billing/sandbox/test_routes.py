@@ -122,6 +122,17 @@ def test_invalid_or_unsupported_customer_is_refused(stripe_sandbox, changed):
     assert stripe_sandbox.all("customer") == []
 
 
+def test_customer_is_renamed_and_a_field_that_the_sandbox_does_not_know_is_refused(stripe_sandbox, customer):
+    call(lambda stripe: stripe.v1.customers.update(customer.id, {"name": "Beta"}))
+    assert stripe_sandbox.get(customer.id)["name"] == "Beta"
+    for changed in ({"name": "Gamma", "phone": "+49 30 1"}, {"nmae": "Gamma"}):
+        with pytest.raises(stripe_api.StripeRefused):
+            call(lambda stripe, changed=changed: stripe.v1.customers.update(customer.id, changed))
+    assert stripe_sandbox.get(customer.id)["name"] == "Beta"
+    with pytest.raises(stripe_api.StripeMissing):
+        call(lambda stripe: stripe.v1.customers.update("cus_none", {"name": "Gamma"}))
+
+
 def test_unknown_objects_and_addresses_are_missing(stripe_sandbox, customer):
     for retrieve in (
         lambda stripe: stripe.v1.checkout.sessions.retrieve("cs_none"),
