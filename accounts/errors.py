@@ -34,7 +34,7 @@ VoxsiteError
 with them. Domain verbs raise these errors, and only the gate's views and the pages turn one into a response.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -290,3 +290,11 @@ class WaitedTooLong(VoxsiteError):
 
     http_status = 504
     default_type = "timed_out"
+
+
+def refuse_unknown(sent: Iterable[str], *, known: Iterable[str]) -> None:
+    """Raise UnknownField for the first field that an endpoint does not have."""
+    known = list(known)
+    for name in sent:
+        if name not in known:
+            raise UnknownField(str(name), known=known)

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from accounts.errors import InvalidField, MissingField, UnknownField
 from accounts.gate.native import NativeGateView, error_responses
-from accounts.gate.times import show_time
+from accounts.gate.times import show_time, show_time_or_null
 from billing import money, pricing, statements, usage
 
 USAGE_FIELDS = ["from", "to", "group_by", "key_id", "model", "kind", "tag", "tag_value"]
@@ -190,7 +190,7 @@ def show_balance(balance: statements.Balance) -> dict[str, object]:
         "held_micros": balance.held_micros,
         "available_micros": balance.available_micros,
         "held_cents": balance.held_cents,
-        "expires_at": show_time(balance.expires_at) if balance.expires_at else None,
+        "expires_at": show_time_or_null(balance.expires_at),
     }
 
 

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from accounts.errors import InvalidField, MissingField
 from accounts.gate import json_body
 from accounts.gate.native import NativeGateView, error_responses
-from accounts.gate.times import show_time
+from accounts.gate.times import show_time_or_null
 from accounts.models import Organization
 from billing import automatic_topups, pricing
 from billing.models.payments import SavedCard
@@ -128,6 +128,6 @@ def show(organization: Organization) -> dict[str, Any]:
         "charge_at_threshold_cents": charge.amount_cents,
         "bonus_at_threshold_cents": charge.bonus_cents,
         "has_card": SavedCard.objects.of(organization).exists(),
-        "waits_until": show_time(found.retry_at) if found.is_waiting and found.retry_at else None,
+        "waits_until": show_time_or_null(found.retry_at if found.is_waiting else None),
         "turned_off_reason": found.turned_off_reason,
     }

@@ -12,46 +12,25 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import api_keys
-from accounts.errors import InvalidField, NotFound, UnknownField
+from accounts.errors import InvalidField, refuse_unknown
 from accounts.gate import json_body
 from accounts.gate.native import NativeGateView, error_responses
-from accounts.gate.times import show_time
+from accounts.gate.times import show_time_or_null
 from accounts.models import ApiKey, Organization, Scope
 from billing import key_management, limits
+from billing.credential_api import CredentialSerializer, LimitField, id_in_address, scopes_field, show_credential
 
 TAGS = ["Keys"]
 STATUSES = ("live", "all")
-# As the page of keys takes them: $1,000,000.
-MAX_LIMIT_MICROS = 10**12
 # A list of all keys, revoked ones too, ends here.
 MAX_LISTED = 200
-
-
-class LimitField(serializers.IntegerField):
-    """A monthly limit in micro-dollars."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            min_value=0,
-            max_value=MAX_LIMIT_MICROS,
-            allow_null=True,
-            help_text="What the key may spend in a calendar month (UTC), in micro-dollars. 0 blocks all spending, null "
-            "is no limit.",
-            **kwargs,
-        )
-
-
-def _scopes_field(**kwargs: Any) -> serializers.ListField:
-    return serializers.ListField(
-        child=serializers.ChoiceField(choices=[scope.value for scope in Scope]), allow_empty=False, **kwargs
-    )
 
 
 class CreateKeySerializer(serializers.Serializer[dict[str, Any]]):
     """A new key."""
 
     name = serializers.CharField(max_length=80)
-    scopes = _scopes_field(help_text="What the key may do: only scopes that your own key has.")
+    scopes = scopes_field(Scope, help_text="What the key may do: only scopes that your own key has.")
     expires_at = serializers.DateTimeField(
         required=False, allow_null=True, help_text="UTC unless it has an offset (default: when your own key expires)."
     )
@@ -62,7 +41,7 @@ class ChangeKeySerializer(serializers.Serializer[dict[str, Any]]):
     """What changes of a key."""
 
     name = serializers.CharField(required=False, max_length=80)
-    scopes = _scopes_field(required=False)
+    scopes = scopes_field(Scope, required=False)
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
     monthly_limit_micros = LimitField(required=False)
 
@@ -78,20 +57,12 @@ class RotateKeySerializer(serializers.Serializer[dict[str, Any]]):
     )
 
 
-class KeySerializer(serializers.Serializer[dict[str, Any]]):
+class KeySerializer(CredentialSerializer):
     """A key, without its secret."""
 
-    id = serializers.UUIDField()
-    name = serializers.CharField()
-    prefix = serializers.CharField(help_text="How the key begins")
-    scopes = serializers.ListField(child=serializers.CharField())
-    status = serializers.CharField(help_text="live, expired or revoked")
-    created_at = serializers.CharField(help_text="YYYY-MM-DD HH:MM:SS, UTC, as all times here")
     created_by = serializers.CharField(
         allow_null=True, help_text="Email address of the person who made it, or who made the key that made it"
     )
-    last_used_at = serializers.CharField(allow_null=True, help_text="To the minute")
-    expires_at = serializers.CharField(allow_null=True)
     previous_secret_until = serializers.CharField(
         allow_null=True, help_text="Until when the secret of before the last rotation works"
     )
@@ -123,9 +94,7 @@ class KeysView(NativeGateView):
     )
     def get(self, request: Request) -> Response:
         """Return the keys of your organization with what each has spent this month."""
-        for name in request.query_params:
-            if name != "status":
-                raise UnknownField(name, known=["status"])
+        refuse_unknown(request.query_params, known=["status"])
         status = request.query_params.get("status", "live")
         if status not in STATUSES:
             raise InvalidField("status", f"'status' is one of {', '.join(STATUSES)}.")
@@ -170,7 +139,9 @@ class KeyView(NativeGateView):
     )
     def get(self, request: Request, key_id: str) -> Response:
         """Return a key with what it has spent this month."""
-        return Response(show_key(api_keys.of_organization(self.caller.organization, key_id=key_number(key_id))))
+        return Response(
+            show_key(api_keys.of_organization(self.caller.organization, key_id=id_in_address(key_id, noun="key")))
+        )
 
     @extend_schema(
         operation_id="change_key",
@@ -185,7 +156,7 @@ class KeyView(NativeGateView):
         Taking away is always allowed. A key gives no more than it has, and cannot raise its own limit. The change
         counts from the next request on.
         """
-        row = api_keys.of_organization(self.caller.organization, key_id=key_number(key_id))
+        row = api_keys.of_organization(self.caller.organization, key_id=id_in_address(key_id, noun="key"))
         fields = json_body.read(ChangeKeySerializer, request.data)
         return Response(show_key(key_management.change(self.caller.api_key, key_id=row.pk, changes=fields)))
 
@@ -197,7 +168,7 @@ class KeyView(NativeGateView):
     )
     def delete(self, request: Request, key_id: str) -> Response:
         """Revoke a key for good. Its next request gets 401. A key can revoke itself."""
-        return Response(show_key(api_keys.revoke(self.caller.organization, key_id=key_number(key_id))))
+        return Response(show_key(api_keys.revoke(self.caller.organization, key_id=id_in_address(key_id, noun="key"))))
 
 
 class RotateKeyView(NativeGateView):
@@ -216,7 +187,7 @@ class RotateKeyView(NativeGateView):
         The old secret ends at once, or after `overlap_seconds`; until then it cannot manage keys. Whoever rotates a key
         can use it, so your key needs all of its scopes. A key can rotate itself.
         """
-        row = api_keys.of_organization(self.caller.organization, key_id=key_number(key_id))
+        row = api_keys.of_organization(self.caller.organization, key_id=id_in_address(key_id, noun="key"))
         fields = json_body.read(RotateKeySerializer, request.data or {})
         row, secret = key_management.rotate(
             self.caller.api_key,
@@ -224,14 +195,6 @@ class RotateKeyView(NativeGateView):
             overlap=timedelta(seconds=fields.get("overlap_seconds", 0)),
         )
         return Response({**show_key(row), "secret": secret})
-
-
-def key_number(text: str) -> uuid.UUID:
-    """Return the id in an address. Raises NotFound for a text that is none."""
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise NotFound("There is no such key.") from None
 
 
 def show_key(row: ApiKey) -> dict[str, Any]:
@@ -248,20 +211,10 @@ def show_keys(organization: Organization, rows: Iterable[ApiKey]) -> list[dict[s
 def _show(row: ApiKey, *, spent: Mapping[uuid.UUID, int]) -> dict[str, Any]:
     now = timezone.now()
     has_previous = row.previous_until is not None and row.previous_until > now
-    times = {
-        "last_used_at": row.last_used_at,
-        "expires_at": row.expires_at,
-        "previous_secret_until": row.previous_until if has_previous else None,
-    }
     return {
-        "id": str(row.pk),
-        "name": row.name,
-        "prefix": row.prefix,
-        "scopes": row.scopes.split(),
-        "status": "revoked" if row.revoked_at else "live" if row.is_live(now=now) else "expired",
-        "created_at": show_time(row.created_at),
+        **show_credential(row, now=now),
         "created_by": row.created_by.shown_name if row.created_by else None,
-        **{name: show_time(moment) if moment else None for name, moment in times.items()},
+        "previous_secret_until": show_time_or_null(row.previous_until if has_previous else None),
         "monthly_limit_micros": row.monthly_limit_micros,
         "spent_micros": spent.get(row.pk, 0),
     }

@@ -11,10 +11,10 @@ from rest_framework.response import Response
 from accounts import api_keys
 from accounts.gate import json_body
 from accounts.gate.native import NativeGateView, error_responses
-from accounts.gate.times import show_time
+from accounts.gate.times import show_time, show_time_or_null
 from accounts.models import ApiKey
 from billing import key_management, ledger, limits, spend_alerts
-from billing.key_api import MAX_LIMIT_MICROS, LimitField
+from billing.credential_api import MAX_LIMIT_MICROS, LimitField
 from billing.models import Wallet
 
 TAGS = ["Limits"]
@@ -184,7 +184,7 @@ def _show(row: ApiKey | Wallet, *, key_id: str | None, spent_micros: int) -> dic
         "key_id": key_id,
         "monthly_limit_micros": row.monthly_limit_micros,
         "raised_limit_micros": row.raised_limit_micros if is_raised else None,
-        "raised_until": show_time(row.raised_until) if is_raised and row.raised_until else None,
+        "raised_until": show_time_or_null(row.raised_until if is_raised else None),
         "spent_micros": spent_micros,
         "left_micros": None if limit_micros is None else max(0, limit_micros - spent_micros),
         "resets_at": show_time(limits.resets_at(now)),

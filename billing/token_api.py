@@ -1,6 +1,5 @@
 """The native API of short-lived tokens for browsers: `/v1/tokens`, for any API key, about its own tokens."""
 
-import uuid
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -12,12 +11,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import tokens
-from accounts.errors import NotFound, UnknownField
+from accounts.errors import refuse_unknown
 from accounts.gate import json_body
 from accounts.gate.native import NativeGateView, error_responses
-from accounts.gate.times import show_time
 from accounts.models import TOKEN_SCOPES, ApiKey
-from billing.key_api import MAX_LIMIT_MICROS
+from billing.credential_api import (
+    MAX_LIMIT_MICROS,
+    CredentialSerializer,
+    id_in_address,
+    scopes_field,
+    show_credential,
+)
 from billing.models import TokenSpend
 
 TAGS = ["Tokens"]
@@ -29,11 +33,7 @@ MAX_LISTED = 1000
 class CreateTokenSerializer(serializers.Serializer[dict[str, Any]]):
     """A new token."""
 
-    scopes = serializers.ListField(
-        child=serializers.ChoiceField(choices=[scope.value for scope in TOKEN_SCOPES]),
-        allow_empty=False,
-        help_text="What the token may do: only scopes that your key has.",
-    )
+    scopes = scopes_field(TOKEN_SCOPES, help_text="What the token may do: only scopes that your key has.")
     spend_limit_micros = serializers.IntegerField(
         min_value=0,
         max_value=MAX_LIMIT_MICROS,
@@ -49,16 +49,9 @@ class CreateTokenSerializer(serializers.Serializer[dict[str, Any]]):
     name = serializers.CharField(required=False, max_length=80, help_text="Whom it is for. Only you see it.")
 
 
-class TokenSerializer(serializers.Serializer[dict[str, Any]]):
+class TokenSerializer(CredentialSerializer):
     """A token, without its secret."""
 
-    id = serializers.UUIDField()
-    name = serializers.CharField()
-    prefix = serializers.CharField(help_text="How the token begins")
-    scopes = serializers.ListField(child=serializers.CharField())
-    status = serializers.CharField(help_text="live, expired or revoked")
-    created_at = serializers.CharField(help_text="YYYY-MM-DD HH:MM:SS, UTC, as all times here")
-    last_used_at = serializers.CharField(allow_null=True, help_text="To the minute")
     expires_at = serializers.CharField()
     spend_limit_micros = serializers.IntegerField()
     spent_micros = serializers.IntegerField(help_text="Charges and open holds")
@@ -88,8 +81,7 @@ class TokensView(NativeGateView):
     def get(self, request: Request) -> Response:
         """Return the live tokens that your key has made."""
         tokens.require_key(self.caller.api_key)
-        for name in request.query_params:
-            raise UnknownField(name, known=[])
+        refuse_unknown(request.query_params, known=[])
         rows = ApiKey.objects.tokens_of(self.caller.api_key).live(now=timezone.now()).order_by("-created_at")
         return Response({"tokens": _show(rows[:MAX_LISTED])})
 
@@ -130,7 +122,7 @@ class TokenView(NativeGateView):
     def get(self, _request: Request, token_id: str) -> Response:
         """Return a token with what it has spent. One that has ended is kept for 30 days."""
         tokens.require_key(self.caller.api_key)
-        return Response(_show([tokens.of_key(self.caller.api_key, token_id=_token_number(token_id))])[0])
+        return Response(_show([tokens.of_key(self.caller.api_key, token_id=id_in_address(token_id, noun="token"))])[0])
 
     @extend_schema(
         operation_id="revoke_token",
@@ -141,14 +133,7 @@ class TokenView(NativeGateView):
     def delete(self, _request: Request, token_id: str) -> Response:
         """Revoke a token for good. Its next request gets 401; work that it has begun runs to its end."""
         tokens.require_key(self.caller.api_key)
-        return Response(_show([tokens.revoke(self.caller.api_key, token_id=_token_number(token_id))])[0])
-
-
-def _token_number(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise NotFound("There is no such token.") from None
+        return Response(_show([tokens.revoke(self.caller.api_key, token_id=id_in_address(token_id, noun="token"))])[0])
 
 
 def _show(rows: Iterable[ApiKey]) -> list[dict[str, Any]]:
@@ -157,14 +142,7 @@ def _show(rows: Iterable[ApiKey]) -> list[dict[str, Any]]:
     spent = dict(spends.values_list("token_id", "spent_micros"))
     return [
         {
-            "id": str(row.pk),
-            "name": row.name,
-            "prefix": row.prefix,
-            "scopes": row.scopes.split(),
-            "status": "revoked" if row.revoked_at else "live" if row.is_live(now=now) else "expired",
-            "created_at": show_time(row.created_at),
-            "last_used_at": show_time(row.last_used_at) if row.last_used_at else None,
-            "expires_at": show_time(row.expires_at) if row.expires_at else None,
+            **show_credential(row, now=now),
             "spend_limit_micros": row.monthly_limit_micros,
             "spent_micros": spent.get(row.pk, 0),
         }

@@ -19,22 +19,28 @@ class Reply:
     is_cut: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a request would cost and hold now.
+class Estimate(Protocol):
+    """What a request would cost and hold now. `voxsite` gives the estimate of its language models as it is.
 
     completion_tokens: the most that the answer may have, for all choices together. cost_micros: the price of these
     tokens. max_cost_micros: the most that can be charged, if the estimate of the prompt is too low. held_micros: 0 if
     it would be refused. refusal: why balance and limits do not admit it; None if they do.
     """
 
-    model: str
-    prompt_tokens: int
-    completion_tokens: int
-    cost_micros: int
-    max_cost_micros: int
-    held_micros: int
-    refusal: PaymentRequired | None
+    @property
+    def model(self) -> str: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def completion_tokens(self) -> int: ...
+    @property
+    def cost_micros(self) -> int: ...
+    @property
+    def max_cost_micros(self) -> int: ...
+    @property
+    def held_micros(self) -> int: ...
+    @property
+    def refusal(self) -> PaymentRequired | None: ...
 
 
 class Assistant(Protocol):

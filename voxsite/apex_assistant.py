@@ -35,16 +35,7 @@ class ApexAssistant:
     def estimate(self, organization: Organization, *, body: dict[str, Any], api_key: ApiKey | None) -> Estimate:
         from apex import service
 
-        made = service.estimate(organization, body=body, api_key=api_key)
-        return Estimate(
-            model=made.model,
-            prompt_tokens=made.prompt_tokens,
-            completion_tokens=made.completion_tokens,
-            cost_micros=made.cost_micros,
-            max_cost_micros=made.max_cost_micros,
-            held_micros=made.held_micros,
-            refusal=made.refusal,
-        )
+        return service.estimate(organization, body=body, api_key=api_key)
 
     def complete(
         self, organization: Organization, *, body: dict[str, Any], idempotency_key: OwnKey, tags: WorkTags

@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
-from accounts.errors import BadRequest, InvalidField, MissingField, UnknownField
+from accounts.errors import BadRequest, InvalidField, MissingField, refuse_unknown
 
 
 def read(serializer_class: type[serializers.Serializer[Any]], body: object) -> dict[str, Any]:
@@ -17,10 +17,7 @@ def read(serializer_class: type[serializers.Serializer[Any]], body: object) -> d
     if not isinstance(body, Mapping):
         raise BadRequest("Send a JSON object, with Content-Type: application/json.")
     serializer = serializer_class(data=body)
-    known = sorted(serializer.fields)
-    for name in body:
-        if name not in known:
-            raise UnknownField(str(name), known=known)
+    refuse_unknown(body, known=sorted(serializer.fields))
     if not serializer.is_valid():
         _raise_first(serializer.errors)
     return dict(serializer.validated_data)

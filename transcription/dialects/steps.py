@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from accounts.batcher import Batcher
-from accounts.errors import InvalidField, MissingField, NotFound, UnknownField
+from accounts.errors import InvalidField, MissingField, NotFound
 from accounts.gate.authentication import Caller
 from accounts.streaming import asynchronously
 from transcription import jobs
@@ -89,14 +89,6 @@ def one_file(files: Mapping[str, "UploadedFile[Any]"], *, name: str = "file") ->
         raise InvalidField(name, f"Send one file in the field '{name}'.")
     upload: UploadedFile[Any] = sent[0]
     return upload
-
-
-def refuse_unknown(sent: Iterable[str], *, known: Iterable[str]) -> None:
-    """Raise UnknownField for the first field that an endpoint does not have."""
-    known = list(known)
-    for field in sent:
-        if field not in known:
-            raise UnknownField(field, known=known)
 
 
 def send_whole_result(job: Job, *, document: Iterator[bytes], headers_only: bool) -> HttpResponseBase:

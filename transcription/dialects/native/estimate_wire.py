@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from accounts.errors import InvalidField, MissingField, UnknownField
+from accounts.errors import InvalidField, MissingField, UnknownField, refuse_unknown
 from transcription.dialects.native import answers, batch, values, wire
 from transcription.dialects.native.json_body import FILES
 from transcription.speech.options import MAX_PROMPT_LENGTH
@@ -47,10 +47,7 @@ def read_kind(body: Mapping[str, Any]) -> str:
     kind = body.get("kind", TRANSCRIPTION)
     if not isinstance(kind, str) or kind not in KINDS:
         raise InvalidField("kind", f"kind must be one of {', '.join(KINDS)}.")
-    known = ["kind", *FIELDS[kind]]
-    for name in body:
-        if name not in known:
-            raise UnknownField(name, known=known)
+    refuse_unknown(body, known=["kind", *FIELDS[kind]])
     return kind
 
 

@@ -10,7 +10,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.errors import BadMedia
+from accounts.errors import BadMedia, refuse_unknown
 from accounts.gate import idempotency
 from accounts.gate.native import NativeGateView, error_responses
 from billing import tariff
@@ -60,7 +60,7 @@ class UploadView(NativeGateView):
         """
 
         def act(keep: idempotency.Keep) -> Response:
-            steps.refuse_unknown(request.data, known=wire.UPLOAD_FIELDS)
+            refuse_unknown(request.data, known=wire.UPLOAD_FIELDS)
             fields = _fields(request)
             url = wire.read_url(fields, has_file="file" in request.FILES)
             may_be_truncated = wire.read_accept_truncated(fields)
@@ -117,7 +117,7 @@ class TranscribeView(NativeGateView):
         """
 
         def act(keep: idempotency.Keep) -> Response:
-            steps.refuse_unknown(request.data, known=wire.FIELDS)
+            refuse_unknown(request.data, known=wire.FIELDS)
             fields = _fields(request)
             body = request.data
             is_batch = not isinstance(body, MultiValueDict) and json_body.FILES in body

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.errors import VoxsiteError
+from accounts.errors import VoxsiteError, refuse_unknown
 from accounts.gate.authentication import Caller
 from accounts.gate.views import UnknownAddress
 from transcription import recognition, rewriting
@@ -58,7 +58,7 @@ class SpeechToTextView(VoxNexusGateView):
         The answer comes when it is transcribed. `text` is the `transcript`, or what a language model made of it.
         """
         wire.require_audio(request.content_type or "")
-        steps.refuse_unknown(request.query_params, known=wire.PARAMETERS)
+        refuse_unknown(request.query_params, known=wire.PARAMETERS)
         asked = wire.read_query(request.query_params, offers=recognition.listed_capabilities())
         upload = raw_uploads.received_audio(request._request, name=NAME, sample_rate=asked.sample_rate)
         call = _Call(self.caller, asked, request_id=self.request_id)
