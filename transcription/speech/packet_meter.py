@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from transcription.speech import containers, demuxing, opus
-from transcription.speech.timeline import MAX_PACKET_SECONDS, Timeline
+from transcription.speech.timeline import MAX_PACKET_SECONDS, MAX_ROUNDING_SECONDS, Timeline
 
 # So many packets are decoded at the start of a track. The first ones of many codecs are shorter or give nothing.
 TRIAL_PACKETS = 40
@@ -21,8 +21,6 @@ CHECKED_PACKETS = 3
 CHECKED_LATM_PACKETS = 24
 # Frames of these differ in length, and their demuxers know it. The others have frames of one length.
 CODECS_WITH_ANY_LENGTH = frozenset({"flac", "opus", "vorbis", "wavpack", "speex"})
-# An exact length: the container counts in steps finer than this, or the difference is a rounding in such steps.
-MAX_ROUNDING_SECONDS = 0.0011
 
 
 class PacketMeter:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 # Smaller deviations are rounding.
 MIN_GAP_SECONDS = 0.05
+# An exact length: the container counts in steps finer than this, or the difference is a rounding in such steps.
+MAX_ROUNDING_SECONDS = 0.0011
 # Sound is shortened only when it is this far ahead.
 MIN_SURPLUS_SECONDS = 0.02
 MAX_SHORTENING = 0.02

@@ -13,7 +13,7 @@ from transcription.speech import containers, demuxing, errors, hearing
 from transcription.speech.demuxing import Source
 from transcription.speech.mixing import BLOCK
 from transcription.speech.samples import SAMPLE_RATE, Samples
-from transcription.speech.timeline import Timeline
+from transcription.speech.timeline import MAX_ROUNDING_SECONDS, Timeline
 
 # Pauses of this length and more are named in the notes.
 MIN_NOTED_GAP_SECONDS = 60.0
@@ -88,6 +88,7 @@ class _Track:
         self._end = self._bad_seconds = self._frame_seconds = 0.0
         self._gaps: list[tuple[float, float]] = []
         self._is_refused = False
+        self._held: Any = None  # the last frame: when it is the last of all, its padding is left out
         self._unit: float | None = None  # seconds of one step of the frames' time stamps
 
     def feed(self, packet: Any, start: float | None, seconds: float) -> None:
@@ -121,6 +122,7 @@ class _Track:
         self._silence(seconds)
 
     def _silence(self, seconds: float) -> None:
+        self._release()
         self._push(self._resampler.flush())
         self.timeline.skip(seconds)
         self._fill(round(seconds * SAMPLE_RATE))
@@ -128,21 +130,39 @@ class _Track:
     def _place(self, frames: list[Any]) -> None:
         for frame in frames:
             self.decoded_count += 1
-            if not frame.sample_rate:
-                continue
-            if self._unit is None:
-                self._unit = float(frame.time_base or 0)
-            start = frame.pts * self._unit if frame.pts is not None and self._unit else None
-            at = self.timeline.position
-            self._frame_seconds = frame.samples / frame.sample_rate
-            placed = self.timeline.add(start, self._frame_seconds)
-            self._early += round(placed.early * SAMPLE_RATE)
-            if placed.gap:
-                self._push(self._resampler.flush())
-                if placed.gap >= MIN_NOTED_GAP_SECONDS:
-                    self._gaps.append((at, at + placed.gap))
-                self._fill(round((at + placed.gap) * SAMPLE_RATE) - round(at * SAMPLE_RATE))
-            self._push(self._resampler.feed(frame, surplus=placed.surplus))
+            if frame.sample_rate:
+                self._release()
+                self._held = frame
+                self._frame_seconds = frame.samples / frame.sample_rate
+
+    def _release(self) -> None:
+        """Place the frame that is held."""
+        frame, self._held = self._held, None
+        if frame is None:
+            return
+        if self._unit is None:
+            self._unit = float(frame.time_base or 0)
+        start = frame.pts * self._unit if frame.pts is not None and self._unit else None
+        at = self.timeline.position
+        placed = self.timeline.add(start, frame.samples / frame.sample_rate)
+        self._early += round(placed.early * SAMPLE_RATE)
+        if placed.gap:
+            self._push(self._resampler.flush())
+            if placed.gap >= MIN_NOTED_GAP_SECONDS:
+                self._gaps.append((at, at + placed.gap))
+            self._fill(round((at + placed.gap) * SAMPLE_RATE) - round(at * SAMPLE_RATE))
+        self._push(self._resampler.feed(frame, surplus=placed.surplus))
+
+    def _padding(self) -> float:
+        """Return the seconds by which the frame that is held is longer than its packet says that it is heard.
+
+        A packet of an MP4 states so when an encoder has filled up its last frame.
+        """
+        if self._held is None or not self.timeline.has_stamps:
+            return 0.0
+        stated = float((self._held.duration or 0) * (self._held.time_base or 0))
+        padding = self._held.samples / self._held.sample_rate - stated
+        return padding if stated > 0 and padding > MAX_ROUNDING_SECONDS else 0.0
 
     def finish(self) -> None:
         """Take out what decoder and resampler still hold. Safe to call twice."""
@@ -155,14 +175,31 @@ class _Track:
             self._place(self._stream.codec_context.decode(None))
         except (av.FFmpegError, EOFError, ValueError, MemoryError):
             self.bad_count += 1
+        padding = self._padding()
+        self._release()
         self._push(self._resampler.flush())
+        self._shorten(padding)
         rest = self._end - self.timeline.position
         if self.decoded_count and self._bad_seconds and MIN_TAIL_SECONDS <= rest <= self._bad_seconds:
             self._fill(round(rest * SAMPLE_RATE))
             self.timeline.skip(rest)
 
+    def _shorten(self, seconds: float) -> None:
+        """Take sound away from the end of the queue."""
+        count = round(seconds * SAMPLE_RATE)
+        if count:
+            self.timeline.skip(-seconds)
+        while count and self._queue:
+            last = self._queue.pop()
+            kept = last[:, : max(0, last.shape[1] - count)]
+            self.count -= last.shape[1] - kept.shape[1]
+            count -= last.shape[1] - kept.shape[1]
+            if kept.shape[1]:
+                self._queue.append(kept)
+
     def fill_to(self, count: int) -> None:
         """Lengthen the queue by silence."""
+        self._release()
         if count > self.count:
             self.timeline.skip((count - self.count) / SAMPLE_RATE)
             self._fill(count - self.count)

@@ -245,3 +245,16 @@ def test_lossless_voice_memo_keeps_its_end(count, tmp_path):
     samples, _ = heard(path)
     assert len(samples) >= count * 2
     assert loud_from_to(samples)[1] == pytest.approx(count / 8_000, abs=0.01)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+@pytest.mark.parametrize("container", ["mp4", "ipod", "mov", "3gp", "matroska"])
+@pytest.mark.parametrize("seconds", [5, 5.03])
+def test_padding_of_the_last_frame_is_not_heard(container, rate, seconds, tmp_path):
+    """AAC has frames of 1,024 samples: an MP4 of 8 kHz ended up to 128 ms late."""
+    path = encoding.write(tmp_path / "memo", tone(seconds, rate=rate), container=container, codec="aac", rate=rate)
+    samples, facts = heard(path, slack_ms=10 if container != "matroska" else 130)
+    exact = container != "matroska"
+    assert samples_to_ms(len(samples)) == pytest.approx(seconds * 1000, abs=5 if exact else 1024_000 / rate + 30)
+    assert loud_from_to(samples)[1] == pytest.approx(seconds, abs=0.05)
+    assert facts == []
