@@ -18,6 +18,9 @@ _LANGUAGES_WITHOUT_BLANKS = frozenset({"zh", "yue"})
 # Unicode calls them punctuation, and people say them: "50 percent", "john at example".
 _SPOKEN = frozenset("%&@#*/\\§")
 _OPENING = ("Ps", "Pi")
+# A token may be a part of a letter (of Amharic or Burmese most are), and the decoder may stop between two of them: at
+# its limit, in the middle of a text.
+_HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(slots=True)
@@ -41,7 +44,7 @@ def words_of(alignment: Iterable[dict[str, Any]], *, language: str | None) -> li
     held: SpacedWord | None = None  # an opening bracket or quotation mark, which belongs to the next word
     has_blank = False
     for unit in alignment:
-        text = unit["word"].strip()
+        text = unit["word"].replace(_HALF_CHARACTER, "").strip()
         has_blank = has_blank or unit["word"][:1].isspace()
         if text:
             word = SpacedWord(

@@ -118,3 +118,12 @@ def test_every_text_is_kept():
 
 def test_nothing_gives_nothing():
     assert words() == words("", " ", "") == []
+
+
+@pytest.mark.parametrize(
+    ("units", "text"),
+    [((" ሰላም", " ለ\ufffd"), " ሰላም ለ"), ((" caf", "\ufffd"), " caf"), ((" so", " \ufffd\ufffd", " what"), " so what")],
+)
+def test_half_a_character_is_left_out(units, text):
+    """The decoder stops at its limit of tokens, of which a letter of Amharic or Burmese takes several."""
+    assert written(*units) == text
