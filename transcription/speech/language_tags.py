@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 # What other services take for "detect the language".
@@ -40,7 +41,8 @@ def code_of(tag: str, *, known: frozenset[str]) -> str | None:
     A region or script after the language is ignored: en-US, en_us and eng are en. Only Cantonese is written in three
     ways: yue, zh-yue, and zh-HK, which speech services use for it. Where it is not known, zh-HK is Chinese.
     """
-    parts = tag.strip().lower().replace("_", "-").split("-")
+    # Names of locales on Linux go on with a character set or a variant: en_US.UTF-8, sr_RS@latin.
+    parts = re.split("[.@]", tag.strip().lower(), maxsplit=1)[0].replace("_", "-").split("-")
     if not all(part.isascii() and part.isalnum() and len(part) <= 8 for part in parts):
         return None
     if parts[0] in ("zh", "zho", "chi") and ("yue" in parts[1:] or "hk" in parts[1:]):

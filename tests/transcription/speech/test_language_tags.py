@@ -19,6 +19,9 @@ V3, BEFORE = languages_of("large-v3"), languages_of("large-v2")
         ("arz_Arab", "ar"), ("ary", "ar"), ("pbt_Arab", "ps"), ("zho_Hans", "zh"), ("yue_Hant", "yue"),
         ("nob_Latn", "no"), ("cmn_hans_cn", "zh"), ("en_uk", "en"), ("zh-Hans", "zh"), ("fil-PH", "tl"), ("scr", "hr"),
         ("sh-Latn", "sr"), ("zlm", "ms"),
+        # The locale of a program on Linux.
+        ("en_US.UTF-8", "en"), ("de_DE@euro", "de"), ("sr_RS.UTF-8@latin", "sr"), ("zh_HK.utf8", "yue"),
+        ("pt_BR.ISO8859-1", "pt"),
     ],
 )  # fmt: skip
 def test_tag_names_a_language(tag, code):
@@ -33,8 +36,11 @@ def test_cantonese_is_not_taken_for_mandarin_where_it_is_unknown():
 
 @pytest.mark.parametrize(
     "tag",
-    ["xx", "english", "e", "", "en/us", "-en", "en\u0131", "engl", "tlh", "zh-min-nan", "zh-wuu", "wuu", "x" * 500],
-)
+    [
+        "xx", "english", "e", "", "en/us", "-en", "en\u0131", "engl", "tlh", "zh-min-nan", "zh-wuu", "wuu", "x" * 500,
+        "C.UTF-8", "POSIX", ".UTF-8", "@euro",
+    ],
+)  # fmt: skip
 def test_what_names_no_language_is_refused(tag):
     assert language_tags.code_of(tag, known=V3) is None
 
