@@ -1,4 +1,8 @@
-"""SubRip: numbered cues. The format has no escapes, but players read "<i>" as a tag and "-->" as a time line."""
+"""SubRip: numbered cues. The format has no escapes, but players read "<i>" as a tag and "-->" as a time line.
+
+FFmpeg, and the players that read by it, also take what is in braces for a command, and "\\N" for the end of a line
+(findings/subrip-braces-are-commands.sh).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from transcription.speech.transcript import Transcript
 # Players lay SubRip out from left to right, whatever the first letter is. An embedding turns the line, as Subtitle Edit
 # does it; isolates are unknown to older ones.
 _EMBEDDING, _END = "\N{RIGHT-TO-LEFT EMBEDDING}", "\N{POP DIRECTIONAL FORMATTING}"
+# What looks alike and is no markup. A backslash is parted from the letter behind it by a mark that is not seen.
+_LOOKALIKES = str.maketrans({"<": "‹", ">": "›", "{": "(", "}": ")", "\\": "\\\N{WORD JOINER}"})
 
 
 def render(transcript: Transcript, *, options: FormatOptions = DEFAULT) -> bytes:
@@ -31,5 +37,5 @@ def _namer(transcript: Transcript) -> NameOf:
 
 
 def _plain(text: str) -> str:
-    """Return the text with single guillemets instead of angle brackets, which players take for markup."""
-    return text.replace("<", "‹").replace(">", "›")
+    """Return the text without what players take for markup."""
+    return text.translate(_LOOKALIKES)

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from tests.transcription.speech.formats.transcripts import DIALOGUE, render, said
@@ -15,6 +17,33 @@ def test_srt_text_cannot_be_markup_or_a_time_line():
     body = render("srt", said("<i>a --> b"))
     assert body.count("-->") == 1
     assert "<" not in body
+
+
+def read_by_ffmpeg(path):
+    """Return the texts of the cues as libass shows them: what is in braces is a command."""
+    import av
+
+    with av.open(str(path)) as container:
+        dialogues = [rect.ass for packet in container.demux() if packet.size for rect in packet.decode()]
+    return [re.sub(r"\{.*?\}", "", one.decode().split(",", 8)[-1]).replace("\u2060", "") for one in dialogues]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("{laughs} hello", "(laughs) hello"),
+        ("{y:i} yes", "(y:i) yes"),
+        (r"{\an8} up and {C:$FF} red", r"(\an8) up and (C:$FF) red"),
+        ("a set {} or { b }", "a set () or ( b )"),
+        (r"C:\new\Names\here", r"C:\new\Names\here"),
+        ("<b> is < and >", "‹b› is ‹ and ›"),
+    ],
+)
+def test_srt_text_is_no_command_for_ffmpeg(text, shown, tmp_path):
+    """mpv, VLC and converters read by FFmpeg: what was said in braces was not shown, and \\N broke the line."""
+    path = tmp_path / "made.srt"
+    path.write_text(render("srt", said(text), speaker_labels=False))
+    assert read_by_ffmpeg(path) == [shown]
 
 
 def test_text_with_line_breaks_keeps_to_its_cue():
