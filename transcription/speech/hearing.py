@@ -21,6 +21,9 @@ MAX_NUMBER = 1 << 40
 MIN_WORDLESS_SECONDS = 30
 MIN_LOUD_RMS = 0.01
 MIN_LOUD_SHARE = 0.8
+# If fewer of the loud seconds have words, it is said, unless long stretches without words are named already.
+MIN_WORDS_SHARE = 0.5
+MIN_LOUD_SECONDS = 5
 # A channel repeats another one if it has so many words, and so large a share of them is in both at the same time.
 # Two people who talk with each other both say "yes" now and then; microphones in one room share nearly everything.
 MIN_REPEATED_WORDS = 20
@@ -89,6 +92,17 @@ class Loudness:
             at_ms = max(at_ms, end_ms)
         return found[:MAX_FACTS]
 
+    def few_words(self, words: Iterable[tuple[int, int]]) -> list[Fact]:
+        """Return a fact if less than half of the loud seconds have words (decision 68).
+
+        words: (start_ms, end_ms).
+        """
+        loud = {second for second, is_loud in enumerate(self._is_loud) if is_loud}
+        heard = {second for start_ms, end_ms in words for second in range(start_ms // 1000, end_ms // 1000 + 1)}
+        if len(loud) < MIN_LOUD_SECONDS or len(loud & heard) >= MIN_WORDS_SHARE * len(loud):
+            return []
+        return [Fact("few_words", at_ms=len(loud & heard) * 1000, end_ms=len(loud) * 1000)]
+
 
 def repeated_channels(channels: Sequence[Sequence[tuple[int, str]]]) -> list[Fact]:
     """Return a fact for each channel whose words are for the most part those of an earlier channel.
@@ -136,6 +150,7 @@ _SENTENCES = {
     "stopped": "The file is damaged at {at}. Nothing after it could be read.",
     "truncated": "The file is cut off: its header says {end}, and it ends at {at}.",
     "wordless": "From {at} to {end} there is sound, but no words were found.",
+    "few_words": "Words were found in {at} of {end} of loud sound.",
     "gap": "The file has no sound from {at} to {end}.",
     "damaged": "{count} second{s} of the file are damaged and were replaced by silence.",
     "same_channel": "Channel {count} has the same sound as channel 1. Both were transcribed and charged.",

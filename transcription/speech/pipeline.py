@@ -234,7 +234,8 @@ class _Run:
                 break
             remaining = iter(())
         self._report(self.decoded_ms, on_progress)
-        self.wordless.extend(self._loudness.wordless((word.start_ms, word.end_ms) for word in words))
+        spans = [(word.start_ms, word.end_ms) for word in words]
+        self.wordless.extend(self._loudness.wordless(spans) or self._loudness.few_words(spans))
         return words
 
     def language(self) -> tuple[str | None, float | None]:

@@ -75,6 +75,28 @@ def test_silence_and_speech_are_not_named():
     assert wordless(*[(2, 0.3), (8, 0.0)] * 10) == []
 
 
+def few_words(*parts, words=()):
+    """Return (seconds with words, loud seconds), None if it is not told. parts: (seconds, level)."""
+    loudness = hearing.Loudness()
+    loudness.add(np.hstack([tone(seconds, level=level)[0] for seconds, level in parts]))
+    found = loudness.few_words(words)
+    return (found[0].at_ms // 1000, found[0].end_ms // 1000) if found else None
+
+
+def test_recording_of_which_little_became_words_is_told():
+    assert few_words((20, 0.3)) == (0, 20)
+    assert few_words((10, 0.3), (30, 0.0), (10, 0.3), words=[(0, 900), (45_000, 46_500)]) == (3, 20)
+    # Five words in 25 s of people who speak.
+    assert few_words((25, 0.3), words=[(at * 5_000, at * 5_000 + 300) for at in range(5)]) == (5, 25)
+
+
+def test_recording_of_which_half_became_words_is_not_told():
+    assert few_words((20, 0.3), words=[(0, 9_900)]) is None
+    assert few_words((4, 0.3)) is None  # a door, a phone
+    assert few_words((60, 0.001)) is None
+    assert few_words((20, 0.3), (300, 0.001), words=[(at * 1000, at * 1000 + 400) for at in range(20)]) is None
+
+
 def spoken(text, *, every_ms=400, late_ms=0):
     return [(number * every_ms + late_ms, word) for number, word in enumerate(text.split())]
 

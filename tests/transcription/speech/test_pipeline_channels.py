@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -118,3 +120,12 @@ def test_notes_name_loud_sound_without_words(tmp_path, pocketsphinx):
     transcript = run(path, engine=pocketsphinx)
     assert transcript.words[-1].end_ms < 5_000
     assert any(note.startswith("From 0:00:0") and "no words" in note for note in transcript.notes)
+
+
+def test_notes_tell_that_little_of_the_sound_became_words(tmp_path, pocketsphinx):
+    """Twenty seconds of sound in pieces and one sentence: it was charged like any other, and nothing was said."""
+    pieces = [part for _ in range(4) for part in (encoding.tone(5, hertz=200), np.zeros((1, 8_000), dtype=np.float32))]
+    sound = np.hstack([spoken(), *pieces])
+    path = encoding.write(tmp_path / "alarm.flac", sound, container="flac", codec="flac")
+    [note] = [one for one in run(path, engine=pocketsphinx).notes if one.startswith("Words were")]
+    assert re.fullmatch(r"Words were found in 0:00:0[345] of 0:00:2[3-6] of loud sound\.", note)

@@ -40,6 +40,11 @@ def test_language_is_found_out_for_every_clip_on_request(tmp_path, whisper, wav,
     assert {"good", "morning", "reunión", "hola"} <= {word.text for word in mixed.words}
 
 
+def notes_on_languages(transcript):
+    """Return the notes. The engines below say so little that another note counts their words (decision 68)."""
+    return [note for note in transcript.notes if not note.startswith("Words were found")]
+
+
 class SaysEngine(FakeEngine):
     """Recognises what a test says, clip by clip: (language, units as the model writes them, probability)."""
 
@@ -154,7 +159,7 @@ def test_language_that_lasts_is_kept_and_told(long_dialogue):
     assert transcript.text == "Yes. " * 6 + "Sí. " * 8 + "Sí."
     assert transcript.language == "es"
     assert 0.5 < transcript.language_probability < 0.7
-    [note] = transcript.notes
+    [note] = notes_on_languages(transcript)
     assert note.startswith("English was also heard, for about 1")
     assert note.endswith("recognised in its own language.")
 
@@ -163,7 +168,7 @@ def test_language_that_comes_and_goes_is_not_kept_but_told(long_dialogue):
     clips = [YES, YES, YES, *[SI, SI, YES] * 4]
     transcript = run(long_dialogue, engine=AgainEngine(*clips))
     assert transcript.text == "Yes. " * 14 + "Yes."
-    [note] = transcript.notes
+    [note] = notes_on_languages(transcript)
     assert note.startswith("Spanish was also heard, for about 2")
     assert "recognised as English" in note
 
@@ -182,19 +187,20 @@ def test_three_languages_that_last_are_kept_and_told(long_dialogue):
     transcript = run(long_dialogue, engine=SaysEngine(*[YES] * 4, *[SI] * 4, *[oui] * 7))
     assert transcript.text == "Yes. " * 4 + "Sí. " * 4 + "Oui. " * 6 + "Oui."
     assert transcript.language == "fr"
-    assert [note.split(" was also heard")[0] for note in transcript.notes] == ["English", "Spanish"]
+    assert [note.split(" was also heard")[0] for note in notes_on_languages(transcript)] == ["English", "Spanish"]
 
 
 def test_a_few_seconds_of_another_language_are_not_told():
     path = recordings.named("dialogue.flac").path
     transcript = run(path, engine=AgainEngine(YES, YES, YES, SI, YES))
-    assert (transcript.language, transcript.notes) == ("en", ())
+    assert (transcript.language, notes_on_languages(transcript)) == ("en", [])
 
 
 @pytest.mark.parametrize("options", [{"language": "en"}, {"mixed_languages": True}])
 def test_nothing_is_told_of_languages_that_were_expected(options):
     clips = [EN, ("es", [" Sí", "."]), ("es", [" Sí", "."]), ("es", [" Sí", "."]), EN]
-    assert run(recordings.named("dialogue.flac").path, engine=SaysEngine(*clips), **options).notes == ()
+    transcript = run(recordings.named("dialogue.flac").path, engine=SaysEngine(*clips), **options)
+    assert notes_on_languages(transcript) == []
 
 
 def test_translation_is_joined_as_english_whatever_was_spoken():
