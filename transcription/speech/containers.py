@@ -6,7 +6,7 @@ Imports neither PyAV nor numpy.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from transcription.speech.errors import EmptyAudio, NotAudio
 
@@ -14,10 +14,11 @@ from transcription.speech.errors import EmptyAudio, NotAudio
 # other files (hls, dash, concat, sdp, rtsp, avisynth), images, subtitles, raw video, headerless PCM, devices and
 # trackers. libav refuses them (option format_whitelist) before any of their parsers runs.
 DEMUXERS = (
-    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "asf_o", "au", "avi", "caf", "dsf", "dss", "dts",
-    "eac3", "flac", "flv", "live_flv", "gsm", "loas", "matroska", "webm", "matroska,webm", "mov", "mp4", "m4a", "3gp",
-    "3g2", "mj2", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpc", "mpc8", "mpeg", "mpegts", "mxf", "nistsphere", "nut", "ogg",
-    "qcp", "rm", "sox", "spx", "tak", "tta", "voc", "w64", "wav", "wsd", "wv", "xwma",
+    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "asf_o", "au", "avi", "caf", "dhav", "dsf", "dss",
+    "dts", "dv", "eac3", "flac", "flv", "live_flv", "gsm", "gxf", "iff", "ilbc", "ircam", "loas", "matroska", "webm",
+    "matroska,webm", "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "mov,mp4,m4a,3gp,3g2,mj2", "mp3", "mpc", "mpc8", "mpeg",
+    "mpegts", "mxf", "nistsphere", "nut", "ogg", "qcp", "rm", "sox", "spx", "tak", "tta", "voc", "w64", "wav", "wsd",
+    "wtv", "wv", "xwma",
 )  # fmt: skip
 
 # These hold no time stamps and can express no pause: libav counts. In AVI it counts telephone codecs wrongly, so that 5
@@ -41,6 +42,8 @@ CODECS_WITH_PAUSES = frozenset({"amrnb", "amrwb"})
 # (findings/wav-nms-adpcm-is-amr.sh, findings/wav-g721-nibble-order.sh).
 WRONGLY_READ_WAV_TAGS = {0x38: "NMS ADPCM", 0x40: "G.721"}
 
+# Of these the length in bytes is believed (`stated_bytes`): their lengths in seconds are those of the pictures too.
+HEADER_STATES_BYTES = frozenset({"matroska,webm", "avi", "asf"})
 # Containers whose header states the length of the complete file. For the others libav's "duration" is an estimate: from
 # the bit rate (mp3, aac), from the last page in the file (ogg), or cut to the size of the file (wav). It says nothing
 # about truncation. mp3 and wav have their own readers below.
@@ -52,6 +55,14 @@ WRONG_LENGTHS = frozenset({("aiff", "gsm"), ("w64", "adpcm_ms")})
 # A program that streams a WAV does not know its size yet and writes a placeholder: 0, or a number near the largest
 # signed or unsigned one (ffmpeg: 0xFFFFFFFF; sox: 0x7FFFFFFF minus the header; read in their sources).
 MIN_UNKNOWN_WAV_SIZE = 0x7FFF0000
+
+# So many chunks of a WAV are looked at.
+MAX_WAV_CHUNKS = 256
+
+# An AVI of 1 TB has a thousand chunks of 1 GB.
+MAX_AVI_CHUNKS = 1_000
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 HEAD_BYTES = 4096
 
@@ -77,6 +88,20 @@ _FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     # A browser's MediaRecorder and streaming sites write the header into the first piece only.
     (lambda head: head.startswith(b"\x1f\x43\xb6\x75"), "a later piece of a WebM recording. Join it to the first one"),
     (lambda head: head[4:8] in (b"styp", b"moof"), "a segment of an MP4. Join it to the one with the header"),
+    # Formats of voices that no free decoder reads, and projects that only name recordings or hide them.
+    (
+        lambda head: head.startswith(b"\x03ds2"),
+        "a DS2 dictation, which we cannot read. Save it as WAV or MP3 in the dictation program",
+    ),
+    (
+        lambda head: head.startswith((b"#!SILK", b"\x02#!SILK")),
+        "a voice message in SILK (WeChat, QQ), which we cannot read. Convert it to MP3",
+    ),
+    (
+        lambda head: head.startswith(b"SQLite format 3\0"),
+        "a database or an Audacity project. Export the project as WAV or MP3",
+    ),
+    (lambda head: head.startswith(b"MThd"), "a MIDI file"),
 )  # fmt: skip
 
 
@@ -98,12 +123,12 @@ def refuse_foreign(file: BinaryIO) -> None:
 
 
 def wav_data_bytes(file: Readable) -> tuple[int, int] | None:
-    """Return (size that the data chunk of a RIFF file declares, size of the data in the file), in bytes.
+    """Return (size that the data chunk of a WAV declares, size of the data in the file), in bytes.
 
-    Returns None when the size is a placeholder (see MIN_UNKNOWN_WAV_SIZE), or the chunk is not near the start.
+    Returns None when the size is unknown (see MIN_UNKNOWN_WAV_SIZE), or there is no data chunk.
     """
     chunk = wav_data(file)
-    if chunk is None or chunk[1] == 0 or chunk[1] >= MIN_UNKNOWN_WAV_SIZE:
+    if chunk is None or chunk[1] == 0:
         return None
     file_bytes = file.seek(0, 2)
     file.seek(0)
@@ -111,16 +136,81 @@ def wav_data_bytes(file: Readable) -> tuple[int, int] | None:
 
 
 def wav_data(file: Readable) -> tuple[int, int] | None:
-    """Return (place of the data chunk, its size as declared), None if it is not near the start of a RIFF file."""
+    """Return (place of the data chunk, its size as declared or 0 if it is unknown), None if there is none."""
+    return wav_chunk(file, b"data")
+
+
+def wav_chunk(file: Readable, wanted: bytes) -> tuple[int, int] | None:
+    """Return (place, size) of the first chunk with this name of a RIFF, RIFX, RF64 or BW64 file, None without one.
+
+    Recorders write some kilobytes about a take before the sound. The size is 0 if it is a placeholder.
+    Layout of RF64: EBU Tech 3306, read 2026-11-30.
+    """
+    file.seek(0)
+    head = file.read(12)
+    order: Literal["big", "little"] = "big" if head[:4] == b"RIFX" else "little"
+    is_wav = head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE"
+    at, data_bytes = 12, 0  # what a chunk ds64 states
+    found: tuple[int, int] | None = None
+    for _ in range(MAX_WAV_CHUNKS if is_wav else 0):
+        file.seek(at)
+        chunk = file.read(24)
+        name, size = chunk[:4], int.from_bytes(chunk[4:8], order)
+        if len(chunk) < 8:
+            break
+        if name == b"ds64":
+            data_bytes = int.from_bytes(chunk[16:24], order)
+        if name == wanted:
+            if head[:4] in (b"RF64", b"BW64") and size == 0xFFFFFFFF:
+                size = data_bytes
+            elif size >= MIN_UNKNOWN_WAV_SIZE:
+                size = 0
+            found = at, size
+            break
+        at += 8 + size + size % 2
+    file.seek(0)
+    return found
+
+
+def stated_bytes(file: Readable) -> int | None:
+    """Return how long a Matroska, AVI or ASF file says that it is, in bytes, None if it does not say it.
+
+    Programs write this number when they have finished a file. Layouts: RFC 9559; AVI as in `boundaries`; Advanced
+    Systems Format Specification 01.20.06, 3.1 and 3.2, read 2026-11-30.
+    """
     file.seek(0)
     head = file.read(HEAD_BYTES)
     file.seek(0)
-    at = 12
-    while head[:4] == b"RIFF" and head[8:12] == b"WAVE" and at + 8 <= len(head):
-        size = int.from_bytes(head[at + 4 : at + 8], "little")
-        if head[at : at + 4] == b"data":
-            return at, size
-        at += 8 + size + size % 2
+    if head[:4] == b"\x1a\x45\xdf\xa3":
+        at = 0
+        for _ in range(4):  # the header, perhaps some void, and the segment
+            id_bytes = 9 - head[at].bit_length() if at < len(head) else 9
+            size_bytes = 9 - head[at + id_bytes].bit_length() if at + id_bytes < len(head) else 9
+            if id_bytes > 4 or size_bytes > 8:
+                return None
+            mask = (1 << 7 * size_bytes) - 1
+            length = int.from_bytes(head[at + id_bytes : at + id_bytes + size_bytes], "big") & mask
+            end = at + id_bytes + size_bytes + length
+            if head[at : at + 4] == b"\x18\x53\x80\x67":
+                return None if length == mask else end
+            at = end
+        return None
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        at = 0
+        for _ in range(MAX_AVI_CHUNKS):
+            length = int.from_bytes(head[4:8], "little")
+            if length < 4 or length >= MIN_UNKNOWN_WAV_SIZE:
+                return None
+            at += 8 + length + length % 2
+            file.seek(at)
+            head = file.read(12)
+            if head[:4] != b"RIFF" or head[8:] != b"AVIX":
+                break
+        file.seek(0)
+        return at
+    at = head.find(_ASF_FILE_PROPERTIES)
+    if head.startswith(_ASF_HEADER) and at > 0 and len(head) >= at + 92 and not head[at + 88] & 1:  # not a broadcast
+        return int.from_bytes(head[at + 40 : at + 48], "little") or None
     return None
 
 
@@ -133,7 +223,7 @@ def mp3_declared_samples(file: Readable) -> int | None:
     head = file.read(10)
     start = 0
     if head[:3] == b"ID3" and len(head) == 10:
-        start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+        start = 10 + id3_bytes(head)
     file.seek(start)
     frame = file.read(HEAD_BYTES)
     file.seek(0)
@@ -150,6 +240,11 @@ def mp3_declared_samples(file: Readable) -> int | None:
     if at >= 0 and len(frame) >= at + 18:
         return int.from_bytes(frame[at + 14 : at + 18], "big") * samples_per_frame
     return None
+
+
+def id3_bytes(head: bytes) -> int:
+    """Return the length of an ID3v2 tag behind its head of 10 bytes. Layout: id3.org, ID3 tag version 2.4.0, 3.1."""
+    return sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
 
 
 def _is_text(head: bytes) -> bool:

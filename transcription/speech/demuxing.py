@@ -29,6 +29,10 @@ MAX_DEMUXER_FAILURES = 20
 # If so many packets fail at the start, the file counts as no audio. AMR may begin with a pause of any length, whose
 # packets FFmpeg does not decode (findings/amr-dtx-pauses.sh).
 MAX_BAD_PACKETS_AT_START = 100
+UNFINISHED_MP4 = (
+    "The file is an MP4 without the index that is written at its end: the recording or the upload was cut off. "
+    "A repair program may restore it with the help of another recording of the same device."
+)
 SAMPLE_RATES = range(1_000, 768_001)
 MAX_CHANNELS = 64
 
@@ -233,7 +237,7 @@ def open_part(part: parts.Part) -> Iterator[Source]:
             metadata_errors="replace",
         )
     except (av.FFmpegError, ValueError, OSError, MemoryError, EOFError) as error:
-        raise errors.NotAudio from error
+        raise errors.NotAudio(UNFINISHED_MP4 if parts.is_unfinished_mp4(part) else None) from error
     with container:
         if container.format.name not in containers.DEMUXERS:
             raise errors.NotAudio
@@ -324,6 +328,8 @@ def declared_ms(opened: Source, *, duration_ms: int) -> int:
     elif name == "wav":
         data_bytes = containers.wav_data_bytes(opened.file)
         stated_ms = duration_ms * data_bytes[0] // max(1, data_bytes[1]) if data_bytes else 0
+    elif name in containers.HEADER_STATES_BYTES:
+        stated_ms = duration_ms * (containers.stated_bytes(opened.file) or 0) // max(1, opened.file.size)
     elif (name, stream.codec_context.name) in containers.WRONG_LENGTHS:
         return 0
     elif name in containers.HEADER_STATES_LENGTH and stream.duration and stream.time_base:

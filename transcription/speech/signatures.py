@@ -9,25 +9,25 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 
-from transcription.speech import containers
+from transcription.speech import containers, transport_streams
 from transcription.speech.errors import AudioError
 
 # A caller reads so much before it asks. Three frames of any format are shorter.
 HEAD_BYTES = 64 * 1024
 MIN_FRAMES = 3
-# A packet of MPEG-TS begins with one byte that is always the same. Chance makes three of them, but not eight.
-MAX_TRANSPORT_PACKETS = 8
 
 _AT_START = (
     b"RIFX", b"RF64", b"BW64", b"riff\x2e\x91\xcf\x11", b".snd", b"caff", b"fLaC", b"OggS", b"\x1a\x45\xdf\xa3",
     b"#!AMR", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"MAC ", b"DSD ", b"FRM8", b"FLV\x01", b"MPCK", b"MP+", b"NIST_1A",
     b"SoX.", b".SoX", b"XoS.", b"tBaK", b"TTA1", b"Creative Voice File", b"1bit", b"wvpk", b".RMF", b".ra\xfd",
     b"ID3\x02", b"ID3\x03", b"ID3\x04", b"\x02dss", b"\x03ds2", b"nut/multimedia", b"\x06\x0e\x2b\x34\x02\x05\x01\x01",
+    b"DHAV", b"DAHUA", b"#!iLBC", b"\x1f\x07\x00\xbf", b"\x1f\x07\x00\x3f", b"\x00\x00\x00\x00\x01\xbc",
+    b"\xb7\xd8\x00\x20\x37\x49\xda\x11", b"\x64\xa3\x01\x00", b"\x64\xa3\x02\x00", b"\x00\x01\xa3\x64",
+    b"\x00\x02\xa3\x64",
     b"\x00\x00\x01\xba", b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\x00", b"\xff\x1f\x00\xe8",
 )  # fmt: skip
 # The first box of an MP4 or QuickTime file, by its name at byte 4.
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
-_TRANSPORT_PACKET_BYTES = 188
 
 # kbit/s by [is MPEG-1][layer], and Hz by version bits. ISO 11172-3 and 13818-3, as in FFmpeg's mpegaudiotabs.h.
 _BITRATES = {
@@ -47,7 +47,7 @@ def is_headerless(head: bytes) -> bool:
     head: its first HEAD_BYTES bytes, or all if it has fewer. False for an empty one, and for text, pictures and other
     files that are no recording: whoever opens those gives the clearer error.
     """
-    return not _is_foreign(head) and not _has_container(head)
+    return not _is_foreign(head) and not has_container(head)
 
 
 def _is_foreign(head: bytes) -> bool:
@@ -70,25 +70,20 @@ def _is_foreign(head: bytes) -> bool:
     return False
 
 
-def _has_container(head: bytes) -> bool:
+def has_container(head: bytes) -> bool:
+    """Tell whether a recording that begins so has a container, or frames that say where the next one begins."""
     if head.startswith(_AT_START) or head[4:8] in _BOXES:
         return True
     if head[:4] == b"RIFF" or head[:4] == b"FORM":
-        return head[8:12] in (b"WAVE", b"AVI ", b"AIFF", b"AIFC", b"QLCM", b"XWMA")
+        return head[8:12] in (b"WAVE", b"AVI ", b"AIFF", b"AIFC", b"QLCM", b"XWMA", b"8SVX", b"16SV", b"MAUD")
+    return transport_streams.layout_of(head) is not None or is_stream(head)
+
+
+def is_stream(head: bytes) -> bool:
+    """Tell whether the bytes are frames of MPEG audio, AAC or AC-3, without a container."""
     if head[:2] == b"\x0b\x77" and len(head) > 5:
         return head[4] >> 6 != 3 and 6 <= head[5] >> 3 <= 16  # AC-3: a sample rate, and a version
-    return _has_transport_packets(head) or any(
-        _frames_follow(head, length_of) for length_of in (_mpeg_bytes, _adts_bytes, _loas_bytes)
-    )
-
-
-def _has_transport_packets(head: bytes) -> bool:
-    """Tell whether the bytes are packets of MPEG-TS. In M2TS, four bytes stand before each."""
-    for prefix_bytes in (0, 4):
-        marks = head[prefix_bytes :: _TRANSPORT_PACKET_BYTES + prefix_bytes][:MAX_TRANSPORT_PACKETS]
-        if len(marks) >= MIN_FRAMES and set(marks) == {0x47}:
-            return True
-    return False
+    return any(_frames_follow(head, length_of) for length_of in (_mpeg_bytes, _adts_bytes, _loas_bytes))
 
 
 def _frames_follow(head: bytes, length_of: Callable[[bytes], int | None]) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import resource
+import struct
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from tests.fixtures import encoding, hostile, many_packets, recordings
 from tests.fixtures.encoding import tone
-from transcription.speech import audio, errors, hearing, probing
+from tests.transcription.speech.listening import heard, loud_from_to
+from transcription.speech import audio, errors, hearing, probing, signatures
 from transcription.speech.samples import samples_to_ms
 
 HOUR_MS = 3_600_000
@@ -69,6 +71,85 @@ def test_truncated_file_is_refused(file, tmp_path):
     with pytest.raises(errors.TruncatedAudio) as caught:
         probe(hostile.truncated(tmp_path, file=file, part=0.6))
     assert caught.value.data["found_ms"] < caught.value.data["declared_ms"]
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("matroska", "libopus"), ("webm", "libopus"), ("avi", "libmp3lame"), ("asf", "wmav2")],
+)
+@pytest.mark.parametrize("video_seconds", [0.0, 20.0])
+def test_container_that_was_cut_is_refused(container, codec, video_seconds, tmp_path):
+    """Their headers state their length in bytes. Half of a recording was charged, and nothing said that it was half."""
+    if (container, video_seconds) == ("asf", 20.0):
+        video_seconds = 0.0
+    whole = encoding.write(
+        tmp_path / "whole", tone(20, rate=48_000), container=container, codec=codec, rate=48_000,
+        video_seconds=video_seconds,
+    )  # fmt: skip
+    assert probe(whole).duration_ms == pytest.approx(20_000, abs=100)
+    content = whole.read_bytes()
+    path = tmp_path / "cut"
+    path.write_bytes(content[: len(content) * 6 // 10])
+    with pytest.raises(errors.TruncatedAudio, match=r"header says 0:00:(19|2.), and it holds 0:00:1"):
+        probe(path)
+    facts: list[hearing.Fact] = []
+    decoded = sum(len(window) for window in audio.windows(path, max_duration_ms=HOUR_MS, facts=facts))
+    assert samples_to_ms(decoded) == pytest.approx(
+        probing.probe(path, max_duration_ms=HOUR_MS, may_be_truncated=True).duration_ms, abs=100
+    )
+    assert [fact.kind for fact in facts if fact.kind != "stopped"] == ["truncated"]
+
+
+@pytest.mark.parametrize("container", ["matroska", "avi", "asf"])
+def test_length_that_is_not_stated_yet_is_unknown(container, tmp_path):
+    """A program that streams writes none, or a placeholder."""
+    whole = encoding.write(
+        tmp_path / "whole", tone(5, rate=48_000), container=container, codec="libmp3lame", rate=48_000,
+        container_options={"live": "1"} if container == "matroska" else {},
+    )  # fmt: skip
+    content = bytearray(whole.read_bytes())
+    if container == "avi":
+        content[4:8] = bytes(4)
+    if container == "asf":
+        at = content.index(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
+        content[at + 40 : at + 48] = (1 << 40).to_bytes(8, "little")
+        content[at + 88] |= 1  # a broadcast
+    path = tmp_path / "streamed"
+    path.write_bytes(content)
+    assert probe(path).duration_ms == pytest.approx(5_000, abs=100)
+
+
+def recorder_wav(path, *, seconds, long=False, order="little", kept=1.0):
+    """Write a WAV as field recorders do: 20 kB about the take before the sound. long: as RF64."""
+    sound = (tone(seconds) * 32767).astype("<i2" if order == "little" else ">i2").tobytes()
+    take = b"bext" + (602).to_bytes(4, order) + bytes(602) + b"iXML" + (20_000).to_bytes(4, order) + b" " * 20_000
+    kind = (16).to_bytes(4, order) + b"".join(
+        number.to_bytes(size, order) for number, size in ((1, 2), (1, 2), (16_000, 4), (32_000, 4), (2, 2), (16, 2))
+    )
+    size = (0xFFFFFFFF if long else len(sound)).to_bytes(4, order)
+    sizes = b"ds64" + (28).to_bytes(4, order) + (len(sound) + 20_800).to_bytes(8, order)
+    sizes += len(sound).to_bytes(8, order) + bytes(12)
+    body = b"WAVE" + (sizes if long else b"") + take + b"fmt " + kind + b"data" + size + sound[: int(len(sound) * kept)]
+    head = b"RF64" if long else b"RIFF" if order == "little" else b"RIFX"
+    path.write_bytes(head + (0xFFFFFFFF if long else len(body)).to_bytes(4, order) + body)
+    return path
+
+
+@pytest.mark.parametrize("kind", [{}, {"long": True}, {"order": "big"}], ids=["bwf", "rf64", "rifx"])
+def test_wav_of_a_recorder_that_was_cut_is_refused(kind, tmp_path):
+    """Its sizes stand behind some kilobytes about the take, or are 64 bits wide: they were not read."""
+    assert probe(recorder_wav(tmp_path / "whole.wav", seconds=20, **kind)).duration_ms == 20_000
+    with pytest.raises(errors.TruncatedAudio, match="header says 0:00:20, and it holds 0:00:12"):
+        probe(recorder_wav(tmp_path / "cut.wav", seconds=20, kept=0.6, **kind))
+
+
+def test_recorder_wav_whose_size_is_too_small_is_heard_to_the_end(tmp_path):
+    content = bytearray(recorder_wav(tmp_path / "whole.wav", seconds=20).read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = (64_000).to_bytes(4, "little")
+    path = tmp_path / "small.wav"
+    path.write_bytes(content)
+    assert probe(path).duration_ms == 20_000
 
 
 @pytest.mark.parametrize("declared_bytes", [0xFFFFFFFF, 0x7FFFFFFF, 0])
@@ -215,6 +296,38 @@ def test_later_segment_of_an_mp4_is_named(tmp_path):
         probe(path)
 
 
+@pytest.mark.parametrize("mdat_bytes", [None, 0])
+def test_mp4_that_was_not_finished_is_named(mdat_bytes, tmp_path):
+    """The battery of a phone or camera ran out. Android and others write the size of the sound at the end, too."""
+    content = encoding.write(tmp_path / "whole.mp4", tone(5), container="mp4", codec="aac").read_bytes()
+    path = tmp_path / "unfinished.mp4"
+    cut = bytearray(content[: content.index(b"moov") - 4])
+    if mdat_bytes is not None:
+        at = cut.index(b"mdat")
+        cut[at - 4 : at] = mdat_bytes.to_bytes(4, "big")
+    path.write_bytes(cut)
+    with pytest.raises(errors.NotAudio, match="MP4 without the index"):
+        probe(path)
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"\x03ds2", "DS2 dictation.* Save it as WAV"),
+        (b"#!SILK_V3", "SILK .*WeChat.* Convert it"),
+        (b"\x02#!SILK_V3", "SILK .*WeChat.* Convert it"),
+        (b"SQLite format 3\0", "Audacity project. Export"),
+        (b"MThd\0\0\0\6", "MIDI file, not a recording"),
+    ],
+)
+def test_what_nobody_can_read_is_named_with_a_way_out(head, words, tmp_path):
+    path = tmp_path / "voice"
+    path.write_bytes(head + bytes(range(256)) * 20)
+    with pytest.raises(errors.NotAudio, match=words) as caught:
+        probe(path)
+    assert caught.value.message.endswith(".")
+
+
 @pytest.mark.parametrize(("kind", "codec", "duration_ms"), [(0, "dss_sp", 7_088), (2, "g723_1", 15_180)])
 def test_dictation_is_read(kind, codec, duration_ms, tmp_path):
     """DSS: a head of two blocks of 512 bytes, blocks with a head of 6 bytes. Read in libavformat/dss.c, 2026-11-28."""
@@ -225,6 +338,69 @@ def test_dictation_is_read(kind, codec, duration_ms, tmp_path):
     path.write_bytes(bytes(head) + block * 24)
     found = probe(path)
     assert (found.codec, found.duration_ms) == (codec, pytest.approx(duration_ms, abs=30))
+
+
+def dv(path):
+    """Write 5 s as a MiniDV camcorder puts them on tape: pictures and sound in frames of one length."""
+    import av
+
+    with av.open(str(path), "w", format="dv") as out:
+        picture, sound = out.add_stream("dvvideo", rate=25), out.add_stream("pcm_s16le", rate=48_000, layout="stereo")
+        picture.width, picture.height, picture.pix_fmt = 720, 576, "yuv420p"
+        both = (tone(5, rate=48_000, channels=2) * 32_767).astype(np.int16)
+        for number in range(125):
+            still = av.VideoFrame.from_ndarray(np.zeros((576, 720, 3), dtype=np.uint8), format="rgb24")
+            out.mux(picture.encode(still))
+            part = np.ascontiguousarray(both[:, number * 1_920 : (number + 1) * 1_920].T).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(part, format="s16", layout="stereo")
+            frame.sample_rate, frame.pts = 48_000, number * 1_920
+            out.mux(sound.encode(frame))
+    return path
+
+
+def dav(path):
+    """Write 5 s as a surveillance recorder of Dahua does. Read in libavformat/dhav.c (FFmpeg 8.1), 2026-11-30."""
+    bare = tone(5, rate=8_000)
+    bare = encoding.write(path.with_suffix(".ul"), bare, container="mulaw", codec="pcm_mulaw", rate=8_000)
+    samples, frames = bare.read_bytes(), []
+    day = 26 << 26 | 11 << 22 | 30 << 17 | 8 << 12
+    for number in range(len(samples) // 320):
+        at_ms = number * 40
+        body = b"\x83\x01\x0a\x02" + samples[number * 320 : (number + 1) * 320]
+        length = 24 + len(body) + 8
+        head = struct.pack("<IIIHBB", number, length, day + at_ms // 1000, at_ms, 4, 0)
+        frames.append(b"DHAV\xf0\0\0\0" + head + body + b"dhav" + struct.pack("<I", length))
+    path.write_bytes(b"".join(frames))
+    return path
+
+
+def svx(path):
+    """Write 5 s as IFF 8SVX. Layout: EA IFF 85, "8SVX" IFF 8-Bit Sampled Voice."""
+    samples = (tone(5) * 127).astype(np.int8).tobytes()
+    head = struct.pack(">IIIHBBI", len(samples), 0, 0, 16_000, 1, 0, 65_536)
+    body = b"8SVXVHDR" + struct.pack(">I", len(head)) + head + b"BODY" + struct.pack(">I", len(samples)) + samples
+    path.write_bytes(b"FORM" + struct.pack(">I", len(body)) + body)
+    return path
+
+
+def wtv(path):
+    return encoding.write(
+        path, tone(5, rate=48_000), container="wtv", codec="mp2", rate=48_000, video_seconds=5,
+    )  # fmt: skip
+
+
+def ircam(path):
+    return encoding.write(path, tone(5), container="ircam", codec="pcm_s16le")
+
+
+@pytest.mark.parametrize("make", [dv, dav, svx, wtv, ircam], ids=lambda one: one.__name__)
+def test_recordings_of_cameras_and_recorders_are_read(make, tmp_path):
+    """Camcorders, surveillance recorders and Windows' recorded television: FFmpeg reads them, and they were refused."""
+    path = make(tmp_path / "recording")
+    samples, facts = heard(path)
+    assert loud_from_to(samples) == pytest.approx((0, 5), abs=0.1)
+    assert facts == []
+    assert not signatures.is_headerless(path.read_bytes()[: signatures.HEAD_BYTES])
 
 
 @pytest.mark.parametrize("coding", ["pcm", "ulaw"])

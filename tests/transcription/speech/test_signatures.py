@@ -63,6 +63,8 @@ def test_recording_with_a_container_is_not_headerless(path):
         ("wv", "wavpack"),
         ("nut", "pcm_s16le"),
         ("flv", "aac"),
+        ("wtv", "mp2"),
+        ("ircam", "pcm_s16le"),
     ],
 )
 def test_format_of_ffmpeg_is_not_headerless(container, codec):

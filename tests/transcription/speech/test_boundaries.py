@@ -1,0 +1,136 @@
+"""Recordings of different formats that were joined byte by byte are heard to the end."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+from tests.fixtures import encoding
+from tests.fixtures.encoding import tone
+from tests.transcription.speech.listening import heard, loud_from_to
+from transcription.speech import boundaries
+from transcription.speech.samples import samples_to_ms
+
+KINDS = {
+    "wav": ("pcm_s16le", 16_000),
+    "mp3": ("libmp3lame", 44_100),
+    "ipod": ("aac", 44_100),
+    "adts": ("aac", 44_100),
+    "ogg": ("libopus", 48_000),
+    "webm": ("libopus", 48_000),
+    "flac": ("flac", 44_100),
+    "aiff": ("pcm_s16be", 16_000),
+    "amr": ("libopencore_amrnb", 8_000),
+    "ac3": ("ac3", 48_000),
+    "avi": ("libmp3lame", 44_100),
+}
+
+
+def made(folder, kind, seconds=2.0):
+    codec, rate = KINDS[kind]
+    path = folder / f"{kind} {seconds}"
+    return encoding.write(path, tone(seconds, rate=rate), container=kind, codec=codec, rate=rate)
+
+
+def share_of_sound(samples):
+    per_twentieth = np.abs(samples[: len(samples) // 800 * 800].reshape(-1, 800)).max(axis=1)
+    return (per_twentieth > 0.2).mean()
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        # A format that states its length, and another one behind its end.
+        "wav mp3", "wav ipod", "wav flac", "ipod mp3", "ipod wav", "ogg mp3", "ogg ipod", "webm wav", "aiff amr",
+        "avi ogg",
+        # A stream of frames, in which the next file is searched for.
+        "mp3 wav", "mp3 ipod", "mp3 ogg", "mp3 flac", "adts webm", "flac wav", "amr ipod", "ac3 aiff",
+        "mp3 wav ipod ogg flac amr",
+    ],
+)  # fmt: skip
+def test_joined_files_may_be_of_different_formats(kinds, tmp_path):
+    """Of a WAV and an MP3 the MP3 was heard as noise; what stood behind an MP4 was not heard, and nothing said so."""
+    kinds = kinds.split()
+    path = encoding.joined(tmp_path / "joined", *(made(tmp_path, kind) for kind in kinds))
+    samples, facts = heard(path, slack_ms=150)
+    seconds = 2 * len(kinds)
+    assert samples_to_ms(len(samples)) == pytest.approx(seconds * 1000, abs=120 * len(kinds))
+    assert loud_from_to(samples) == pytest.approx((0, seconds), abs=0.1 * len(kinds))
+    assert share_of_sound(samples) > 0.93
+    assert facts == []
+
+
+def test_mp3_with_a_tag_behind_a_wav_is_heard(tmp_path):
+    tag = b"ID3\x04\x00\x00\x00\x00\x10\x00" + b"TXXX" + bytes(2_044)
+    mp3 = made(tmp_path, "mp3").read_bytes()
+    path = tmp_path / "joined"
+    path.write_bytes(made(tmp_path, "wav").read_bytes() + tag + mp3[mp3.index(b"\xff\xfb") :])
+    samples, facts = heard(path)
+    assert loud_from_to(samples) == pytest.approx((0, 4), abs=0.15)
+    assert facts == []
+
+
+@pytest.mark.parametrize("kind", ["wav", "ipod", "ogg"])
+@pytest.mark.parametrize(
+    "rest",
+    [b"TAG" + bytes(125), b"ID3\x04\x00\x00\x00\x00\x10\x00" + bytes(2_048), bytes(3_000), b"by a recorder\n" * 99],
+    ids=["id3v1", "id3v2", "zeros", "text"],
+)  # fmt: skip
+def test_what_is_no_recording_behind_the_end_is_none(kind, rest, tmp_path):
+    content = made(tmp_path, kind).read_bytes() + rest
+    assert list(boundaries.starts(io.BytesIO(content), len(content))) == []
+
+
+def test_header_of_a_wav_inside_the_metadata_of_a_flac_is_no_recording(tmp_path):
+    """`flac --keep-foreign-metadata` keeps the header of the WAV in a block of the application "riff"."""
+    content = made(tmp_path, "flac").read_bytes()
+    riff = b"riffRIFF" + (100_000).to_bytes(4, "little") + b"WAVEfmt " + bytes(16)
+    block = b"\x02" + len(riff).to_bytes(3, "big") + riff
+    content = content[: 4 + 38] + block + content[4 + 38 :]
+    assert list(boundaries.starts(io.BytesIO(content), len(content))) == []
+
+
+def test_rf64s_that_are_joined_are_told_apart(tmp_path):
+    """EBU Tech 3306: the sizes of the field recorders' long WAVs are in a chunk ds64."""
+    plain = made(tmp_path, "wav").read_bytes()
+    data_at = plain.index(b"data")
+    data = plain[data_at + 8 :]
+    body = b"WAVE" + b"ds64" + (28).to_bytes(4, "little")
+    body += (len(plain) + 28).to_bytes(8, "little") + len(data).to_bytes(8, "little") + bytes(12)
+    rf64 = b"RF64" + b"\xff" * 4 + body + plain[12:data_at] + b"data" + b"\xff" * 4 + data
+    assert list(boundaries.starts(io.BytesIO(rf64 * 3), 3 * len(rf64))) == [len(rf64), 2 * len(rf64)]
+
+
+class Counted(io.BytesIO):
+    """A file that counts how often, and how much, it is read."""
+
+    reads = bytes_read = 0
+
+    def read(self, size=-1, /):
+        content = super().read(size)
+        self.reads, self.bytes_read = self.reads + 1, self.bytes_read + len(content)
+        return content
+
+
+@pytest.mark.parametrize(
+    "crafted",
+    [
+        # segments of Matroska without content, each followed by void
+        b"\x1a\x45\xdf\xa3\x84\x42\x86\x81\x01\x18\x53\x80\x67\x80" + b"\xec\x80" * 1_000_000,
+        # AVI chunks without content
+        b"RIFF\x04\x00\x00\x00AVI " + b"RIFF\x04\x00\x00\x00AVIX" * 500_000,
+        # tables of a transport stream inside its packets
+        (b"G" + bytes(187)) * 8 + b"\x47\x40\x00" * 700_000,
+        # what a WAV begins with, in an MP3
+        b"\xff\xfb\x90\x00" + bytes(413) + (b"\xff\xfb\x90\x00" + b"RIFF0000WAVE" * 34 + bytes(5)) * 5_000,
+    ],
+    ids=["matroska", "avi", "mpegts", "mp3"],
+)
+def test_crafted_files_are_searched_in_bounded_work(crafted, monkeypatch):
+    monkeypatch.setattr(boundaries, "MAX_SCANNED", 1_000)
+    file = Counted(crafted)
+    assert len(list(boundaries.starts(file, len(crafted)))) <= 1
+    assert file.reads < 2_000 + len(crafted) // 10_000
+    assert file.bytes_read < 100_000_000

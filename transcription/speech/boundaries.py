@@ -1,0 +1,270 @@
+"""Finds where in a file another recording begins. Imports neither PyAV nor numpy.
+
+Programs and people join recordings byte by byte. FFmpeg then reads the first, or the first two, or takes headers for
+sound. It goes on by itself in MP3, AAC, AC-3 and MPEG streams of one kind. Decisions 40 and 67 say how the others are
+found: a format that states its lengths is walked, and what is behind its end may be a recording of any format. In the
+others, what a recording begins with is searched for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, NamedTuple
+
+from transcription.speech import containers, signatures, transport_streams
+
+# A crafted file has millions of pages or boxes of a few bytes. 10 hours have about a million.
+MAX_SCANNED = 4_000_000
+_SEARCHED_BYTES = 1 << 20
+_MAX_MARK_BYTES = 64
+
+# Bit 11 of a WavPack block's flags is set in the first of the blocks that hold the channels of one moment.
+_WAVPACK_FIRST_FLAGS = re.escape(bytes(byte for byte in range(256) if byte & 8))
+
+
+class _Mark(NamedTuple):
+    """What a recording begins with: bytes to search for, `before` bytes behind the begin, where the pattern matches."""
+
+    content: bytes
+    pattern: re.Pattern[bytes]
+    before: int = 0
+
+
+def _mark(content: bytes, pattern: bytes, *, before: int = 0) -> _Mark:
+    return _Mark(content, re.compile(pattern, re.DOTALL), before)
+
+
+# They are so long that chance makes none of them inside a recording. Of WavPack, whose blocks all begin alike, it is
+# the block of the first sample. Layouts: as libavformat's demuxers read them (FFmpeg 8.1).
+_ASF = _mark(b"\x30\x26\xb2\x75", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c")
+_CAF = _mark(b"caff", rb"caff\x00\x01\x00\x00desc")
+_AMR = _mark(b"#!AMR", rb"#!AMR(-WB)?\n")
+_FLAC = _mark(b"fLaC", rb"fLaC[\x00\x80]\x00\x00\x22.{4}\x00")
+_EBML = _mark(b"\x1a\x45\xdf\xa3", rb"\x1a\x45\xdf\xa3[\x01\x80-\xfe].{0,12}?\x42\x86\x81\x01")
+_W64 = _mark(b"riff\x2e\x91", rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00.{8}wave\xf3\xac\xd3\x11")
+# What is searched for in a recording of the same format.
+_MARKS = (
+    _W64,
+    _ASF,
+    _CAF,
+    _mark(b"FLV\x01", rb"FLV\x01[\x00-\x07]\x00\x00\x00\x09\x00\x00\x00\x00"),
+    _mark(b"wvpk", rb"wvpk.{4}[\x02-\x10]\x04.\x00.{4}\x00{4}(?!\x00{4}).{4}.[" + _WAVPACK_FIRST_FLAGS + rb"]"),
+    _AMR,
+    # AU: places, codec and rate below 2^16, and at most 16 channels
+    _mark(b".snd\0", rb"\.snd\x00\x00[\x00-\x10].{5}\x00{3}[\x01-\x1b]\x00\x00.{2}\x00{3}[\x01-\x10]"),
+    _FLAC,
+    _mark(b"TTA1", rb"TTA1[\x01-\x03]\x00[\x01-\x40]\x00[\x08-\x20]\x00"),
+    _mark(b".RMF", rb"\.RMF\x00\x00\x00\x12\x00[\x00\x01]"),
+    _mark(b"nut/", rb"nut/multimedia container\x00"),
+    _mark(b"Creative", rb"Creative Voice File\x1a\x1a\x00"),
+)  # fmt: skip
+# What is searched for in streams that hold nothing but frames. Containers may hold these as part of a track.
+_FOREIGN = (
+    _mark(b"WAVE", rb"(RIFF|RF64|BW64).{4}WAVE[A-Za-z][A-Za-z0-9 ]{3}", before=8),
+    _mark(b"FORM", rb"FORM.{4}AIF[FC]"),
+    _mark(b"ftyp", rb"\x00{3}[\x0c-\x80]ftyp[ -~]{4}", before=4),
+    _mark(b"OggS\0\x02", rb"OggS\x00\x02\x00{8}"),
+    _ASF,
+    _CAF,
+    _AMR,
+    _FLAC,
+    _EBML,
+    _W64,
+)
+_STREAMS_WITH_MARKS = (_AMR, _FLAC)
+# The first bytes of the elements that a Matroska file has on its two upper levels (RFC 9559, section 5).
+_MATROSKA_HEADS = b"\x1a\x18\xec\xbf\x11\x15\x16\x1f\x1c\x19\x10\x12"
+
+
+def starts(file: BinaryIO, size: int) -> Iterator[int]:
+    """Yield the places at which another recording begins, behind the first."""
+    budget = iter(range(MAX_SCANNED))
+    at = 0
+    while (following := _next(file, at, size, budget=budget)) is not None:
+        yield following
+        at = following
+
+
+def _next(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) -> int | None:
+    """Return where the next recording begins, behind the one that begins at `at`."""
+    file.seek(at)
+    head = file.read(signatures.HEAD_BYTES)
+    if head[:4] == b"OggS":
+        return _behind_ogg(file, at, size, budget=budget)
+    if head[:4] in (b"RIFF", b"FORM", b"RF64", b"BW64"):
+        return _behind_riff(file, at, size, budget=budget)
+    if head[4:8] == b"ftyp":
+        return _behind_mp4(file, at, size, budget=budget)
+    if _EBML.pattern.match(head):
+        return _behind_matroska(file, at, budget=budget)
+    if (layout := transport_streams.layout_of(head)) is not None:
+        return transport_streams.next_change(file, at, layout=layout, budget=budget)
+    for mark in _MARKS:
+        if mark.pattern.match(head):
+            begin = _behind_flac_metadata(file, at) if mark is _FLAC else at + 1
+            return _search(file, begin, marks=_FOREIGN if mark in _STREAMS_WITH_MARKS else (mark,), budget=budget)
+    begin = _behind_tag(file, at)
+    file.seek(begin)
+    if signatures.is_stream(file.read(signatures.HEAD_BYTES)):
+        return _search(file, begin + 1, marks=_FOREIGN, budget=budget)
+    return None
+
+
+def _begins(file: BinaryIO, at: int) -> bool:
+    """Tell whether a recording of any format begins here, behind a tag or without one."""
+    file.seek(_behind_tag(file, at))
+    head = file.read(signatures.HEAD_BYTES)
+    return bool(head) and signatures.has_container(head)
+
+
+def _behind_tag(file: BinaryIO, at: int) -> int:
+    """Return where an ID3v2 tag ends, `at` without one. Layout: id3.org, ID3 tag version 2.4.0, section 3.1."""
+    file.seek(at)
+    head = file.read(10)
+    if head[:3] != b"ID3" or len(head) < 10:
+        return at
+    return at + 10 + containers.id3_bytes(head)
+
+
+def _behind_flac_metadata(file: BinaryIO, at: int) -> int:
+    """Return where the sound of a FLAC begins. Its metadata may hold the header of the WAV that it was made of."""
+    at += 4
+    for _ in range(1 + 127):
+        file.seek(at)
+        head = file.read(4)
+        if len(head) < 4:
+            break
+        at += 4 + int.from_bytes(head[1:], "big")
+        if head[0] & 0x80:
+            break
+    return at
+
+
+def _behind_ogg(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) -> int | None:
+    """Return where a new chain begins: at a page that begins a stream, behind a page that does not.
+
+    Format: RFC 3533. A page has a head of 27 bytes, a table of segment sizes, and the segments.
+    """
+    has_content = False
+    while at + 27 <= size and next(budget, None) is not None:
+        file.seek(at)
+        head = file.read(27 + 255)
+        if head[:4] != b"OggS":  # or damaged: libav finds the next page itself
+            return at if has_content and _begins(file, at) else None
+        begins = bool(head[5] & 2)
+        if begins and has_content:
+            return at
+        has_content = has_content or not begins
+        count = head[26]
+        at += 27 + count + sum(head[27 : 27 + count])
+    return None
+
+
+def _behind_riff(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) -> int | None:
+    """Return where another recording begins right behind the end that the header of a WAV, AVI or AIFF states.
+
+    An AVI of more than 1 GB goes on in chunks of the kind AVIX (OpenDML AVI File Format Extensions 1.02).
+    """
+    while next(budget, None) is not None:
+        file.seek(at)
+        head = file.read(28)
+        length = int.from_bytes(head[4:8], "big" if head[:4] == b"FORM" else "little")
+        if head[:4] in (b"RF64", b"BW64") and head[12:16] == b"ds64":  # EBU Tech 3306
+            length = int.from_bytes(head[20:28], "little")
+        elif length >= containers.MIN_UNKNOWN_WAV_SIZE:
+            return None
+        end = at + 8 + length + length % 2
+        if length < 4 or end + 12 > size:
+            return None
+        file.seek(end)
+        tail = file.read(12)
+        if (tail[:4], tail[8:]) != (b"RIFF", b"AVIX"):
+            return end if _begins(file, end) else None
+        at = end
+    return None
+
+
+def _behind_mp4(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) -> int | None:
+    """Return where an MP4 ends: at a box `ftyp` with a later index, or at bytes that are no box, behind its index."""
+    start, has_index = at, False
+    pending: int | None = None
+    while at + 8 <= size and next(budget, None) is not None:
+        file.seek(at)
+        head = file.read(16)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if has_index and not all(0x20 <= byte < 0x7F or byte == 0xA9 for byte in kind):
+            return at if _begins(file, at) else None
+        if kind == b"ftyp" and at > start and has_index and pending is None:
+            pending = at
+        elif kind == b"moov":
+            if pending is not None:
+                return pending
+            has_index = True
+        if length < 8:
+            return None
+        at += length
+    return None
+
+
+def _behind_matroska(file: BinaryIO, at: int, *, budget: Iterator[int]) -> int | None:
+    """Return where another recording begins behind a segment of Matroska or WebM.
+
+    Browsers and streaming sites state no size of the segment. Its end is then where the next header is found. Format:
+    RFC 8794 (EBML) and RFC 9559.
+    """
+    has_segment = False
+    while next(budget, None) is not None:
+        file.seek(at)
+        head = file.read(12)
+        if len(head) < 2:
+            return None
+        if has_segment and head.startswith(_EBML.content):
+            return at
+        if has_segment and head[0] not in _MATROSKA_HEADS:
+            return at if _begins(file, at) else None
+        id_bytes = 9 - head[0].bit_length()
+        size_bytes = 9 - head[id_bytes].bit_length() if len(head) > id_bytes else 9
+        if id_bytes > 4 or size_bytes > 8:
+            return None
+        length = int.from_bytes(head[id_bytes : id_bytes + size_bytes], "big") & (1 << 7 * size_bytes) - 1
+        has_segment = has_segment or head.startswith(b"\x18\x53\x80\x67")
+        if length == (1 << 7 * size_bytes) - 1:
+            return _search(file, at + 1, marks=(_EBML,), budget=budget)
+        at += id_bytes + size_bytes + length
+    return None
+
+
+def _search(file: BinaryIO, at: int, *, marks: Sequence[_Mark], budget: Iterator[int]) -> int | None:
+    """Return the first place, from `at` on, at which one of the marks begins. Each look takes from the budget."""
+    begin = at
+    buffer = b""
+    while True:
+        file.seek(at + len(buffer))
+        new = file.read(_SEARCHED_BYTES)
+        buffer += new
+        # What begins near the end of the buffer is looked at when more of it is there.
+        end = len(buffer) - _MAX_MARK_BYTES if new else len(buffer)
+        found = [one for mark in marks for one in _places(buffer, mark, end=end, budget=budget) if at + one >= begin]
+        if found:
+            return at + min(found)
+        if not new:
+            return None
+        keep = max(0, end - _MAX_MARK_BYTES)
+        begin = max(begin, at + end)
+        at, buffer = at + keep, buffer[keep:]
+
+
+def _places(buffer: bytes, mark: _Mark, *, end: int, budget: Iterator[int]) -> Iterator[int]:
+    """Yield the first place at which the mark begins, none if there is none before `end`."""
+    looked = 0
+    while (found := buffer.find(mark.content, looked)) >= 0 and found < end + mark.before:
+        if next(budget, None) is None:
+            return
+        place = found - mark.before
+        if place >= 0 and mark.pattern.match(buffer, place):
+            yield place
+            return
+        looked = found + 1
