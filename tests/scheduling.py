@@ -15,6 +15,7 @@ PRODUCT, KILLED_PRODUCT, WHISPER_PRODUCT = "product", "killed product", "product
 PRODUCTS = {
     "tests/whole/test_asr_clients.py": WHISPER_PRODUCT,
     "tests/whole/test_batches.py": KILLED_PRODUCT,
+    "tests/whole/test_broken_connections.py": KILLED_PRODUCT,
     "tests/whole/test_cancel.py": WHISPER_PRODUCT,
     "tests/whole/test_crashes.py": KILLED_PRODUCT,
     "tests/whole/test_deepgram_clients.py": WHISPER_PRODUCT,

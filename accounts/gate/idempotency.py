@@ -90,15 +90,18 @@ def fingerprint(path: str, *, data: Mapping[str, Any]) -> str:
     for name in sorted(data):
         values = data.getlist(name) if hasattr(data, "getlist") else [data[name]]
         for value in values:
-            if isinstance(value, UploadedFile):
-                value.seek(0)
-                content = hashlib.file_digest(value, "sha256").hexdigest()
-                value.seek(0)
-                part = f"file:{content}"
-            else:
-                part = f"text:{value!r}"
-            digest.update(f"\0{name}\0{part}".encode())
+            part = f"file:{digest_of_file(value)}" if isinstance(value, UploadedFile) else f"text:{value!r}"
+            # Half a character, which a JSON body may have in a name, is no text to UTF-8.
+            digest.update(f"\0{name}\0{part}".encode(errors="surrogatepass"))
     return digest.hexdigest()
+
+
+def digest_of_file(file: "UploadedFile[Any]") -> str:
+    """Return the SHA-256 of the content of a file, in hexadecimal. It can be read from its beginning afterwards."""
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it has what is needed
+    file.seek(0)
+    return digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from billing import statements
 from billing.models import Hold, Wallet
 from tests.asgi_stream import AsgiStream
 from tests.conftest import AUDIO, text_of
-from tests.dialects.faces import FACES, SENTENCE
+from tests.dialects.faces import FACES, SENTENCE, working
 from tests.transcription.dialects.waiting_calls import in_thread, submitted, until
 from tests.transcription.recordings import lanes
 from transcription import faces
+from transcription.jobs import waiters
 from transcription.models import Job, Media
 from transcription.recordings import probe_lanes
 from transcription.speech.errors import EngineFailed
@@ -354,6 +355,29 @@ def test_client_that_leaves_while_it_waits_pays_nothing(face, key, organization,
     balance = statements.balance(organization)
     assert balance.balance_micros == before
     assert bool(balance.held_micros) is not face.waits
+
+
+def test_call_that_is_sent_again_after_a_broken_connection_is_paid_once(face, key, organization, fake_engine):
+    """The job completes within the grace. Most clients send everything again and do not say so."""
+    if not face.waits:
+        return
+    before = statements.balance(organization).balance_micros
+
+    async def act():
+        leaver = call(face, AsgiStream, key=key)
+        await submitted()
+        await leaver.leave()
+        await until(lambda: waiters._client().keys("voxsite:unanswered:*"))
+        with working():
+            again = call(face, AsgiStream, key=key)
+            await again.end()
+        return again
+
+    again = asyncio.run(act())
+    assert again.status == 200, again.received
+    assert again.headers["idempotency-replayed"] == "true"
+    balance = statements.balance(organization)
+    assert (before - balance.balance_micros, balance.held_micros) == (Job.objects.get().cost_micros, 0)
 
 
 def test_no_thread_is_left_behind(face, client, key, engine):

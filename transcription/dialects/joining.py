@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 class Call:
     """A call that waits for the transcript of an upload, or of the file at a URL.
 
+    mark: equal for equal calls, apart from what is in their recordings; "" where nobody can repeat one that was left.
     key: its Idempotency-Key as `idempotency.key_of` names it, "" for none. fingerprint: equal for equal requests; ""
     where nothing can repeat it. is_counted, is_retry: whether its client counts its tries, and whether this is a
     further one. Without a key, such a retry repeats the try before it. was_taken_over: its own job was undone, and with
@@ -36,6 +37,7 @@ class Call:
     submission: Submission
     upload: "UploadedFile[Any] | None" = None
     url: str = ""
+    mark: str = ""
     key: str = ""
     fingerprint: str = ""
     is_counted: bool = False
@@ -55,6 +57,9 @@ def find_or_submit(call: Call) -> tuple[Job, bool, str] | None:
     request or whose job was deleted. Raises idempotency.TakenOver for a call so slow that another one has its key: that
     one answers it, so look again with `was_taken_over`.
     """
+    unanswered = None if call.key else _join_unanswered(call)
+    if unanswered is not None:
+        return unanswered
     if not call.key and not call.is_counted:
         return _awaited(_submit_recording(call, call.submission))
     organization, (_, key) = call.submission.organization, call.claimed_key
@@ -101,6 +106,16 @@ def join(job: Job) -> str | None:
         return waiters.join(job.pk)
 
 
+def note_unanswered(job: Job, *, mark: str, is_at_url: bool) -> None:
+    """Note that the client of a call left without an answer: the next equal call is its retry, and joins its job.
+
+    is_at_url: the recording is one at a URL, which the mark has.
+    """
+    digest = "" if is_at_url else job.items.values_list("media__sha256", flat=True).first()
+    if digest is not None:  # The job was not deleted meanwhile.
+        waiters.note_unanswered(mark, sha256=digest, job_id=job.pk)
+
+
 def cancel_unless_awaited(job: Job) -> Job | None:
     """Cancel a job if nobody waits for it and it has not ended. Returns it as it is then, None if it was deleted."""
     with jobs.lock_job(job.pk) as locked:
@@ -133,6 +148,21 @@ def cancel_abandoned(*, now: datetime) -> int:
         else:
             canceled += job is not None and job.status == Status.CANCELED
     return canceled
+
+
+def _join_unanswered(call: Call) -> tuple[Job, bool, str] | None:
+    """Join the job of an equal call whose client left without an answer. None if there is none.
+
+    Most clients do not say that they try again: after a broken connection they send the same a second time.
+    """
+    # A recording is read again only if there was such a call with one of its size.
+    if not call.mark or not waiters.has_unanswered(call.mark):
+        return None
+    digest = "" if call.upload is None else idempotency.digest_of_file(call.upload)
+    job_id = waiters.take_unanswered(call.mark, sha256=digest)
+    job = None if job_id is None else _job_of(call, reference=f"job:{job_id}")
+    waiter = None if job is None else join(job)
+    return None if job is None or waiter is None else (job, True, waiter)
 
 
 def _awaited(job: Job) -> tuple[Job, bool, str]:

@@ -73,6 +73,8 @@ class OpenCall(LaterResponse):
         self._request_id = view.request_id
         self._request: Any = view.request._request
         self._call: Call | None = call
+        # What is kept of it: by what a retry finds its job.
+        self._mark, self._is_at_url = call.mark, call.upload is None
         self._slot: concurrency.ConcurrencySlot | None = None
         self._job: Job | None = None
         self._waiter = ""
@@ -108,7 +110,7 @@ class OpenCall(LaterResponse):
             self._slot.release()
         self.let_go_of_body()
         if self._job is not None and not self._is_over:
-            task = asyncio.get_running_loop().create_task(_leave(self._job, waiter=self._waiter))
+            task = asyncio.get_running_loop().create_task(self._leave(self._job))
             _leaving.add(task)
             task.add_done_callback(_leaving.discard)
 
@@ -162,6 +164,21 @@ class OpenCall(LaterResponse):
         if ended is None or not ended.is_completed:
             raise _error_of(ended)
         return ended
+
+    async def _leave(self, job: Job) -> None:
+        """Cancel the job of a client that left, unless the client comes back in time or somebody else waits for it.
+
+        A client that comes back and leaves again has the whole grace a second time.
+        """
+        waiter, mark, is_at_url = self._waiter, self._mark, self._is_at_url
+
+        def note() -> None:
+            waiters.leave(job.pk, name=waiter)
+            joining.note_unanswered(job, mark=mark, is_at_url=is_at_url)
+
+        await _in_thread(note)
+        await asyncio.sleep(settings.DISCONNECT_GRACE_SECONDS)
+        await _in_thread(lambda: joining.cancel_if_left(job, waiter=waiter))
 
     def _show_error(self, error: VoxsiteError) -> HttpResponse:
         return HttpResponse(
@@ -291,16 +308,6 @@ def _give_up(job: Job, *, waiter: str) -> Job | None:
         f"The transcript was not ready after {settings.MAX_WAIT_SECONDS} seconds. {what}. "
         "Send long recordings to POST /v1/transcribe, which answers at once."
     )
-
-
-async def _leave(job: Job, *, waiter: str) -> None:
-    """Cancel the job of a client that left, unless the client comes back in time or somebody else waits for it.
-
-    A client that comes back and leaves again has the whole grace a second time.
-    """
-    await _in_thread(lambda: waiters.leave(job.pk, name=waiter))
-    await asyncio.sleep(settings.DISCONNECT_GRACE_SECONDS)
-    await _in_thread(lambda: joining.cancel_if_left(job, waiter=waiter))
 
 
 def _rendered(response: HttpResponseBase) -> HttpResponseBase:

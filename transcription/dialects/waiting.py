@@ -23,7 +23,8 @@ What callers can rely on, in every dialect (docs/decisions/0032):
 * A client that leaves has `DISCONNECT_GRACE_SECONDS` to come back. Then the job is canceled, and costs what was shown.
 * After MAX_WAIT_SECONDS the answer is `WaitedTooLong`, and the job is canceled too.
 * With an Idempotency-Key, all requests get the answer of one job, those that come while it runs as well. A retry of
-  OpenAI's SDKs, which count in `x-stainless-retry-count`, has the same without a key for ten minutes.
+  OpenAI's SDKs, which count in `x-stainless-retry-count`, has the same without a key for ten minutes. So has the next
+  equal call of the same API key after one whose client left without an answer.
 * An error frees the key. `x-should-retry: false` stands where another try cannot help.
 """
 
@@ -90,15 +91,21 @@ class WaitingGateView(GateView):
         return self._respond_later(open_calls.OpenAnswer(self, call, show=show, prepare=prepare, handover=handover))
 
     def stream_while_running(
-        self, submission: Submission, *, upload: "UploadedFile[Any]", asked: Mapping[str, Any], stream: EventShow
+        self,
+        submission: Submission,
+        *,
+        upload: "UploadedFile[Any] | None" = None,
+        url: str = "",
+        asked: Mapping[str, Any],
+        stream: EventShow,
     ) -> HttpResponseBase:
-        """Submit an upload and return a stream of server-sent events, which ends when its job has ended.
+        """Submit a recording and return a stream of server-sent events, which ends when its job has ended.
 
         Text that leaves is paid (docs/decisions/0028). The other arguments are those of `answer_when_done`.
         """
-        return self._respond_later(
-            open_calls.OpenStream(self, self._call(submission, upload=upload, asked=asked), stream=stream)
-        )
+        assert (upload is None) == bool(url), "a call has one recording"
+        call = self._call(submission, upload=upload, url=url, asked=asked)
+        return self._respond_later(open_calls.OpenStream(self, call, stream=stream))
 
     def headers_of_error(self, error: VoxsiteError) -> dict[str, str]:
         return {**super().headers_of_error(error), **({} if retry_helps(error) else {SHOULD_RETRY_HEADER: "false"})}
@@ -118,15 +125,20 @@ class WaitingGateView(GateView):
         headers = self.request.headers
         retries = headers.get(RETRY_COUNT_HEADER, "")
         key = idempotency.key_of(self.caller.api_key, headers.get(idempotency.HEADER, ""))
+        fields: dict[str, Any] = {name: _all_values(asked, name) for name in asked}
+        path = f"{self.request.method} {self.request.get_full_path()}"
+        # A digest of the recording takes a second for each gigabyte, so the mark has its size alone.
+        recording = url if upload is None else upload.size
+        caller = f"{self.caller.organization.pk} {self.caller.api_key and self.caller.api_key.pk}"
+        mark = idempotency.fingerprint(f"{caller} {path}", data={**fields, "": recording})
         fingerprint = ""
         if key or retries:
-            fields: dict[str, Any] = {name: _all_values(asked, name) for name in asked}
-            path = f"{self.request.method} {self.request.get_full_path()}"
             fingerprint = idempotency.fingerprint(path, data={**fields, "": url if upload is None else upload})
         return Call(
             submission=replace(submission, priority=Priority.INTERACTIVE),
             upload=upload,
             url=url,
+            mark=mark,
             key=key,
             fingerprint=fingerprint,
             is_counted=bool(retries),

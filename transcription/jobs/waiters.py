@@ -67,6 +67,40 @@ def leave(job_id: uuid.UUID, *, name: str) -> None:
         logger.warning("A waiter for job %s stays counted: %s", job_id, type(error).__name__)
 
 
+def note_unanswered(mark: str, *, sha256: str, job_id: uuid.UUID) -> None:
+    """Note that somebody left a job without an answer: an equal call may come.
+
+    mark: equal for equal calls, apart from what is in their recordings. sha256: of the recording, "" for one at a URL.
+    """
+    try:
+        with _client().pipeline(transaction=False) as pipeline:
+            pipeline.hset(_unanswered_key(mark), sha256, str(job_id))
+            pipeline.expire(_unanswered_key(mark), settings.DISCONNECT_GRACE_SECONDS + settings.REPEAT_SECONDS)
+            pipeline.execute()
+    except RedisError as error:
+        logger.warning("A retry of the call for job %s will not find it: %s", job_id, type(error).__name__)
+
+
+def has_unanswered(mark: str) -> bool:
+    """Tell whether a call with this mark was left without an answer."""
+    try:
+        return bool(_client().exists(_unanswered_key(mark)))
+    except RedisError:
+        return False
+
+
+def take_unanswered(mark: str, *, sha256: str) -> uuid.UUID | None:
+    """Return the job of the last call that was left without an answer, and forget it: one call is its repeat."""
+    try:
+        with _client().pipeline(transaction=True) as pipeline:
+            pipeline.hget(_unanswered_key(mark), sha256)
+            pipeline.hdel(_unanswered_key(mark), sha256)
+            found, _ = cast("tuple[bytes | None, int]", pipeline.execute())
+    except RedisError:
+        return None
+    return None if found is None else uuid.UUID(found.decode())
+
+
 def has_left_last(job_id: uuid.UUID, *, name: str) -> bool:
     """Tell whether nobody has left a job after this one. False when Redis does not answer: the clock looks later."""
     try:
@@ -165,6 +199,10 @@ def _key(job_id: uuid.UUID) -> str:
 
 def _last_key(job_id: uuid.UUID) -> str:
     return f"voxsite:last-waiter:{job_id}"
+
+
+def _unanswered_key(mark: str) -> str:
+    return f"voxsite:unanswered:{mark}"
 
 
 def _kept_key(job_id: uuid.UUID) -> str:

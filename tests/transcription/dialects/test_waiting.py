@@ -8,6 +8,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models.signals import pre_save
 from django.test import Client
 
+from accounts import api_keys
 from accounts.errors import (
     BadMedia,
     Conflict,
@@ -23,6 +24,7 @@ from accounts.models import IdempotencyRecord
 from billing.models import Entry, EntryKind, Hold, Wallet
 from tests.transcription.dialects.waiting_calls import CONTENT, call, finish, in_thread, multipart, submitted, until
 from transcription.dialects import open_calls, waiting
+from transcription.jobs import waiters
 from transcription.models import Job, Status
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("waiting_site")]
@@ -114,6 +116,106 @@ def test_retry_gets_what_was_answered(key):
     assert [each.json for each in again] == [first.json] * 2
     assert "idempotency-replayed" not in first.headers
     assert Job.objects.count() == usage().count() == 1
+
+
+@pytest.mark.parametrize("count", [None, 0])
+def test_next_equal_call_after_one_that_was_left_is_its_retry(key, settings, count):
+    """Most clients do not say that they try again, and a program that was started again begins at zero."""
+    settings.DISCONNECT_GRACE_SECONDS = 1
+    headers = {} if count is None else {waiting.RETRY_COUNT_HEADER: str(count)}
+
+    async def act():
+        first = call("/wait", key=key, headers=headers)
+        (job_id,) = await submitted()
+        await first.leave()
+        (grace,) = open_calls.graces()
+        await unanswered()
+        second = call("/wait", key=key, headers=headers)
+        await grace
+        assert await in_thread(lambda: Job.objects.get(pk=job_id).status) == Status.QUEUED
+        await finish(job_id)
+        await second.end()
+        return second, job_id
+
+    second, job_id = asyncio.run(act())
+    assert second.json == {"text": "hello there", "job": str(job_id)}
+    assert second.headers["idempotency-replayed"] == "true"
+    assert Job.objects.count() == usage().count() == 1
+
+
+async def unanswered():
+    """Wait until it is noted that a client left."""
+    await until(lambda: waiters._client().keys("voxsite:unanswered:*"))
+
+
+def test_transcript_that_its_client_did_not_wait_for_is_paid_once(key):
+    """It completed within the grace. The retry gets it, and the call after that is an order of its own."""
+
+    async def act():
+        first = call("/wait", key=key)
+        (job_id,) = await submitted()
+        await first.leave()
+        await unanswered()
+        await finish(job_id)
+        second = call("/wait", key=key)
+        await second.end()
+        third = call("/wait", key=key)
+        await finish((await submitted(2))[1])
+        await third.end()
+        return second, third, job_id
+
+    second, third, job_id = asyncio.run(act())
+    assert second.json["job"] == str(job_id) != third.json["job"]
+    assert "idempotency-replayed" not in third.headers
+    assert Job.objects.count() == usage().count() == 2
+
+
+@pytest.mark.parametrize("what", ["recording", "field", "address", "key"])
+def test_call_that_differs_from_one_that_was_left_is_a_job_of_its_own(organization, key, what):
+    other = bytearray(CONTENT)
+    other[-1] ^= 1
+    options = {
+        "recording": {"body": multipart(bytes(other))},
+        "field": {"body": multipart(language="en")},
+        "address": {"path": "/wait?a=b"},
+        "key": {"key": api_keys.issue(organization, name="other", by=None)[1]},
+    }
+
+    async def act():
+        first = call("/wait", key=key)
+        await submitted()
+        await first.leave()
+        await unanswered()
+        second = call(**{"path": "/wait", "key": key, **options[what]})
+        await finish((await submitted(2))[1])
+        await second.end()
+        return second
+
+    second = asyncio.run(act())
+    assert second.status == 200
+    assert "idempotency-replayed" not in second.headers
+    assert Job.objects.count() == 2
+
+
+def test_one_call_that_was_left_has_one_retry(key):
+    """Of two equal calls after it, one joins its job and the other is an order."""
+
+    async def act():
+        first = call("/wait", key=key)
+        await submitted()
+        await first.leave()
+        await unanswered()
+        both = [call("/wait", key=key) for _ in range(2)]
+        for job_id in await submitted(2):
+            await finish(job_id)
+        for each in both:
+            await each.end()
+        return both
+
+    both = asyncio.run(act())
+    assert {each.status for each in both} == {200}
+    assert sum("idempotency-replayed" in each.headers for each in both) == 1
+    assert Job.objects.count() == 2
 
 
 def test_twenty_calls_with_one_key_are_one_job_and_one_charge(organization, key):

@@ -90,6 +90,33 @@ def test_without_redis_nobody_knows_so_nothing_is_canceled(redis_is_away):
     assert waiters.listed() == waiters.abandoned([uuid.uuid4()], now=1000) == []
 
 
+def test_call_that_was_left_is_found_once():
+    first, second = uuid.uuid4(), uuid.uuid4()
+    assert not waiters.has_unanswered("m")
+    for job_id in (first, second):
+        waiters.note_unanswered("m", sha256="a", job_id=job_id)
+    assert waiters.has_unanswered("m")
+    assert not waiters.has_unanswered("n")
+    assert waiters.take_unanswered("m", sha256="b") is None
+    assert waiters.take_unanswered("m", sha256="a") == second
+    assert waiters.take_unanswered("m", sha256="a") is None
+    assert not waiters.has_unanswered("m")
+
+
+def test_call_that_was_left_is_forgotten_one_day(settings):
+    waiters.note_unanswered("m", sha256="a", job_id=uuid.uuid4())
+    with Redis.from_url(settings.REDIS_URL) as client:
+        longest = settings.DISCONNECT_GRACE_SECONDS + settings.REPEAT_SECONDS
+        assert 0 < client.ttl("voxsite:unanswered:m") <= longest
+
+
+@pytest.mark.enable_socket
+def test_without_redis_no_call_that_was_left_is_found(redis_is_away):
+    waiters.note_unanswered("m", sha256="a", job_id=uuid.uuid4())
+    assert not waiters.has_unanswered("m")
+    assert waiters.take_unanswered("m", sha256="a") is None
+
+
 def test_job_that_was_handed_over_counts_as_awaited_and_is_not_listed():
     job_id = uuid.uuid4()
     name = waiters.join(job_id)
