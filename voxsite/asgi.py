@@ -42,6 +42,7 @@ from voxsite import request_metrics
 from voxsite.async_only_handler import AsyncOnlyHandler
 from voxsite.body_guard import OPEN_BYTES, BodyGuard, EarlyResponse, Receive, Scope, Send
 from voxsite.cross_origin import CrossOrigin
+from voxsite.groq_addresses import GroqAddresses
 from voxsite.request_metrics import CountsRequests
 from voxsite.sizing_handler import SizingHandler
 from voxsite.waiting_handler import WaitingHandler
@@ -227,4 +228,4 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
             await _send_error(scope, send, outage)
 
 
-application = CountsRequests(CrossOrigin(_answer))
+application = GroqAddresses(CountsRequests(CrossOrigin(_answer)))

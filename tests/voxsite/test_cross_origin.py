@@ -58,7 +58,7 @@ CLOSED = (
 )
 
 
-def call(method, path, *, headers=(), body=b""):
+def call(method, path, *, headers=(), body=b"", origin=PAGE):
     """Return (status, headers, body) of a request of a page on PAGE."""
     sent, left = [], [{"type": "http.request", "body": body}]
     scope = {
@@ -69,7 +69,7 @@ def call(method, path, *, headers=(), body=b""):
         "query_string": b"",
         "headers": [
             (b"host", b"localhost"),
-            (b"origin", PAGE.encode()),
+            (b"origin", origin.encode()),
             *(headers or ((b"content-length", str(len(body)).encode()),)),
         ],
         "client": ("127.0.0.1", 1),
@@ -92,9 +92,9 @@ def call(method, path, *, headers=(), body=b""):
     return sent[0]["status"], names, b"".join(message.get("body", b"") for message in sent[1:])
 
 
-def preflight(path, method="POST"):
+def preflight(path, method="POST", **fields):
     asked = ((b"access-control-request-method", method.encode()), (b"access-control-request-headers", b"authorization"))
-    return call("OPTIONS", path, headers=asked)
+    return call("OPTIONS", path, headers=asked, **fields)
 
 
 @pytest.mark.parametrize("path", OPEN)
@@ -105,6 +105,12 @@ def test_preflight_allows_what_a_token_may_call(path):
     assert set(headers["access-control-allow-methods"].split(", ")) == OPEN[path]
     assert headers["access-control-allow-headers"] == "authorization"
     assert "access-control-allow-credentials" not in headers
+
+
+def test_obsidian_is_a_page_of_another_site():
+    """Its Whisper plugin runs in Electron, where the origin is no address of the web."""
+    status, headers, _ = preflight("/v1/audio/transcriptions", origin="app://obsidian.md")
+    assert (status, headers["access-control-allow-origin"]) == (204, "*")
 
 
 @pytest.mark.parametrize("path", CLOSED)

@@ -41,17 +41,50 @@ base, key, recording = sys.argv[1:]
 parser = OpenAIWhisperParser(api_key=key, base_url=base)
 print(" ".join(document.page_content for document in parser.lazy_parse(Blob.from_path(recording))))
 """
+# It puts `/openai` before every address. `url` in place of a file is refused for this machine, with its name.
+GROQ = """
+import sys, groq
+base, key, recording = sys.argv[1:]
+client = groq.Groq(api_key=key, base_url=base.removesuffix("/v1"))
+assert "whisper-1" in [model.id for model in client.models.list().data]
+with open(recording, "rb") as file:
+    verbose = client.audio.transcriptions.create(
+        model="whisper-large-v3-turbo", file=file, response_format="verbose_json", timestamp_granularities=["word"]
+    )
+assert verbose.x_groq["id"] and verbose.words and isinstance(verbose.duration, float), verbose
+try:
+    client.audio.transcriptions.create(model="whisper-large-v3", url="http://127.0.0.1/a.mp3")
+except groq.BadRequestError as error:
+    assert error.body["error"]["param"] == "url", error.body
+print(verbose.text)
+"""
+MISTRAL = """
+import sys
+from mistralai.client import Mistral
+base, key, recording = sys.argv[1:]
+with Mistral(api_key=key, server_url=base.removesuffix("/v1")) as client:
+    file = {"file_name": "a.wav", "content": open(recording, "rb")}
+    found = client.audio.transcriptions.complete(
+        model="whisper-1", file=file, timestamp_granularities=["segment"], context_bias=["Ann"], diarize=True
+    )
+    print(found.text)
+"""
 PYTHON_CLIENTS = {
     "litellm": (["litellm==1.110.2"], LITELLM),
     "llama-index": (["llama-index-readers-whisper==0.5.0"], LLAMA_INDEX),
-    "langchain": (["langchain-community==0.4.2", "openai==2.54.0", "pydub==0.25.1"], LANGCHAIN),
+    "groq": (["groq==1.7.0"], GROQ),
+    "mistral": (["mistralai==3.7.0"], MISTRAL),
+    "langchain": (["langchain-community==0.4.2", "openai==3.57.0", "pydub==0.25.1"], LANGCHAIN),
 }
-NODE_PACKAGES = ["openai@7.59.0", "ai@7.0.173", "@ai-sdk/openai@4.0.118"]
+NODE_TEXTS = ("stream_of_file", "text", "deltas", "done", "groq", "ai_groq")
+NODE_PACKAGES = ["openai@7.59.0", "ai@7.0.173", "@ai-sdk/openai@4.0.118", "@ai-sdk/groq@4.0.84", "groq-sdk@1.6.0"]
 NODE = """
 import fs from 'node:fs';
 import OpenAI, { toFile } from 'openai';
 import { transcribe } from 'ai';
+import { createGroq } from '@ai-sdk/groq';
 import { createOpenAI } from '@ai-sdk/openai';
+import Groq from 'groq-sdk';
 const [base, key, recording] = process.argv.slice(2);
 const shown = {};
 const client = new OpenAI({ baseURL: base, apiKey: key });
@@ -74,6 +107,10 @@ try {
 } catch (error) {
   shown.error = [error.status, error.param];
 }
+const groq = new Groq({ apiKey: key, baseURL: base.replace(/\\/v1$/, '') });
+shown.groq = (await groq.audio.transcriptions.create({ file: file(), model: 'whisper-large-v3' })).text;
+const groqModel = createGroq({ baseURL: base, apiKey: key }).transcription('whisper-large-v3-turbo');
+shown.ai_groq = (await transcribe({ model: groqModel, audio: fs.readFileSync(recording) })).text;
 const openai = createOpenAI({ baseURL: base, apiKey: key });
 shown.ai = {};
 for (const model of ['whisper-1', 'gpt-4o-transcribe', 'gpt-4o-transcribe-diarize']) {
@@ -105,10 +142,10 @@ def test_python_client(site: Product, key: str, tmp_path: Path, name: str) -> No
 
 
 def test_node_clients(site: Product, key: str, node: Node, tmp_path: Path) -> None:
-    """OpenAI's own package, and the AI SDK, whose schema refuses an answer for one wrong field."""
+    """OpenAI's own package, Groq's, and the AI SDK, whose schemas refuse an answer for one wrong field."""
     node.install(tmp_path, *NODE_PACKAGES)
     shown = json.loads(node.run(tmp_path, NODE, f"{site.address}/v1", key, FILE).splitlines()[-1])
-    assert {shown[name].lower() for name in ("stream_of_file", "text", "deltas", "done")} == {SAID}
+    assert {shown[name].lower() for name in NODE_TEXTS} == {SAID}
     assert [word["word"].lower() for word in shown["verbose"]["words"]] == SAID.split()
     assert "segments" not in shown["verbose"]
     assert shown["error"] == [400, "model"]

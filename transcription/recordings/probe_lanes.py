@@ -178,7 +178,8 @@ LANES = (
         places=max(1, _cores() // 8),
         max_waiting=32,
         max_waiting_each=4,
-        retry_seconds=120,
+        # OpenAI's package for Node takes a longer pause for none and comes back after half a second.
+        retry_seconds=60,
         niceness=15,
     ),
 )

@@ -154,3 +154,8 @@ def test_each_lane_has_more_time_and_less_priority():
     seconds = [one.cpu_seconds for one in probe_lanes.LANES]
     assert all(later >= 10 * sooner for sooner, later in itertools.pairwise(seconds))
     assert [one.niceness for one in probe_lanes.LANES] == sorted({one.niceness for one in probe_lanes.LANES})
+
+
+def test_nobody_is_told_to_wait_longer_than_clients_do():
+    """OpenAI's package for Node ignores a Retry-After of more than 60 s, and the AI SDK does too."""
+    assert max(lane.retry_seconds for lane in probe_lanes.LANES) <= 60

@@ -64,12 +64,20 @@ def _fields() -> dict[str, Any]:
         "temperature": serializers.FloatField(
             required=False, min_value=0, max_value=1, help_text="From 0 to 1; has no effect."
         ),
+        "url": serializers.CharField(
+            required=False, help_text="Public address of the recording, in place of the recording itself."
+        ),
     }
 
 
 FormRequest = inline_serializer(
     "OpenAiTranscriptionForm",
-    {"file": serializers.FileField(help_text="Audio, or a video with sound: up to 25 MiB."), **_fields()},
+    {
+        "file": serializers.FileField(
+            required=False, help_text="Audio, or a video with sound: up to 25 MiB. Required without url."
+        ),
+        **_fields(),
+    },
 )
 JsonRequest = inline_serializer(
     "OpenAiTranscriptionJson",
@@ -80,6 +88,8 @@ JsonRequest = inline_serializer(
                 "data": serializers.CharField(help_text="The recording in base64."),
                 "format": serializers.CharField(required=False, help_text="wav, mp3 ...; a hint only."),
             },
+            required=False,
+            help_text="Required without url.",
         ),
         **_fields(),
     },

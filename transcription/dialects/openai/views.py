@@ -51,13 +51,18 @@ class _AudioView(waiting.WaitingGateView, OpenAiGateView):
     def respond(self, request: Request, *, is_translation: bool) -> HttpResponseBase:
         """Return the response to a form with a file, or to a JSON body with `input_audio`."""
         fields, upload, has_cost = _read(request)
+        url = "" if upload is not None else wire.read_url(fields)
         asked = wire.read_asked(fields, capabilities_of=recognition.capabilities_of, is_translation=is_translation)
         asked = replace(asked, has_cost=has_cost)
         submission = steps.submission_of(self.caller, model=asked.model, options=asked.options, dialect=DIALECT)
         if asked.is_stream:
-            return self.stream_while_running(submission, upload=upload, asked=fields, stream=_Stream(asked))
+            return self.stream_while_running(submission, upload=upload, url=url, asked=fields, stream=_Stream(asked))
         return self.answer_when_done(
-            submission, upload=upload, asked=fields, show=lambda job, transcript: _show(job, transcript, asked=asked)
+            submission,
+            upload=upload,
+            url=url,
+            asked=fields,
+            show=lambda job, transcript: _show(job, transcript, asked=asked),
         )
 
 
@@ -83,17 +88,23 @@ class TranslationsView(_AudioView):
         return self.respond(request, is_translation=True)
 
 
-def _read(request: Request) -> tuple[dict[str, list[str]], "UploadedFile[Any]", bool]:
-    """Return the fields, the recording, and whether the answer states its cost, as that of a JSON body does."""
+def _read(request: Request) -> tuple[dict[str, list[str]], "UploadedFile[Any] | None", bool]:
+    """Return the fields, the recording, and whether the answer states its cost, as that of a JSON body does.
+
+    The recording is None if the fields name its address instead. Raises MissingField without either.
+    """
     if request.content_type.partition(";")[0].strip().lower() == "application/json":
         return *_read_json(request), True
     fields = wire.read_form(request.POST.lists())
-    upload = _file(request, fields)
-    _refuse_large(upload.size or 0)
+    upload = _file(request)
+    if upload is not None:
+        _refuse_large(upload.size or 0)
+    elif not wire.read_url(fields):
+        raise MissingField("file", "The field 'file' is required and must be a file. A 'url' may take its place.")
     return fields, upload, False
 
 
-def _read_json(request: Request) -> tuple[dict[str, list[str]], "UploadedFile[Any]"]:
+def _read_json(request: Request) -> tuple[dict[str, list[str]], "UploadedFile[Any] | None"]:
     """Return the fields and the recording of a JSON body. The recording goes to the disk, and the body is let go."""
     with JSON_BODIES:
         try:
@@ -101,7 +112,8 @@ def _read_json(request: Request) -> tuple[dict[str, list[str]], "UploadedFile[An
             fields = wire.read_json(body)
         except RecursionError as error:
             raise BadRequest("The JSON body is nested too deeply.") from error
-        wire.refuse_imports(fields)
+        if body.get("input_audio") is None and wire.read_url(fields):
+            return fields, None
         content, name = wire.read_input_audio(body)
         _refuse_large(len(content))
         upload = raw_uploads.received(io.BytesIO(content), name=name)
@@ -109,14 +121,13 @@ def _read_json(request: Request) -> tuple[dict[str, list[str]], "UploadedFile[An
     return fields, upload
 
 
-def _file(request: Request, fields: wire.Fields) -> "UploadedFile[Any]":
-    """Return the recording of a form. Its part may have any name; of several, `file` counts."""
+def _file(request: Request) -> "UploadedFile[Any] | None":
+    """Return the recording of a form, None without one. Its part may have any name; of several, `file` counts."""
     sent = [name for name in request.FILES if name not in ("file", "audio_file")]
     for name in ("file", "audio_file", *sent):
         if name in request.FILES:
             return steps.one_file(request.FILES, name=name)
-    wire.refuse_imports(fields)
-    raise MissingField("file", "The field 'file' is required and must be a file.")
+    return None
 
 
 def _refuse_large(size_bytes: int) -> None:

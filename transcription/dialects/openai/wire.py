@@ -34,7 +34,8 @@ LISTS = (
     "known_speaker_names",
     "known_speaker_references",
 )
-IMPORTS = ("url", "file_url")
+# Groq's name and Mistral's. Together's package sends the address as a text called like the file.
+URLS = ("url", "file_url", "file")
 
 Fields = Mapping[str, list[str]]
 
@@ -109,7 +110,8 @@ def read_asked(
 
     Raises MissingField and InvalidField, naming the field and what it may be. Fields that it does not know are ignored.
     """
-    model = _last(fields, "model")
+    # As OpenRouter, Together and others name the models of OpenAI.
+    model = _last(fields, "model").removeprefix("openai/")
     if not model:
         raise MissingField("model")
     offer = capabilities_of(model)
@@ -145,11 +147,9 @@ def read_asked(
     )
 
 
-def refuse_imports(fields: Fields) -> None:
-    """Raise InvalidField for a request that names an address in place of a file."""
-    for name in IMPORTS:
-        if fields.get(name):
-            raise InvalidField(name, f"{name} is not supported yet: send the recording itself as 'file'.")
+def read_url(fields: Fields) -> str:
+    """Return the address of the recording that some clients send in place of a file, "" for none."""
+    return next((found for found in (_last(fields, name) for name in URLS) if found), "")
 
 
 def show_error(error: VoxsiteError, *, request_id: str) -> dict[str, Any]:

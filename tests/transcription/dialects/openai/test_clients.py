@@ -6,12 +6,14 @@ LiteLLM, LangChain and LlamaIndex are in tests/whole.
 
 import base64
 import json
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
 
 from tests.conftest import AUDIO
 from tests.dialects.faces import working
+from tests.transcription import remote
 from transcription.models import Job
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -90,9 +92,27 @@ def test_ai_sdk_for_groq(send):
     assert isinstance(shown["x_groq"]["id"], str)
 
 
-def test_groq_with_an_address_in_place_of_a_file(send):
-    refused = send(TRANSCRIPTIONS, ("model", "whisper-large-v3"), ("url", "https://example.com/a.mp3"))
-    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "url")
+@pytest.fixture
+def server(settings):
+    with remote.running(CONTENT) as running:
+        settings.ALLOWED_PRIVATE_ADDRESSES = [running.socket]
+        yield running
+
+
+@pytest.mark.enable_socket
+def test_groq_with_an_address_in_place_of_a_file(send, server):
+    """A form of text fields alone."""
+    shown = send(TRANSCRIPTIONS, ("model", "whisper-large-v3"), ("url", server.url("/talk.mp3"))).json()
+    assert (shown["text"], isinstance(shown["x_groq"]["id"], str)) == (SAID, True)
+
+
+@pytest.mark.enable_socket
+def test_mistral_with_an_address_in_place_of_a_file(send, server):
+    """A form as a page sends it."""
+    body = urlencode({"model": "whisper-1", "file_url": server.url("/talk.mp3"), "stream": "false", "diarize": "false"})
+    shown = send.body(TRANSCRIPTIONS, body, "application/x-www-form-urlencoded").json()
+    assert (shown["text"], shown["model"]) == (SAID, "whisper-1")
+    assert Job.objects.get().priority == "interactive"
 
 
 def test_mistral(send):
@@ -107,8 +127,6 @@ def test_mistral(send):
         ("file", ("a.wav", "audio/x-wav")),
     ).json()
     assert {"model", "usage", "language", "text"} <= set(shown)
-    refused = send.body(TRANSCRIPTIONS, "model=whisper-1&file_url=https%3A%2F%2Fa", "application/x-www-form-urlencoded")
-    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "file_url")
 
 
 def test_open_webui(send):

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+from urllib.parse import urlencode
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -13,6 +14,7 @@ from accounts.gate import concurrency
 from billing.models import Entry, EntryKind
 from tests.conftest import AUDIO
 from tests.dialects.faces import working
+from tests.transcription import remote
 from transcription.dialects import waiting
 from transcription.dialects.openai import views, wire
 from transcription.models import Job
@@ -45,7 +47,7 @@ def parts(*each):
     )
 
 
-MULTIPART = "multipart/form-data; boundary=x"
+MULTIPART, FORM = "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"
 MODEL = ('Content-Disposition: form-data; name="model"', b"whisper-1")
 
 
@@ -103,6 +105,10 @@ def test_stream(ask, response_format):
     assert done["segments"][0]["text"] == "Hello there Ann"
     assert response.content.endswith(b"\n\n")
     assert b"[DONE]" not in response.content
+    # Whatever is no event is a comment: a bare ping breaks OpenAI's packages.
+    for block in response.content.removesuffix(b"\n\n").split(b"\n\n"):
+        lines = [line.partition(b":")[0] for line in block.splitlines()]
+        assert lines in ([b""], [b"event", b"data"])
 
 
 def test_failure_in_a_stream_is_an_error_event(ask, fake_engine, settings):
@@ -155,10 +161,9 @@ def test_json_body_with_the_recording_in_it(ask):
     ("content_type", "body", "param"),
     [
         ("application/json", '{"model": "whisper-1"}', "input_audio"),
-        ("application/json", '{"model": "whisper-1", "url": "https://example.com/a.wav"}', "url"),
-        ("application/x-www-form-urlencoded", "model=whisper-1&file_url=https://example.com/a.wav", "file_url"),
         (MULTIPART, parts(MODEL), "file"),
-        (MULTIPART, parts(MODEL, ('Content-Disposition: form-data; name="url"', b"https://a")), "url"),
+        (MULTIPART, parts(MODEL, ('Content-Disposition: form-data; name="url"', b" ")), "file"),
+        (FORM, "model=whisper-1", "file"),
     ],
 )
 def test_request_without_a_recording_says_what_is_missing(ask, content_type, body, param):
@@ -166,6 +171,49 @@ def test_request_without_a_recording_says_what_is_missing(ask, content_type, bod
     assert response.status_code == 400
     assert response.json()["error"]["param"] == param
     assert response["x-should-retry"] == "false"
+
+
+@pytest.fixture
+def server(settings):
+    with remote.running(CONTENT) as running:
+        settings.ALLOWED_PRIVATE_ADDRESSES = [running.socket]
+        yield running
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("name", ["url", "file_url"])
+def test_json_body_with_the_address_of_a_recording(ask, server, stream, name):
+    body = json.dumps({"model": "whisper-1", name: server.url("/talk.mp3"), "stream": stream})
+    response = ask(body=body, content_type="application/json")
+    assert (events(response)[-1] if stream else response.json())["text"] == "Hello there Ann"
+    assert Job.objects.get().cost_micros == -Entry.objects.get(kind=EntryKind.USAGE).amount_micros
+
+
+@pytest.mark.enable_socket
+def test_recording_that_comes_along_with_an_address_counts(ask, server):
+    assert ask(url=server.url("/talk.mp3")).json()["text"] == "Hello there Ann"
+    assert server.asked == []
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize(
+    ("path", "status", "error_type"),
+    [("/status?code=404", 400, "url_not_found"), ("/huge", 413, "url_too_large")],
+)
+def test_file_that_cannot_be_had_costs_nothing(ask, server, path, status, error_type):
+    response = ask(body=urlencode({"model": "whisper-1", "url": server.url(path)}), content_type=FORM)
+    error = response.json()["error"]
+    assert (response.status_code, error["type"], error["param"]) == (status, error_type, "url")
+    assert response["x-should-retry"] == "false"
+    assert not Entry.objects.filter(kind=EntryKind.USAGE).exists()
+
+
+@pytest.mark.parametrize("url", ["http://169.254.169.254/a.mp3", "http://127.0.0.1/a.mp3", "file:///etc/passwd", "x"])
+def test_address_that_may_not_be_called_is_refused_at_once(ask, url):
+    response = ask(body=urlencode({"model": "whisper-1", "url": url}), content_type=FORM)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "url")
+    assert not Job.objects.exists()
 
 
 @pytest.mark.parametrize("body", ["[]", "7", "{", '"x"', "[" * 20_000, '{"a":' * 20_000])
@@ -216,6 +264,12 @@ def test_file_of_25_mib_is_taken_and_one_byte_more_is_not(ask):
     assert most.json()["error"]["type"] == "not_audio"
     more = ask(file=SimpleUploadedFile("a.wav", bytes(wire.MAX_FILE_BYTES + 1)))
     assert (more.status_code, more.json()["error"]["type"]) == (413, "body_too_large")
+
+
+def test_probe_with_head_is_answered_without_a_body(key):
+    response = Client().head(TRANSCRIPTIONS, headers={"Authorization": f"Bearer {key}"})
+    assert (response.status_code, response.content) == (405, b"")
+    assert "POST" in response["Allow"]
 
 
 def test_unknown_model_is_a_bad_request(ask):

@@ -53,6 +53,10 @@ def test_all_spellings_of_a_list_mean_the_same(query):
     assert asked(query).options.hotwords == ("Hans", "Ada")
 
 
+def test_model_may_be_named_as_by_those_who_resell_openais():
+    assert asked(model="openai/whisper-1").model == "whisper-1"
+
+
 def test_json_body_means_the_same_as_a_form():
     body = {
         "model": "whisper-1",
@@ -173,12 +177,21 @@ def test_model_is_required():
     assert caught.value.data["param"] == "model"
 
 
-@pytest.mark.parametrize("name", ["url", "file_url"])
-def test_addresses_are_refused_until_they_can_be_fetched(name):
-    with pytest.raises(InvalidField) as caught:
-        wire.refuse_imports({name: ["https://example.com/a.mp3"]})
-    assert caught.value.data["param"] == name
-    wire.refuse_imports({})
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({"url": ["https://a"]}, "https://a"),
+        ({"file_url": [" https://b "]}, "https://b"),
+        ({"url": [""], "file_url": ["https://b"]}, "https://b"),
+        ({"url": ["https://a"], "file_url": ["https://b"]}, "https://a"),
+        ({"file": ["https://a"]}, "https://a"),
+        ({"url": [" "]}, ""),
+        ({}, ""),
+    ],
+)
+def test_address_in_place_of_a_file(fields, url):
+    """Groq's client sends `url`, Mistral's `file_url`, Together's a text called `file`."""
+    assert wire.read_url(fields) == url
 
 
 def test_recording_in_a_json_body():
