@@ -99,7 +99,7 @@ def fingerprint(path: str, *, data: Mapping[str, Any]) -> str:
 def digest_of_file(file: "UploadedFile[Any]") -> str:
     """Return the SHA-256 of the content of a file, in hexadecimal. It can be read from its beginning afterwards."""
     file.seek(0)
-    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it has what is needed
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(0)
     return digest
 
