@@ -4,7 +4,6 @@ Both search the same normalized words, so both find the same jobs. Words are not
 language.
 """
 
-import unicodedata
 import uuid
 from collections.abc import Iterable, Sequence
 
@@ -12,7 +11,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import BooleanField, Exists, Func, OuterRef, Value
 
 from transcription.models import Job, JobItem, JobQuerySet, SearchText
-from transcription.speech import scripts
+from transcription.speech.search_words import normalized
 from transcription.speech.transcript import Transcript
 
 # A tsvector keeps 255 places of a word (PostgreSQL documentation, "Limitations" of text search, read 2026-11-29). Of so
@@ -20,8 +19,6 @@ from transcription.speech.transcript import Transcript
 STRETCH_WORDS = 4_000
 # A stretch begins before the end of the one before, so that a phrase is whole in one of them.
 OVERLAP_WORDS = 200
-# Nobody says or searches a longer one. With it, no stretch comes near the megabyte that a tsvector may have.
-MAX_WORD_CHARACTERS = 60
 INSERT_BATCH_SIZE = 500
 # A phrase in no more stretches is rare. Its jobs are an argument of the next query.
 MAX_RARE_STRETCHES = 2_000
@@ -39,19 +36,6 @@ WITH matches AS MATERIALIZED (
 SELECT job_id FROM matches LIMIT %s
 """
 _FIRST_NAMED = _FIRST_JOBS.replace("WHERE", "WHERE number = 0 AND")
-
-
-def normalized(text: str) -> str:
-    """Return the words of a text in lower case, with a blank between any two, and nothing else.
-
-    A character of a script without blanks between words, such as Han or Thai, is a word of its own here.
-    """
-    lowered = unicodedata.normalize("NFKC", text).casefold()
-    if lowered.isascii():
-        spaced = "".join(char if char.isalnum() else " " for char in lowered)
-    else:
-        spaced = "".join(map(_spaced, lowered))
-    return " ".join(word[:MAX_WORD_CHARACTERS] for word in spaced.split())
 
 
 def record_names(job: Job, *, names: Iterable[str]) -> None:
@@ -158,9 +142,3 @@ class _DocumentHas(Func):
 
 def _padded(words: Iterable[str]) -> str:
     return f" {' '.join(words)} "
-
-
-def _spaced(char: str) -> str:
-    if not char.isalnum() and unicodedata.category(char)[0] != "M":
-        return " "
-    return char if scripts.has_word_blanks(char) else f" {char} "

@@ -28,8 +28,9 @@ from transcription.jobs import Submission, corrections
 from transcription.models import Job, JobItem, Priority, Status
 from transcription.pages import batches, sharing
 from transcription.pages.corrections import address_of as corrections_url
+from transcription.pages.finding_forms import MAX_QUERY_CHARACTERS
 from transcription.pages.forms import DOWNLOADS, AskForm, FormatForm, UploadForm
-from transcription.speech import correcting, turns
+from transcription.speech import correcting, search_words, turns
 from transcription.speech.formats import FORMATS
 
 PAGE_ROWS = 25
@@ -219,9 +220,13 @@ def _show_transcript(
             found = corrections.of(item)
             result = correcting.corrected(original, found)
             versions = {number: revision.number for number, revision in found.revisions.items()}
+            phrases = search_words.phrases_of(request.GET.get("q", "")[:MAX_QUERY_CHARACTERS])
+            shown, found_count = turns.with_found(turns.paragraphs(result, versions=versions), phrases=phrases)
             context.update(
                 result=result,
-                turns=turns.paragraphs(result, versions=versions),
+                turns=shown,
+                phrases=phrases,
+                found_count=found_count,
                 speakers=turns.speakers(correcting.without_empty(result)),
                 merged=[
                     (speaker, result.label_of(speaker), result.label_of(found.speaker_of(speaker) or ""))

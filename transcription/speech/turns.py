@@ -1,10 +1,10 @@
 """The transcript as people read it: turns, paragraphs of a few sentences, and where each word stands. Pure."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from transcription.speech import scripts
+from transcription.speech import scripts, search_words
 from transcription.speech.transcript import Segment, Transcript, join_segments
 
 # A paragraph ends at the first end of a sentence from this many columns on: about four lines of the page.
@@ -23,6 +23,7 @@ class Line:
 
     version: how often it was corrected.
     has_space_before: whether a blank separates it from the line before it in the paragraph.
+    found: what a search found in it, as `with_found` writes it. found_number: among the lines with something, from 1.
     """
 
     number: int
@@ -31,6 +32,8 @@ class Line:
     text: str
     words: str
     has_space_before: bool
+    found: str = ""
+    found_number: int = 0
 
 
 def speakers(transcript: Transcript) -> list[dict[str, Any]]:
@@ -74,6 +77,28 @@ def paragraphs(transcript: Transcript, *, versions: Mapping[int, int] | None = N
         )
         before = speaker
     return made
+
+
+def with_found(
+    paragraphs: Sequence[dict[str, Any]], *, phrases: Sequence[str]
+) -> tuple[list[dict[str, Any]], int]:
+    """Return paragraphs whose lines say where phrases of a search stand in them, and how many such places there are.
+
+    A place is written "first,end" in UTF-16 units of the line's text; places are separated by blanks.
+    """
+    lines = [line for paragraph in paragraphs for line in paragraph["lines"]]
+    found = search_words.places([line.text for line in lines], phrases)
+    written: dict[int, list[str]] = {}
+    for place in found:
+        for part in place:
+            text = lines[part.text].text
+            written.setdefault(part.text, []).append(f"{_units(text[: part.first])},{_units(text[: part.end])}")
+    numbers = {at: number for number, at in enumerate(sorted(written), start=1)}
+    marked = iter(
+        replace(line, found=" ".join(written.get(at, ())), found_number=numbers.get(at, 0))
+        for at, line in enumerate(lines)
+    )
+    return [paragraph | {"lines": [next(marked) for _ in paragraph["lines"]]} for paragraph in paragraphs], len(found)
 
 
 def turns_of(transcript: Transcript) -> list[list[Segment]]:

@@ -1,9 +1,14 @@
 """How recordings look to people: positions, lengths, languages and speakers. Decides nothing."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from django import template
 from django.conf.locale import LANG_INFO
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
-from transcription.speech import turns
+from transcription.speech import search_words, turns
 
 register = template.Library()
 
@@ -39,3 +44,23 @@ def language_name(code: str) -> str:
 def speaker_class(position: int) -> str:
     """Return the colour of the speaker who appears at this position (from 0); after the eighth they repeat."""
     return f"speaker-{position % SPEAKER_COLOURS + 1}"
+
+
+@register.filter
+def of(found: Mapping[Any, Any] | str, key: object) -> Any:
+    """Return what a mapping has for a key; None without the mapping."""
+    return found.get(key) if isinstance(found, Mapping) else None
+
+
+@register.filter
+def marked(text: str, phrases: Sequence[str]) -> SafeString:
+    """Return a text with the phrases of a search marked in it."""
+    parts: list[tuple[str, str, str]] = []
+    at = 0
+    for place in search_words.places([text], phrases or ()):
+        first, end = max(at, place[0].first), place[0].end
+        if first < end:
+            parts += [("", text[at:first], ""), ("<mark>", text[first:end], "</mark>")]
+            at = end
+    parts.append(("", text[at:], ""))
+    return format_html_join("", "{}{}{}", [(SafeString(opens), part, SafeString(closes)) for opens, part, closes in parts])

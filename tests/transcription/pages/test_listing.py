@@ -2,9 +2,13 @@
 
 import re
 
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
 from tests.transcription.factories import make_job
 from tests.transcription.pages.conftest import complete, fail
 from transcription import jobs
+from transcription.models import Job
 
 
 def polled(client, page: str) -> str:
@@ -126,3 +130,82 @@ def test_stranger_is_told_of_no_new_job(job, charlie, client_of):
     page = client.get("/transcripts/").content.decode()
     assert str(job.pk) not in polled(client, page)
     assert str(job.pk) not in client.get("/transcripts/live/?newest=none&overview=1").content.decode()
+
+
+def finish(organization, text, *, name="talk.wav"):
+    job = complete(make_job(organization), text)
+    Job.objects.filter(pk=job.pk).update(name=name)
+    return job
+
+
+def test_search_shows_where_the_words_were_said_and_leads_there(alice, organization, client_of):
+    job = finish(organization, "please send the late invoice on Tuesday")
+    finish(organization, "good morning")
+    client = client_of(alice)
+    page = client.get("/transcripts/", {"q": 'invoice "on tuesday"'})
+    text = page.content.decode()
+    assert page.context["jobs"] == [job]
+    assert "late <mark>invoice</mark> <mark>on tuesday</mark>" in text
+    address = re.search(r'class="excerpt[^"]*" href="([^"]+)"', text).group(1).replace("&amp;", "&")
+    transcript = client.get(address.partition("#")[0])
+    assert address.endswith("#found-1")
+    assert 'id="found-1" data-found="21,28 29,39"' in transcript.content.decode()
+    assert transcript.context["found_count"] == 2
+
+
+def test_search_that_finds_nothing_or_is_not_valid_says_so(alice, organization, client_of):
+    finish(organization, "good morning")
+    client = client_of(alice)
+    for query, words in [
+        ({"q": "invoice"}, "No transcripts match"),
+        ({"q": "…"}, "Enter a word or a number"),
+        ({"q": "a " * 11}, "Enter up to 10 words"),
+        ({"since": "2026-05-02", "until": "2026-05-01"}, "This is before the first day"),
+        ({"since": "nonsense"}, "Enter a valid date"),
+        ({"person": "999999"}, "Select a valid choice"),
+    ]:
+        page = client.get("/transcripts/", query)
+        assert words in page.content.decode(), query
+        assert page.context["jobs"] == []
+        assert client.get("/transcripts/live/", query).status_code == 200
+
+
+def test_name_is_marked_and_what_people_type_is_no_markup(alice, organization, client_of):
+    finish(organization, "good morning", name="<b>late invoice</b>.mp3")
+    text = client_of(alice).get("/transcripts/", {"q": "invoice <b>"}).content.decode()
+    assert "&lt;<mark>b</mark>&gt;late <mark>invoice</mark>&lt;/<mark>b</mark>&gt;.mp3" in text
+    assert 'value="invoice &lt;b&gt;"' in text
+
+
+def test_filters_stay_on_the_next_page_and_under_the_tabs(alice, organization, client_of):
+    for number in range(27):
+        finish(organization, "good morning", name=f"talk {number:02}")
+    client = client_of(alice)
+    first = client.get("/transcripts/", {"q": "morning", "sort": "name", "status": "completed"})
+    assert [job.name for job in first.context["jobs"]] == [f"talk {number:02}" for number in range(25)]
+    text = first.content.decode().replace("&amp;", "&")
+    assert "?q=morning&sort=name&status=failed" in text
+    more = re.search(r'href="([^"]+before=[^"]+)"', text).group(1)
+    second = client.get(more)
+    assert [job.name for job in second.context["jobs"]] == ["talk 25", "talk 26"]
+    assert "hx-get" not in text.split('id="live"')[1].split(">")[0], "a search is not repeated by itself"
+
+
+def test_running_rows_of_a_search_stay_live(alice, organization, job, client_of):
+    client = client_of(alice)
+    page = client.get("/transcripts/", {"q": "slt"}).content.decode()
+    complete(job, "the slt voice")
+    rows = polled(client, page)
+    assert "the <mark>slt</mark> voice" in rows
+
+
+def test_list_with_every_filter_asks_few_queries(alice, organization, client_of):
+    for _ in range(30):
+        finish(organization, "good morning")
+    client = client_of(alice)
+    client.get("/transcripts/")
+    query = {"q": "good morning", "since": "2026-01-01", "person": alice.pk, "language": "en", "sort": "longest"}
+    for chosen in ({}, {"q": "good morning"}, query):
+        with CaptureQueriesContext(connection) as queries:
+            client.get("/transcripts/", chosen)
+        assert len(queries) <= 12, "\n".join(one["sql"] for one in queries)

@@ -1,7 +1,6 @@
 """The query of GET /v1/jobs: pages, filters and search. Pure."""
 
 import base64
-import re
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from accounts.errors import InvalidField
 from transcription.dialects.native import answers, values
+from transcription.speech import search_words
 
 if TYPE_CHECKING:
     # For annotations only.
@@ -79,8 +79,7 @@ def read_phrases(query: Mapping[str, str]) -> list[str]:
     text = query.get("q", "").strip()
     if len(text) > MAX_QUERY_LENGTH:
         raise InvalidField("q", f"q may have {MAX_QUERY_LENGTH} characters at most.")
-    found = [quoted or word for quoted, word in re.findall(r'"([^"]*)"|([^\s"]+)', text)]
-    phrases = [phrase for phrase in found if any(map(str.isalnum, phrase))]
+    phrases = search_words.phrases_of(text)
     if text and not phrases:
         raise InvalidField("q", "q must have a word or a number in it.")
     if len(phrases) > MAX_PHRASES:
