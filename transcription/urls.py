@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from transcription.pages import batches, corrections, listing, playback, sharing, transcripts
+from transcription.pages import batches, corrections, listing, naming, playback, selected, sharing, transcripts
 
 urlpatterns = [
     path("", listing.transcripts, name="transcripts"),
     path("upload/", transcripts.upload, name="upload"),
     path("batches/", batches.begin, name="batch-begin"),
+    path("selected/", selected.selected, name="transcripts-selected"),
     path("live/", listing.live, name="transcripts-live"),
     path("<uuid:job_id>/", transcripts.transcript, name="transcript"),
     path("<uuid:job_id>/progress/", transcripts.progress, name="transcript-progress"),
@@ -16,6 +17,8 @@ urlpatterns = [
     path("<uuid:job_id>/speakers/", corrections.speakers, name="transcript-speakers"),
     path("<uuid:job_id>/share/", sharing.share, name="transcript-share"),
     path("<uuid:job_id>/share/<uuid:link_id>/revoke/", sharing.revoke, name="transcript-share-revoke"),
+    path("<uuid:job_id>/rename/", naming.rename, name="transcript-rename"),
+    path("<uuid:job_id>/tags/", naming.tags, name="transcript-tags"),
     path("<uuid:job_id>/cancel/", transcripts.cancel, name="transcript-cancel"),
     path("<uuid:job_id>/again/", transcripts.run_again, name="transcript-run-again"),
     path("<uuid:job_id>/delete/", transcripts.delete, name="transcript-delete"),

@@ -43,12 +43,28 @@ document.addEventListener("submit", (event) => {
   const form = event.target;
   if (event.defaultPrevented || form.method !== "post") return;
   const now = performance.now();
-  if (now - (sentForms.get(form) ?? -Infinity) < DOUBLE_CLICK_MS) event.preventDefault();
-  else sentForms.set(form, now);
+  // Another button of the form is another wish.
+  const last = sentForms.get(form);
+  if (last && last.submitter === event.submitter && now - last.at < DOUBLE_CLICK_MS) event.preventDefault();
+  else sentForms.set(form, { at: now, submitter: event.submitter });
 });
 // The browser's way back shows the page as it was left.
 addEventListener("pageshow", (event) => {
   if (event.persisted) for (const form of document.forms) sentForms.delete(form);
+});
+
+// A box that checks and unchecks all others of a name: <input type="checkbox" data-check-all="name" hidden>.
+for (const all of document.querySelectorAll("[data-check-all]")) all.hidden = false;
+document.addEventListener("change", (event) => {
+  const { target } = event;
+  const name = target.dataset?.checkAll ?? target.name;
+  const all = name && document.querySelector(`[data-check-all="${CSS.escape(name)}"]`);
+  if (!all) return;
+  const boxes = [...document.querySelectorAll(`input[type=checkbox][name="${CSS.escape(name)}"]`)];
+  if (target === all) for (const box of boxes) box.checked = all.checked;
+  const checked = boxes.filter((box) => box.checked).length;
+  all.checked = checked === boxes.length;
+  all.indeterminate = checked > 0 && !all.checked;
 });
 
 // A form whose work takes a while is sent once: <form data-once="what the button says meanwhile">.

@@ -1,22 +1,15 @@
 """Walks every address of the site that names an object, and asks for Alice's as a stranger and as nobody."""
 
 import uuid
-from datetime import timedelta
 
 import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
-from django.utils import timezone
 
-from accounts import api_keys, organizations, tokens
-from accounts.models import Membership, Role, Scope
-from billing.models.payments import TopUpState
-from tests.billing.stripe_objects import make_topup
+from accounts import api_keys, organizations
+from accounts.models import Membership, Scope
 from tests.conftest import Api
-from tests.transcription.factories import make_job, make_transcript
-from transcription import jobs
 from transcription.models import ShareLink
-from transcription.webhooks import endpoints, outbox
 
 # Prefixes of other people's code with its own tests, of development only, and of pages that show everybody the same.
 FOREIGN = ("admin/", "accounts/", "dev/", "docs/")
@@ -50,6 +43,7 @@ METHODS = {
     f"{PAGES}transcripts/upload/": {"get", "post"},
     f"{PAGES}transcripts/batches/": {"post"},
     f"{PAGES}transcripts/live/": {"get"},
+    f"{PAGES}transcripts/selected/": {"post"},
     f"{PAGES}webhooks/": {"get"},
     f"{PAGES}webhooks/new/": {"get", "post"},
     f"{PAGES}webhooks/deliveries/": {"get"},
@@ -80,6 +74,8 @@ METHODS = {
     f"{PAGES}transcripts/<uuid:job_id>/again/": {"post"},
     f"{PAGES}transcripts/<uuid:job_id>/share/": {"post"},
     f"{PAGES}transcripts/<uuid:job_id>/share/<uuid:link_id>/revoke/": {"post"},
+    f"{PAGES}transcripts/<uuid:job_id>/rename/": {"post"},
+    f"{PAGES}transcripts/<uuid:job_id>/tags/": {"post"},
     f"{PAGES}transcripts/<uuid:job_id>/cancel/": {"post"},
     f"{PAGES}transcripts/<uuid:job_id>/delete/": {"post"},
     f"{PAGES}transcripts/<uuid:job_id>/download/": {"get"},
@@ -139,38 +135,6 @@ def patterns(resolver=None, prefix="", names=()):
             yield from patterns(pattern, path, its_names)
         elif isinstance(pattern, URLPattern) and its_names and not path.startswith(FOREIGN):
             yield path, its_names
-
-
-@pytest.fixture
-def objects(organization, alice, bob):
-    """One of every kind of object of Alice's organization, by the names that the URLs use."""
-    job = make_job(organization)
-    jobs.finish_item(jobs.claim(job.items.get().pk), transcript=make_transcript())
-    key, _ = api_keys.issue(organization, name="walk", by=alice)
-    browser_token, _ = tokens.issue(
-        key, name="walk", scopes=["chat"], lifetime=timedelta(minutes=5), spend_limit_micros=1
-    )
-    owner = Membership.objects.get(organization=organization, user=alice)
-    _, token = organizations.invite(organization, email="dora@example.com", role=Role.MEMBER, by=owner)
-    endpoint = endpoints.register(organization, url="https://example.com/", events=["job.failed"])
-    return {
-        "organization_id": organization.pk,
-        "job_id": job.pk,
-        "endpoint_id": endpoint.pk,
-        "delivery_id": outbox.test(endpoint).pk,
-        "format_name": "txt",
-        "extension": "txt",
-        "position": 0,
-        "key_id": key.pk,
-        "token_id": browser_token.pk,
-        "topup_id": make_topup(organization, state=TopUpState.PAID, paid_at=timezone.now()).pk,
-        "membership_id": Membership.objects.get(user=bob).pk,
-        "invitation_id": organization.invitations.get().pk,
-        "link_id": jobs.share(job.items.get(), days=1, has_audio=True, by=alice, now=timezone.now())[0].pk,
-        "token": token,
-        # Whoever has the token of a link is no stranger to it: tests/transcription/pages/test_sharing.py.
-        "share_token": "guessed",
-    }
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import PurePath
 
 from accounts.errors import NotFound
@@ -48,8 +49,10 @@ def pieces(parts: Iterator[bytes], *, piece_bytes: int = PIECE_BYTES) -> Iterato
     yield b"".join(waiting)
 
 
-def zip_of(job: Job, *, format_name: str, options: FormatOptions, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
-    """Yield a ZIP archive with the transcripts of a job, a file each, in one of `FORMATS`.
+def zip_of(
+    jobs_in_order: Sequence[Job], *, format_name: str, options: FormatOptions, piece_bytes: int = PIECE_BYTES
+) -> Iterator[bytes]:
+    """Yield a ZIP archive with the transcripts of jobs, a file each, in one of `FORMATS`.
 
     A file is called as its recording. A text says which recordings have no transcript, and why.
     """
@@ -58,12 +61,12 @@ def zip_of(job: Job, *, format_name: str, options: FormatOptions, piece_bytes: i
     names = FreeNames(REFUSALS_NAME)
     refusals: list[str] = []
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for item, transcript in results(job):
+        for item, transcript in chain.from_iterable(map(results, jobs_in_order)):
             if transcript is None:
-                refusals.append(f"{item.name}: {item.error_message or item.get_status_display()}\n")
+                refusals.append(f"{item.title}: {item.error_message or item.get_status_display()}\n")
                 continue
-            name = names.take(PurePath(item.name).stem or "transcript", shape.extension.lstrip("."))
-            archive.writestr(name, shape.render(replace(transcript, title=item.name), options=options))
+            name = names.take(PurePath(item.title).stem or "transcript", shape.extension.lstrip("."))
+            archive.writestr(name, shape.render(replace(transcript, title=item.title), options=options))
             if sink.length >= piece_bytes:
                 yield sink.take()
         if refusals:

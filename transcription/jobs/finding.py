@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce, Greatest, Lower, NullIf, StrInd
 
 from accounts.models import Organization
 from transcription.jobs import search
-from transcription.models import Job, JobItem, JobQuerySet, SearchText
+from transcription.models import Job, JobItem, JobQuerySet, JobTag, SearchText
 from transcription.speech import search_words
 
 # Of an excerpt: characters before the first phrase, and in all.
@@ -46,6 +46,7 @@ class Wanted:
     person_id: int | None = None
     by_programs: bool = False
     language: str = ""
+    tag: str = ""
     sort: Sort = Sort.NEWEST
 
 
@@ -75,6 +76,8 @@ def find(organization: Organization, wanted: Wanted) -> JobQuerySet:
         found = found.filter(api_key__isnull=False)
     if wanted.language:
         found = found.filter(Exists(JobItem.objects.filter(job=OuterRef("pk"), language=wanted.language)))
+    if wanted.tag:
+        found = found.filter(Exists(JobTag.objects.filter(job=OuterRef("pk"), name=wanted.tag)))
     if wanted.phrases:
         found = search.matching(found, phrases=wanted.phrases)
     match wanted.sort:

@@ -6,6 +6,7 @@ from transcription.models.jobs import FINAL_STATUSES, Job, JobItem, JobQuerySet,
 from transcription.models.recordings import Import, Media, MediaQuerySet, Upload, UploadState
 from transcription.models.search import SearchText
 from transcription.models.sharing import ShareLink
+from transcription.models.tags import JobTag
 from transcription.models.webhooks import (
     Delivery,
     DeliveryAttempt,
@@ -30,6 +31,7 @@ __all__ = [
     "Job",
     "JobItem",
     "JobQuerySet",
+    "JobTag",
     "Media",
     "MediaQuerySet",
     "Priority",

@@ -313,3 +313,8 @@ class JobItem(models.Model):
     def name(self) -> str:
         """What the customer calls the file, whether it has come or not."""
         return self.media.name if self.media else self.upload.name if self.upload else ""
+
+    @property
+    def title(self) -> str:
+        """What people call its transcript: a job of one recording can be renamed, and so can no file."""
+        return self.job.name if self.job.item_count == 1 else self.name

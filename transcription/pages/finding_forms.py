@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,6 +11,7 @@ from django import forms
 from accounts.models import Organization
 from billing.forms import DayField
 from transcription import recognition
+from transcription.jobs import naming
 from transcription.jobs.finding import Sort, Wanted
 from transcription.speech import search_words
 
@@ -33,15 +35,28 @@ class FindForm(forms.Form):
     until = DayField(label="To day")
     person = forms.ChoiceField(label="Uploaded by", required=False)
     language = forms.ChoiceField(label="Language", required=False)
+    tag = forms.ChoiceField(label="Tag", required=False)
     sort = forms.ChoiceField(label="Order", required=False, choices=Sort.choices)
 
-    FILTERS = ("since", "until", "person", "language", "sort")
+    FILTERS = ("since", "until", "person", "language", "tag", "sort")
 
     def __init__(self, data: Any, *, organization: Organization) -> None:
         super().__init__({name: data[name] for name in self.base_fields if data.get(name)})
         # Asked for when they are shown or compared with: the page asks for its rows every few seconds without them.
-        self._choose_from("person", lambda: _people(organization))
+        self._organization = organization
+        self._choose_from("person", lambda: self._people)
         self._choose_from("language", lambda: [("", "All"), *recognition.language_names().items()])
+        self._choose_from("tag", lambda: [("", "All"), *((name, name) for name in self.tag_names)])
+
+    @cached_property
+    def tag_names(self) -> list[str]:
+        return naming.tag_names(self._organization)
+
+    @cached_property
+    def _people(self) -> list[tuple[str, str]]:
+        members = self._organization.memberships.select_related("user").order_by("user__email")
+        of_members = [(str(one.user_id), one.user.email) for one in members]
+        return [("", "Everyone"), *of_members, (PROGRAMS, "Programs, by API key")]
 
     @property
     def filters(self) -> list[forms.BoundField]:
@@ -59,7 +74,7 @@ class FindForm(forms.Form):
         return any(name in self.FILTERS for name in self.chosen)
 
     @property
-    def sort(self) -> Sort:
+    def order(self) -> Sort:
         return Sort(self.cleaned_data.get("sort") or Sort.NEWEST)
 
     def wanted(self, *, statuses: tuple[str, ...]) -> Wanted:
@@ -73,7 +88,8 @@ class FindForm(forms.Form):
             person_id=int(person) if person.isdecimal() else None,
             by_programs=person == PROGRAMS,
             language=self.cleaned_data["language"],
-            sort=self.sort,
+            tag=self.cleaned_data["tag"],
+            sort=self.order,
         )
 
     def query(self, **more: object) -> str:
@@ -100,12 +116,6 @@ class FindForm(forms.Form):
         field = self.fields[name]
         assert isinstance(field, forms.ChoiceField), "it was declared above"
         field.choices = choices
-
-
-def _people(organization: Organization) -> list[tuple[str, str]]:
-    members = organization.memberships.select_related("user").order_by("user__email")
-    of_members = [(str(one.user_id), one.user.email) for one in members]
-    return [("", "Everyone"), *of_members, (PROGRAMS, "Programs, by API key")]
 
 
 def _midnight(day: date | None, *, days: int = 0) -> datetime | None:

@@ -18,6 +18,7 @@ from accounts.models import Organization
 from transcription.jobs import finding
 from transcription.models import Job, JobQuerySet, Status
 from transcription.pages.finding_forms import FindForm
+from transcription.pages.forms import DOWNLOADS
 
 PAGE_ROWS = 25
 OVERVIEW_ROWS = 5
@@ -47,12 +48,15 @@ def _list_page(request: HttpRequest, *, limit: int) -> dict[str, Any]:
     organization = organization_for(request)
     form, chosen = FindForm(request.GET, organization=organization), _status(request)
     cursor = request.GET.get("before", "")
-    rows = list(_found(organization, form, status=chosen, cursor=cursor)[: limit + 1])
+    found = _found(organization, form, status=chosen, cursor=cursor).prefetch_related("tags")
+    rows = list(found[: limit + 1])
     shown = rows[:limit]
     # The list follows what happens elsewhere where the newest job stands first, and where it is cheap to ask.
     is_followed = not cursor and not form.chosen
     return _rows_context(shown, form=form) | {
         "form": form,
+        "downloads": DOWNLOADS,
+        "tag_names": form.tag_names,
         "newest": _newest(shown) if is_followed else "",
         "filters": [(name, label, form.query(status=name)) for name, label in _STATUS_TABS],
         "chosen": chosen,
@@ -81,8 +85,9 @@ def live(request: HttpRequest) -> HttpResponse:
             response = render(request, "transcription/jobs.html", whole)
             return reswap(retarget(response, "#jobs"), "outerHTML")
     ids = [_uuid(text) for text in request.GET.getlist("id")[:PAGE_ROWS]]
-    rows = list(Job.objects.of(organization).filter(pk__in=[pk for pk in ids if pk]))
-    context = _rows_context(rows, form=form) | {
+    found = Job.objects.of(organization).filter(pk__in=[pk for pk in ids if pk])
+    rows = list(found if is_overview else found.prefetch_related("tags"))
+    context = _rows_context(rows, form=None if is_overview else form) | {
         "newest": newest,
         "poll_query": "overview=1" if is_overview else form.query(status=chosen),
         "is_overview": is_overview,
@@ -99,6 +104,8 @@ def _rows_context(shown: list[Job], *, form: FindForm | None = None) -> dict[str
         "phrases": phrases,
         "q": form.data.get("q", "") if form is not None else "",
         "excerpts": finding.excerpts(shown, phrases=phrases),
+        # On the overview rows are neither chosen nor tagged.
+        "is_selectable": form is not None,
     }
 
 
@@ -118,7 +125,7 @@ def _found(organization: Organization, form: FindForm, *, status: str, cursor: s
     found = finding.find(organization, form.wanted(statuses=FILTERS[status][1] if status else ()))
     pk = _uuid(cursor)
     last = Job.objects.of(organization).filter(pk=pk).first() if pk else None
-    return finding.after(found, last, sort=form.sort) if last else found
+    return finding.after(found, last, sort=form.order) if last else found
 
 
 def _with_status(found: JobQuerySet, chosen: str) -> JobQuerySet:

@@ -24,7 +24,7 @@ from accounts.models import Membership
 from accounts.sent_forms import RefusedRedirect, sent_once
 from billing import money, next_step, statements, tariff
 from transcription import answers, jobs, recordings, submissions
-from transcription.jobs import Submission, corrections
+from transcription.jobs import Submission, corrections, naming
 from transcription.models import Job, JobItem, Priority, Status
 from transcription.pages import batches, sharing
 from transcription.pages.corrections import address_of as corrections_url
@@ -209,6 +209,8 @@ def _show_transcript(
         "downloads": DOWNLOADS,
         "format_form": format_form or FormatForm(),
     }
+    if not context["is_part"]:
+        context.update(tags=list(job.tags.all()), tag_names=naming.tag_names(job.organization))
     if item is None:
         context.update(_items_page(request, job))
     elif item.status == Status.COMPLETED:
@@ -270,10 +272,10 @@ def download(request: HttpRequest, job_id: uuid.UUID, format_name: str = "") -> 
     if not form.is_valid():
         return _show_transcript(request, job, format_form=form, status=400)
     chosen = FORMATS[form.format_name]
-    transcript = replace(jobs.retrieve_item(item), title=item.name)
+    transcript = replace(jobs.retrieve_item(item), title=item.title)
     response = HttpResponse(chosen.render(transcript, options=form.options), content_type=chosen.content_type)
     # An attachment, with the name of the customer's file: browsers must never show a transcript as a page of this site.
-    name = f"{PurePath(item.name).stem or 'transcript'}.{chosen.extension.lstrip('.')}"
+    name = f"{PurePath(item.title).stem or 'transcript'}.{chosen.extension.lstrip('.')}"
     response["Content-Disposition"] = content_disposition_header(True, name)
     return response
 

@@ -68,7 +68,7 @@ def _words(text: str, number: int) -> Iterator[tuple[str, Place]]:
     """Yield the normalized words of a text, each with where it stands."""
     word, first, end = "", 0, 0
     for start, stop in _clusters(text):
-        # One character may be several words, such as "½" (1⁄2).
+        # One character may be several words, such as "½", which is "1" and "2".
         spaced = "".join(map(_spaced, unicodedata.normalize("NFKC", text[start:stop]).casefold()))
         for part in re.findall(r"\s+|\S+", spaced):
             if not part.isspace():

@@ -79,9 +79,7 @@ def paragraphs(transcript: Transcript, *, versions: Mapping[int, int] | None = N
     return made
 
 
-def with_found(
-    paragraphs: Sequence[dict[str, Any]], *, phrases: Sequence[str]
-) -> tuple[list[dict[str, Any]], int]:
+def with_found(paragraphs: Sequence[dict[str, Any]], *, phrases: Sequence[str]) -> tuple[list[dict[str, Any]], int]:
     """Return paragraphs whose lines say where phrases of a search stand in them, and how many such places there are.
 
     A place is written "first,end" in UTF-16 units of the line's text; places are separated by blanks.

@@ -63,4 +63,6 @@ def marked(text: str, phrases: Sequence[str]) -> SafeString:
             parts += [("", text[at:first], ""), ("<mark>", text[first:end], "</mark>")]
             at = end
     parts.append(("", text[at:], ""))
-    return format_html_join("", "{}{}{}", [(SafeString(opens), part, SafeString(closes)) for opens, part, closes in parts])
+    return format_html_join(
+        "", "{}{}{}", [(SafeString(opens), part, SafeString(closes)) for opens, part, closes in parts]
+    )

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from tests.transcription.factories import make_job
 from tests.transcription.pages.conftest import complete, fail
 from transcription import jobs
-from transcription.models import Job
+from transcription.jobs import naming
 
 
 def polled(client, page: str) -> str:
@@ -134,7 +134,7 @@ def test_stranger_is_told_of_no_new_job(job, charlie, client_of):
 
 def finish(organization, text, *, name="talk.wav"):
     job = complete(make_job(organization), text)
-    Job.objects.filter(pk=job.pk).update(name=name)
+    naming.rename(job, name=name)
     return job
 
 
