@@ -3,7 +3,7 @@
 import uuid
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
@@ -15,14 +15,27 @@ from accounts.links import page_url
 from accounts.models import Role
 
 
+def delete_organization(request: HttpRequest, organization_id: uuid.UUID) -> HttpResponseBase:
+    """Say what goes and what stays. A POST with the name of the organization deletes it.
+
+    The second click of a double click comes when there is no page of the organization any more.
+    """
+    if request.method == "POST" and closures.is_closed_by_owner(organization_id, user_id=request.user.pk):
+        return redirect("organizations-deleted")
+    return _delete_organization(request, organization_id=organization_id)
+
+
 @page
 @require_http_methods(["GET", "HEAD", "POST"])
-def delete_organization(request: HttpRequest) -> HttpResponse:
-    """Say what goes and what stays. A POST with the name of the organization deletes it."""
+def _delete_organization(request: HttpRequest) -> HttpResponse:
     membership = access.require_role(request, Role.OWNER)
     form = DeleteOrganizationForm(request.POST or None, organization=membership.organization)
     if request.method == "POST" and form.is_valid():
-        closures.close(membership)
+        try:
+            closures.close(membership)
+        except NotFound:
+            # The first click was a moment quicker.
+            return redirect("organizations-deleted")
         membership.organization.refresh_from_db()
         closures.end_work(membership.organization)
         closures.tell_owners(membership.organization, by=access.person(request))

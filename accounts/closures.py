@@ -131,6 +131,14 @@ def tell_owners(organization: Organization, *, by: User) -> None:
     ).send()
 
 
+def is_closed_by_owner(organization_id: uuid.UUID, *, user_id: int | None) -> bool:
+    """Tell whether an organization is closed and this person, if there is one, is an owner of it."""
+    if user_id is None:
+        return False
+    owners = Membership.objects.filter(organization_id=organization_id, user_id=user_id, role=Role.OWNER)
+    return owners.filter(organization__closed_at__isnull=False).exists()
+
+
 def closed_of(user: User) -> QuerySet[Organization]:
     """Return the closed organizations that a person owns and can open again, the ones deleted first first."""
     return Organization.objects.filter(

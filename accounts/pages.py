@@ -91,6 +91,7 @@ def invite(request: HttpRequest) -> HttpResponse:
 
 @page
 @require_POST
+@sent_once
 def resend_invitation(request: HttpRequest, invitation_id: uuid.UUID) -> HttpResponse:
     """Mail the link of an open invitation again, for a fresh period."""
     membership = access.require_role(request, Role.ADMIN)

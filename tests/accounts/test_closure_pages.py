@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.core import mail
+from django.test import Client
 from django.utils import timezone
 
 from accounts import api_keys, closures, organizations
@@ -72,6 +73,20 @@ def test_owner_deletes_and_restores(client_of, alice, organization, acme):
     assert answer.headers["Location"] == f"/o/{acme.pk}/overview/"
     assert Api(secret).get("/v1/jobs").status_code == 200
     assert "You own no deleted organization" in browser.get(DELETED).content.decode()
+
+
+def test_second_click_leads_to_where_it_can_be_restored(client_of, alice, bob, organization, acme, settings):
+    browser = client_of(alice)
+    for days in (7, 0):
+        settings.DELETION_GRACE_DAYS = days
+        form = {"name": "Acme & Söhne"}
+        answers = [browser.post(page_of(acme), form, follow=True) for _ in range(2)]
+        assert [answer.redirect_chain for answer in answers] == [[(DELETED, 302)]] * 2
+        assert len(mail.outbox) == 1, "owners are told once"
+        assert client_of(bob).post(page_of(acme), form).status_code == 404
+        assert Client().post(page_of(acme), form).headers["Location"].startswith("/accounts/login/")
+        Organization.objects.filter(pk=acme.pk).update(closed_at=None, delete_at=None)
+        mail.outbox.clear()
 
 
 def test_page_ends_running_work(client_of, alice, organization):

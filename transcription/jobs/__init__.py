@@ -3,6 +3,7 @@
 from transcription.jobs.batches import submit_sources, submit_uploads, uploads_completed
 from transcription.jobs.charging import (
     billed_seconds,
+    billed_seconds_of,
     names_of_references,
     quote_micros,
     require_funds,
@@ -39,7 +40,7 @@ from transcription.jobs.results import (
     transcript_of_item,
 )
 from transcription.jobs.retention import Retention, record_whole_retrieval
-from transcription.jobs.sharing import LIFETIMES_DAYS, live_links, revoke_link, share, shared_by
+from transcription.jobs.sharing import LIFETIMES_DAYS, live_links, purge_links, revoke_link, share, shared_by
 from transcription.jobs.submission import OF_THE_REQUEST, Source, Submission
 from transcription.jobs.verification import bytes_have_come, verify_item
 
@@ -53,6 +54,7 @@ __all__ = [
     "Submission",
     "Superseded",
     "billed_seconds",
+    "billed_seconds_of",
     "bytes_have_come",
     "cancel",
     "claim",
@@ -71,6 +73,7 @@ __all__ = [
     "names_of_references",
     "original_of_item",
     "purge",
+    "purge_links",
     "quote_micros",
     "reconcile",
     "record_shown",

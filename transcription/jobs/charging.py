@@ -182,6 +182,14 @@ def billed_seconds(job: Job) -> int:
     return seconds or 0
 
 
+def billed_seconds_of(item: JobItem) -> int:
+    """Return the same of one item."""
+    if item.status != Status.COMPLETED or item.duration_ms is None:
+        return 0
+    channels = item.recording.channels if item.job.options.get("channels") == "split" else 1
+    return -(-item.duration_ms // 1000) * channels
+
+
 def _billed_seconds(job: Job) -> CombinedExpression:
     """Return an item's billed seconds as SQL, which divides whole numbers down."""
     seconds = (F("duration_ms") + 999) / 1000

@@ -58,6 +58,12 @@ def revoke_link(item: JobItem, *, link_id: uuid.UUID) -> bool:
     return deleted > 0
 
 
+def purge_links(*, now: datetime) -> int:
+    """Delete links that have expired: they open nothing, and say who shared what. Returns how many there were."""
+    deleted, _ = ShareLink.objects.filter(expires_at__lte=now).delete()
+    return deleted
+
+
 def shared_by(token: str, *, now: datetime) -> ShareLink:
     """Return the link with this token, with its item, job and recording. Raises NotFound, the same for all reasons.
 

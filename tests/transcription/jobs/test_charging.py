@@ -412,6 +412,7 @@ def test_ledger_says_how_many_seconds_were_billed(organization, channels, second
     assert jobs.finish_item(claim(job), transcript=make_transcript(duration_ms=10_200))
     job.refresh_from_db()
     assert usage(organization)[0].details["billed_seconds"] == jobs.billed_seconds(job) == seconds
+    assert jobs.billed_seconds_of(job.items.get()) == seconds
 
 
 def test_seconds_of_a_batch_are_those_of_its_transcripts(organization):
@@ -420,3 +421,4 @@ def test_seconds_of_a_batch_are_those_of_its_transcripts(organization):
         finish(item)
     fail(batch.items.all()[2])
     assert jobs.billed_seconds(batch) == sum(-(-item.duration_ms // 1000) for item in batch.items.all()[:2])
+    assert jobs.billed_seconds(batch) == sum(map(jobs.billed_seconds_of, batch.items.all()))

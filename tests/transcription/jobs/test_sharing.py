@@ -139,3 +139,14 @@ def test_links_are_few_and_old_ones_make_room(item, monkeypatch):
     later = NOW + timedelta(days=2)
     share(item, now=later)
     assert len(jobs.live_links(item, now=later)) == ShareLink.objects.count() == 2
+
+
+def test_links_that_have_expired_are_deleted(item):
+    share(item, days=1, now=NOW - timedelta(days=1))
+    _, token = share(item, days=7, now=NOW)
+    ShareLink.objects.create(
+        item=item, token_sha256="0" * 64, has_audio=False, created_at=NOW - timedelta(days=2), expires_at=NOW
+    )
+    assert jobs.purge_links(now=NOW) == ShareLink.objects.count() == 1
+    assert is_open(token)
+    assert jobs.purge_links(now=NOW) == 0

@@ -125,6 +125,10 @@ def purge_jobs() -> None:
     jobs.purge(now=timezone.now())
 
 
+def purge_share_links() -> None:
+    jobs.purge_links(now=timezone.now())
+
+
 def end_work_of_closed_organizations() -> None:
     closures.end_late_work(now=timezone.now())
 
@@ -161,6 +165,7 @@ DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (10, delete_organizations),
     (60, delete_accounts),
     (3600, purge),
+    (3600, purge_share_links),
     (3600, rotate_webhook_keys),
     (3600, sweep_webhooks),
     (6 * 3600, sweep),

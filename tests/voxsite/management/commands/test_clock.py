@@ -17,7 +17,7 @@ from apex import completions
 from tests.transcription.factories import make_job, make_media
 from transcription import jobs
 from transcription.jobs import waiters
-from transcription.models import Delivery, Job, JobItem, Media, SigningKey, Status
+from transcription.models import Delivery, Job, JobItem, Media, ShareLink, SigningKey, Status
 from transcription.recordings import incoming
 from transcription.webhooks import endpoints, outbox
 from voxsite.management.commands import clock
@@ -184,3 +184,14 @@ def test_jobs_that_nobody_waits_for_are_canceled_by_a_duty(organization, setting
     assert clock.cancel_abandoned in dict.fromkeys(duty for _, duty in clock.DUTIES)
     clock.cancel_abandoned()
     assert Job.objects.get().status == Status.CANCELED
+
+
+def test_expired_share_links_are_deleted_by_a_duty(organization) -> None:
+    item = make_job(organization).items.get()
+    now = timezone.now()
+    ShareLink.objects.create(
+        item=item, token_sha256="0" * 64, has_audio=False, created_at=now - timedelta(days=2), expires_at=now
+    )
+    assert clock.purge_share_links in dict.fromkeys(duty for _, duty in clock.DUTIES)
+    clock.purge_share_links()
+    assert not ShareLink.objects.exists()
