@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from transcription.pages import batches, corrections, listing, naming, playback, selected, sharing, transcripts
+from transcription.pages import batches, corrections, listing, naming, playback, sample, selected, sharing, transcripts
 
 urlpatterns = [
     path("", listing.transcripts, name="transcripts"),
     path("upload/", transcripts.upload, name="upload"),
+    path("sample/", sample.transcribe, name="sample"),
     path("batches/", batches.begin, name="batch-begin"),
     path("selected/", selected.selected, name="transcripts-selected"),
     path("live/", listing.live, name="transcripts-live"),

@@ -18,7 +18,10 @@ const list = form.querySelector("[data-files]");
 const submit = form.querySelector("[data-submit]");
 const done = form.querySelector("[data-done]");
 const template = form.querySelector("template");
+const KEPT_FIELDS = "input:not([type=file], [type=hidden]), select, textarea";
 let rows = [];
+// Under which the browser keeps the files of this person.
+const keptKey = `${form.dataset.keep}:`;
 // The batch that was begun, with the addresses that the site has given it.
 let batch = null;
 let finishing = false;
@@ -30,6 +33,7 @@ input.classList.add("unseen");
 input.required = false;
 drop.classList.add("is-live");
 refresh();
+restore();
 
 input.addEventListener("change", () => {
   add(input.files);
@@ -63,15 +67,18 @@ addEventListener("beforeunload", (event) => {
   if (!finishing && rows.some((row) => row.state === "sending")) event.preventDefault();
 });
 
-function add(files) {
+// forget: of a recording of the microphone, what deletes it where it is kept.
+function add(files, { forget } = {}) {
   for (const file of files) {
     const element = template.content.firstElementChild.cloneNode(true);
-    const row = { file, element, state: "waiting", url: "", address: "", etags: new Map() };
+    const row = { file, element, state: "waiting", url: "", address: "", etags: new Map(), forget: forget ?? (() => {}), isRecording: Boolean(forget) };
     element.querySelector("[data-name]").textContent = file.name;
     element.querySelector("[data-size]").textContent = size(file.size);
     element.querySelector("[data-remove]").addEventListener("click", () => {
       rows = rows.filter((other) => other !== row);
       element.remove();
+      row.forget();
+      forgetIfEmpty();
       if (batch && row.address) finishIfAllAreSent();
       refresh();
     });
@@ -87,6 +94,36 @@ function add(files) {
   refresh();
 }
 
+/* --- Files that are kept while their owner pays ---------------------------------------------------------------------- */
+
+// The refusal names a page on which the person pays, and from which they come back here.
+function keep() {
+  const fields = [...form.querySelectorAll(KEPT_FIELDS)].filter((field) => field.name);
+  const values = fields.map((field) => [field.name, field.value, field.checked ?? false]);
+  // A recording of the microphone is kept by itself.
+  const files = rows.filter((row) => row.state === "waiting" && !row.isRecording).map((row) => row.file);
+  keptFiles.put(`${keptKey}chosen`, { files, values });
+}
+
+function forgetIfEmpty() {
+  if (!rows.some((row) => row.state === "waiting")) keptFiles.forget(`${keptKey}chosen`);
+}
+
+async function restore() {
+  const [[, kept] = []] = await keptFiles.under(`${keptKey}chosen`);
+  if (!kept) return;
+  for (const [name, value, isChecked] of kept.values) {
+    for (const field of form.querySelectorAll(`[name="${CSS.escape(name)}"]`)) {
+      if (field.type === "radio") field.checked = field.value === value ? isChecked : field.checked;
+      else if (field.type === "checkbox") field.checked = isChecked;
+      else field.value = value;
+    }
+  }
+  if (kept.files.length) {
+    add(kept.files);
+    form.querySelector("[data-restored]").hidden = false;
+  }
+}
 function refresh() {
   const waiting = rows.filter((row) => row.state === "waiting").length;
   const missing = rows.filter((row) => row.state === "failed" && row.address).length;
@@ -104,6 +141,9 @@ function say(row, text, state) {
   row.element.querySelector("[data-retry]").hidden = !(state === "failed" && row.address);
   row.element.querySelector("[data-remove]").hidden = state === "sending" || state === "sent";
   row.state = state;
+  if (state !== "sent") return;
+  row.forget();
+  forgetIfEmpty();
 }
 
 // What stops all files: the options, the balance, a limit.
@@ -117,6 +157,7 @@ function fault(answer) {
   if (answer.next_step) {
     step.href = answer.next_step.url;
     step.textContent = answer.next_step.text;
+    keep();
   }
 }
 
@@ -278,6 +319,7 @@ function send(row) {
           link.href = answer.next_step.url;
           link.textContent = answer.next_step.text;
           link.hidden = false;
+          keep();
         }
       }
       resolve();

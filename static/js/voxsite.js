@@ -67,6 +67,11 @@ document.addEventListener("change", (event) => {
   all.indeterminate = checked > 0 && !all.checked;
 });
 
+// What the browser keeps for the upload page (kept_files.js) goes when its owner signs out.
+for (const form of document.querySelectorAll("form[data-sign-out]")) {
+  form.addEventListener("submit", () => { indexedDB.deleteDatabase("voxsite"); });
+}
+
 // A form whose work takes a while is sent once: <form data-once="what the button says meanwhile">.
 for (const form of document.querySelectorAll("form[data-once]")) {
   const button = form.querySelector("button");

@@ -12,6 +12,8 @@ from tests import product
 from tests.apex import scripted
 
 CHROMIUM_SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+# A microphone that beeps, which the person allows.
+CHROMIUM_SWITCHES += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 FORMS_THAT_REFUSE = ("/transcripts/upload/", "/webhooks/new/")

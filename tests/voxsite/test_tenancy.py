@@ -42,6 +42,7 @@ METHODS = {
     f"{PAGES}transcripts/": {"get"},
     f"{PAGES}transcripts/upload/": {"get", "post"},
     f"{PAGES}transcripts/batches/": {"post"},
+    f"{PAGES}transcripts/sample/": {"post"},
     f"{PAGES}transcripts/live/": {"get"},
     f"{PAGES}transcripts/selected/": {"post"},
     f"{PAGES}webhooks/": {"get"},

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterable
 
 from django.db import transaction
+from django.db.models import Case, Max, When
 
 from accounts.errors import InvalidField, NotFound
 from accounts.models import Organization
@@ -71,6 +72,14 @@ def tag_names(organization: Organization) -> list[str]:
     """Return the tags that jobs of an organization have, by name."""
     names = JobTag.objects.filter(organization=organization).order_by("name").values_list("name", flat=True)
     return list(names.distinct()[:MAX_TAG_NAMES])
+
+
+def tag_choices(job: Job) -> dict[str, list[str]]:
+    """Return `tags`, those that a job has, and `tag_names`, those of its organization. One query."""
+    rows = JobTag.objects.filter(organization=job.organization).values("name")
+    rows = rows.annotate(is_mine=Max(Case(When(job=job, then=1), default=0))).order_by("-is_mine", "name")
+    found = list(rows.values_list("name", "is_mine")[:MAX_TAG_NAMES])
+    return {"tags": [name for name, is_mine in found if is_mine], "tag_names": sorted(name for name, _ in found)}
 
 
 def _cleaned(text: str) -> str:

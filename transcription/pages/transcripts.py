@@ -26,7 +26,7 @@ from billing import money, next_step, statements, tariff
 from transcription import answers, jobs, recordings, submissions
 from transcription.jobs import Submission, corrections, naming
 from transcription.models import Job, JobItem, Priority, Status
-from transcription.pages import batches, sharing
+from transcription.pages import batches, sample, sharing
 from transcription.pages.corrections import address_of as corrections_url
 from transcription.pages.finding_forms import MAX_QUERY_CHARACTERS
 from transcription.pages.forms import DOWNLOADS, AskForm, FormatForm, UploadForm
@@ -73,6 +73,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         "outcomes": outcomes,
         "affordable": _affordable(request),
         "example_micros": tariff.price_of("standard", 600_000),
+        **sample.offer(organization_for(request)),
     }
     return render(request, "transcription/upload.html", context, status=400 if request.method == "POST" else 200)
 
@@ -210,7 +211,7 @@ def _show_transcript(
         "format_form": format_form or FormatForm(),
     }
     if not context["is_part"]:
-        context.update(tags=list(job.tags.all()), tag_names=naming.tag_names(job.organization))
+        context.update(naming.tag_choices(job))
     if item is None:
         context.update(_items_page(request, job))
     elif item.status == Status.COMPLETED:
@@ -326,9 +327,12 @@ def delete(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
 
 
 def _job(request: HttpRequest, job_id: uuid.UUID) -> Job:
-    job = Job.objects.of(organization_for(request)).filter(pk=job_id).first()
+    organization = organization_for(request)
+    job = Job.objects.of(organization).filter(pk=job_id).first()
     if job is None:
         raise NotFound("Transcript not found.")
+    # It was read already.
+    job.organization = organization
     return job
 
 
@@ -358,7 +362,7 @@ def _standing(job: Job, item: JobItem | None) -> dict[str, Any]:
         # What a canceled or failed job, or item, costs nevertheless.
         "paid_micros": item.cost_micros if is_part and item is not None else job.cost_micros,
         # In pages of a job alone: an item says its length.
-        "billed_seconds": jobs.billed_seconds(job) if job.cost_micros and not is_part else 0,
+        "billed_seconds": _billed_seconds(job, item) if job.cost_micros and not is_part else 0,
         "is_running": not (item if is_part and item is not None else job).is_final,
         "ended_count": job.item_count - job.items_left,
         "may_run_again": not is_part and jobs.may_run_again(job),
@@ -366,6 +370,11 @@ def _standing(job: Job, item: JobItem | None) -> dict[str, Any]:
         # Somebody may say that no more files come.
         "waits_for_files": job.status in (Status.UPLOADING, Status.VERIFYING) and job.uploads_completed_at is None,
     }
+
+
+def _billed_seconds(job: Job, item: JobItem | None) -> int:
+    """Return the billed seconds of a job; without a question if its only item is here."""
+    return jobs.billed_seconds(job) if item is None else jobs.billed_seconds_of(item)
 
 
 def _items_page(request: HttpRequest, job: Job) -> dict[str, Any]:

@@ -1,0 +1,120 @@
+/* Records the microphone into the rows of the upload page: with a level, with pauses, and so that a reload loses two
+   seconds at most. Comes after kept_files.js and upload.js. */
+"use strict";
+
+{
+  // How often a piece is kept.
+  const PIECE_MS = 2000;
+  const TYPES = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus"];
+  const panel = form.querySelector("[data-recorder]");
+  const part = (name) => panel.querySelector(`[data-record-${name}]`);
+  const said = part("said");
+  const key = `${keptKey}:recording:`;
+  const isSupported = Boolean(navigator.mediaDevices?.getUserMedia && window.MediaRecorder);
+  let now = null;
+
+  const pieceKey = (id, number) => `${key}${id}:${String(number).padStart(6, "0")}`;
+  const name = (at, type) => {
+    const time = new Date(at - new Date().getTimezoneOffset() * 60_000).toISOString().slice(0, 19).replace("T", " ").replaceAll(":", ".");
+    return `Recording ${time}.${type.includes("mp4") ? "m4a" : type.includes("ogg") ? "ogg" : "webm"}`;
+  };
+
+  function addRecording(id, pieces) {
+    if (!pieces.length) return;
+    const { type } = pieces[0];
+    const file = new File(pieces, name(Number(id), type), { type: type.split(";")[0] });
+    add([file], { forget: () => keptFiles.forget(`${key}${id}:`) });
+  }
+
+  function show() {
+    const state = now?.recorder.state ?? "inactive";
+    part("start").hidden = state !== "inactive";
+    for (const each of ["pause", "stop", "discard", "level", "time"]) part(each).hidden = state === "inactive";
+    part("pause").textContent = state === "paused" ? "Resume" : "Pause";
+    panel.classList.toggle("is-recording", state === "recording");
+  }
+
+  // How long was recorded, without the pauses.
+  const spokenMs = () => now.spokenMs + (now.recorder.state === "recording" ? performance.now() - now.since : 0);
+
+  function draw() {
+    if (!now) return;
+    now.analyser.getFloatTimeDomainData(now.samples);
+    const loudest = now.recorder.state === "recording" ? Math.max(...now.samples.map(Math.abs)) : 0;
+    // In decibels: speech at -20 dB stands in the middle.
+    part("level").value = Math.max(0, 1 + Math.log10(loudest || 1e-9) / 2);
+    part("time").textContent = length(spokenMs());
+    now.frame = requestAnimationFrame(draw);
+  }
+
+  async function start() {
+    said.textContent = "";
+    let stream;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    } catch (error) {
+      said.textContent = error.name === "NotFoundError" ? "No microphone was found." : "The browser does not allow the microphone. Allow it in the browser's settings for this site.";
+      return;
+    }
+    const mimeType = TYPES.find((type) => MediaRecorder.isTypeSupported(type));
+    const recorder = new MediaRecorder(stream, { mimeType, audioBitsPerSecond: 64_000 });
+    const context = new AudioContext();
+    const analyser = context.createAnalyser();
+    context.createMediaStreamSource(stream).connect(analyser);
+    const id = Date.now();
+    const mine = { id, recorder, stream, context, analyser, samples: new Float32Array(analyser.fftSize), pieces: [], isKept: true, spokenMs: 0, since: performance.now(), frame: 0 };
+    now = mine;
+    recorder.addEventListener("dataavailable", ({ data }) => {
+      if (!data.size || !mine.isKept) return;
+      mine.pieces.push(data);
+      keptFiles.put(pieceKey(id, mine.pieces.length), data);
+    });
+    recorder.addEventListener("stop", () => {
+      cancelAnimationFrame(mine.frame);
+      for (const track of stream.getTracks()) track.stop();
+      context.close();
+      now = null;
+      if (mine.isKept) addRecording(id, mine.pieces);
+      else keptFiles.forget(`${key}${id}:`);
+      said.textContent = mine.isKept ? "Recording added." : "Recording discarded.";
+      show();
+      part("start").focus();
+    });
+    // The microphone was unplugged, or its permission was taken back.
+    stream.getAudioTracks()[0].addEventListener("ended", () => { if (recorder.state !== "inactive") recorder.stop(); });
+    recorder.start(PIECE_MS);
+    said.textContent = "Recording.";
+    show();
+    part("pause").focus();
+    draw();
+  }
+
+  part("start").addEventListener("click", start);
+  part("pause").addEventListener("click", () => {
+    if (now.recorder.state === "paused") {
+      now.since = performance.now();
+      now.recorder.resume();
+    } else {
+      now.spokenMs = spokenMs();
+      now.recorder.pause();
+    }
+    said.textContent = now.recorder.state === "paused" ? "Paused." : "Recording.";
+    show();
+  });
+  part("stop").addEventListener("click", () => now.recorder.stop());
+  part("discard").addEventListener("click", () => {
+    now.isKept = false;
+    now.recorder.stop();
+  });
+
+  if (isSupported) {
+    panel.hidden = false;
+    show();
+  }
+  // What a reload, or a crash, interrupted.
+  keptFiles.under(key).then((kept) => {
+    const byId = Map.groupBy?.(kept, ([of]) => of.slice(key.length).split(":")[0]) ?? new Map();
+    for (const [id, pieces] of byId) addRecording(id, pieces.map(([, piece]) => piece));
+    if (byId.size) said.textContent = "Your recording is still here.";
+  });
+}
