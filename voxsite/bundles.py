@@ -1,7 +1,7 @@
-"""One style sheet for all pages, joined from the files of `static/css`: a page asks once instead of eleven times.
+"""One style sheet for all pages and one script for each, joined from the files of `static/`: a page asks once for each.
 
-A finder of Django's static files: `collectstatic` collects the joined file, with its hash and compressed, and the
-development server makes it anew when one of its sources has changed.
+A finder of Django's static files: `collectstatic` collects the joined files, with their hash and compressed, and the
+development server makes one anew when one of its sources has changed.
 """
 
 import os
@@ -10,56 +10,68 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import django_htmx
 from django.conf import settings
 from django.contrib.staticfiles.finders import BaseFinder
 from django.core.files.storage import FileSystemStorage
 
-BUNDLE = "css/voxsite.css"
-# In the order of the cascade.
-PARTS = (
-    "tokens",
-    "base",
-    "components",
-    "fields",
-    "tables",
-    "frame",
-    "reading",
-    "site",
-    "pages",
-    "billing",
-    "chat",
-    "print",
-)
+STYLES = "css/voxsite.css"
+HTMX = "htmx"
+_OF_MEMBERS = ("voxsite", HTMX)
+# Each joined file with its parts: files of `static/css` in the order of the cascade, or of `static/js`.
+BUNDLES: dict[str, tuple[str, ...]] = {
+    STYLES: (
+        "tokens",
+        "base",
+        "components",
+        "fields",
+        "tables",
+        "frame",
+        "reading",
+        "site",
+        "pages",
+        "billing",
+        "chat",
+        "print",
+    ),
+    "js/member.js": _OF_MEMBERS,
+    "js/transcript-page.js": (*_OF_MEMBERS, "transcript", "transcript_editing", "transcript_search"),
+    "js/upload-page.js": (*_OF_MEMBERS, "kept_files", "upload", "recorder"),
+    "js/playground-page.js": (*_OF_MEMBERS, "playground"),
+    "js/top-up-page.js": (*_OF_MEMBERS, "top_up"),
+}
 
 
 class BundleFinder(BaseFinder):
-    """Finds the joined style sheet, and makes it if it is older than its parts."""
+    """Finds joined files, and makes one if it is older than its parts."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # In the data folder: the folder of the code may be read-only.
         self._folder = Path(settings.DATA_DIR) / "static"
-        self._sources = [Path(settings.BASE_DIR) / "static" / "css" / f"{part}.css" for part in PARTS]
+        self._code = Path(settings.BASE_DIR) / "static"
 
     def check(self, **_: Any) -> Any:
         return []
 
     def find(self, path: str, find_all: bool = False, **_: Any) -> Any:
         """Return the file's address on the disk, a list of it for `find_all`, and an empty list for another file."""
-        if path != BUNDLE:
+        if path not in BUNDLES:
             return []
-        made = str(self._made())
+        made = str(self._made(path))
         return [made] if find_all else made
 
     def list(self, ignore_patterns: Iterable[str] | None) -> Iterator[tuple[str, FileSystemStorage]]:
-        self._made()
-        yield BUNDLE, FileSystemStorage(location=str(self._folder))
+        for path in BUNDLES:
+            self._made(path)
+            yield path, FileSystemStorage(location=str(self._folder))
 
-    def _made(self) -> Path:
-        bundle = self._folder / BUNDLE
-        changed_at = max(source.stat().st_mtime_ns for source in self._sources)
+    def _made(self, path: str) -> Path:
+        bundle, sources = self._folder / path, [self._source(path, part) for part in BUNDLES[path]]
+        changed_at = max(source.stat().st_mtime_ns for source in sources)
         if not bundle.exists() or bundle.stat().st_mtime_ns != changed_at:
-            text = "\n".join(source.read_text() for source in self._sources)
+            # A part may end without a semicolon.
+            text = (";\n" if path.endswith(".js") else "\n").join(source.read_text() for source in sources)
             bundle.parent.mkdir(parents=True, exist_ok=True)
             unfinished = bundle.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
             unfinished.write_text(text)
@@ -67,3 +79,10 @@ class BundleFinder(BaseFinder):
             os.utime(unfinished, ns=(changed_at, changed_at))
             unfinished.replace(bundle)
         return bundle
+
+    def _source(self, path: str, part: str) -> Path:
+        if part == HTMX:
+            # The version that the tag `htmx_script` of django-htmx takes by default.
+            return Path(django_htmx.__file__).parent / "static" / "django_htmx" / "htmx-2.min.js"
+        kind = path.partition("/")[0]
+        return self._code / kind / f"{part}.{kind}"

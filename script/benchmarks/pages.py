@@ -1,0 +1,181 @@
+"""The weight of pages: bytes over the wire, requests, and how much the layout shifts, with a cold cache in Chromium.
+
+Usage: script/benchmark pages [OTHER]
+
+OTHER is a checkout of another build with its own `.venv`, measured in the same run. Both are started as `script/server`
+starts them, on fresh data folders, with a transcript of ten minutes and two speakers.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.product import PROJECT_DIR, environment_of, free_port
+
+EMAIL, PASSWORD = "weigher@example.com", "quiet river 42 stones"
+START_SECONDS = 300
+SETTLE_MS = 3_000
+# Runs in both builds: it uses what both have. One transaction, so that no worker takes the job first.
+FILL = """
+from django.db import transaction
+from allauth.account.models import EmailAddress
+from accounts import organizations
+from accounts.models import Organization, User
+from tests.transcription import factories
+from transcription import jobs
+from transcription.speech.transcript import Segment, Transcript, Word
+
+user = User.objects.create_user({email!r}, {password!r})
+EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+organizations.email_was_verified(user)
+organization = Organization.objects.get(memberships__user=user)
+sentence = "Could you send the invoice of last month again before Thursday morning please?".split()
+segments = []
+for number in range(120):
+    speaker, start = f"S{{number // 4 % 2 + 1}}", number * 5000
+    words = tuple(
+        Word(text=word, start_ms=start + at * 350, end_ms=start + at * 350 + 300, probability=0.9, speaker=speaker)
+        for at, word in enumerate(sentence)
+    )
+    segments.append(Segment(start, words[-1].end_ms, " ".join(sentence), words, speaker))
+with transaction.atomic():
+    job = factories.make_job(organization, duration_ms=600_000)
+    item = jobs.claim(job.items.get().pk)
+    jobs.finish_item(
+        item,
+        transcript=Transcript(
+            language="en", language_probability=None, duration_ms=600_000, segments=tuple(segments),
+            engine="pocketsphinx", diarizer="clustering", notes=(),
+        ),
+    )
+print(job.pk)
+"""
+LAYOUT_SHIFT = """() => new Promise((resolve) => {
+    let sum = 0;
+    new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) if (!entry.hadRecentInput) sum += entry.value;
+    }).observe({ type: "layout-shift", buffered: true });
+    setTimeout(() => resolve(sum), 500);
+})"""
+
+
+@dataclass(frozen=True)
+class Weight:
+    bytes: int
+    requests: int
+    shift: float
+
+
+@contextmanager
+def running(code: Path, folder: Path) -> Iterator[tuple[str, str]]:
+    """Start the product of a checkout and fill it. Yields its address and the id of the transcript."""
+    port = free_port()
+    environment = environment_of(
+        PORT=str(port), VOXSITE_ENV="development", VOXSITE_DATA_DIR=str(folder), VOXSITE_ENGINE="pocketsphinx"
+    )
+    environment.pop("PYTHONPATH", None)
+    python = code / ".venv/bin/python"
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen([python, "-m", "voxsite.serve"], cwd=code, env=environment, stdout=log, stderr=log)
+        try:
+            address = f"http://localhost:{port}"
+            deadline = time.monotonic() + START_SECONDS
+            while not is_ready(address):
+                is_starting = server.poll() is None and time.monotonic() < deadline
+                assert is_starting, (folder / "server.log").read_text()[-2000:]
+                time.sleep(0.5)
+            fill = FILL.format(email=EMAIL, password=PASSWORD)
+            command = [python, "manage.py", "shell", "-c", fill]
+            made = subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True, check=False)
+            assert made.returncode == 0, made.stderr[-2000:]
+            yield address, made.stdout.split()[-1]
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(60)
+
+
+def is_ready(address: str) -> bool:
+    try:
+        return requests.get(f"{address}/health/ready", timeout=5).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def weigh(browser: Browser, address: str, *, state: Any = None) -> Weight:
+    """Open an address with an empty cache and return what came."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, storage_state=state)
+    page = context.new_page()
+    session = context.new_cdp_session(page)
+    session.send("Network.enable")
+    sizes: list[float] = []
+    asked: list[str] = []
+    session.on("Network.requestWillBeSent", lambda event: asked.append(event["request"]["url"]))
+    session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    page.goto(address)
+    page.wait_for_timeout(SETTLE_MS)
+    shift = float(page.evaluate(LAYOUT_SHIFT))
+    context.close()
+    own = [url for url in asked if url.startswith("http")]
+    return Weight(bytes=round(sum(sizes)), requests=len(own), shift=shift)
+
+
+def sign_in(page: Page, address: str) -> None:
+    page.goto(f"{address}/accounts/login/")
+    page.locator("input[name=login]").fill(EMAIL)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("main form button").first.click()
+    page.wait_for_url("**/overview/")
+
+
+def measured(browser: Browser, code: Path) -> dict[str, Weight]:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        with running(code, folder) as (address, job_id):
+            context = browser.new_context()
+            sign_in(context.new_page(), address)
+            state = context.storage_state()
+            context.close()
+            return {
+                "landing": weigh(browser, f"{address}/"),
+                "overview": weigh(browser, f"{address}/overview/", state=state),
+                "transcript": weigh(browser, f"{address}/transcripts/{job_id}/", state=state),
+            }
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(other: Path | None) -> None:
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        here = measured(browser, PROJECT_DIR)
+        there = measured(browser, other) if other else {}
+        browser.close()
+    print(f"load average {os.getloadavg()[0]:.1f}")
+    print(
+        "page        bytes  requests  shift"
+        + ("  other bytes  other requests  bytes of it  requests of it" if there else "")
+    )
+    for page, weight in here.items():
+        line = f"{page:<10} {weight.bytes:>6} {weight.requests:>9} {weight.shift:>6.3f}"
+        if page in there:
+            was = there[page]
+            shares = f"{weight.bytes / was.bytes:>12.2f} {weight.requests / was.requests:>15.2f}"
+            line += f" {was.bytes:>12} {was.requests:>15} {shares}"
+        print(line)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else None)
