@@ -3,7 +3,6 @@
 import uuid
 
 from allauth.account.models import EmailAddress
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 
 from accounts import log_context, organizations
@@ -39,22 +38,31 @@ def membership_for(request: HttpRequest) -> Membership:
     cached: Membership | None = getattr(request, "_voxsite_membership", None)
     if cached is not None:
         return cached
-    memberships = (
-        Membership.objects.select_related("organization")
-        .of_open_organizations()
-        .filter(user_id=person_id(request))
-        .order_by("created_at", "pk")
-    )
+    memberships = _memberships(request)
     addressed = _addressed(request)
     if addressed is not None:
-        membership = memberships.filter(organization_id=addressed).first()
+        membership = next((one for one in memberships if one.organization_id == addressed), None)
         if membership is None:
             raise Http404
     else:
         membership = _own(request, memberships)
     request._voxsite_membership = membership  # type: ignore[attr-defined]  # kept with the request
+    request._voxsite_others = [one.organization for one in memberships if one.pk != membership.pk]  # type: ignore[attr-defined]
     log_context.add(organization_id=membership.organization_id, user_id=membership.user_id)
     return membership
+
+
+def other_organizations(request: HttpRequest) -> list[Organization]:
+    """Return the person's organizations beside that of the page, by name. They were read with the membership."""
+    membership_for(request)
+    others: list[Organization] = request._voxsite_others  # type: ignore[attr-defined]  # kept with the request
+    return sorted(others, key=lambda organization: organization.name)
+
+
+def _memberships(request: HttpRequest) -> list[Membership]:
+    """Return the person's memberships in open organizations, the oldest first."""
+    found = Membership.objects.select_related("organization").of_open_organizations()
+    return list(found.filter(user_id=person_id(request)).order_by("created_at", "pk"))
 
 
 def _addressed(request: HttpRequest) -> uuid.UUID | None:
@@ -63,15 +71,14 @@ def _addressed(request: HttpRequest) -> uuid.UUID | None:
     return found
 
 
-def _own(request: HttpRequest, memberships: QuerySet[Membership]) -> Membership:
+def _own(request: HttpRequest, memberships: list[Membership]) -> Membership:
     last = request.session.get(SESSION_KEY)
-    membership = (memberships.filter(organization_id=last).first() if last else None) or memberships.first()
-    if membership is None:
+    if not memberships:
         if not EmailAddress.objects.filter(user_id=person_id(request), verified=True).exists():
             raise Http404
         organizations.email_was_verified(User.objects.get(pk=person_id(request)))
-        membership = memberships.get()
-    return membership
+        memberships = _memberships(request)
+    return next((one for one in memberships if str(one.organization_id) == last), memberships[0])
 
 
 def organization_for(request: HttpRequest) -> Organization:

@@ -17,7 +17,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from accounts.models import Organization
 from billing import money, usage
-from billing.models import ChargeTag, Entry, EntryKind, EntryQuerySet
+from billing.models import ChargeTag, Entry, EntryKind, EntryQuerySet, Wallet
 from billing.usage import entries_of
 
 CSV_COLUMNS = (
@@ -105,6 +105,11 @@ def entries(organization: Organization, *, limit: int, before: int | None = None
     if before is not None:
         page = page.filter(id__lt=before)
     return list(page[:limit])
+
+
+def latest(wallet: Wallet, *, limit: int) -> list[Entry]:
+    """Return the newest entries of a wallet that was read."""
+    return list(wallet.entries.order_by("-id")[:limit])
 
 
 def models(organization: Organization) -> list[str]:

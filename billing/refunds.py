@@ -12,12 +12,13 @@ Stripe's idempotency key, and the row's id in the refund's metadata, ensure that
 
 import logging
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
@@ -65,19 +66,29 @@ def refundable(topup: TopUp, *, now: datetime | None = None) -> Refundable:
 
     Older money is spent before newer, and a top-up's bonus after its paid part. Zero while the wallet is frozen.
     """
-    now = now or timezone.now()
-    if topup.paid_at is None:
-        return Refundable(0, None)
-    until = topup.paid_at + timedelta(days=settings.REFUND_DAYS)
-    wallet = ledger.wallet_of(topup.organization)
-    if now > until or wallet.is_frozen:
-        return Refundable(0, until)
+    return offers([topup], wallet=ledger.wallet_of(topup.organization), now=now or timezone.now())[topup.pk]
+
+
+def offers(topups: Sequence[TopUp], *, wallet: Wallet, now: datetime) -> dict[uuid.UUID, Refundable]:
+    """Return `refundable` of top-ups of one wallet, by their ids. As many queries for many as for one.
+
+    Refunds and disputes are read of each top-up, unless they were prefetched.
+    """
+    days = timedelta(days=settings.REFUND_DAYS)
+    open_ones = [one for one in topups if one.paid_at and now <= one.paid_at + days and not wallet.is_frozen]
+    later = _later_micros(open_ones, wallet=wallet)
+    found = {one.pk: Refundable(0, one.paid_at + days if one.paid_at else None) for one in topups}
+    return found | {one.pk: _offer(one, wallet=wallet, later_micros=later[one.pk], days=days) for one in open_ones}
+
+
+def _offer(topup: TopUp, *, wallet: Wallet, later_micros: int, days: timedelta) -> Refundable:
+    assert topup.paid_at is not None, "the caller has looked"
     returned_cents = claw_backs.returned_cents(topup)
     unspent_micros = refund_math.unspent_micros(
         received_micros=(topup.amount_cents + topup.bonus_cents) * money.MICROS_PER_CENT,
         clawed_micros=claw_backs.taken_micros(topup),
         available_micros=wallet.available_micros,
-        later_micros=_later_micros(topup, wallet=wallet),
+        later_micros=later_micros,
     )
     amount_cents = refund_math.refundable_cents(
         paid_cents=topup.amount_cents,
@@ -85,7 +96,7 @@ def refundable(topup: TopUp, *, now: datetime | None = None) -> Refundable:
         returned_cents=returned_cents,
         unspent_micros=unspent_micros,
     )
-    return Refundable(amount_cents, until)
+    return Refundable(amount_cents, topup.paid_at + days)
 
 
 def request(topup: TopUp, *, person: User, amount_cents: int | None = None, token: uuid.UUID | None = None) -> Refund:
@@ -337,15 +348,28 @@ def _give_back(refund: Refund, *, failure: str) -> None:
     claw_backs.restore(refund.topup, refund)
 
 
-def _later_micros(topup: TopUp, *, wallet: Wallet) -> int:
-    """Return the money that came in after a top-up, less what was taken back of it."""
-    posted = Entry.objects.filter(kind=EntryKind.PAYMENT, reference=topup.reference).first()
-    if posted is None:
-        return 0
-    came = wallet.entries.filter(kind__in=CREDIT_KINDS, id__gt=posted.pk).exclude(reference=topup.reference)
-    later_micros: int = came.aggregate(sum=Sum("amount_micros"))["sum"] or 0
-    later = TopUp.objects.of(topup.organization).filter(state=TopUpState.PAID, paid_at__gte=topup.paid_at)
-    return later_micros - claw_backs.taken_micros_of_all(later.exclude(pk=topup.pk))
+def _later_micros(topups: Sequence[TopUp], *, wallet: Wallet) -> dict[uuid.UUID, int]:
+    """Return the money that came in after each paid top-up, less what was taken back of it, by the top-up's id."""
+    references = [topup.reference for topup in topups]
+    posted = dict(Entry.objects.filter(kind=EntryKind.PAYMENT, reference__in=references).values_list("reference", "pk"))
+    if not posted:
+        return dict.fromkeys([topup.pk for topup in topups], 0)
+    came = wallet.entries.filter(kind__in=CREDIT_KINDS, id__gt=min(posted.values()))
+    entries = list(came.values_list("pk", "reference", "amount_micros"))
+    first = min(topup.paid_at for topup in topups if topup.paid_at)
+    later = TopUp.objects.filter(organization=wallet.organization_id, state=TopUpState.PAID, paid_at__gte=first)
+    taken = claw_backs.taken_of_all(later)
+    found = dict.fromkeys([topup.pk for topup in topups], 0)
+    for topup in topups:
+        if topup.reference not in posted:
+            continue
+        after, own = posted[topup.reference], topup.reference
+        came_micros = sum(micros for pk, reference, micros in entries if pk > after and reference != own)
+        paid_at = topup.paid_at
+        found[topup.pk] = came_micros - sum(
+            micros for one, micros in taken if one.pk != topup.pk and one.paid_at and paid_at and one.paid_at >= paid_at
+        )
+    return found
 
 
 def _why_nothing(topup: TopUp, *, until: datetime | None) -> str:

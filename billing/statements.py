@@ -47,6 +47,13 @@ class Balance:
     is_expired: bool
     expires_at: datetime | None
 
+    @property
+    def available_percent(self) -> int:
+        """The available share of the balance in percent: 0 to 100, and 0 for an empty balance."""
+        if self.balance_micros <= 0:
+            return 0
+        return max(0, self.available_micros * 100 // self.balance_micros)
+
     @cached_property
     def recent_topups(self) -> tuple[RecentTopUp, ...]:
         """The last payments with their bonuses, newest first. A payment that was returned whole is not among them.
@@ -68,7 +75,12 @@ class Month:
 
 def balance(organization: Organization) -> Balance:
     """Return the organization's balance; all zero if it has no wallet."""
-    wallet = Wallet.objects.of(organization).first() or Wallet()
+    return balance_of(Wallet.objects.of(organization).first())
+
+
+def balance_of(wallet: Wallet | None) -> Balance:
+    """Return the balance in a wallet that was read; all zero without one."""
+    wallet = wallet or Wallet()
     spendable_cents = money.cents_down(wallet.available_micros)
     return Balance(
         wallet_id=wallet.pk,
@@ -100,8 +112,12 @@ def open_holds(organization: Organization, *, limit: int | None = None) -> list[
 
 def month(organization: Organization) -> Month:
     """Return this month's spending and its limit."""
+    return month_of(Wallet.objects.of(organization).first())
+
+
+def month_of(wallet: Wallet | None) -> Month:
+    """Return the same of a wallet that was read."""
     now = timezone.now()
-    wallet = Wallet.objects.of(organization).first()
     return Month(
         spent_micros=_spent(Entry.objects.filter(wallet=wallet), since=months.start_of_month(now)) if wallet else 0,
         limit_micros=wallet.limit_at(now) if wallet else None,

@@ -8,7 +8,6 @@ from django.http import Http404, HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from accounts import access
-from accounts.models import Organization
 from billing import statements
 from transcription import recognition
 
@@ -38,19 +37,5 @@ def site(request: HttpRequest) -> dict[str, Any]:
         context["may_pay"] = membership.may_pay
         balance: Any = SimpleLazyObject(lambda: statements.balance(organization))
         context["balance"] = balance
-        context["available_percent"] = SimpleLazyObject(lambda: available_percent(balance))
-        context["other_organizations"] = SimpleLazyObject(
-            lambda: list(
-                Organization.objects.filter(memberships__user=membership.user_id, closed_at__isnull=True)
-                .exclude(pk=organization.pk)
-                .order_by("name")
-            )
-        )
+        context["other_organizations"] = SimpleLazyObject(lambda: access.other_organizations(request))
     return context
-
-
-def available_percent(balance: statements.Balance) -> int:
-    """Return the available share of the balance in percent: 0 to 100, and 0 for an empty balance."""
-    if balance.balance_micros <= 0:
-        return 0
-    return max(0, balance.available_micros * 100 // balance.balance_micros)

@@ -10,6 +10,7 @@ from accounts.links import page_url
 from accounts.models import Organization
 from billing import automatic_topups, ledger, limits, money, next_step
 from billing.models import Wallet
+from billing.models.payments import AutomaticTopUp
 
 # The first mail about it is sent at the same time (`expiry`).
 EXPIRY_IS_NEAR = timedelta(days=30)
@@ -29,9 +30,14 @@ class Banner:
 def money_banners(organization: Organization) -> list[Banner]:
     """Return the banners of an organization, the most serious first."""
     wallet = Wallet.objects.of(organization).first()
+    return banners_of(wallet, topup_settings=automatic_topups.settings_of(organization)) if wallet else []
+
+
+def banners_of(wallet: Wallet | None, *, topup_settings: AutomaticTopUp) -> list[Banner]:
+    """Return the same of what was read already."""
     if wallet is None:
         return []
-    found = [_frozen(wallet), _expired(wallet), _expires(wallet), _limit(wallet), _automatic(organization)]
+    found = [_frozen(wallet), _expired(wallet), _expires(wallet), _limit(wallet), _automatic(topup_settings)]
     if not any(found):
         found.append(_low(wallet))
     return [banner for banner in found if banner is not None]
@@ -95,6 +101,8 @@ def _expires(wallet: Wallet) -> Banner | None:
 
 
 def _limit(wallet: Wallet) -> Banner | None:
+    if wallet.limit_at(timezone.now()) is None:
+        return None
     standing = limits.wallet_standing(wallet)
     if standing is None or standing.limit_micros is None or standing.left_micros:
         return None
@@ -118,15 +126,14 @@ def _limit(wallet: Wallet) -> Banner | None:
     )
 
 
-def _automatic(organization: Organization) -> Banner | None:
-    topup_settings = automatic_topups.settings_of(organization)
+def _automatic(topup_settings: AutomaticTopUp) -> Banner | None:
     if topup_settings.is_on or not topup_settings.turned_off_reason:
         return None
     return Banner(
         level="warn",
         title="Automatic top-up is off.",
         text=topup_settings.turned_off_reason,
-        url=page_url(organization.pk, "billing:settings") + "#automatic",
+        url=page_url(topup_settings.organization_id, "billing:settings") + "#automatic",
         action="Set up again",
     )
 

@@ -9,11 +9,12 @@ from django.views.decorators.http import require_safe
 
 from accounts.access import membership_for
 from accounts.decorators import page
+from accounts.models import Organization
 from billing import automatic_topups, ledger_reader, money, statements, tariff
 from billing.forms import TopUpForm
-from billing.models import payments
-from billing.pages.banners import money_banners
-from billing.pages.ledger import entry_rows
+from billing.models.payments import AutomaticTopUp
+from billing.pages.banners import banners_of
+from billing.pages.ledger import plain_rows
 from billing.pages.top_ups import payment_rows, product_cards
 
 RECENT_ENTRIES = 8
@@ -28,24 +29,27 @@ def billing(request: HttpRequest) -> HttpResponse:
     """Show the balance and the open holds; to admins also the products and the newest payments and entries."""
     membership = membership_for(request)
     organization = membership.organization
+    account = Organization.objects.select_related("wallet", "automatic_topup", "saved_card").get(pk=organization.pk)
+    wallet = getattr(account, "wallet", None)
+    topup_settings = getattr(account, "automatic_topup", None) or AutomaticTopUp(organization=account)
     holds = statements.open_holds(organization, limit=MAX_SHOWN_HOLDS + 1)
     context: dict[str, Any] = {
         "holds": holds[:MAX_SHOWN_HOLDS],
         "has_more_holds": len(holds) > MAX_SHOWN_HOLDS,
-        "money_banners": money_banners(organization),
-        "month": statements.month(organization),
+        "balance": statements.balance_of(wallet),
+        "money_banners": banners_of(wallet, topup_settings=topup_settings),
+        "month": statements.month_of(wallet),
         "prices": tariff.price_table(),
         "signup_credit_micros": settings.SIGNUP_CREDIT_CENTS * money.MICROS_PER_CENT,
     }
     if membership.may_pay:
-        topup_settings = automatic_topups.settings_of(organization)
         context |= {
             "form": TopUpForm(),
             "products": product_cards(),
             "automatic": topup_settings,
             "charge": automatic_topups.charge_at_threshold(topup_settings),
-            "card": payments.SavedCard.objects.of(organization).first(),
+            "card": getattr(account, "saved_card", None),
             "payments": payment_rows(organization, limit=RECENT_PAYMENTS),
-            "entries": entry_rows(organization, ledger_reader.entries(organization, limit=RECENT_ENTRIES)),
+            "entries": plain_rows(ledger_reader.latest(wallet, limit=RECENT_ENTRIES) if wallet else []),
         }
     return render(request, "billing/billing.html", context)

@@ -72,6 +72,12 @@ def ledger_csv(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
+def plain_rows(entries: list[Entry]) -> list[dict[str, Any]]:
+    """Return each entry with what it is about."""
+    shown = ledger_reader.descriptions(entries)
+    return [{"row": entry, "description": shown[entry.pk], "key": None} for entry in entries]
+
+
 def entry_rows(organization: Organization, entries: list[Entry]) -> list[dict[str, Any]]:
     """Return each entry with what it is about, and the label of its API key or None."""
     labels, shown = usage.key_labels(organization), ledger_reader.descriptions(entries)

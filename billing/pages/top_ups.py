@@ -1,7 +1,6 @@
 """Pages of top-ups: choose an amount, pay at Stripe, see the result, list payments, request a refund."""
 
 import uuid
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -21,7 +20,7 @@ from accounts.gate import limits
 from accounts.links import page_url, redirect_to_page
 from accounts.models import Organization, Role
 from accounts.sent_forms import RedirectOnce, sent_once
-from billing import checkouts, claw_backs, money, pricing, refund_math, refunds, topups
+from billing import checkouts, claw_backs, money, pricing, refund_math, refunds, statements, topups
 from billing.forms import NeededForm, PaymentCursorForm, RefundForm, TopUpForm
 from billing.models import Wallet
 from billing.models.payments import TopUp, TopUpState
@@ -129,11 +128,13 @@ def history(request: HttpRequest) -> HttpResponse:
     cursor = PaymentCursorForm(request.GET)
     before_id = cursor.cleaned_data["before"] if cursor.is_valid() else None
     before = TopUp.objects.of(organization).filter(pk=before_id).first() if before_id else None
-    rows = payment_rows(organization, limit=PAGE_ROWS + 1, before=before)
+    wallet = Wallet.objects.of(organization).first() or Wallet(organization=organization)
+    rows = with_offers(payment_rows(organization, limit=PAGE_ROWS + 1, before=before), wallet=wallet)
     return render(
         request,
         "billing/payments.html",
         {
+            "balance": statements.balance_of(wallet),
             "payments": rows[:PAGE_ROWS],
             "next_cursor": rows[PAGE_ROWS - 1]["topup"].pk if len(rows) > PAGE_ROWS else None,
             "is_first_page": before is None,
@@ -147,8 +148,10 @@ def history(request: HttpRequest) -> HttpResponse:
 def refund(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
     """Show what a refund of the unspent part would do; a POST requests it."""
     organization = access.require_role(request, Role.ADMIN).organization
-    topup = get_object_or_404(TopUp.objects.of(organization), pk=topup_id)
-    offer = refunds.refundable(topup, now=timezone.now())
+    found = TopUp.objects.of(organization).prefetch_related("refunds", "disputes")
+    topup = get_object_or_404(found, pk=topup_id)
+    wallet = Wallet.objects.of(organization).first() or Wallet(organization=organization)
+    offer = refunds.offers([topup], wallet=wallet, now=timezone.now())[topup.pk]
     form = RefundForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -167,7 +170,8 @@ def refund(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
         except (Conflict, InvalidField) as error:
             form.add_error(None, error.message)
             topup.refresh_from_db()
-            offer = refunds.refundable(topup, now=timezone.now())
+            wallet.refresh_from_db()
+            offer = refunds.offers([topup], wallet=wallet, now=timezone.now())[topup.pk]
         else:
             if made.state == RefundState.FAILED:
                 # The form was sent again after Stripe had refused the refund.
@@ -178,8 +182,8 @@ def refund(request: HttpRequest, topup_id: uuid.UUID) -> HttpResponse:
                 request, f"{shown} goes back to the payment method that was used. It can take 5 to 10 days to arrive."
             )
             return redirect_to_page(request, "billing:payments")
-    wallet = Wallet.objects.of(organization).first() or Wallet()
     context = {
+        "balance": statements.balance_of(wallet),
         "topup": topup,
         "form": form,
         "offer": offer,
@@ -230,21 +234,17 @@ def product_cards() -> list[dict[str, int]]:
 
 
 def payment_rows(organization: Organization, *, limit: int, before: TopUp | None = None) -> list[dict[str, Any]]:
-    """Return the newest top-ups with their refund offers. before: the last one of the previous page."""
+    """Return the newest top-ups. before: the last one of the previous page."""
     found = TopUp.objects.of(organization).newest_first()
     if before is not None:
         found = found.filter(Q(created_at__lt=before.created_at) | Q(created_at=before.created_at, id__lt=before.pk))
-    now = timezone.now()
-    young = now - timedelta(days=settings.REFUND_DAYS)
-    return [
-        {
-            "topup": topup,
-            # Queries the ledger, so only for those within the refund period.
-            "offer": refunds.refundable(topup, now=now) if topup.paid_at and topup.paid_at > young else None,
-            **_amounts(topup),
-        }
-        for topup in found.select_related("organization").prefetch_related("refunds", "disputes")[:limit]
-    ]
+    return [{"topup": topup, **_amounts(topup)} for topup in found.prefetch_related("refunds", "disputes")[:limit]]
+
+
+def with_offers(rows: list[dict[str, Any]], *, wallet: Wallet) -> list[dict[str, Any]]:
+    """Return rows of payments of a wallet with what can be refunded of each."""
+    offers = refunds.offers([row["topup"] for row in rows], wallet=wallet, now=timezone.now())
+    return [{**row, "offer": offers[row["topup"].pk]} for row in rows]
 
 
 def suggested_product(needed_cents: int | None) -> str:
