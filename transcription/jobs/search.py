@@ -6,6 +6,7 @@ language.
 
 import uuid
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import BooleanField, Exists, Func, OuterRef, Value
@@ -35,6 +36,12 @@ WITH matches AS MATERIALIZED (
 )
 SELECT job_id FROM matches LIMIT %s
 """
+# Of one phrase in a statement about several.
+_MATCHES_OF_ONE = """
+m{number} AS MATERIALIZED (
+    SELECT job_id FROM transcription_searchtext WHERE document @@ phraseto_tsquery('simple', %s)
+)"""
+_FIRST_OF_ONE = "(SELECT {number} AS phrase, job_id FROM m{number} LIMIT %s)"
 _FIRST_NAMED = _FIRST_JOBS.replace("WHERE", "WHERE number = 0 AND")
 
 
@@ -82,11 +89,14 @@ def matching(
     phrases: each is words that follow each other, and has a letter or a digit.
     max_rare_stretches: a phrase in no more of them is rare, and looked up first on PostgreSQL.
     """
-    for phrase in map(normalized, phrases):
+    wanted = list(dict.fromkeys(map(normalized, phrases)))
+    is_indexed = connection.vendor == "postgresql"
+    rare = _jobs_of_rare(wanted, max_stretches=max_rare_stretches) if is_indexed else {}
+    for phrase in wanted:
         texts = SearchText.objects.filter(job=OuterRef("pk"))
-        if connection.vendor != "postgresql":
+        if not is_indexed:
             found = found.filter(Exists(texts.filter(words__contains=_padded([phrase]))))
-        elif (job_ids := _jobs_of_rare(phrase, max_stretches=max_rare_stretches)) is not None:
+        elif (job_ids := rare[phrase]) is not None:
             found = found.filter(pk__in=job_ids)
         else:
             found = found.filter(Exists(texts.filter(_DocumentHas(Value(phrase)))))
@@ -107,30 +117,45 @@ def jobs_named(phrase: str) -> list[uuid.UUID]:
     return _jobs_found(_FIRST_NAMED, [words, MAX_RARE_STRETCHES]) or []
 
 
-def _jobs_of_rare(phrase: str, *, max_stretches: int) -> list[uuid.UUID] | None:
-    """Return the jobs of all organizations that have a rare phrase, None for a frequent one. For PostgreSQL.
+def _jobs_of_rare(phrases: Sequence[str], *, max_stretches: int) -> dict[str, list[uuid.UUID] | None]:
+    """Return for each phrase the jobs of all organizations that have it, None if it is frequent. For PostgreSQL.
 
     Its planner takes a word that it does not know for one in 200 rows, and so expects to fill a page by walking through
     the jobs of an organization, newest first. With a million jobs and a rare word this took 5 s. It must be right for
-    frequent words only, so the others are looked up in the index first.
+    frequent words only, so the others are looked up in the index first. All in one statement; if that takes too long,
+    one after the other, since one slow phrase makes no other one frequent.
     """
-    job_ids = _jobs_found(_FIRST_JOBS, [phrase, max_stretches + 1])
-    return None if job_ids is None or len(job_ids) > max_stretches else job_ids
+    numbers = range(len(phrases))
+    matches = ",".join(_MATCHES_OF_ONE.format(number=number) for number in numbers)
+    firsts = " UNION ALL ".join(_FIRST_OF_ONE.format(number=number) for number in numbers)
+    limit = max_stretches + 1
+    rows = _rows_found(f"WITH {matches} {firsts}", [*phrases, *[limit] * len(phrases)]) if len(phrases) > 1 else None
+    if rows is None:
+        found = {phrase: _jobs_found(_FIRST_JOBS, [phrase, limit]) for phrase in phrases}
+    else:
+        found = {phrase: [job_id for at, job_id in rows if at == number] for number, phrase in enumerate(phrases)}
+    return {phrase: None if ids is None or len(ids) > max_stretches else ids for phrase, ids in found.items()}
 
 
 def _jobs_found(statement: str, params: list[str | int]) -> list[uuid.UUID] | None:
     """Return the jobs that a statement finds, None if that took too long."""
+    rows = _rows_found(statement, params)
+    return None if rows is None else [job_id for (job_id,) in rows]
+
+
+def _rows_found(statement: str, params: list[str | int]) -> list[tuple[Any, ...]] | None:
+    """Return the rows of a statement, None if it took too long."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_LIMIT_LOOKUP)
             cursor.execute(statement, params)
-            job_ids = [job_id for (job_id,) in cursor.fetchall()]
+            rows = cursor.fetchall()
             cursor.execute(_LIMIT_AS_BEFORE)
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", None) != _TOOK_TOO_LONG:
             raise
         return None
-    return job_ids
+    return list(rows)
 
 
 class _DocumentHas(Func):

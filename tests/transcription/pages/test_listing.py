@@ -208,4 +208,6 @@ def test_list_with_every_filter_asks_few_queries(alice, organization, client_of)
     for chosen in ({}, {"q": "good morning"}, query):
         with CaptureQueriesContext(connection) as queries:
             client.get("/transcripts/", chosen)
-        assert len(queries) <= 12, "\n".join(one["sql"] for one in queries)
+        # Marks of transactions within the test's are no questions.
+        asked = [one["sql"] for one in queries if "SAVEPOINT" not in one["sql"]]
+        assert len(asked) <= 12, "\n".join(asked)
