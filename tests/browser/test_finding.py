@@ -53,13 +53,14 @@ def test_word_is_found_without_scripts(open_window, signed_in, site, word):
 
 def test_new_name_and_tag_find_it_again(person, site):
     transcribe(person, site)
-    person.get_by_text("Name and tags").click()
-    person.get_by_label("Name", exact=True).fill("Board meeting of May")
-    person.get_by_role("button", name="Rename").click()
+    naming = person.locator(".naming")
+    naming.get_by_text("Name and tags").click()
+    naming.get_by_label("Name", exact=True).fill("Board meeting of May")
+    naming.get_by_role("button", name="Rename").click()
     expect(person.get_by_role("heading", name="Board meeting of May")).to_be_visible()
-    person.get_by_text("Name and tags").click()
-    person.get_by_label("Add a tag").fill("board")
-    person.get_by_role("button", name="Add", exact=True).click()
+    naming.get_by_text("Name and tags").click()
+    naming.get_by_label("Add a tag").fill("board")
+    naming.get_by_role("button", name="Add", exact=True).click()
     person.get_by_role("link", name="board", exact=True).click()
     expect(person.get_by_role("link", name="Board meeting of May")).to_be_visible()
     assert person.locator("tbody tr").count() == 1
