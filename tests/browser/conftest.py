@@ -59,7 +59,7 @@ def chromium() -> Iterator[Browser]:
 def is_fault(message: ConsoleMessage) -> bool:
     """Tell whether the console names a fault of the site. Chromium also reports refused forms and broken uploads."""
     url = message.location["url"]
-    is_refusal = "status of 400" in message.text and url.endswith(FORMS_THAT_REFUSE)
+    is_refusal = re.search("status of 40[02]", message.text) is not None and url.endswith(FORMS_THAT_REFUSE)
     # A second person's save of the same sentence, a sentence that is too long, and saves while a test is offline.
     is_refusal |= re.search("status of 40[09]", message.text) is not None and "/sentences/" in url
     is_refusal |= "ERR_INTERNET_DISCONNECTED" in message.text

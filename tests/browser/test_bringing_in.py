@@ -32,12 +32,12 @@ def test_newcomer_has_a_transcript_by_one_click(open_window, site, has_scripts):
         state = page.context.storage_state()
         page = open_window(java_script_enabled=False, storage_state=state)
     page.goto(f"{site}/transcripts/upload/")
-    page.get_by_role("button", name="Transcribe the sample").click()
+    page.get_by_role("button", name="Try the sample").click()
     expect(page.get_by_role("heading", name="Sample conversation.mp3")).to_be_visible()
     if has_scripts:
         page.get_by_role("article").wait_for(timeout=TRANSCRIPTION_MS)
     page.goto(f"{site}/transcripts/upload/")
-    expect(page.get_by_role("button", name="Transcribe the sample")).to_have_count(0)
+    expect(page.get_by_role("button", name="Try the sample")).to_have_count(0)
 
 
 def test_files_are_still_chosen_after_the_top_up(open_window, site, tmp_path: Path):

@@ -59,7 +59,7 @@ def furnish(page: Page, site: str, folder: Path) -> tuple[Stop, ...]:
     """Sign somebody up, leave something of everything in the account, and return what there is to see of it."""
     sign_up(page, site)
     page.goto(f"{site}/transcripts/upload/")
-    page.get_by_role("button", name="Transcribe the sample").click()
+    page.get_by_role("button", name="Try the sample").click()
     page.get_by_role("article").wait_for(timeout=TRANSCRIPTION_MS)
     transcript = page.url
     page.get_by_text("Name and tags").click()

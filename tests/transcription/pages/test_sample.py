@@ -16,7 +16,7 @@ from transcription.pages import sample
 
 def test_newcomer_transcribes_it_by_one_click_and_a_double_click_is_one_job(alice, organization, client_of):
     client = client_of(alice)
-    assert "Transcribe the sample" in page_text(client, "/transcripts/upload/")
+    assert "Try the sample" in page_text(client, "/transcripts/upload/")
     form = {FIELD: str(uuid.uuid4())}
     answers = [client.post("/transcripts/sample/", form) for _ in range(2)]
     job = Job.objects.get()
@@ -27,7 +27,7 @@ def test_newcomer_transcribes_it_by_one_click_and_a_double_click_is_one_job(alic
 
 def test_whoever_has_a_transcript_is_not_offered_it(alice, organization, client_of):
     make_job(organization)
-    assert "Transcribe the sample" not in page_text(client_of(alice), "/transcripts/upload/")
+    assert "Try the sample" not in page_text(client_of(alice), "/transcripts/upload/")
 
 
 def test_refusal_says_why_and_charges_nothing(alice, organization, client_of, settings):
