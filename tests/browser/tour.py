@@ -72,7 +72,7 @@ def furnish(page: Page, site: str, folder: Path) -> tuple[Stop, ...]:
     endpoint = _endpoint(page, site)
     page.goto(f"{site}/organization/")
     page.get_by_label("Email").first.fill("guest@example.com")
-    page.get_by_role("button", name="Invite").first.click()
+    page.get_by_role("button", name="Send invitation").click()
     return (
         Stop("overview", "/overview/"),
         Stop(
