@@ -59,7 +59,7 @@ def begin(requests: Sequence[AdmissionRequest]) -> list[Admission]:
         acquire_slot(request, check, organization=caller.organization)
         for request, check in zip(requests, checked, strict=True)
     ]
-    return _begin_checked(requests, checked, caller=caller)
+    return _begin_checked(requests, checked, organization=caller.organization, api_key=caller.api_key)
 
 
 def begin_counted(counted: Sequence[tuple[AdmissionRequest, Admission]]) -> list[Admission]:
@@ -74,43 +74,44 @@ def begin_counted(counted: Sequence[tuple[AdmissionRequest, Admission]]) -> list
         key_scopes.require(caller.api_key, route=CHAT[0], method=CHAT[1])
     except VoxsiteError as error:
         return [Admission(error=error)] * len(counted)
-    return _begin_checked(requests, checked, caller=caller)
+    return _begin_checked(requests, checked, organization=caller.organization, api_key=caller.api_key)
 
 
 def _begin_checked(
-    requests: Sequence[AdmissionRequest], checked: Sequence[Admission], *, caller: authentication.Caller
+    requests: Sequence[AdmissionRequest],
+    checked: Sequence[Admission],
+    *,
+    organization: Organization,
+    api_key: ApiKey | None,
 ) -> list[Admission]:
-    """Admit or refuse requests of one caller. checked: of each, an error, or an allowance if it has its slot."""
-    organization, api_key = caller.organization, caller.api_key
-    admissions: list[Admission] = []
+    """Admit or refuse requests of one wallet. checked: of each, an error, or an allowance if it has its slot.
+
+    Lock order: the Idempotency-Keys, by their names, before the wallet. A batch that had the wallet and waited for a
+    key deadlocked with one that had the key and waited for the wallet.
+    """
     with transaction.atomic():
+        claims, admissions = _claim_keys(requests, checked, organization=organization, api_key=api_key)
         reservations = {
-            position: reservation_for(request)
-            for position, (request, check) in enumerate(zip(requests, checked, strict=True))
-            if needs_only_funds(request, check)
+            position: reservation_for(requests[position])
+            for position, admission in enumerate(admissions)
+            if admission.error is None and admission.stored_answer is None
         }
         reserved = ledger.reserve_each(
             organization, [each.hold_request() for each in reservations.values()], api_key=api_key
         )
-        holds = dict(zip(reservations, reserved, strict=True))
-        for position, (request, check) in enumerate(zip(requests, checked, strict=True)):
+        for (position, reservation), hold in zip(reservations.items(), reserved, strict=True):
+            admission, claim = admissions[position], claims.get(position)
             try:
-                if check.error is not None:
-                    admission = check
-                elif position in reservations:
-                    completion = completion_for(
-                        request,
-                        reservations[position],
-                        holds[position],
-                        organization=organization,
-                        api_key=api_key,
-                    )
-                    admission = Admission(completion=completion)
-                else:
-                    admission = _begin_one(request, organization=organization, api_key=api_key)
+                completion = completion_for(
+                    requests[position], reservation, hold, organization=organization, api_key=api_key
+                )
             except VoxsiteError as error:
-                admission = Admission(error=error)
-            admissions.append(replace(admission, allowance=check.allowance))
+                if claim is not None:
+                    # A refused request claims nothing.
+                    claim.forget()
+                admissions[position] = replace(admission, error=error)
+            else:
+                admissions[position] = replace(admission, completion=replace(completion, claim=claim))
         completion_sql.insert_running(
             [admission.completion for admission in admissions if admission.completion is not None]
         )
@@ -125,10 +126,9 @@ def begin_for(organization: Organization, *, request: AdmissionRequest, api_key:
     check = acquire_slot(request, Admission(), organization=organization)
     if check.error is not None:
         return check
-    with transaction.atomic():
-        admission = _begin_one(request, organization=organization, api_key=api_key)
-        if admission.completion is not None:
-            completion_sql.insert_running([admission.completion])
+    (admission,) = _begin_checked([request], [check], organization=organization, api_key=api_key)
+    if admission.error is not None:
+        raise admission.error
     return admission
 
 
@@ -137,10 +137,7 @@ def estimate(request: AdmissionRequest, *, organization: Organization, api_key: 
 
     Raises the request's fault, and NoUpstream.
     """
-    if request.fault is not None:
-        raise request.fault
-    if not settings.APEX_UPSTREAMS:
-        raise NoUpstream
+    _require_no_fault(request)
     assert request.model is not None, "a request without a fault has a model"
     reservation = reservation_for(request)
     held_micros, refusal = 0, None
@@ -253,25 +250,57 @@ def acquire_slot(request: AdmissionRequest, check: Admission, *, organization: O
     return replace(check, error=TooManyOpen(SLOTS, limit=limit))
 
 
-def _begin_one(request: AdmissionRequest, *, organization: Organization, api_key: ApiKey | None) -> Admission:
-    if not request.idempotency_key:
-        return Admission(completion=_admit(request, organization=organization, api_key=api_key))
-    # The claim and the hold are one transaction: a refused request claims nothing.
-    with transaction.atomic():
-        claim = idempotency.claim(
-            organization,
-            key=idempotency.key_of(api_key, request.idempotency_key),
-            request_fingerprint=request.fingerprint,
-            abandoned_after=timedelta(seconds=settings.APEX_TOTAL_SECONDS + settings.APEX_SILENT_SECONDS + 60),
-        )
-        if isinstance(claim, idempotency.Claim):
-            completion = _admit(request, organization=organization, api_key=api_key)
-            return Admission(completion=replace(completion, claim=claim))
-    assert isinstance(claim, idempotency.StoredResponse), "a completion stores its answer in the step that ends it"
-    stored = StoredAnswer(**claim.body)
+def _claim_keys(
+    requests: Sequence[AdmissionRequest],
+    checked: Sequence[Admission],
+    *,
+    organization: Organization,
+    api_key: ApiKey | None,
+) -> tuple[dict[int, idempotency.Claim], list[Admission]]:
+    """Claim the Idempotency-Keys of the requests that were not refused, and look for what else refuses a request.
+
+    Returns the claims by the positions of their requests; and for each request an admission with an error or a stored
+    answer, or with neither if only a lack of funds can still refuse it.
+    """
+    claims: dict[int, idempotency.Claim] = {}
+    admissions = list(checked)
+    # In one order in all batches: two that claim the same keys in different orders would deadlock.
+    for position in sorted(range(len(requests)), key=lambda each: requests[each].idempotency_key):
+        request, check = requests[position], checked[position]
+        if check.error is not None:
+            continue
+        try:
+            if request.idempotency_key:
+                found = _claim(request, organization=organization, api_key=api_key)
+                if isinstance(found, StoredAnswer):
+                    admissions[position] = replace(check, stored_answer=found)
+                    continue
+                claims[position] = found
+            _require_no_fault(request)
+        except VoxsiteError as error:
+            if position in claims:
+                claims.pop(position).forget()
+            admissions[position] = replace(check, error=error)
+    return claims, admissions
+
+
+def _claim(
+    request: AdmissionRequest, *, organization: Organization, api_key: ApiKey | None
+) -> idempotency.Claim | StoredAnswer:
+    """Claim the Idempotency-Key of a request, or return the answer to an earlier one. Raises Conflict, InvalidField."""
+    found = idempotency.claim(
+        organization,
+        key=idempotency.key_of(api_key, request.idempotency_key),
+        request_fingerprint=request.fingerprint,
+        abandoned_after=timedelta(seconds=settings.APEX_TOTAL_SECONDS + settings.APEX_SILENT_SECONDS + 60),
+    )
+    if isinstance(found, idempotency.Claim):
+        return found
+    assert isinstance(found, idempotency.StoredResponse), "a completion stores its answer in the step that ends it"
+    stored = StoredAnswer(**found.body)
     if not stored.text:
         raise Conflict("The answer to this Idempotency-Key was too large to be kept.", error_type="answer_not_kept")
-    return Admission(stored_answer=stored)
+    return stored
 
 
 def needs_only_funds(request: AdmissionRequest, check: Admission) -> bool:
@@ -280,20 +309,11 @@ def needs_only_funds(request: AdmissionRequest, check: Admission) -> bool:
     return is_valid and not request.idempotency_key
 
 
-def _admit(request: AdmissionRequest, *, organization: Organization, api_key: ApiKey | None) -> AdmittedCompletion:
+def _require_no_fault(request: AdmissionRequest) -> None:
     if request.fault is not None:
         raise request.fault
     if not settings.APEX_UPSTREAMS:
         raise NoUpstream
-    reservation = reservation_for(request)
-    hold = ledger.reserve_up_to(
-        organization,
-        at_least_micros=reservation.min_micros,
-        at_most_micros=reservation.max_micros,
-        reference=reservation.reference,
-        api_key=api_key,
-    )
-    return completion_for(request, reservation, hold, organization=organization, api_key=api_key)
 
 
 def completion_for(

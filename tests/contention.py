@@ -8,9 +8,11 @@ import multiprocessing
 import pickle
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from django.conf import settings
 from django.db import connection
 
@@ -51,6 +53,18 @@ def contend(work: Callable[..., Any], *arguments: Any, kind: str, worker_count: 
     errors = [error for _, error in ended if error]
     assert not errors, errors
     return [returned for returned, _ in ended]
+
+
+def wait_until_one_waits_for_us() -> None:
+    """Return once another connection waits for a lock that the transaction of this thread has. PostgreSQL only."""
+    give_up_at = time.monotonic() + 20
+    while time.monotonic() < give_up_at:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+            if cursor.fetchone():
+                return
+        time.sleep(0.02)
+    pytest.fail("nobody waits")
 
 
 def _work_in_process(site: tuple[str, str], task: bytes, worker: int, start: Any, results: Any) -> None:

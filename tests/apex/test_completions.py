@@ -1,21 +1,25 @@
 """Completions in the database, without a network."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 import time_machine
-from django.db import OperationalError
+from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts import api_keys, tokens
 from accounts.errors import BadRequest, InsufficientScope, NotConfigured, PaymentRequired, RateLimited, Unauthorized
+from accounts.gate import idempotency
+from accounts.models import IdempotencyRecord
 from apex import catalogue, completion_sql, completions
 from apex.models import Completion, State
 from apex.types import AdmissionRequest, CompletionResult, StoredAnswer
 from apex.usage_meter import BilledUsage, Source, Usage
 from billing import ledger
 from billing.models import ChargeTag, Entry, Hold, HoldState, TokenSpend, Wallet
+from tests.contention import wait_until_one_waits_for_us
 
 BILLED = BilledUsage(Usage(18, 10), Source.UPSTREAM)
 
@@ -306,8 +310,6 @@ def test_sweeper_spares_a_completion_with_a_heartbeat_after_its_query(organizati
 
 
 def test_abandoned_idempotency_key_does_not_prevent_the_charge(organization, key):
-    from accounts.models import IdempotencyRecord
-
     (admission,) = begin(request_with(key, idempotency_key="k", fingerprint="f"))
     (again,) = begin(request_with(key, idempotency_key="k", fingerprint="f"))
     assert again.error.type == "idempotency_key_in_use"
@@ -345,6 +347,77 @@ def test_idempotency_key_gives_no_token_the_answer_of_another_caller(organizatio
     _, other = api_keys.issue(organization, name="other", by=None)
     again = [begin(request_with(caller, idempotency_key="k", fingerprint="f"))[0] for caller in (*callers, other)]
     assert [admission.stored_answer.text for admission in again] == ["for 0", "for 1", "for 2", "for 0"]
+
+
+def test_equal_keys_of_one_batch_are_admitted_once(organization, key):
+    first, second, other = begin(
+        *(request_with(key, idempotency_key=name, fingerprint="f") for name in ("k", "k", "j")),
+    )
+    assert first.completion is not None
+    assert second.error.type == "idempotency_key_in_use"
+    assert other.completion is not None
+    assert Hold.objects.filter(state=HoldState.OPEN).count() == 2
+
+
+def test_each_claim_of_a_batch_is_decided_separately(organization, key):
+    """One is admitted, one has a fault, one is refused for another use of its key: the others' claims stay theirs."""
+    (before,) = begin(request_with(key, idempotency_key="used", fingerprint="other"))
+    assert before.completion is not None
+    admitted, faulty, reused = begin(
+        request_with(key, idempotency_key="z", fingerprint="f"),
+        request_with(key, idempotency_key="b", fingerprint="f", fault=BadRequest("no")),
+        request_with(key, idempotency_key="used", fingerprint="f"),
+    )
+    assert admitted.completion.claim.key == "z"
+    assert isinstance(faulty.error, BadRequest)
+    assert reused.error.type == "idempotency_key_reused"
+    assert set(IdempotencyRecord.objects.values_list("key", flat=True)) == {"used", "z"}
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite locks no rows")
+@pytest.mark.django_db(transaction=True)
+def test_batch_waits_for_keys_before_it_has_the_wallet(organization, key):
+    """Two batches with one key, by two processes. One claims the key, and then wants the wallet."""
+    (row,) = organization.api_keys.all()
+
+    def begin_elsewhere():
+        try:
+            return begin(request_with(key), request_with(key, idempotency_key="k", fingerprint="f"))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            claim = idempotency.claim(organization, key="k", request_fingerprint="f")
+            elsewhere = pool.submit(begin_elsewhere)
+            wait_until_one_waits_for_us()
+            # Fails if somebody has it. To wait for it would end in a deadlock.
+            Wallet.objects.select_for_update(nowait=True).get(organization=organization)
+            ledger.reserve(organization, amount_micros=10, reference="chat:x", api_key=row)
+        funds_only, same_key = elsewhere.result(30)
+    assert isinstance(claim, idempotency.Claim)
+    assert funds_only.completion is not None
+    assert same_key.error.type == "idempotency_key_in_use"
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite locks no rows")
+@pytest.mark.django_db(transaction=True)
+def test_batch_claims_its_keys_in_one_order(organization, key):
+    """Another batch has "a" and wants "b". This one must not have "b" while it waits for "a"."""
+
+    def begin_elsewhere():
+        try:
+            return begin(*(request_with(key, idempotency_key=name, fingerprint="f") for name in ("b", "a")))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            idempotency.claim(organization, key="a", request_fingerprint="f")
+            elsewhere = pool.submit(begin_elsewhere)
+            wait_until_one_waits_for_us()
+            assert isinstance(idempotency.claim(organization, key="b", request_fingerprint="f"), idempotency.Claim)
+        assert [admission.error.type for admission in elsewhere.result(30)] == ["idempotency_key_in_use"] * 2
 
 
 # --- Tags ------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Corrections of results: nothing is lost of the original or of two people, and all that reads a result sees them."""
 
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,7 +8,7 @@ from django.core.files.storage import default_storage
 from django.db import connection
 
 from accounts.errors import Conflict, InvalidField, NotFound
-from tests.contention import contend
+from tests.contention import contend, wait_until_one_waits_for_us
 from tests.transcription.factories import make_job, make_transcript
 from tests.transcription.jobs import correct_together
 from transcription import jobs
@@ -97,7 +96,7 @@ def test_of_many_who_save_at_once_all_but_one_are_told(organization, alice):
     assert SegmentRevision.objects.count() == 1
 
 
-@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite locks no rows")
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite locks no rows")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("what", ["save", "name"])
 def test_who_corrects_waits_for_the_job_before_the_item(organization, alice, what):
@@ -108,22 +107,11 @@ def test_who_corrects_waits_for_the_job_before_the_item(organization, alice, wha
     with ThreadPoolExecutor(1) as pool:
         with jobs.lock_job(job.pk):
             saved = pool.submit(getattr(correct_together, f"{what}_alone"), item.pk, alice.pk)
-            _wait_until_one_waits_for_us()
+            wait_until_one_waits_for_us()
             # Fails if somebody has it.
             JobItem.objects.select_for_update(nowait=True).get(pk=item.pk)
             jobs.delete(job)
         assert saved.result(30) == "Transcript not found."
-
-
-def _wait_until_one_waits_for_us() -> None:
-    give_up_at = time.monotonic() + 20
-    while time.monotonic() < give_up_at:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
-            if cursor.fetchone():
-                return
-        time.sleep(0.02)
-    pytest.fail("nobody waits")
 
 
 def test_job_is_found_by_the_corrected_words_and_not_by_the_wrong_ones(organization, item, alice):
