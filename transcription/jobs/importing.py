@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -32,8 +32,12 @@ logger = logging.getLogger(__name__)
 PLACES = 16
 # How often a process looks for more to fetch, and for imports that were canceled.
 LOOK_AGAIN_SECONDS = 0.5
-# After this time a process takes nothing new, so that the next task finds the code of today.
+# After this time a process takes nothing new and ends, so that no process grows old. RQ kills one that runs for a day.
 MAX_SECONDS = 3600.0
+# But a download may take an hour, and nobody else fetches meanwhile. If one still runs after this pause, the process
+# goes on with all the others as well, and tries again to end some minutes later.
+MAX_PAUSE_SECONDS = 5.0
+PAUSE_AGAIN_SECONDS = 300.0
 RECONCILE_BATCH = 500
 RECONCILE_SECONDS = 0.7
 # Items that one round looks at, and where the next one goes on: all of a batch of 10,000 are seen in 25 seconds.
@@ -52,14 +56,21 @@ class _Fetch:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def fetch_all(*, pauses: Sequence[float] = PAUSES, max_seconds: float = MAX_SECONDS) -> None:
-    """Fetch what waits, until nothing does. pauses: as in `recordings.downloads`."""
-    ends_at = time.monotonic() + max_seconds
+def fetch_all(
+    *,
+    pauses: Sequence[float] = PAUSES,
+    max_seconds: float = MAX_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Fetch what waits, until nothing does or the time of the process is over. pauses: as in `recordings.downloads`."""
+    ends_at = clock() + max_seconds
     running: dict[Future[None], _Fetch] = {}
     with ThreadPoolExecutor(PLACES, thread_name_prefix="import") as threads:
         while True:
+            if clock() >= ends_at + MAX_PAUSE_SECONDS and running:
+                ends_at = clock() + PAUSE_AGAIN_SECONDS
             try:
-                while len(running) < PLACES and time.monotonic() < ends_at:
+                while len(running) < PLACES and clock() < ends_at:
                     source = imports.claim_next()
                     if source is None:
                         break
@@ -82,7 +93,7 @@ def fetch_all(*, pauses: Sequence[float] = PAUSES, max_seconds: float = MAX_SECO
                     logger.error("The end of an import was not written.", exc_info=error)
     # Those that wait although there was time belong to organizations with all their places taken. The processes that
     # hold these go on with them.
-    if time.monotonic() >= ends_at and Import.objects.filter(touched_at__isnull=True).exists():
+    if clock() >= ends_at and Import.objects.filter(touched_at__isnull=True).exists():
         queue.enqueue_imports()
 
 

@@ -297,6 +297,36 @@ def test_process_takes_nothing_new_after_its_time(organization, server):
     assert django_rq.get_queue("imports").count == 1
 
 
+def test_slow_file_holds_up_no_other_when_the_time_of_its_process_is_over(organization, server):
+    """Nothing was fetched until the slow file had come, which may take an hour."""
+    now = [0.0]
+
+    def fetch():
+        try:
+            importing.fetch_all(pauses=NO_PAUSES, clock=lambda: now[0])
+        finally:
+            connection.close()
+
+    slow = submit(organization, server.url("/half"))
+    thread = threading.Thread(target=fetch)
+    thread.start()
+    server.wait_for_requests(1)
+    now[0] = importing.MAX_SECONDS
+    quick = submit(organization, server.url("/whole"))
+    now[0] += importing.MAX_PAUSE_SECONDS
+    wait_until(lambda: quick.items.get().status == Status.VERIFYING)
+    assert slow.items.get().status == Status.UPLOADING
+    # The next pause comes, and now the slow one ends in it.
+    now[0] += importing.PAUSE_AGAIN_SECONDS
+    waiting = submit(organization, server.url("/whole"))
+    django_rq.get_queue("imports").empty()
+    server.goes_on.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert [job.items.get().status for job in (slow, waiting)] == [Status.VERIFYING, Status.UPLOADING]
+    assert django_rq.get_queue("imports").count == 1
+
+
 def test_process_that_finds_all_places_of_an_organization_taken_does_not_start_over_at_once(organization):
     for _ in range(imports.MAX_RUNNING_EACH[1] + 1):
         submit(organization, "https://example.com/a.mp3")
