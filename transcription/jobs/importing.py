@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.core.cache import cache
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Q
 
@@ -40,11 +39,6 @@ MAX_PAUSE_SECONDS = 5.0
 PAUSE_AGAIN_SECONDS = 300.0
 RECONCILE_BATCH = 500
 RECONCILE_SECONDS = 0.7
-# Items that one round looks at, and where the next one goes on: all of a batch of 10,000 are seen in 25 seconds.
-UNTOLD_WINDOW = 2_000
-UNTOLD_PLACE = "imports:told-to"
-UNTOLD_PLACE_SECONDS = 24 * 3600
-UNFINISHED = (Status.UPLOADING, Status.VERIFYING, Status.QUEUED, Status.PROCESSING)
 
 
 @dataclass(eq=False)
@@ -98,16 +92,14 @@ def fetch_all(
 
 
 def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS) -> int:
-    """Have imports fetched that nobody fetches, and tell the jobs what they were not told. Returns how many changed.
+    """Have imports fetched that nobody fetches any more, or end them. Returns how many.
 
     seconds: after this time, what is left waits for the next round.
 
-    A process may die at any moment: while it downloads, or between the end of an import and the news of it. However
-    many wait, a round reads a constant number of rows: the imports of silent processes by an index, one that waits, and
-    the next UNTOLD_WINDOW unfinished items.
+    However many wait, a round reads a constant number of rows: the imports of silent processes by an index, and one
+    that waits.
     """
     silent_since = now - timedelta(seconds=settings.SILENT_WORKER_SECONDS)
-    waiting_since = now - timedelta(seconds=settings.LOST_IN_QUEUE_SECONDS)
     changed = 0
     ends_at = time.monotonic() + seconds
     hopeless = Import.objects.filter(touched_at__lt=silent_since, attempt__gte=settings.JOB_ATTEMPTS)
@@ -122,25 +114,19 @@ def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS) -> int:
     # A task too many finds nothing to do. Whether those that wait are lost cannot be told without reading them.
     if Import.objects.filter(touched_at__isnull=True).exists():
         queue.enqueue_imports()
-    return changed + _tell_untold(before=waiting_since, ends_at=ends_at)
+    return changed
 
 
-def _tell_untold(*, before: datetime, ends_at: float) -> int:
-    """Tell the next items that wait for an upload which has ended. Returns how many.
+def tell_untold(item_ids: Sequence[uuid.UUID], *, seconds: float) -> tuple[int, bool]:
+    """Tell those of these items that wait for an upload which has ended. Returns how many, and whether that were all.
 
-    It walks through the unfinished items by their age, a window in each round, and begins at the oldest one after the
-    last. To look at all of them each time reads the tables of items and uploads, for as long as a batch waits.
+    A process may die between the end of an upload and the news of it. seconds: after this time it ends.
     """
-    place = cache.get(UNTOLD_PLACE)
-    # As the index `unfinished_items_by_age` has them.
-    items = JobItem.objects.filter(status__in=UNFINISHED, touched_at__lt=before).order_by("touched_at", "pk")
-    if place is not None:
-        items = items.filter(touched_at__gte=place[0]).exclude(touched_at=place[0], pk__lte=place[1])
-    window = list(items.values_list("touched_at", "pk")[:UNTOLD_WINDOW])
-    untold = JobItem.objects.filter(pk__in=[pk for _, pk in window], status=Status.UPLOADING).exclude(
+    untold = JobItem.objects.filter(pk__in=item_ids, status=Status.UPLOADING).exclude(
         upload__state__in=(UploadState.WAITING, UploadState.EXPIRED)
     )
     told = 0
+    ends_at = time.monotonic() + seconds
     for item in untold.select_related("upload"):
         if item.upload is None:
             verification.fail_without_upload(item)
@@ -148,9 +134,8 @@ def _tell_untold(*, before: datetime, ends_at: float) -> int:
             _tell_jobs(item.upload)
         told += 1
         if time.monotonic() >= ends_at:
-            return told  # The next round looks at the same ones.
-    cache.set(UNTOLD_PLACE, window[-1] if len(window) == UNTOLD_WINDOW else None, timeout=UNTOLD_PLACE_SECONDS)
-    return told
+            return told, False
+    return told, True
 
 
 def _run(fetch: _Fetch, pauses: Sequence[float]) -> None:

@@ -4,16 +4,15 @@ In which order workers empty the queues is in `voxsite/serve/programs.py`.
 """
 
 import logging
+import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import django_rq
 from django.conf import settings
 from django.db.models import Q
 from redis.exceptions import RedisError
-from rq.exceptions import NoSuchJobError
-from rq.job import Job as RqJob
 from rq.queue import EnqueueData, Queue
 
 from transcription.models import Job, JobItem, Priority, Status
@@ -25,6 +24,8 @@ VERIFY_TASK = "transcription.tasks.verify_item"
 IMPORTS = "imports"
 ENQUEUE_TASK = "transcription.tasks.enqueue_rest"
 IMPORT_TASK = "transcription.tasks.fetch_imports"
+# In the id of a task that was enqueued again, before what makes it another one.
+AGAIN = "_"
 # Tasks of a batch that one round trip to Redis carries.
 ENQUEUE_BATCH_SIZE = 500
 
@@ -69,33 +70,44 @@ def enqueue_rest(job_id: uuid.UUID, *, position: int) -> int:
     return told
 
 
-def enqueue_lost(items: Sequence[JobItem]) -> int:
+def enqueue_lost(items: Iterable[JobItem]) -> int:
     """Tell the workers again of those items that do not wait in their queues any more. Returns how many these are.
 
-    Each queue is read once, however many items there are.
+    Each queue is read once, however many items there are, and so is each job.
     """
+    by_job: dict[uuid.UUID, list[JobItem]] = {}
+    for item in items:
+        by_job.setdefault(item.job_id, []).append(item)
+    jobs = sorted(Job.objects.filter(pk__in=by_job), key=lambda job: job.priority)
     lost = 0
-    by_priority = sorted(items, key=lambda item: (item.job.priority, str(item.job_id)))
-    for priority, of_priority in groupby(by_priority, key=lambda item: item.job.priority):
+    for priority, of_priority in groupby(jobs, key=lambda job: job.priority):
         try:
-            waiting = set(waiting_task_ids(priority))
+            waiting = {task.partition(AGAIN)[0] for task in waiting_task_ids(priority)}
         except RedisError:
             logger.exception("The queue %s is not searched: Redis does not answer.", priority)
             continue
-        for job, of_job in groupby(of_priority, key=lambda item: item.job):
-            missing = [item for item in of_job if task_id(item) not in waiting]
+        for job in of_priority:
+            missing = [item for item in by_job[job.pk] if task_id(item) not in waiting]
             lost += len(missing) if missing and _enqueue_again(missing, job=job) else 0
     return lost
 
 
 def _enqueue_again(items: Sequence[JobItem], *, job: Job) -> bool:
+    """Tell the workers of exactly these items of a job. Others of the job wait in the queue already.
+
+    Each task gets an id of its own: its item may be no lost one, but in the hands of a worker that has not claimed it
+    yet. RQ keeps what it knows of a running task under its id, and a worker that finds this gone or changed ends
+    (rq 2.12).
+    """
+    again = f"{AGAIN}{secrets.token_hex(4)}"
     try:
-        for item in items:
-            _forget(item)
+        for first in range(0, len(items), ENQUEUE_BATCH_SIZE):
+            batch = items[first : first + ENQUEUE_BATCH_SIZE]
+            django_rq.get_queue(job.priority).enqueue_many([_task(item, again=again) for item in batch])
     except RedisError:
         logger.exception("Items of job %s are not enqueued: Redis does not answer.", job.pk)
         return False
-    return enqueue(items, job=job)
+    return True
 
 
 def enqueue_imports() -> bool:
@@ -119,26 +131,19 @@ def waiting_task_ids(priority: str) -> list[str]:
 
 
 def task_id(item: JobItem) -> str:
-    """Return RQ's id of an item's next task. It is always the same, so the queue can be searched for it.
+    """Return RQ's id of an item's next task. The queue is searched for it, or for one that has AGAIN after it.
 
     RQ runs a task that was enqueued twice two times (rq 2.12): the claim of the item lets one of them work.
     """
     return f"item-{item.pk}-{item.attempt}" if item.media_id else f"verify-{item.pk}"
 
 
-def _task(item: JobItem) -> EnqueueData:
+def _task(item: JobItem, *, again: str = "") -> EnqueueData:
     return Queue.prepare_data(
         RUN_TASK if item.media_id else VERIFY_TASK,
         args=(str(item.pk),),
-        job_id=task_id(item),
+        job_id=task_id(item) + again,
         timeout=settings.RQ_TASK_SECONDS,
         result_ttl=0,
         failure_ttl=0,
     )
-
-
-def _forget(item: JobItem) -> None:
-    try:
-        RqJob.fetch(task_id(item), connection=django_rq.get_connection(Priority.STANDARD)).delete()
-    except NoSuchJobError:
-        return

@@ -9,6 +9,7 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db.models import Q
 
 from accounts.errors import Conflict
@@ -19,8 +20,14 @@ from transcription.recordings.expiry import EXPIRE_BATCH_SIZE, EXPIRE_SECONDS
 
 logger = logging.getLogger(__name__)
 
-# Rows that one round of the clock looks at; the rest waits for the next round, a few seconds later.
+# Items of dead workers that one round ends; the rest waits for the next round, a few seconds later.
 RECONCILE_BATCH = 500
+# Items that wait, of which one round sees whether they are lost, and where the next one goes on: all of a batch of
+# 10,000 are seen in 25 seconds.
+WINDOW = 2_000
+PLACE = "reconcile:looked-up-to"
+PLACE_SECONDS = 24 * 3600
+UNFINISHED = (Status.UPLOADING, Status.VERIFYING, Status.QUEUED, Status.PROCESSING)
 # How long one round ends attempts of dead workers, each in a transaction of its own.
 RECONCILE_SECONDS = 0.7
 
@@ -28,18 +35,20 @@ RECONCILE_SECONDS = 0.7
 def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS) -> int:
     """Queue again, or fail, the items that no worker has any more. Returns how many.
 
-    seconds: for the items of dead workers, and as many for imports. What is left waits for the next round.
+    seconds: for the items of dead workers, as many for imports, and as many for items that were not told of the end of
+    their upload. What is left waits for the next round.
 
     An item that is processing without a heartbeat has a dead worker, or a frozen one that its attempt fences out. An
     item that is queued for long may be lost in Redis: by a restart, or by a worker that died between taking the task
-    and claiming the item.
+    and claiming the item. To tell it, a round walks through the items that wait, and changes none of them: a batch may
+    wait for hours.
     """
     silent_since = now - timedelta(seconds=settings.SILENT_WORKER_SECONDS)
     waiting_since = now - timedelta(seconds=settings.LOST_IN_QUEUE_SECONDS)
-    unfinished = JobItem.objects.select_related("job").order_by("touched_at")
+    silent = JobItem.objects.filter(status=Status.PROCESSING, touched_at__lt=silent_since).order_by("touched_at")
     changed = 0
     ends_at = time.monotonic() + seconds
-    for item in unfinished.filter(status=Status.PROCESSING, touched_at__lt=silent_since)[:RECONCILE_BATCH]:
+    for item in silent.select_related("job")[:RECONCILE_BATCH]:
         try:
             logger.warning("Item %s: no heartbeat in attempt %s.", item.pk, item.attempt)
             changed += lifecycle.take_back(item, silent_since=silent_since)
@@ -51,13 +60,30 @@ def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS) -> int:
             )
         if time.monotonic() >= ends_at:
             break
+    changed += importing.reconcile(now=now, seconds=seconds)
+    window = _next_window(before=waiting_since)
+    ids = [pk for _, pk in window]
     waits = Q(status=Status.QUEUED) | Q(status=Status.VERIFYING, media__isnull=True)
-    late = list(unfinished.filter(waits, touched_at__lt=waiting_since)[:RECONCILE_BATCH])
-    # Moving the mark makes the next round look at others first. One statement, since a batch may wait for hours, and
-    # SQLite has one writer at a time.
-    JobItem.objects.filter(waits, pk__in=[item.pk for item in late]).update(touched_at=now)
-    changed += queue.enqueue_lost(late)
-    return changed + importing.reconcile(now=now, seconds=seconds)
+    late = JobItem.objects.filter(waits, pk__in=ids)
+    changed += queue.enqueue_lost(late.only("job_id", "media_id", "attempt", "position"))
+    told, are_all_told = importing.tell_untold(ids, seconds=seconds)
+    if are_all_told:
+        # Else the next round looks at the same ones.
+        cache.set(PLACE, window[-1] if len(window) == WINDOW else None, timeout=PLACE_SECONDS)
+    return changed + told
+
+
+def _next_window(*, before: datetime) -> list[tuple[datetime, uuid.UUID]]:
+    """Return (touched_at, id) of the next unfinished items since which nothing has happened, the oldest first.
+
+    They begin after the last ones of the round before, and after the last of all with the oldest one again.
+    """
+    place = cache.get(PLACE)
+    # As the index `unfinished_items_by_age` has them.
+    items = JobItem.objects.filter(status__in=UNFINISHED, touched_at__lt=before).order_by("touched_at", "pk")
+    if place is not None:
+        items = items.filter(touched_at__gte=place[0]).exclude(touched_at=place[0], pk__lte=place[1])
+    return list(items.values_list("touched_at", "pk")[:WINDOW])
 
 
 def fail_expired_uploads(*, now: datetime, seconds: float = EXPIRE_SECONDS) -> int:

@@ -2,12 +2,11 @@
 
 import time
 
-from django.db import transaction
-
 from accounts.models import Organization
-from transcription.models import Import, Media, Upload, UploadState
-from transcription.recordings import storage, uploads
+from transcription.models import Media, Upload, UploadState
+from transcription.recordings import expiry, storage
 
+# Rows of one transaction, whose bytes then go by one request to object storage.
 BATCH_SIZE = 100
 
 
@@ -16,13 +15,9 @@ def end_waiting(organization: Organization, *, ends_at: float) -> None:
 
     A process that fetches one notices at its next heartbeat. ends_at: by `time.monotonic`.
     """
-    waiting = Upload.objects.of(organization).filter(state=UploadState.WAITING)
-    for upload in waiting.order_by("pk"):
-        with transaction.atomic():
-            Import.objects.filter(upload=upload).delete()
-            is_ended = waiting.filter(pk=upload.pk).update(state=UploadState.EXPIRED)
-        if is_ended:
-            _remove_bytes(upload)
+    waiting = Upload.objects.of(organization).filter(state=UploadState.WAITING).order_by("pk")
+    while batch := list(waiting[:BATCH_SIZE]):
+        expiry.end_all(batch)
         if time.monotonic() >= ends_at:
             return
 
@@ -32,22 +27,16 @@ def delete_all(organization: Organization, *, ends_at: float) -> bool:
 
     No job of the organization may be left.
     """
-    while batch := list(Media.objects.of(organization).order_by("pk")[:BATCH_SIZE]):
-        for recording in batch:
-            storage.discard(recording)
-            if time.monotonic() >= ends_at:
-                return False
+    while recordings := list(Media.objects.of(organization).order_by("pk")[:BATCH_SIZE]):
+        Media.objects.filter(pk__in=[one.pk for one in recordings]).delete()
+        storage.remove_files([one.storage_key for one in recordings])
+        if time.monotonic() >= ends_at:
+            return False
     while announced := list(Upload.objects.of(organization).order_by("pk")[:BATCH_SIZE]):
-        for upload in announced:
-            _remove_bytes(upload)
-            Upload.objects.filter(pk=upload.pk).delete()
-            if time.monotonic() >= ends_at:
-                return False
+        expiry.remove_bytes(announced)
+        Upload.objects.filter(pk__in=[one.pk for one in announced]).delete()
+        if time.monotonic() >= ends_at:
+            return False
     # Files whose row went in a round that was killed before it could remove them.
     storage.remove_all_of(organization)
     return True
-
-
-def _remove_bytes(upload: Upload) -> None:
-    storage.remove_file(upload.storage_key)
-    uploads.remove_incoming(upload)

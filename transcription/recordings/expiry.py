@@ -50,6 +50,23 @@ def forget_ended(*, now: datetime, seconds: float = EXPIRE_SECONDS) -> int:
     return deleted
 
 
+def end_all(uploads: Sequence[Upload]) -> int:
+    """End uploads of one state, except for those that got another one meanwhile, and remove their bytes.
+
+    Returns how many.
+    """
+    ids = [upload.pk for upload in uploads]
+    with transaction.atomic():
+        locked = Upload.objects.filter(pk__in=ids, state=uploads[0].state).select_for_update(no_key=True)
+        ended = set(locked.order_by("pk").values_list("pk", flat=True))
+        Upload.objects.filter(pk__in=ended).update(state=UploadState.EXPIRED)
+    # Apart, since a process that ends an import locks the two in the other order. One that stays is dropped when it is
+    # claimed.
+    Import.objects.filter(upload__in=ended).delete()
+    remove_bytes([upload for upload in uploads if upload.pk in ended])
+    return len(ended)
+
+
 def remove_bytes(ended: Sequence[Upload]) -> None:
     """Remove what was stored of uploads that have ended, or were deleted, and their parts, here or in a bucket.
 
@@ -69,19 +86,5 @@ def remove_bytes(ended: Sequence[Upload]) -> None:
 def _expire_all(rows: QuerySet[Upload], *, ends_at: float) -> int:
     expired = 0
     while time.monotonic() < ends_at and (batch := list(rows.order_by("expires_at")[:EXPIRE_BATCH_SIZE])):
-        expired += _expire(batch)
+        expired += end_all(batch)
     return expired
-
-
-def _expire(batch: Sequence[Upload]) -> int:
-    """End uploads of one state, except for those that got another one meanwhile."""
-    ids = [upload.pk for upload in batch]
-    with transaction.atomic():
-        locked = Upload.objects.filter(pk__in=ids, state=batch[0].state).select_for_update(no_key=True).order_by("pk")
-        ended = set(locked.values_list("pk", flat=True))
-        Upload.objects.filter(pk__in=ended).update(state=UploadState.EXPIRED)
-    # Apart, since a process that ends an import locks the two in the other order. One that stays is dropped when it is
-    # claimed.
-    Import.objects.filter(upload__in=ended).delete()
-    remove_bytes([upload for upload in batch if upload.pk in ended])
-    return len(ended)

@@ -8,7 +8,6 @@ import django_rq
 import pytest
 from django.core.files.storage import default_storage
 from django.db import OperationalError, connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.errors import InvalidField, PaymentRequired
@@ -20,7 +19,6 @@ from tests.transcription import remote
 from tests.transcription.factories import make_submission, make_transcript
 from transcription import jobs, submissions
 from transcription.jobs import importing, queue
-from transcription.jobs.submission import Source
 from transcription.models import Import, Job, Media, Priority, Status, Upload, UploadState
 from transcription.recordings import imports
 
@@ -275,7 +273,7 @@ def test_job_that_was_not_told_of_the_end_is_told_by_the_clock(organization, ser
         imports.refuse(source, error=InvalidField("url", "no"))
     else:
         imports.fetch(source)
-    importing.reconcile(now=timezone.now() + timedelta(minutes=1))
+    jobs.reconcile(now=timezone.now() + timedelta(minutes=1))
     job.refresh_from_db()
     assert job.status == (Status.FAILED if is_refused else Status.VERIFYING)
 
@@ -411,53 +409,3 @@ def test_downloads_keep_their_heartbeats_when_the_database_is_away_for_a_moment(
     assert not thread.is_alive()
     assert Upload.objects.get().state == UploadState.RECEIVED
     assert not Import.objects.exists()
-
-
-def cost_of_a_round(later):
-    """Return (queries, rows that they brought) of a round of the clock that finds nothing."""
-    with CaptureQueriesContext(connection) as captured:
-        assert importing.reconcile(now=later) == 0
-    selects = [query["sql"] for query in captured.captured_queries if query["sql"].startswith("SELECT")]
-    rows = 0
-    with connection.cursor() as cursor:
-        for sql in selects:
-            cursor.execute(sql)
-            rows += len(cursor.fetchall())
-    return len(captured), rows
-
-
-def test_round_of_the_clock_costs_the_same_however_many_wait(organization, monkeypatch):
-    """It read all imports, and all items that wait with their uploads, every five seconds."""
-    monkeypatch.setattr(importing, "UNTOLD_WINDOW", 10)
-    costs = []
-    for count in (10, 200):
-        sources = [Source(reference=str(n), url=f"https://example.com/{n}.mp3") for n in range(count)]
-        jobs.submit_sources(make_submission(organization), sources=sources)
-        costs.append(cost_of_a_round(timezone.now() + timedelta(minutes=1)))
-    assert costs[0] == costs[1]
-    assert costs[1][1] <= 10 + 2
-
-
-def test_lost_item_among_many_is_found_within_a_walk(organization, monkeypatch):
-    monkeypatch.setattr(importing, "UNTOLD_WINDOW", 10)
-    sources = [Source(reference=str(n), url=f"https://example.com/{n}.mp3") for n in range(45)]
-    job = jobs.submit_sources(make_submission(organization), sources=sources)
-    # All of one time, as those of one UPDATE are.
-    job.items.update(touched_at=timezone.now())
-    for round_of_walk in range(2):
-        lost = job.items.filter(status=Status.UPLOADING).order_by("pk").last()
-        refused = {"state": UploadState.REFUSED, "error_type": "url_not_found", "error_message": "No."}
-        Upload.objects.filter(pk=lost.upload_id).update(**refused)
-        later = timezone.now() + timedelta(minutes=1)
-        assert sum(importing.reconcile(now=later) for _ in range(6)) == 1, round_of_walk
-        lost.refresh_from_db()
-        assert (lost.status, lost.error_type) == (Status.FAILED, "url_not_found")
-
-
-def test_walk_that_runs_out_of_time_goes_on_where_it_was(organization):
-    sources = [Source(reference=str(n), url=f"https://example.com/{n}.mp3") for n in range(3)]
-    job = jobs.submit_sources(make_submission(organization), sources=sources)
-    Upload.objects.update(state=UploadState.REFUSED, error_type="url_not_found", error_message="No.")
-    later = timezone.now() + timedelta(minutes=1)
-    assert [importing.reconcile(now=later, seconds=0) for _ in range(4)] == [1, 1, 1, 0]
-    assert refusal_of(job) == (Status.FAILED, "url_not_found")

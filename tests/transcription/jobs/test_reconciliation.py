@@ -5,17 +5,22 @@ from datetime import timedelta
 import django_rq
 import pytest
 from django.conf import settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from redis import Redis
+from rq.job import Job as RqJob
+from rq.worker import Worker as RqWorker
 
 from billing import statements
 from billing.models import Hold
 from tests.fixtures import recordings as samples
-from tests.transcription.factories import make_job, make_submission
+from tests.transcription.factories import make_job, make_media, make_submission
 from tests.transcription.jobs.single_jobs import claim, grow_silent, usage
 from transcription import jobs, submissions
-from transcription.jobs import queue
-from transcription.models import JobItem, Status
+from transcription.jobs import queue, reconciliation
+from transcription.jobs.submission import Source
+from transcription.models import JobItem, Status, Upload, UploadState
 from transcription.recordings import uploads
 
 SENTENCE = samples.named("sentence-slt.wav")
@@ -92,6 +97,11 @@ def waiting():
     return django_rq.get_queue("standard").job_ids
 
 
+def names_of(tasks):
+    """Return what the tasks are called without what makes one that was enqueued again another one."""
+    return sorted(task.partition(queue.AGAIN)[0] for task in tasks)
+
+
 def after_a_while():
     JobItem.objects.update(touched_at=timezone.now() - timedelta(minutes=1))
     return timezone.now()
@@ -113,7 +123,7 @@ def test_emptied_redis_is_filled_again(enqueued):
     with Redis.from_url(settings.REDIS_URL) as client:
         client.flushdb()
     assert jobs.reconcile(now=after_a_while()) == 1
-    assert waiting() == [queue.task_id(enqueued.items.get())]
+    assert names_of(waiting()) == [queue.task_id(enqueued.items.get())]
 
 
 def test_task_popped_by_a_worker_that_died_is_enqueued_again(enqueued):
@@ -121,6 +131,20 @@ def test_task_popped_by_a_worker_that_died_is_enqueued_again(enqueued):
         client.lpop("rq:queue:standard")
     assert jobs.reconcile(now=after_a_while()) == 1
     assert len(waiting()) == 1
+    assert jobs.reconcile(now=after_a_while()) == 0
+
+
+def test_task_of_a_worker_that_has_not_claimed_its_item_yet_stays_its_own(enqueued):
+    """Between the two a busy machine may need a second. RQ lost its own record of the task, and the worker ended."""
+    with Redis.from_url(settings.REDIS_URL) as client:
+        task = RqJob.fetch(client.lpop("rq:queue:standard").decode(), connection=client)
+        worker = RqWorker(["standard"], connection=client)
+        worker.prepare_execution(task)
+        before = client.hgetall(task.key)
+        assert jobs.reconcile(now=after_a_while()) == 1
+        assert client.hgetall(task.key) == before
+        assert task.get_executions()
+        assert waiting() != [task.id]
 
 
 def test_item_queued_a_moment_ago_is_left_alone(enqueued):
@@ -145,4 +169,98 @@ def test_lost_verification_is_enqueued_again(organization):
     jobs.bytes_have_come(upload)
     JobItem.objects.update(touched_at=timezone.now() - timedelta(minutes=1))
     assert jobs.reconcile(now=timezone.now()) == 1
-    assert queue.waiting_task_ids("standard") == [queue.task_id(job.items.get())]
+    assert names_of(queue.waiting_task_ids("standard")) == [queue.task_id(job.items.get())]
+
+
+def cost_of_a_round(later):
+    """Return (queries, rows that they brought) of a round of the clock that finds nothing."""
+    with CaptureQueriesContext(connection) as captured:
+        assert jobs.reconcile(now=later) == 0
+    selects = [query["sql"] for query in captured.captured_queries if query["sql"].startswith("SELECT")]
+    rows = 0
+    with connection.cursor() as cursor:
+        for sql in selects:
+            cursor.execute(sql)
+            rows += len(cursor.fetchall())
+    return len(captured), rows
+
+
+def test_round_of_the_clock_costs_the_same_however_many_wait(organization, monkeypatch):
+    """It read all imports, and all items that wait with their uploads, every five seconds."""
+    monkeypatch.setattr(reconciliation, "WINDOW", 10)
+    costs = []
+    for count in (10, 200):
+        sources = [Source(reference=str(n), url=f"https://example.com/{n}.mp3") for n in range(count)]
+        jobs.submit_sources(make_submission(organization), sources=sources)
+        costs.append(cost_of_a_round(timezone.now() + timedelta(minutes=1)))
+    assert costs[0] == costs[1]
+    assert costs[1][1] <= 10 + 2
+
+
+def test_lost_item_among_many_is_found_within_a_walk(organization, monkeypatch):
+    monkeypatch.setattr(reconciliation, "WINDOW", 10)
+    sources = [Source(reference=str(n), url=f"https://example.com/{n}.mp3") for n in range(45)]
+    job = jobs.submit_sources(make_submission(organization), sources=sources)
+    # All of one time, as those of one UPDATE are.
+    job.items.update(touched_at=timezone.now())
+    for round_of_walk in range(2):
+        lost = job.items.filter(status=Status.UPLOADING).order_by("pk").last()
+        refused = {"state": UploadState.REFUSED, "error_type": "url_not_found", "error_message": "No."}
+        Upload.objects.filter(pk=lost.upload_id).update(**refused)
+        later = timezone.now() + timedelta(minutes=1)
+        assert sum(jobs.reconcile(now=later) for _ in range(6)) == 1, round_of_walk
+        lost.refresh_from_db()
+        assert (lost.status, lost.error_type) == (Status.FAILED, "url_not_found")
+
+
+def test_walk_that_runs_out_of_time_goes_on_where_it_was(organization):
+    sources = [Source(reference=str(n), url=f"https://example.com/{n}.mp3") for n in range(3)]
+    job = jobs.submit_sources(make_submission(organization), sources=sources)
+    Upload.objects.update(state=UploadState.REFUSED, error_type="url_not_found", error_message="No.")
+    later = timezone.now() + timedelta(minutes=1)
+    assert [jobs.reconcile(now=later, seconds=0) for _ in range(4)] == [1, 1, 1, 0]
+    job.refresh_from_db()
+    assert (job.status, job.error_type) == (Status.FAILED, "url_not_found")
+
+
+def batch_of(organization, *, count):
+    """Return a batch whose items wait to be transcribed since a minute, and whose tasks Redis has."""
+    recording = make_media(organization)
+    job = jobs.submit_batch(make_submission(organization), recordings=[recording] * count, name="many")
+    items = list(job.items.all())
+    for first in range(0, count, queue.ENQUEUE_BATCH_SIZE):
+        queue.enqueue(items[first : first + queue.ENQUEUE_BATCH_SIZE], job=job)
+    JobItem.objects.update(touched_at=timezone.now() - timedelta(minutes=1))
+    return job
+
+
+def test_batch_that_waits_is_looked_at_and_not_changed(organization, monkeypatch):
+    """Each round wrote up to 500 rows, for as long as a batch waited."""
+    monkeypatch.setattr(reconciliation, "WINDOW", 10)
+    job = batch_of(organization, count=25)
+    before = list(job.items.values())
+    assert [jobs.reconcile(now=timezone.now()) for _ in range(4)] == [0, 0, 0, 0]
+    assert list(job.items.values()) == before
+    assert len(queue.waiting_task_ids(job.priority)) == 25
+
+
+def test_lost_tasks_of_a_batch_are_found_within_a_walk_and_enqueued_once(organization, monkeypatch):
+    monkeypatch.setattr(reconciliation, "WINDOW", 10)
+    job = batch_of(organization, count=25)
+    lost = [queue.task_id(item) for item in job.items.filter(position__in=(0, 12, 24))]
+    with Redis.from_url(settings.REDIS_URL) as client:
+        for task_id in lost:
+            client.lrem(f"rq:queue:{job.priority}", 1, task_id)
+    assert sum(jobs.reconcile(now=timezone.now()) for _ in range(3)) == 3
+    assert names_of(queue.waiting_task_ids(job.priority)) == sorted(queue.task_id(item) for item in job.items.all())
+
+
+def test_emptied_redis_is_filled_by_more_tasks_than_one_request_carries(organization, monkeypatch):
+    """A worker that tells the rest would tell those again that wait already."""
+    monkeypatch.setattr(queue, "ENQUEUE_BATCH_SIZE", 10)
+    job = batch_of(organization, count=25)
+    with Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
+    assert jobs.reconcile(now=timezone.now()) == 25
+    assert names_of(queue.waiting_task_ids(job.priority)) == sorted(queue.task_id(item) for item in job.items.all())
+    assert waiting() == []

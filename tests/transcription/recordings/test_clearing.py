@@ -41,7 +41,8 @@ def test_only_what_has_not_come_ends(organization, charlies, tmp_path):
     assert default_storage.exists(received.storage_key)
 
 
-def test_time_that_is_over_leaves_the_rest(organization):
+def test_time_that_is_over_leaves_the_rest(organization, monkeypatch):
+    monkeypatch.setattr(clearing, "BATCH_SIZE", 1)
     for _ in range(3):
         make_media(organization)
     for left in (2, 1, 0):

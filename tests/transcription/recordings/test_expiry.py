@@ -78,7 +78,7 @@ def test_upload_that_comes_while_a_batch_ends_is_kept(organization, monkeypatch)
     monkeypatch.setattr(expiry, "remove_bytes", lambda ended: removed.extend(upload.pk for upload in ended))
     rows = list(Upload.objects.all())
     Upload.objects.filter(pk=coming.pk).update(state=UploadState.RECEIVED)
-    assert expiry._expire(rows) == 1
+    assert expiry.end_all(rows) == 1
     assert removed == [late.pk]
     coming.refresh_from_db()
     assert coming.state == UploadState.RECEIVED
