@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
@@ -58,7 +59,7 @@ def run_item(
     if item is None:
         return
     log_context.add(job_id=item.job_id, organization_id=item.job.organization_id)
-    events.publish(item.job_id, "started", attempt=item.attempt)
+    events.publish(item.job_id, "started", **_named(item), attempt=item.attempt)
     heartbeat = Heartbeat(item, max_seconds=max_seconds, end_process=end_process)
     heartbeat.start()
     try:
@@ -72,7 +73,7 @@ def run_item(
 def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
     options = options_of(item)
     max_duration_ms = min(settings.MAX_AUDIO_MS, item.recording.duration_ms + _tolerance_ms(item.recording.duration_ms))
-    meter = charging.TextMeter(item)
+    meter, named = charging.TextMeter(item), _named(item)
     # An idle connection may be cut during hours of work (a restart, a firewall); what comes after opens a new one.
     database_connection.release()
 
@@ -81,7 +82,7 @@ def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
         progress = min(99, decoded_ms * 100 // max(1, item.recording.duration_ms))
         if progress != heartbeat.progress:
             heartbeat.progress = progress
-            events.publish(item.job_id, "progress", progress=progress)
+            events.publish(item.job_id, "progress", **named, progress=progress)
 
     def on_segments(segments: list[Segment]) -> None:
         for segment in segments:
@@ -89,6 +90,7 @@ def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
             events.publish(
                 item.job_id,
                 "segment",
+                **named,
                 start=segment.start_ms / 1000,
                 end=segment.end_ms / 1000,
                 text=segment.text,
@@ -140,6 +142,11 @@ def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
         lifecycle.fail_item(item, error_type="internal_error", message="Something went wrong on our side.")
     else:
         lifecycle.finish_item(item, transcript=transcript)
+
+
+def _named(item: JobItem) -> dict[str, Any]:
+    """Return the fields by which events of a batch say whose they are: those of its items in lists. {} otherwise."""
+    return {} if item.job.item_count == 1 else {"item": item.position + 1, "reference": item.reference or None}
 
 
 def _tolerance_ms(duration_ms: int) -> int:

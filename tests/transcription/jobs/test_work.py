@@ -12,6 +12,7 @@ from tests.fixtures import hostile, recordings
 from tests.transcription.factories import make_job, make_media, make_submission
 from transcription import jobs, recognition
 from transcription.jobs import events, work
+from transcription.jobs.submission import Source
 from transcription.models import Status
 from transcription.speech.engines.choice import WHISPER, Choice
 from transcription.speech.errors import EngineUnavailable
@@ -192,6 +193,22 @@ def test_events_tell_the_story(job, fake_engine, django_capture_on_commit_callba
     assert progress[-1] == 99
     assert {name for name, _ in told} == {"started", "progress", "segment", "end"}
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("heartbeat of")]
+
+
+def test_events_of_a_batch_name_their_item(organization, fake_engine, django_capture_on_commit_callbacks):
+    """Nobody could tell whose text it is."""
+    recording = make_media(organization, content=SENTENCE.path.read_bytes(), duration_ms=SENTENCE.duration_ms)
+    sources = [Source(reference=reference, stored=recording) for reference in ("first call", "")]
+    with django_capture_on_commit_callbacks(execute=True):
+        job = jobs.submit_sources(make_submission(organization), sources=sources)
+        for item in job.items.all():
+            work.run_item(item.pk)
+    told = told_about(job)
+    names = [(name, data["item"], data["reference"]) for name, data in told if name != "end"]
+    assert set(names) == {
+        (name, *whose) for name in ("started", "progress", "segment") for whose in ((1, "first call"), (2, None))
+    }
+    assert told[-1] == ("end", {})
 
 
 @pytest.mark.django_db(transaction=True)

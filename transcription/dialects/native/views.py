@@ -305,6 +305,8 @@ class EventsView(NativeGateView):
 
         A second `started` means that the work began anew: forget the segments before it.
 
+        Of a job of several recordings, all events but `end` name theirs: `item` is its number, `reference` its name.
+
         Text that was sent is paid. A completed job costs the same whether it was watched or not. A job that is canceled
         or deleted, or whose recording turns out to be broken, costs the recording from its beginning to the end of the
         last segment that was sent, per started second. If the job fails on our side, it costs nothing.
