@@ -59,6 +59,7 @@ def store_url(
     *,
     url: str,
     api_key: ApiKey | None,
+    may_be_truncated: bool = False,
     in_transaction: Callable[[Upload], None] = lambda _: None,
 ) -> Upload:
     """Have the file at a URL fetched, for which jobs can be submitted from now on for a while. Costs nothing.
@@ -75,6 +76,7 @@ def store_url(
             is_for_later=True,
             lifetime=timedelta(hours=settings.ORDERABLE_HOURS),
             api_key=api_key,
+            may_be_truncated=may_be_truncated,
         )
         in_transaction(upload)
         transaction.on_commit(queue.enqueue_imports)

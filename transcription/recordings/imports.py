@@ -48,15 +48,18 @@ def begin(
     is_for_later: bool = False,
     lifetime: timedelta | None = None,
     api_key: ApiKey | None = None,
+    may_be_truncated: bool = False,
 ) -> Upload:
     """Announce a file that is fetched from a URL. Its bytes come when a process has claimed it (`claim_next`).
 
     is_for_later: fetch it although no job waits for it. lifetime: as in `uploads.begin`.
+    may_be_truncated: every order accepts it although its header states more than it holds.
     Raises InvalidField for a URL that may not be called, as far as that can be told without a look-up.
     """
     source = prepare(
         organization, url=url, priority=priority, is_for_later=is_for_later, lifetime=lifetime, api_key=api_key
     )
+    source.upload.may_be_truncated = may_be_truncated
     begin_all([source])
     return source.upload
 

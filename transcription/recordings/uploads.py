@@ -200,7 +200,7 @@ def is_repeat(upload: Upload, *, etag: str) -> bool:
 def verify(upload: Upload, *, may_be_truncated: bool = False) -> Media:
     """Probe the bytes of a received upload. Returns its Media, the same however often and by whomever it is asked.
 
-    may_be_truncated: accept a file whose header states more than it holds.
+    may_be_truncated: accept a file whose header states more than it holds, as the upload itself may say.
 
     Raises BadMedia when the file is no recording: then the upload is refused and its bytes are gone, unless it is only
     cut off, which another order may accept. Raises Conflict while the bytes have not come, and when the upload is
@@ -220,7 +220,7 @@ def verify(upload: Upload, *, may_be_truncated: bool = False) -> Media:
             upload.organization,
             storage_key=upload.storage_key,
             name=upload.name,
-            may_be_truncated=may_be_truncated,
+            may_be_truncated=may_be_truncated or upload.may_be_truncated,
         )
     except BadMedia as error:
         if error.type == ErrorType.TRUNCATED_AUDIO:

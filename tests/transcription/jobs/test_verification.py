@@ -206,6 +206,17 @@ def test_file_that_is_cut_off_is_accepted_if_its_job_says_so(accepts, status, er
     assert (held(organization) > 0) is accepts
 
 
+def test_file_that_is_cut_off_is_accepted_if_its_upload_says_so(organization, tmp_path):
+    path = hostile.truncated(tmp_path, file="sentence-slt.wav", part=0.6)
+    upload = begin(organization, path=path)
+    upload.may_be_truncated = True
+    upload.save()
+    job = submissions.submit_upload(make_submission(organization), upload=upload)
+    receive(upload, path=path)
+    verify(job)
+    assert (job.status, job.error_type) == (Status.QUEUED, "")
+
+
 def test_file_that_is_cut_off_is_there_for_a_job_that_accepts_it(organization, tmp_path):
     path = hostile.truncated(tmp_path, file="sentence-slt.wav", part=0.6)
     upload = begin(organization, path=path)

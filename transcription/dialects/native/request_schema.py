@@ -6,6 +6,7 @@ from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 
 _URL_HELP = "A public http or https address of the recording, on port 80 or 443, without a user name."
+_TRUNCATED_HELP = "Accept a file that is cut off, instead of refusing it."
 
 
 UploadRequest = inline_serializer(
@@ -15,14 +16,18 @@ UploadRequest = inline_serializer(
             required=False, help_text="Audio, or a video with sound: up to 2 GiB and 10 hours. Required without url."
         ),
         "url": serializers.CharField(required=False, help_text=f"Instead of file. {_URL_HELP}"),
-        "accept_truncated": serializers.BooleanField(
-            default=False, help_text="Accept a file that is cut off, instead of refusing it."
-        ),
+        "accept_truncated": serializers.BooleanField(default=False, help_text=_TRUNCATED_HELP),
     },
 )
 
 
-UploadUrlRequest = inline_serializer("UploadUrlRequest", {"url": serializers.CharField(help_text=_URL_HELP)})
+UploadUrlRequest = inline_serializer(
+    "UploadUrlRequest",
+    {
+        "url": serializers.CharField(help_text=_URL_HELP),
+        "accept_truncated": serializers.BooleanField(default=False, help_text=_TRUNCATED_HELP),
+    },
+)
 
 
 def option_fields() -> dict[str, serializers.Field[Any, Any, Any, Any]]:

@@ -69,6 +69,7 @@ class UploadView(NativeGateView):
                     self.caller.organization,
                     url=url,
                     api_key=self.caller.api_key,
+                    may_be_truncated=may_be_truncated,
                     in_transaction=lambda upload: keep(201, answers.show_file_of_url(upload)),
                 )
                 return Response(answers.show_file_of_url(announced), status=201)

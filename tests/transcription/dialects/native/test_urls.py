@@ -11,6 +11,7 @@ from accounts.models import IdempotencyRecord
 from billing.models import Entry, Hold, Wallet
 from tests.conftest import AUDIO, text_of
 from tests.dialects.test_contract import stored_files
+from tests.fixtures import hostile
 from tests.transcription import remote
 from transcription import jobs
 from transcription.jobs import importing, work
@@ -149,6 +150,17 @@ def test_url_beside_a_file_is_refused(api):
     with (AUDIO / SENTENCE).open("rb") as file:
         response = api.post("/v1/upload", {"file": file, "url": PUBLIC})
     assert (response.status_code, response.json()["error"]["param"]) == (400, "url")
+
+
+def test_file_of_a_url_that_is_cut_off_is_accepted_if_its_upload_says_so(api, server, tmp_path):
+    """`accept_truncated` of POST /v1/upload was ignored beside a url."""
+    server.content = hostile.truncated(tmp_path, file=SENTENCE, part=0.6).read_bytes()
+    body = {"url": server.url("/whole")}
+    files = [post(api, "/v1/upload", {**body, **more}).json()["file_id"] for more in ({}, {"accept_truncated": True})]
+    ordered = [post(api, "/v1/transcribe", {"file_id": file_id}).json()["job_id"] for file_id in files]
+    fetch_and_verify()
+    found = [Job.objects.get(pk=job_id) for job_id in ordered]
+    assert [(job.status, job.error_type) for job in found] == [("failed", "truncated_audio"), ("queued", "")]
 
 
 @pytest.mark.parametrize("path", ["/v1/transcribe", "/v1/upload"])
