@@ -1,4 +1,4 @@
-"""RQ's worker, which loads libraries and the diarizer's networks once, and not in each child that it forks for a task.
+"""RQ's worker, which loads libraries and small networks once, and not in each child that it forks for a task.
 
 That saves 0.1 s of processor time for each job, and more for each that tells speakers apart. The networks may be loaded
 before a fork, because they run in the thread that asks them (decision 41). The engine's models may not: CTranslate2
@@ -18,7 +18,7 @@ from rq.worker import Worker as RqWorker
 
 from transcription import recognition
 from transcription.jobs import shards
-from transcription.speech import children, confinement
+from transcription.speech import children, confinement, vad
 from transcription.speech.diarizers import networks
 from transcription.speech.errors import EngineUnavailable
 
@@ -76,6 +76,7 @@ class Worker(RqWorker):
         map_large_blocks_apart()
         for name in LIBRARIES:
             importlib.import_module(name)
+        vad.load()
         if recognition.diarizer_name() == recognition.DEFAULT_DIARIZER:
             load_diarizer()
 

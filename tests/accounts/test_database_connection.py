@@ -21,3 +21,10 @@ def test_open_transaction_keeps_its_connection(closed):
     with transaction.atomic():
         database_connection.release()
     assert closed == []
+
+
+@pytest.mark.parametrize(("options", "count"), [({"pool": {"max_size": 4}}, 1), ({}, 0)])
+def test_connection_of_a_pool_alone_is_given_back_before_short_work(closed, monkeypatch, options, count):
+    monkeypatch.setitem(django_connections["default"].settings_dict, "OPTIONS", options)
+    database_connection.release_to_pool()
+    assert len(closed) == count

@@ -78,8 +78,7 @@ def fetch_all(
                     raise
                 # The downloads go on: without this loop they would have no heartbeat, and begin anew.
                 logger.exception("The database did not answer the importer; it will ask again.")
-            # A connection may be cut during hours of downloads; and nothing is asked for half a second.
-            database_connection.release()
+                database_connection.release()
             for done in wait(running, timeout=LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED).done:
                 del running[done]
                 if error := done.exception():

@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 LENGTH_MISMATCH = "The recording is longer than its file says. Convert it, to WAV for example, and send it again."
 # Every attempt may take this long, however short its recording is: the engine may have to load a model first.
 BASE_SECONDS = 900.0
+# A recording through whose work the connection to the database is kept: opening another one is a large part of it. If
+# it is cut all the same, the item is taken back and tried again.
+SHORT_MS = 60_000
 # How often an item that waits for the download of a model looks again.
 LOOK_AGAIN_SECONDS = 1.0
 
@@ -74,8 +77,7 @@ def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
     options = options_of(item)
     max_duration_ms = min(settings.MAX_AUDIO_MS, item.recording.duration_ms + _tolerance_ms(item.recording.duration_ms))
     meter, named = charging.TextMeter(item), _named(item)
-    # An idle connection may be cut during hours of work (a restart, a firewall); what comes after opens a new one.
-    database_connection.release()
+    _release_connection_before_long_work(item)
 
     def on_progress(decoded_ms: int) -> None:
         heartbeat.raise_if_superseded()
@@ -142,6 +144,12 @@ def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
         lifecycle.fail_item(item, error_type="internal_error", message="Something went wrong on our side.")
     else:
         lifecycle.finish_item(item, transcript=transcript)
+
+
+def _release_connection_before_long_work(item: JobItem) -> None:
+    """An idle connection may be cut during hours of work (a restart, a firewall); what comes after opens a new one."""
+    if item.recording.duration_ms > SHORT_MS:
+        database_connection.release()
 
 
 def _named(item: JobItem) -> dict[str, Any]:

@@ -235,10 +235,12 @@ def _store(source: Import, *, spool: Spool) -> None:
                     state=UploadState.RECEIVED, storage_key=storage_key, declared_bytes=max(1, size_bytes)
                 )
             )
-    finally:
+    except BaseException:
         # A connection that breaks during COMMIT leaves open whether it took effect. Only a row tells.
         database_connection.release()
         if not Upload.objects.filter(storage_key=storage_key).exists():
             storage.remove_file(storage_key)
+        raise
     if not is_stored:
+        storage.remove_file(storage_key)
         raise Lost

@@ -51,8 +51,8 @@ def accept_file(
     size_bytes = path.stat().st_size
     if size_bytes > settings.MAX_UPLOAD_BYTES:
         raise TooLarge(f"The file is larger than {settings.MAX_UPLOAD_BYTES // 1024**3} GiB.", param="file")
-    # Probing and storing may take a minute. A connection held for that long is one that others wait for.
-    database_connection.release()
+    # Probing and storing may take a minute. A connection of the pool held for that long is one that others wait for.
+    database_connection.release_to_pool()
     found, sha256 = _probe(organization, path=path, size_bytes=size_bytes, may_be_truncated=may_be_truncated)
     media_id = uuid.uuid4()
     storage_key = new_key(organization, media_id)
@@ -78,7 +78,7 @@ def accept_stored(organization: Organization, *, storage_key: str, name: str, ma
     Raises BadMedia with the slug of the fault, FileNotFoundError, and IntegrityError when the key has a Media; the
     bytes are left to the caller.
     """
-    database_connection.release()
+    database_connection.release_to_pool()
     with path_of(storage_key) as path:
         size_bytes = path.stat().st_size
         found, sha256 = _probe(organization, path=path, size_bytes=size_bytes, may_be_truncated=may_be_truncated)

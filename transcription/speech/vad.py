@@ -55,6 +55,11 @@ class SpeechDetector:
         return np.asarray(scores, dtype=np.float32).reshape(-1)
 
 
+def load() -> None:
+    """Load the network into this process, once. It has no threads, so that forks can use it (decision 41)."""
+    _session()
+
+
 @lru_cache(maxsize=1)
 def _session() -> Any:
     import onnxruntime

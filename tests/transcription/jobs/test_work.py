@@ -226,15 +226,17 @@ def test_work_that_takes_too_long_is_ended(organization, fake_engine, settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_connection_is_kept_idle_through_the_work(organization, fake_engine, monkeypatch):
-    """A firewall or a restart cuts idle ones, and the work of hours would be lost at its end."""
+@pytest.mark.parametrize(("is_short", "count"), [(False, 1), (True, 0)])
+def test_no_connection_is_kept_idle_through_long_work(organization, fake_engine, monkeypatch, is_short, count):
+    """A firewall or a restart cuts idle ones, and the work of hours would be lost at its end. Short work keeps it."""
+    monkeypatch.setattr(work, "SHORT_MS", SENTENCE.duration_ms - (not is_short))
     job = submit(organization)
     closed, before_clips = [], []
     # SQLite in memory keeps its connection open and tells nothing.
     monkeypatch.setattr(connections["default"], "close", lambda: closed.append(1))
     fake_engine.before_clip = lambda: before_clips.append(len(closed))
     run(job)
-    assert before_clips == [1]
+    assert before_clips == [count]
     assert job.status == Status.COMPLETED
 
 

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.fixtures import recordings
 from transcription.speech import audio, vad
 from transcription.speech.samples import samples_to_ms
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 def load(file):
@@ -44,3 +50,22 @@ def test_no_samples_have_no_score():
 
 def test_frames_are_whole_milliseconds():
     assert samples_to_ms(vad.FRAME_SAMPLES) == vad.FRAME_MS == 32
+
+
+def test_network_that_was_loaded_before_a_fork_runs_in_the_child():
+    """Workers do so. It needs a session without threads, which a child would wait for in vain."""
+    program = """
+import os
+import numpy as np
+from transcription.speech import vad
+
+vad.load()
+child = os.fork()
+os.write(1, f"{vad.SpeechDetector().score(np.ones(5120, dtype=np.float32)).sum()}\\n".encode())
+if not child:
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    words = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    said = subprocess.run(words, cwd=PROJECT, check=True, capture_output=True, text=True, timeout=60).stdout.split("\n")
+    assert said[0] == said[1] != ""
