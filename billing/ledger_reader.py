@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import OuterRef, Q, Subquery
 
 from accounts.models import Organization
 from billing import money, usage
@@ -160,8 +160,11 @@ def _filtered(organization: Organization, *, only: Filter) -> EntryQuerySet:
     if only.model:
         found = found.annotate(model=usage.detail("model")).filter(model=only.model)
     if only.tag:
-        of_tag = ChargeTag.objects.filter(entry=OuterRef("pk"), name=only.tag)
-        found = found.filter(Exists(of_tag if only.tag_value is None else of_tag.filter(value=only.tag_value)))
+        # A value and not EXISTS, which the planner may turn round: for a rare tag it would read those of all wallets.
+        of_entry = ChargeTag.objects.filter(entry=OuterRef("pk"), name=only.tag)
+        found = found.alias(of_tag=Subquery(of_entry.values("value")[:1]))
+        has_tag = Q(of_tag__isnull=False) if only.tag_value is None else Q(of_tag=only.tag_value)
+        found = found.filter(has_tag)
     if only.since is not None:
         start = usage.start_of_day(only.since)
         found = found.filter(created_at__gte=start, id__gt=_last_id_before(entries, start - CLOCK_SKEW))
