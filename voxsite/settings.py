@@ -136,6 +136,8 @@ if DATABASE_URL:
         # libpq would wait for minutes for a server that hangs.
         options = {"connect_timeout": 5, "prepare_threshold": 0 if prepares else None}
         DATABASES["default"]["OPTIONS"] = options | DATABASES["default"].get("OPTIONS", {})
+        # Such a pooler gives the next statement another connection, which does not know the cursor of the one before.
+        DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = not prepares
     # voxsite.asgi sets this. Under ASGI each request has a thread of its own, so a pool must limit the connections.
     # Workers have no pool, because their forks must not inherit one.
     database_pool = env.integer("VOXSITE_DATABASE_POOL", default=0)

@@ -87,6 +87,14 @@ def test_earlier_secret_keys_still_check_what_they_signed(tmp_path):
     assert start(tmp_path, told="SECRET_KEY_FALLBACKS", SECRET_KEY_FALLBACKS="a,b") == "['a', 'b']"
 
 
+@pytest.mark.parametrize(("changed", "told"), [({}, "False"), ({"VOXSITE_DATABASE_PREPARES": "off"}, "True")])
+def test_pooler_of_transactions_gets_nothing_that_outlasts_one(tmp_path, changed, told):
+    url = {"DATABASE_URL": "postgresql://postgres@127.0.0.1:5432/voxsite"}
+    assert start(tmp_path, told="DATABASES['default']['DISABLE_SERVER_SIDE_CURSORS']", **url, **changed) == told
+    threshold = start(tmp_path, told="DATABASES['default']['OPTIONS']['prepare_threshold']", **url, **changed)
+    assert threshold == ("None" if changed else "0")
+
+
 def test_unknown_host_logs_a_line_and_no_traceback(client, caplog):
     assert client.get("/", headers={"Host": "attacker.example"}).status_code == 400
     [record] = [one for one in caplog.records if one.name == "django.security.DisallowedHost"]

@@ -116,6 +116,42 @@ class OwnPostgres(Service):
         shutil.rmtree(self.folder)
 
 
+class OwnPgBouncer(Service):
+    """PgBouncer before a PostgreSQL, with a new connection of the server for each transaction: none outlasts it.
+
+    As the user postgres if the test runs as root, whom it refuses.
+    """
+
+    def __init__(self, binary: str, *, postgres: OwnPostgres) -> None:
+        self.binary, self.postgres, self.port = binary, postgres, free_port()
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        settings = f"""
+[databases]
+* = host=127.0.0.1 port={self.postgres.port} user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {self.port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+server_lifetime = 0
+max_client_conn = 500
+"""
+        path = self.postgres.folder / "pgbouncer.ini"
+        path.write_text(settings)
+        path.chmod(0o644)
+        command = [*self.postgres.prefix, self.binary, "-q", str(path)]
+        self.process = subprocess.Popen(command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _wait(lambda: psycopg.connect(self.url, connect_timeout=2).close(), psycopg.Error)
+
+
+def pgbouncer_binary() -> str | None:
+    """Return the path of PgBouncer, None on a machine without it."""
+    return shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+
+
 def postgres_binaries() -> Path | None:
     """Return the folder with PostgreSQL's server programs, None on a machine without them."""
     found = shutil.which("initdb")
