@@ -33,6 +33,11 @@ class Rest:
         self._lock = threading.Lock()
         self._ends_at: float | None = None
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the part did not answer the last time."""
+        return self._ends_at is not None
+
     def may_ask(self) -> bool:
         """Tell whether the caller shall ask the part. It then calls `begin` or `end`."""
         if self._ends_at is None:

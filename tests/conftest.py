@@ -21,7 +21,7 @@ from django.db import connection
 from django.test import Client, TransactionTestCase
 from redis import Redis
 
-from accounts import api_keys, mail_queue, organizations
+from accounts import api_keys, mail_queue, organizations, redis_connections
 from accounts.gate import limits
 from accounts.models import Membership, Organization, Role, User
 from apex import upstream
@@ -30,7 +30,6 @@ from tests.apex import scripted
 from tests.apex.exchange import ScriptedUpstream
 from tests.emptying import empty_tables
 from tests.stripe import StripeSandbox
-from voxsite import fallback_cache
 
 if TYPE_CHECKING:
     from tests.transcription.speech.fakes import FakeEngine
@@ -105,7 +104,8 @@ def clean_redis(redis_of_tests: Redis) -> None:
     """Start every test without counted requests, cached values or queued tasks."""
     redis_of_tests.flushdb()
     # A test before may have met a Redis that did not answer.
-    for rest in (limits._rest, fallback_cache._rest, mail_queue._rest, mail_queue._clock_rest):
+    redis_connections.forget()
+    for rest in (mail_queue._rest, mail_queue._clock_rest):
         rest.end()
 
 

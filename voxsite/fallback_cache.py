@@ -13,36 +13,33 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import RedisError
 
-from accounts import outages
+from accounts import redis_connections
 
 logger = logging.getLogger(__name__)
 
 MAX_ENTRIES = 100_000
-
-# One for all threads: Django makes a cache object for each.
-_rest = outages.Rest()
 
 
 class FallbackCache(RedisCache):
     """A cache that answers in any case. What was stored in the one place is not found in the other."""
 
     def __init__(self, server: str, params: dict[str, Any]) -> None:
-        super().__init__(server, params)
+        # Django makes a cache object for each thread. All of them share what they know of an outage.
+        pool = {"pool_class": redis_connections.Pool, "max_connections": 2, "timeout": redis_connections.POOL_SECONDS}
+        super().__init__(server, params | {"OPTIONS": pool})
         # LocMemCache keeps 300 entries unless it is told otherwise: foreign keys would evict counted attempts.
         options = {"MAX_ENTRIES": MAX_ENTRIES}
         self._own = LocMemCache("redis-outage", params | {"OPTIONS": options})
 
     def _do(self, verb: Callable[..., Any], own_verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if _rest.may_ask():
-            try:
-                answer = verb(*args, **kwargs)
-            except RedisError as error:
-                _rest.begin()
-                # Also a full Redis, which refuses to write and would still read.
-                logger.warning("The cache is this process's own: %s: %s", type(error).__name__, error)
-            else:
-                _rest.end()
-                return answer
+        try:
+            return verb(*args, **kwargs)
+        except redis_connections.Resting:
+            pass
+        except RedisError as error:
+            # Also a full Redis, which refuses to write and would still read.
+            redis_connections.rest()
+            logger.warning("The cache is this process's own: %s: %s", type(error).__name__, error)
         return own_verb(*args, **kwargs)
 
     def add(self, *args: Any, **kwargs: Any) -> Any:

@@ -14,21 +14,15 @@ from functools import lru_cache
 
 from django.conf import settings
 from limits import RateLimitItem, parse
-from redis import BlockingConnectionPool, Redis
+from redis import Redis
 from redis.commands.core import Script
 from redis.exceptions import RedisError
 
-from accounts import outages
+from accounts import redis_connections
 from accounts.errors import RateLimited
 from accounts.models import Organization
 
 logger = logging.getLogger(__name__)
-
-_rest = outages.Rest()
-
-# Connections to Redis of one process, and how long a request waits for a free one before it is served uncounted.
-MAX_CONNECTIONS = 4
-POOL_SECONDS = 2
 
 # Counts requests of several callers against the same scopes. A caller's request that one scope refuses does not count
 # against the scopes after it.
@@ -165,16 +159,14 @@ def refuse_if_spent(organization: Organization, *, scope: str) -> None:
 
 def _counted(counts: Mapping[uuid.UUID, int], *, scopes: Sequence[str]) -> dict[uuid.UUID, list[_Counted]] | None:
     """Do the same as `_count`. Returns None while Redis does not answer."""
-    if not _rest.may_ask():
-        return None
     try:
-        counted = _count(counts, scopes=scopes)
+        return _count(counts, scopes=scopes)
+    except redis_connections.Resting:
+        return None
     except RedisError:
-        _rest.begin()
+        redis_connections.rest()
         logger.exception("Rate limits are not counted: Redis does not answer.")
         return None
-    _rest.end()
-    return counted
 
 
 def _results(counted: Sequence[_Counted], *, count: int) -> list[Allowance | RateLimited]:
@@ -226,15 +218,10 @@ def _limit(scope: str) -> RateLimitItem:
     return parse(settings.RATE_LIMITS[scope])
 
 
-@lru_cache
 def _limiter() -> Script:
-    return _client(settings.REDIS_URL).register_script(SCRIPT)
+    return _limiter_of(redis_connections.client())
 
 
-def _client(url: str) -> Redis:
-    # Short time-outs: a Redis that hangs must not delay requests. A pool without a limit would open a connection for
-    # each request of a burst, and keep all of them for good.
-    pool = BlockingConnectionPool.from_url(
-        url, max_connections=MAX_CONNECTIONS, timeout=POOL_SECONDS, socket_timeout=1, socket_connect_timeout=1
-    )
-    return Redis(connection_pool=pool)
+@lru_cache
+def _limiter_of(client: Redis) -> Script:
+    return client.register_script(SCRIPT)

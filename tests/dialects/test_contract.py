@@ -7,7 +7,7 @@ import pytest
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.test import Client
 
-from accounts import api_keys
+from accounts import api_keys, redis_connections
 from accounts.gate import limits
 from accounts.models import Organization
 from billing import statements
@@ -18,7 +18,6 @@ from tests.dialects.faces import FACES, SENTENCE, working
 from tests.transcription.dialects.waiting_calls import in_thread, submitted, until
 from tests.transcription.recordings import lanes
 from transcription import faces
-from transcription.jobs import waiters
 from transcription.models import Job, Media
 from transcription.recordings import probe_lanes
 from transcription.speech.errors import EngineFailed
@@ -367,7 +366,7 @@ def test_call_that_is_sent_again_after_a_broken_connection_is_paid_once(face, ke
         leaver = call(face, AsgiStream, key=key)
         await submitted()
         await leaver.leave()
-        await until(lambda: waiters._client().keys("voxsite:unanswered:*"))
+        await until(lambda: redis_connections.client().keys("voxsite:unanswered:*"))
         with working():
             again = call(face, AsgiStream, key=key)
             await again.end()

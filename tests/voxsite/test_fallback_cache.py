@@ -4,7 +4,7 @@ import pytest
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 
-from voxsite import fallback_cache
+from accounts import redis_connections
 from voxsite.fallback_cache import FallbackCache
 
 
@@ -45,8 +45,9 @@ def test_many_foreign_keys_evict_none(cut_off):
 @pytest.mark.enable_socket
 def test_redis_is_asked_again_after_a_rest(cut_off):
     cut_off.set("name", "own")
-    assert not fallback_cache._rest.may_ask()
-    fallback_cache._rest.end()
+    with pytest.raises(redis_connections.Resting):
+        redis_connections.client().ping()
+    redis_connections.forget()
     caches["default"].set("name", "shared")
     assert caches["default"].get("name") == "shared"
     assert cut_off.get("name") == "own"

@@ -10,14 +10,12 @@ import math
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from functools import lru_cache
 from typing import Any
 
-from django.conf import settings
-from redis import Redis
 from redis.commands.core import Script
 from redis.exceptions import RedisError
 
+from accounts import redis_connections
 from transcription.jobs import event_hub
 from transcription.jobs.event_hub import Event
 
@@ -60,7 +58,7 @@ def forget(job_id: uuid.UUID) -> None:
     otherwise bring the text back.
     """
     try:
-        with _client().pipeline(transaction=True) as pipeline:
+        with redis_connections.client().pipeline(transaction=True) as pipeline:
             pipeline.set(_deleted_key(job_id), 1, ex=KEPT_SECONDS)
             pipeline.delete(event_hub.key_of(job_id))
             pipeline.execute()
@@ -97,7 +95,7 @@ async def watch_together(
 def ask_to_stop(job_id: uuid.UUID) -> None:
     """Have the workers of a job hear at once that it was canceled, and not only at their next heartbeat."""
     try:
-        _client().set(_stop_key(job_id), 1, ex=KEPT_SECONDS)
+        redis_connections.client().set(_stop_key(job_id), 1, ex=KEPT_SECONDS)
     except RedisError as error:
         logger.warning("Workers of job %s were not told to stop: %s", job_id, type(error).__name__)
 
@@ -105,7 +103,7 @@ def ask_to_stop(job_id: uuid.UUID) -> None:
 def is_asked_to_stop(job_id: uuid.UUID) -> bool:
     """Tell whether a job's workers should stop. False when Redis does not answer: the database tells them soon."""
     try:
-        return bool(_client().exists(_stop_key(job_id)))
+        return bool(redis_connections.client().exists(_stop_key(job_id)))
     except RedisError:
         return False
 
@@ -128,10 +126,4 @@ def _deleted_key(job_id: uuid.UUID) -> str:
 
 
 def _publish_script() -> Script:
-    return _client().register_script(PUBLISH)
-
-
-@lru_cache
-def _client() -> "Redis":
-    # redis-py's pool notices a fork and starts over in the child.
-    return Redis.from_url(settings.REDIS_URL, socket_timeout=2)
+    return redis_connections.asking_client().register_script(PUBLISH)

@@ -15,6 +15,7 @@ from django.db.models import Q
 from redis.exceptions import RedisError
 from rq.queue import EnqueueData, Queue
 
+from accounts import redis_connections
 from transcription.models import Job, JobItem, Priority, Status
 
 logger = logging.getLogger(__name__)
@@ -37,9 +38,9 @@ def enqueue(items: Sequence[JobItem], *, job: Job) -> bool:
     Returns False when Redis does not answer; the clock tells the workers later.
     """
     try:
-        django_rq.get_queue(job.priority).enqueue_many([_task(item) for item in items[:ENQUEUE_BATCH_SIZE]])
+        _queue(job.priority).enqueue_many([_task(item) for item in items[:ENQUEUE_BATCH_SIZE]])
         if len(items) > ENQUEUE_BATCH_SIZE:
-            django_rq.get_queue(Priority.STANDARD).enqueue(
+            _queue(Priority.STANDARD).enqueue(
                 ENQUEUE_TASK,
                 str(job.pk),
                 items[ENQUEUE_BATCH_SIZE].position,
@@ -116,7 +117,7 @@ def enqueue_imports() -> bool:
     One task that waits is enough for all: it finds whatever was committed before it starts.
     """
     try:
-        waiting = django_rq.get_queue(IMPORTS)
+        waiting = _queue(IMPORTS)
         if not waiting.count:
             waiting.enqueue(IMPORT_TASK, job_timeout=settings.RQ_TASK_SECONDS, result_ttl=0, failure_ttl=0)
     except RedisError:
@@ -136,6 +137,12 @@ def task_id(item: JobItem) -> str:
     RQ runs a task that was enqueued twice two times (rq 2.12): the claim of the item lets one of them work.
     """
     return f"item-{item.pk}-{item.attempt}" if item.media_id else f"verify-{item.pk}"
+
+
+def _queue(name: str) -> Queue:
+    """Return a queue to put tasks into. RQ's own connections, with which workers read, wait for longer."""
+    queue: Queue = django_rq.get_queue(name, connection=redis_connections.client())
+    return queue
 
 
 def _task(item: JobItem, *, again: str = "") -> EnqueueData:

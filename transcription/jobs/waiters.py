@@ -15,8 +15,9 @@ from functools import lru_cache
 from typing import cast
 
 from django.conf import settings
-from redis import Redis
 from redis.exceptions import RedisError
+
+from accounts import redis_connections
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ _JOBS_KEY = "voxsite:awaited"
 def expect(job_id: uuid.UUID) -> None:
     """Note that somebody is about to wait for a job: it is canceled if nobody joins."""
     try:
-        _client().zadd(_JOBS_KEY, {str(job_id): 0})
+        redis_connections.client().zadd(_JOBS_KEY, {str(job_id): 0})
     except RedisError as error:
         logger.warning("The job %s is not listed as waited for: %s", job_id, type(error).__name__)
 
@@ -44,7 +45,7 @@ def join(job_id: uuid.UUID) -> str:
     process = _process(os.getpid())
     name = f"{process}:{secrets.token_hex(8)}"
     try:
-        with _client().pipeline(transaction=False) as pipeline:
+        with redis_connections.client().pipeline(transaction=False) as pipeline:
             # First: a waiter without a living process is none.
             pipeline.set(_process_key(process), 1, ex=SILENT_SECONDS)
             pipeline.sadd(_key(job_id), name)
@@ -59,7 +60,7 @@ def join(job_id: uuid.UUID) -> str:
 def leave(job_id: uuid.UUID, *, name: str) -> None:
     """Note that somebody does not wait for a job any more."""
     try:
-        with _client().pipeline(transaction=False) as pipeline:
+        with redis_connections.client().pipeline(transaction=False) as pipeline:
             pipeline.srem(_key(job_id), name)
             pipeline.set(_last_key(job_id), name, ex=settings.DISCONNECT_GRACE_SECONDS + SPARE_SECONDS)
             pipeline.execute()
@@ -73,7 +74,7 @@ def note_unanswered(mark: str, *, sha256: str, job_id: uuid.UUID) -> None:
     mark: equal for equal calls, apart from what is in their recordings. sha256: of the recording, "" for one at a URL.
     """
     try:
-        with _client().pipeline(transaction=False) as pipeline:
+        with redis_connections.client().pipeline(transaction=False) as pipeline:
             pipeline.hset(_unanswered_key(mark), sha256, str(job_id))
             pipeline.expire(_unanswered_key(mark), settings.DISCONNECT_GRACE_SECONDS + settings.REPEAT_SECONDS)
             pipeline.execute()
@@ -84,7 +85,7 @@ def note_unanswered(mark: str, *, sha256: str, job_id: uuid.UUID) -> None:
 def has_unanswered(mark: str) -> bool:
     """Tell whether a call with this mark was left without an answer."""
     try:
-        return bool(_client().exists(_unanswered_key(mark)))
+        return bool(redis_connections.client().exists(_unanswered_key(mark)))
     except RedisError:
         return False
 
@@ -92,7 +93,7 @@ def has_unanswered(mark: str) -> bool:
 def take_unanswered(mark: str, *, sha256: str) -> uuid.UUID | None:
     """Return the job of the last call that was left without an answer, and forget it: one call is its repeat."""
     try:
-        with _client().pipeline(transaction=True) as pipeline:
+        with redis_connections.client().pipeline(transaction=True) as pipeline:
             pipeline.hget(_unanswered_key(mark), sha256)
             pipeline.hdel(_unanswered_key(mark), sha256)
             found, _ = cast("tuple[bytes | None, int]", pipeline.execute())
@@ -104,7 +105,7 @@ def take_unanswered(mark: str, *, sha256: str) -> uuid.UUID | None:
 def has_left_last(job_id: uuid.UUID, *, name: str) -> bool:
     """Tell whether nobody has left a job after this one. False when Redis does not answer: the clock looks later."""
     try:
-        return cast("bytes | None", _client().get(_last_key(job_id))) == name.encode()
+        return cast("bytes | None", redis_connections.client().get(_last_key(job_id))) == name.encode()
     except RedisError:
         return False
 
@@ -112,7 +113,7 @@ def has_left_last(job_id: uuid.UUID, *, name: str) -> bool:
 def keep(job_id: uuid.UUID) -> None:
     """Note that a job runs on although nobody waits: its caller was told its id, and asks for it later."""
     try:
-        with _client().pipeline(transaction=False) as pipeline:
+        with redis_connections.client().pipeline(transaction=False) as pipeline:
             pipeline.set(_kept_key(job_id), 1, ex=KEPT_SECONDS)
             pipeline.zrem(_JOBS_KEY, str(job_id))
             pipeline.execute()
@@ -123,7 +124,7 @@ def keep(job_id: uuid.UUID) -> None:
 def is_awaited(job_id: uuid.UUID) -> bool:
     """Tell whether anybody waits for a job, or was told to ask for it later. True when Redis does not answer."""
     try:
-        client = _client()
+        client = redis_connections.client()
         if client.exists(_kept_key(job_id)):
             return True
         # redis-py types the answers of its blocking client as those of the other one too.
@@ -141,7 +142,7 @@ def abandoned(job_ids: Iterable[uuid.UUID], *, now: float) -> list[uuid.UUID]:
     """
     found = []
     try:
-        client = _client()
+        client = redis_connections.client()
         for job_id in job_ids:
             since = cast("float | None", client.zscore(_JOBS_KEY, str(job_id))) or 0.0
             alone_since = 0.0 if is_awaited(job_id) else since or now
@@ -157,7 +158,7 @@ def abandoned(job_ids: Iterable[uuid.UUID], *, now: float) -> list[uuid.UUID]:
 def listed() -> list[uuid.UUID]:
     """Return all jobs that are listed as waited for."""
     try:
-        members = cast("list[bytes]", _client().zrange(_JOBS_KEY, 0, -1))
+        members = cast("list[bytes]", redis_connections.client().zrange(_JOBS_KEY, 0, -1))
         return [uuid.UUID(member.decode()) for member in members]
     except RedisError:
         return []
@@ -168,7 +169,7 @@ def unlist(job_ids: Iterable[uuid.UUID]) -> None:
     members = [str(job_id) for job_id in job_ids]
     try:
         if members:
-            _client().zrem(_JOBS_KEY, *members)
+            redis_connections.client().zrem(_JOBS_KEY, *members)
     except RedisError as error:
         logger.warning("Jobs that have ended stay listed: %s", type(error).__name__)
 
@@ -188,7 +189,7 @@ def _show_life(process: str) -> None:
     pause = threading.Event()
     while not pause.wait(HEARTBEAT_SECONDS):
         try:
-            _client().set(_process_key(process), 1, ex=SILENT_SECONDS)
+            redis_connections.client().set(_process_key(process), 1, ex=SILENT_SECONDS)
         except RedisError as error:
             logger.warning("The heartbeat of waiting calls was not written: %s", type(error).__name__)
 
@@ -211,8 +212,3 @@ def _kept_key(job_id: uuid.UUID) -> str:
 
 def _process_key(process: str) -> str:
     return f"voxsite:waiting-process:{process}"
-
-
-@lru_cache
-def _client() -> "Redis":
-    return Redis.from_url(settings.REDIS_URL, socket_timeout=2)

@@ -8,7 +8,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models.signals import pre_save
 from django.test import Client
 
-from accounts import api_keys
+from accounts import api_keys, redis_connections
 from accounts.errors import (
     BadMedia,
     Conflict,
@@ -24,7 +24,6 @@ from accounts.models import IdempotencyRecord
 from billing.models import Entry, EntryKind, Hold, Wallet
 from tests.transcription.dialects.waiting_calls import CONTENT, call, finish, in_thread, multipart, submitted, until
 from transcription.dialects import open_calls, waiting
-from transcription.jobs import waiters
 from transcription.models import Job, Status
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("waiting_site")]
@@ -145,7 +144,7 @@ def test_next_equal_call_after_one_that_was_left_is_its_retry(key, settings, cou
 
 async def unanswered():
     """Wait until it is noted that a client left."""
-    await until(lambda: waiters._client().keys("voxsite:unanswered:*"))
+    await until(lambda: redis_connections.client().keys("voxsite:unanswered:*"))
 
 
 def test_transcript_that_its_client_did_not_wait_for_is_paid_once(key):

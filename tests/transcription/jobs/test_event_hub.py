@@ -21,13 +21,11 @@ WATCHERS = 200
 def own_redis(settings, tmp_path):
     """A client of a Redis that nobody else uses."""
     process, settings.REDIS_URL = embedded_redis.start(tmp_path)
-    events._client.cache_clear()
     try:
         with Redis.from_url(settings.REDIS_URL) as client:
             yield client
     finally:
         embedded_redis.stop(process)
-        events._client.cache_clear()
 
 
 def hub_connections(client):

@@ -54,7 +54,6 @@ def test_watcher_waits_for_a_redis_that_ended(settings, tmp_path):
     """What it held is lost. What comes afterwards is heard, and nothing twice."""
     job_id = uuid.uuid4()
     redis, settings.REDIS_URL = embedded_redis.start(tmp_path)
-    events._client.cache_clear()
 
     async def watch():
         nonlocal redis
@@ -75,7 +74,6 @@ def test_watcher_waits_for_a_redis_that_ended(settings, tmp_path):
         assert asyncio.run(watch()) == [one, None, None, two]
     finally:
         embedded_redis.stop(redis)
-        events._client.cache_clear()
 
 
 def test_nothing_of_a_deleted_job_comes_back(redis_of_tests):
@@ -102,10 +100,6 @@ def test_word_to_stop():
 
 def test_silent_redis_harms_nobody(settings):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    events._client.cache_clear()
-    try:
-        events.publish(uuid.uuid4(), "progress", progress=1)
-        events.ask_to_stop(uuid.uuid4())
-        assert not events.is_asked_to_stop(uuid.uuid4())
-    finally:
-        events._client.cache_clear()
+    events.publish(uuid.uuid4(), "progress", progress=1)
+    events.ask_to_stop(uuid.uuid4())
+    assert not events.is_asked_to_stop(uuid.uuid4())

@@ -3,8 +3,10 @@ from datetime import timedelta
 
 import django_rq
 import pytest
+from django.test import override_settings
 from django.utils import timezone
 
+from accounts import redis_connections
 from tests.transcription.factories import make_batch, make_job
 from transcription import jobs
 from transcription.jobs import queue
@@ -35,11 +37,10 @@ def test_submitted_job_is_enqueued_on_commit(organization, django_capture_on_com
     assert len(waiting()) == 1
 
 
-def test_silent_redis_loses_nothing(organization, settings, django_capture_on_commit_callbacks, monkeypatch):
-    monkeypatch.setitem(settings.RQ_QUEUES["standard"], "URL", "redis://127.0.0.1:1/0")
-    with django_capture_on_commit_callbacks(execute=True):
+def test_silent_redis_loses_nothing(organization, django_capture_on_commit_callbacks):
+    with override_settings(REDIS_URL="redis://127.0.0.1:1/0"), django_capture_on_commit_callbacks(execute=True):
         job = make_job(organization)
-    monkeypatch.undo()
+    redis_connections.forget()
     assert waiting() == []
     assert jobs.reconcile(now=after_a_while()) == 1
     (task,) = waiting()

@@ -9,10 +9,7 @@ from transcription.jobs import waiters
 
 @pytest.fixture
 def redis_is_away(settings):
-    waiters._client.cache_clear()
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    yield
-    waiters._client.cache_clear()
 
 
 def test_job_is_awaited_until_the_last_has_left():

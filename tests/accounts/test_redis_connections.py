@@ -1,0 +1,103 @@
+"""A Redis that hangs keeps one request waiting, and none after it, and is used again as soon as it answers."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from accounts import redis_connections
+from accounts.redis_connections import Resting
+from voxsite.serve import embedded_redis
+
+
+@pytest.fixture
+def own_redis(settings, tmp_path):
+    """A Redis that this test may freeze."""
+    process, settings.REDIS_URL = embedded_redis.start(tmp_path)
+    try:
+        yield process
+    finally:
+        psutil.Process(process.pid).resume()
+        embedded_redis.stop(process)
+
+
+@contextmanager
+def frozen(process) -> Iterator[None]:
+    psutil.Process(process.pid).suspend()
+    try:
+        yield
+    finally:
+        psutil.Process(process.pid).resume()
+
+
+def wait_until_asked_again():
+    deadline = time.monotonic() + 30
+    while redis_connections._rest.is_on:
+        with pytest.raises(Resting):
+            redis_connections.client().ping()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.enable_socket
+def test_one_time_out_speaks_for_all_uses_and_redis_is_used_again_when_it_answers(own_redis):
+    client = redis_connections.client()
+    assert client.ping()
+    with frozen(own_redis):
+        with pytest.raises(RedisError) as first:
+            client.ping()
+        assert not isinstance(first.value, Resting)
+        # Whatever asks next, and whatever pool it has, is told at once.
+        other = Redis(connection_pool=redis_connections.Pool.from_url("redis://127.0.0.1:1/0"))
+        for each in (client, other, client):
+            with pytest.raises(Resting):
+                each.ping()
+    wait_until_asked_again()
+    assert client.ping()
+
+
+@pytest.mark.enable_socket
+def test_no_request_asks_while_redis_hangs(own_redis):
+    """A thread of its own finds out when Redis is back. Requests are told at once, also long after the first."""
+    client = redis_connections.client()
+    with frozen(own_redis):
+        with pytest.raises(RedisError):
+            client.ping()
+        asked = []
+        ends_at = time.monotonic() + 3 * redis_connections.ANSWER_SECONDS
+        while time.monotonic() < ends_at:
+            with pytest.raises(RedisError) as told:
+                client.ping()
+            asked.append(type(told.value))
+        assert set(asked) == {Resting}
+    wait_until_asked_again()
+
+
+def test_what_is_told_once_is_told_also_while_redis_rests():
+    redis_connections.rest()
+    with pytest.raises(Resting):
+        redis_connections.client().ping()
+    assert redis_connections.asking_client().ping()
+    # And its answer speaks for all.
+    assert redis_connections.client().ping()
+
+
+def test_answer_that_is_an_error_is_an_answer():
+    client = redis_connections.client()
+    with pytest.raises(RedisError):
+        client.execute_command("NOSUCH")
+    assert client.ping()
+
+
+def test_full_redis_rests_for_a_moment():
+    client = redis_connections.client()
+    assert client.ping()
+    redis_connections.rest()
+    with pytest.raises(Resting):
+        client.ping()
+    wait_until_asked_again()
+    assert client.ping()
