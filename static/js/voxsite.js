@@ -67,6 +67,15 @@ document.addEventListener("change", (event) => {
   all.indeterminate = checked > 0 && !all.checked;
 });
 
+// A page that waits for something loads itself again: <meta name="reload-seconds" content="5">. Not while somebody uses it,
+// so that no focus is lost; without scripts it does by itself.
+for (const meta of document.querySelectorAll("meta[name=reload-seconds]")) {
+  setInterval(() => {
+    const isUsed = document.hidden || (document.activeElement && document.activeElement !== document.body);
+    if (!isUsed) location.reload();
+  }, Number(meta.content) * 1000);
+}
+
 // What the browser keeps for the upload page (kept_files.js) goes when its owner signs out.
 for (const form of document.querySelectorAll("form[data-sign-out]")) {
   form.addEventListener("submit", () => { indexedDB.deleteDatabase("voxsite"); });
