@@ -10,8 +10,9 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import sign_up
-from tests.conftest import AUDIO
+from tests.database import PROJECT_DIR
 
+AUDIO = PROJECT_DIR / "tests/fixtures/audio"
 TRANSCRIPTION_MS = 240_000
 
 
