@@ -63,6 +63,7 @@ document.addEventListener("change", (event) => {
   const boxes = [...document.querySelectorAll(`input[type=checkbox][name="${CSS.escape(name)}"]`)];
   if (target === all) for (const box of boxes) box.checked = all.checked;
   const checked = boxes.filter((box) => box.checked).length;
+  for (const count of document.querySelectorAll(`[data-count-of="${CSS.escape(name)}"]`)) count.textContent = `${checked} selected`;
   all.checked = checked === boxes.length;
   all.indeterminate = checked > 0 && !all.checked;
 });

@@ -77,6 +77,7 @@ def test_several_are_downloaded_tagged_and_deleted(open_window, signed_in, site,
     for address in addresses:
         page.locator(f'input[value="{address.rstrip("/").rpartition("/")[2]}"]').check()
     expect(actions).to_be_visible()
+    expect(actions.get_by_role("status")).to_have_text("2 selected" if has_scripts else "Selected")
     actions.get_by_text("Download", exact=True).click()
     with page.expect_download() as download:
         actions.get_by_role("button", name="Download archive").click()
