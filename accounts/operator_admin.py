@@ -41,12 +41,14 @@ else:
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # Django's class takes type arguments only in its stubs
-    """Counts rows up to MAX_COUNT: to count a million of them takes longer than to show a page."""
+    """Counts rows up to `max_count`: to count a million of them takes longer than to show a page."""
+
+    max_count = MAX_COUNT
 
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        return int(rows.order_by()[:MAX_COUNT].count())
+        return int(rows.order_by()[: self.max_count].count())
 
 
 class RecentValuesFilter(admin.AllValuesFieldListFilter):
@@ -75,7 +77,7 @@ class ReadOnlyAdmin(ModelAdmin[Row]):
     """
 
     show_full_result_count = False
-    paginator = BoundedPaginator
+    paginator: ClassVar[type[BoundedPaginator]] = BoundedPaginator
     # Fields that are compared as they are.
     exact_fields: ClassVar[tuple[str, ...]] = ("pk",)
     # The foreign key to the organization, and those to people. "pk" of organizations and people themselves.
@@ -142,8 +144,9 @@ class ReadOnlyAdmin(ModelAdmin[Row]):
     ) -> HttpResponse | None:
         # The page says "Select all 10000" of a list that is longer, and Django would act on all of it.
         is_of_all = any(map(forms.BooleanField().to_python, request.POST.getlist("select_across")))
-        if is_of_all and queryset.order_by()[: MAX_COUNT + 1].count() > MAX_COUNT:
-            refusal = f"Nothing was done: these are more than {MAX_COUNT:,} rows. Filter the list, or select rows."
+        max_count = self.paginator.max_count
+        if is_of_all and queryset.order_by()[: max_count + 1].count() > max_count:
+            refusal = f"Nothing was done: these are more than {max_count:,} rows. Filter the list, or select rows."
             self.message_user(request, refusal, messages.ERROR)
             return None
         return super().response_action(request, queryset, *args, **kwargs)

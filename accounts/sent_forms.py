@@ -46,13 +46,15 @@ class RefusedRedirect(HttpResponseRedirect):
     """A redirect after a form that was refused, with a message of why. The same form may be sent again."""
 
 
-def sent_once(view: View) -> View:
+def sent_once(view: View, *, wait_seconds: float = WAIT_SECONDS) -> View:
     """Decorate a view that creates something by a POST, below `page`: a form that is sent again gets the first answer.
 
     Only answers that say that something was created count: redirects but `RefusedRedirect`, and JSON with 201. After
     any other one the same form may be sent again. A form with other fields is another form, also from a page that the
     browser kept. Requests without a token are not compared. A crash between the act and its record lets one more
     request act.
+
+    wait_seconds: how long the second of two requests waits for the answer of the first one.
     """
 
     @wraps(view)
@@ -60,7 +62,7 @@ def sent_once(view: View) -> View:
         token = _token(request)
         if token is None:
             return view(request, *args, **kwargs)
-        ours = _claim(request, token=token)
+        ours = _claim(request, token=token, wait_seconds=wait_seconds)
         if isinstance(ours, idempotency.StoredResponse):
             return _repeated(ours)
         try:
@@ -89,7 +91,9 @@ def _token(request: HttpRequest) -> uuid.UUID | None:
         return None
 
 
-def _claim(request: HttpRequest, *, token: uuid.UUID) -> idempotency.Claim | idempotency.StoredResponse:
+def _claim(
+    request: HttpRequest, *, token: uuid.UUID, wait_seconds: float
+) -> idempotency.Claim | idempotency.StoredResponse:
     """Claim the form, or return what its first request was answered. Raises Conflict if that one takes very long.
 
     Raises Conflict also if enough requests wait for that answer.
@@ -99,7 +103,7 @@ def _claim(request: HttpRequest, *, token: uuid.UUID) -> idempotency.Claim | ide
     content = idempotency.fingerprint(request.path, data=_content(request))
     digest = salted_hmac("accounts.sent_forms", content, algorithm="sha256").hexdigest()
     key = idempotency.own_key("form", access.person_id(request), token, digest)
-    give_up_at = time.monotonic() + WAIT_SECONDS
+    give_up_at = time.monotonic() + wait_seconds
     with suppress(Conflict):
         return _found(organization, key=key, digest=digest)
     with _place(key):

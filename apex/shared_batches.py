@@ -52,9 +52,14 @@ def is_available() -> bool:
     return ledger.can_take_many_wallets()
 
 
-def begin(requests: Sequence[AdmissionRequest]) -> list[Admission | Deferred]:
-    """Admit or refuse requests with any API keys. The checks have the order of `completions.begin`."""
-    results, callers = _check(requests)
+def begin(
+    requests: Sequence[AdmissionRequest], *, max_caller_age_seconds: float = caller_cache.MAX_AGE_SECONDS
+) -> list[Admission | Deferred]:
+    """Admit or refuse requests with any API keys. The checks have the order of `completions.begin`.
+
+    max_caller_age_seconds: how old what is known of a key may be.
+    """
+    results, callers = _check(requests, max_caller_age_seconds=max_caller_age_seconds)
     candidates = _candidates(requests, results)
     groups: dict[uuid.UUID, list[_Candidate]] = {}
     for candidate in candidates:
@@ -134,7 +139,9 @@ def go_alone(organization_id: uuid.UUID) -> None:
     _alone_until[organization_id] = now + ALONE_SECONDS
 
 
-def _check(requests: Sequence[AdmissionRequest]) -> tuple[list[Admission | Deferred], dict[str, Caller]]:
+def _check(
+    requests: Sequence[AdmissionRequest], *, max_caller_age_seconds: float
+) -> tuple[list[Admission | Deferred], dict[str, Caller]]:
     """Check keys, rate limits and scopes, and take slots.
 
     Returns for each request an admission with an error, or Deferred if nothing refuses it so far; and the callers by
@@ -148,7 +155,7 @@ def _check(requests: Sequence[AdmissionRequest]) -> tuple[list[Admission | Defer
     counts: dict[uuid.UUID, int] = {}
     for key, of_key in positions.items():
         try:
-            callers[key] = caller_cache.authenticate(key)
+            callers[key] = caller_cache.authenticate(key, max_age_seconds=max_caller_age_seconds)
         except VoxsiteError as error:
             refused[key] = error
         else:

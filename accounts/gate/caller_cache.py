@@ -30,8 +30,8 @@ _lock = threading.Lock()
 _known: dict[str, _Known] = {}
 
 
-def authenticate(key: str) -> Caller:
-    """Return the caller, as it was at most MAX_AGE_SECONDS ago. Raises as `authentication.authenticate`.
+def authenticate(key: str, *, max_age_seconds: float = MAX_AGE_SECONDS, max_callers: int = MAX_CALLERS) -> Caller:
+    """Return the caller, as it was at most `max_age_seconds` ago. Raises as `authentication.authenticate`.
 
     A refusal is not remembered: a new key works at once. Nor is the old secret of a key that was rotated.
     """
@@ -40,22 +40,25 @@ def authenticate(key: str) -> Caller:
     known = _known.get(digest)
     if (
         known is not None
-        and started_at - known.read_at < MAX_AGE_SECONDS
+        and started_at - known.read_at < max_age_seconds
         and known.caller.api_key.is_live(now=timezone.now())
     ):
         return known.caller
-    return authenticate_anew(key)
+    return authenticate_anew(key, max_callers=max_callers)
 
 
-def authenticate_anew(key: str) -> Caller:
-    """Return the caller as it is now, and remember it. Raises as `authentication.authenticate`."""
+def authenticate_anew(key: str, *, max_callers: int = MAX_CALLERS) -> Caller:
+    """Return the caller as it is now, and remember it. Raises as `authentication.authenticate`.
+
+    max_callers: how many are remembered. One more forgets them all.
+    """
     digest = sha256(key.encode()).hexdigest()
     started_at = time.monotonic()
     caller = authentication.authenticate({"X-API-Key": key})
     if caller.api_key.sha256 != digest:
         return caller
     with _lock:
-        if len(_known) >= MAX_CALLERS:
+        if len(_known) >= max_callers:
             _known.clear()
         _known[digest] = _Known(caller, started_at)
     return caller

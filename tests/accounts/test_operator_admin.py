@@ -3,9 +3,13 @@
 import uuid
 
 import pytest
+from django.contrib import admin
+from django.contrib.messages.storage.cookie import CookieStorage
 
-from accounts import api_keys, operator_admin
-from accounts.models import ApiKey, Membership, Organization, Role
+from accounts import api_keys
+from accounts.admin import ApiKeyAdmin, OrganizationAdmin
+from accounts.models import ApiKey, Membership, Organization, Role, User
+from accounts.operator_admin import BoundedPaginator
 from tests.accounts.conftest import act, address, messages_of
 
 
@@ -58,22 +62,39 @@ def test_rows_are_found_by_the_beginning_of_a_name_or_address(operator, organiza
             assert row not in found_by(operator, model, term), term
 
 
-def test_rows_are_counted_up_to_a_bound(operator, organization, charlies, monkeypatch):
-    monkeypatch.setattr(operator_admin, "MAX_COUNT", 1)
-    page = operator.get(address(Organization))
-    assert page.context["cl"].result_count == 1
+def admin_that_counts(kind, max_count):
+    """Return the admin of a model's rows, which counts up to another bound."""
+    paginator = type("Paginator", (BoundedPaginator,), {"max_count": max_count})
+    return type("Admin", (kind,), {"paginator": paginator})
+
+
+@pytest.fixture
+def ask(operator, rf):
+    """Returns what an operator gets from the list of an admin: the response, and the messages."""
+
+    def send(kind, model, form=None, *, max_count):
+        request = rf.get("/") if form is None else rf.post("/", form)
+        request.user = User.objects.get(email="operator@example.com")
+        request._dont_enforce_csrf_checks = True
+        request._messages = CookieStorage(request)
+        response = admin_that_counts(kind, max_count)(model, admin.site).changelist_view(request)
+        return response, [str(message) for message in request._messages]
+
+    return send
+
+
+def test_rows_are_counted_up_to_a_bound(ask, organization, charlies):
+    page, _ = ask(OrganizationAdmin, Organization, max_count=1)
+    assert page.context_data["cl"].result_count == 1
 
 
 @pytest.mark.parametrize(("max_count", "is_done"), [(1, False), (2, True)])
-def test_action_on_all_rows_needs_a_list_that_was_counted_whole(
-    operator, organization, key, monkeypatch, max_count, is_done
-):
+def test_action_on_all_rows_needs_a_list_that_was_counted_whole(ask, operator, organization, key, max_count, is_done):
     api_keys.issue(organization, name="second", by=None)
-    monkeypatch.setattr(operator_admin, "MAX_COUNT", max_count)
     form = {"action": "revoke", "_selected_action": [key.pk], "select_across": "1"}
-    page = operator.post(address(ApiKey), form, follow=True)
+    _, messages = ask(ApiKeyAdmin, ApiKey, form, max_count=max_count)
     assert ApiKey.objects.filter(revoked_at__isnull=True).exists() is not is_done
-    assert ("Nothing was done: these are more than 1 rows." in messages_of(page)[0]) is not is_done
+    assert ("Nothing was done: these are more than 1 rows." in messages[0]) is not is_done
     # The rows that were selected one by one are acted on.
     act(operator, "revoke", key)
     assert ApiKey.objects.get(pk=key.pk).revoked_at is not None

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
+from django.db import connection, connections
 from django.http import HttpResponse, HttpResponseRedirect
 from django.test import RequestFactory
 
@@ -35,11 +35,11 @@ class Acts:
 def send(alice, organization):
     membership = Membership.objects.get(user=alice, organization=organization)
 
-    def post(view, fields, *, path="/form/", by=membership):
+    def post(view, fields, *, path="/form/", by=membership, **options):
         request = RequestFactory().post(path, fields)
         request.user = by.user
         request._voxsite_membership = by
-        return sent_once(view)(request)
+        return sent_once(view, **options)(request)
 
     return post
 
@@ -136,14 +136,13 @@ def test_double_click_acts_once_and_both_get_the_answer(send):
     assert urls == ["/made/"] * 2
 
 
-def test_repeat_does_not_wait_for_ever(send, monkeypatch):
-    monkeypatch.setattr(sent_forms, "WAIT_SECONDS", 0)
+def test_repeat_does_not_wait_for_ever(send):
     fields = {FIELD: uuid.uuid4()}
     refusals = []
 
     def acts(request):
         with pytest.raises(sent_forms.Conflict) as caught:
-            send(Acts(), fields)
+            send(Acts(), fields, wait_seconds=0)
         refusals.append(caught.value)
         return HttpResponseRedirect("/made/")
 
@@ -152,11 +151,10 @@ def test_repeat_does_not_wait_for_ever(send, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_repeats_wait_without_a_connection_and_more_are_refused_at_once(send, monkeypatch):
+def test_two_repeats_wait_without_a_connection_and_more_are_refused_at_once(send):
     began, may_end = threading.Event(), threading.Event()
     fields, answers, lock = {FIELD: uuid.uuid4()}, [], threading.Lock()
-    released = set()
-    monkeypatch.setattr(sent_forms.database_connection, "release", lambda: released.add(threading.get_ident()))
+    connections_of_repeats = {}
 
     def slow(_):
         began.set()
@@ -164,6 +162,8 @@ def test_two_repeats_wait_without_a_connection_and_more_are_refused_at_once(send
         return HttpResponseRedirect("/made/")
 
     def click():
+        if began.is_set():
+            connections_of_repeats[threading.get_ident()] = connections["default"]
         try:
             answer = send(slow, fields).url
         except sent_forms.Conflict as error:
@@ -171,7 +171,13 @@ def test_two_repeats_wait_without_a_connection_and_more_are_refused_at_once(send
         finally:
             connection.close()
         with lock:
+            connections_of_repeats.pop(threading.get_ident(), None)
             answers.append(answer)
+
+    def wait_without_connection():
+        """Tell whether three were refused, so that two have claimed the form in vain, and these hold no connection."""
+        with lock:
+            return len(answers) == 3 and [each.connection for each in connections_of_repeats.values()] == [None, None]
 
     threads = [threading.Thread(target=click) for _ in range(6)]
     threads[0].start()
@@ -179,14 +185,14 @@ def test_two_repeats_wait_without_a_connection_and_more_are_refused_at_once(send
     for thread in threads[1:]:
         thread.start()
     give_up_at = time.monotonic() + 10
-    while (len(answers) < 3 or len(released) < 2) and time.monotonic() < give_up_at:
+    while not (are_waiting := wait_without_connection()) and time.monotonic() < give_up_at:
         time.sleep(0.02)
-    early, waiting = list(answers), len(released)
+    early = list(answers)
     may_end.set()
     for thread in threads:
         thread.join(20)
     assert early == ["This form was sent twice, and the first one is still running."] * 3
-    assert waiting == 2
+    assert are_waiting
     assert answers[3:] == ["/made/"] * 3
     assert not sent_forms._waiting
 

@@ -1,6 +1,6 @@
 """Completions that a test admits and ends without an endpoint."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -18,14 +18,17 @@ BILLED = BilledUsage(Usage(18, 10), Source.UPSTREAM)
 
 
 @pytest.fixture
-def with_an_upstream(settings, monkeypatch) -> Iterator[None]:
+def with_an_upstream(settings) -> Iterator[None]:
     settings.APEX_UPSTREAMS = [{"name": "u", "base_url": "http://u", "api_key": "", "model_names": {}}]
-    # However slow the machine is: what is known of a key is old in these tests.
-    monkeypatch.setattr(caller_cache, "MAX_AGE_SECONDS", 600.0)
     caller_cache.forget_all()
     shared_batches._alone_until.clear()
     yield
     caller_cache.forget_all()
+
+
+def begin(requests: Sequence[AdmissionRequest]) -> list[Admission | Deferred]:
+    """Admit requests. However slow the machine is: what is known of a key is old in these tests."""
+    return shared_batches.begin(requests, max_caller_age_seconds=600.0)
 
 
 def key_of(organization: Organization, **fields) -> str:

@@ -24,6 +24,7 @@ from tests.apex import exchange
 from tests.apex import site as sites
 from tests.apex.admitting import (
     are_sound,
+    begin,
     completion_of,
     held,
     key_of,
@@ -41,7 +42,7 @@ pytestmark = [
 
 def test_completions_of_two_organizations_are_admitted_and_charged(organization, charlies):
     ours, theirs = key_of(organization), key_of(charlies)
-    results = shared_batches.begin([request_with(ours), request_with(theirs, is_stream=True), request_with(ours)])
+    results = begin([request_with(ours), request_with(theirs, is_stream=True), request_with(ours)])
     begun = [completion_of(result) for result in results]
     assert (held(organization), held(charlies)) == (2 * 51, 51)
     assert [result.allowance.remaining for result in results] == [499, 499, 498]
@@ -68,19 +69,19 @@ def test_completions_of_two_organizations_are_admitted_and_charged(organization,
 def test_admission_takes_one_statement_and_none_for_a_known_key(organization, django_assert_num_queries):
     """The statement itself goes past Django's cursor. So what is counted here are all others."""
     key = key_of(organization)
-    completion_of(shared_batches.begin([request_with(key)])[0])
+    completion_of(begin([request_with(key)])[0])
     # Inside the test's transaction: a savepoint and its release.
     with django_assert_num_queries(2):
-        completion_of(shared_batches.begin([request_with(key)])[0])
+        completion_of(begin([request_with(key)])[0])
     assert Completion.objects.count() == 2
 
 
 def test_key_that_was_revoked_a_moment_ago_admits_nothing(organization):
     key = key_of(organization)
-    completion_of(shared_batches.begin([request_with(key)])[0])
+    completion_of(begin([request_with(key)])[0])
     api_keys.revoke(organization, key_id=organization.api_keys.get().pk)
     request = request_with(key)
-    (deferred,) = shared_batches.begin([request])
+    (deferred,) = begin([request])
     assert isinstance(deferred, Deferred)
     (admission,) = completions.begin_counted([(request, deferred.check)])
     assert isinstance(admission.error, Unauthorized)
@@ -90,11 +91,11 @@ def test_key_that_was_revoked_a_moment_ago_admits_nothing(organization):
 @pytest.mark.parametrize("overlap", [timedelta(0), timedelta(hours=1)])
 def test_key_that_was_rotated_a_moment_ago_has_the_overlap_that_was_asked_for(organization, overlap):
     key = key_of(organization)
-    completion_of(shared_batches.begin([request_with(key)])[0])
+    completion_of(begin([request_with(key)])[0])
     new_key = api_keys.rotate(organization.api_keys.get(), overlap=overlap, by=None)
-    completion_of(shared_batches.begin([request_with(new_key)])[0])
+    completion_of(begin([request_with(new_key)])[0])
     request = request_with(key)
-    (deferred,) = shared_batches.begin([request])
+    (deferred,) = begin([request])
     assert isinstance(deferred, Deferred)
     (admission,) = completions.begin_counted([(request, deferred.check)])
     assert (admission.completion is not None) == bool(overlap)
@@ -104,10 +105,10 @@ def test_key_that_was_rotated_a_moment_ago_has_the_overlap_that_was_asked_for(or
 
 def test_scopes_that_were_taken_a_moment_ago_admit_nothing(organization):
     key = key_of(organization)
-    completion_of(shared_batches.begin([request_with(key)])[0])
+    completion_of(begin([request_with(key)])[0])
     api_keys.set_scopes(organization, key_id=organization.api_keys.get().pk, scopes=[Scope.READ])
     request = request_with(key)
-    (deferred,) = shared_batches.begin([request])
+    (deferred,) = begin([request])
     assert isinstance(deferred, Deferred)
     (admission,) = completions.begin_counted([(request, deferred.check)])
     assert isinstance(admission.error, InsufficientScope)
@@ -115,17 +116,17 @@ def test_scopes_that_were_taken_a_moment_ago_admit_nothing(organization):
 
 def test_scope_that_was_given_a_moment_ago_counts(organization):
     row, key = api_keys.issue(organization, name="test", by=None, scopes=[Scope.READ])
-    (refused,) = shared_batches.begin([request_with(key)])
+    (refused,) = begin([request_with(key)])
     assert isinstance(refused.error, InsufficientScope)
     api_keys.set_scopes(organization, key_id=row.pk, scopes=[Scope.CHAT])
-    (admitted,) = shared_batches.begin([request_with(key)])
+    (admitted,) = begin([request_with(key)])
     assert isinstance(admitted, Deferred) or admitted.completion is not None
 
 
 @pytest.mark.django_db(transaction=True)
 def test_heartbeat_does_not_wait_for_an_end(organization):
     request = request_with(key_of(organization))
-    completion_id = completion_of(shared_batches.begin([request])[0]).completion_id
+    completion_id = completion_of(begin([request])[0]).completion_id
     is_locked, may_end = threading.Event(), threading.Event()
 
     def lock():
@@ -149,7 +150,7 @@ def test_heartbeat_does_not_wait_for_an_end(organization):
 def test_wrong_key_and_wrong_scope_are_refused_at_once(organization):
     row, narrow = api_keys.issue(organization, name="narrow", by=None)
     api_keys.set_scopes(organization, key_id=row.pk, scopes=[Scope.READ])
-    wrong, without_scope, good = shared_batches.begin(
+    wrong, without_scope, good = begin(
         [request_with("vxp_live_no"), request_with(narrow), request_with(key_of(organization))]
     )
     assert isinstance(wrong.error, Unauthorized)
@@ -162,7 +163,7 @@ def test_rate_limit_of_one_organization_is_its_own(organization, charlies, setti
     limits._limit.cache_clear()
     try:
         ours, theirs = key_of(organization), key_of(charlies)
-        results = shared_batches.begin([*(request_with(ours) for _ in range(4)), request_with(theirs)])
+        results = begin([*(request_with(ours) for _ in range(4)), request_with(theirs)])
     finally:
         limits._limit.cache_clear()
     assert [isinstance(result, Admission) and result.completion is not None for result in results] == [
@@ -179,7 +180,7 @@ def test_unusual_requests_are_deferred_and_counted_once(organization):
     key = key_of(organization)
     broken = AdmissionRequest(key=key, fault=BadRequest("no"))
     kept = request_with(key, idempotency_key="k", fingerprint="f")
-    results = shared_batches.begin([broken, kept, request_with(key)])
+    results = begin([broken, kept, request_with(key)])
     assert [isinstance(result, Deferred) for result in results] == [True, True, False]
     pairs = [(broken, results[0].check), (kept, results[1].check)]
     first, second = completions.begin_counted(pairs)
@@ -190,7 +191,7 @@ def test_unusual_requests_are_deferred_and_counted_once(organization):
 
 
 def test_second_key_of_an_organization_is_deferred(organization):
-    results = shared_batches.begin([request_with(key_of(organization)), request_with(key_of(organization))])
+    results = begin([request_with(key_of(organization)), request_with(key_of(organization))])
     completion_of(results[0])
     assert isinstance(results[1], Deferred)
 
@@ -199,16 +200,16 @@ def test_organization_at_its_limit_goes_alone_for_a_while(organization, charlies
     ours, theirs = key_of(organization, monthly_limit_micros=20), key_of(charlies)
     requests_ = [request_with(ours), request_with(theirs)]
     # The limit makes the statement of both fail.
-    assert all(isinstance(result, Deferred) for result in shared_batches.begin(requests_))
+    assert all(isinstance(result, Deferred) for result in begin(requests_))
     shared_batches.go_alone(organization.pk)
-    first, second = shared_batches.begin([request_with(ours), request_with(theirs)])
+    first, second = begin([request_with(ours), request_with(theirs)])
     assert isinstance(first, Deferred)
     completion_of(second)
     assert are_sound(organization, charlies)
 
 
 def test_end_that_is_told_twice_charges_once(organization):
-    (admission,) = shared_batches.begin([request_with(key_of(organization))])
+    (admission,) = begin([request_with(key_of(organization))])
     result = result_of(completion_of(admission))
     assert shared_batches.end([result]) == [10]
     assert shared_batches.end([result]) == [None]
@@ -220,7 +221,7 @@ def test_end_that_is_told_twice_charges_once(organization):
 def test_ends_without_a_price_or_above_the_hold_are_left(organization):
     key = key_of(organization)
     requests_ = [request_with(key), request_with(key), request_with(key)]
-    released, above, usual = [completion_of(each) for each in shared_batches.begin(requests_)]
+    released, above, usual = [completion_of(each) for each in begin(requests_)]
     results = [
         result_of(released, None),
         result_of(above, BilledUsage(Usage(10_000, 100), Source.UPSTREAM)),
@@ -237,7 +238,7 @@ def test_ends_without_a_price_or_above_the_hold_are_left(organization):
 
 def test_charge_with_tags_is_left_to_the_verb_that_writes_them(organization, charlies):
     requests_ = [request_with(key_of(organization), tags={"customer": "a"}), request_with(key_of(charlies))]
-    tagged, other = [completion_of(each) for each in shared_batches.begin(requests_)]
+    tagged, other = [completion_of(each) for each in begin(requests_)]
     assert shared_batches.end([result_of(tagged), result_of(other)]) == [None, 10]
     assert completions.end([result_of(tagged)]) == [10]
     assert list(ChargeTag.objects.values_list("entry__reference", "value")) == [(tagged.hold.reference, "a")]
@@ -245,7 +246,7 @@ def test_charge_with_tags_is_left_to_the_verb_that_writes_them(organization, cha
 
 
 def test_swept_completion_is_not_charged_and_stops_no_other_for_good(organization, charlies):
-    results = shared_batches.begin([request_with(key_of(organization)), request_with(key_of(charlies))])
+    results = begin([request_with(key_of(organization)), request_with(key_of(charlies))])
     swept, other = [completion_of(each) for each in results]
     Completion.objects.filter(pk=swept.completion_id).update(seen_at="2020-01-01T00:00:00Z")
     assert completions.sweep() == 1
@@ -344,7 +345,7 @@ def test_tokens_are_left_to_the_path_that_knows_their_limit(organization, charli
     facts = {"scopes": ["chat"], "lifetime": timedelta(minutes=5), "spend_limit_micros": 50}
     token, secret = tokens.issue(row, name="t", **facts)
     request = request_with(secret)
-    deferred, admitted = shared_batches.begin([request, request_with(key)])
+    deferred, admitted = begin([request, request_with(key)])
     other = completion_of(admitted)
     assert isinstance(deferred, Deferred)
     completion = completion_of(completions.begin_counted([(request, deferred.check)])[0])
@@ -356,6 +357,6 @@ def test_tokens_are_left_to_the_path_that_knows_their_limit(organization, charli
     # Its revocation is seen, although the process remembers the token.
     tokens.revoke(row, token_id=token.pk)
     request = request_with(secret)
-    (deferred,) = shared_batches.begin([request])
+    (deferred,) = begin([request])
     (admission,) = completions.begin_counted([(request, deferred.check)])
     assert isinstance(admission.error, Unauthorized)

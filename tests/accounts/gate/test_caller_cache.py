@@ -16,23 +16,21 @@ def empty_cache():
     caller_cache.forget_all()
 
 
-def test_caller_is_read_once_in_a_while(organization, django_assert_num_queries, monkeypatch):
+def test_caller_is_read_once_in_a_while(organization, django_assert_num_queries):
     row, key = api_keys.issue(organization, name="key", by=None)
     assert caller_cache.authenticate(key).api_key == row
     with django_assert_num_queries(0):
         assert caller_cache.authenticate(key).organization == organization
-    monkeypatch.setattr(caller_cache, "MAX_AGE_SECONDS", 0.0)
     with django_assert_num_queries(1):
-        caller_cache.authenticate(key)
+        caller_cache.authenticate(key, max_age_seconds=0.0)
 
 
-def test_revoked_key_is_unknown_once_the_time_is_over(organization, monkeypatch):
+def test_revoked_key_is_unknown_once_the_time_is_over(organization):
     row, key = api_keys.issue(organization, name="key", by=None)
     caller_cache.authenticate(key)
     api_keys.revoke(organization, key_id=row.pk)
-    monkeypatch.setattr(caller_cache, "MAX_AGE_SECONDS", 0.0)
     with pytest.raises(Unauthorized):
-        caller_cache.authenticate(key)
+        caller_cache.authenticate(key, max_age_seconds=0.0)
 
 
 def test_time_in_which_a_revocation_is_not_seen_is_less_than_a_second():
@@ -56,8 +54,7 @@ def test_refusal_is_not_remembered(organization):
     assert caller_cache.authenticate(key).api_key == row
 
 
-def test_memory_is_bounded(organization, monkeypatch):
-    monkeypatch.setattr(caller_cache, "MAX_CALLERS", 2)
+def test_memory_is_bounded(organization):
     for _ in range(5):
-        caller_cache.authenticate(api_keys.issue(organization, name="key", by=None)[1])
+        caller_cache.authenticate(api_keys.issue(organization, name="key", by=None)[1], max_callers=2)
     assert len(caller_cache._known) <= 2
