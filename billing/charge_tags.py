@@ -68,10 +68,10 @@ def forget(reference: str) -> None:
         ChargeTag.objects.filter(work_reference=reference).delete()
 
 
-def purge(*, now: datetime) -> int:
-    """Delete tags that have been kept long enough. Returns how many, at most PURGE_BATCH_SIZE."""
+def purge(*, now: datetime, batch_size: int = PURGE_BATCH_SIZE) -> int:
+    """Delete tags that have been kept long enough. Returns how many, at most `batch_size`."""
     old = ChargeTag.objects.filter(created_at__lt=now - KEEP_FOR).order_by("created_at")
-    ids = list(old.values_list("pk", flat=True)[:PURGE_BATCH_SIZE])
+    ids = list(old.values_list("pk", flat=True)[:batch_size])
     # Django deletes a list of ids in parts that SQLite takes.
     return ChargeTag.objects.filter(pk__in=ids).delete()[0] if ids else 0
 

@@ -110,15 +110,15 @@ def forget_deliveries() -> None:
     stripe_retention.purge_events(now=now)
 
 
-def forget_tags() -> None:
+def forget_tags(*, batch_size: int = charge_tags.PURGE_BATCH_SIZE) -> None:
     until = time.monotonic() + PURGE_SECONDS
-    while charge_tags.purge(now=timezone.now()) == charge_tags.PURGE_BATCH_SIZE and time.monotonic() < until:
+    while charge_tags.purge(now=timezone.now(), batch_size=batch_size) == batch_size and time.monotonic() < until:
         pass
 
 
-def forget_tokens() -> None:
+def forget_tokens(*, batch_size: int = token_retention.PURGE_BATCH_SIZE) -> None:
     until = time.monotonic() + PURGE_SECONDS
-    while token_retention.purge(now=timezone.now()) == token_retention.PURGE_BATCH_SIZE and time.monotonic() < until:
+    while token_retention.purge(now=timezone.now(), batch_size=batch_size) == batch_size and time.monotonic() < until:
         pass
 
 

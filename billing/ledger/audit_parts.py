@@ -24,7 +24,7 @@ OLDEST_HOLD = timedelta(days=10)
 # The ids of rows follow the clocks of the hosts that write them, within this time.
 ID_SKEW = timedelta(hours=1)
 # Rows of one statement.
-STEP = 5_000
+ROWS_OF_STEP = 5_000
 
 # Faults of one kind that are named in a step. More of them have one cause. A step has four kinds.
 MAX_FAULTS = 20
@@ -57,7 +57,11 @@ def recent_faults(*, now: datetime) -> Iterator[str]:
 
 
 def reread(
-    place: Place, *, seconds: float, untold: Callable[[Sequence[str]], Sequence[str]] = list
+    place: Place,
+    *,
+    seconds: float,
+    untold: Callable[[Sequence[str]], Sequence[str]] = list,
+    rows_of_step: int = ROWS_OF_STEP,
 ) -> tuple[list[str], Place]:
     """Check the entries and holds that follow a place, for some time, and at least a step of each.
 
@@ -73,10 +77,10 @@ def reread(
     while True:
         checks: list[Iterator[str]] = []
         if entry_id is not None:
-            after, entry_id = entry_id, _end_of_step(Entry.objects.all(), after=entry_id)
+            after, entry_id = entry_id, _end_of_step(Entry.objects.all(), after=entry_id, rows_of_step=rows_of_step)
             checks += _entry_checks(after=after, until=entry_id)
         if hold_id is not None:
-            after, hold_id = hold_id, _end_of_step(Hold.objects.all(), after=hold_id)
+            after, hold_id = hold_id, _end_of_step(Hold.objects.all(), after=hold_id, rows_of_step=rows_of_step)
             checks.append(hold_faults(after=after, until=hold_id))
         for faults in checks:
             found += untold(list(faults))[:MAX_FAULTS]
@@ -145,10 +149,10 @@ def _last_id_before(rows: QuerySet[Row], moment: datetime) -> int:
     return low
 
 
-def _end_of_step(rows: QuerySet[Row], *, after: int) -> int | None:
-    """Return the id with which a step of STEP rows ends that begins behind an id. None: fewer are left."""
+def _end_of_step(rows: QuerySet[Row], *, after: int, rows_of_step: int) -> int | None:
+    """Return the id with which a step of so many rows ends that begins behind an id. None: fewer are left."""
     ids = rows.filter(id__gt=after).order_by("id").values_list("id", flat=True)
-    return ids[STEP - 1 : STEP].first()
+    return ids[rows_of_step - 1 : rows_of_step].first()
 
 
 def _in_range(rows: QuerySet[Row], *, after: int, until: int | None) -> QuerySet[Row]:

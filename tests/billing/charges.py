@@ -6,10 +6,11 @@ from contextlib import nullcontext
 from datetime import datetime
 
 import time_machine
+from django.utils import timezone
 
 from accounts.models import ApiKey, Organization
 from billing import charge_tags, ledger
-from billing.models import Entry
+from billing.models import Entry, EntryKind
 
 numbers = itertools.count(1)
 
@@ -50,6 +51,37 @@ def charge_chat(
         "completion_tokens": completion_tokens,
     }
     return _charge(organization, micros, at=at, subject="chat", key=key, description="Chat completion", details=details)
+
+
+def charge_many(
+    organization: Organization,
+    count: int,
+    *,
+    at: datetime | None = None,
+    model: str = "standard",
+    tag: str = "",
+) -> None:
+    """Write charges of one micro-dollar each, for reports: as quickly as thousands need, and past the ledger.
+
+    tag: the name of a tag that has another value for each charge.
+    """
+    wallet = ledger.wallet_of(organization)
+    details = {"job_id": "1", "api_key_id": None, "model": model, "duration_ms": 60_000}
+    entries = [
+        Entry(
+            wallet=wallet,
+            kind=EntryKind.USAGE,
+            reference=f"job:test-{next(numbers)}",
+            amount_micros=-1,
+            balance_after_micros=0,
+            details=details,
+            created_at=at or timezone.now(),
+        )
+        for _ in range(count)
+    ]
+    Entry.objects.bulk_create(entries, batch_size=1_000)
+    if tag:
+        charge_tags.record([(entry, {tag: str(entry.pk)}) for entry in entries])
 
 
 def _charge(

@@ -66,10 +66,9 @@ def test_late_work_of_a_deleted_token_holds_nothing(acme, key):
             ledger.reserve(acme, amount_micros=1, reference="work:1", api_key=token)
 
 
-def test_clock_deletes_more_than_one_batch(key, monkeypatch):
-    monkeypatch.setattr(token_retention, "PURGE_BATCH_SIZE", 2)
+def test_clock_deletes_more_than_one_batch(key):
     for _ in range(5):
         token_of(key)
     with time_machine.travel(timezone.now() + LATER, tick=False):
-        periodic.forget_tokens()
+        periodic.forget_tokens(batch_size=2)
     assert list(ApiKey.objects.all()) == [key]

@@ -15,16 +15,17 @@ from accounts.models import Organization
 from billing import usage, usage_cache
 from billing.models import Entry
 from tests.billing.append_only import triggers_suspended
-from tests.billing.charges import charge
+from tests.billing.charges import charge, charge_many
 from tests.billing.conftest import fund
 
 TODAY = date(2026, 11, 15)
 DAYS = st.dates(date(2026, 6, 20), date(2026, 11, 20))
 
 
-@pytest.fixture(autouse=True)
-def few_charges_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage_cache, "MIN_CHARGES", 1)
+# Of these tests, in which a day has one charge.
+FEW = usage_cache.Bounds(min_charges=1)
+# What is kept in production.
+MANY = usage_cache.BOUNDS.min_charges
 
 
 class Computed:
@@ -41,8 +42,25 @@ class Computed:
     def newest(self, stretches: Sequence[usage_cache.Stretch]) -> list[datetime | None]:
         return [datetime.combine(last, time.max, tzinfo=UTC) for _, last in stretches]
 
-    def days(self, since: date, until: date, *, name: str) -> list[date]:
-        found = usage_cache.rows(since, until, today=TODAY, name=name, compute=self, newest=self.newest)
+    def days(
+        self,
+        since: date,
+        until: date,
+        *,
+        name: str,
+        bounds: usage_cache.Bounds = FEW,
+        version: int = usage_cache.VERSION,
+    ) -> list[date]:
+        found = usage_cache.rows(
+            since,
+            until,
+            today=TODAY,
+            name=name,
+            compute=self,
+            newest=self.newest,
+            bounds=bounds,
+            version=version,
+        )
         return sorted(row["day"] for row in found)
 
 
@@ -88,27 +106,25 @@ def test_days_that_a_customer_chooses_keep_nothing(since: date, until: date) -> 
     assert computed.asked == [(since, until)] * 2
 
 
-def test_large_sums_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage_cache, "MAX_BYTES", 500)
+def test_large_sums_are_not_kept() -> None:
     computed = Computed()
+    small = usage_cache.Bounds(min_charges=1, max_bytes=500)
     for _ in range(2):
-        computed.days(date(2026, 9, 1), date(2026, 9, 30), name="acme")
+        computed.days(date(2026, 9, 1), date(2026, 9, 30), name="acme", bounds=small)
     assert len(computed.asked) == 2
 
 
-def test_sums_of_another_version_are_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sums_of_another_version_are_computed_again() -> None:
     computed = Computed()
     for version in (1, 2, 2):
-        monkeypatch.setattr(usage_cache, "VERSION", version)
-        computed.days(date(2026, 9, 1), date(2026, 9, 30), name="acme")
+        computed.days(date(2026, 9, 1), date(2026, 9, 30), name="acme", version=version)
     assert len(computed.asked) == 2
 
 
-def test_few_charges_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage_cache, "MIN_CHARGES", 1_000)
+def test_few_charges_are_not_kept() -> None:
     computed = Computed()
     for _ in range(2):
-        computed.days(date(2026, 9, 1), TODAY, name="acme")
+        computed.days(date(2026, 9, 1), TODAY, name="acme", bounds=usage_cache.BOUNDS)
     assert len(computed.asked) == 4
 
 
@@ -122,6 +138,8 @@ def test_report_of_a_year_is_the_same_from_the_cache_and_has_the_charges_of_toda
         with time_machine.travel(datetime(2026, month, 5, 12, tzinfo=UTC)):
             charge(acme, 10 * month, model="standard" if month % 2 else "premium")
             charge(rival, 7)
+    for month, model in ((3, "standard"), (4, "premium")):
+        charge_many(acme, MANY, at=datetime(2026, month, 6, 12, tzinfo=UTC), model=model)
 
     def total(organization: Organization, **only: Any) -> int:
         found = usage.lines(
@@ -130,16 +148,16 @@ def test_report_of_a_year_is_the_same_from_the_cache_and_has_the_charges_of_toda
         return sum(line.amounts.cost_micros for line in found)
 
     with time_machine.travel(datetime(2026, 11, 15, 12, tzinfo=UTC)):
-        assert [total(acme) for _ in range(2)] == [660, 660]
+        assert [total(acme) for _ in range(2)] == [660 + 2 * MANY] * 2
         charge(acme, 5)
         with CaptureQueriesContext(connection) as captured:
-            assert total(acme) == 665
+            assert total(acme) == 665 + 2 * MANY
         (live,) = (query["sql"] for query in captured if "SUM(" in query["sql"])
         assert "2026-11-14" in live
         assert "2026-01-01" not in live
         assert total(rival) == 77
-        assert total(acme, model="premium") == 300
-        assert total(acme, model="standard") == 365
+        assert total(acme, model="premium") == 300 + MANY
+        assert total(acme, model="standard") == 365 + MANY
 
 
 def test_restored_database_shows_its_own_sums(acme: Organization) -> None:
@@ -147,23 +165,25 @@ def test_restored_database_shows_its_own_sums(acme: Organization) -> None:
     for day in (5, 25):
         with time_machine.travel(datetime(2026, 7, day, 12, tzinfo=UTC)):
             charge(acme, day)
+    charge_many(acme, MANY, at=datetime(2026, 7, 4, 12, tzinfo=UTC))
 
     def total() -> int:
         found = usage.lines(acme, since=date(2026, 7, 1), until=date(2026, 8, 31), group_by=("model",))
         return sum(line.amounts.cost_micros for line in found)
 
     with time_machine.travel(datetime(2026, 11, 15, 12, tzinfo=UTC)):
-        assert total() == 30
+        assert total() == 30 + MANY
         # As from a backup of 20 July.
         with triggers_suspended():
             Entry.objects.filter(created_at__date=date(2026, 7, 25)).delete()
-        assert total() == 5
+        assert total() == 5 + MANY
 
 
 def test_order_of_the_groups_does_not_matter(acme: Organization) -> None:
     fund(acme, 1_000_000)
     with time_machine.travel(datetime(2026, 7, 5, 12, tzinfo=UTC)):
         charge(acme, 5)
+    charge_many(acme, MANY, at=datetime(2026, 7, 5, 12, tzinfo=UTC))
     with time_machine.travel(datetime(2026, 11, 15, 12, tzinfo=UTC)):
         with CaptureQueriesContext(connection) as captured:
             first, second = (

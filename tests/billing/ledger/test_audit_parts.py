@@ -43,16 +43,13 @@ def test_break_of_today_is_found(name: str) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 2, 7, 1000])
-def test_old_entry_that_was_changed_is_found_when_it_is_read_again(
-    old_ledger: Organization, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
-    monkeypatch.setattr(audit_parts, "STEP", step)
-    assert ledger.reread(BEGINNING, seconds=60) == ([], BEGINNING)
+def test_old_entry_that_was_changed_is_found_when_it_is_read_again(old_ledger: Organization, step: int) -> None:
+    assert ledger.reread(BEGINNING, seconds=60, rows_of_step=step) == ([], BEGINNING)
     with triggers_suspended():
         Entry.objects.filter(reference="old:5").update(amount_micros=-7)
     # It lies before what the night looks at, and no balance after it was changed.
     assert list(ledger.recent_faults(now=timezone.now())) == []
-    found, place = ledger.reread(BEGINNING, seconds=60)
+    found, place = ledger.reread(BEGINNING, seconds=60, rows_of_step=step)
     assert place == BEGINNING
     assert any("with the entry before it, it is" in fault for fault in found)
     assert any("was charged 8; the book has 7 for it." in fault for fault in found)
@@ -69,15 +66,12 @@ def test_old_row_that_was_removed_is_found(old_ledger: Organization) -> None:
     assert "the book has 0 for it" in " ".join(found)
 
 
-def test_reading_again_stops_in_time_and_goes_on_where_it_stopped(
-    old_ledger: Organization, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(audit_parts, "STEP", 4)
+def test_reading_again_stops_in_time_and_goes_on_where_it_stopped(old_ledger: Organization) -> None:
     with triggers_suspended():
         Entry.objects.filter(kind=EntryKind.USAGE).update(balance_after_micros=1)
     faults_of_rounds, place = [], BEGINNING
     for _ in range(100):
-        found, place = ledger.reread(place, seconds=0)
+        found, place = ledger.reread(place, seconds=0, rows_of_step=4)
         faults_of_rounds.append({fault.split()[1] for fault in found})
         if place == BEGINNING:
             break
