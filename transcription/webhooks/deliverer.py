@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.utils import timezone
@@ -20,25 +21,36 @@ from transcription.webhooks.lanes import Lanes
 
 logger = logging.getLogger(__name__)
 
-# How often the database is asked when nothing else happens.
-POLL_SECONDS = 0.5
 # Results that come within this time are recorded together.
 GATHER_SECONDS = 0.02
-# After a fault of the database.
-PAUSE_SECONDS = 2.0
-# How long open requests may finish when the process is told to stop. The lease brings back the others.
-STOP_SECONDS = 3.0
 # Look-ups of host names block a thread each. Those of one customer must not use them up.
 RESOLVER_THREADS = 64
 
 Send = Callable[[Request], Awaitable[Result]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long a deliverer waits.
+
+    poll_seconds: until the database is asked again when nothing else happens. pause_seconds: after a fault of the
+    database. stop_seconds: for open requests when the process is told to stop. The lease brings back the others.
+    """
+
+    poll_seconds: float = 0.5
+    pause_seconds: float = 2.0
+    stop_seconds: float = 3.0
+
+
+PACE = Pace()
+
+
 class Deliverer:
     """Delivers until it is stopped."""
 
-    def __init__(self, *, send: Send = sending.send, lanes: Lanes | None = None) -> None:
+    def __init__(self, *, send: Send = sending.send, lanes: Lanes | None = None, pace: Pace = PACE) -> None:
         self._send = send
+        self._pace = pace
         self._lanes = lanes or Lanes()
         self._ended: list[Result] = []
         self._unrecorded: list[Result] = []
@@ -60,7 +72,7 @@ class Deliverer:
                 pause_seconds = await self._turn(database)
                 await self._sleep(pause_seconds)
             if self._open:
-                await asyncio.wait(self._open, timeout=STOP_SECONDS)
+                await asyncio.wait(self._open, timeout=self._pace.stop_seconds)
             self._unrecorded += self._ended
             await loop.run_in_executor(database, self._record)
             await loop.run_in_executor(database, database_connection.release)
@@ -81,13 +93,13 @@ class Deliverer:
         except (DatabaseError, InterfaceError):
             logger.exception("The database did not answer the deliverer; it will ask again.")
             await loop.run_in_executor(database, database_connection.release)
-            return PAUSE_SECONDS
+            return self._pace.pause_seconds
         for request in requests:
             task = asyncio.create_task(self._deliver(request))
             self._open.add(task)
             task.add_done_callback(self._open.discard)
         # There may be more than one claim takes.
-        return 0.0 if len(requests) == delivery.CLAIM_BATCH_SIZE else POLL_SECONDS
+        return 0.0 if len(requests) == delivery.CLAIM_BATCH_SIZE else self._pace.poll_seconds
 
     async def _deliver(self, request: Request) -> None:
         log_context.begin(delivery_id=request.delivery_id)

@@ -6,6 +6,7 @@ another deliverer has claimed the row since, the result stands in the log and ch
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -61,9 +62,12 @@ class Result:
     detail: str = ""
 
 
-def claim(*, now: datetime, lanes: Lanes) -> list[Request]:
-    """Claim what is due and has room in the lanes, oldest first. Each request must be sent and recorded."""
-    chosen = _choose(now=now, lanes=lanes)
+def claim(*, now: datetime, lanes: Lanes, look_size: int = LOOK_BATCH_SIZE) -> list[Request]:
+    """Claim what is due and has room in the lanes, oldest first. Each request must be sent and recorded.
+
+    look_size: how many rows one look reads.
+    """
+    chosen = _choose(now=now, lanes=lanes, look_size=look_size)
     if not chosen:
         return []
     key = keys.signing_key(now=now)
@@ -94,10 +98,13 @@ def claim(*, now: datetime, lanes: Lanes) -> list[Request]:
     return requests
 
 
-def record(result: Result) -> None:
-    """Write down what came of a request, and when a delivery that failed is tried again. Twice is as good as once."""
+def record(result: Result, *, chance: Callable[[], float] = random.random) -> None:
+    """Write down what came of a request, and when a delivery that failed is tried again. Twice is as good as once.
+
+    chance: returns a number from 0 to 1, which spreads the load.
+    """
     with transaction.atomic():
-        _record(result)
+        _record(result, chance=chance)
 
 
 def send_again(delivery: Delivery, *, now: datetime) -> None:
@@ -130,11 +137,11 @@ def was_lost(job: Job) -> bool:
     )
 
 
-def sweep(*, now: datetime, older_than: timedelta) -> int:
+def sweep(*, now: datetime, older_than: timedelta, batch_size: int = DELETE_BATCH_SIZE) -> int:
     """Delete deliveries that ended, and are older. Returns how many. Jobs keep whether their webhook was given up."""
     old = Delivery.objects.exclude(state=DeliveryState.PENDING).filter(created_at__lt=now - older_than)
     deleted = 0
-    while batch := list(old.order_by("created_at").values_list("pk", flat=True)[:DELETE_BATCH_SIZE]):
+    while batch := list(old.order_by("created_at").values_list("pk", flat=True)[:batch_size]):
         lost = Delivery.objects.filter(pk__in=batch, endpoint__isnull=True, state=DeliveryState.FAILED)
         Job.objects.filter(pk__in=list(lost.values_list("job", flat=True))).update(webhook_was_lost=True)
         Delivery.objects.filter(pk__in=batch).delete()
@@ -142,7 +149,7 @@ def sweep(*, now: datetime, older_than: timedelta) -> int:
     return deleted
 
 
-def _choose(*, now: datetime, lanes: Lanes) -> dict[str, Receiver]:
+def _choose(*, now: datetime, lanes: Lanes, look_size: int) -> dict[str, Receiver]:
     """Return the receivers of due deliveries by id, each counted in the lanes.
 
     A look skips receivers without room, so that thousands of messages to a dead one do not hide the others.
@@ -154,12 +161,12 @@ def _choose(*, now: datetime, lanes: Lanes) -> dict[str, Receiver]:
             due = due.exclude(organization_id__in=full)
         for receiver in lanes.full_receivers():
             due = due.exclude(Q(organization_id=receiver.organization, host=receiver.host))
-        rows = list(due.order_by("next_attempt_at").values_list("pk", "organization_id", "host")[:LOOK_BATCH_SIZE])
+        rows = list(due.order_by("next_attempt_at").values_list("pk", "organization_id", "host")[:look_size])
         for pk, organization_id, host in rows:
             receiver = Receiver(organization_id, host)
             if len(chosen) < CLAIM_BATCH_SIZE and lanes.enter(receiver):
                 chosen[pk] = receiver
-        if len(rows) < LOOK_BATCH_SIZE:
+        if len(rows) < look_size:
             break
     return chosen
 
@@ -205,7 +212,7 @@ def _attempt_of(request: Request, *, at: datetime) -> DeliveryAttempt:
     )
 
 
-def _record(result: Result) -> None:
+def _record(result: Result, *, chance: Callable[[], float]) -> None:
     request = result.request
     DeliveryAttempt.objects.filter(delivery=request.delivery_id, number=request.attempt).update(
         finished_at=result.finished_at,
@@ -229,7 +236,7 @@ def _record(result: Result) -> None:
         delivery.state = DeliveryState.DELIVERED
         delivery.delivered_at = delivery.delivered_at or result.finished_at
     else:
-        pause = schedule.pause_after(delivery.step, chance=random.random())  # noqa: S311 - only spreads the load
+        pause = schedule.pause_after(delivery.step, chance=chance())
         if result.fault == Fault.GONE or pause is None:
             delivery.state = DeliveryState.FAILED
         else:

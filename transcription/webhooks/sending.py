@@ -33,10 +33,13 @@ FAULTS: tuple[tuple[type[outbound.OutboundError], Fault], ...] = (
 )
 
 
-async def send(request: Request) -> Result:
-    """Send a request and return its result. Redirects are not followed."""
+async def send(request: Request, *, total_seconds: float = TOTAL_SECONDS, body_seconds: float = BODY_SECONDS) -> Result:
+    """Send a request and return its result. Redirects are not followed.
+
+    total_seconds: from the look-up of the host to the status of the answer. body_seconds: for the body after that.
+    """
     try:
-        return await _send(request)
+        return await _send(request, total_seconds=total_seconds, body_seconds=body_seconds)
     except outbound.AddressRefused as error:
         fault, detail = Fault.REFUSED, str(error)
     except outbound.OutboundError as error:
@@ -48,7 +51,7 @@ async def send(request: Request) -> Result:
     return Result(request=request, finished_at=timezone.now(), fault=fault, detail=detail)
 
 
-async def _send(request: Request) -> Result:
+async def _send(request: Request, *, total_seconds: float, body_seconds: float) -> Result:
     status: int | None = None
     headers: dict[str, str] = {}
     body = b""
@@ -57,13 +60,13 @@ async def _send(request: Request) -> Result:
         # Here and not at the claim: one value that no key of the site opens must not stop the messages of all others.
         sent[request.own_header] = encryption.decrypt(sent[request.own_header])
     # The answer is never collected whole, so its size needs no limit of its own.
-    limits = outbound.Limits(max_bytes=2**40, total_seconds=TOTAL_SECONDS, idle_seconds=TOTAL_SECONDS)
+    limits = outbound.Limits(max_bytes=2**40, total_seconds=total_seconds, idle_seconds=total_seconds)
     try:
         async with outbound.call(request.url, limits=limits, method="POST", headers=sent, body=request.body) as answer:
             status, headers = answer.status, _logged(answer.headers)
             with suppress(TimeoutError):
                 async with (
-                    asyncio.timeout(BODY_SECONDS),
+                    asyncio.timeout(body_seconds),
                     aclosing(cast("AsyncGenerator[bytes]", answer.chunks())) as pieces,
                 ):
                     async for piece in pieces:

@@ -73,8 +73,9 @@ def test_wrong_input_is_explained_in_its_place(browser, changed, sentence):
     assert not WebhookEndpoint.objects.exists()
 
 
-def test_one_endpoint_too_many_is_refused(browser, endpoint, monkeypatch):
-    monkeypatch.setattr(endpoints, "MAX_ENDPOINTS", 1)
+def test_one_endpoint_too_many_is_refused(browser, endpoint, organization):
+    for _ in range(endpoints.MAX_ENDPOINTS - 1):
+        endpoints.register(organization, url="https://example.com/", events=["job.failed"])
     answer = browser.post("/webhooks/new/", FIELDS)
     assert answer.status_code == 400
     assert "Delete one first." in text(answer)
@@ -177,9 +178,9 @@ def test_tests_are_limited(browser, endpoint, settings):
     limits._limit.cache_clear()
 
 
-def test_log_has_pages_and_filters(browser, endpoint, organization, monkeypatch):
-    monkeypatch.setattr(pages, "PAGE_ROWS", 2)
-    announce(organization, 5)
+def test_log_has_pages_and_filters(browser, endpoint, organization):
+    rows = pages.PAGE_ROWS
+    announce(organization, 2 * rows + 1)
     Delivery.objects.filter(pk=Delivery.objects.newest_first()[0].pk).update(
         state=DeliveryState.FAILED, next_attempt_at=None
     )
@@ -189,12 +190,12 @@ def test_log_has_pages_and_filters(browser, endpoint, organization, monkeypatch)
         return re.findall(r'href="/o/[\w-]+/webhooks/deliveries/(msg_\w+)/"', page)
 
     ids = [row.pk for row in Delivery.objects.newest_first()]
-    assert shown() == ids[:2]
-    assert shown(f"?before={ids[1]}") == ids[2:4]
-    assert shown(f"?before={ids[3]}") == ids[4:]
+    assert shown() == ids[:rows]
+    assert shown(f"?before={ids[rows - 1]}") == ids[rows : 2 * rows]
+    assert shown(f"?before={ids[2 * rows - 1]}") == ids[2 * rows :]
     assert shown("?state=failed") == ids[:1]
-    assert shown("?state=nonsense") == ids[:2]
-    assert shown(f"?endpoint={endpoint.pk}") == ids[:2]
+    assert shown("?state=nonsense") == ids[:rows]
+    assert shown(f"?endpoint={endpoint.pk}") == ids[:rows]
     assert browser.get("/webhooks/deliveries/?endpoint=nonsense").status_code == 404
     assert browser.get("/webhooks/deliveries/?before=msg_unknown").status_code == 404
 

@@ -36,16 +36,19 @@ def register(organization: Organization, receiver: Remote) -> Callable[..., Webh
     return make
 
 
-def deliver_due(*, now: datetime | None = None, lanes: Lanes | None = None) -> list[Result]:
-    """Do once what the deliverer does all the time."""
+def deliver_due(*, now: datetime | None = None, lanes: Lanes | None = None, **options: Any) -> list[Result]:
+    """Do once what the deliverer does all the time, with the pauses of the schedule as they are without chance.
+
+    options: of `sending.send`.
+    """
     requests = delivery.claim(now=now or timezone.now(), lanes=lanes or Lanes())
 
     async def send_all() -> list[Result]:
-        return await asyncio.gather(*(sending.send(request) for request in requests))
+        return await asyncio.gather(*(sending.send(request, **options) for request in requests))
 
     results = asyncio.run(send_all())
     for result in results:
-        delivery.record(result)
+        delivery.record(result, chance=lambda: 0.5)
     return results
 
 

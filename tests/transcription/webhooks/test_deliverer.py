@@ -1,6 +1,7 @@
 """The loop of the deliverer, with the database in a thread and requests that the test ends."""
 
 import asyncio
+import threading
 
 import pytest
 from django.db import DataError, OperationalError, transaction
@@ -8,8 +9,8 @@ from django.utils import timezone
 
 from accounts import database_connection
 from transcription.models import Delivery, DeliveryState, EventType
-from transcription.webhooks import deliverer, delivery, endpoints, outbox
-from transcription.webhooks.deliverer import Deliverer
+from transcription.webhooks import delivery, endpoints, outbox
+from transcription.webhooks.deliverer import Deliverer, Pace
 from transcription.webhooks.delivery import Result
 from transcription.webhooks.lanes import Lanes
 
@@ -30,11 +31,21 @@ class Receivers:
         return Result(request=request, finished_at=timezone.now(), status=200)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(deliverer, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(deliverer, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(deliverer, "STOP_SECONDS", 0.01)
+QUICK = Pace(poll_seconds=0.01, pause_seconds=0.01, stop_seconds=0.01)
+
+
+class CountingLanes(Lanes):
+    """Lanes that tell when the deliverer has looked for room in many turns."""
+
+    def __init__(self):
+        super().__init__()
+        self.looks, self.have_been_looked_at = 0, threading.Event()
+
+    def has_room(self):
+        self.looks += 1
+        if self.looks == 10:
+            self.have_been_looked_at.set()
+        return super().has_room()
 
 
 def register(organization, host):
@@ -50,7 +61,7 @@ def deliver_until(done, receivers, **fields):
     """Run a deliverer until `done` is true in the database."""
 
     async def run():
-        running = Deliverer(send=receivers.send, **fields)
+        running = Deliverer(send=receivers.send, pace=QUICK, **fields)
         task = asyncio.create_task(running.run())
         async with asyncio.timeout(30):
             while not await asyncio.to_thread(done):
@@ -91,25 +102,18 @@ def test_dead_receiver_does_not_hold_up_others(organization):
     assert sum(request.receiver.host == "dead.example:443" for request in receivers.sent) == 2
 
 
-def test_result_of_a_request_that_lasts_many_turns_is_recorded(organization, monkeypatch):
+def test_result_of_a_request_that_lasts_many_turns_is_recorded(organization):
     register(organization, "slow.example")
     announce(organization)
-    receivers = Receivers()
-    send, turn, turns, has_lasted = receivers.send, Deliverer._turn, [], asyncio.Event()
+    receivers, lanes = Receivers(), CountingLanes()
+    send = receivers.send
 
     async def send_slowly(request):
-        await has_lasted.wait()
+        assert await asyncio.to_thread(lanes.have_been_looked_at.wait, 30)
         return await send(request)
 
-    async def counted(self, database):
-        turns.append(1)
-        if len(turns) == 5:
-            has_lasted.set()
-        return await turn(self, database)
-
-    monkeypatch.setattr(Deliverer, "_turn", counted)
     receivers.send = send_slowly
-    deliver_until(are_delivered(1), receivers)
+    deliver_until(are_delivered(1), receivers, lanes=lanes)
     assert len(receivers.sent) == 1
 
 

@@ -16,7 +16,7 @@ from tests.transcription.factories import make_job, make_media, make_submission
 from tests.transcription.webhooks.conftest import deliver_due, only_delivery
 from transcription import jobs
 from transcription.models import Delivery, DeliveryAttempt, DeliveryState, EventType, Fault, Job
-from transcription.webhooks import delivery, endpoints, keys, outbox, schedule, sending, targets
+from transcription.webhooks import delivery, endpoints, keys, outbox, targets
 from transcription.webhooks.delivery import Result
 from transcription.webhooks.lanes import Lanes
 
@@ -28,11 +28,6 @@ START = datetime(2026, 11, 29, 12, tzinfo=UTC)
 def clock():
     with time_machine.travel(START, tick=False) as traveller:
         yield traveller
-
-
-@pytest.fixture(autouse=True)
-def no_jitter(monkeypatch):
-    monkeypatch.setattr(schedule, "JITTER", 0)
 
 
 def announce(organization, event=EventType.BALANCE_LOW):
@@ -198,11 +193,10 @@ def test_address_that_turns_out_private_is_not_called(organization, register, re
     assert receiver.asked == []
 
 
-def test_receiver_that_does_not_answer_in_time(organization, register, receiver, monkeypatch):
-    monkeypatch.setattr(sending, "TOTAL_SECONDS", 0.2)
+def test_receiver_that_does_not_answer_in_time(organization, register, receiver):
     register("/silent")
     announce(organization)
-    deliver_due()
+    deliver_due(total_seconds=0.2)
     row = only_delivery()
     assert (row.state, row.fault, row.last_status) == (DeliveryState.PENDING, "timeout", None)
     (attempt,) = attempts()
@@ -254,7 +248,7 @@ def test_result_that_is_recorded_twice_counts_once(organization, register, clock
     announce(organization)
     (request,) = delivery.claim(now=START, lanes=Lanes())
     for _ in range(2):
-        delivery.record(result_of(request, status=500, fault=Fault.STATUS))
+        delivery.record(result_of(request, status=500, fault=Fault.STATUS), chance=lambda: 0.5)
     row = only_delivery()
     assert (row.attempt, row.step, row.next_attempt_at) == (1, 1, START + timedelta(seconds=5))
 
@@ -278,14 +272,13 @@ def test_thousands_for_one_receiver_do_not_hide_those_for_another(organization, 
     assert Counter(one.receiver.organization for one in requests) == {organization.pk: 2, charlies.pk: 1}
 
 
-def test_look_goes_on_behind_receivers_without_room(organization, charlies, register, receiver, clock, monkeypatch):
-    monkeypatch.setattr(delivery, "LOOK_BATCH_SIZE", 3)
+def test_look_goes_on_behind_receivers_without_room(organization, charlies, register, receiver, clock):
     register()
     for _ in range(8):
         announce(organization)
     endpoints.register(charlies, url=receiver.url("/whole"), events=["balance.low"])
     announce(charlies)
-    requests = delivery.claim(now=START, lanes=Lanes(max_per_receiver=2))
+    requests = delivery.claim(now=START, lanes=Lanes(max_per_receiver=2), look_size=3)
     assert Counter(one.receiver.organization for one in requests) == {organization.pk: 2, charlies.pk: 1}
 
 
@@ -350,15 +343,14 @@ def test_test_is_tried_once(organization, register, receiver, clock):
 # --- The log ---------------------------------------------------------------------------------------------------------
 
 
-def test_log_keeps_what_has_ended_for_a_while_and_what_is_pending(organization, register, clock, monkeypatch):
-    monkeypatch.setattr(delivery, "DELETE_BATCH_SIZE", 1)
+def test_log_keeps_what_has_ended_for_a_while_and_what_is_pending(organization, register, clock):
     register()
     for _ in range(3):
         announce(organization)
     deliver_due(lanes=Lanes(max_per_receiver=2))
     keep = timedelta(days=30)
     assert delivery.sweep(now=START + keep, older_than=keep) == 0
-    assert delivery.sweep(now=START + keep + timedelta(seconds=1), older_than=keep) == 2
+    assert delivery.sweep(now=START + keep + timedelta(seconds=1), older_than=keep, batch_size=1) == 2
     assert only_delivery().state == DeliveryState.PENDING
 
 

@@ -13,16 +13,16 @@ from transcription.webhooks.delivery import Request
 from transcription.webhooks.lanes import Receiver
 
 
-def send(url, **headers):
+def send(url, *, headers=None, **options):
     request = Request(
         delivery_id="msg_1",
         attempt=1,
         receiver=Receiver(uuid.UUID(int=1), "host"),
         url=url,
-        headers=headers,
+        headers=headers or {},
         body=b"{}",
     )
-    return asyncio.run(sending.send(request))
+    return asyncio.run(sending.send(request, **options))
 
 
 @pytest.mark.parametrize("code", [200, 201, 204, 299])
@@ -56,16 +56,14 @@ def test_port_where_nobody_listens(settings):
     assert (result.status, result.fault) == (None, Fault.UNREACHABLE)
 
 
-def test_receiver_that_is_silent(receiver, monkeypatch):
-    monkeypatch.setattr(sending, "TOTAL_SECONDS", 0.2)
-    result = send(receiver.url("/silent"))
+def test_receiver_that_is_silent(receiver):
+    result = send(receiver.url("/silent"), total_seconds=0.2)
     assert (result.status, result.fault) == (None, Fault.TIMEOUT)
 
 
-def test_answer_that_never_ends_counts_by_its_status(receiver, monkeypatch):
-    monkeypatch.setattr(sending, "BODY_SECONDS", 0.2)
+def test_answer_that_never_ends_counts_by_its_status(receiver):
     receiver.content = b"first half, second half"
-    result = send(receiver.url("/half"))
+    result = send(receiver.url("/half"), body_seconds=0.2)
     assert (result.status, result.fault) == (200, None)
     assert result.body == "first half,"
 
