@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -40,7 +41,7 @@ from transcription.faces import Face
 from transcription.recordings import disk_space, upload_targets
 from voxsite import request_metrics
 from voxsite.async_only_handler import AsyncOnlyHandler
-from voxsite.body_guard import OPEN_BYTES, BodyGuard, EarlyResponse, Receive, Scope, Send
+from voxsite.body_guard import OPEN_BYTES, BodyGuard, EarlyResponse, Rate, Receive, Scope, Send
 from voxsite.cross_origin import CrossOrigin
 from voxsite.groq_addresses import GroqAddresses
 from voxsite.request_metrics import CountsRequests
@@ -164,8 +165,11 @@ async def has_signature(_: Scope) -> bool:
     return True
 
 
-def _guarded(face: Face | None) -> BodyGuard:
-    """Return the application with the body limits of a face. None stands for the pages."""
+def guarded(face: Face | None, *, rate: Callable[[], Rate] = BodyRate) -> BodyGuard:
+    """Return the application with the body limits of a face. None stands for the pages.
+
+    rate: makes what judges how fast a body comes.
+    """
     limits_of = face or faces.NATIVE
     choices: dict[str, Any] = {name: limit for name in BODY_LIMITS if (limit := getattr(limits_of, name)) is not None}
     if face is not CHAT:
@@ -177,13 +181,13 @@ def _guarded(face: Face | None) -> BodyGuard:
         refusal=refusal,
         request_id=request_id,
         challenge=authentication.challenge(limits_of.key_schemes),
-        rate=BodyRate,
+        rate=rate,
         too_large_status=limits_of.too_large_status,
         **choices,
     )
 
 
-_GUARDS = {face: _guarded(face) for face in (None, *FACES)}
+_GUARDS = {face: guarded(face) for face in (None, *FACES)}
 
 
 async def _send_error(scope: Scope, send: Send, error: VoxsiteError) -> None:

@@ -45,5 +45,5 @@ def test_faces_have_names_and_prefixes_of_their_own():
 
 def test_face_with_signed_addresses_takes_bodies_without_a_key():
     signed = Face(name="uploads", prefix="/u/", show_error=faces.NATIVE.show_error, needs_key=False)
-    assert asgi._guarded(signed).is_known is asgi.has_signature
-    assert asgi._guarded(faces.NATIVE).is_known is asgi.is_known
+    assert asgi.guarded(signed).is_known is asgi.has_signature
+    assert asgi.guarded(faces.NATIVE).is_known is asgi.is_known

@@ -10,10 +10,10 @@ from accounts.errors import RateLimited
 from accounts.gate import limits
 from accounts.gate.body_rate import BodyRate
 from tests.transcription.recordings import lanes
+from transcription.faces import face_of
 from voxsite import asgi
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LARGE = 5 * 1024 * 1024
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ def key(organization):
     return api_keys.issue(organization, name="test", by=None)[1]
 
 
-def call(key, *, path="/v1/transcribe", chunks=None, drips=False):
+def call(key, *, path="/v1/transcribe", size=5 * 1024**2, chunks=None, drips=False, application=asgi.application):
     """Return (status, headers, body, received) of an upload of which nothing, or chunks, has come yet.
 
-    drips: it has a size, and a byte of it comes now and then.
+    drips: it has a size, and a byte of it comes now and then. application: what answers.
     """
     headers = [(b"host", b"localhost"), (b"x-api-key", key.encode()), (b"content-type", b"text/plain")]
-    headers.append((b"transfer-encoding", b"chunked") if chunks else (b"content-length", str(LARGE).encode()))
+    headers.append((b"transfer-encoding", b"chunked") if chunks else (b"content-length", str(size).encode()))
     scope = {
         "type": "http",
         "method": "POST",
@@ -63,7 +63,7 @@ def call(key, *, path="/v1/transcribe", chunks=None, drips=False):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(asgi.application(scope, receive, send))
+    asyncio.run(application(scope, receive, send))
     if not sent:
         return None, {}, b"", len(received)
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"], len(received)
@@ -131,18 +131,18 @@ def test_large_body_is_refused_unread_while_the_uploads_of_others_wait(key):
     assert int(headers[b"retry-after"]) == error["retry_after"] > 0
 
 
-def test_body_that_is_too_large_has_the_status_of_its_dialect(key, monkeypatch):
+def test_body_that_is_too_large_has_the_status_of_its_dialect(key):
     """TranscribeAPI's documentation has 400 for it."""
-    monkeypatch.setattr(f"{__name__}.LARGE", 33 * 1024**2)
-    status, _, body, received = call(key, path="/transcribeapi/v1/transcribe")
+    status, _, body, received = call(key, path="/transcribeapi/v1/transcribe", size=33 * 1024**2)
     assert (status, json.loads(body)["code"], received) == (400, "file_too_large", 0)
-    monkeypatch.setattr(f"{__name__}.LARGE", 37 * 1024**2)
-    assert call(key, path="/v1/audio/transcriptions")[0] == 413
+    assert call(key, path="/v1/audio/transcriptions", size=37 * 1024**2)[0] == 413
 
 
 @pytest.mark.parametrize("path", ["/v1/transcribe", "/v1/audio/transcriptions", "/transcribeapi/v1/transcribe"])
-def test_large_body_that_drips_is_refused(key, monkeypatch, path):
-    monkeypatch.setattr(BodyRate.__init__, "__kwdefaults__", {"min_bytes": 8192, "window_seconds": 0.05})
-    status, headers, _, received = call(key, path=path, drips=True)
+def test_large_body_that_drips_is_refused(key, path):
+    impatient = asgi.guarded(
+        face_of(path, faces=asgi.FACES), rate=lambda: BodyRate(min_bytes=8192, window_seconds=0.05)
+    )
+    status, headers, _, received = call(key, path=path, drips=True, application=impatient)
     assert (status, headers[b"connection"]) == (408, b"close")
     assert received < 100

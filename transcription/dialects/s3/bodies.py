@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -22,8 +23,6 @@ T = TypeVar("T")
 BATCH_BYTES = 1024**2
 # Bytes that come one by one would fill a list of objects that are much larger than they are.
 BATCH_PIECES = 256
-# A client that sends nothing for this long is gone, or keeps the connection busy on purpose (slow loris).
-IDLE_SECONDS = 60.0
 # Of their own, so that a slow disk delays uploads only.
 _threads = ThreadPoolExecutor(8, thread_name_prefix="upload")
 # For what may take half a minute: a file that is moved to another volume, or whose parts were all sent twice.
@@ -32,6 +31,53 @@ _slow_threads = ThreadPoolExecutor(4, thread_name_prefix="slow-upload")
 
 class Disconnected(Exception):
     """The client left before the end of its body."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How slowly a body may come.
+
+    idle_seconds: a client that sends nothing for this long is gone, or keeps the connection busy on purpose (slow
+    loris). min_bytes: what must come in each window.
+    """
+
+    idle_seconds: float = 60.0
+    min_bytes: int = MIN_BYTES
+    window_seconds: float = WINDOW_SECONDS
+
+
+PATIENCE = Patience()
+
+
+class Body:
+    """The body of one request, piece by piece, as long as it comes."""
+
+    def __init__(self, receive: Receive, *, patience: Patience = PATIENCE) -> None:
+        self._receive = receive
+        self._patience = patience
+        self._rate = BodyRate(min_bytes=patience.min_bytes, window_seconds=patience.window_seconds)
+        self.is_complete = False
+
+    async def next(self) -> bytes:
+        """Return the next piece. Raises Fault when too few bytes come, and Disconnected."""
+        waits_since = time.monotonic()
+        try:
+            async with asyncio.timeout(self._patience.idle_seconds):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise self._too_slow() from error
+        if message["type"] != "http.request":
+            raise Disconnected
+        piece: bytes = message.get("body", b"")
+        self.is_complete = not message.get("more_body", False)
+        waited_seconds = time.monotonic() - waits_since
+        if self._rate.is_too_slow(size_bytes=len(piece), waited_seconds=waited_seconds) and not self.is_complete:
+            raise self._too_slow()
+        return piece
+
+    def _too_slow(self) -> Fault:
+        least = f"less than {self._patience.min_bytes} bytes in {self._patience.window_seconds:.0f} seconds"
+        return Fault("RequestTimeout", HTTPStatus.REQUEST_TIMEOUT, f"The body came too slowly: {least}. Send it again.")
 
 
 async def in_thread(call: Callable[..., T], *args: Any) -> T:
@@ -44,7 +90,7 @@ async def in_slow_thread(call: Callable[..., T], *args: Any) -> T:
     return await asyncio.get_running_loop().run_in_executor(_slow_threads, call, *args)
 
 
-async def store(receive: Receive, file: IncomingFile, *, size_bytes: int, max_seconds: float | None = None) -> None:
+async def store(body: Body, file: IncomingFile, *, size_bytes: int, max_seconds: float | None = None) -> None:
     """Write the body to the file.
 
     max_seconds: how long it may take, however fast it comes; None for any time.
@@ -53,25 +99,23 @@ async def store(receive: Receive, file: IncomingFile, *, size_bytes: int, max_se
     """
     try:
         async with asyncio.timeout(max_seconds):
-            await _store(receive, file, size_bytes=size_bytes)
+            await _store(body, file, size_bytes=size_bytes)
     except TimeoutError as error:
         raise Gone from error
 
 
-async def _store(receive: Receive, file: IncomingFile, *, size_bytes: int) -> None:
+async def _store(body: Body, file: IncomingFile, *, size_bytes: int) -> None:
     received = 0
-    is_complete = False
-    pieces_of_body = _Pieces(receive)
     writing: asyncio.Future[None] | None = None
-    while not is_complete:
+    while not body.is_complete:
         pieces: list[bytes] = []
         batch_bytes = 0
-        while not is_complete and batch_bytes < BATCH_BYTES and len(pieces) < BATCH_PIECES:
-            piece, is_complete = await pieces_of_body.next()
+        while not body.is_complete and batch_bytes < BATCH_BYTES and len(pieces) < BATCH_PIECES:
+            piece = await body.next()
             pieces.append(piece)
             batch_bytes += len(piece)
         received += batch_bytes
-        if received > size_bytes or (is_complete and received < size_bytes):
+        if received > size_bytes or (body.is_complete and received < size_bytes):
             code = "EntityTooLarge" if received > size_bytes else "IncompleteBody"
             raise bad_request(code, f"The body must have {size_bytes} bytes.")
         if writing is not None:
@@ -82,46 +126,14 @@ async def _store(receive: Receive, file: IncomingFile, *, size_bytes: int) -> No
         await writing
 
 
-async def read(receive: Receive, *, max_bytes: int) -> bytes:
+async def read(body: Body, *, max_bytes: int) -> bytes:
     """Return a small body. Raises Fault for a larger one, and Disconnected."""
-    body = bytearray()
-    is_complete = False
-    pieces = _Pieces(receive)
-    while not is_complete:
-        piece, is_complete = await pieces.next()
-        body += piece
-        if len(body) > max_bytes:
+    content = bytearray()
+    while not body.is_complete:
+        content += await body.next()
+        if len(content) > max_bytes:
             raise bad_request("MaxMessageLengthExceeded", f"The body may have {max_bytes} bytes at most.")
-    return bytes(body)
-
-
-class _Pieces:
-    """The pieces of a body, as long as they come."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._rate = BodyRate(min_bytes=MIN_BYTES, window_seconds=WINDOW_SECONDS)
-
-    async def next(self) -> tuple[bytes, bool]:
-        """Return (bytes, whether they are the last ones). Raises Fault when too few come, and Disconnected."""
-        waits_since = time.monotonic()
-        try:
-            async with asyncio.timeout(IDLE_SECONDS):
-                message = await self._receive()
-        except TimeoutError as error:
-            raise _too_slow() from error
-        if message["type"] != "http.request":
-            raise Disconnected
-        piece, is_last = message.get("body", b""), not message.get("more_body", False)
-        waited_seconds = time.monotonic() - waits_since
-        if self._rate.is_too_slow(size_bytes=len(piece), waited_seconds=waited_seconds) and not is_last:
-            raise _too_slow()
-        return piece, is_last
-
-
-def _too_slow() -> Fault:
-    message = f"The body came too slowly: less than {MIN_BYTES} bytes in {WINDOW_SECONDS:.0f} seconds. Send it again."
-    return Fault("RequestTimeout", HTTPStatus.REQUEST_TIMEOUT, message)
+    return bytes(content)
 
 
 def _retrieve(writing: "asyncio.Future[None]") -> None:

@@ -24,7 +24,7 @@ from accounts.gate import concurrency, cross_origin
 from accounts.gate.request_ids import request_id_for
 from transcription import jobs
 from transcription.dialects.s3 import bodies, wire
-from transcription.dialects.s3.bodies import Disconnected, Receive
+from transcription.dialects.s3.bodies import PATIENCE, Body, Disconnected, Patience, Receive
 from transcription.dialects.s3.wire import Checksums, Fault, bad_request
 from transcription.models import Upload, UploadState
 from transcription.recordings import incoming, incoming_parts, orderable, signing, upload_targets, uploads
@@ -57,13 +57,13 @@ class _Address:
     number: int = 0
 
 
-async def application(scope: Scope, receive: Receive, send: Send) -> None:
+async def application(scope: Scope, receive: Receive, send: Send, *, patience: Patience = PATIENCE) -> None:
     """Answer one request."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     request_id = request_id_for(headers.get("x-request-id", ""))
-    watched = _Watched(receive)
+    body = Body(receive, patience=patience)
     try:
-        answer = await _answer(scope, headers, watched)
+        answer = await _answer(scope, headers, body)
     except Disconnected:
         return
     except Exception as error:  # Whatever it is, the client gets an answer in S3's form, and the log the reason.
@@ -83,7 +83,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         sent.append(("content-length", str(len(answer.body))))
     if answer.body:
         sent.append(("content-type", wire.CONTENT_TYPE))
-    if _has_body(headers) and not watched.is_complete:
+    if _has_body(headers) and not body.is_complete:
         # The rest of the body is not read, so the connection cannot be used again.
         sent.append(("connection", "close"))
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in sent]
@@ -91,20 +91,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
 
 
-class _Watched:
-    """Receives a body, and remembers whether it has ended."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self.is_complete = False
-
-    async def __call__(self) -> MutableMapping[str, Any]:
-        message = await self._receive()
-        self.is_complete = message["type"] == "http.request" and not message.get("more_body", False)
-        return message
-
-
-async def _answer(scope: Scope, headers: dict[str, str], receive: Receive) -> _Answer:
+async def _answer(scope: Scope, headers: dict[str, str], body: Body) -> _Answer:
     method, path = scope["method"], scope["path"]
     if method == "OPTIONS":
         return _preflight(headers)
@@ -115,18 +102,18 @@ async def _answer(scope: Scope, headers: dict[str, str], receive: Receive) -> _A
     signed = signing.check(path, query=query, method=method, now=timezone.now())
     match method, address.action:
         case "PUT", "":
-            return await _put_whole(address, signed, headers, receive)
+            return await _put_whole(address, signed, headers, body)
         case "PUT", "parts":
-            return await _put_part(address, signed, headers, receive)
+            return await _put_part(address, signed, headers, body)
         case "POST", "complete":
-            return await _complete(address, signed, headers, receive, path=path)
+            return await _complete(address, signed, headers, body, path=path)
         case "DELETE", "":
             return await _abort(address, signed)
         case _:
             raise BadSignature  # Nothing else is ever signed.
 
 
-async def _put_whole(address: _Address, signed: Signed, headers: dict[str, str], receive: Receive) -> _Answer:
+async def _put_whole(address: _Address, signed: Signed, headers: dict[str, str], body: Body) -> _Answer:
     upload = await _in_database(_upload, address)
     size_bytes = _size(upload, signed, headers)
     if upload.multipart_id:
@@ -139,11 +126,11 @@ async def _put_whole(address: _Address, signed: Signed, headers: dict[str, str],
         else:
             await _in_database(_require_space, upload)
             file = await bodies.in_thread(incoming.whole, upload.pk)
-        await _fill(upload, file, receive, size_bytes=size_bytes, sent=sent, then=lambda: _received(upload, file))
+        await _fill(upload, file, body, size_bytes=size_bytes, sent=sent, then=lambda: _received(upload, file))
     return _Answer(HTTPStatus.OK, headers=(("etag", f'"{file.etag}"'),))
 
 
-async def _put_part(address: _Address, signed: Signed, headers: dict[str, str], receive: Receive) -> _Answer:
+async def _put_part(address: _Address, signed: Signed, headers: dict[str, str], body: Body) -> _Answer:
     upload = await _in_database(_upload, address)
     _require_parts(upload, signed)
     if upload.state != UploadState.WAITING:
@@ -155,14 +142,14 @@ async def _put_part(address: _Address, signed: Signed, headers: dict[str, str], 
     with _slot(upload):
         await _in_database(_require_space, upload)
         file = await bodies.in_thread(_new_part, upload, address.number)
-        await _fill(upload, file, receive, size_bytes=size_bytes, sent=sent, then=lambda: bodies.in_thread(file.keep))
+        await _fill(upload, file, body, size_bytes=size_bytes, sent=sent, then=lambda: bodies.in_thread(file.keep))
     return _Answer(HTTPStatus.OK, headers=(("etag", f'"{file.etag}"'),))
 
 
 async def _fill(
     upload: Upload,
     file: IncomingFile,
-    receive: Receive,
+    body: Body,
     *,
     size_bytes: int,
     sent: Checksums,
@@ -175,7 +162,7 @@ async def _fill(
         incoming.require_room(size_bytes)
         # A repeat of what has come keeps nothing, whenever it comes.
         max_seconds = None if upload.has_its_bytes else (upload.expires_at - timezone.now()).total_seconds()
-        await bodies.store(receive, file, size_bytes=size_bytes, max_seconds=max_seconds)
+        await bodies.store(body, file, size_bytes=size_bytes, max_seconds=max_seconds)
         if (md5 is not None and md5.digest() != sent.md5) or sent.crc32 not in (None, file.checksum):
             raise bad_request("BadDigest", "The bytes that came have another checksum than the one that was sent.")
         await then()
@@ -208,17 +195,15 @@ def _new_part(upload: Upload, number: int) -> IncomingFile:
     return incoming_parts.part(upload.pk, multipart_id=upload.multipart_id, number=number, part_bytes=upload.part_bytes)
 
 
-async def _complete(
-    address: _Address, signed: Signed, headers: dict[str, str], receive: Receive, *, path: str
-) -> _Answer:
+async def _complete(address: _Address, signed: Signed, headers: dict[str, str], body: Body, *, path: str) -> _Answer:
     upload = await _in_database(_upload, address)
     _require_parts(upload, signed)
     announced = headers.get("content-length", "0")
     if int(announced) > wire.MAX_XML_BYTES:
         raise bad_request("MaxMessageLengthExceeded", f"The body may have {wire.MAX_XML_BYTES} bytes at most.")
     with _slot(upload):
-        body = await bodies.read(receive, max_bytes=wire.MAX_XML_BYTES)
-        etag = await bodies.in_slow_thread(_released, _join, upload, body)
+        parts = await bodies.read(body, max_bytes=wire.MAX_XML_BYTES)
+        etag = await bodies.in_slow_thread(_released, _join, upload, parts)
     location = f"{settings.SITE_URL}{path.removesuffix('/complete')}"
     return _Answer(HTTPStatus.OK, wire.show_completed(location=location, key=str(upload.pk), etag=etag))
 

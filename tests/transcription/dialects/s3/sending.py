@@ -52,12 +52,22 @@ class Answer:
 
 
 async def exchange(
-    method, url, body=b"", *, headers=None, size=None, leaves_after=None, chunked=False, before_end=None, pause=0.0
+    method,
+    url,
+    body=b"",
+    *,
+    headers=None,
+    size=None,
+    leaves_after=None,
+    chunked=False,
+    before_end=None,
+    pause=0.0,
+    application=asgi.application,
 ):
     """Send a request and return the Answer.
 
     size: the Content-Length, if not the body's. leaves_after: how many pieces come before the client leaves.
-    before_end: awaited before the last piece. pause: seconds before each piece.
+    before_end: awaited before the last piece. pause: seconds before each piece. application: what answers.
     """
     parts = urlsplit(url)
     pieces = [body[start : start + 256 * 1024] for start in range(0, len(body), 256 * 1024)] or [b""]
@@ -92,7 +102,7 @@ async def exchange(
         "query_string": parts.query.encode(),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
     }
-    await asgi.application(scope, receive, send)
+    await application(scope, receive, send)
     return answer
 
 

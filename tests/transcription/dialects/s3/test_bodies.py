@@ -7,6 +7,7 @@ import time
 import pytest
 
 from transcription.dialects.s3 import bodies
+from transcription.dialects.s3.bodies import Body, Patience
 from transcription.dialects.s3.wire import Fault
 from transcription.recordings import disk_space, incoming
 
@@ -44,9 +45,10 @@ class Recorder(incoming.Measured):
         self.threads.add(threading.get_ident())
 
 
-def store(sender, size, file=None):
+def store(sender, size, file=None, **patience):
+    body = Body(sender, patience=Patience(**patience))
     with file or Recorder() as taken:
-        asyncio.run(bodies.store(sender, taken, size_bytes=size))
+        asyncio.run(bodies.store(body, taken, size_bytes=size))
         return taken
 
 
@@ -95,10 +97,9 @@ def test_client_that_leaves_ends_it():
         store(Sender(b"abc", then="leaves"), 10)
 
 
-def test_silent_client_is_given_up(monkeypatch):
-    monkeypatch.setattr(bodies, "IDLE_SECONDS", 0.01)
+def test_silent_client_is_given_up():
     with pytest.raises(Fault) as caught:
-        store(Sender(b"abc", then="silence"), 10)
+        store(Sender(b"abc", then="silence"), 10, idle_seconds=0.01)
     assert (caught.value.code, caught.value.http_status) == ("RequestTimeout", 408)
 
 
@@ -114,32 +115,29 @@ class Dripping:
         return {"type": "http.request", "body": self.piece, "more_body": self.left > 0}
 
 
-def test_dripping_client_is_given_up(monkeypatch):
+def test_dripping_client_is_given_up():
     """A byte now and then is no pause, and would keep its place and its file for ever."""
-    monkeypatch.setattr(bodies, "WINDOW_SECONDS", 0.05)
     sender = Dripping(1000, pause=0.01)
     with pytest.raises(Fault) as caught:
-        store(sender, 1000)
+        store(sender, 1000, window_seconds=0.05)
     assert (caught.value.code, caught.value.http_status) == ("RequestTimeout", 408)
     assert sender.left > 900
 
 
-def test_slow_client_is_not_given_up(monkeypatch):
-    monkeypatch.setattr(bodies, "WINDOW_SECONDS", 0.05)
-    monkeypatch.setattr(bodies, "MIN_BYTES", 100)
-    assert store(Dripping(30, pause=0.01, size_bytes=2000), 60_000).size_bytes == 60_000
+def test_slow_client_is_not_given_up():
+    sender = Dripping(30, pause=0.01, size_bytes=2000)
+    assert store(sender, 60_000, window_seconds=0.05, min_bytes=100).size_bytes == 60_000
 
 
-def test_slow_disk_is_no_fault_of_the_client(monkeypatch):
+def test_slow_disk_is_no_fault_of_the_client():
     class Slow(Recorder):
         def write(self, pieces):
             time.sleep(0.05)
             super().write(pieces)
 
-    monkeypatch.setattr(bodies, "WINDOW_SECONDS", 0.02)
-    monkeypatch.setattr(bodies, "MIN_BYTES", 10**9)
     piece = bytes(bodies.BATCH_BYTES)
-    assert store(Sender(*[piece] * 5), 5 * len(piece), Slow()).size_bytes == 5 * len(piece)
+    file = store(Sender(*[piece] * 5), 5 * len(piece), Slow(), window_seconds=0.02, min_bytes=10**9)
+    assert file.size_bytes == 5 * len(piece)
 
 
 def test_fault_of_the_disk_ends_it_and_is_told():
@@ -162,7 +160,7 @@ def test_loop_goes_on_while_the_disk_is_slow():
             super().write(pieces)
 
     async def scenario(file):
-        storing = asyncio.create_task(bodies.store(Sender(b"abc"), file, size_bytes=3))
+        storing = asyncio.create_task(bodies.store(Body(Sender(b"abc")), file, size_bytes=3))
         await asyncio.sleep(0.01)
         assert not storing.done()
         may_go_on.set()
@@ -174,9 +172,9 @@ def test_loop_goes_on_while_the_disk_is_slow():
 
 
 def test_small_body_is_read_whole_and_a_larger_one_is_refused():
-    assert asyncio.run(bodies.read(Sender(b"ab", b"", b"cd"), max_bytes=4)) == b"abcd"
+    assert asyncio.run(bodies.read(Body(Sender(b"ab", b"", b"cd")), max_bytes=4)) == b"abcd"
     with pytest.raises(Fault) as caught:
-        asyncio.run(bodies.read(Sender(b"ab", b"cde"), max_bytes=4))
+        asyncio.run(bodies.read(Body(Sender(b"ab", b"cde")), max_bytes=4))
     assert caught.value.http_status == 400
     with pytest.raises(bodies.Disconnected):
-        asyncio.run(bodies.read(Sender(b"ab", then="leaves"), max_bytes=4))
+        asyncio.run(bodies.read(Body(Sender(b"ab", then="leaves")), max_bytes=4))

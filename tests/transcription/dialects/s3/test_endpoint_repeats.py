@@ -3,6 +3,7 @@
 import asyncio
 import os
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db.models.signals import post_init
@@ -27,7 +28,8 @@ from tests.transcription.dialects.s3.sending import (
     target_of,
     url_of,
 )
-from transcription.dialects.s3 import bodies
+from transcription.dialects.s3 import bodies, endpoint
+from transcription.dialects.s3.bodies import Patience
 from transcription.models import Upload, UploadState
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,14 +57,12 @@ def test_broken_connection_leaves_nothing_of_a_file(organization, settings):
     assert call("PUT", target_of(upload).url, LARGE).status == 200
 
 
-def test_part_that_drips_is_refused_and_the_others_stay_for_another_try(organization, settings, monkeypatch):
+def test_part_that_drips_is_refused_and_the_others_stay_for_another_try(organization, settings):
     """Attack: a byte each 59 seconds, which held one of the organization's places and the disk for ever."""
     upload, target = begin_parts(organization)
     etags = [call("PUT", url_of(target, 1), PARTS[0]).etag]
-    with monkeypatch.context() as patch:
-        patch.setattr(bodies, "WINDOW_SECONDS", 0.05)
-        patch.setattr(bodies, "MIN_BYTES", 10**9)
-        answer = call("PUT", url_of(target, 2), PARTS[1], pause=0.01)
+    impatient = partial(endpoint.application, patience=Patience(window_seconds=0.05, min_bytes=10**9))
+    answer = call("PUT", url_of(target, 2), PARTS[1], pause=0.01, application=impatient)
     assert (answer.status, answer.code) == (408, "RequestTimeout")
     assert answer.headers["connection"] == "close"
     assert answer.taken < 20
