@@ -34,18 +34,26 @@ class _Shown:
         return _Shown(self.item_id, max(self.length_ms, other.length_ms), max(self.price_micros, other.price_micros))
 
 
-async def payable(told: Sequence[Event], *, organization_id: uuid.UUID) -> list[Event]:
+async def payable(
+    told: Sequence[Event], *, organization_id: uuid.UUID, remembered_items: int = REMEMBERED_ITEMS
+) -> list[Event]:
     """Return the events without the text that nobody would pay for: of items that failed or were canceled meanwhile.
 
     told: events that came together, of one job. Their text is recorded by one write for each item, and by none if it
     was before. organization_id: of the job. Each organization's writes wait for each other only.
+    remembered_items: of how many items this process knows what was recorded.
     """
     furthest: dict[str, _Shown] = {}
     for event in told:
         if SHOWN in event.data:
             shown = _Shown(**event.data[SHOWN])
             furthest[shown.item_id] = shown.or_more(furthest.get(shown.item_id))
-    answers = await asyncio.gather(*(_record(shown, organization_id=organization_id) for shown in furthest.values()))
+    answers = await asyncio.gather(
+        *(
+            _record(shown, organization_id=organization_id, remembered_items=remembered_items)
+            for shown in furthest.values()
+        )
+    )
     may_leave = {item_id for item_id, may in zip(furthest, answers, strict=True) if may}
     return [_without_figures(event) for event in told if event.name != SEGMENT or _item_of(event) in may_leave]
 
@@ -59,14 +67,14 @@ def _without_figures(event: Event) -> Event:
     return Event(name=event.name, data={name: value for name, value in event.data.items() if name != SHOWN})
 
 
-async def _record(shown: _Shown, *, organization_id: uuid.UUID) -> bool:
+async def _record(shown: _Shown, *, organization_id: uuid.UUID, remembered_items: int) -> bool:
     """Return whether text of an item is recorded, and so may leave."""
     if _recorded_micros.get(shown.item_id, -1) < shown.price_micros:
         if not await _records.submit(shown, group=organization_id):
             return False
         _recorded_micros[shown.item_id] = max(shown.price_micros, _recorded_micros.get(shown.item_id, 0))
     _recorded_micros.move_to_end(shown.item_id)
-    while len(_recorded_micros) > REMEMBERED_ITEMS:
+    while len(_recorded_micros) > remembered_items:
         _recorded_micros.popitem(last=False)
     return True
 

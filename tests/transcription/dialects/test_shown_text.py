@@ -20,9 +20,9 @@ def segment(item, *, price_micros, length_ms=1_000, text="hello"):
     return Event("segment", {"start": 0.0, "end": length_ms / 1000, "text": text, "shown": shown})
 
 
-def payable(item, *told):
+def payable(item, *told, **options):
     organization_id = item.job.organization_id
-    return asyncio.run(shown_text.payable(told, organization_id=organization_id))
+    return asyncio.run(shown_text.payable(told, organization_id=organization_id, **options))
 
 
 def texts_of(found):
@@ -86,11 +86,10 @@ def test_free_text_is_recorded_too(item):
     assert payable(item, segment(item, price_micros=0)) == []
 
 
-def test_what_is_remembered_is_bounded(organization, monkeypatch):
-    monkeypatch.setattr(shown_text, "REMEMBERED_ITEMS", 3)
+def test_what_is_remembered_is_bounded(organization):
     items = list(make_batch(organization, 6).items.all())
     for item in items:
-        payable(item, segment(item, price_micros=83))
+        payable(item, segment(item, price_micros=83), remembered_items=3)
     assert list(shown_text._recorded_micros) == [str(item.pk) for item in items[-3:]]
     # What is forgotten is written again, which changes nothing.
     assert texts_of(payable(item, segment(items[0], price_micros=83))) == ["hello"]

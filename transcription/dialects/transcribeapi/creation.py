@@ -12,7 +12,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -43,12 +43,36 @@ Read = Callable[..., Manifest]
 REPEATED_WITHIN = timedelta(minutes=4)
 # A job that is run again answers no repeat of the order of the first one.
 DIGEST = f"{OF_THE_REQUEST}sha256"
-# A manifest of 10,000 files takes some 100 MB while it becomes a job, so large bodies take turns.
-TURNS = threading.BoundedSemaphore(2)
-# Less than the packages wait for an answer.
-TURN_SECONDS = 20
 RETRY_SECONDS = 10
 CREATED = 201
+
+
+class Turns:
+    """Large bodies take turns: a manifest of 10,000 files takes some 100 MB while it becomes a job."""
+
+    def __init__(self, free: threading.Semaphore, *, wait_seconds: float = 20.0) -> None:
+        """free: the turns that nobody has. wait_seconds: less than the packages wait for an answer."""
+        self._free = free
+        self._wait_seconds = wait_seconds
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold a turn. Raises NoRoom when none is free in time."""
+        # Who has been recognised holds a connection, and those who wait would take them all.
+        database_connection.release()
+        if not self._free.acquire(timeout=self._wait_seconds):
+            raise NoRoom(
+                f"Too many large orders are being read. Nothing was ordered; try again in {RETRY_SECONDS} seconds.",
+                retry_after=RETRY_SECONDS,
+            )
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+# Of this process.
+TURNS = Turns(threading.BoundedSemaphore(2))
 
 
 def respond(
@@ -57,12 +81,13 @@ def respond(
     *,
     read: Read,
     has_all_uploads: bool,
+    turns: Turns,
 ) -> Response:
     """Create the job that a JSON body asks for. Returns the answer.
 
     read: returns the manifest of a body. has_all_uploads: whether the answer says of every file where it is to be sent;
-    else only of a single one, and the caller asks for the others in pages. Large bodies wait for each other: raises
-    NoRoom when that takes too long.
+    else only of a single one, and the caller asks for the others in pages. turns: of large bodies. Raises NoRoom when
+    the wait for one takes too long.
     """
 
     @transaction.atomic
@@ -94,7 +119,7 @@ def respond(
         submissions.submit_sources(submission, sources=_sources(manifest), name=_name_of(manifest))
         return Response(made, status=CREATED)
 
-    with _turn(request):
+    with nullcontext() if _is_small(request) else turns.one():
         body = json_of(request, too_large="too_many_files")
         digest = _digest_of(view, request, body)
         begun = _begun_before(view, digest=digest)
@@ -105,24 +130,10 @@ def respond(
         return response
 
 
-@contextmanager
-def _turn(request: Request) -> Iterator[None]:
-    """Hold a turn while the body becomes a job, unless it is small. Raises NoRoom when none is free in TURN_SECONDS."""
+def _is_small(request: Request) -> bool:
+    """Tell whether the body of a request needs no turn."""
     length = request.META.get("CONTENT_LENGTH") or ""
-    if length.isdecimal() and int(length) <= JsonParser.max_bytes:
-        yield
-        return
-    # Who has been recognised holds a connection, and those who wait would take them all.
-    database_connection.release()
-    if not TURNS.acquire(timeout=TURN_SECONDS):
-        raise NoRoom(
-            f"Too many large orders are being read. Nothing was ordered; try again in {RETRY_SECONDS} seconds.",
-            retry_after=RETRY_SECONDS,
-        )
-    try:
-        yield
-    finally:
-        TURNS.release()
+    return length.isdecimal() and int(length) <= JsonParser.max_bytes
 
 
 def show_created(job: Job, *, has_all_uploads: bool) -> dict[str, Any]:

@@ -30,13 +30,14 @@ class JobsView(TranscribeApiGateView):
     parser_classes = [LargeJsonParser]
     orders = True
     invalid_code = errors.JOB_REQUEST
+    turns = creation.TURNS
 
     @extend_schema(operation_id="transcribeapi_create_job", **schema.CREATE_JOB)
     def post(self, request: Request) -> Response:
         """`type` is `big_file` or `batch`. A file has a `url`, or is sent to the address that the answer (`big_file`)
         or `upload-urls` (`batch`) has. Then call `upload-completed`. A batch has up to 10,000 files and 10 GB.
         """
-        return creation.respond(self, request, read=manifest.read_job, has_all_uploads=False)
+        return creation.respond(self, request, read=manifest.read_job, has_all_uploads=False, turns=self.turns)
 
 
 class UploadUrlsView(TranscribeApiGateView):

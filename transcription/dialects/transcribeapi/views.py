@@ -59,6 +59,7 @@ class TranscribeView(TranscribeApiGateView, waiting.WaitingGateView):
 
     parser_classes = [MultiPartParser, LargeJsonParser]
     orders = True
+    turns = creation.TURNS
 
     def may_wait(self, request: Request) -> bool:
         return not _is_json(request)
@@ -73,7 +74,7 @@ class TranscribeView(TranscribeApiGateView, waiting.WaitingGateView):
         """
         if _is_json(request):
             self.invalid_code = errors.JOB_REQUEST
-            return creation.respond(self, request, read=manifest.read_files, has_all_uploads=True)
+            return creation.respond(self, request, read=manifest.read_files, has_all_uploads=True, turns=self.turns)
         fields, upload = _form_of(request)
         asked = wire.read(fields, capabilities_of=recognition.capabilities_of)
         if upload is None and not asked.url:

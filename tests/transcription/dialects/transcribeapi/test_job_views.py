@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.urls import path
 from django.utils import timezone
 
 from accounts import api_keys
@@ -14,8 +15,11 @@ from tests.transcription import remote
 from tests.transcription.dialects.transcribeapi.calling import WAV, code, send
 from transcription import jobs
 from transcription.dialects.transcribeapi import creation
+from transcription.dialects.transcribeapi.job_views import JobsView
+from transcription.dialects.transcribeapi.views import TranscribeView
 from transcription.jobs import importing
 from transcription.models import Job, Upload
+from voxsite import urls
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fake_engine")]
 
@@ -103,8 +107,8 @@ def test_answer_has_no_balance_before_the_end(post):
     ],
 )
 def test_order_that_is_wrong_leaves_nothing(post, body, expected):
-    for path, sent in (("/transcribe", body), ("/jobs", {"type": "batch", **body})):
-        assert code(post(path, sent)) == (400, expected), path
+    for address, sent in (("/transcribe", body), ("/jobs", {"type": "batch", **body})):
+        assert code(post(address, sent)) == (400, expected), address
     assert not Job.objects.exists()
     assert not Upload.objects.exists()
 
@@ -217,16 +221,29 @@ class Watching(threading.BoundedSemaphore):
         return super().acquire(*args, **kwargs)
 
 
+@pytest.fixture
+def take(settings):
+    """Let large orders take other turns than those of the process."""
+
+    def take(turns):
+        views = (
+            path("transcribeapi/v1/transcribe", TranscribeView.as_view(turns=turns), name="transcribeapi-transcribe"),
+            path("transcribeapi/v1/jobs", JobsView.as_view(turns=turns), name="transcribeapi-jobs"),
+        )
+        settings.ROOT_URLCONF = (*views, *urls.urlpatterns)
+
+    return take
+
+
 LARGE = {"files": [{"reference_id": "a"}], "padding": "x" * 300_000}
 
 
-def test_large_orders_take_turns_and_do_not_wait_for_ever(post, monkeypatch):
-    turns = Watching()
-    monkeypatch.setattr(creation, "TURNS", turns)
-    monkeypatch.setattr(creation, "TURN_SECONDS", 0.01)
-    with turns, turns:
-        for path, body in (("/transcribe", LARGE), ("/jobs", {"type": "batch", **LARGE})):
-            refused = post(path, body)
+def test_large_orders_take_turns_and_do_not_wait_for_ever(post, take):
+    turns = creation.Turns(threading.BoundedSemaphore(2), wait_seconds=0.01)
+    take(turns)
+    with turns.one(), turns.one():
+        for address, body in (("/transcribe", LARGE), ("/jobs", {"type": "batch", **LARGE})):
+            refused = post(address, body)
             assert code(refused) == (503, "no_room")
             assert int(refused["Retry-After"]) > 0
         assert not Job.objects.exists()
@@ -238,9 +255,9 @@ def test_large_orders_take_turns_and_do_not_wait_for_ever(post, monkeypatch):
     assert post("/transcribe", LARGE).status_code == 201
 
 
-def test_large_order_holds_no_database_connection_while_it_waits(post, monkeypatch):
+def test_large_order_holds_no_database_connection_while_it_waits(post, take):
     """Those of one organization would else keep all connections of a process from all others."""
-    turns = Watching()
-    monkeypatch.setattr(creation, "TURNS", turns, raising=False)
+    free = Watching()
+    take(creation.Turns(free))
     assert post("/transcribe", LARGE).status_code == 201
-    assert turns.held == [False]
+    assert free.held == [False]

@@ -11,6 +11,7 @@ from tests.dialects.faces import run_all
 from tests.transcription.dialects.transcribeapi.calling import WAV, code, document_of, send
 from transcription import jobs
 from transcription.dialects.transcribeapi import manifest
+from transcription.jobs.submission import MAX_BATCH_BYTES
 from transcription.models import Job, Upload
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fake_engine")]
@@ -151,8 +152,9 @@ def test_balance_that_does_not_cover_the_files(post, big_file, tmp_path):
     assert (shown["status"], shown["job_status"]) == ("failed_insufficient_credits", "insufficient_funds")
 
 
-def test_files_that_have_more_than_the_limit_together(post, monkeypatch, batch, tmp_path):
-    monkeypatch.setattr("transcription.jobs.verification.MAX_BATCH_BYTES", len(WAV))
+def test_files_that_have_more_than_the_limit_together(post, batch, tmp_path):
+    # As if others had come.
+    Job.objects.update(received_bytes=MAX_BATCH_BYTES - len(WAV) - 1)
     for reference in ("a", "b"):
         send(reference, tmp_path=tmp_path)
     run_all()
