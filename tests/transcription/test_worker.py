@@ -17,7 +17,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 def report(path: str) -> None:
     """A task: read a recording, and write the process ids of zygote, owner of the zygote, and worker."""
     probing.probe_in_child(recordings.named("silence.wav").path, max_duration_ms=60_000)
-    zygote = psutil.Process(children._zygotes[-1].pid)
+    zygote = psutil.Process(children.ZYGOTES.started[-1].pid)
     with Path(path).open("a") as file:
         file.write(f"{zygote.pid} {zygote.ppid()} {os.getppid()}\n")
 

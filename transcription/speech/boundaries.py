@@ -16,7 +16,7 @@ from transcription.speech import containers, signatures, transport_streams
 
 # A crafted file has millions of pages or boxes of a few bytes. 10 hours have about a million.
 MAX_SCANNED = 4_000_000
-_SEARCHED_BYTES = 1 << 20
+SEARCHED_BYTES = 1 << 20
 _MAX_MARK_BYTES = 64
 
 # Bit 11 of a WavPack block's flags is set in the first of the blocks that hold the channels of one moment.
@@ -77,9 +77,12 @@ _STREAMS_WITH_MARKS = (_AMR, _FLAC)
 _MATROSKA_HEADS = b"\x1a\x18\xec\xbf\x11\x15\x16\x1f\x1c\x19\x10\x12"
 
 
-def starts(file: BinaryIO, size: int) -> Iterator[int]:
-    """Yield the places at which another recording begins, behind the first."""
-    budget = iter(range(MAX_SCANNED))
+def starts(file: BinaryIO, size: int, *, max_scanned: int = MAX_SCANNED) -> Iterator[int]:
+    """Yield the places at which another recording begins, behind the first.
+
+    max_scanned: so many pages, boxes or marks are looked at.
+    """
+    budget = iter(range(max_scanned))
     at = 0
     while (following := _next(file, at, size, budget=budget)) is not None:
         yield following
@@ -243,7 +246,7 @@ def _search(file: BinaryIO, at: int, *, marks: Sequence[_Mark], budget: Iterator
     buffer = b""
     while True:
         file.seek(at + len(buffer))
-        new = file.read(_SEARCHED_BYTES)
+        new = file.read(SEARCHED_BYTES)
         buffer += new
         # What begins near the end of the buffer is looked at when more of it is there.
         end = len(buffer) - _MAX_MARK_BYTES if new else len(buffer)

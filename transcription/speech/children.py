@@ -87,17 +87,17 @@ class Child:
     def has_started(self) -> bool:
         """Wait until the child is confined, and tell whether it is. The child touches the file only afterwards."""
         try:
-            return bytes(self._read(1, within_seconds=START_SECONDS)) == HELLO
+            return bytes(self._read(1)) == HELLO
         except (EOFError, TimeoutError):
             return False
 
-    def _read(self, count: int, *, within_seconds: float | None = None) -> bytearray:
+    def _read(self, count: int) -> bytearray:
         """Return `count` bytes. Raises EOFError, TimeoutError, and ValueError if `count` is too large."""
         if count > MAX_BLOCK_BYTES:
             raise ValueError("too long a block")
         block = bytearray(count)
         left = memoryview(block)
-        deadline = time.monotonic() + (within_seconds or self._stall_seconds)
+        deadline = time.monotonic() + self._stall_seconds
         while left:
             self._wait(deadline)
             got = os.readv(self._pipe, [left])
@@ -139,58 +139,18 @@ def _error(reported: Any) -> errors.AudioError:
     return error if isinstance(error, errors.AudioError) else errors.NotAudio()
 
 
-@contextmanager
-def child(task: str, path: Path | str, *, stall_seconds: float, **arguments: Any) -> Iterator[Child]:
-    """Run `task` (a key of `zygote.HANDLERS`) on a recording in a confined child, which ends with the `with` block.
-
-    stall_seconds: longest wait for the next block, and for the answer.
-    Raises DecoderUnavailable when no child can be started.
-    """
-    request = json.dumps({"task": task, **arguments}).encode().ljust(REQUEST_BYTES)
-    assert len(request) == REQUEST_BYTES, "arguments are a few numbers"
-    # Non-blocking: opening a named pipe would wait for a writer.
-    recording = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        zygote, pipe = _start_child(request, recording)
-    finally:
-        os.close(recording)
-    try:
-        yield Child(zygote, pipe, stall_seconds=stall_seconds)
-    finally:
-        os.close(pipe)  # the zygote notices it and kills the child if it still runs
-
-
-def ensure_zygote() -> None:
-    """Start the zygote of this process unless it runs, so that forks of this process share it."""
-    _running_zygote()
-
-
-def _start_child(request: bytes, recording: int) -> tuple[_Zygote, int]:
-    """Return (zygote, read end of the pipe) of a child that has started. Tries a second zygote if the first fails."""
-    for _ in range(2):
-        zygote = _running_zygote()
-        read_end, write_end = os.pipe()
-        try:
-            is_asked = zygote.ask(request, [recording, write_end])
-        finally:
-            os.close(write_end)
-        if is_asked and Child(zygote, read_end, stall_seconds=START_SECONDS).has_started():
-            return zygote, read_end
-        os.close(read_end)
-        logger.warning("the zygote %d started no child", zygote.pid)
-        zygote.kill()
-    raise errors.DecoderUnavailable
+_lock = threading.RLock()
 
 
 class _Zygote:
     """One zygote process."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, module: str) -> None:
         self._owner_pid = os.getpid()
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - a module of this package
-                [sys.executable, "-E", "-s", "-m", MODULE],
+                [sys.executable, "-E", "-s", "-m", module],
                 cwd=Path(__file__).resolve().parents[2],
                 env=ENVIRONMENT,
                 stdin=theirs.fileno(),
@@ -231,21 +191,77 @@ class _Zygote:
                 self._process.wait()
 
 
-_lock = threading.RLock()
-_zygotes: list[_Zygote] = []  # the last one is in use; the others belong to a parent, which reaps them
+class Zygotes:
+    """The zygotes of this process: of one it has one, and starts another when that one is dead."""
+
+    def __init__(self, *, module: str = MODULE, start_seconds: float = START_SECONDS) -> None:
+        """module: what a zygote runs. start_seconds: longest wait for a child to start."""
+        # The last one is in use; the others belong to a parent, which reaps them.
+        self.started: list[_Zygote] = []
+        self._module, self._start_seconds = module, start_seconds
+
+    def running(self) -> _Zygote:
+        """Return the zygote in use, started unless it runs."""
+        with _lock:
+            while self.started and self.started[-1].is_own() and not self.started[-1].is_alive():
+                self.started.pop().kill()
+            if not self.started or not self.started[-1].is_alive():
+                self.started.append(_Zygote(module=self._module))
+            return self.started[-1]
+
+    def start_child(self, request: bytes, recording: int) -> tuple[_Zygote, int]:
+        """Return (zygote, read end of the pipe) of a child that has started. Tries a second zygote if the first fails.
+
+        Raises DecoderUnavailable.
+        """
+        for _ in range(2):
+            zygote = self.running()
+            read_end, write_end = os.pipe()
+            try:
+                is_asked = zygote.ask(request, [recording, write_end])
+            finally:
+                os.close(write_end)
+            if is_asked and Child(zygote, read_end, stall_seconds=self._start_seconds).has_started():
+                return zygote, read_end
+            os.close(read_end)
+            logger.warning("the zygote %d started no child", zygote.pid)
+            zygote.kill()
+        raise errors.DecoderUnavailable
+
+    def end(self) -> None:
+        """End the zygotes that this process has started."""
+        with _lock:
+            while self.started and self.started[-1].is_own():
+                self.started.pop().kill()
 
 
-def _running_zygote() -> _Zygote:
-    with _lock:
-        while _zygotes and _zygotes[-1].is_own() and not _zygotes[-1].is_alive():
-            _zygotes.pop().kill()
-        if not _zygotes or not _zygotes[-1].is_alive():
-            _zygotes.append(_Zygote())
-        return _zygotes[-1]
+ZYGOTES = Zygotes()
+atexit.register(ZYGOTES.end)
 
 
-@atexit.register
-def _end() -> None:
-    with _lock:
-        while _zygotes and _zygotes[-1].is_own():
-            _zygotes.pop().kill()
+@contextmanager
+def child(
+    task: str, path: Path | str, *, stall_seconds: float, zygotes: Zygotes = ZYGOTES, **arguments: Any
+) -> Iterator[Child]:
+    """Run `task` (a key of `zygote.HANDLERS`) on a recording in a confined child, which ends with the `with` block.
+
+    stall_seconds: longest wait for the next block, and for the answer.
+    Raises DecoderUnavailable when no child can be started.
+    """
+    request = json.dumps({"task": task, **arguments}).encode().ljust(REQUEST_BYTES)
+    assert len(request) == REQUEST_BYTES, "arguments are a few numbers"
+    # Non-blocking: opening a named pipe would wait for a writer.
+    recording = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        zygote, pipe = zygotes.start_child(request, recording)
+    finally:
+        os.close(recording)
+    try:
+        yield Child(zygote, pipe, stall_seconds=stall_seconds)
+    finally:
+        os.close(pipe)  # the zygote notices it and kills the child if it still runs
+
+
+def ensure_zygote() -> None:
+    """Start the zygote of this process unless it runs, so that forks of this process share it."""
+    ZYGOTES.running()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transcription.speech import audio, children, errors, hearing
-from transcription.speech.children import Limits
+from transcription.speech.children import ZYGOTES, Limits, Zygotes
 from transcription.speech.samples import BYTES_PER_SAMPLE, Samples, ms_to_samples
 
 MEMORY_BYTES = 1024 * 1024 * 1024
@@ -26,6 +26,7 @@ def windows(
     channel: int | None = None,
     stall_seconds: float = STALL_SECONDS,
     facts: list[hearing.Fact] | None = None,
+    zygotes: Zygotes = ZYGOTES,
 ) -> Iterator[Samples]:
     """Yield what `audio.windows` yields, decoded in a confined child process.
 
@@ -37,7 +38,7 @@ def windows(
 
     samples_left = ms_to_samples(max_duration_ms + audio.LENGTH_SLACK_MS)
     arguments = {"max_duration_ms": max_duration_ms, "window_ms": window_ms, "channel": channel}
-    with children.child("decode", path, stall_seconds=stall_seconds, **arguments) as child:
+    with children.child("decode", path, stall_seconds=stall_seconds, zygotes=zygotes, **arguments) as child:
         for block in child.blocks():
             samples_left -= len(block) // BYTES_PER_SAMPLE
             if samples_left < 0 or len(block) % BYTES_PER_SAMPLE:

@@ -70,13 +70,13 @@ class Part:
         return self._at - self._start
 
 
-def of(file: BinaryIO) -> list[Part]:
+def of(file: BinaryIO, *, max_scanned: int = boundaries.MAX_SCANNED) -> list[Part]:
     """Return the recordings that were joined in one file, at least one. See `boundaries`.
 
     Raises NotAudio for a WAV that FFmpeg would read as another codec.
     """
     size = file.seek(0, 2)
-    bounds = [0, *islice(boundaries.starts(file, size), MAX_PARTS - 1)]
+    bounds = [0, *islice(boundaries.starts(file, size, max_scanned=max_scanned), MAX_PARTS - 1)]
     found = [_mended(file, start, end) for start, end in zip(bounds, [*bounds[1:], size], strict=True)]
     file.seek(0)
     return found

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from transcription.speech import audio, children, demuxing, errors, hearing, opus
-from transcription.speech.children import Limits
+from transcription.speech.children import ZYGOTES, Limits, Zygotes
 from transcription.speech.packet_meter import PacketMeter, decoded_frames
 from transcription.speech.parts import Part
 
@@ -222,14 +222,22 @@ class Unfinished(Exception):
     """
 
 
-def probe_in_child(path: Path | str, *, max_duration_ms: int, may_be_truncated: bool = False) -> AudioProbe:
+def probe_in_child(
+    path: Path | str, *, max_duration_ms: int, may_be_truncated: bool = False, zygotes: Zygotes = ZYGOTES
+) -> AudioProbe:
     """Run `probe` in a confined child, so that a decoder that crashes or hangs does not affect this process.
 
     Raises the errors of `probe`, and DecoderUnavailable. Raises NotAudio also when PROBE_CPU_SECONDS are not enough,
     and when the child crashes, stalls or is compromised.
     """
     try:
-        return probe_within(PROBE_CPU_SECONDS, path, max_duration_ms=max_duration_ms, may_be_truncated=may_be_truncated)
+        return probe_within(
+            PROBE_CPU_SECONDS,
+            path,
+            max_duration_ms=max_duration_ms,
+            may_be_truncated=may_be_truncated,
+            zygotes=zygotes,
+        )
     except Unfinished as error:
         raise errors.NotAudio(str(error)) from error
 
@@ -241,6 +249,7 @@ def probe_within(
     max_duration_ms: int,
     may_be_truncated: bool = False,
     niceness: int = 0,
+    zygotes: Zygotes = ZYGOTES,
 ) -> AudioProbe:
     """Run `probe` in a confined child that may use so much CPU time. See `probe_in_child`.
 
@@ -253,7 +262,8 @@ def probe_within(
         "cpu_seconds": cpu_seconds,
         "niceness": niceness,
     }
-    with children.child("probe", path, stall_seconds=60 + MAX_WALL_FACTOR * cpu_seconds, **arguments) as child:
+    stall_seconds = 60 + MAX_WALL_FACTOR * cpu_seconds
+    with children.child("probe", path, stall_seconds=stall_seconds, zygotes=zygotes, **arguments) as child:
         try:
             is_compromised = any(True for _ in child.blocks())  # a probe sends no blocks
         except errors.NotAudio as error:

@@ -44,11 +44,11 @@ def of_folder(folder: Path) -> list[Reference]:
     return sorted(found, key=lambda one: one.path.name)
 
 
-def conversations() -> list[Reference]:
+def conversations(*, call: Path = CALL) -> list[Reference]:
     """Return the meetings and the telephone call. Raises OSError if the call is not here and cannot be downloaded."""
-    if not all((CALL.parent / name).exists() for name in _CALL_SHA256):
-        _download_call(CALL.parent)
-    return [*of_folder(MEETINGS), *(one for one in of_folder(CALL.parent) if one.path == CALL)]
+    if not all((call.parent / name).exists() for name in _CALL_SHA256):
+        _download_call(call.parent)
+    return [*of_folder(MEETINGS), *(one for one in of_folder(call.parent) if one.path == call)]
 
 
 def _from_json(described: Path) -> list[Reference]:

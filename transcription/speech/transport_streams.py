@@ -21,7 +21,7 @@ LAYOUTS = ((188, 0), (192, 4), (204, 0))
 MIN_PACKETS, MAX_PACKETS = 3, 8
 # A multiplex of a satellite has some ten programs.
 MAX_PROGRAMS = 64
-_READ_BYTES = 1 << 20
+READ_BYTES = 1 << 20
 _PAT, _PMT = 0x00, 0x02
 # Stream type -> what decodes it. The second line is of Blu-ray and AVCHD cameras.
 _AUDIO_TYPES = {
@@ -74,15 +74,18 @@ class _Tables:
         return begin if is_changed else None
 
 
-def next_change(file: BinaryIO, at: int, *, layout: tuple[int, int], budget: Iterator[int]) -> int | None:
+def next_change(
+    file: BinaryIO, at: int, *, layout: tuple[int, int], budget: Iterator[int], read_bytes: int = READ_BYTES
+) -> int | None:
     """Return where the file is to be opened again, None if all tracks keep their codecs.
 
     at: where the stream begins. budget: so many looks are taken at what may be a table. The place is that of a packet,
-    in M2TS of the four bytes before it.
+    in M2TS of the four bytes before it. read_bytes: the file is read in such pieces.
     """
     step, before = layout
     tables = _Tables()
-    for place, packet in _table_packets(file, at + before, step=step, tables=tables, budget=budget):
+    packets = _table_packets(file, at + before, step=step, tables=tables, budget=budget, read_bytes=read_bytes)
+    for place, packet in packets:
         begin = tables.read(packet, place)
         if begin is not None and begin - before > at:
             return begin - before
@@ -90,7 +93,7 @@ def next_change(file: BinaryIO, at: int, *, layout: tuple[int, int], budget: Ite
 
 
 def _table_packets(
-    file: BinaryIO, at: int, *, step: int, tables: _Tables, budget: Iterator[int]
+    file: BinaryIO, at: int, *, step: int, tables: _Tables, budget: Iterator[int], read_bytes: int
 ) -> Iterator[tuple[int, bytes]]:
     """Yield (place, packet) of the packets that begin a table, as far as `tables` knows where tables are."""
     known: set[int] = set()
@@ -98,7 +101,7 @@ def _table_packets(
     rest = b""
     while True:
         file.seek(at + len(rest))
-        new = file.read(_READ_BYTES)
+        new = file.read(read_bytes)
         buffer = rest + new
         searched = 0
         while (match := pattern.search(buffer, searched)) is not None and match.start() + PACKET_BYTES <= len(buffer):

@@ -1,6 +1,6 @@
 """A zygote whose children behave like a decoder that a crafted file has compromised.
 
-Run as a module by test_children.
+Run as a module by `zygotes.compromised`.
 """
 
 from __future__ import annotations
@@ -75,6 +75,12 @@ def lie(length: int) -> dict[str, Any]:
     return {}
 
 
+def never_stop(_: int, *, send: Callable[[memoryview], None], **__: Any) -> dict[str, Any]:
+    """Send a second of silence again and again, however long the recording may be."""
+    while True:
+        send(memoryview(bytes(4 * 16_000)))
+
+
 def handle(recording: int, *, send: Callable[[memoryview], None], attack: str, target: str = "") -> dict[str, Any]:
     attacks: dict[str, Callable[[], dict[str, Any]]] = {
         "environment": lambda: {"seen": dict(os.environ)},
@@ -109,6 +115,7 @@ def handle(recording: int, *, send: Callable[[memoryview], None], attack: str, t
 
 if __name__ == "__main__":
     zygote.HANDLERS["attack"] = (lambda **_: Limits(memory_bytes=1 << 30, cpu_seconds=1), handle)
+    zygote.HANDLERS["decode"] = (lambda **_: Limits(memory_bytes=1 << 30, cpu_seconds=1), never_stop)
     # The allowed length, in thousands of seconds, selects the lie.
     zygote.HANDLERS["probe"] = (
         lambda **_: Limits(memory_bytes=1 << 30, cpu_seconds=1),

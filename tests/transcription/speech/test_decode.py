@@ -6,8 +6,9 @@ import psutil
 import pytest
 
 from tests.fixtures import hostile
+from tests.transcription.speech.zygotes import compromised
 from transcription.speech import audio, children, decode, errors
-from transcription.speech.samples import SAMPLE_RATE
+from transcription.speech.samples import SAMPLE_RATE, ms_to_samples
 
 AUDIO = Path(__file__).resolve().parents[2] / "fixtures" / "audio"
 HOUR_MS = 3_600_000
@@ -46,7 +47,7 @@ def test_length_is_bounded_while_decoding(tmp_path):
 def running() -> list[psutil.Process]:
     """Return the children that the zygote of this process has forked and not reaped."""
     children.ensure_zygote()
-    return psutil.Process(children._zygotes[-1].pid).children()
+    return psutil.Process(children.ZYGOTES.started[-1].pid).children()
 
 
 def none_is_left() -> bool:
@@ -81,8 +82,9 @@ def test_hanging_child_is_an_error(tmp_path):
     assert none_is_left()
 
 
-def test_more_sound_than_the_longest_recording_is_refused(monkeypatch):
+def test_more_sound_than_the_longest_recording_is_refused():
     """A compromised decoder does not limit what it sends."""
-    monkeypatch.setattr(audio, "LENGTH_SLACK_MS", -1_500)
-    with pytest.raises(errors.NotAudio):
-        list(decode.windows(AUDIO / "silence.wav", max_duration_ms=3_000, window_ms=1000))
+    heard = []
+    with compromised() as zygotes, pytest.raises(errors.NotAudio):
+        heard.extend(map(len, decode.windows(AUDIO / "silence.wav", max_duration_ms=3_000, zygotes=zygotes)))
+    assert sum(heard) == ms_to_samples(3_000 + audio.LENGTH_SLACK_MS)

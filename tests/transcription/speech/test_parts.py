@@ -139,11 +139,9 @@ def test_channels_of_one_wavpack_are_no_parts(tmp_path):
 
 
 @pytest.mark.parametrize("where", [0, 1, 30, 63, 64])
-def test_mark_is_found_across_the_pieces_in_which_a_file_is_read(where, tmp_path, monkeypatch):
-    monkeypatch.setattr(boundaries, "_SEARCHED_BYTES", 1_000)
+def test_mark_is_found_across_the_pieces_in_which_a_file_is_read(where, tmp_path):
     made = encoding.write(tmp_path / "1", tone(1), container="w64", codec="pcm_s16le").read_bytes()
-    assert len(made) > 2_000
-    first = made + bytes(-(len(made) + where) % 1_000)
+    first = made + bytes(-(len(made) + where) % boundaries.SEARCHED_BYTES)
     bounds = [part.size for part in parts.of(io.BytesIO(first + made + made))]
     assert bounds == [len(first), len(made), len(made)]
 
@@ -239,23 +237,21 @@ class Counted(io.BytesIO):
         b"wvpk" + bytes(4) + b"\x10\4" + bytes(11) + b"\1\0\0\0\0\x08\0\0",
     ],
 )
-def test_many_marks_are_searched_in_bounded_time(head, monkeypatch):
+def test_many_marks_are_searched_in_bounded_time(head):
     """Attack: a file full of what another file could begin with."""
-    monkeypatch.setattr(boundaries, "MAX_SCANNED", 1_000)
     began = time.process_time()
-    assert len(parts.of(io.BytesIO(head + head[:4] * 5_000_000))) == 1
+    assert len(parts.of(io.BytesIO(head + head[:4] * 5_000_000), max_scanned=1_000)) == 1
     # Without the bound 12 s: the search is in memory, so that no reads can be counted.
     assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("kind", ["ogg", "mp4"])
-def test_many_tiny_pages_are_scanned_in_bounded_work(kind, tmp_path, monkeypatch):
+def test_many_tiny_pages_are_scanned_in_bounded_work(kind):
     """Attack: the search for joined files walks through pages of 28 bytes."""
     page = b"OggS\0\0" + bytes(20) + b"\1\0" if kind == "ogg" else (8).to_bytes(4, "big") + b"free"
     head = page if kind == "ogg" else (8).to_bytes(4, "big") + b"ftyp" + bytes(8)
-    monkeypatch.setattr(boundaries, "MAX_SCANNED", 1_000)
     file = Counted(head + page * 1_000_000)
-    assert len(parts.of(file)) == 1
+    assert len(parts.of(file, max_scanned=1_000)) == 1
     assert file.reads < 5_000
 
 

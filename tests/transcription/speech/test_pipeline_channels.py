@@ -10,7 +10,8 @@ import pytest
 from tests.fixtures import encoding, make_recordings, recordings, tiny_whisper
 from tests.transcription.speech.fakes import FakeDiarizer, FakeEngine
 from tests.transcription.speech.pipelines import run
-from transcription.speech import audio, pipeline
+from transcription.speech import audio
+from transcription.speech.options import MAX_SPLIT_CHANNELS
 from transcription.speech.samples import SAMPLE_RATE, ms_to_samples
 
 
@@ -28,9 +29,9 @@ def test_channels_are_transcribed_apart(two_channels, whisper):
     assert told[-1] == transcript.duration_ms
 
 
-def test_too_many_channels_are_mixed_and_that_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "MAX_SPLIT_CHANNELS", 0)
-    transcript = run(recordings.named("sentence-slt.wav").path, engine=FakeEngine(), channels="split")
+def test_too_many_channels_are_mixed_and_that_is_said(tmp_path):
+    path = encoding.wav(tmp_path / "desk.wav", np.repeat(spoken(), MAX_SPLIT_CHANNELS + 1, axis=0))
+    transcript = run(path, engine=FakeEngine(), channels="split")
     assert len(transcript.notes) == 1
     assert transcript.words
 

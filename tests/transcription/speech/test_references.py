@@ -24,13 +24,12 @@ def test_folder_without_references_is_refused(tmp_path):
         references.of_folder(tmp_path)
 
 
-def test_real_recordings_are_the_meetings_and_the_call(labelled, monkeypatch):
+def test_real_recordings_are_the_meetings_and_the_call(labelled):
     """The call is downloaded once; here its place has other files of that name."""
     call = labelled / "sample.wav"
     (labelled / "call.wav").rename(call)
     (labelled / "call.rttm").rename(labelled / "sample.rttm")
-    monkeypatch.setattr(references, "CALL", call)
-    found = references.conversations()
+    found = references.conversations(call=call)
     assert [one.path.parent for one in found] == [references.MEETINGS] * 13 + [labelled]
     assert sum(len({turn.speaker for turn in one.turns}) for one in found[:-1]) == 40
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.fixtures import encoding
 from tests.fixtures.encoding import tone
 from tests.transcription.speech.listening import heard, loud_from_to
-from transcription.speech import boundaries, transport_streams
+from transcription.speech import boundaries, signatures, transport_streams
 from transcription.speech.samples import samples_to_ms
 
 CODECS = {"aac": 48_000, "mp2": 48_000, "ac3": 48_000, "eac3": 48_000, "libmp3lame": 48_000, "libopus": 48_000}
@@ -61,10 +62,13 @@ def test_recording_of_a_camera_in_m2ts_is_divided_before_its_extra_bytes(tmp_pat
     assert loud_from_to(heard(tmp_path / "both.m2ts")[0]) == pytest.approx((0, 10), abs=0.3)
 
 
-def test_table_is_found_across_the_pieces_in_which_a_file_is_read(tmp_path, monkeypatch):
+def test_table_is_found_across_the_pieces_in_which_a_file_is_read(tmp_path):
     made = [stream(tmp_path / codec, codec) for codec in ("mp2", "ac3")]
     content = encoding.joined(tmp_path / "both.ts", *made).read_bytes()
     [whole] = boundaries.starts(io.BytesIO(content), len(content))
+    layout = transport_streams.layout_of(content[: signatures.HEAD_BYTES])
     for read_bytes in (189, 1_000, 10_001):
-        monkeypatch.setattr(transport_streams, "_READ_BYTES", read_bytes)
-        assert list(boundaries.starts(io.BytesIO(content), len(content))) == [whole]
+        found = transport_streams.next_change(
+            io.BytesIO(content), 0, layout=layout, budget=itertools.count(), read_bytes=read_bytes
+        )
+        assert found == whole

@@ -32,7 +32,7 @@ def test_zygote_has_none_of_our_descriptors(tmp_path):
 def test_nothing_outlives_its_owner(number, tmp_path):
     bomb = hostile.flac_bomb(tmp_path)
     program = f"windows = decode.windows({str(bomb)!r}, max_duration_ms=10**9, window_ms=1000)\n"
-    program += "next(windows); print(children._zygotes[0].pid, flush=True); time.sleep(600)"
+    program += "next(windows); print(children.ZYGOTES.started[0].pid, flush=True); time.sleep(600)"
     process = owner(program)
     with process:
         assert process.stdout is not None

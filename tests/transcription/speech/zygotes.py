@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -40,11 +42,21 @@ def wait(condition: object, *, seconds: float = 60) -> None:
 def end_zygote() -> None:
     """Kill the zygote, so that the next recording starts a new one."""
     zygote().kill()
-    wait(lambda: not children._zygotes[-1].is_alive())
+    wait(lambda: not children.ZYGOTES.started[-1].is_alive())
 
 
-def probe() -> int:
-    return probing.probe_in_child(SOUND, max_duration_ms=HOUR_MS).duration_ms
+def probe(zygotes: children.Zygotes = children.ZYGOTES) -> int:
+    return probing.probe_in_child(SOUND, max_duration_ms=HOUR_MS, zygotes=zygotes).duration_ms
+
+
+@contextmanager
+def compromised() -> Iterator[children.Zygotes]:
+    """Give zygotes with attacks among their tasks: one after the other, each until it ends."""
+    zygotes = children.Zygotes(module="tests.transcription.speech.attacks")
+    try:
+        yield zygotes
+    finally:
+        zygotes.end()
 
 
 def owner(program: str) -> subprocess.Popen[str]:

@@ -31,22 +31,22 @@ SHA256 = {
 }
 
 
-def load() -> None:
+def load(*, folder: Path = FOLDER) -> None:
     """Load both networks into this process, once. Raises EngineUnavailable."""
-    _segmentation()
-    _prints()
+    _segmentation(folder)
+    _prints(folder)
 
 
 def segment(samples: Float32Array) -> Float32Array:
     """Return the log probability of each class in each frame: (n, 589, 7) for n windows, (n, 160,000)."""
-    return _run(_segmentation(), {"x": samples[:, None]})
+    return _run(_segmentation(FOLDER), {"x": samples[:, None]})
 
 
 def voice_frames(features: Float32Array) -> Float32Array:
     """Return CAM++'s frames, (n / 2, 512), for log mel features without their mean, (n, 80)."""
     import numpy as np
 
-    [frames] = _run(_prints()[0], {"feats": features[None]})
+    [frames] = _run(_prints(FOLDER)[0], {"feats": features[None]})
     return np.asarray(frames, dtype=np.float32)
 
 
@@ -54,14 +54,14 @@ def voice_print(statistics: Float32Array) -> Float32Array:
     """Return CAM++'s last layer, (192,), of the means and deviations of its frames, (1024,). No ReLU follows."""
     import numpy as np
 
-    _, weights, mean, scale = _prints()
+    _, weights, mean, scale = _prints(FOLDER)
     return np.asarray((weights @ statistics - mean) * scale, dtype=np.float32)
 
 
-def read(name: str) -> bytes:
+def read(name: str, *, folder: Path = FOLDER) -> bytes:
     """Return the bytes of a file of this package. Raises EngineUnavailable if it is missing or another one."""
     try:
-        content = (FOLDER / name).read_bytes()
+        content = (folder / name).read_bytes()
     except OSError as error:
         raise EngineUnavailable(f"The network {name} of the diarizer is missing.") from error
     if hashlib.sha256(content).hexdigest() != SHA256[name]:
@@ -70,20 +70,20 @@ def read(name: str) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _segmentation() -> Any:
-    return _session(SEGMENTATION)
+def _segmentation(folder: Path) -> Any:
+    return _session(SEGMENTATION, folder=folder)
 
 
 @lru_cache(maxsize=1)
-def _prints() -> tuple[Any, Float32Array, Float32Array, Float32Array]:
+def _prints(folder: Path) -> tuple[Any, Float32Array, Float32Array, Float32Array]:
     """Return (session of the frames, weights of the last layer, mean and scale of its normalisation)."""
     import numpy as np
 
-    layer = np.load(io.BytesIO(read(PRINT_LAYER)), allow_pickle=False)
-    return _session(PRINT_FRAMES), layer["w"], layer["mean"], 1 / np.sqrt(layer["var"] + layer["eps"])
+    layer = np.load(io.BytesIO(read(PRINT_LAYER, folder=folder)), allow_pickle=False)
+    return _session(PRINT_FRAMES, folder=folder), layer["w"], layer["mean"], 1 / np.sqrt(layer["var"] + layer["eps"])
 
 
-def _session(name: str) -> Any:
+def _session(name: str, *, folder: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -91,7 +91,9 @@ def _session(name: str) -> Any:
     options.intra_op_num_threads = 1  # the other cores are for the engine
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(read(name), providers=["CPUExecutionProvider"], sess_options=options)
+    return onnxruntime.InferenceSession(
+        read(name, folder=folder), providers=["CPUExecutionProvider"], sess_options=options
+    )
 
 
 def _run(session: Any, inputs: dict[str, Float32Array]) -> Float32Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transcription.speech.diarizers import networks
@@ -49,10 +50,14 @@ class NeuralDiarizer:
 
     name = NAME
 
+    def __init__(self, *, folder: Path = networks.FOLDER) -> None:
+        """folder: of the networks that `begin` looks for."""
+        self._folder = folder
+
     def begin(self, *, options: TranscriptionOptions) -> Diarization:
         """Load the networks, on the first call of a process, and start a diarization."""
         try:
-            networks.load()
+            networks.load(folder=self._folder)
         except EngineUnavailable as error:
             logger.exception("%s Speakers are told apart by clustering.", error.message)
             simpler = ClusteringDiarizer().begin(options=options)

@@ -68,15 +68,18 @@ def is_on_hub(source: str, *, seconds: float = HUB_SECONDS) -> bool:
         return False
 
 
-def folder_of(source: str) -> Path:
-    """Return the folder of the model. Downloads it if needed. Raises EngineUnavailable."""
+def folder_of(source: str, *, report_seconds: float = REPORT_SECONDS) -> Path:
+    """Return the folder of the model. Downloads it if needed. Raises EngineUnavailable.
+
+    report_seconds: how often the progress of a download is logged.
+    """
     local = _local_folder(source)
     if local is not None:
         return local
     if Path(source).is_absolute() or source.startswith("."):
         raise EngineUnavailable(f"There is no converted Whisper model in {source}.")
     try:
-        with _logging_progress(source):
+        with _logging_progress(source, report_seconds=report_seconds):
             return Path(download_model(source))
     except Exception as error:  # the hub's client raises errors of requests, of httpx and of its own
         raise EngineUnavailable(f"The model {source} could not be downloaded.") from error
@@ -106,14 +109,14 @@ def _local_folder(source: str) -> Path | None:
 
 
 @contextmanager
-def _logging_progress(source: str) -> Iterator[None]:
+def _logging_progress(source: str, *, report_seconds: float) -> Iterator[None]:
     """Log the progress of a download while the `with` block runs."""
     is_over = threading.Event()
     before, started = _cached_megabytes(), time.monotonic()
     logger.info("downloading the model %s, once", source)
 
     def report() -> None:
-        while not is_over.wait(REPORT_SECONDS):
+        while not is_over.wait(report_seconds):
             logger.info("downloading the model %s: %d MB so far", source, _cached_megabytes() - before)
 
     thread = threading.Thread(target=report, name="download report", daemon=True)

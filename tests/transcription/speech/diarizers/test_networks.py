@@ -17,16 +17,11 @@ PROJECT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture
-def other_folder(tmp_path, monkeypatch):
+def other_folder(tmp_path):
     """A copy of the files that a test may damage."""
     for name in networks.SHA256:
         (tmp_path / name).write_bytes((networks.FOLDER / name).read_bytes())
-    monkeypatch.setattr(networks, "FOLDER", tmp_path)
-    networks._segmentation.cache_clear()
-    networks._prints.cache_clear()
-    yield tmp_path
-    networks._segmentation.cache_clear()
-    networks._prints.cache_clear()
+    return tmp_path
 
 
 def voice_print(samples):
@@ -76,14 +71,14 @@ def test_damaged_file_is_not_loaded(other_folder, name):
     content[len(content) // 2] ^= 1
     (other_folder / name).write_bytes(content)
     with pytest.raises(EngineUnavailable, match="hash"):
-        networks.load()
+        networks.load(folder=other_folder)
 
 
 @pytest.mark.parametrize("name", sorted(networks.SHA256))
 def test_missing_file_is_told(other_folder, name):
     (other_folder / name).unlink()
     with pytest.raises(EngineUnavailable, match="missing"):
-        networks.load()
+        networks.load(folder=other_folder)
 
 
 def test_child_of_a_worker_can_load_and_run_the_networks():

@@ -228,11 +228,8 @@ def test_same_recording_gives_the_same_turns():
     assert turns(load("dialogue.flac")) == turns_of_dialogue()
 
 
-def test_without_its_networks_it_clusters_and_says_so(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(networks, "FOLDER", tmp_path)
-    networks._segmentation.cache_clear()
-    networks._prints.cache_clear()
-    diarization = begin()
+def test_without_its_networks_it_clusters_and_says_so(tmp_path, caplog):
+    diarization = NeuralDiarizer(folder=tmp_path).begin(options=TranscriptionOptions())
     for clip in cutting.clips([load("dialogue.flac")], pause_ms=400):
         diarization.add(clip.start_ms, clip.samples)
     assert len({turn.speaker for turn in diarization.turns()}) == 2

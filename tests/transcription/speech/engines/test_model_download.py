@@ -26,8 +26,9 @@ import logging
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 logging.getLogger("httpx").setLevel(logging.WARNING)
 from transcription.speech.engines import models
-models.REPORT_SECONDS = 0.1
-print(models.is_local("base"), models.folder_of("base"), models.megabytes("base", compute_type="int8"))
+is_local = models.is_local("base")
+folder = models.folder_of("base", report_seconds=0.1)
+print(is_local, folder, models.megabytes("base", compute_type="int8"))
 """
 
 
