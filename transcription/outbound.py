@@ -136,12 +136,12 @@ async def call(
 ) -> AsyncIterator[Answer]:
     """Send a request and give the answer for as long as the block runs. The time limit holds inside the block too.
 
-    look_up: how host names become addresses; the system's resolver when None.
+    look_up: how host names become addresses; `ask_resolver` when None.
     Raises AddressRefused, and the subclasses of OutboundError.
     """
     exceptions = _exceptions()
     connector = aiohttp.TCPConnector(
-        resolver=_JudgingResolver(look_up or _look_up, exceptions=exceptions),
+        resolver=_JudgingResolver(look_up or ask_resolver, exceptions=exceptions),
         socket_factory=lambda address: _judged_socket(address, exceptions=exceptions),
         use_dns_cache=False,
         force_close=True,
@@ -248,15 +248,19 @@ def _judged_socket(info: Any, *, exceptions: Exceptions) -> socket.socket:
     return socket.socket(family=family, type=kind, proto=protocol)
 
 
-async def _look_up(host: str) -> Sequence[str]:
-    """Ask the system's resolver. Raises gaierror with EAI_AGAIN when it does not answer.
+async def ask_resolver(
+    host: str, *, seconds: float = LOOK_UP_SECONDS, free: threading.Semaphore = _look_ups
+) -> Sequence[str]:
+    """Ask the system's resolver. Raises gaierror with EAI_AGAIN when it does not answer in so many seconds.
+
+    free: the questions that may still be open.
 
     Each question has a thread of its own, which nobody waits for: a thread of the loop's pool that hangs would be
     missing to the look-ups of others, and the loop would wait for it when it is closed.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[Any]] = loop.create_future()
-    if not _look_ups.acquire(blocking=False):
+    if not free.acquire(blocking=False):
         raise socket.gaierror(socket.EAI_AGAIN, "Too many look-ups hang.")
 
     def ask() -> None:
@@ -267,13 +271,13 @@ async def _look_up(host: str) -> Sequence[str]:
         except Exception as error:  # noqa: BLE001 - raised in the loop.
             fault = error
         finally:
-            _look_ups.release()
+            free.release()
         with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
             loop.call_soon_threadsafe(_answer, answer, found, fault)
 
     threading.Thread(target=ask, name="look-up", daemon=True).start()
     try:
-        async with asyncio.timeout(LOOK_UP_SECONDS):
+        async with asyncio.timeout(seconds):
             found = await answer
     except TimeoutError as error:
         raise socket.gaierror(socket.EAI_AGAIN, "The resolver does not answer.") from error

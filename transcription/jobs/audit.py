@@ -11,14 +11,14 @@ from billing.models import Hold
 from transcription.models import FINAL_STATUSES, Job, JobItem, Status
 
 PREFIX = "job:"
-BATCH_COUNT = 500
+BATCH_SIZE = 500
 
 
-def orphaned_holds() -> Iterator[str]:
+def orphaned_holds(*, batch_size: int = BATCH_SIZE) -> Iterator[str]:
     """Yield one sentence for each open hold whose job has ended or does not exist."""
     holds = Hold.objects.open().filter(reference__startswith=PREFIX).order_by("pk")
     last_id = 0
-    while batch := list(holds.filter(pk__gt=last_id)[:BATCH_COUNT]):
+    while batch := list(holds.filter(pk__gt=last_id)[:batch_size]):
         # The jobs are read after the holds: one that ends in between settles its hold in the same transaction.
         running = set(
             Job.objects.filter(pk__in=[_job_id(hold) for hold in batch])
@@ -31,7 +31,7 @@ def orphaned_holds() -> Iterator[str]:
         last_id = batch[-1].pk
 
 
-def unpaid_texts() -> Iterator[str]:
+def unpaid_texts(*, batch_size: int = BATCH_SIZE) -> Iterator[str]:
     """Yield one sentence for each ended job that shows text of canceled or failed items, and was charged otherwise.
 
     The constraints of items say what each of them costs. This compares their sum with the charge, which is less only
@@ -41,7 +41,7 @@ def unpaid_texts() -> Iterator[str]:
     ended = Job.objects.filter(pk__in=owing.values("job_id"), status__in=FINAL_STATUSES).order_by("pk")
     costs = ended.annotate(due_micros=Sum("items__cost_micros")).values_list("pk", "cost_micros", "due_micros")
     last_id = uuid.UUID(int=0)
-    while batch := list(costs.filter(pk__gt=last_id)[:BATCH_COUNT]):
+    while batch := list(costs.filter(pk__gt=last_id)[:batch_size]):
         holds = Hold.objects.in_bulk([f"{PREFIX}{job_id}" for job_id, *_ in batch], field_name="reference")
         for job_id, cost_micros, items_micros in batch:
             hold = holds.get(f"{PREFIX}{job_id}")

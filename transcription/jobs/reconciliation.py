@@ -32,11 +32,12 @@ UNFINISHED = (Status.UPLOADING, Status.VERIFYING, Status.QUEUED, Status.PROCESSI
 RECONCILE_SECONDS = 0.7
 
 
-def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS) -> int:
+def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS, window_size: int = WINDOW) -> int:
     """Queue again, or fail, the items that no worker has any more. Returns how many.
 
     seconds: for the items of dead workers, as many for imports, and as many for items that were not told of the end of
-    their upload. What is left waits for the next round.
+    their upload. What is left waits for the next round. window_size: of how many items that wait one round sees whether
+    they are lost.
 
     An item that is processing without a heartbeat has a dead worker, or a frozen one that its attempt fences out. An
     item that is queued for long may be lost in Redis: by a restart, or by a worker that died between taking the task
@@ -61,7 +62,7 @@ def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS) -> int:
         if time.monotonic() >= ends_at:
             break
     changed += importing.reconcile(now=now, seconds=seconds)
-    window = _next_window(before=waiting_since)
+    window = _next_window(before=waiting_since, size=window_size)
     ids = [pk for _, pk in window]
     waits = Q(status=Status.QUEUED) | Q(status=Status.VERIFYING, media__isnull=True)
     late = JobItem.objects.filter(waits, pk__in=ids)
@@ -69,11 +70,11 @@ def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS) -> int:
     told, are_all_told = importing.tell_untold(ids, seconds=seconds)
     if are_all_told:
         # Else the next round looks at the same ones.
-        cache.set(PLACE, window[-1] if len(window) == WINDOW else None, timeout=PLACE_SECONDS)
+        cache.set(PLACE, window[-1] if len(window) == window_size else None, timeout=PLACE_SECONDS)
     return changed + told
 
 
-def _next_window(*, before: datetime) -> list[tuple[datetime, uuid.UUID]]:
+def _next_window(*, before: datetime, size: int) -> list[tuple[datetime, uuid.UUID]]:
     """Return (touched_at, id) of the next unfinished items since which nothing has happened, the oldest first.
 
     They begin after the last ones of the round before, and after the last of all with the oldest one again.
@@ -83,13 +84,20 @@ def _next_window(*, before: datetime) -> list[tuple[datetime, uuid.UUID]]:
     items = JobItem.objects.filter(status__in=UNFINISHED, touched_at__lt=before).order_by("touched_at", "pk")
     if place is not None:
         items = items.filter(touched_at__gte=place[0]).exclude(touched_at=place[0], pk__lte=place[1])
-    return list(items.values_list("touched_at", "pk")[:WINDOW])
+    return list(items.values_list("touched_at", "pk")[:size])
 
 
-def fail_expired_uploads(*, now: datetime, seconds: float = EXPIRE_SECONDS) -> int:
+def fail_expired_uploads(
+    *,
+    now: datetime,
+    seconds: float = EXPIRE_SECONDS,
+    max_jobs: int = RECONCILE_BATCH,
+    max_items: int = EXPIRE_BATCH_SIZE,
+) -> int:
     """End uploads whose bytes did not come in time, and the items that wait for them. Returns how many items.
 
-    seconds: for the uploads, and as many for the items. What is left waits for the next round.
+    seconds: for the uploads, and as many for the items. What is left waits for the next round. max_jobs: of one look.
+    max_items: that one transaction ends.
     """
     expiry.expire(now=now, seconds=seconds)
     error = Conflict("The bytes of the recording did not come in time.", error_type="upload_expired")
@@ -98,13 +106,13 @@ def fail_expired_uploads(*, now: datetime, seconds: float = EXPIRE_SECONDS) -> i
     broken: set[uuid.UUID] = set()
     ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at:
-        late = waiting.exclude(job__in=broken).values_list("job", flat=True).distinct()[:RECONCILE_BATCH]
+        late = waiting.exclude(job__in=broken).values_list("job", flat=True).distinct()[:max_jobs]
         if not (job_ids := list(late)):
             break
         for job_id in job_ids:
             try:
                 with lifecycle.lock_job(job_id) as job:
-                    ended = verification.fail_expired(job, error=error, limit=EXPIRE_BATCH_SIZE) if job else 0
+                    ended = verification.fail_expired(job, error=error, limit=max_items) if job else 0
             except Exception:  # One broken row must not keep all others waiting.
                 logger.exception("The items of job %s whose uploads have expired could not be ended.", job_id)
                 ended = 0

@@ -48,16 +48,18 @@ def run_item(
     *,
     max_seconds: Callable[[int], float] = max_seconds,
     end_process: Callable[[], None] = end_process,
+    look_again_seconds: float = LOOK_AGAIN_SECONDS,
 ) -> None:
     """Transcribe one item, if it still waits to be. Ends quietly when another worker has it or it was canceled.
 
     max_seconds: how long the attempt may take, from the milliseconds of its tracks together. end_process: what happens
     then, also inside native code, after the item has failed.
     Waits while the engine process downloads its model, before the claim: that is no attempt, and may take an hour.
+    look_again_seconds: how often it looks whether the model is there.
     """
     while recognition.is_being_prepared() and lifecycle.keep_waiting(item_id):
         database_connection.release()
-        time.sleep(LOOK_AGAIN_SECONDS)
+        time.sleep(look_again_seconds)
     item = lifecycle.claim(item_id)
     if item is None:
         return

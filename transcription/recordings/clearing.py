@@ -22,17 +22,17 @@ def end_waiting(organization: Organization, *, ends_at: float) -> None:
             return
 
 
-def delete_all(organization: Organization, *, ends_at: float) -> bool:
+def delete_all(organization: Organization, *, ends_at: float, batch_size: int = BATCH_SIZE) -> bool:
     """Delete recordings and uploads with their bytes, then what is left in storage. Returns whether nothing is left.
 
-    No job of the organization may be left.
+    No job of the organization may be left. batch_size: rows of one transaction.
     """
-    while recordings := list(Media.objects.of(organization).order_by("pk")[:BATCH_SIZE]):
+    while recordings := list(Media.objects.of(organization).order_by("pk")[:batch_size]):
         Media.objects.filter(pk__in=[one.pk for one in recordings]).delete()
         storage.remove_files([one.storage_key for one in recordings])
         if time.monotonic() >= ends_at:
             return False
-    while announced := list(Upload.objects.of(organization).order_by("pk")[:BATCH_SIZE]):
+    while announced := list(Upload.objects.of(organization).order_by("pk")[:batch_size]):
         expiry.remove_bytes(announced)
         Upload.objects.filter(pk__in=[one.pk for one in announced]).delete()
         if time.monotonic() >= ends_at:

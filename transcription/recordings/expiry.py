@@ -24,11 +24,12 @@ EXPIRE_BATCH_SIZE = 500
 EXPIRE_SECONDS = 30.0
 
 
-def expire(*, now: datetime, seconds: float = EXPIRE_SECONDS) -> int:
+def expire(*, now: datetime, seconds: float = EXPIRE_SECONDS, batch_size: int = EXPIRE_BATCH_SIZE) -> int:
     """End uploads whose bytes did not come in time, or that no job asked for or waits for, and remove their bytes.
 
     A file at a URL that a job waits for ends by its import, and IMPORT_GRACE later for want of an importer.
-    seconds: after this time, what is left waits for the next round. Returns how many.
+    seconds: after this time, what is left waits for the next round. batch_size: rows that one transaction ends.
+    Returns how many.
     """
     # The bytes of a canceled job may come after its end.
     waiting = JobItem.objects.filter(upload=OuterRef("pk"), status__in=(Status.UPLOADING, Status.VERIFYING))
@@ -36,7 +37,7 @@ def expire(*, now: datetime, seconds: float = EXPIRE_SECONDS) -> int:
     late = late.exclude(Q(source__isnull=False, expires_at__gt=now - IMPORT_GRACE) & Exists(waiting))
     unused = Upload.objects.filter(state=UploadState.RECEIVED, expires_at__lt=now).exclude(Exists(waiting))
     ends_at = time.monotonic() + seconds
-    return _expire_all(late, ends_at=ends_at) + _expire_all(unused, ends_at=ends_at)
+    return sum(_expire_all(rows, ends_at=ends_at, batch_size=batch_size) for rows in (late, unused))
 
 
 def forget_ended(*, now: datetime, seconds: float = EXPIRE_SECONDS) -> int:
@@ -83,8 +84,8 @@ def remove_bytes(ended: Sequence[Upload]) -> None:
     )
 
 
-def _expire_all(rows: QuerySet[Upload], *, ends_at: float) -> int:
+def _expire_all(rows: QuerySet[Upload], *, ends_at: float, batch_size: int) -> int:
     expired = 0
-    while time.monotonic() < ends_at and (batch := list(rows.order_by("expires_at")[:EXPIRE_BATCH_SIZE])):
+    while time.monotonic() < ends_at and (batch := list(rows.order_by("expires_at")[:batch_size])):
         expired += end_all(batch)
     return expired

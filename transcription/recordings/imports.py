@@ -106,15 +106,16 @@ def name_of(url: str) -> str:
     return display_name(last or parts.hostname or "")
 
 
-def claim_next() -> Import | None:
+def claim_next(*, max_heads: int = MAX_HEADS) -> Import | None:
     """Take a waiting import for this process, or return None when none waits that may be fetched now.
 
-    Organizations are served in turn: first the one of which the fewest files are fetched.
+    Organizations are served in turn: first the one of which the fewest files are fetched. max_heads: of how many
+    organizations one is chosen.
     """
     busy: Counter[uuid.UUID] = Counter()
     running = Import.objects.filter(touched_at__isnull=False).values_list("organization")
     busy.update(dict(running.annotate(count=Count("pk")).order_by()))
-    heads = _heads(start=uuid.uuid4())
+    heads = _heads(start=uuid.uuid4(), max_heads=max_heads)
     for head in sorted(heads, key=lambda one: (busy[one.organization_id], one.rank, one.created_at)):
         if busy[head.organization_id] >= MAX_RUNNING_EACH[head.rank]:
             continue
@@ -200,8 +201,8 @@ def give_back_silent(*, since: datetime) -> int:
     return Import.objects.filter(touched_at__lt=since).update(touched_at=None)
 
 
-def _heads(*, start: uuid.UUID) -> list[Import]:
-    """Return the next waiting import of each organization, of MAX_HEADS organizations at most.
+def _heads(*, start: uuid.UUID, max_heads: int) -> list[Import]:
+    """Return the next waiting import of each organization, of `max_heads` organizations at most.
 
     Each is one step in the index `waiting_imports`, so that a batch of 10,000 is not read for each of its files.
     start: the id from which organizations are looked for; a random one, so that none is left out if very many wait.
@@ -210,7 +211,7 @@ def _heads(*, start: uuid.UUID) -> list[Import]:
     heads: list[Import] = []
     for part in (waiting.filter(organization_id__gte=start), waiting.filter(organization_id__lt=start)):
         head = part.first()
-        while head is not None and len(heads) < MAX_HEADS:
+        while head is not None and len(heads) < max_heads:
             heads.append(head)
             head = part.filter(organization_id__gt=head.organization_id).first()
     return heads

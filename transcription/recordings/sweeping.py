@@ -28,24 +28,24 @@ PLACE_SECONDS = 30 * 24 * 3600
 FIRST = uuid.UUID(int=0)
 
 
-def sweep(*, now: datetime, seconds: float = SWEEP_SECONDS) -> int:
+def sweep(*, now: datetime, seconds: float = SWEEP_SECONDS, batch_size: int = SWEEP_BATCH) -> int:
     """Remove recordings that no job came of, and files that no row knows: a process was killed between the two.
 
-    seconds: for the recordings; at least one batch of rows is looked at. Returns how many were removed. Only folders
-    are searched for files; object storage has rules of its own for that.
+    seconds: for the recordings; at least one batch of `batch_size` rows is looked at. Returns how many were removed.
+    Only folders are searched for files; object storage has rules of its own for that.
     """
     before = now - STRAY_AFTER
-    removed = _sweep_recordings(now=now, before=before, ends_at=time.monotonic() + seconds)
+    removed = _sweep_recordings(now=now, before=before, ends_at=time.monotonic() + seconds, batch_size=batch_size)
     return removed + sum(_sweep_folder(top, before=before) for top in ("media", "results"))
 
 
-def _sweep_recordings(*, now: datetime, before: datetime, ends_at: float) -> int:
+def _sweep_recordings(*, now: datetime, before: datetime, ends_at: float, batch_size: int) -> int:
     """Walk through the recordings by id until the time or the table ends: to look at all at once reads two tables."""
     place: uuid.UUID | None = cache.get(PLACE) or FIRST
     removed = 0
     while place is not None:
         rows = Media.objects.filter(pk__gt=place)
-        place = rows.order_by("pk").values_list("pk", flat=True)[SWEEP_BATCH - 1 : SWEEP_BATCH].first()
+        place = rows.order_by("pk").values_list("pk", flat=True)[batch_size - 1 : batch_size].first()
         for recording in _strays(rows if place is None else rows.filter(pk__lte=place), now=now, before=before):
             discard(recording)
             removed += 1

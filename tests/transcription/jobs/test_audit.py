@@ -68,9 +68,8 @@ def test_text_whose_hold_was_released_is_found(organization: Organization) -> No
     assert "cost 417" in sentence
 
 
-def test_many_jobs_are_all_looked_at(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "BATCH_COUNT", 2)
+def test_many_jobs_are_all_looked_at(organization: Organization) -> None:
     for _ in range(5):
         canceled_after_it_was_shown(organization)
     Job.objects.update(cost_micros=1)
-    assert len(list(audit.unpaid_texts())) == 5
+    assert len(list(audit.unpaid_texts(batch_size=2))) == 5

@@ -54,18 +54,16 @@ def test_job_waits_in_the_queue_of_its_priority(organization, django_capture_on_
     assert queue.waiting_task_ids("interactive") == [queue.task_id(job.items.get())]
 
 
-def test_worker_enqueues_all_but_the_first_items_of_a_large_batch(
-    organization, django_capture_on_commit_callbacks, monkeypatch
-):
-    monkeypatch.setattr(queue, "ENQUEUE_BATCH_SIZE", 3)
+def test_worker_enqueues_all_but_the_first_items_of_a_large_batch(organization, django_capture_on_commit_callbacks):
+    at_once = queue.ENQUEUE_BATCH_SIZE
     with django_capture_on_commit_callbacks(execute=True):
-        job = make_batch(organization, 10)
+        job = make_batch(organization, 2 * at_once + 5)
     items = list(job.items.all())
-    assert queue.waiting_task_ids("bulk") == [queue.task_id(item) for item in items[:3]]
+    assert queue.waiting_task_ids("bulk") == [queue.task_id(item) for item in items[:at_once]]
     (task,) = django_rq.get_queue("standard").jobs
-    jobs.claim(items[5].pk)
+    jobs.claim(items[at_once + 2].pk)
     task.func(*task.args)
-    expected = [queue.task_id(item) for item in items if item != items[5]]
+    expected = [queue.task_id(item) for item in items if item != items[at_once + 2]]
     assert queue.waiting_task_ids("bulk") == expected
 
 

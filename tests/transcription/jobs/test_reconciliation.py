@@ -18,7 +18,7 @@ from tests.fixtures import recordings as samples
 from tests.transcription.factories import make_job, make_media, make_submission
 from tests.transcription.jobs.single_jobs import claim, grow_silent, usage
 from transcription import jobs, submissions
-from transcription.jobs import queue, reconciliation
+from transcription.jobs import queue
 from transcription.jobs.submission import Source
 from transcription.models import JobItem, Status, Upload, UploadState
 from transcription.recordings import uploads
@@ -175,7 +175,7 @@ def test_lost_verification_is_enqueued_again(organization):
 def cost_of_a_round(later):
     """Return (queries, rows that they brought) of a round of the clock that finds nothing."""
     with CaptureQueriesContext(connection) as captured:
-        assert jobs.reconcile(now=later) == 0
+        assert jobs.reconcile(now=later, window_size=10) == 0
     selects = [query["sql"] for query in captured.captured_queries if query["sql"].startswith("SELECT")]
     rows = 0
     with connection.cursor() as cursor:
@@ -185,9 +185,8 @@ def cost_of_a_round(later):
     return len(captured), rows
 
 
-def test_round_of_the_clock_costs_the_same_however_many_wait(organization, monkeypatch):
+def test_round_of_the_clock_costs_the_same_however_many_wait(organization):
     """It read all imports, and all items that wait with their uploads, every five seconds."""
-    monkeypatch.setattr(reconciliation, "WINDOW", 10)
     costs = []
     for count in (10, 200):
         sources = [Source(reference=str(n), url=f"https://example.com/{n}.mp3") for n in range(count)]
@@ -197,8 +196,7 @@ def test_round_of_the_clock_costs_the_same_however_many_wait(organization, monke
     assert costs[1][1] <= 10 + 2
 
 
-def test_lost_item_among_many_is_found_within_a_walk(organization, monkeypatch):
-    monkeypatch.setattr(reconciliation, "WINDOW", 10)
+def test_lost_item_among_many_is_found_within_a_walk(organization):
     sources = [Source(reference=str(n), url=f"https://example.com/{n}.mp3") for n in range(45)]
     job = jobs.submit_sources(make_submission(organization), sources=sources)
     # All of one time, as those of one UPDATE are.
@@ -208,7 +206,7 @@ def test_lost_item_among_many_is_found_within_a_walk(organization, monkeypatch):
         refused = {"state": UploadState.REFUSED, "error_type": "url_not_found", "error_message": "No."}
         Upload.objects.filter(pk=lost.upload_id).update(**refused)
         later = timezone.now() + timedelta(minutes=1)
-        assert sum(jobs.reconcile(now=later) for _ in range(6)) == 1, round_of_walk
+        assert sum(jobs.reconcile(now=later, window_size=10) for _ in range(6)) == 1, round_of_walk
         lost.refresh_from_db()
         assert (lost.status, lost.error_type) == (Status.FAILED, "url_not_found")
 
@@ -234,33 +232,31 @@ def batch_of(organization, *, count):
     return job
 
 
-def test_batch_that_waits_is_looked_at_and_not_changed(organization, monkeypatch):
+def test_batch_that_waits_is_looked_at_and_not_changed(organization):
     """Each round wrote up to 500 rows, for as long as a batch waited."""
-    monkeypatch.setattr(reconciliation, "WINDOW", 10)
     job = batch_of(organization, count=25)
     before = list(job.items.values())
-    assert [jobs.reconcile(now=timezone.now()) for _ in range(4)] == [0, 0, 0, 0]
+    assert [jobs.reconcile(now=timezone.now(), window_size=10) for _ in range(4)] == [0, 0, 0, 0]
     assert list(job.items.values()) == before
     assert len(queue.waiting_task_ids(job.priority)) == 25
 
 
-def test_lost_tasks_of_a_batch_are_found_within_a_walk_and_enqueued_once(organization, monkeypatch):
-    monkeypatch.setattr(reconciliation, "WINDOW", 10)
+def test_lost_tasks_of_a_batch_are_found_within_a_walk_and_enqueued_once(organization):
     job = batch_of(organization, count=25)
     lost = [queue.task_id(item) for item in job.items.filter(position__in=(0, 12, 24))]
     with Redis.from_url(settings.REDIS_URL) as client:
         for task_id in lost:
             client.lrem(f"rq:queue:{job.priority}", 1, task_id)
-    assert sum(jobs.reconcile(now=timezone.now()) for _ in range(3)) == 3
+    assert sum(jobs.reconcile(now=timezone.now(), window_size=10) for _ in range(3)) == 3
     assert names_of(queue.waiting_task_ids(job.priority)) == sorted(queue.task_id(item) for item in job.items.all())
 
 
-def test_emptied_redis_is_filled_by_more_tasks_than_one_request_carries(organization, monkeypatch):
+def test_emptied_redis_is_filled_by_more_tasks_than_one_request_carries(organization):
     """A worker that tells the rest would tell those again that wait already."""
-    monkeypatch.setattr(queue, "ENQUEUE_BATCH_SIZE", 10)
-    job = batch_of(organization, count=25)
+    count = 2 * queue.ENQUEUE_BATCH_SIZE + 5
+    job = batch_of(organization, count=count)
     with Redis.from_url(settings.REDIS_URL) as client:
         client.flushdb()
-    assert jobs.reconcile(now=timezone.now()) == 25
+    assert jobs.reconcile(now=timezone.now()) == count
     assert names_of(queue.waiting_task_ids(job.priority)) == sorted(queue.task_id(item) for item in job.items.all())
     assert waiting() == []

@@ -28,7 +28,8 @@ from tests.transcription.jobs.sources_sent import (
 )
 from transcription import jobs, submissions
 from transcription.jobs import Source, queue
-from transcription.models import Media, Status, UploadState
+from transcription.jobs.submission import MAX_BATCH_BYTES
+from transcription.models import Job, Media, Status, UploadState
 from transcription.recordings import expiry, orderable
 
 
@@ -91,12 +92,11 @@ def test_job_that_is_not_covered_keeps_what_other_jobs_need(organization, django
     assert other.error_type in ("", "insufficient_balance")
 
 
-def test_more_bytes_than_were_known_end_the_job_and_leave_no_file(
-    organization, monkeypatch, django_capture_on_commit_callbacks
-):
-    monkeypatch.setattr("transcription.jobs.verification.MAX_BATCH_BYTES", 2 * SIZE - 1)
+def test_more_bytes_than_were_known_end_the_job_and_leave_no_file(organization, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         job = submit(organization, [Source(name="a"), Source(name="b"), Source(url=URL), Source(name="d")])
+        # As if others had come.
+        Job.objects.filter(pk=job.pk).update(received_bytes=MAX_BATCH_BYTES - 2 * SIZE + 1)
         for item in job.items.all()[:2]:
             receive(item)
         verify(job)

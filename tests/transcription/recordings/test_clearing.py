@@ -41,11 +41,10 @@ def test_only_what_has_not_come_ends(organization, charlies, tmp_path):
     assert default_storage.exists(received.storage_key)
 
 
-def test_time_that_is_over_leaves_the_rest(organization, monkeypatch):
-    monkeypatch.setattr(clearing, "BATCH_SIZE", 1)
+def test_time_that_is_over_leaves_the_rest(organization):
     for _ in range(3):
         make_media(organization)
     for left in (2, 1, 0):
-        assert not clearing.delete_all(organization, ends_at=time.monotonic())
+        assert not clearing.delete_all(organization, ends_at=time.monotonic(), batch_size=1)
         assert Media.objects.count() == left
     assert clearing.delete_all(organization, ends_at=time.monotonic())

@@ -4,6 +4,7 @@ import shutil
 import socket
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -214,8 +215,8 @@ def test_resolver_that_hangs_keeps_nobody(monkeypatch):
     began = time.monotonic()
     try:
         assert refusal("http://hanging.test/", max_seconds=0.3) == ("url_too_slow", 400)
-        monkeypatch.setattr(outbound, "LOOK_UP_SECONDS", 0.1)
-        assert refusal("http://hanging.test/") == ("url_unreachable", 400)
+        impatient = partial(outbound.ask_resolver, seconds=0.1)
+        assert refusal("http://hanging.test/", look_up=impatient) == ("url_unreachable", 400)
     finally:
         is_over.set()
     assert time.monotonic() - began < 30
@@ -229,14 +230,15 @@ def test_resolver_that_hangs_for_all_is_asked_no_more(monkeypatch):
         raise socket.gaierror(socket.EAI_NONAME, "late")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    monkeypatch.setattr(outbound, "_look_ups", threading.BoundedSemaphore(1))
+    free = threading.BoundedSemaphore(1)
+    ask = partial(outbound.ask_resolver, free=free)
     try:
-        assert refusal("http://hanging.test/", max_seconds=0.3) == ("url_too_slow", 400)
-        assert refusal("http://hanging.test/", pauses=()) == ("url_unreachable", 400)
+        assert refusal("http://hanging.test/", max_seconds=0.3, look_up=ask) == ("url_too_slow", 400)
+        assert refusal("http://hanging.test/", pauses=(), look_up=ask) == ("url_unreachable", 400)
     finally:
         is_over.set()
     for _ in range(500):
-        if outbound._look_ups._value:
+        if free._value:
             break
         time.sleep(0.02)
-    assert refusal("http://nowhere.test/") == ("url_not_found", 400)
+    assert refusal("http://nowhere.test/", look_up=ask) == ("url_not_found", 400)

@@ -64,22 +64,20 @@ def test_all_that_are_late_end_in_one_round_with_their_parts(organization, own_i
     assert len(captured) < 60
 
 
-def test_round_ends_with_its_time_and_the_next_one_goes_on(organization, monkeypatch):
-    monkeypatch.setattr(expiry, "EXPIRE_BATCH_SIZE", 2)
+def test_round_ends_with_its_time_and_the_next_one_goes_on(organization):
     announce(organization, 5)
     now = timezone.now() + LATER
     assert expiry.expire(now=now, seconds=0) == 0
-    assert expiry.expire(now=now, seconds=60) == 5
+    assert expiry.expire(now=now, seconds=60, batch_size=2) == 5
 
 
-def test_upload_that_comes_while_a_batch_ends_is_kept(organization, monkeypatch):
+def test_upload_that_comes_while_a_batch_ends_is_kept(organization, own_incoming):
     late, coming = announce(organization, 2)
-    removed = []
-    monkeypatch.setattr(expiry, "remove_bytes", lambda ended: removed.extend(upload.pk for upload in ended))
+    have_a_part([late, coming])
     rows = list(Upload.objects.all())
     Upload.objects.filter(pk=coming.pk).update(state=UploadState.RECEIVED)
     assert expiry.end_all(rows) == 1
-    assert removed == [late.pk]
+    assert [folder.stem for folder in own_incoming.iterdir()] == [str(coming.pk)]
     coming.refresh_from_db()
     assert coming.state == UploadState.RECEIVED
 
@@ -91,14 +89,13 @@ def test_import_goes_with_its_upload(organization):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_clocks_at_once_end_each_upload_once(organization, monkeypatch):
-    monkeypatch.setattr(expiry, "EXPIRE_BATCH_SIZE", 5)
+def test_two_clocks_at_once_end_each_upload_once(organization):
     announce(organization, 40)
     now, ended = timezone.now() + LATER, []
 
     def expire():
         try:
-            ended.append(expiry.expire(now=now))
+            ended.append(expiry.expire(now=now, batch_size=5))
         finally:
             connection.close()
 
@@ -110,13 +107,11 @@ def test_two_clocks_at_once_end_each_upload_once(organization, monkeypatch):
     assert sum(ended) == 40
 
 
-def test_items_of_many_jobs_fail_in_one_round(organization, monkeypatch):
+def test_items_of_many_jobs_fail_in_one_round(organization):
     """Only 500 jobs were told in a minute."""
-    monkeypatch.setattr("transcription.jobs.reconciliation.RECONCILE_BATCH", 3)
-    monkeypatch.setattr("transcription.jobs.reconciliation.EXPIRE_BATCH_SIZE", 4)
     for count in (1, 1, 1, 1, 10):
         batch(organization, count)
-    assert jobs.fail_expired_uploads(now=timezone.now() + LATER) == 14
+    assert jobs.fail_expired_uploads(now=timezone.now() + LATER, max_jobs=3, max_items=4) == 14
     assert set(Job.objects.values_list("status", "error_type")) == {(Status.FAILED, "upload_expired")}
     assert set(JobItem.objects.values_list("status", flat=True)) == {Status.FAILED}
 

@@ -78,11 +78,10 @@ def test_claim_does_not_read_all_that_waits(organization, others, django_assert_
     assert not any("MIN(" in query["sql"] for query in counted.captured_queries)
 
 
-def test_no_organization_is_left_out_if_very_many_wait(organization, others, monkeypatch):
-    monkeypatch.setattr(imports, "MAX_HEADS", 1)
+def test_no_organization_is_left_out_if_very_many_wait(organization, others):
     for owner in (organization, *others):
         begin(owner)
-    claimed = {imports.claim_next().organization_id for _ in range(3)}
+    claimed = {imports.claim_next(max_heads=1).organization_id for _ in range(3)}
     assert claimed == {organization.pk, *(other.pk for other in others)}
 
 

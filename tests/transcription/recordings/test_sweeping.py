@@ -67,19 +67,18 @@ def test_sweep_leaves_uploads_that_still_live(organization):
     assert not Upload.objects.filter(pk=upload.pk).exists()
 
 
-def test_sweep_that_has_no_time_left_goes_on_where_it_stopped(organization, monkeypatch):
-    monkeypatch.setattr(sweeping, "SWEEP_BATCH", 2)
+def test_sweep_that_has_no_time_left_goes_on_where_it_stopped(organization):
     used = {make_job(organization).items.get().media_id for _ in range(3)}
     for _ in range(4):
         make_media(organization)
     later = timezone.now() + timedelta(hours=7)
-    found = [sweeping.sweep(now=later, seconds=0) for _ in range(5)]
+    found = [sweeping.sweep(now=later, seconds=0, batch_size=2) for _ in range(5)]
     assert sum(found) == 4
     assert max(found) <= 2
     assert set(Media.objects.values_list("pk", flat=True)) == used
     # The walk has come to the end and begins anew.
     orphan = make_media(organization)
-    assert sum(sweeping.sweep(now=later, seconds=0) for _ in range(4)) == 1
+    assert sum(sweeping.sweep(now=later, seconds=0, batch_size=2) for _ in range(4)) == 1
     assert not Media.objects.filter(pk=orphan.pk).exists()
 
 
