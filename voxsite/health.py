@@ -31,85 +31,11 @@ FAILED_CACHE_SECONDS = 1.0
 # An answer waits no longer for a check. Then its part has failed, whatever it waits for ...
 CHECK_SECONDS = 2.0
 # ... but an engine that computes answers after its present clip: until then, what was known of it before counts.
-BUSY_SECONDS = {"engine": 6.0}
+BUSY_SECONDS: Mapping[str, float] = {"engine": 6.0}
 READINESS_SHAPE = inline_serializer(
     "Readiness",
     {"status": serializers.CharField(), "checks": serializers.DictField(child=serializers.CharField())},
 )
-
-
-class HealthView(NativeGateView):
-    """Whether the web process answers."""
-
-    needs_key = False
-
-    @extend_schema(
-        summary="Health",
-        auth=[],
-        responses=inline_serializer("Health", {"status": serializers.CharField()}),
-    )
-    def get(self, request: Request) -> Response:
-        return Response({"status": "ok"})
-
-
-class ChecksView(NativeGateView):
-    """The outcomes of all checks: 200 if those that count here are good, else 503."""
-
-    needs_key = False
-
-    def get(self, request: Request) -> Response:
-        checks = READINESS.outcomes()
-        is_good = all(outcome == "ok" for name, outcome in checks.items() if self.counts(name))
-        return Response(
-            {"status": "ok" if is_good else "unavailable", "checks": checks}, status=200 if is_good else 503
-        )
-
-    def counts(self, name: str) -> bool:
-        raise NotImplementedError
-
-
-class ReadyView(ChecksView):
-    """Whether database, Redis, storage and engine answer, and a worker and the clock run: 200 if all do, else 503."""
-
-    @extend_schema(
-        summary="Readiness",
-        auth=[],
-        responses={
-            200: READINESS_SHAPE,
-            503: OpenApiResponse(
-                READINESS_SHAPE, description="A part does not answer or still starts; `checks` says which."
-            ),
-        },
-    )
-    def get(self, request: Request) -> Response:
-        return super().get(request)
-
-    def counts(self, name: str) -> bool:
-        """Count everything: a monitor asks."""
-        return True
-
-
-class ServingView(ChecksView):
-    """Whether this host can serve requests, for load balancers: 503 only if the database or its own disk fails.
-
-    Without an engine, a worker, the clock, Redis or a bucket the site still serves most requests. A load balancer that
-    took hosts out for one of them would take out all of them.
-    """
-
-    @extend_schema(
-        summary="Fitness to serve",
-        auth=[],
-        responses={
-            200: READINESS_SHAPE,
-            503: OpenApiResponse(READINESS_SHAPE, description="This host cannot serve requests; `checks` says why."),
-        },
-    )
-    def get(self, request: Request) -> Response:
-        return super().get(request)
-
-    def counts(self, name: str) -> bool:
-        """Count the database, and a storage that is the host's own disk."""
-        return name == "database" or (name == "storage" and not settings.S3_BUCKET)
 
 
 class CachedChecks:
@@ -119,8 +45,17 @@ class CachedChecks:
     thread of its own. One that hangs has failed until it ends, and is not started a second time.
     """
 
-    def __init__(self, checks: Mapping[str, Callable[[], Any]]) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, Callable[[], Any]],
+        *,
+        check_seconds: float = CHECK_SECONDS,
+        busy_seconds: Mapping[str, float] = BUSY_SECONDS,
+    ) -> None:
+        """check_seconds: an answer waits no longer. busy_seconds: how long a part may then still be what it was."""
         self._checks = checks
+        self._check_seconds = check_seconds
+        self._busy_seconds = busy_seconds
         self._lock = threading.Lock()
         self._outcomes: dict[str, str] = {}
         self._expires_at = 0.0
@@ -139,7 +74,7 @@ class CachedChecks:
         for name, check in self._checks.items():
             if name not in self._running:
                 self._running[name] = (time.monotonic(), _in_thread(name, check))
-        wait([outcome for _, outcome in self._running.values()], timeout=CHECK_SECONDS)
+        wait([outcome for _, outcome in self._running.values()], timeout=self._check_seconds)
         now = time.monotonic()
         found = {name: self._found(name, begun_at, outcome, now) for name, (begun_at, outcome) in self._running.items()}
         self._running = {name: each for name, each in self._running.items() if not each[1].done()}
@@ -148,7 +83,7 @@ class CachedChecks:
     def _found(self, name: str, begun_at: float, outcome: "Future[str]", now: float) -> str:
         if outcome.done():
             return outcome.result()
-        is_busy = now - begun_at < BUSY_SECONDS.get(name, 0)
+        is_busy = now - begun_at < self._busy_seconds.get(name, 0)
         return self._outcomes.get(name, "failed") if is_busy else "failed"
 
     def forget(self) -> None:
@@ -232,3 +167,78 @@ READINESS = CachedChecks(
         "clock": partial(_heartbeat, "clock"),
     }
 )
+
+
+class HealthView(NativeGateView):
+    """Whether the web process answers."""
+
+    needs_key = False
+
+    @extend_schema(
+        summary="Health",
+        auth=[],
+        responses=inline_serializer("Health", {"status": serializers.CharField()}),
+    )
+    def get(self, request: Request) -> Response:
+        return Response({"status": "ok"})
+
+
+class ChecksView(NativeGateView):
+    """The outcomes of all checks: 200 if those that count here are good, else 503."""
+
+    needs_key = False
+    readiness = READINESS
+
+    def get(self, request: Request) -> Response:
+        checks = self.readiness.outcomes()
+        is_good = all(outcome == "ok" for name, outcome in checks.items() if self.counts(name))
+        return Response(
+            {"status": "ok" if is_good else "unavailable", "checks": checks}, status=200 if is_good else 503
+        )
+
+    def counts(self, name: str) -> bool:
+        raise NotImplementedError
+
+
+class ReadyView(ChecksView):
+    """Whether database, Redis, storage and engine answer, and a worker and the clock run: 200 if all do, else 503."""
+
+    @extend_schema(
+        summary="Readiness",
+        auth=[],
+        responses={
+            200: READINESS_SHAPE,
+            503: OpenApiResponse(
+                READINESS_SHAPE, description="A part does not answer or still starts; `checks` says which."
+            ),
+        },
+    )
+    def get(self, request: Request) -> Response:
+        return super().get(request)
+
+    def counts(self, name: str) -> bool:
+        """Count everything: a monitor asks."""
+        return True
+
+
+class ServingView(ChecksView):
+    """Whether this host can serve requests, for load balancers: 503 only if the database or its own disk fails.
+
+    Without an engine, a worker, the clock, Redis or a bucket the site still serves most requests. A load balancer that
+    took hosts out for one of them would take out all of them.
+    """
+
+    @extend_schema(
+        summary="Fitness to serve",
+        auth=[],
+        responses={
+            200: READINESS_SHAPE,
+            503: OpenApiResponse(READINESS_SHAPE, description="This host cannot serve requests; `checks` says why."),
+        },
+    )
+    def get(self, request: Request) -> Response:
+        return super().get(request)
+
+    def counts(self, name: str) -> bool:
+        """Count the database, and a storage that is the host's own disk."""
+        return name == "database" or (name == "storage" and not settings.S3_BUCKET)

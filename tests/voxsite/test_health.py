@@ -2,6 +2,7 @@ import threading
 import time
 
 import pytest
+from django.urls import path
 
 from tests.transcription.speech import fakes
 from transcription import recognition
@@ -58,15 +59,14 @@ def test_frozen_processes_are_seen(client, db, engine, settings, redis_of_tests,
         ("clock", "", 200),
     ],
 )
-def test_host_stays_in_the_load_balancer_unless_it_cannot_serve(
-    client, db, settings, monkeypatch, part, bucket, status
-):
+def test_host_stays_in_the_load_balancer_unless_it_cannot_serve(client, db, settings, part, bucket, status):
     def fail():
         raise TimeoutError(part)
 
     names = ("database", "redis", "storage", "engine", "workers", "clock")
     checks = health.CachedChecks({name: fail if name == part else lambda: None for name in names})
-    monkeypatch.setattr(health, "READINESS", checks)
+    views = {"health/ready": health.ReadyView, "health/serving": health.ServingView}
+    settings.ROOT_URLCONF = tuple(path(name, view.as_view(readiness=checks)) for name, view in views.items())
     settings.S3_BUCKET = bucket
     response = client.get("/health/serving")
     assert response.status_code == status
@@ -85,15 +85,15 @@ def test_outcome_is_cached_for_a_few_seconds():
     assert len(looks) == 2
 
 
-def test_engine_that_computes_is_what_it_was(monkeypatch):
-    monkeypatch.setattr(health, "CHECK_SECONDS", 0.05)
+def test_engine_that_computes_is_what_it_was():
     may_end = threading.Event()
     may_end.set()
-    checks = health.CachedChecks({"engine": lambda: may_end.wait(60)})
+    busy_seconds = {"engine": 60.0}
+    checks = health.CachedChecks({"engine": lambda: may_end.wait(60)}, check_seconds=0.05, busy_seconds=busy_seconds)
     assert checks.outcomes(clock=lambda: 0) == {"engine": "ok"}
     may_end.clear()
     assert checks.outcomes(clock=lambda: 10) == {"engine": "ok"}
-    monkeypatch.setattr(health, "BUSY_SECONDS", {})
+    busy_seconds["engine"] = 0.0
     assert checks.outcomes(clock=lambda: 20) == {"engine": "failed"}
     may_end.set()
 

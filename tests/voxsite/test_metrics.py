@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import yaml
 from django.conf import settings as site_settings
+from django.urls import path
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -14,18 +15,18 @@ from apex import upstream
 from tests.transcription.factories import make_job
 from transcription import jobs
 from transcription.models import JobItem
-from voxsite import health, request_metrics
+from voxsite import health, metrics, request_metrics
 
 TOKEN = "prometheus-" + "x" * 30
 MONITORING = site_settings.BASE_DIR / "docs/monitoring"
 
 
 @pytest.fixture
-def scrape(client, settings, db, monkeypatch):
+def scrape(client, settings, db):
     settings.METRICS_TOKEN = TOKEN
     # Without the engine, for which a check waits for seconds.
-    checks = {"database": health._database, "redis": health._redis}
-    monkeypatch.setattr(health, "READINESS", health.CachedChecks(checks))
+    readiness = health.CachedChecks({"database": health._database, "redis": health._redis})
+    settings.ROOT_URLCONF = (path("metrics", metrics.metrics, {"readiness": readiness}),)
 
     def values():
         response = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})

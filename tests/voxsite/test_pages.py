@@ -7,10 +7,11 @@ import pytest
 from django.core import mail
 from django.core.mail.backends.filebased import EmailBackend
 from django.test import Client, RequestFactory
+from django.urls import path
 
 from accounts import api_keys
 from tests.transcription.factories import make_job
-from voxsite import health, pages
+from voxsite import health, pages, urls
 
 PUBLIC = ["/", "/pricing/", "/docs/"]
 
@@ -23,9 +24,15 @@ PUBLIC = ["/", "/pricing/", "/docs/"]
         ("The speech model is being loaded.", "Starting", "Some systems have problems"),
     ],
 )
-def test_status_is_told_to_people(db, monkeypatch, redis, shown, title):
-    checks = {name: "ok" for name, _, _ in pages.PARTS} | {"redis": redis}
-    monkeypatch.setattr(health.READINESS, "outcomes", lambda: checks)
+def test_status_is_told_to_people(db, settings, redis, shown, title):
+    def look():
+        if redis == "failed":
+            raise TimeoutError
+        if redis != "ok":
+            raise health.NotReadyYet(redis)
+
+    readiness = health.CachedChecks({name: lambda: None for name, _, _ in pages.PARTS} | {"redis": look})
+    settings.ROOT_URLCONF = (path("status/", pages.status, {"readiness": readiness}), *urls.urlpatterns)
     page = Client().get("/status/").content.decode()
     assert title in page
     row = page.split("Live progress")[1].split("</tr>")[0]

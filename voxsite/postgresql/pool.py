@@ -56,7 +56,7 @@ class WatchedConnection(psycopg.Connection[Any]):
         if pool is None:
             return super().wait(gen, *args, **kwargs)
         try:
-            return super().wait(_watched(gen, is_hung=pool.hangs), *args, **kwargs)
+            return super().wait(_watched(gen, is_hung=pool.hangs, query_seconds=pool.query_seconds), *args, **kwargs)
         except Hangs:
             self.pgconn.finish()
             raise
@@ -65,25 +65,31 @@ class WatchedConnection(psycopg.Connection[Any]):
 class _Probe(psycopg.Connection[Any]):
     """A connection that learns whether the server answers. It asks no pool, so it may run while others wait for it."""
 
+    query_seconds: float = QUERY_SECONDS
+
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        """Do what psycopg's connection does, for QUERY_SECONDS at most. Raises Hangs."""
-        return super().wait(_watched(gen, is_hung=lambda: True), *args, **kwargs)
+        """Do what psycopg's connection does, for `query_seconds` at most. Raises Hangs."""
+        return super().wait(_watched(gen, is_hung=lambda: True, query_seconds=self.query_seconds), *args, **kwargs)
 
 
 def _watched(
-    steps: Generator[Any, Any, Result], *, is_hung: Callable[[], bool], clock: Callable[[], float] = time.monotonic
+    steps: Generator[Any, Any, Result],
+    *,
+    is_hung: Callable[[], bool],
+    query_seconds: float,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Generator[Any, Any, Result]:
     """Wrap the steps of a query: when they have waited for long, ask whether the server hangs. Raises Hangs."""
     try:
         awaited = next(steps)
-        asks_at = clock() + QUERY_SECONDS
+        asks_at = clock() + query_seconds
         while True:
             # psycopg resumes a generator ten times a second, with a false value while nothing has come.
             ready = yield awaited
             if not ready and clock() >= asks_at:
                 if is_hung():
                     raise Hangs("The database does not answer.")
-                asks_at = clock() + QUERY_SECONDS
+                asks_at = clock() + query_seconds
             awaited = steps.send(ready)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]  # StopIteration is not generic
@@ -92,7 +98,9 @@ def _watched(
 class Pool(ConnectionPool[WatchedConnection]):
     """The connections of a web process. Uses private names of psycopg_pool 3.3, on which tests keep an eye."""
 
-    def __init__(self, *, kwargs: dict[str, Any], **options: Any) -> None:
+    def __init__(self, *, kwargs: dict[str, Any], query_seconds: float = QUERY_SECONDS, **options: Any) -> None:
+        """kwargs, options: as of psycopg_pool. query_seconds: a query that takes longer has the server tried."""
+        self.query_seconds = query_seconds
         self._is_away = False
         self._probe_lock = threading.Lock()
         self._probed_at = -PROBE_SECONDS
@@ -125,6 +133,7 @@ class Pool(ConnectionPool[WatchedConnection]):
         arguments = self._resolve_kwargs() | {"autocommit": True}
         try:
             with contextlib.closing(_Probe.connect(self._resolve_conninfo(), **arguments)) as probe:
+                probe.query_seconds = self.query_seconds
                 probe.execute("SELECT 1")
         except (ConnectionTimeout, Hangs):
             return self._answered_lately()

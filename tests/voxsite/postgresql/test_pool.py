@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -26,8 +27,9 @@ SERVER = pytest.mark.skipif(not URL.startswith("postgres"), reason="needs Postgr
 
 
 @contextmanager
-def pool_of(url: str) -> Iterator[Pool]:
-    with Pool(conninfo=url, kwargs={"autocommit": True}, min_size=1, max_size=4, timeout=20, open=True) as opened:
+def pool_of(url: str, *, kind: type[Pool] = Pool, **options: Any) -> Iterator[Pool]:
+    options = {"min_size": 1, "max_size": 4, "timeout": 20, **options}
+    with kind(conninfo=url, kwargs={"autocommit": True}, open=True, **options) as opened:
         yield opened
 
 
@@ -54,23 +56,28 @@ def test_connections_that_the_server_has_closed_are_never_given(connections):
 
 
 @SERVER
-def test_slow_query_of_a_server_that_lives_goes_on(connections, monkeypatch):
-    monkeypatch.setattr(pool, "QUERY_SECONDS", 0.1)
-    with connections.connection() as one:
+def test_slow_query_of_a_server_that_lives_goes_on():
+    with pool_of(URL, query_seconds=0.1) as connections, connections.connection() as one:
         assert one.execute("SELECT 7 FROM pg_sleep(1)").fetchone() == (7,)
 
 
+class PoolOfHungServer(Pool):
+    """A pool that finds its server hung whenever it looks."""
+
+    def hangs(self) -> bool:
+        return True
+
+
 @SERVER
-def test_query_that_hangs_is_given_up(connections, monkeypatch):
-    monkeypatch.setattr(pool, "QUERY_SECONDS", 0.1)
-    monkeypatch.setattr(connections, "hangs", lambda: True)
-    one = connections.getconn()
-    with pytest.raises(pool.Hangs):
-        one.execute("SELECT pg_sleep(60)")
-    assert one.closed
-    connections.putconn(one)
-    with connections.connection() as another:
-        assert another.execute("SELECT 1").fetchone() == (1,)
+def test_query_that_hangs_is_given_up():
+    with pool_of(URL, kind=PoolOfHungServer, query_seconds=0.1) as connections:
+        one = connections.getconn()
+        with pytest.raises(pool.Hangs):
+            one.execute("SELECT pg_sleep(60)")
+        assert one.closed
+        connections.putconn(one)
+        with connections.connection() as another:
+            assert another.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_server_that_is_away_is_told_at_once():
@@ -143,12 +150,11 @@ def set_zone(connection: psycopg.Connection) -> None:
 
 
 @SERVER
-def test_pooler_before_a_hung_server_is_seen_and_blocks_nobody(monkeypatch):
+def test_pooler_before_a_hung_server_is_seen_and_blocks_nobody():
     """PgBouncer lets everybody in, so the first query of the configuration hangs, in the probe too."""
-    monkeypatch.setattr(pool, "QUERY_SECONDS", 0.2)
     with (
         deaf_after_login() as url,
-        Pool(conninfo=url, kwargs={"autocommit": True}, configure=set_zone, min_size=1, timeout=300, open=True) as deaf,
+        pool_of(url, configure=set_zone, max_size=None, timeout=300, query_seconds=0.2) as deaf,
     ):
         found: list[bool] = []
         # A thread, because a deadlock would otherwise end the run and not the test.
