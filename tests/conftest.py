@@ -272,17 +272,27 @@ def few_completions(settings: Any) -> Iterator[None]:
 
 
 @pytest.fixture
+def plug_engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Returns a function that registers an engine as "fake": "module:factory"."""
+    from transcription import recognition
+    from transcription.speech import registry
+
+    def plug(place: str) -> None:
+        monkeypatch.setitem(registry.ENGINES, "fake", place)
+        monkeypatch.setitem(recognition.ENGINE_LANGUAGES, "fake", frozenset({"en"}))
+
+    return plug
+
+
+@pytest.fixture
 def fake_engine(
-    settings: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    settings: Any, tmp_path_factory: pytest.TempPathFactory, plug_engine: Callable[[str], None]
 ) -> Iterator["FakeEngine"]:
     """The engine of this test's site, registered as "fake". Workers reach it as always, through the engine's socket."""
     from tests.transcription.speech import fakes
-    from transcription import recognition
     from transcription.management.commands.engine import make_model_cache
-    from transcription.speech import registry
 
-    monkeypatch.setitem(registry.ENGINES, "fake", "tests.transcription.speech.fakes:FakeEngine")
-    monkeypatch.setitem(recognition.ENGINE_LANGUAGES, "fake", frozenset({"en"}))
+    plug_engine("tests.transcription.speech.fakes:FakeEngine")
     settings.ENGINE = "fake"
     settings.ENGINE_SOCKETS = [f"ipc://{tmp_path_factory.mktemp('f')}/engine.sock"]
     models = make_model_cache("fake", device="cpu")

@@ -24,6 +24,10 @@ def saying(text):
     return engine
 
 
+def engine_of_an_appointment():
+    return saying("i would like to change the time")
+
+
 def tried(reference, *, engine=None, diarizer=None):
     return score(
         reference, engine=engine or FakeEngine(), diarizer=diarizer, options=TranscriptionOptions(language="en")
@@ -113,8 +117,8 @@ def test_curly_apostrophes_and_full_width_letters_are_the_same():
     assert normalised("It’s  ＯＫ — really!") == "it's ok really"  # noqa: RUF001 - full-width on purpose
 
 
-def test_command_prints_a_table_or_json(labelled, monkeypatch, capsys):
-    monkeypatch.setattr(evaluate.registry, "load_engine", lambda name: saying("i would like to change the time"))
+def test_command_prints_a_table_or_json(labelled, plug_engine, monkeypatch, capsys):
+    plug_engine(f"{__name__}:engine_of_an_appointment")
     command = ["evaluate", str(labelled), "--engine", "fake", "--diarizer", "clustering"]
     monkeypatch.setattr(sys, "argv", command)
     assert evaluate.main() == 0

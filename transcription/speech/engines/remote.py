@@ -136,7 +136,7 @@ class RemoteEngine:
     def _info(self) -> dict[str, Any]:
         """Return the properties of the engine (`protocol.description`), asked once. Waits while the model loads."""
         if self._known_info is None and len(self._addresses) > 1:
-            self._sort_by_load()
+            self._addresses = by_load(self._addresses, job_id=self._job_id)
         alive_at = time.monotonic()
         while self._known_info is None:
             if self._should_stop():
@@ -165,15 +165,21 @@ class RemoteEngine:
         if model["state"] == "failed":
             raise errors.EngineUnavailable(model["message"] or None)
 
-    def _sort_by_load(self) -> None:
-        """Sort the engine processes by their waiting requests. The job id decides between equals, to spread jobs."""
-        first = zlib.crc32(self._job_id.encode()) % len(self._addresses)
-        spread = self._addresses[first:] + self._addresses[:first]
-        waiting = {}
-        for address in spread:
-            state = health(address, POLL_SECONDS)
-            waiting[address] = 1 << 30 if state is None else int(state["waiting"])
-        self._addresses = sorted(spread, key=lambda address: waiting[address])
+
+def by_load(
+    addresses: Sequence[str], *, job_id: str, ask: Callable[[str, float], dict[str, Any] | None] = health
+) -> list[str]:
+    """Return engine processes sorted by their waiting requests. The job id decides between equals, to spread jobs.
+
+    ask: returns the health of a process, as `client.health`.
+    """
+    first = zlib.crc32(job_id.encode()) % len(addresses)
+    spread = [*addresses[first:], *addresses[:first]]
+    waiting = {}
+    for address in spread:
+        state = ask(address, POLL_SECONDS)
+        waiting[address] = 1 << 30 if state is None else int(state["waiting"])
+    return sorted(spread, key=lambda address: waiting[address])
 
 
 class _ClipStream:

@@ -11,17 +11,14 @@ from transcription.speech.engines.base import StreamedClip
 from transcription.speech.options import TranscriptionOptions
 
 
-def test_least_busy_process_is_asked_and_equals_are_spread(monkeypatch):
+def test_least_busy_process_is_asked_and_equals_are_spread():
     waiting = {"ipc:///a": 5, "ipc:///b": 0, "ipc:///c": None, "ipc:///d": 0}
+    answers = {name: None if count is None else {"waiting": count} for name, count in waiting.items()}
     asked = set()
     for job in range(20):
-        engine = remote.RemoteEngine(list(waiting), job_id=str(job))
-        with monkeypatch.context() as patch:
-            answers = {name: None if count is None else {"waiting": count} for name, count in waiting.items()}
-            patch.setattr(remote, "health", lambda address, seconds, answers=answers: answers[address])
-            engine._sort_by_load()
-        asked.add(engine._addresses[0])
-        assert engine._addresses[2:] == ["ipc:///a", "ipc:///c"]
+        first, _, *others = remote.by_load(list(waiting), job_id=str(job), ask=lambda address, _: answers[address])
+        asked.add(first)
+        assert others == ["ipc:///a", "ipc:///c"]
     assert asked == {"ipc:///b", "ipc:///d"}
 
 
