@@ -61,6 +61,8 @@ MAX_WAV_CHUNKS = 256
 
 # An AVI of 1 TB has a thousand chunks of 1 GB.
 MAX_AVI_CHUNKS = 1_000
+# So many of the chunks in each of them are looked at: its packets are behind a few about the file.
+MAX_AVI_LISTS = 32
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
@@ -175,8 +177,9 @@ def wav_chunk(file: Readable, wanted: bytes) -> tuple[int, int] | None:
 def stated_bytes(file: Readable) -> int | None:
     """Return how long a Matroska, AVI or ASF file says that it is, in bytes, None if it does not say it.
 
-    Programs write this number when they have finished a file. Layouts: RFC 9559; AVI as in `boundaries`; Advanced
-    Systems Format Specification 01.20.06, 3.1 and 3.2, read 2026-11-30.
+    Of an AVI it is the length to the end of its packets. Programs write this number when they have finished a file.
+    Layouts: RFC 9559; AVI as in `boundaries`; Advanced Systems Format Specification 01.20.06, 3.1 and 3.2, read
+    2026-11-30.
     """
     file.seek(0)
     head = file.read(HEAD_BYTES)
@@ -196,21 +199,46 @@ def stated_bytes(file: Readable) -> int | None:
             at = end
         return None
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        at = 0
-        for _ in range(MAX_AVI_CHUNKS):
-            length = int.from_bytes(head[4:8], "little")
-            if length < 4 or length >= MIN_UNKNOWN_WAV_SIZE:
-                return None
-            at += 8 + length + length % 2
-            file.seek(at)
-            head = file.read(12)
-            if head[:4] != b"RIFF" or head[8:] != b"AVIX":
-                break
-        file.seek(0)
-        return at
+        return _avi_bytes(file)
     at = head.find(_ASF_FILE_PROPERTIES)
     if head.startswith(_ASF_HEADER) and at > 0 and len(head) >= at + 92 and not head[at + 88] & 1:  # not a broadcast
         return int.from_bytes(head[at + 40 : at + 48], "little") or None
+    return None
+
+
+def _avi_bytes(file: Readable) -> int | None:
+    """Return where the packets of an AVI end, by what its header states, None if it does not state it.
+
+    The index behind them may be missing: no sound is lost with it.
+    """
+    at = 0
+    stated: int | None = None
+    for _ in range(MAX_AVI_CHUNKS):
+        file.seek(at)
+        head = file.read(12)
+        if at and (head[:4] != b"RIFF" or head[8:] != b"AVIX"):
+            break
+        length = int.from_bytes(head[4:8], "little")
+        if length < 4 or length >= MIN_UNKNOWN_WAV_SIZE:
+            stated = None
+            break
+        begin, at = at, at + 8 + length + length % 2
+        stated = _movi_end(file, begin + 12, at) or at
+    file.seek(0)
+    return stated
+
+
+def _movi_end(file: Readable, at: int, end: int) -> int | None:
+    """Return where the list of the packets ends, of the chunks from `at` to `end`, None if none of them is it."""
+    for _ in range(MAX_AVI_LISTS):
+        file.seek(at)
+        head = file.read(12)
+        length = int.from_bytes(head[4:8], "little")
+        if len(head) < 12 or at >= end:
+            break
+        at += 8 + length + length % 2
+        if (head[:4], head[8:]) == (b"LIST", b"movi"):
+            return at if 4 <= length < MIN_UNKNOWN_WAV_SIZE else None
     return None
 
 

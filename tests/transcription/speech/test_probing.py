@@ -100,6 +100,20 @@ def test_container_that_was_cut_is_refused(container, codec, video_seconds, tmp_
     assert [fact.kind for fact in facts if fact.kind != "stopped"] == ["truncated"]
 
 
+def test_avi_that_lost_its_index_is_whole(tmp_path):
+    """The index is a twentieth of an AVI of short packets. Without it no sound is missing, and the file was refused."""
+    whole = encoding.write(tmp_path / "whole", tone(60, rate=44_100), container="avi", codec="libmp3lame", rate=44_100)
+    content = whole.read_bytes()
+    index_at = content.rindex(b"idx1")
+    assert len(content) - index_at > len(content) // 50
+    path = tmp_path / "cut"
+    path.write_bytes(content[:index_at])
+    assert probe(path).duration_ms == pytest.approx(60_000, abs=100)
+    path.write_bytes(content[: index_at * 9 // 10])
+    with pytest.raises(errors.TruncatedAudio):
+        probe(path)
+
+
 @pytest.mark.parametrize("container", ["matroska", "avi", "asf"])
 def test_length_that_is_not_stated_yet_is_unknown(container, tmp_path):
     """A program that streams writes none, or a placeholder."""
