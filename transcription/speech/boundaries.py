@@ -167,6 +167,7 @@ def _behind_ogg(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) ->
 def _behind_riff(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) -> int | None:
     """Return where another recording begins right behind the end that the header of a WAV, AVI or AIFF states.
 
+    A recorder that lost power has counted no sound yet. What is at that end is then the first sample of this WAV.
     An AVI of more than 1 GB goes on in chunks of the kind AVIX (OpenDML AVI File Format Extensions 1.02).
     """
     while next(budget, None) is not None:
@@ -183,9 +184,21 @@ def _behind_riff(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) -
         file.seek(end)
         tail = file.read(12)
         if (tail[:4], tail[8:]) != (b"RIFF", b"AVIX"):
-            return end if _begins(file, end) else None
+            return end if _is_behind_sound(file, at, end) and _begins(file, end) else None
         at = end
     return None
+
+
+def _is_behind_sound(file: BinaryIO, at: int, end: int) -> bool:
+    """Tell whether the end that the header of a WAV states is behind all sound that its data chunk states.
+
+    True for an AVI or AIFF, and for a WAV without sound.
+    """
+    chunk = containers.wav_chunk(file, b"data", start=at)
+    if chunk is None:
+        return True
+    begin, length = chunk[0] + 8, chunk[1]
+    return end >= begin + length if length else end > begin
 
 
 def _behind_mp4(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) -> int | None:

@@ -142,17 +142,18 @@ def wav_data(file: Readable) -> tuple[int, int] | None:
     return wav_chunk(file, b"data")
 
 
-def wav_chunk(file: Readable, wanted: bytes) -> tuple[int, int] | None:
+def wav_chunk(file: Readable, wanted: bytes, *, start: int = 0) -> tuple[int, int] | None:
     """Return (place, size) of the first chunk with this name of a RIFF, RIFX, RF64 or BW64 file, None without one.
 
+    start: the place at which the WAV begins. Places count from the beginning of the file.
     Recorders write some kilobytes about a take before the sound. The size is 0 if it is a placeholder.
     Layout of RF64: EBU Tech 3306, read 2026-11-30.
     """
-    file.seek(0)
+    file.seek(start)
     head = file.read(12)
     order: Literal["big", "little"] = "big" if head[:4] == b"RIFX" else "little"
     is_wav = head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE"
-    at, data_bytes = 12, 0  # what a chunk ds64 states
+    at, data_bytes = start + 12, 0  # what a chunk ds64 states
     found: tuple[int, int] | None = None
     for _ in range(MAX_WAV_CHUNKS if is_wav else 0):
         file.seek(at)

@@ -103,6 +103,34 @@ def test_rf64s_that_are_joined_are_told_apart(tmp_path):
     assert list(boundaries.starts(io.BytesIO(rf64 * 3), 3 * len(rf64))) == [len(rf64), 2 * len(rf64)]
 
 
+@pytest.mark.parametrize("codec", ["libmp3lame", "mp2", "ac3", "pcm_s16le"])
+@pytest.mark.parametrize("counted", ["nothing", "data"])
+def test_wav_of_a_recorder_that_lost_power_is_one_recording(codec, counted, tmp_path):
+    """Its size counts the header. The first frame behind it was taken for another recording, the WAV for empty."""
+    whole = encoding.write(tmp_path / "whole", tone(20, rate=48_000), container="wav", codec=codec, rate=48_000)
+    content = bytearray(whole.read_bytes())
+    data_at = content.index(b"data")
+    content[4:8] = data_at.to_bytes(4, "little")
+    if counted == "nothing":
+        content[data_at + 4 : data_at + 8] = bytes(4)
+    path = tmp_path / "lost power"
+    path.write_bytes(content)
+    assert list(boundaries.starts(io.BytesIO(content), len(content))) == []
+    samples, facts = heard(path)
+    assert loud_from_to(samples) == pytest.approx((0, 20), abs=0.15)
+    assert facts == []
+
+
+def test_wav_whose_size_ends_inside_its_sound_is_one_recording(tmp_path):
+    """At the end of what was counted last begins a frame."""
+    whole = encoding.write(tmp_path / "whole", tone(5, rate=48_000), container="wav", codec="mp2", rate=48_000)
+    content = bytearray(whole.read_bytes())
+    begin = content.index(b"data") + 8
+    second = content.index(content[begin : begin + 3], begin + 100)
+    content[4:8] = (second - 8).to_bytes(4, "little")
+    assert list(boundaries.starts(io.BytesIO(content), len(content))) == []
+
+
 class Counted(io.BytesIO):
     """A file that counts how often, and how much, it is read."""
 
