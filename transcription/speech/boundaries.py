@@ -8,8 +8,11 @@ others, what a recording begins with is searched for.
 
 from __future__ import annotations
 
+import heapq
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import BinaryIO, NamedTuple
 
 from transcription.speech import containers, signatures, transport_streams
@@ -73,6 +76,16 @@ _FOREIGN = (
     _W64,
 )
 _STREAMS_WITH_MARKS = (_AMR, _FLAC)
+# Tags lie in a stream of frames where files were joined, and behind the last one. They hold pictures and other files.
+_TAGS = (
+    _mark(b"ID3", rb"ID3[\x02-\x04]\x00[\x00-\xf0][\x00-\x7f]{4}"),
+    _mark(b"APETAGEX", rb"APETAGEX[\xd0\xe8][\x03\x07]\x00\x00"),
+)
+_ID3_HAS_FOOTER, _APE_HAS_HEADER, _APE_IS_HEADER = 0x10, 1 << 31, 1 << 29
+_APE_END_BYTES = 32
+_ID3V1_BYTES = 128
+# At the end of a file there may be one of each kind.
+_MAX_TAGS_AT_END = 3
 # The first bytes of the elements that a Matroska file has on its two upper levels (RFC 9559, section 5).
 _MATROSKA_HEADS = b"\x1a\x18\xec\xbf\x11\x15\x16\x1f\x1c\x19\x10\x12"
 
@@ -106,11 +119,13 @@ def _next(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) -> int |
     for mark in _MARKS:
         if mark.pattern.match(head):
             begin = _behind_flac_metadata(file, at) if mark is _FLAC else at + 1
-            return _search(file, begin, marks=_FOREIGN if mark in _STREAMS_WITH_MARKS else (mark,), budget=budget)
+            if mark in _STREAMS_WITH_MARKS:
+                return _behind_frames(file, begin, size, budget=budget)
+            return _search(file, begin, marks=(mark,), budget=budget)
     begin = _behind_tag(file, at)
     file.seek(begin)
     if signatures.is_stream(file.read(signatures.HEAD_BYTES)):
-        return _search(file, begin + 1, marks=_FOREIGN, budget=budget)
+        return _behind_frames(file, begin + 1, size, budget=budget)
     return None
 
 
@@ -122,12 +137,48 @@ def _begins(file: BinaryIO, at: int) -> bool:
 
 
 def _behind_tag(file: BinaryIO, at: int) -> int:
-    """Return where an ID3v2 tag ends, `at` without one. Layout: id3.org, ID3 tag version 2.4.0, section 3.1."""
+    """Return where an ID3v2 or APEv2 tag ends, `at` without one."""
     file.seek(at)
-    head = file.read(10)
-    if head[:3] != b"ID3" or len(head) < 10:
-        return at
-    return at + 10 + containers.id3_bytes(head)
+    return at + _tag_bytes(file.read(_APE_END_BYTES))
+
+
+def _tag_bytes(head: bytes) -> int:
+    """Return the length of the tag that begins so, 0 if none does.
+
+    Layouts: id3.org, ID3 tag version 2.4.0, section 3.1; wiki.hydrogenaudio.org, APE Tags Header, read 2026-11-30.
+    """
+    if head[:3] == b"ID3" and len(head) >= 10:
+        return 10 + containers.id3_bytes(head) + (10 if head[5] & _ID3_HAS_FOOTER else 0)
+    if head[:8] == b"APETAGEX" and len(head) == _APE_END_BYTES:
+        length, flags = int.from_bytes(head[12:16], "little"), int.from_bytes(head[20:24], "little")
+        return _APE_END_BYTES + (length if flags & _APE_IS_HEADER else 0)
+    return 0
+
+
+def _without_tags(file: BinaryIO, size: int) -> int:
+    """Return where a file of this size ends without the tags at its end that are found from behind only.
+
+    An APEv2 tag need not have a header.
+    """
+    end = size
+    for _ in range(_MAX_TAGS_AT_END):
+        file.seek(max(0, end - _ID3V1_BYTES))
+        tail = file.read(_ID3V1_BYTES)
+        foot = tail[-_APE_END_BYTES:]
+        if len(tail) == _ID3V1_BYTES and tail.startswith(b"TAG"):
+            end -= _ID3V1_BYTES
+        elif foot.startswith(b"APETAGEX"):
+            length, flags = int.from_bytes(foot[12:16], "little"), int.from_bytes(foot[20:24], "little")
+            end = max(0, end - length - (_APE_END_BYTES if flags & _APE_HAS_HEADER else 0))
+        else:
+            break
+    return end
+
+
+def _behind_frames(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) -> int | None:
+    """Return where a recording of another format begins in a stream of frames, but for those that tags hold."""
+    found = _search(file, at, marks=_FOREIGN, tags=_TAGS, budget=budget)
+    return found if found is not None and found < _without_tags(file, size) else None
 
 
 def _behind_flac_metadata(file: BinaryIO, at: int) -> int:
@@ -253,28 +304,50 @@ def _behind_matroska(file: BinaryIO, at: int, *, budget: Iterator[int]) -> int |
     return None
 
 
-def _search(file: BinaryIO, at: int, *, marks: Sequence[_Mark], budget: Iterator[int]) -> int | None:
-    """Return the first place, from `at` on, at which one of the marks begins. Each look takes from the budget."""
-    begin = at
+def _search(
+    file: BinaryIO, at: int, *, marks: Sequence[_Mark], tags: Sequence[_Mark] = (), budget: Iterator[int]
+) -> int | None:
+    """Return the first place, from `at` on, at which one of the marks begins, in no tag. A look takes from the budget.
+
+    tags: what the tags begin with that are jumped over.
+    """
     buffer = b""
     while True:
         file.seek(at + len(buffer))
         new = file.read(SEARCHED_BYTES)
         buffer += new
         # What begins near the end of the buffer is looked at when more of it is there.
-        end = len(buffer) - _MAX_MARK_BYTES if new else len(buffer)
-        found = [one for mark in marks for one in _places(buffer, mark, end=end, budget=budget) if at + one >= begin]
-        if found:
-            return at + min(found)
+        end = max(0, len(buffer) - _MAX_MARK_BYTES) if new else len(buffer)
+        jumps = _jumps(buffer, tags, end=end, budget=budget)
+        found = [_first_outside(_places(buffer, mark, end=end, budget=budget), jumps) for mark in marks]
+        if places := [one for one in found if one is not None]:
+            return at + min(places)
         if not new:
             return None
-        keep = max(0, end - _MAX_MARK_BYTES)
-        begin = max(begin, at + end)
-        at, buffer = at + keep, buffer[keep:]
+        looked = max(end, jumps[-1][1] if jumps else 0)
+        at, buffer = at + looked, buffer[looked:]
+
+
+def _jumps(buffer: bytes, tags: Sequence[_Mark], *, end: int, budget: Iterator[int]) -> list[tuple[int, int]]:
+    """Return (begin, end) of the tags that begin before `end`, sorted. The last may end behind the buffer."""
+    found: list[tuple[int, int]] = []
+    for place in heapq.merge(*(_places(buffer, tag, end=end, budget=budget) for tag in tags)):
+        if not found or place >= found[-1][1]:
+            found.append((place, place + _tag_bytes(buffer[place : place + _APE_END_BYTES])))
+    return found
+
+
+def _first_outside(places: Iterator[int], jumps: Sequence[tuple[int, int]]) -> int | None:
+    """Return the first of the places that lies in none of the tags, None if all do."""
+    for place in places:
+        number = bisect_right(jumps, place, key=itemgetter(0))
+        if not number or place >= jumps[number - 1][1]:
+            return place
+    return None
 
 
 def _places(buffer: bytes, mark: _Mark, *, end: int, budget: Iterator[int]) -> Iterator[int]:
-    """Yield the first place at which the mark begins, none if there is none before `end`."""
+    """Yield the places before `end` at which the mark begins."""
     looked = 0
     while (found := buffer.find(mark.content, looked)) >= 0 and found < end + mark.before:
         if next(budget, None) is None:
@@ -282,5 +355,4 @@ def _places(buffer: bytes, mark: _Mark, *, end: int, budget: Iterator[int]) -> I
         place = found - mark.before
         if place >= 0 and mark.pattern.match(buffer, place):
             yield place
-            return
         looked = found + 1

@@ -131,6 +131,71 @@ def test_wav_whose_size_ends_inside_its_sound_is_one_recording(tmp_path):
     assert list(boundaries.starts(io.BytesIO(content), len(content))) == []
 
 
+def id3v2(kind, body):
+    """Return an ID3v2.4 tag with one frame."""
+
+    def sizes(number):
+        return bytes(number >> shift & 0x7F for shift in (21, 14, 7, 0))
+
+    frame = kind + sizes(len(body)) + bytes(2) + body
+    return b"ID3\x04\x00\x00" + sizes(len(frame)) + frame
+
+
+def apev2(key, body, *, has_header=True):
+    item = len(body).to_bytes(4, "little") + (2).to_bytes(4, "little") + key + b"\0" + body
+    length, has = (len(item) + 32).to_bytes(4, "little"), has_header << 31
+
+    def mark(flags):
+        return (
+            b"APETAGEX"
+            + (2_000).to_bytes(4, "little")
+            + length
+            + b"\x01\0\0\0"
+            + flags.to_bytes(4, "little")
+            + bytes(8)
+        )
+
+    return (mark(has | 1 << 29) if has_header else b"") + item + mark(has)
+
+
+HEIC = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(range(256)) * 40
+COVER = b"Cover Art (Front)", b"cover.heic\0" + HEIC
+TAGS = {
+    "a cover of an APEv2 tag": lambda wav: apev2(*COVER),
+    "a cover of an APEv2 tag without a header": lambda wav: apev2(*COVER, has_header=False),
+    "a cover before an ID3v1 tag": lambda wav: apev2(*COVER, has_header=False) + b"TAG" + bytes(125),
+    "a file of an ID3v2 tag": lambda wav: id3v2(b"GEOB", b"\0audio/wav\0hook.wav\0\0" + wav),
+    "both": lambda wav: apev2(*COVER) + id3v2(b"GEOB", b"\0audio/wav\0hook.wav\0\0" + wav) + b"TAG" + bytes(125),
+}
+
+
+@pytest.mark.parametrize("kind", ["mp3", "adts", "flac"])
+@pytest.mark.parametrize("tag", TAGS)
+def test_files_that_tags_of_a_stream_hold_are_no_recordings(kind, tag, tmp_path):
+    """They gave a second recording, and a note that it cannot be read."""
+    tag = TAGS[tag](made(tmp_path, "wav", 0.5).read_bytes())
+    path = tmp_path / "tagged"
+    path.write_bytes(made(tmp_path, kind).read_bytes() + tag)
+    content = path.read_bytes()
+    assert list(boundaries.starts(io.BytesIO(content), len(content))) == []
+    samples, facts = heard(path, slack_ms=150)
+    assert samples_to_ms(len(samples)) == pytest.approx(2_000, abs=120)
+    assert facts == []
+
+
+@pytest.mark.parametrize("where", [0, 5, 63, 64, 65, -20])
+@pytest.mark.parametrize("size", [10_000, 3 << 20])
+def test_recording_behind_the_tags_of_a_stream_is_found(where, size, tmp_path):
+    """Also where a tag lies across the pieces in which a file is read, or is longer than one."""
+    frames = made(tmp_path, "mp3").read_bytes()
+    frames = frames[frames.index(b"\xff\xfb") :]
+    frames = (frames * (boundaries.SEARCHED_BYTES // len(frames) + 1))[: boundaries.SEARCHED_BYTES - where]
+    wav = made(tmp_path, "wav").read_bytes()
+    tags = id3v2(b"GEOB", wav + bytes(size)) + apev2(COVER[0], HEIC + bytes(size))
+    content = frames + tags + frames[:5_000] + wav + tags
+    assert list(boundaries.starts(io.BytesIO(content), len(content))) == [len(frames) + len(tags) + 5_000]
+
+
 class Counted(io.BytesIO):
     """A file that counts how often, and how much, it is read."""
 
@@ -153,8 +218,12 @@ class Counted(io.BytesIO):
         (b"G" + bytes(187)) * 8 + b"\x47\x40\x00" * 700_000,
         # what a WAV begins with, in an MP3
         b"\xff\xfb\x90\x00" + bytes(413) + (b"\xff\xfb\x90\x00" + b"RIFF0000WAVE" * 34 + bytes(5)) * 5_000,
+        # tags without content, in an MP3
+        (b"\xff\xfb\x90\x00" + bytes(413)) * 3 + b"ID3\x04\x00\x00\x00\x00\x00\x00" * 200_000,
+        # files inside of tags, in an MP3
+        (b"\xff\xfb\x90\x00" + bytes(413)) * 3 + b"ID3\x04\x00\x00\x00\x00\x00\x1eRIFF0000WAVEfmt " * 100_000,
     ],
-    ids=["matroska", "avi", "mpegts", "mp3"],
+    ids=["matroska", "avi", "mpegts", "mp3", "tags", "files in tags"],
 )
 def test_crafted_files_are_searched_in_bounded_work(crafted):
     file = Counted(crafted)
