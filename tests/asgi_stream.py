@@ -28,6 +28,8 @@ class AsgiStream:
         self.received = b""
         self.is_reading = asyncio.Event()
         self.is_reading.set()
+        # Whether the application waits for this client to read.
+        self.is_sending = False
         self._has_begun = asyncio.Event()
         self._has_left = asyncio.Event()
         self._has_sent = False
@@ -79,7 +81,9 @@ class AsgiStream:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: dict[str, Any]) -> None:
+        self.is_sending = True
         await self.is_reading.wait()
+        self.is_sending = False
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {name.decode().lower(): value.decode() for name, value in message["headers"]}

@@ -16,8 +16,15 @@ class WaitingHandler(SizingHandler):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]  # as typed by asgiref
         """Answer one request, and tell its LaterResponse when it is over, however it ended."""
+
+        async def send_and_note(message: Any) -> None:
+            await send(message)
+            is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if is_last and _LATER in scope:
+                scope[_LATER].note_sent()
+
         try:
-            await super().__call__(scope, receive, send)  # type: ignore[arg-type]  # the same types by other names
+            await super().__call__(scope, receive, send_and_note)  # type: ignore[arg-type]  # the same types by other names
         finally:
             later = scope.pop(_LATER, None)
             if later is not None:

@@ -1,7 +1,8 @@
 """A response that is known later, when neither the thread of its view nor a database connection is held any more.
 
 A view returns a `LaterResponse` in place of its response. It passes the middleware like any other. Then the handler
-(`voxsite/waiting_handler.py`) awaits `respond`, sends what it returns, and calls `end` when the request is over.
+(`voxsite/waiting_handler.py`) awaits `respond`, sends what it returns, calls `note_sent` when all of it is sent, and
+calls `end` when the request is over.
 """
 
 from abc import ABC, abstractmethod
@@ -32,6 +33,9 @@ class LaterResponse(StreamingHttpResponse, ABC):
     @abstractmethod
     def end(self) -> None:
         """Learn that the request is over: it was answered, or the client left. Called once, in the event loop."""
+
+    def note_sent(self) -> None:
+        """Learn that the server has taken the whole response. Called before `end`, in the event loop."""
 
     def hand_over(self, response: HttpResponseBase) -> HttpResponseBase:
         """Give the response what the middleware gave this one: headers, and what is closed at the end."""

@@ -20,6 +20,7 @@ class Later(LaterResponse):
     def __init__(self):
         super().__init__()
         self.ended = 0
+        self.sent = 0
         self.was_cancelled = False
         self.may_answer = asyncio.Event()
 
@@ -30,6 +31,10 @@ class Later(LaterResponse):
             self.was_cancelled = True
             raise
         return HttpResponse("at last", headers={"X-Own": "1"})
+
+    def note_sent(self):
+        assert not self.ended
+        self.sent += 1
 
     def end(self):
         self.ended += 1
@@ -86,7 +91,8 @@ class Request:
     def __init__(self, address, *, body=b"", content_type=b"", handler=WaitingHandler):
         self.sent = []
         self._body = body
-        self.has_left = asyncio.Event()
+        self.has_left, self.is_sending, self.is_reading = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.is_reading.set()
         self._is_asked = False
         scope = {
             "type": "http",
@@ -105,6 +111,9 @@ class Request:
         return {"type": "http.disconnect"}
 
     async def _send(self, message):
+        if message["type"] == "http.response.body":
+            self.is_sending.set()
+            await self.is_reading.wait()
         self.sent.append(message)
 
 
@@ -139,7 +148,7 @@ def test_later_response_is_awaited_and_gets_the_headers_of_the_middleware():
     assert (headers[b"X-Own"], headers[b"X-Later"]) == (b"1", b"1")
     assert headers[b"X-Request-Id"].startswith(b"req_")
     assert headers[b"X-Content-Type-Options"] == b"nosniff"
-    assert made[0].ended == 1
+    assert (made[0].sent, made[0].ended) == (1, 1)
 
 
 def test_client_that_leaves_cancels_the_wait():
@@ -151,7 +160,21 @@ def test_client_that_leaves_cancels_the_wait():
         await request.task
 
     asyncio.run(act())
-    assert made[0].ended == 1
+    assert (made[0].sent, made[0].ended) == (0, 1)
+
+
+def test_response_that_a_client_did_not_take_is_not_sent():
+    async def act():
+        request = Request("/later")
+        request.is_reading.clear()
+        await until(lambda: made)
+        made[0].may_answer.set()
+        await request.is_sending.wait()
+        request.has_left.set()
+        await request.task
+
+    asyncio.run(act())
+    assert (made[0].sent, made[0].ended) == (0, 1)
 
 
 def test_client_that_leaves_while_the_view_runs_ends_what_the_view_began():

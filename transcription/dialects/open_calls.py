@@ -79,7 +79,10 @@ class OpenCall(LaterResponse):
         self._job: Job | None = None
         self._waiter = ""
         self._is_replay = False
+        # Nothing is left to do for the job: it has ended, or it runs on without this call.
         self._is_over = False
+        # The job has completed and is charged, and the client has no transcript yet.
+        self._owes_transcript = False
 
     def begin(self, slot: concurrency.ConcurrencySlot) -> None:
         """Submit the job or join an earlier one, unless an earlier request is still about to submit it."""
@@ -109,10 +112,12 @@ class OpenCall(LaterResponse):
         if self._slot is not None:
             self._slot.release()
         self.let_go_of_body()
-        if self._job is not None and not self._is_over:
-            task = asyncio.get_running_loop().create_task(self._leave(self._job))
-            _leaving.add(task)
-            task.add_done_callback(_leaving.discard)
+        if self._job is None or (self._is_over and not self._owes_transcript):
+            return
+        what_follows = self._leave_unanswered(self._job) if self._is_over else self._leave(self._job)
+        task = asyncio.get_running_loop().create_task(what_follows)
+        _leaving.add(task)
+        task.add_done_callback(_leaving.discard)
 
     @abstractmethod
     async def _response(self, job: Job) -> HttpResponseBase:
@@ -163,6 +168,7 @@ class OpenCall(LaterResponse):
         self._is_over = True
         if ended is None or not ended.is_completed:
             raise _error_of(ended)
+        self._owes_transcript = True
         return ended
 
     async def _leave(self, job: Job) -> None:
@@ -170,15 +176,16 @@ class OpenCall(LaterResponse):
 
         A client that comes back and leaves again has the whole grace a second time.
         """
-        waiter, mark, is_at_url = self._waiter, self._mark, self._is_at_url
-
-        def note() -> None:
-            waiters.leave(job.pk, name=waiter)
-            joining.note_unanswered(job, mark=mark, is_at_url=is_at_url)
-
-        await _in_thread(note)
+        waiter = self._waiter
+        await _in_thread(lambda: waiters.leave(job.pk, name=waiter))
+        await self._leave_unanswered(job)
         await asyncio.sleep(settings.DISCONNECT_GRACE_SECONDS)
         await _in_thread(lambda: joining.cancel_if_left(job, waiter=waiter))
+
+    async def _leave_unanswered(self, job: Job) -> None:
+        """Have the next equal call find a job whose client left without its transcript."""
+        mark, is_at_url = self._mark, self._is_at_url
+        await _in_thread(lambda: joining.note_unanswered(job, mark=mark, is_at_url=is_at_url))
 
     def _show_error(self, error: VoxsiteError) -> HttpResponse:
         return HttpResponse(
@@ -199,6 +206,11 @@ class OpenAnswer(OpenCall):
         self._show = show
         self._prepare = prepare
         self._handover = handover
+        self._has_transcript = False
+
+    def note_sent(self) -> None:
+        # An error in place of the transcript leaves it owed: the client has paid for it.
+        self._owes_transcript &= not self._has_transcript
 
     async def _response(self, job: Job) -> HttpResponseBase:
         if self._handover is not None:
@@ -211,10 +223,13 @@ class OpenAnswer(OpenCall):
                 return await _in_thread(lambda: _rendered(handover.show(found)))
         ended = await self._ended(job)
         if self._prepare is None:
-            return await _in_thread(lambda: _rendered(self._show(ended, jobs.transcript_of(ended))))
-        transcript = await _in_thread(lambda: jobs.transcript_of(ended))
-        await self._prepare(ended, transcript)
-        return await _in_thread(lambda: _rendered(self._show(ended, transcript)))
+            response = await _in_thread(lambda: _rendered(self._show(ended, jobs.transcript_of(ended))))
+        else:
+            transcript = await _in_thread(lambda: jobs.transcript_of(ended))
+            await self._prepare(ended, transcript)
+            response = await _in_thread(lambda: _rendered(self._show(ended, transcript)))
+        self._has_transcript = True
+        return response
 
 
 class OpenStream(OpenCall):
@@ -264,6 +279,8 @@ class OpenStream(OpenCall):
             last = await _in_thread(lambda: list(self._stream.end(ended, jobs.transcript_of(ended))))
             for chunk in last:
                 yield chunk
+            # Here, and not when the response is sent: a client may close the connection after the last event.
+            self._owes_transcript = False
         except Exception as error:  # noqa: BLE001 - the status is sent already, so every error is told in the stream.
             self._is_over |= isinstance(error, WaitedTooLong)
             yield self._stream.failure(translate(error, request_id=self._request_id), request_id=self._request_id)

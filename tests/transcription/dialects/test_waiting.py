@@ -22,6 +22,7 @@ from accounts.errors import (
 from accounts.gate import concurrency, idempotency
 from accounts.models import IdempotencyRecord
 from billing.models import Entry, EntryKind, Hold, Wallet
+from tests.transcription.dialects import waiting_site
 from tests.transcription.dialects.waiting_calls import CONTENT, call, finish, in_thread, multipart, submitted, until
 from transcription.dialects import open_calls, waiting
 from transcription.models import Job, Status
@@ -166,6 +167,84 @@ def test_transcript_that_its_client_did_not_wait_for_is_paid_once(key):
     second, third, job_id = asyncio.run(act())
     assert second.json["job"] == str(job_id) != third.json["job"]
     assert "idempotency-replayed" not in third.headers
+    assert Job.objects.count() == usage().count() == 2
+
+
+def answer_to_the_equal_call(act, *, key):
+    """Have `act` leave a call whose job has completed. The next equal call gets its answer, and nothing is charged."""
+
+    async def both():
+        path, job_id = await act()
+        await unanswered()
+        second = call(path, key=key)
+        await second.end()
+        return second, job_id
+
+    second, job_id = asyncio.run(both())
+    assert second.status == 200
+    assert second.headers["idempotency-replayed"] == "true"
+    assert Job.objects.count() == usage().count() == 1
+    return second, job_id
+
+
+def test_client_that_leaves_while_its_answer_is_prepared_pays_once(key):
+    """The job has completed and is charged. A dialect may rewrite its transcript for a minute then."""
+
+    async def act():
+        preparation = waiting_site.Preparation()
+        waiting_site.preparations.append(preparation)
+        first = call("/prepare", key=key)
+        (job_id,) = await submitted()
+        await finish(job_id)
+        await preparation.has_begun.wait()
+        await first.leave()
+        return "/prepare", job_id
+
+    second, job_id = answer_to_the_equal_call(act, key=key)
+    assert second.json == {"text": "hello there", "job": str(job_id)}
+
+
+@pytest.mark.parametrize("path", ["/wait", "/stream"])
+def test_client_that_leaves_while_its_answer_is_sent_pays_once(key, path):
+    async def act():
+        first = call(path, key=key)
+        if path == "/stream":
+            await first.begin()
+        first.is_reading.clear()
+        (job_id,) = await submitted()
+        await finish(job_id)
+        # The call has the answer when it waits for its client to read it.
+        await until(lambda: first.is_sending)
+        await first.leave()
+        return path, job_id
+
+    answer_to_the_equal_call(act, key=key)
+
+
+def test_client_that_got_an_error_for_what_it_paid_pays_once(key):
+    async def act():
+        waiting_site.failures.append(UpstreamFailed())
+        first = call("/fail", key=key)
+        (job_id,) = await submitted()
+        await finish(job_id)
+        await first.end()
+        assert first.status == UpstreamFailed().http_status
+        return "/fail", job_id
+
+    answer_to_the_equal_call(act, key=key)
+
+
+@pytest.mark.parametrize("path", ["/wait", "/stream", "/prepare"])
+def test_call_after_one_that_was_answered_is_an_order(key, path):
+    async def act():
+        for count in (1, 2):
+            answered = call(path, key=key)
+            await finish((await submitted(count))[-1])
+            await answered.end()
+            await asyncio.gather(*open_calls.graces())
+        return answered
+
+    assert "idempotency-replayed" not in asyncio.run(act()).headers
     assert Job.objects.count() == usage().count() == 2
 
 

@@ -1,6 +1,8 @@
-"""Addresses of a small dialect that waits, for tests of the waiting step: POST /wait and POST /stream."""
+"""Addresses of a small dialect that waits, for tests of the waiting step: POST /wait, /stream, /prepare and /fail."""
 
+import asyncio
 import json
+from dataclasses import dataclass, field
 
 from django.http import HttpResponse
 from django.urls import path
@@ -22,6 +24,46 @@ class SmallView(waiting.WaitingGateView):
             self.caller, model="whisper-1", options=TranscriptionOptions(diarize=False), dialect="small"
         )
         return submission, {"upload": steps.one_file(request.FILES), "asked": request.POST}
+
+
+@dataclass
+class Preparation:
+    """What `prepare` does with a transcript: it takes until a test lets it end."""
+
+    has_begun: asyncio.Event = field(default_factory=asyncio.Event)
+    may_end: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+# Preparations of the next calls of POST /prepare.
+preparations: list[Preparation] = []
+
+
+async def prepare(job, transcript):
+    if preparations:
+        preparation = preparations.pop(0)
+        preparation.has_begun.set()
+        await preparation.may_end.wait()
+
+
+class PreparingView(SmallView):
+    def post(self, request):
+        submission, asked = self.asked(request)
+        return self.answer_when_done(submission, **asked, show=show_json, prepare=prepare)
+
+
+class FailingView(SmallView):
+    def post(self, request):
+        submission, asked = self.asked(request)
+        return self.answer_when_done(submission, **asked, show=fail_once)
+
+
+failures: list[Exception] = []
+
+
+def fail_once(job, transcript):
+    if failures:
+        raise failures.pop()
+    return show_json(job, transcript)
 
 
 class WaitView(SmallView):
@@ -59,4 +101,9 @@ class StreamView(SmallView):
 
 # By this name the gate knows which scope of a key they need.
 NAME = "v1-transcribe"
-urlpatterns = [path("wait", WaitView.as_view(), name=NAME), path("stream", StreamView.as_view(), name=NAME)]
+urlpatterns = [
+    path("wait", WaitView.as_view(), name=NAME),
+    path("stream", StreamView.as_view(), name=NAME),
+    path("prepare", PreparingView.as_view(), name=NAME),
+    path("fail", FailingView.as_view(), name=NAME),
+]
