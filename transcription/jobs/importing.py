@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Q
+from django.utils import timezone
 
 from accounts import database_connection, log_context
 from accounts.errors import BadMedia, VoxsiteError
@@ -102,11 +103,16 @@ def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS) -> int:
     changed = 0
     ends_at = time.monotonic() + seconds
     hopeless = Import.objects.filter(touched_at__lt=silent_since, attempt__gte=settings.JOB_ATTEMPTS)
-    for source in hopeless.select_related("upload")[:RECONCILE_BATCH]:
+    for source in hopeless.select_related("upload").order_by("touched_at")[:RECONCILE_BATCH]:
         error = VoxsiteError("The file could not be fetched, for a reason on our side.", error_type="worker_lost")
-        if imports.refuse(source, error=error):
-            _tell_jobs(source.upload)
-            changed += 1
+        try:
+            if imports.refuse(source, error=error):
+                changed += 1
+                _tell_jobs(source.upload)
+        except Exception:  # One broken row must not keep all others waiting.
+            logger.exception("Import %s could not be ended.", source.pk)
+            # Nor be fetched once more, nor use up every round. If it has ended, `tell_untold` finds its items.
+            Import.objects.filter(pk=source.pk, touched_at=source.touched_at).update(touched_at=now)
         if time.monotonic() >= ends_at:
             break
     changed += imports.give_back_silent(since=silent_since)
@@ -120,6 +126,7 @@ def tell_untold(item_ids: Sequence[uuid.UUID], *, seconds: float) -> tuple[int, 
     """Tell those of these items that wait for an upload which has ended. Returns how many, and whether that were all.
 
     A process may die between the end of an upload and the news of it. seconds: after this time it ends.
+    An item that cannot be told is logged, and its turn comes again after those that have waited for less time.
     """
     untold = JobItem.objects.filter(pk__in=item_ids, status=Status.UPLOADING).exclude(
         upload__state__in=(UploadState.WAITING, UploadState.EXPIRED)
@@ -127,11 +134,18 @@ def tell_untold(item_ids: Sequence[uuid.UUID], *, seconds: float) -> tuple[int, 
     told = 0
     ends_at = time.monotonic() + seconds
     for item in untold.select_related("upload"):
-        if item.upload is None:
-            verification.fail_without_upload(item)
-        else:
-            _tell_jobs(item.upload)
-        told += 1
+        try:
+            if item.upload is None:
+                verification.fail_without_upload(item)
+            else:
+                _tell_jobs(item.upload)
+            told += 1
+        except Exception:  # One broken row must not keep all others waiting, also those of other organizations.
+            logger.exception("Item %s could not be told of the end of its upload.", item.pk)
+            # Nor may it be the first of every round that has no time for a second one.
+            JobItem.objects.filter(pk=item.pk, status=Status.UPLOADING, touched_at=item.touched_at).update(
+                touched_at=timezone.now()
+            )
         if time.monotonic() >= ends_at:
             return told, False
     return told, True

@@ -61,7 +61,6 @@ def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS, window_size:
             )
         if time.monotonic() >= ends_at:
             break
-    changed += importing.reconcile(now=now, seconds=seconds)
     window = _next_window(before=waiting_since, size=window_size)
     ids = [pk for _, pk in window]
     waits = Q(status=Status.QUEUED) | Q(status=Status.VERIFYING, media__isnull=True)
@@ -71,7 +70,8 @@ def reconcile(*, now: datetime, seconds: float = RECONCILE_SECONDS, window_size:
     if are_all_told:
         # Else the next round looks at the same ones.
         cache.set(PLACE, window[-1] if len(window) == window_size else None, timeout=PLACE_SECONDS)
-    return changed + told
+    # After the others: no fault of the imports may keep the walk from going on.
+    return changed + told + importing.reconcile(now=now, seconds=seconds)
 
 
 def _next_window(*, before: datetime, size: int) -> list[tuple[datetime, uuid.UUID]]:

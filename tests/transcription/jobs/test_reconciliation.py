@@ -20,7 +20,7 @@ from tests.transcription.jobs.single_jobs import claim, grow_silent, usage
 from transcription import jobs, submissions
 from transcription.jobs import queue
 from transcription.jobs.submission import Source
-from transcription.models import JobItem, Status, Upload, UploadState
+from transcription.models import Import, Job, JobItem, Status, Upload, UploadState
 from transcription.recordings import uploads
 
 SENTENCE = samples.named("sentence-slt.wav")
@@ -219,6 +219,50 @@ def test_walk_that_runs_out_of_time_goes_on_where_it_was(organization):
     assert [jobs.reconcile(now=later, seconds=0) for _ in range(4)] == [1, 1, 1, 0]
     job.refresh_from_db()
     assert (job.status, job.error_type) == (Status.FAILED, "url_not_found")
+
+
+def make_broken_untold(organization):
+    """Return the item of a job that nobody told of the end of its upload, and that cannot be told."""
+    job = submissions.submit_url(make_submission(organization), url="https://example.com/a.mp3")
+    refused = {"state": UploadState.REFUSED, "error_type": "url_not_found", "error_message": "No."}
+    Upload.objects.filter(items__job=job).update(**refused)
+    # By hand, which the product never does: the column takes no number below zero.
+    Job.objects.filter(pk=job.pk).update(items_unverified=0)
+    return job.items.get()
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_item_that_cannot_be_told_hides_no_lost_one_behind_it(organization, enqueued, seconds, caplog):
+    """Each round ended with it, before it kept its place: what Redis had lost was found for nobody any more."""
+    broken, lost = make_broken_untold(organization), enqueued.items.get()
+    with Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
+    for item, minutes in ((broken, 2), (lost, 1)):
+        JobItem.objects.filter(pk=item.pk).update(touched_at=timezone.now() - timedelta(minutes=minutes))
+    for _ in range(3):
+        jobs.reconcile(now=timezone.now(), seconds=seconds, window_size=1)
+    assert names_of(waiting()) == [queue.task_id(lost)]
+    assert f"Item {broken.pk} could not be told" in caplog.text
+    # It is told once its row is whole.
+    Job.objects.filter(pk=broken.job_id).update(items_unverified=1)
+    jobs.reconcile(now=timezone.now() + timedelta(minutes=1))
+    broken.refresh_from_db()
+    assert (broken.status, broken.error_type) == (Status.FAILED, "url_not_found")
+
+
+def test_import_that_cannot_be_ended_keeps_no_other_waiting(organization, settings):
+    broken, whole = (
+        submissions.submit_url(make_submission(organization), url="https://example.com/a.mp3") for _ in range(2)
+    )
+    Job.objects.filter(pk=broken.pk).update(items_unverified=0)
+    for job, minutes in ((broken, 2), (whole, 1)):
+        Import.objects.filter(upload__items__job=job).update(
+            attempt=settings.JOB_ATTEMPTS, touched_at=timezone.now() - timedelta(minutes=minutes)
+        )
+    jobs.reconcile(now=timezone.now())
+    whole.refresh_from_db()
+    assert (whole.status, whole.error_type) == (Status.FAILED, "worker_lost")
+    assert not Import.objects.exists()
 
 
 def batch_of(organization, *, count):
