@@ -7,6 +7,7 @@ transaction, so no customer waits for another customer's lock, and each transact
 """
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +79,10 @@ class Batcher(Generic[Item, Result]):
         batch, rest = waiting[: self._max_batch_size], waiting[self._max_batch_size :]
         if rest:
             state.waiting[group] = rest
-        work = loop.run_in_executor(_executor, self._run_in_thread, [item for item, _ in batch])
+        # A context of its own, since a thread keeps what is set in it: the ids of log lines would stand in those of
+        # later batches, which are other customers'.
+        run = contextvars.Context().run
+        work = loop.run_in_executor(_executor, run, self._run_in_thread, [item for item, _ in batch])
         work.add_done_callback(lambda done: self._finish_batch(group, loop, batch, done))
 
     def _finish_batch(

@@ -4,6 +4,7 @@ The sweeper (`completions.sweep`) releases the hold of a completion that has no 
 """
 
 import asyncio
+import contextvars
 import logging
 import uuid
 from collections.abc import Iterator
@@ -30,7 +31,8 @@ def keeping_alive(completion_id: uuid.UUID) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     task = _tasks.get(loop)
     if task is None or task.done():
-        _tasks[loop] = loop.create_task(_send_heartbeats())
+        # It writes for all completions, so its log lines must not have the ids of this one.
+        _tasks[loop] = loop.create_task(_send_heartbeats(), context=contextvars.Context())
     try:
         yield
     finally:

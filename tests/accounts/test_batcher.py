@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from accounts.batcher import MAX_BATCH_SIZE, Batcher
+from accounts import log_context
+from accounts.batcher import MAX_BATCH_SIZE, THREADS, Batcher
 
 
 class Work:
@@ -117,3 +118,22 @@ def test_closed_loop_leaves_no_state():
         gc.collect()  # The thread of the work ends after its loop, and holds the loop until then.
         time.sleep(0.05)
     assert asyncio.run(batcher.submit(2, group="a")) == 4
+
+
+def test_ids_of_a_batch_stand_in_no_log_line_of_later_ones():
+    seen = []
+
+    def note(items):
+        seen.append(dict(log_context.ids_now()))
+        log_context.add(organization_id=items[0])
+        return items
+
+    async def act():
+        log_context.begin(request_id="req_1")
+        batcher = Batcher(note)
+        # More than there are threads, so that some are used again.
+        for number in range(3 * THREADS):
+            await batcher.submit(number, group=number)
+
+    asyncio.run(act())
+    assert seen == [{}] * (3 * THREADS)

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+import uuid
 from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
+from accounts import log_context
 from apex import catalogue, completions, heartbeat
 from apex.models import Completion, State
 from apex.types import AdmissionRequest
@@ -122,3 +124,25 @@ def test_relay_that_fails_is_not_kept_alive(begin):
     with pytest.raises(RuntimeError):
         asyncio.run(relay())
     assert completion_id not in heartbeat._relayed
+
+
+def test_log_lines_of_the_heart_have_no_ids_of_the_first_completion(monkeypatch, caplog):
+    def keep_alive(ids):
+        raise RuntimeError("away")
+
+    monkeypatch.setattr(completions, "keep_alive", keep_alive)
+    caplog.handler.addFilter(adds_ids := log_context.AddsIds())
+
+    async def relay():
+        log_context.begin(request_id="req_1", organization_id=7)
+        with heartbeat.keeping_alive(uuid.uuid4()):
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while "Heartbeats could not be written." not in caplog.text:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.01)
+
+    try:
+        asyncio.run(relay())
+    finally:
+        caplog.handler.removeFilter(adds_ids)
+    assert {record.ids for record in caplog.records if record.name == "apex.heartbeat"} == {""}

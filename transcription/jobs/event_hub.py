@@ -9,6 +9,7 @@ Redis, whatever the number of watchers and of jobs (docs/decisions/0029).
 """
 
 import asyncio
+import contextvars
 import json
 import logging
 import uuid
@@ -158,7 +159,8 @@ class Hub:
         self._is_failing = False
         self._is_over = False
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.create_task(self._run(), name="event-hub")
+        # It serves all watchers, so its log lines must not have the ids of the first one's request.
+        self._task = self._loop.create_task(self._run(), name="event-hub", context=contextvars.Context())
 
     def join(self, key: bytes) -> Watcher:
         topic = self._topics.get(key)
