@@ -38,6 +38,8 @@ MAX_SECONDS = 3600.0
 # goes on with all the others as well, and tries again to end some minutes later.
 MAX_PAUSE_SECONDS = 5.0
 PAUSE_AGAIN_SECONDS = 300.0
+# It ends for good so long before RQ kills it with all its downloads, beside the time of the last of these.
+SPARE_SECONDS = 120.0
 RECONCILE_BATCH = 500
 RECONCILE_SECONDS = 0.7
 
@@ -58,12 +60,15 @@ def fetch_all(
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Fetch what waits, until nothing does or the time of the process is over. pauses: as in `recordings.downloads`."""
-    ends_at = clock() + max_seconds
+    began_at = clock()
+    ends_at = began_at + max_seconds
+    # Whatever is claimed before this time has come when RQ's time is over.
+    last_claim_at = began_at + settings.RQ_TASK_SECONDS - settings.IMPORT_MAX_SECONDS - SPARE_SECONDS
     running: dict[Future[None], _Fetch] = {}
     with ThreadPoolExecutor(PLACES, thread_name_prefix="import") as threads:
         while True:
-            if clock() >= ends_at + MAX_PAUSE_SECONDS and running:
-                ends_at = clock() + PAUSE_AGAIN_SECONDS
+            if ends_at + MAX_PAUSE_SECONDS <= clock() < last_claim_at and running:
+                ends_at = min(clock() + PAUSE_AGAIN_SECONDS, last_claim_at)
             try:
                 while len(running) < PLACES and clock() < ends_at:
                     source = imports.claim_next()

@@ -325,6 +325,39 @@ def test_slow_file_holds_up_no_other_when_the_time_of_its_process_is_over(organi
     assert django_rq.get_queue("imports").count == 1
 
 
+def test_process_ends_before_rq_kills_it_however_slow_a_file_is(organization, server, settings):
+    """It took more after each pause, for as long as anything still came: after a day RQ killed all downloads."""
+    now = [0.0]
+    last_claim_at = settings.RQ_TASK_SECONDS - settings.IMPORT_MAX_SECONDS - importing.SPARE_SECONDS
+
+    def fetch():
+        try:
+            importing.fetch_all(pauses=NO_PAUSES, clock=lambda: now[0])
+        finally:
+            connection.close()
+
+    slow = submit(organization, server.url("/half"))
+    thread = threading.Thread(target=fetch)
+    thread.start()
+    server.wait_for_requests(1)
+    # The last pause before the bound ends, and the next time is cut at the bound.
+    now[0] = last_claim_at - 1
+    before = submit(organization, server.url("/whole"))
+    wait_until(lambda: before.items.get().status == Status.VERIFYING)
+    now[0] = last_claim_at
+    after = submit(organization, server.url("/whole"))
+    django_rq.get_queue("imports").empty()
+    for _ in range(5):
+        now[0] += importing.PAUSE_AGAIN_SECONDS + importing.MAX_PAUSE_SECONDS
+        time.sleep(2 * importing.LOOK_AGAIN_SECONDS)
+    assert Import.objects.filter(upload__items__job=after, touched_at=None).exists()
+    server.goes_on.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert [job.items.get().status for job in (slow, after)] == [Status.VERIFYING, Status.UPLOADING]
+    assert django_rq.get_queue("imports").count == 1
+
+
 def test_process_that_finds_all_places_of_an_organization_taken_does_not_start_over_at_once(organization):
     for _ in range(imports.MAX_RUNNING_EACH[1] + 1):
         submit(organization, "https://example.com/a.mp3")
