@@ -94,5 +94,7 @@ class Worker(RqWorker):
         """Do a task in the child, and then the next ones of a batch for a moment."""
         started = time.monotonic()
         is_done = super().perform_job(job, queue)
-        shards.go_on(queue=queue.name, started=started)
+        # After a task that failed, the next ones get a child with a connection of its own.
+        if is_done:
+            shards.go_on(queue=queue.name, started=started)
         return is_done

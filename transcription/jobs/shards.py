@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable
 
 import django_rq
+from django.db import DatabaseError, InterfaceError
 from redis.exceptions import RedisError
 from rq.exceptions import NoSuchJobError
 from rq.job import Job as RqJob
 
+from accounts import database_connection
 from transcription.models import Priority
 
 logger = logging.getLogger(__name__)
@@ -39,9 +41,13 @@ def go_on(*, queue: str, started: float, now: Callable[[], float] = time.monoton
         done += 1
         try:
             task.func(*task.args)
-        except Exception:
+        except Exception as error:
             # As RQ does with a task of its own: the item is found by the clock.
             logger.exception("Task %s failed.", task.id)
+            # It may be a connection that was cut, which each next task would find too.
+            database_connection.release()
+            if isinstance(error, (DatabaseError, InterfaceError)):
+                break  # Tasks that are taken while the database is away are lost until the clock finds their items.
     return done
 
 

@@ -2,6 +2,7 @@
 
 import django_rq
 import pytest
+from django.db import OperationalError
 from rq.job import Job as RqJob
 
 from transcription.jobs import shards
@@ -13,6 +14,8 @@ def task(name: str) -> None:
     done.append(name)
     if name == "broken":
         raise ValueError(name)
+    if name == "cut":
+        raise OperationalError(name)
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +78,14 @@ def test_broken_task_does_not_end_the_shard(caplog):
     assert go_on() == 2
     assert done == ["broken", "b"]
     assert "Task broken failed." in caplog.text
+
+
+def test_cut_connection_costs_no_other_task_of_the_batch():
+    """The child kept the dead connection, and lost each next task by taking it from Redis."""
+    enqueue("cut", "b")
+    assert go_on() == 1
+    assert done == ["cut"]
+    assert django_rq.get_queue("bulk").job_ids == ["b"]
 
 
 def test_task_that_redis_lost_is_skipped():
