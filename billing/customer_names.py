@@ -7,6 +7,8 @@ answered.
 import logging
 from datetime import datetime, timedelta
 
+from django.core.cache import cache
+from django.db.models import Case, Q, When
 from django.utils import timezone
 
 from accounts.errors import UpstreamFailed
@@ -18,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 RETRY_AFTER = timedelta(hours=1)
 MAX_PER_ROUND = 100
+# At which customer a round ended because Stripe failed. The next round begins after it: it may be that one alone.
+PLACE = "customer-names:failed-at"
+PLACE_SECONDS = 24 * 3600
 
 
 def mark(organization: Organization) -> None:
@@ -30,7 +35,10 @@ def tell_stripe(*, now: datetime, max_count: int = MAX_PER_ROUND) -> int:
 
     Waits for the network, with no transaction open. Any number of processes may run it at the same time.
     """
-    due = Customer.objects.filter(name_due_at__lte=now).select_related("organization").order_by("name_due_at")
+    due = Customer.objects.filter(name_due_at__lte=now).select_related("organization").order_by("name_due_at", "pk")
+    if place := cache.get(PLACE):
+        after = Q(name_due_at__gt=place[0]) | Q(name_due_at=place[0], pk__gt=place[1])
+        due = due.order_by(Case(When(after, then=0), default=1), "name_due_at", "pk")
     told_count = 0
     for customer in due[:max_count]:
         assert customer.name_due_at is not None, "the filter above"
@@ -40,7 +48,8 @@ def tell_stripe(*, now: datetime, max_count: int = MAX_PER_ROUND) -> int:
                 customer.stripe_id, name=customer.organization.name, due_at=customer.name_due_at
             )
         except UpstreamFailed:
-            logger.warning("Stripe was not told a new name of an organization. The next round tries again.")
+            logger.warning("Stripe was not told a new name of an organization. The next round begins with another one.")
+            cache.set(PLACE, (customer.name_due_at, customer.pk), timeout=PLACE_SECONDS)
             break
         except stripe_api.StripeMissing:
             logger.warning("Stripe does not know the customer %s any more.", customer.stripe_id)

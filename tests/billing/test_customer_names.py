@@ -127,6 +127,23 @@ def test_refused_name_and_missing_customer_keep_no_other_waiting(
     assert not Customer.objects.exclude(name_due_at=None).exists()
 
 
+def test_customer_at_whom_stripe_always_fails_keeps_no_other_waiting(
+    stripe_sandbox: StripeSandbox, acme: Organization, rival: Organization, customer_id: str
+) -> None:
+    other_id = stripe_calls.customer_of(rival)
+
+    def fail(perform: Perform, request: Request) -> Response:
+        return ("{}", 500, {}) if request.path.endswith(customer_id) else perform()
+
+    for organization in (acme, rival):
+        organizations.rename(organization, name="New")
+    with intercepting(fail):
+        assert [tell(), tell()] == [0, 1]
+    assert name_at(stripe_sandbox, other_id) == "New"
+    assert tell() == 1
+    assert name_at(stripe_sandbox, customer_id) == "New"
+
+
 def test_name_of_a_deleted_organization_goes_from_stripe(
     stripe_sandbox: StripeSandbox, acme: Organization, customer_id: str
 ) -> None:
