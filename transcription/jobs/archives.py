@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
-from pathlib import PurePath
 
 from accounts.errors import NotFound
 from transcription.jobs.results import items_of, transcript_of_item
 from transcription.models import Job, JobItem, Status
+from transcription.recordings.names import stem
 from transcription.speech.formats import FORMATS
 from transcription.speech.formats.options import FormatOptions
 from transcription.speech.transcript import Transcript
@@ -65,7 +65,7 @@ def zip_of(
             if transcript is None:
                 refusals.append(f"{item.title}: {item.error_message or item.get_status_display()}\n")
                 continue
-            name = names.take(PurePath(item.title).stem or "transcript", shape.extension.lstrip("."))
+            name = names.take(stem(item.title, otherwise="transcript"), shape.extension.lstrip("."))
             archive.writestr(name, shape.render(replace(transcript, title=item.title), options=options))
             if sink.length >= piece_bytes:
                 yield sink.take()

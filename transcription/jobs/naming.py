@@ -12,6 +12,7 @@ from accounts.models import Organization
 from transcription.jobs import lifecycle, results, search
 from transcription.models import Job, JobTag, SearchText
 from transcription.models.tags import MAX_TAG_CHARACTERS
+from transcription.recordings import names
 
 MAX_NAME_CHARACTERS = 200
 MAX_TAGS_PER_JOB = 20
@@ -23,9 +24,10 @@ _BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 def rename(job: Job, *, name: str) -> None:
     """Call a job something else: on pages, in downloads and in the search. Recordings keep the names of their files.
 
+    What a name of a file never has, `recordings.display_name`, a new name has not either: a download is called by it.
     Raises InvalidField for an empty or a long name, and NotFound if the job was deleted.
     """
-    name = _cleaned(name)
+    name = names.without_slashes(_BLANKS.sub(" ", name))
     if not 0 < len(name) <= MAX_NAME_CHARACTERS:
         raise InvalidField("name", f"Enter a name of up to {MAX_NAME_CHARACTERS} characters.")
     with lifecycle.lock_job(job.pk) as locked:
@@ -53,11 +55,11 @@ def tag(organization: Organization, *, job_ids: Iterable[uuid.UUID], name: str) 
         known = JobTag.objects.filter(organization=organization, name__iexact=name)
         name = known.values_list("name", flat=True).first() or name
         tagged = JobTag.objects.filter(job__in=jobs).values_list("job_id", "name")
-        names: dict[uuid.UUID, set[str]] = {job.pk: set() for job in jobs}
+        had: dict[uuid.UUID, set[str]] = {job.pk: set() for job in jobs}
         for job_id, tag_name in tagged:
-            names[job_id].add(tag_name)
-        without = [job for job in jobs if name not in names[job.pk]]
-        if any(len(names[job.pk]) >= MAX_TAGS_PER_JOB for job in without):
+            had[job_id].add(tag_name)
+        without = [job for job in jobs if name not in had[job.pk]]
+        if any(len(had[job.pk]) >= MAX_TAGS_PER_JOB for job in without):
             raise InvalidField("tag", f"A transcript can have {MAX_TAGS_PER_JOB} tags.")
         JobTag.objects.bulk_create([JobTag(job=job, organization=organization, name=name) for job in without])
     return len(jobs)
@@ -70,8 +72,8 @@ def untag(organization: Organization, *, job_ids: Iterable[uuid.UUID], name: str
 
 def tag_names(organization: Organization) -> list[str]:
     """Return the tags that jobs of an organization have, by name."""
-    names = JobTag.objects.filter(organization=organization).order_by("name").values_list("name", flat=True)
-    return list(names.distinct()[:MAX_TAG_NAMES])
+    found = JobTag.objects.filter(organization=organization).order_by("name").values_list("name", flat=True)
+    return list(found.distinct()[:MAX_TAG_NAMES])
 
 
 def tag_choices(job: Job) -> dict[str, list[str]]:
@@ -83,4 +85,4 @@ def tag_choices(job: Job) -> dict[str, list[str]]:
 
 
 def _cleaned(text: str) -> str:
-    return _BLANKS.sub(" ", text).strip()
+    return names.visible(_BLANKS.sub(" ", text))

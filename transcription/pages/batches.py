@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import PurePath
 from typing import Any
 
 from django.contrib import messages
@@ -142,7 +141,7 @@ def archive(request: HttpRequest, job_id: uuid.UUID, format_name: str) -> HttpRe
     jobs.record_whole_retrieval(job)
     parts = archives.zip_of([job], format_name=format_name, options=form.options)
     response = StreamingHttpResponse(asynchronously(parts), content_type="application/zip")
-    name = f"{PurePath(job.name).stem or 'transcripts'}-{format_name}.zip"
+    name = f"{recordings.stem(job.name, otherwise='transcripts')}-{format_name}.zip"
     response["Content-Disposition"] = content_disposition_header(True, name)
     return response
 

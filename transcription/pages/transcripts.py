@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePath
 from typing import Any
 
 from django.contrib import messages
@@ -276,7 +275,7 @@ def download(request: HttpRequest, job_id: uuid.UUID, format_name: str = "") -> 
     transcript = replace(jobs.retrieve_item(item), title=item.title)
     response = HttpResponse(chosen.render(transcript, options=form.options), content_type=chosen.content_type)
     # An attachment, with the name of the customer's file: browsers must never show a transcript as a page of this site.
-    name = f"{PurePath(item.title).stem or 'transcript'}.{chosen.extension.lstrip('.')}"
+    name = f"{recordings.stem(item.title, otherwise='transcript')}.{chosen.extension.lstrip('.')}"
     response["Content-Disposition"] = content_disposition_header(True, name)
     return response
 

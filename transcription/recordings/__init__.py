@@ -1,7 +1,7 @@
 """Recordings: accept an upload, probe it, store it, fetch it for work, delete it, sweep what was left behind."""
 
 from transcription.recordings.form_uploads import accept, accepted
-from transcription.recordings.names import display_name
+from transcription.recordings.names import display_name, stem
 from transcription.recordings.storage import (
     accept_file,
     accept_stored,
@@ -30,6 +30,7 @@ __all__ = [
     "remove_files",
     "require_room",
     "require_stored",
+    "stem",
     "stray_files",
     "sweep",
 ]

@@ -29,7 +29,24 @@ def test_new_name_is_found_and_the_old_one_is_not(organization):
     assert found(organization, phrases=["sentence slt"]) == {job, batch}, "recordings keep the names of their files"
 
 
-@pytest.mark.parametrize("name", ["", " \n ", "x" * 201])
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("annual\u202efdp.exe", "annualfdp.exe"),
+        ("a\u200bb\ue000c\ud800d\u0378e", "abcde"),
+        ("..\\..\\x", ".. .. x"),
+        ("May/June", "May June"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("12.05.2026 Board", "12.05.2026 Board"),
+    ],
+)
+def test_new_name_has_nothing_that_names_of_files_never_have(organization, name, kept):
+    job = make_job(organization)
+    naming.rename(job, name=name)
+    assert Job.objects.get().name == job.name == kept
+
+
+@pytest.mark.parametrize("name", ["", " \n ", "\u202e\u200b", "/\\", "x" * 201])
 def test_name_that_is_none_is_refused(organization, name):
     job = make_job(organization)
     with pytest.raises(InvalidField):

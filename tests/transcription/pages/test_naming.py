@@ -2,6 +2,7 @@
 
 from io import BytesIO
 
+import pytest
 from docx import Document
 
 from tests.transcription.factories import make_batch
@@ -20,6 +21,24 @@ def test_new_name_stands_on_pages_and_names_downloads(alice, job, client_of):
     assert 'filename="Board <May>.txt"' in client.get(f"{address}download/txt/")["Content-Disposition"]
     word = client.get(f"{address}download/docx/").content
     assert Document(BytesIO(word)).paragraphs[0].text == "Board <May>.m4a"
+
+
+@pytest.mark.parametrize(
+    ("name", "file_name"),
+    [
+        ("12.05.2026 Board", "12.05.2026 Board.txt"),
+        ("Board 1.2.m4a", "Board 1.2.txt"),
+        ("..\\..\\x", ".. .. x.txt"),
+        ("a/b", "a b.txt"),
+        ("Board\u202efdp", "Boardfdp.txt"),
+    ],
+)
+def test_download_is_called_as_the_transcript(alice, job, client_of, name, file_name):
+    complete(job)
+    client = client_of(alice)
+    client.post(f"/transcripts/{job.pk}/rename/", {"name": name})
+    answer = client.get(f"/transcripts/{job.pk}/download/txt/")
+    assert answer["Content-Disposition"] == f'attachment; filename="{file_name}"'
 
 
 def test_recording_of_a_batch_keeps_its_name(alice, organization, client_of):

@@ -73,6 +73,20 @@ def test_archive_has_each_transcript_under_its_name(alice, organization, three, 
     assert archive.read("not transcribed.txt").decode().count("Queued") == 3
 
 
+def test_file_of_an_archive_is_in_no_folder_and_keeps_its_dots(alice, three, client_of):
+    for one, name in zip(three, ("12.05.2026 Board", "..\\..\\x", "a/\u202eb"), strict=True):
+        naming.rename(one, name=name)
+    answer = do(client_of(alice), three, "download", format="txt")
+    names = zipfile.ZipFile(io.BytesIO(content_of(answer))).namelist()
+    assert names == ["12.05.2026 Board.txt", ".. .. x.txt", "a b.txt"]
+
+
+def test_name_given_before_names_were_cleaned_leads_out_of_no_folder(alice, three, client_of):
+    Job.objects.filter(pk=three[0].pk).update(name="..\\..\\x\u202e")
+    answer = do(client_of(alice), three[:1], "download", format="txt")
+    assert zipfile.ZipFile(io.BytesIO(content_of(answer))).namelist() == [".. .. x.txt"]
+
+
 def test_archive_counts_as_retrieval(alice, organization, client_of):
     job = complete(make_job(organization, retention=jobs.Retention(after_retrieval=True)))
     assert content_of(do(client_of(alice), [job], "download", format="txt"))

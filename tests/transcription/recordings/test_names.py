@@ -31,3 +31,23 @@ def test_long_file_name_keeps_its_extension():
     name = recordings.display_name("x" * 500 + ".mp3")
     assert len(name) <= names.MAX_NAME_LENGTH
     assert name.endswith(".mp3")
+
+
+@pytest.mark.parametrize(
+    ("title", "stem"),
+    [
+        ("talk.mp3", "talk"),
+        ("talk.MP3", "talk"),
+        ("talk.part.wav", "talk.part"),
+        ("12.05.2026 Board", "12.05.2026 Board"),
+        ("version 1.2", "version 1.2"),
+        (".wav", ".wav"),
+        ("..\\..\\x", ".. .. x"),
+        ("a/b.wav", "a b"),
+        ("fdp\u202e.m4a", "fdp"),
+        ("\u200b", "transcript"),
+        ("", "transcript"),
+    ],
+)
+def test_file_of_a_recording_is_called_as_it_without_its_extension(title, stem):
+    assert recordings.stem(title, otherwise="transcript") == stem
