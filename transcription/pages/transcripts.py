@@ -27,7 +27,7 @@ from transcription.jobs import Submission, corrections, naming
 from transcription.models import Job, JobItem, Priority, Status
 from transcription.pages import batches, sample, sharing
 from transcription.pages.corrections import address_of as corrections_url
-from transcription.pages.finding_forms import MAX_QUERY_CHARACTERS
+from transcription.pages.finding_forms import MAX_PHRASES, MAX_QUERY_CHARACTERS
 from transcription.pages.forms import DOWNLOADS, AskForm, FormatForm, UploadForm
 from transcription.speech import correcting, search_words, turns
 from transcription.speech.formats import FORMATS
@@ -222,7 +222,7 @@ def _show_transcript(
             found = corrections.of(item)
             result = correcting.corrected(original, found)
             versions = {number: revision.number for number, revision in found.revisions.items()}
-            phrases = search_words.phrases_of(request.GET.get("q", "")[:MAX_QUERY_CHARACTERS])
+            phrases = search_words.phrases_of(request.GET.get("q", "")[:MAX_QUERY_CHARACTERS])[:MAX_PHRASES]
             shown, found_count = turns.with_found(turns.paragraphs(result, versions=versions), phrases=phrases)
             context.update(
                 result=result,

@@ -44,13 +44,17 @@ def places(texts: Sequence[str], phrases: Sequence[str]) -> list[list[Place]]:
 
     A place is a list, since a phrase may begin in one text and go on in the next ones: a `Place` for each of them.
     """
+    wanted: dict[str, list[list[str]]] = {}
+    for words_of_one in filter(None, (normalized(phrase).split() for phrase in phrases)):
+        wanted.setdefault(words_of_one[0], []).append(words_of_one)
+    if not wanted:
+        return []
     words = [word for number, text in enumerate(texts) for word in _words(text, number)]
-    wanted = [normalized(phrase).split() for phrase in phrases]
     found: list[list[Place]] = []
     for first, (text, _) in enumerate(words):
-        for phrase in wanted:
+        for phrase in wanted.get(text, ()):
             run = words[first : first + len(phrase)]
-            if phrase and text == phrase[0] and [word for word, _ in run] == phrase:
+            if [word for word, _ in run] == phrase:
                 found.append(_joined([place for _, place in run]))
     return found
 

@@ -84,6 +84,8 @@ def with_found(paragraphs: Sequence[dict[str, Any]], *, phrases: Sequence[str]) 
 
     A place is written "first,end" in UTF-16 units of the line's text; places are separated by blanks.
     """
+    if not phrases:
+        return list(paragraphs), 0
     lines = [line for paragraph in paragraphs for line in paragraph["lines"]]
     found = search_words.places([line.text for line in lines], phrases)
     written: dict[int, list[str]] = {}

@@ -87,6 +87,12 @@ def test_recording_without_speech_says_so(alice, job, client_of):
     assert "No speech found" in client_of(alice).get(f"/transcripts/{job.pk}/").content.decode()
 
 
+def test_page_marks_as_many_phrases_as_the_list_takes(alice, job, client_of):
+    words = " ".join(chr(0x4E00 + number) for number in range(100))
+    complete(job, words)
+    assert client_of(alice).get(f"/transcripts/{job.pk}/", {"q": words}).context["found_count"] == 10
+
+
 def test_failed_job_says_what_happened_and_that_nothing_was_charged(alice, job, client_of):
     fail(job)
     page = client_of(alice).get(f"/transcripts/{job.pk}/").content.decode()

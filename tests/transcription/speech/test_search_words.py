@@ -47,5 +47,19 @@ def test_no_text_and_no_phrase_have_no_places():
     assert places([], ["word"]) == places(["word"], []) == places(["word"], ["…"]) == []
 
 
+def test_texts_are_not_read_without_words_to_find():
+    unreadable = [object()]
+    assert places(unreadable, []) == places(unreadable, ["…"]) == []
+
+
+def test_phrases_that_begin_alike_are_found_in_the_order_of_their_places():
+    assert found(["late invoice, late"], "late", "late invoice", "invoice") == [
+        ["late"],
+        ["late invoice"],
+        ["invoice"],
+        ["late"],
+    ]
+
+
 def test_words_without_blanks_are_read_without_them():
     assert readable("今 天 ok we go 去") == "今天 ok we go 去"

@@ -87,3 +87,8 @@ def test_words_are_placed_in_utf_16_units_with_their_times_and_doubts():
 def test_word_that_is_not_in_the_text_is_left_out():
     words = (Word("ten", 0, 100, 0.9), Word("twenty", 100, 300, 0.9))
     assert turns.word_places(Segment(0, 300, "10 twenty", words)) == "3,6,100,200"
+
+
+def test_lines_are_not_read_without_a_search():
+    paragraphs = [{"lines": [object()]}]
+    assert turns.with_found(paragraphs, phrases=[]) == (paragraphs, 0)
