@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterable
 
 from django.db import transaction
-from django.db.models import Case, Max, When
+from django.db.models import Case, Max, Q, When
 
 from accounts.errors import InvalidField, NotFound
 from accounts.models import Organization
@@ -46,9 +46,7 @@ def tag(organization: Organization, *, job_ids: Iterable[uuid.UUID], name: str) 
     The tag is written as it was first, whatever its case now. Raises InvalidField for a name that cannot be one, and
     for a job that has MAX_TAGS_PER_JOB others; then none of the jobs gets it.
     """
-    name = _cleaned(name)
-    if not 0 < len(name) <= MAX_TAG_CHARACTERS:
-        raise InvalidField("tag", f"Enter a tag of up to {MAX_TAG_CHARACTERS} characters.")
+    name = tag_of(name)
     with transaction.atomic():
         # The lock counts tags that are given at the same moment, and keeps the jobs.
         jobs = list(Job.objects.of(organization).select_for_update().filter(pk__in=list(job_ids)).order_by("pk"))
@@ -65,9 +63,23 @@ def tag(organization: Organization, *, job_ids: Iterable[uuid.UUID], name: str) 
     return len(jobs)
 
 
-def untag(organization: Organization, *, job_ids: Iterable[uuid.UUID], name: str) -> None:
-    """Take a tag from jobs of an organization. Nothing happens to jobs without it."""
-    JobTag.objects.filter(organization=organization, job__in=list(job_ids), name=name).delete()
+def untag(organization: Organization, *, job_ids: Iterable[uuid.UUID], name: str) -> int:
+    """Take a tag, in any case, from jobs of an organization. Returns how many of them had it.
+
+    Raises InvalidField for a name that cannot be one.
+    """
+    tags = JobTag.objects.filter(organization=organization, job__in=list(job_ids))
+    # Earlier tags may have invisible characters, which new ones lose.
+    earlier = _BLANKS.sub(" ", name).strip()
+    return tags.filter(Q(name__iexact=tag_of(name)) | Q(name=earlier)).delete()[0]
+
+
+def tag_of(text: str) -> str:
+    """Return the name of the tag that somebody typed. Raises InvalidField for one that cannot be one."""
+    name = _cleaned(text)
+    if not 0 < len(name) <= MAX_TAG_CHARACTERS:
+        raise InvalidField("tag", f"Enter a tag of up to {MAX_TAG_CHARACTERS} characters.")
+    return name
 
 
 def tag_names(organization: Organization) -> list[str]:

@@ -31,13 +31,13 @@ def tags(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """Add the tag in `tag`, or remove the one in `remove`."""
     job = _job(request, job_id)
     removed = request.POST.get("remove", "")
-    if removed:
-        naming.untag(job.organization, job_ids=[job.pk], name=removed)
-    else:
-        try:
+    try:
+        if not removed:
             naming.tag(job.organization, job_ids=[job.pk], name=request.POST.get("tag", ""))
-        except InvalidField as error:
-            messages.error(request, error.message)
+        elif not naming.untag(job.organization, job_ids=[job.pk], name=removed):
+            messages.info(request, f"This transcript does not have the tag “{naming.tag_of(removed)}”.")
+    except InvalidField as error:
+        messages.error(request, error.message)
     return redirect_to_page(request, "transcript", job.pk)
 
 

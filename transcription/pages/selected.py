@@ -51,17 +51,18 @@ def _chosen(request: HttpRequest) -> list[Job]:
 
 def _file(request: HttpRequest, chosen: list[Job], *, is_added: bool) -> None:
     organization, ids = organization_for(request), [job.pk for job in chosen]
-    name = request.POST.get("tag", "")
-    if not is_added:
-        naming.untag(organization, job_ids=ids, name=name)
-        messages.success(request, f"Tag “{name}” removed.")
-        return
     try:
-        naming.tag(organization, job_ids=ids, name=name)
+        name = naming.tag_of(request.POST.get("tag", ""))
+        if is_added:
+            naming.tag(organization, job_ids=ids, name=name)
+            messages.success(request, f"Tag “{name}” added.")
+        elif count := naming.untag(organization, job_ids=ids, name=name):
+            what = "1 transcript" if count == 1 else f"{count} transcripts"
+            messages.success(request, f"Tag “{name}” removed from {what}.")
+        else:
+            messages.info(request, f"None of these transcripts has the tag “{name}”.")
     except InvalidField as error:
         messages.error(request, error.message)
-    else:
-        messages.success(request, f"Tag “{name.strip()}” added.")
 
 
 def _download(request: HttpRequest, chosen: list[Job]) -> HttpResponseBase:

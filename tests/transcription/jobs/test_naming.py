@@ -72,11 +72,27 @@ def test_tag_is_written_as_it_was_first(organization):
     assert found(organization, tag="Legal") == {other}
 
 
-@pytest.mark.parametrize("name", ["", "   ", "x" * 41])
+def test_tag_is_taken_as_it_is_given_and_counted(organization):
+    one, other = make_job(organization), make_job(organization)
+    naming.tag(organization, job_ids=[one.pk], name="Legal")
+    assert naming.untag(organization, job_ids=[one.pk, other.pk], name=" le\u200bgal\0 ") == 1
+    assert naming.untag(organization, job_ids=[one.pk, other.pk], name="Legal") == 0
+    assert tags_of(one) == []
+
+
+def test_earlier_tag_with_invisible_characters_can_be_taken(organization):
+    job = make_job(organization)
+    JobTag.objects.create(job=job, organization=organization, name="le\u200bgal")
+    assert naming.untag(organization, job_ids=[job.pk], name="le\u200bgal") == 1
+
+
+@pytest.mark.parametrize("name", ["", "   ", "\0", "x" * 41])
 def test_tag_that_is_none_is_refused(organization, name):
     job = make_job(organization)
     with pytest.raises(InvalidField):
         naming.tag(organization, job_ids=[job.pk], name=name)
+    with pytest.raises(InvalidField):
+        naming.untag(organization, job_ids=[job.pk], name=name)
     assert tags_of(job) == []
 
 

@@ -68,6 +68,8 @@ def test_refused_name_and_tag_say_why(alice, job, client_of):
     for form, words in (
         (("rename/", {"name": " "}), "Enter a name of up to 200"),
         (("tags/", {"tag": "x" * 41}), "Enter a tag of up to 40"),
+        (("tags/", {"remove": "\0"}), "Enter a tag of up to 40"),
+        (("tags/", {"remove": "other"}), "This transcript does not have the tag “other”."),
     ):
         client.post(f"/transcripts/{job.pk}/{form[0]}", form[1])
         assert words in page_text(client, f"/transcripts/{job.pk}/")

@@ -62,6 +62,22 @@ def test_tags_are_added_and_removed(alice, three, client_of):
     assert "Enter a tag of up to 40" in page_text(client, "/transcripts/")
 
 
+@pytest.mark.parametrize(
+    ("tag", "words"),
+    [
+        (" LEGAL ", "Tag “LEGAL” removed from 2 transcripts."),
+        ("other", "None of these transcripts has the tag “other”."),
+        ("\0", "Enter a tag of up to 40"),
+        ("ot\0her", "None of these transcripts has the tag “ot her”."),
+    ],
+)
+def test_removing_a_tag_says_what_was_done(alice, organization, three, client_of, tag, words):
+    naming.tag(organization, job_ids=[job.pk for job in three[:2]], name="legal")
+    client = client_of(alice)
+    assert do(client, three, "untag", tag=tag).status_code == 302
+    assert words in page_text(client, "/transcripts/")
+
+
 def test_archive_has_each_transcript_under_its_name(alice, organization, three, job, client_of):
     batch = make_batch(organization, 2)
     naming.rename(three[0], name="Board meeting.m4a")
