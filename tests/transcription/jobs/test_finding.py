@@ -37,7 +37,7 @@ def found(organization, **wanted):
 
 
 def test_words_days_people_and_languages_are_conditions(organization, alice):
-    hers = finish(make_one(organization, created_by=alice, days_ago=2), "the late invoice")
+    hers = finish(make_one(organization, created_by=alice, dialect="pages", days_ago=2), "the late invoice")
     programs = make_one(organization, api_key=api_keys.issue(organization, name="test", by=None)[0], days_ago=1)
     JobItem.objects.filter(job=hers).update(language="fr")
     assert found(organization) == [programs, hers]
@@ -49,6 +49,16 @@ def test_words_days_people_and_languages_are_conditions(organization, alice):
     assert found(organization, by_programs=True) == [programs]
     assert found(organization, language="fr") == [hers]
     assert found(organization, language="fr", by_programs=True) == []
+
+
+def test_job_of_a_program_is_one_when_its_key_is_gone(organization, alice):
+    make_one(organization, created_by=alice, dialect="pages")
+    key, _ = api_keys.issue(organization, name="test", by=None)
+    job = make_one(organization, api_key=key)
+    key.delete()
+    job.refresh_from_db()
+    assert job.api_key is None
+    assert found(organization, by_programs=True) == [job]
 
 
 def test_stranger_finds_nothing(organization, charlie):
