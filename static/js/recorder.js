@@ -113,8 +113,12 @@
   }
   // What a reload, or a crash, interrupted.
   keptFiles.under(key).then((kept) => {
-    const byId = Map.groupBy?.(kept, ([of]) => of.slice(key.length).split(":")[0]) ?? new Map();
-    for (const [id, pieces] of byId) addRecording(id, pieces.map(([, piece]) => piece));
+    const byId = new Map();
+    for (const [of, piece] of kept) {
+      const id = of.slice(key.length).split(":")[0];
+      byId.set(id, [...(byId.get(id) ?? []), piece]);
+    }
+    for (const [id, pieces] of byId) addRecording(id, pieces);
     if (byId.size) said.textContent = "Your recording is still here.";
   });
 }

@@ -110,6 +110,7 @@ function forgetIfEmpty() {
 }
 
 async function restore() {
+  await keptFiles.sweep(`${form.dataset.keep.split(":")[0]}:`);
   const [[, kept] = []] = await keptFiles.under(`${keptKey}chosen`);
   if (!kept) return;
   for (const [name, value, isChecked] of kept.values) {

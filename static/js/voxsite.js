@@ -77,10 +77,11 @@ for (const meta of document.querySelectorAll("meta[name=reload-seconds]")) {
   }, Number(meta.content) * 1000);
 }
 
-// What the browser keeps for the upload page (kept_files.js) goes when its owner signs out.
-for (const form of document.querySelectorAll("form[data-sign-out]")) {
-  form.addEventListener("submit", () => { indexedDB.deleteDatabase("voxsite"); });
-}
+// What the browser keeps for the upload page (kept_files.js) goes when its owner signs out, and on a page that is shown when
+// nobody is signed in: the session may have ended by itself, or with the account.
+const forgetKeptFiles = () => { indexedDB.deleteDatabase("voxsite"); };
+for (const form of document.querySelectorAll("form[data-sign-out]")) form.addEventListener("submit", forgetKeptFiles);
+if (document.querySelector("[data-forget-kept]")) forgetKeptFiles();
 
 // A form whose work takes a while is sent once: <form data-once="what the button says meanwhile">.
 for (const form of document.querySelectorAll("form[data-once]")) {

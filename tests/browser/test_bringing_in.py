@@ -6,14 +6,44 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import sign_up
-from tests.browser.test_transcripts import TRANSCRIPTION_MS
+from tests.browser.conftest import PASSWORD, sign_up
+from tests.browser.test_invitations import open_mail_to
+from tests.browser.test_transcripts import TRANSCRIPTION_MS, until
 from tests.conftest import AUDIO
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 # Two hours of Premium cost $1.20, and a new account has $1.00.
 TOO_LONG_SECONDS = 7200
 RATE = 4000
+DAY_MS = 24 * 3600 * 1000
+# Puts rows of [key, how many milliseconds old, bytes] where the upload page keeps files.
+KEEP_ROWS = """rows => new Promise((resolve, reject) => {
+    const opening = indexedDB.open("voxsite", 1);
+    opening.onupgradeneeded = () => opening.result.createObjectStore("files");
+    opening.onerror = () => reject(opening.error);
+    opening.onsuccess = () => {
+        const transaction = opening.result.transaction("files", "readwrite");
+        for (const [key, age, text] of rows) {
+            const value = key.endsWith("chosen")
+                ? { files: [new File([text], "kept.wav")], values: [] }
+                : new Blob([text], { type: "audio/webm" });
+            transaction.objectStore("files").put({ at: Date.now() - age, value }, key);
+        }
+        transaction.oncomplete = () => { opening.result.close(); resolve(); };
+        transaction.onerror = () => reject(transaction.error);
+    };
+})"""
+KEPT_KEYS = """() => new Promise((resolve, reject) => {
+    const opening = indexedDB.open("voxsite", 1);
+    opening.onupgradeneeded = () => opening.result.createObjectStore("files");
+    opening.onerror = () => reject(opening.error);
+    opening.onsuccess = () => {
+        const asked = opening.result.transaction("files").objectStore("files").getAllKeys();
+        asked.onsuccess = () => { opening.result.close(); resolve(asked.result); };
+        asked.onerror = () => reject(asked.error);
+    };
+})"""
+DATABASES = "async () => (await indexedDB.databases()).map(({ name }) => name)"
 
 
 def row(page: Page, name: str):
@@ -137,8 +167,90 @@ def test_signing_out_forgets_what_was_kept(open_window, site):
     page.get_by_role("button", name="Sign out").first.click()
     page.goto(f"{site}/accounts/login/")
     page.get_by_label("Email").fill(email)
-    page.get_by_label("Password").fill("quiet river 42 stones")
+    page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
     page.goto(f"{site}/transcripts/upload/")
     expect(page.get_by_role("heading", name="Upload")).to_be_visible()
     expect(rows(page)).to_have_count(0)
+
+
+def keep_something(page: Page, site: str) -> str:
+    """Keep a file for the person of the window; return how the keys of the person and organization begin."""
+    page.goto(f"{site}/transcripts/upload/")
+    prefix = page.locator("[data-keep]").get_attribute("data-keep")
+    page.evaluate(KEEP_ROWS, [[f"{prefix}:chosen", 0, "RIFF"]])
+    return prefix
+
+
+def test_signing_out_on_an_invitation_forgets_what_was_kept(person, open_window, site):
+    email = "somebody-else@example.com"
+    person.goto(f"{site}/organization/")
+    person.get_by_label("Email").fill(email)
+    person.get_by_role("button", name="Send invitation").click()
+    expect(person.get_by_text(f"Invitation sent to {email}")).to_be_visible()
+    page = open_window()
+    sign_up(page, site)
+    keep_something(page, site)
+    open_mail_to(page, site, email, link="/invitations/")
+    expect(page.get_by_text("This invitation is for")).to_be_visible()
+    assert page.evaluate(DATABASES) == ["voxsite"]
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("link", name="Sign in and accept")).to_be_visible()
+    until(lambda: page.evaluate(DATABASES) == [])
+
+
+def test_signing_out_on_its_own_page_forgets_what_was_kept(open_window, site):
+    page = open_window()
+    sign_up(page, site)
+    keep_something(page, site)
+    page.goto(f"{site}/accounts/logout/")
+    page.get_by_role("main").get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("link", name="Sign in").first).to_be_visible()
+    until(lambda: page.evaluate(DATABASES) == [])
+
+
+@pytest.mark.parametrize("path", ["/accounts/login/", "/accounts/signup/"])
+def test_what_an_ended_session_kept_is_forgotten(open_window, signed_in, site, path):
+    page = open_window(storage_state=signed_in)
+    keep_something(page, site)
+    page.context.clear_cookies()
+    page.goto(f"{site}{path}")
+    until(lambda: page.evaluate(DATABASES) == [])
+
+
+def test_upload_page_deletes_what_is_old_or_of_other_people(person, site):
+    prefix = keep_something(person, site)
+    owner, organization = prefix.split(":")
+    person.evaluate(
+        KEEP_ROWS,
+        [
+            [f"{owner}:another:chosen", 0, "RIFF"],
+            [f"{owner}:old:chosen", 2 * DAY_MS, "RIFF"],
+            [f"{owner}9:{organization}:chosen", 0, "RIFF"],
+            [f"{owner}9:{organization}:recording:5:000001", 0, "a"],
+        ],
+    )
+    person.reload()
+    until(lambda: person.evaluate(KEPT_KEYS) == [f"{owner}:another:chosen", f"{prefix}:chosen"])
+    expect(row(person, "kept.wav")).to_have_count(1)
+
+
+def test_old_recording_takes_no_fresh_one_with_it(person, site):
+    prefix = keep_something(person, site)
+    pieces = [
+        ["recording:5:000001", 2 * DAY_MS],
+        ["recording:5:000002", 2 * DAY_MS],
+        ["recording:6:000001", DAY_MS + 60_000],
+        ["recording:6:000002", DAY_MS - 60_000],
+        ["recording:7:000001", 0],
+    ]
+    person.evaluate(KEEP_ROWS, [[f"{prefix}:{key}", age, "a"] for key, age in pieces])
+    # Not every browser groups rows by itself.
+    person.add_init_script("delete Map.groupBy;")
+    person.reload()
+    expect(row(person, "Recording ")).to_have_count(2)
+    expect(row(person, "2 B")).to_have_count(1)
+    left = [f"{prefix}:{each}" for each in ("chosen", *(key for key, _ in pieces[2:]))]
+    until(lambda: person.evaluate(KEPT_KEYS) == left)
+    for _ in range(3):
+        person.get_by_role("button", name="Remove").first.click()
