@@ -114,12 +114,14 @@ def kill(site: product.Product, name: str) -> None:
 
 def test_limit_of_a_token_is_exact_after_the_web_process_was_killed(site):
     server = Server(site, "killed-tokens@example.com")
-    held_micros = server.post("/v1/estimate", {"kind": "chat", **body("slow 60 0.5", stream=True)})["held_micros"]
+    asked = {"kind": "chat", "request": body("slow 60 0.5", stream=True)}
+    held_micros = server.post("/v1/estimate", asked)["held_micros"]
     limit_micros = STREAMS * held_micros
     lasting = server.token(limit_micros=limit_micros, seconds=3600)
     ending = server.token(limit_micros=limit_micros, seconds=20)
     assert ask(site, lasting, "normal 3", stream=False).status_code == 200
-    (charged_before,) = charges_of(site, lasting)
+    # The answer does not wait for its charge.
+    (charged_before,) = wait_for(lambda: charges_of(site, lasting), seconds=60, what="the answer was not charged")
     assert 0 < charged_before <= held_micros
 
     with ExitStack() as streams:
@@ -146,6 +148,7 @@ def test_limit_of_a_token_is_exact_after_the_web_process_was_killed(site):
     # What is left can be spent, and not a micro-dollar more.
     wait_for(lambda: is_up(site), seconds=120, what="web did not come back")
     while (answer := ask(site, lasting, "normal 3", stream=False)).status_code == 200:
+        wait_for(lambda: not open_holds(site, lasting), seconds=60, what="an answer was not charged")
         assert sum(charges_of(site, lasting)) <= limit_micros
     assert (answer.status_code, answer.json()["error"]["type"]) == (402, "spend_limit_reached")
     spent = sum(charges_of(site, lasting))
