@@ -36,6 +36,7 @@ CALLS: dict[str, Call] = {
     "list_refunds": lambda topup: stripe_calls.list_refunds(payment_intent_id="pi_1"),
     "detach_card": lambda topup: stripe_calls.detach_card("pm_1"),
     "customer_of": lambda topup: stripe_calls.customer_of(topup.organization),
+    "rename_customer": lambda topup: stripe_calls.rename_customer("cus_1", name="Acme", due_at=topup.created_at),
 }
 # These do nothing that could be repeated wrongly: they read, or their effect is the same each time.
 NEED_NO_KEY = {

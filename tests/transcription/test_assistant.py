@@ -20,6 +20,6 @@ def test_without_one_nothing_is_ready():
     with pytest.raises(NotConfigured):
         none.estimate(None, body={}, api_key=None)
     with pytest.raises(NotConfigured):
-        none.complete(None, body={}, idempotency_key="x")
+        none.complete(None, body={}, idempotency_key="x", tags={})
     with pytest.raises(NotConfigured):
-        asyncio.run(none.reply(None, body={}, api_key=None, idempotency_key="x"))
+        asyncio.run(none.reply(None, body={}, api_key=None, idempotency_key="x", tags={}))

@@ -10,6 +10,8 @@ from django.core.mail.backends.filebased import EmailBackend
 
 from voxsite import mail_folder
 
+BACKENDS: list[EmailBackend] = []
+
 
 @pytest.fixture
 def folder(settings, tmp_path):
@@ -21,7 +23,9 @@ def keep(*messages, written_at=None):
     """Write messages into one file of the folder. Return its name."""
     folder = Path(settings.EMAIL_FILE_PATH)
     before = set(folder.glob("*"))
-    EmailBackend().send_messages(messages)
+    # The name of a file has the second and the id of its backend, which the next backend may get once this one is gone.
+    BACKENDS.append(EmailBackend())
+    BACKENDS[-1].send_messages(messages)
     (file,) = set(folder.glob("*")) - before
     if written_at is not None:
         os.utime(file, (written_at, written_at))

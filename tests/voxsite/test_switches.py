@@ -21,7 +21,7 @@ READERS = {
     if reader.__module__ == env.__name__ and next(iter(inspect.signature(reader).parameters)) == "name"
 }
 # The supervisor and the test set these for its own processes; nobody else should.
-INTERNAL = {"VOXSITE_ENGINE_SOCKET", "VOXSITE_STARTED_AT", "VOXSITE_SUPERVISOR_PID"}
+INTERNAL = {"SUPERVISOR_PROCESS_NAME", "VOXSITE_ENGINE_SOCKET", "VOXSITE_STARTED_AT", "VOXSITE_SUPERVISOR_PID"}
 # Names that only Hugging Face's packages define.
 FOREIGN = re.compile(r"HF_")
 # What looks like a switch of this project in prose, shell and YAML.
