@@ -25,6 +25,8 @@ const keptKey = `${form.dataset.keep}:`;
 // The batch that was begun, with the addresses that the site has given it.
 let batch = null;
 let finishing = false;
+// Whether the browser keeps what was chosen.
+let isKept = false;
 
 form.querySelector("[data-hint]").hidden = false;
 form.querySelector("[data-limit]").textContent = "10 GB";
@@ -78,7 +80,7 @@ function add(files, { forget } = {}) {
       rows = rows.filter((other) => other !== row);
       element.remove();
       row.forget();
-      forgetIfEmpty();
+      keepRest();
       if (batch && row.address) finishIfAllAreSent();
       refresh();
     });
@@ -102,17 +104,23 @@ function keep() {
   const values = fields.map((field) => [field.name, field.value, field.checked ?? false]);
   // A recording of the microphone is kept by itself.
   const files = rows.filter((row) => row.state === "waiting" && !row.isRecording).map((row) => row.file);
+  isKept = true;
   keptFiles.put(`${keptKey}chosen`, { files, values });
 }
 
-function forgetIfEmpty() {
-  if (!rows.some((row) => row.state === "waiting")) keptFiles.forget(`${keptKey}chosen`);
+// A file that was removed or sent must not come back and be charged for.
+function keepRest() {
+  if (!isKept) return;
+  if (rows.some((row) => row.state === "waiting")) return keep();
+  isKept = false;
+  keptFiles.forget(`${keptKey}chosen`);
 }
 
 async function restore() {
   await keptFiles.sweep(`${form.dataset.keep.split(":")[0]}:`);
   const [[, kept] = []] = await keptFiles.under(`${keptKey}chosen`);
   if (!kept) return;
+  isKept = true;
   for (const [name, value, isChecked] of kept.values) {
     for (const field of form.querySelectorAll(`[name="${CSS.escape(name)}"]`)) {
       if (field.type === "radio") field.checked = field.value === value ? isChecked : field.checked;
@@ -144,7 +152,7 @@ function say(row, text, state) {
   row.state = state;
   if (state !== "sent") return;
   row.forget();
-  forgetIfEmpty();
+  keepRest();
 }
 
 // What stops all files: the options, the balance, a limit.

@@ -43,6 +43,15 @@ KEPT_KEYS = """() => new Promise((resolve, reject) => {
         asked.onerror = () => reject(asked.error);
     };
 })"""
+KEPT_NAMES = """key => new Promise((resolve, reject) => {
+    const opening = indexedDB.open("voxsite", 1);
+    opening.onerror = () => reject(opening.error);
+    opening.onsuccess = () => {
+        const asked = opening.result.transaction("files").objectStore("files").get(key);
+        asked.onsuccess = () => { opening.result.close(); resolve(asked.result.value.files.map(({ name }) => name)); };
+        asked.onerror = () => reject(asked.error);
+    };
+})"""
 DATABASES = "async () => (await indexedDB.databases()).map(({ name }) => name)"
 
 
@@ -254,3 +263,18 @@ def test_old_recording_takes_no_fresh_one_with_it(person, site):
     until(lambda: person.evaluate(KEPT_KEYS) == left)
     for _ in range(3):
         person.get_by_role("button", name="Remove").first.click()
+
+
+def test_removed_file_does_not_come_back(person, site):
+    prefix = keep_something(person, site)
+    person.reload()
+    expect(row(person, "kept.wav")).to_have_count(1)
+    person.locator("input[type=file]").set_input_files(AUDIO / "sentence-slt.wav")
+    expect(rows(person)).to_have_count(2)
+    row(person, "kept.wav").get_by_role("button", name="Remove").click()
+    until(lambda: person.evaluate(KEPT_NAMES, f"{prefix}:chosen") == ["sentence-slt.wav"])
+    person.reload()
+    expect(row(person, "sentence-slt.wav")).to_have_count(1)
+    expect(rows(person)).to_have_count(1)
+    person.get_by_role("button", name="Remove").click()
+    until(lambda: f"{prefix}:chosen" not in person.evaluate(KEPT_KEYS))
