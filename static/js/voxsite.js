@@ -43,10 +43,13 @@ document.addEventListener("submit", (event) => {
   const form = event.target;
   if (event.defaultPrevented || form.method !== "post") return;
   const now = performance.now();
-  // Another button of the form is another wish.
+  // Another button of the form is another wish, and so are other choices in its fields: two downloads, one after another.
+  const { submitter } = event;
+  const fields = JSON.stringify([...new FormData(form)].map(([name, value]) => [name, value.name ?? value]));
   const last = sentForms.get(form);
-  if (last && last.submitter === event.submitter && now - last.at < DOUBLE_CLICK_MS) event.preventDefault();
-  else sentForms.set(form, { at: now, submitter: event.submitter });
+  const isSame = last && last.submitter === submitter && last.fields === fields;
+  if (isSame && now - last.at < DOUBLE_CLICK_MS) event.preventDefault();
+  else sentForms.set(form, { at: now, submitter, fields });
 });
 // The browser's way back shows the page as it was left.
 addEventListener("pageshow", (event) => {
