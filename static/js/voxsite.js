@@ -57,19 +57,29 @@ addEventListener("pageshow", (event) => {
 });
 
 // A box that checks and unchecks all others of a name: <input type="checkbox" data-check-all="name" hidden>.
-for (const all of document.querySelectorAll("[data-check-all]")) all.hidden = false;
-document.addEventListener("change", (event) => {
-  const { target } = event;
+const boxesOf = (name) => [...document.querySelectorAll(`input[type=checkbox][name="${CSS.escape(name)}"]`)];
+function showChecked(all) {
+  const name = all.dataset.checkAll;
+  const boxes = boxesOf(name);
+  all.hidden = false;
+  const checked = boxes.filter((box) => box.checked).length;
+  for (const count of document.querySelectorAll(`[data-count-of="${CSS.escape(name)}"]`)) count.textContent = `${checked} selected`;
+  all.checked = boxes.length > 0 && checked === boxes.length;
+  all.indeterminate = checked > 0 && !all.checked;
+}
+document.addEventListener("change", ({ target }) => {
   const name = target.dataset?.checkAll ?? target.name;
   const all = name && document.querySelector(`[data-check-all="${CSS.escape(name)}"]`);
   if (!all) return;
-  const boxes = [...document.querySelectorAll(`input[type=checkbox][name="${CSS.escape(name)}"]`)];
-  if (target === all) for (const box of boxes) box.checked = all.checked;
-  const checked = boxes.filter((box) => box.checked).length;
-  for (const count of document.querySelectorAll(`[data-count-of="${CSS.escape(name)}"]`)) count.textContent = `${checked} selected`;
-  all.checked = checked === boxes.length;
-  all.indeterminate = checked > 0 && !all.checked;
+  if (target === all) for (const box of boxesOf(name)) box.checked = all.checked;
+  showChecked(all);
 });
+// The server knows neither that the box may be shown nor what is checked.
+function showAllChecked() {
+  for (const all of document.querySelectorAll("[data-check-all]")) showChecked(all);
+}
+showAllChecked();
+for (const swap of ["htmx:afterSwap", "htmx:oobAfterSwap", "htmx:afterSettle"]) document.addEventListener(swap, showAllChecked);
 
 // A page that waits for something loads itself again: <meta name="reload-seconds" content="5">. Not while somebody uses it,
 // so that no focus is lost; without scripts it does by itself.
