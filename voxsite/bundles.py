@@ -1,7 +1,7 @@
 """One style sheet for all pages and one script for each, joined from the files of `static/`: a page asks once for each.
 
 A finder of Django's static files: `collectstatic` collects the joined files, with their hash and compressed, and the
-development server makes one anew when one of its sources has changed.
+development server makes a bundle again when one of its sources has changed.
 """
 
 import os

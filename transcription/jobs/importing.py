@@ -38,7 +38,7 @@ MAX_SECONDS = 3600.0
 # goes on with all the others as well, and tries again to end some minutes later.
 MAX_PAUSE_SECONDS = 5.0
 PAUSE_AGAIN_SECONDS = 300.0
-# It ends for good so long before RQ kills it with all its downloads, beside the time of the last of these.
+# It takes no more work so many seconds before RQ would kill it with all its downloads. The last of these need them.
 SPARE_SECONDS = 120.0
 RECONCILE_BATCH = 500
 RECONCILE_SECONDS = 0.7

@@ -112,7 +112,7 @@ class Upload(models.Model):
     part_bytes = models.BigIntegerField(null=True, blank=True)
     # What our own endpoint has answered when all had come, so that a repeat gets the same answer.
     etag = models.CharField(max_length=40, blank=True, default="", db_default="")
-    # Who announced it accepts a file whose header states more than it holds, whoever orders its transcription.
+    # The announcement accepts a file whose header states more than it holds. That counts for every order of it.
     may_be_truncated = models.BooleanField(default=False, db_default=False)
     media = models.OneToOneField(Media, on_delete=models.CASCADE, null=True, blank=True, related_name="upload")
     error_type = models.CharField(max_length=60, blank=True)
