@@ -9,7 +9,7 @@
   const panel = form.querySelector("[data-recorder]");
   const part = (name) => panel.querySelector(`[data-record-${name}]`);
   const said = part("said");
-  const key = `${keptKey}:recording:`;
+  const key = `${keptKey}recording:`;
   const isSupported = Boolean(navigator.mediaDevices?.getUserMedia && window.MediaRecorder);
   let now = null;
 

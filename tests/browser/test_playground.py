@@ -39,7 +39,7 @@ def test_answer_is_shown_while_it_is_written(person, site):
 def test_what_is_typed_before_the_scripts_come_has_its_price(person, site):
     """Or what a browser puts back into the form on the way back."""
     held = []
-    person.route(re.compile(r"htmx.*\.js"), lambda route: held.append(route))
+    person.route(re.compile(r"/static/.*\.js"), lambda route: held.append(route))
     person.goto(f"{site}/playground/", wait_until="commit")
     person.get_by_label("Message").fill("x" * 59_900)
     assert held, "the scripts had come"
