@@ -56,6 +56,22 @@ def fetch_all():
     importing.fetch_all(pauses=NO_PAUSES)
 
 
+def fetching_a_slow_file(organization, server, *, now):
+    """Return a job whose file has come by half, and the thread that fetches. now: a list with its clock's seconds."""
+
+    def fetch():
+        try:
+            importing.fetch_all(pauses=NO_PAUSES, clock=lambda: now[0])
+        finally:
+            connection.close()
+
+    slow = submit(organization, server.url("/half"))
+    thread = threading.Thread(target=fetch)
+    thread.start()
+    server.wait_for_requests(1)
+    return slow, thread
+
+
 def verify(job):
     for item in job.items.all():
         jobs.verify_item(item.pk)
@@ -298,17 +314,7 @@ def test_process_takes_nothing_new_after_its_time(organization, server):
 def test_slow_file_holds_up_no_other_when_the_time_of_its_process_is_over(organization, server):
     """Nothing was fetched until the slow file had come, which may take an hour."""
     now = [0.0]
-
-    def fetch():
-        try:
-            importing.fetch_all(pauses=NO_PAUSES, clock=lambda: now[0])
-        finally:
-            connection.close()
-
-    slow = submit(organization, server.url("/half"))
-    thread = threading.Thread(target=fetch)
-    thread.start()
-    server.wait_for_requests(1)
+    slow, thread = fetching_a_slow_file(organization, server, now=now)
     now[0] = importing.MAX_SECONDS
     quick = submit(organization, server.url("/whole"))
     now[0] += importing.MAX_PAUSE_SECONDS
@@ -329,17 +335,7 @@ def test_process_ends_before_rq_kills_it_however_slow_a_file_is(organization, se
     """It took more after each pause, for as long as anything still came: after a day RQ killed all downloads."""
     now = [0.0]
     last_claim_at = settings.RQ_TASK_SECONDS - settings.IMPORT_MAX_SECONDS - importing.SPARE_SECONDS
-
-    def fetch():
-        try:
-            importing.fetch_all(pauses=NO_PAUSES, clock=lambda: now[0])
-        finally:
-            connection.close()
-
-    slow = submit(organization, server.url("/half"))
-    thread = threading.Thread(target=fetch)
-    thread.start()
-    server.wait_for_requests(1)
+    slow, thread = fetching_a_slow_file(organization, server, now=now)
     # The last pause before the bound ends, and the next time is cut at the bound.
     now[0] = last_claim_at - 1
     before = submit(organization, server.url("/whole"))
