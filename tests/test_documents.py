@@ -137,6 +137,7 @@ def test_every_path_that_is_named_exists(document: Path) -> None:
     assert {path for path in named if not is_there(path, document=document)} == set()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("document", CURRENT, ids=name_of)
 def test_every_function_that_is_named_exists(document: Path) -> None:
     named = {code.split("(")[0] for code in inline_code(document.read_text())}
@@ -193,6 +194,7 @@ def _real_modules() -> Iterator[str]:
                 yield ".".join(parts)
 
 
+@pytest.mark.long
 def test_list_of_modules_is_what_their_docstrings_say() -> None:
     """`python -m tests.test_documents > docs/modules.md` writes the list again."""
     assert (PROJECT / "docs/modules.md").read_text() == list_of_modules()

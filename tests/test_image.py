@@ -7,6 +7,7 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
+import pytest
 import yaml
 from django.conf import settings
 
@@ -43,6 +44,7 @@ def test_sandbox_tests_and_secrets_stay_out():
     assert [path for path in inside if path.startswith(outsiders)] == []
 
 
+@pytest.mark.long
 def test_product_starts_from_what_is_in_the_image(tmp_path):
     for path in filter(is_in_image, tracked()):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)

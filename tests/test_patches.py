@@ -109,10 +109,12 @@ def all_patched() -> set[tuple[str, str]]:
     return {(path.relative_to(PROJECT).as_posix(), name) for path in paths for name in patched(path.read_text())}
 
 
+@pytest.mark.long
 def test_no_test_patches_a_constant_of_an_app() -> None:
     assert all_patched() - set(EXCEPTIONS) == set()
 
 
+@pytest.mark.long
 def test_exception_that_is_patched_no_more_is_struck_from_the_list() -> None:
     assert set(EXCEPTIONS) - all_patched() == set()
 

@@ -49,6 +49,7 @@ def run(folder: Path, *arguments: str) -> tuple[str, list[str]]:
     return printed, sorted((folder / "failed").read_text().splitlines())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["one process", "two"])
 def test_failed_tests_are_listed_once_and_skipped_ones_by_reason(tmp_path, arguments):
     (tmp_path / "test_one.py").write_text(TESTS)
@@ -58,6 +59,7 @@ def test_failed_tests_are_listed_once_and_skipped_ones_by_reason(tmp_path, argum
     assert "skipped 3: needs the moon" in printed
 
 
+@pytest.mark.long
 def test_file_that_cannot_be_read_is_listed(tmp_path):
     (tmp_path / "test_one.py").write_text("import no_such_module")
     assert run(tmp_path)[1] == ["test_one.py (collection)"]

@@ -26,6 +26,7 @@ def test_three(): note(3)
 KILLS = re.compile(r"\.kill\(\)|flushall")
 
 
+@pytest.mark.long
 def test_files_with_one_product_come_to_one_process_and_long_ones_first(tmp_path):
     shared = [path for path, name in PRODUCTS.items() if name == WHISPER_PRODUCT]
     # The longest is listed last and has as many tests as the others.

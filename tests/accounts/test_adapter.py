@@ -81,6 +81,7 @@ def test_link_opened_in_the_same_browser_lets_in_with_the_same_password(db):
     assert may_sign_in("quiet river 42")
 
 
+@pytest.mark.long
 def test_link_opened_late_in_the_same_browser_keeps_the_password(db):
     client = Client()
     client.post("/accounts/signup/", VICTIMS)
@@ -154,6 +155,7 @@ def test_number_of_proxies_decides_which_address_counts(rf, settings, proxies, f
     assert AccountAdapter(request).get_client_ip(request) == address
 
 
+@pytest.mark.long
 def test_invented_addresses_do_not_lift_the_limit_of_sign_ins(alice, settings):
     """The attack: another X-Forwarded-For with every guess."""
     cache.clear()
@@ -263,6 +265,7 @@ def sign_in(email: str, password: str) -> str:
     return Client().post("/accounts/login/", {"login": email, "password": password}).content.decode()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("email", ["alice@example.com", "nobody@example.com"])
 def test_lock_out_says_how_long_and_what_helps(alice, email, monkeypatch):
     """Also for an address without an account: the answer tells nobody whether there is one."""
@@ -285,6 +288,7 @@ def test_lock_out_ends_when_it_said(alice, monkeypatch):
     assert response.status_code == 302
 
 
+@pytest.mark.long
 def test_new_password_ends_a_lock_out(alice, organization):
     for _ in range(6):
         sign_in("alice@example.com", "wrong")
@@ -295,12 +299,14 @@ def test_new_password_ends_a_lock_out(alice, organization):
     assert client.get("/overview/").url == f"/o/{organization.pk}/overview/"
 
 
+@pytest.mark.long
 def test_lock_out_of_the_ip_address_says_how_long_too(alice):
     for number in range(10):
         sign_in(f"{number}@example.com", "wrong")
     assert "Try again in 1 minute." in sign_in("alice@example.com", "correct horse battery")
 
 
+@pytest.mark.long
 def test_too_many_requests_have_a_page_of_ours(db):
     for _ in range(31):
         response = Client().post("/accounts/login/", {"login": "", "password": ""})

@@ -292,6 +292,7 @@ def test_nothing_is_deleted_before_its_time(organization, owner):
     assert organization.jobs.exists()
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_all_goes_but_the_books_and_another_organization_notices_nothing(
     organization, owner, alice, bob, charlies, charlie

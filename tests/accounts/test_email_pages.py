@@ -50,6 +50,7 @@ def test_full_list_says_why_there_is_no_form(client, alice, settings):
     assert "Remove one to add another" in client.get(PATH).content.decode()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("act", ["action_remove", "action_primary"])
 def test_act_from_an_older_page_says_what_came_of_it(client, alice, act):
     page = client.post(PATH, {"email": alice.email, act: ""}, follow=True).content.decode()

@@ -42,10 +42,12 @@ def told():
     return found
 
 
+@pytest.mark.long
 def test_every_type_that_is_told_is_in_the_enum():
     assert {name: where for name, where in told().items() if name not in set(ErrorType)} == {}
 
 
+@pytest.mark.long
 def test_every_type_of_the_enum_can_be_told():
     assert set(ErrorType) - set(told()) == set()
 

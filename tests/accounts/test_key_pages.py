@@ -90,6 +90,7 @@ def test_limit_that_is_saved_without_its_raise_ends_the_raise(alice, key, client
     assert key.limit_at(timezone.now()) == 25_000_000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -162,6 +163,7 @@ def test_new_key_is_shown_once_and_works(alice, organization, client_of):
     assert not KEY.search(client.get("/keys/").content.decode())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
@@ -270,6 +272,7 @@ def test_form_that_is_sent_twice_rotates_once(alice, secret, client_of):
     assert api_keys.find(secret) is not None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("overlap", ["", "-1", "5", "604801", "much"])
 def test_other_grace_rotates_nothing(alice, secret, client_of, overlap):
     response = rotate(client_of(alice), api_keys.find(secret), overlap=overlap)

@@ -194,6 +194,7 @@ def test_mail_that_the_server_confirms_late_is_sent_once_more_and_not_every_roun
     assert not WaitingMail.objects.exists()
 
 
+@pytest.mark.long
 def test_mail_that_is_never_confirmed_has_few_copies_in_two_days(port):
     with mail_server(port) as taken:
         mail_to("gone@example.com")
@@ -211,6 +212,7 @@ def test_connection_that_breaks_in_a_mail_holds_up_no_other(port):
     assert recipients() == [["gone@example.com"]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("address", "sender"),
     [

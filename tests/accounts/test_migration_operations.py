@@ -37,6 +37,7 @@ def states():
     return before, before.clone()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_index_stays")
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: type(operation).__name__)
 def test_index_is_made_and_taken_back(operation):

@@ -13,6 +13,7 @@ from accounts.operator_admin import BoundedPaginator
 from tests.accounts.conftest import act, address, messages_of
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["organization", "membership", "invitation", "key"])
 def test_rows_can_be_read_and_neither_written_nor_deleted(operator, request, kind):
     row = request.getfixturevalue(kind)
@@ -49,6 +50,7 @@ def found_by(operator, model, term):
     return set(page.context["cl"].queryset)
 
 
+@pytest.mark.long
 def test_rows_are_found_by_the_beginning_of_a_name_or_address(operator, organization, membership, key, alice):
     named = organization.name
     for model, row, terms in (

@@ -43,6 +43,7 @@ def wait_until_asked_again():
         time.sleep(0.05)
 
 
+@pytest.mark.long
 @pytest.mark.enable_socket
 def test_one_time_out_speaks_for_all_uses_and_redis_is_used_again_when_it_answers(own_redis):
     client = redis_connections.client()
@@ -60,6 +61,7 @@ def test_one_time_out_speaks_for_all_uses_and_redis_is_used_again_when_it_answer
     assert client.ping()
 
 
+@pytest.mark.long
 @pytest.mark.enable_socket
 def test_no_request_asks_while_redis_hangs(own_redis):
     """A thread of its own finds out when Redis is back. Requests are told at once, also long after the first."""

@@ -21,6 +21,7 @@ def encoded(data):
     return base64.b64encode(data if isinstance(data, bytes) else data.encode()).decode()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "part",
     [
@@ -75,6 +76,7 @@ def test_sound_and_video_are_held_by_their_bytes(part, value, tokens):
     assert attachments.estimate_tokens(value, part=part) == pytest.approx(tokens, rel=0.01)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "value", ["https://example.com/a.png", "file-abc123", "", "data:", "data:,", "data:;base64,", "="]
 )

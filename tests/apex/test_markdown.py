@@ -100,6 +100,7 @@ def test_usual_tables_are_shown():
     assert html.count("<table>") == 22
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "piece", ["a|b\n-|-\n", "a|b\n-|-\nx\n# x\n", "[", "![[", "*a ", "_a_", "`", "a\n", "|a|\n|-|\n", "> ", "1. a\n"]
 )

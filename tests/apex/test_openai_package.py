@@ -105,6 +105,7 @@ def test_error_inside_a_stream_is_raised(openai, client):
         list(stream)
 
 
+@pytest.mark.long
 def test_example_of_the_docs_runs_as_it_stands(site, key):
     page = requests.get(f"{site.address}/docs/", timeout=30).text
     code = html.unescape(page.split('aria-label="Chat in Python"><code>')[1].split("</code>")[0])
@@ -114,6 +115,7 @@ def test_example_of_the_docs_runs_as_it_stands(site, key):
     assert done.stdout.split() == ["word0", "word1", "word2"]
 
 
+@pytest.mark.long
 def test_comments_before_the_first_chunk_are_skipped(client):
     message = {"role": "user", "content": "thinking 9"}
     stream = client.chat.completions.create(model="apex-latest", messages=[message], stream=True)
@@ -121,6 +123,7 @@ def test_comments_before_the_first_chunk_are_skipped(client):
     assert text == "word0 word1 word2 "
 
 
+@pytest.mark.long
 def test_error_after_comments_is_raised(client, openai):
     message = {"role": "user", "content": "thinking 60"}
     stream = client.chat.completions.create(model="apex-latest", messages=[message], stream=True)
@@ -129,6 +132,7 @@ def test_error_after_comments_is_raised(client, openai):
     assert caught.value.type == "upstream_timeout"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["empty-events.sse", "gemini.sse", "anthropic.sse", "deepseek.sse", "openrouter.sse"])
 def test_streams_of_every_upstream_are_read(client, name):
     message = {"role": "user", "content": f"recording {name}"}

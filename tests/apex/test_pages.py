@@ -238,6 +238,7 @@ def test_empty_balance_shows_the_top_up_link_to_admins_only(alice, bob, organiza
     assert chat.bodies == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("message", ["status 500", "status 401", "not-json"])
 def test_failing_upstream_costs_nothing_and_leaks_no_secret(alice, client_of, message):
     response = client_of(alice).post("/playground/", fields(message))

@@ -117,6 +117,7 @@ def test_each_recording_has_an_expectation():
     assert [name for name in EXPECTED if f"`{name}`" not in readme] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", EXPECTED)
 def test_recording_is_relayed_and_charged(organization, name):
     expected = EXPECTED[name]
@@ -145,6 +146,7 @@ def test_recording_is_relayed_and_charged(organization, name):
         assert sum(bool(event.get("usage")) for event in events) >= 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name, expected in EXPECTED.items() if expected.is_whole])
 def test_client_that_asks_for_no_usage_gets_none_in_a_stream(organization, name):
     raw, _ = play(organization, name, choices=EXPECTED[name].choices)

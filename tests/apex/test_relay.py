@@ -139,6 +139,7 @@ def stream_of(organization, content):
     return asyncio.run(act())
 
 
+@pytest.mark.long
 def test_comments_extend_the_time_of_the_first_chunk(organization, settings):
     settings.APEX_FIRST_CHUNK_SECONDS = 1
     error, text, charged_micros = stream_of(organization, "thinking 6")
@@ -155,6 +156,7 @@ def test_comments_extend_no_time_beyond_the_total(organization, settings):
     assert (error.type, charged_micros) == ("upstream_timeout", 0)
 
 
+@pytest.mark.long
 def test_client_gets_the_header_and_comments_while_the_upstream_thinks(organization, settings):
     settings.APEX_KEEP_ALIVE_SECONDS = 0.5
     error, text, charged_micros = stream_of(organization, "thinking 6")
@@ -164,6 +166,7 @@ def test_client_gets_the_header_and_comments_while_the_upstream_thinks(organizat
     assert charged_micros == 7
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("content", "error_type"), [("thinking 3 0", b"upstream_failed"), ("silent 30", b"upstream_timeout")]
 )
@@ -181,6 +184,7 @@ def test_error_after_a_comment_is_an_event_and_costs_nothing(organization, setti
     assert Wallet.objects.get().held_micros == 0
 
 
+@pytest.mark.long
 def test_silence_in_the_middle_is_filled_with_comments(organization, settings):
     settings.APEX_KEEP_ALIVE_SECONDS, settings.APEX_IDLE_SECONDS = 0.2, 2
     _, text, _ = stream_of(organization, "stall 2 30")

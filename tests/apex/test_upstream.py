@@ -104,6 +104,7 @@ def test_refused_request_is_not_sent_again(upstream_server):
     assert len(upstream_server.paths) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("scenario", "error", "request_count"),
     [
@@ -119,6 +120,7 @@ def test_error_when_all_upstreams_fail(upstream_server, scenario, error, request
     assert len(upstream_server.paths) == request_count
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("scenarios", "error", "first_count", "second_count"),
     [

@@ -275,6 +275,7 @@ def test_finish_reason_that_no_database_accepts_is_dropped(reason):
     assert meter.finish == ""
 
 
+@pytest.mark.long
 def test_tools_are_part_of_the_prompt():
     tool = {"type": "function", "function": {"name": "f", "description": "words " * 300, "parameters": {"maximum": 5}}}
     assert (

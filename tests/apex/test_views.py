@@ -125,6 +125,7 @@ def test_missing_usage_is_counted(site, ask, stream):
     assert_charged_once(site, source="counted", completion_tokens=10 if not stream else 11)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [False, True])
 def test_nonsense_usage_is_counted(site, ask, stream):
     ask("nonsense-usage 5", stream=stream)
@@ -158,6 +159,7 @@ def test_small_balance_lowers_the_token_limit(site, upstream, keys):
     assert_charged_once(site, micros=NORMAL_MICROS)
 
 
+@pytest.mark.long
 def test_empty_balance_is_refused_with_the_shortfall(site, upstream, keys):
     before = count(site)
     body = {"model": "apex-latest", "messages": [{"role": "user", "content": "normal 5"}]}
@@ -258,6 +260,7 @@ def test_other_paths_and_methods_answer_in_the_same_shape(site, key, method, pat
     error_of(response)
 
 
+@pytest.mark.long
 def test_organization_without_a_free_slot_is_refused(site, upstream, keys):
     key, other = keys["crowded@example.com"], keys["free@example.com"]
 

@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.enable_socket, pytest.mark.timeout(600)]
 # --- Upstreams that fail before the first chunk ----------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("scenario", "status", "finish"),
@@ -70,6 +71,7 @@ def test_short_retry_after_is_waited_for(ask, upstream):
     ask("normal 1")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scenario", ["empty", "silent 9"])
 def test_stream_without_a_first_chunk_is_502(site, ask, scenario):
     response = ask(scenario, stream=True)
@@ -79,12 +81,14 @@ def test_stream_without_a_first_chunk_is_502(site, ask, scenario):
     ask("normal 1")
 
 
+@pytest.mark.long
 def test_whole_answer_that_is_too_large_is_502(site, ask):
     assert ask("huge").status_code == 502
     assert site.newest()["state"] == "released"
     ask("normal 1")
 
 
+@pytest.mark.long
 def test_breaker_opens_after_repeated_failures(site, upstream, ask):
     for _ in range(5):
         began = time.monotonic()
@@ -103,6 +107,7 @@ def test_breaker_opens_after_repeated_failures(site, upstream, ask):
 # --- Upstreams that fail in the middle -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scenario", ["cut 3", "error-inside 3", "no-end 3", "stall 3", "huge"])
 def test_failure_in_the_middle_ends_the_stream_cleanly_and_charges_the_output(site, ask, scenario):
     response = ask(scenario, stream=True)
@@ -201,6 +206,7 @@ def test_whole_answer_whose_client_left_is_waited_for_and_charged(site, key, ups
     assert_charged_once(site, source="upstream", completion_tokens=10)
 
 
+@pytest.mark.long
 def test_client_that_reads_nothing_is_disconnected_and_charged(site, key):
     before = count(site)
     with socket.socket() as connection:

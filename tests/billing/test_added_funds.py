@@ -79,6 +79,7 @@ def test_other_amount_is_another_charge(card, acme, stripe_sandbox):
     assert charges(stripe_sandbox) == [700, 1_000, 500]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("below", "state"), [(10_000_000, "not_needed"), (10_000_001, "completed")])
 def test_balance_that_is_high_enough_is_left_alone(card, acme, below, state):
     fund(acme, 10_000_000)
@@ -112,6 +113,7 @@ def test_frozen_balance_takes_no_money(card, acme, stripe_sandbox):
     assert charges(stripe_sandbox) == [500]
 
 
+@pytest.mark.long
 def test_stolen_key_cannot_charge_more_than_the_cap(card, acme, stripe_sandbox):
     """Ninety-six amounts, and each again after the window: without a cap, a night would empty the card."""
     refused = 0
@@ -125,6 +127,7 @@ def test_stolen_key_cannot_charge_more_than_the_cap(card, acme, stripe_sandbox):
     assert refused > 50
 
 
+@pytest.mark.long
 def test_owner_chooses_the_cap(card, acme, owner):
     turn_on(acme, owner, amount_cents=500, monthly_cap_cents=600, threshold_cents=100)
     with pytest.raises(added_funds.CapReached):
@@ -151,6 +154,7 @@ def test_card_that_was_saved_after_a_decline_is_charged(card, acme, owner, strip
     assert add(acme).state == "completed"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["timeout", "response_lost"])
 def test_stripe_that_does_not_answer_leaves_it_pending_and_the_duty_finishes_it(card, acme, stripe_sandbox, how):
     """Asked again, it is the same charge, whether the first call took effect or not."""
@@ -199,6 +203,7 @@ def test_site_without_payments(card, acme, settings):
         add(acme)
 
 
+@pytest.mark.long
 @KINDS
 def test_three_requests_at_once_are_one_charge(stripe_sandbox, acme, payer, kind):
     pay(stripe_sandbox, acme, payer, 500, save_card=True)

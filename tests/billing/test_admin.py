@@ -57,6 +57,7 @@ def page(name: str, row: Any = None) -> str:
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
 def test_even_root_reads_and_cannot_write(
     one_of_each: None, client_of: Callable[[User], Client], model: type[Any]
@@ -73,6 +74,7 @@ def test_even_root_reads_and_cannot_write(
     assert "delete_selected" not in listed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
 def test_operator_without_permission_sees_nothing(
     one_of_each: None, operator: Callable[..., Client], model: type[Any]
@@ -107,6 +109,7 @@ TOKEN = "9f4c2f54-6a1e-4a8e-9f7e-0d4f5b1c7a11"
 
 
 # For a freeze the permission alone is enough: in Django the right to change a row includes the right to view it.
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("model", "action", "view", "permission", "fields", "has"),
     [

@@ -215,6 +215,7 @@ def test_tags_and_keys_of_a_stranger_count_nothing(
         assert stranger.get("/v1/usage", **query).json()["total"]["cost_micros"] == 0
 
 
+@pytest.mark.long
 def test_tag_with_a_value_for_each_request_is_refused_not_sent(
     november: None, api: Api, organization: Organization
 ) -> None:

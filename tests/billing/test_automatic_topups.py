@@ -82,6 +82,7 @@ def test_other_organizations_are_charged_though_one_fails(
 # --- The cap ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_cap_is_never_passed_and_told_once(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, acme: Organization
 ) -> None:
@@ -104,6 +105,7 @@ def test_cap_is_never_passed_and_told_once(
         assert automatic_topups.run() == 1
 
 
+@pytest.mark.long
 def test_payment_that_comes_in_the_next_month_counts_for_its_cap(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, acme: Organization
 ) -> None:
@@ -136,6 +138,7 @@ def test_failed_charges_do_not_count(stripe_sandbox: StripeSandbox, topup_settin
 # --- Declines --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_declines_back_off_then_turn_off_and_are_told(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, card: str, acme: Organization
 ) -> None:
@@ -217,6 +220,7 @@ def test_failed_attempt_at_a_checkout_is_not_its_end(acme: Organization, owner: 
 # --- Settings --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
@@ -296,6 +300,7 @@ def test_balance_that_expired_is_not_topped_up(paid: TopUp, acme: Organization) 
     assert (found.is_on, found.turned_off_reason) == (False, expiry.BALANCE_EXPIRED)
 
 
+@pytest.mark.long
 def test_refunded_money_is_not_charged_again(paid: TopUp, acme: Organization, owner: User) -> None:
     spend(acme, 1_000_000)
     refunds.request(paid, person=owner)

@@ -18,6 +18,7 @@ from tests.stripe import StripeSandbox
 pytestmark = pytest.mark.usefixtures("frozen")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["refused", "error", "timeout", "response_lost"])
 def test_charge_whose_answer_was_lost_is_made_once(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, acme: Organization, how: str

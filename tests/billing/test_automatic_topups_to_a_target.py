@@ -44,6 +44,7 @@ def charged() -> list[int]:
 # --- What is charged -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("balance_micros", "amount_cents"),
     [(0, 5_000), (1, 5_000), (10_000, 4_999), (4_990_000, 4_501), (4_999_999, 4_501)],
@@ -178,6 +179,7 @@ def test_money_that_comes_during_a_charge_is_not_charged_less_and_not_again(
     assert automatic_topups.run() == 0
 
 
+@pytest.mark.long
 @KINDS
 @pytest.mark.django_db(transaction=True)
 def test_clocks_at_once_charge_what_is_missing_once(
@@ -195,6 +197,7 @@ def test_clocks_at_once_charge_what_is_missing_once(
 # --- Settings --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("amounts", "param"),
     [

@@ -39,6 +39,7 @@ def sweep_each_day(first: datetime, last: datetime) -> None:
         day += timedelta(days=1)
 
 
+@pytest.mark.long
 def test_expiry_is_mailed_three_times_and_then_takes_the_balance(acme: Organization, owner: User) -> None:
     sweep_each_day(LAST_USED, EXPIRES - timedelta(hours=1))
     assert [message.subject for message in mail.outbox] == ["$5.00 expires on 2026-09-01"] * 3

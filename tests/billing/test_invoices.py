@@ -123,6 +123,7 @@ def test_topup_from_before_there_were_invoices_gets_none(stripe_sandbox: StripeS
 # --- A dead Stripe, and dead processes -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("forgets", [False, True], ids=["soon after", "when Stripe has forgotten the keys"])
 @pytest.mark.parametrize("is_done", [False, True], ids=["not done", "done"])
 @pytest.mark.parametrize("number", range(1, CALLS + 1))
@@ -150,6 +151,7 @@ def test_process_that_dies_at_any_call_is_followed_by_one_that_goes_on(
     is_settled(stripe_sandbox, paid)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_done", [False, True], ids=["not done", "done"])
 @pytest.mark.parametrize("number", range(1, CALLS + 1))
 def test_silence_at_any_call_delays_the_invoice_and_nothing_else(

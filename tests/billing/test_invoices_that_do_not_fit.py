@@ -73,6 +73,7 @@ def test_payment_that_is_called_declined_is_a_refusal(stripe_sandbox: StripeSand
     is_given_up(stripe_sandbox, paid, "refused the next step (card_declined)")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("balance", [-20_000, -1, 1, 20_000])
 @pytest.mark.parametrize("number", [0, 2])
 def test_balance_at_stripe_is_not_touched(

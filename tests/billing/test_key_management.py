@@ -68,6 +68,7 @@ def test_limit_is_given_once_by_many_at_once(organization):
     assert ApiKey.objects.get(pk=actor.pk).monthly_limit_micros == 1
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_keys_are_managed_while_work_is_ordered(organization):
     """Orders insert rows of the organization before and after they lock the wallet. Nobody waits in a circle."""

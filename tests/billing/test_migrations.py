@@ -28,6 +28,7 @@ def test_process_of_the_version_before_can_still_begin_a_topup(acme: Organizatio
     assert (again.pk, again.invoice_id, again.invoice_due_at) == (topup.pk, "", None)
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_table_of_unmatched_events_keeps_its_name_and_is_not_altered() -> None:
     """A process of the version before still reads and writes it by that name."""
@@ -39,6 +40,7 @@ def test_table_of_unmatched_events_keeps_its_name_and_is_not_altered() -> None:
     assert UnmatchedEvent._meta.db_table == "billing_parkedevent"
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_operator_keeps_the_right_to_resolve_unmatched_events() -> None:
     operator = User.objects.create_user("operator@example.com")

@@ -15,6 +15,7 @@ from tests.contention import contend
 from tests.stripe import StripeSandbox
 
 
+@pytest.mark.long
 @KINDS
 @pytest.mark.django_db(transaction=True)
 def test_fifty_deliveries_at_once_are_one_credit(acme: Organization, kind: str) -> None:
@@ -24,6 +25,7 @@ def test_fifty_deliveries_at_once_are_one_credit(acme: Organization, kind: str) 
     assert (money_of(acme), Entry.objects.of(acme).count()) == ((210_000_000, 0), 2)
 
 
+@pytest.mark.long
 @KINDS
 @pytest.mark.django_db(transaction=True)
 def test_webhooks_and_success_page_at_once_are_one_credit(acme: Organization, kind: str) -> None:
@@ -33,6 +35,7 @@ def test_webhooks_and_success_page_at_once_are_one_credit(acme: Organization, ki
     assert (money_of(acme), Entry.objects.of(acme).count()) == ((210_000_000, 0), 2)
 
 
+@pytest.mark.long
 @KINDS
 @pytest.mark.django_db(transaction=True)
 def test_refund_and_job_never_both_get_the_money(acme: Organization, kind: str, stripe_sandbox: StripeSandbox) -> None:
@@ -52,6 +55,7 @@ def test_refund_and_job_never_both_get_the_money(acme: Organization, kind: str, 
     assert len(stripe_sandbox.all("refund")) == refunded
 
 
+@pytest.mark.long
 @KINDS
 @pytest.mark.django_db(transaction=True)
 def test_clocks_at_once_make_one_invoice(acme: Organization, kind: str, stripe_sandbox: StripeSandbox) -> None:

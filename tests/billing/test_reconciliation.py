@@ -52,6 +52,7 @@ def test_topup_of_another_organization(paid: TopUp, rival: Organization) -> None
     assert "its payment should be" in faults()
 
 
+@pytest.mark.long
 def test_payment_without_a_topup(paid: TopUp, acme: Organization) -> None:
     for reference in ("topup:9f4c2f54-6a1e-4a8e-9f7e-0d4f5b1c7a11", "topup:1", f"topup:{'x' * 36}"):
         ledger.credit(acme, amount_micros=5, kind=EntryKind.PAYMENT, reference=reference)

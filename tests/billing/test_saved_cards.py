@@ -66,6 +66,7 @@ def test_card_that_stripe_could_not_forget_is_not_charged_any_more(
     assert automatic_topups.run() == 0
 
 
+@pytest.mark.long
 def test_card_that_was_replaced_is_forgotten_by_stripe(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
     before, now = cards
     assert attached(stripe_sandbox) == {before, now}
@@ -75,6 +76,7 @@ def test_card_that_was_replaced_is_forgotten_by_stripe(stripe_sandbox: StripeSan
     assert not ReplacedCard.objects.exists()
 
 
+@pytest.mark.long
 def test_stripe_that_fails_delays_only_the_forgetting(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
     before, now = cards
     with stripe_sandbox.failing("timeout"):
@@ -102,6 +104,7 @@ def refusing() -> Iterator[None]:
         yield
 
 
+@pytest.mark.long
 def test_card_that_stripe_will_not_forget_is_asked_about_again_and_shown_to_an_operator(
     stripe_sandbox: StripeSandbox, cards: list[str]
 ) -> None:
@@ -123,6 +126,7 @@ def test_card_that_stripe_will_not_forget_is_asked_about_again_and_shown_to_an_o
     assert event.resolved_at is not None
 
 
+@pytest.mark.long
 def test_card_that_stripe_will_not_forget_keeps_no_other_waiting(
     stripe_sandbox: StripeSandbox, cards: list[str]
 ) -> None:
@@ -133,12 +137,14 @@ def test_card_that_stripe_will_not_forget_keeps_no_other_waiting(
     assert [card.payment_method_id for card in ReplacedCard.objects.all()] == [cards[0]]
 
 
+@pytest.mark.long
 def test_card_that_was_forgotten_already_is_no_refusal(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
     stripe_calls.detach_card(cards[0])
     assert saved_cards.forget_replaced() == 1
     assert not UnmatchedEvent.objects.exists()
 
 
+@pytest.mark.long
 def test_card_that_is_gone_when_stripe_is_asked_whether_it_keeps_it_is_forgotten(
     stripe_sandbox: StripeSandbox, cards: list[str], acme: Organization
 ) -> None:
@@ -152,6 +158,7 @@ def test_card_that_is_gone_when_stripe_is_asked_whether_it_keeps_it_is_forgotten
     assert not SavedCard.objects.exists()
 
 
+@pytest.mark.long
 def test_removed_card_that_stripe_will_not_forget_is_gone_here_and_asked_about_again(
     stripe_sandbox: StripeSandbox, cards: list[str], acme: Organization
 ) -> None:
@@ -163,6 +170,7 @@ def test_removed_card_that_stripe_will_not_forget_is_gone_here_and_asked_about_a
     assert attached(stripe_sandbox) == set()
 
 
+@pytest.mark.long
 def test_card_of_a_charge_under_way_is_kept_until_it_ends(
     stripe_sandbox: StripeSandbox, cards: list[str], acme: Organization
 ) -> None:

@@ -80,6 +80,7 @@ def test_silence_is_not_waited_for(address):
             ask()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
 def test_failure_of_theirs_is_told_without_their_words(answering, status):
     answering(status, '{"error": {"type": "api_error", "message": "secret sk_live_123"}}')

@@ -94,6 +94,7 @@ def test_call_without_stripe_says_so(topup: TopUp, settings: Any, name: str) -> 
         CALLS[name](topup)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["error", "response_lost"])
 @pytest.mark.parametrize("name", CALLS)
 def test_call_that_fails_says_so_and_never_claims_success(

@@ -154,6 +154,7 @@ def test_links_of_a_paid_invoice_are_stored(acme: Organization, kind: str) -> No
     assert TopUp.objects.get().invoice_url == "https://invoice/1"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"])
 def test_refund_is_recorded_whichever_event_reports_it(acme: Organization, kind: str) -> None:
     topup = make_topup(acme)

@@ -114,6 +114,7 @@ def test_fault_of_ours_ends_the_row_too(
     assert (topup.state, topup.failure) == (TopUpState.FAILED, topups.INTERRUPTED)
 
 
+@pytest.mark.long
 def test_webhooks_alone_are_enough(stripe_sandbox: StripeSandbox, acme: Organization, payer: User) -> None:
     topup = start(acme, payer, save_card=True).topup
     stripe_sandbox.pay(topup.checkout_session_id)
@@ -126,6 +127,7 @@ def test_webhooks_alone_are_enough(stripe_sandbox: StripeSandbox, acme: Organiza
     assert SavedCard.objects.get().last4 == "4242"
 
 
+@pytest.mark.long
 def test_success_page_alone_is_enough(stripe_sandbox: StripeSandbox, acme: Organization, payer: User) -> None:
     topup = start(acme, payer, save_card=True).topup
     stripe_sandbox.pay(topup.checkout_session_id)
@@ -147,6 +149,7 @@ def test_clock_alone_is_enough(stripe_sandbox: StripeSandbox, acme: Organization
     assert money_of(acme) == (210_000_000, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("order", ["", "reversed", "shuffled"])
 def test_events_twice_and_in_any_order_credit_once(
     stripe_sandbox: StripeSandbox, acme: Organization, payer: User, order: str
@@ -158,6 +161,7 @@ def test_events_twice_and_in_any_order_credit_once(
     assert money_of(acme) == (210_000_000, 0)
 
 
+@pytest.mark.long
 def test_declined_payer_stays_on_stripes_page(stripe_sandbox: StripeSandbox, acme: Organization, payer: User) -> None:
     topup = start(acme, payer).topup
     stripe_sandbox.pay(topup.checkout_session_id, "declined")

@@ -128,6 +128,7 @@ def test_few_charges_are_not_kept() -> None:
     assert len(computed.asked) == 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("group_by", [("day",), ("model", "key"), ("day", "model", "key"), ("kind",)])
 def test_report_of_a_year_is_the_same_from_the_cache_and_has_the_charges_of_today(
     acme: Organization, rival: Organization, group_by: tuple[str, ...]

@@ -80,12 +80,14 @@ def test_every_dialect_is_asked():
     assert {face.name for face in FACES} == {face.name for face in faces.FACES} - {"asr-detection"}
 
 
+@pytest.mark.long
 def test_same_audio_gives_the_same_words(face, client, key, engine):
     outcome = face.transcribe(client, key=key, content=CONTENT)
     assert outcome.failure is None
     assert " ".join(outcome.words.split()).lower() == text_of(SENTENCE).lower()
 
 
+@pytest.mark.long
 def test_success_is_charged_once(face, client, key, organization, fake_engine):
     before = statements.balance(organization).balance_micros
     assert face.transcribe(client, key=key, content=CONTENT).failure is None
@@ -96,12 +98,14 @@ def test_success_is_charged_once(face, client, key, organization, fake_engine):
     assert job.dialect == face.name
 
 
+@pytest.mark.long
 def test_without_a_key(face, client, key, assert_no_trace):
     failure = face.failure(face.submit(client, key=None, content=CONTENT))
     assert (failure.status, failure.type) == (401, "missing_api_key")
     assert_no_trace()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bad", ["nonsense", "vxp_live_" + "A" * 38, "vxp_live_\u00e9", " ", "x" * 5000])
 def test_with_a_wrong_key(face, client, bad, assert_no_trace):
     assert face.failure(face.submit(client, key=bad, content=CONTENT)).status == 401
@@ -122,6 +126,7 @@ def test_with_the_key_of_an_unverified_owner(face, client, organization, key, as
     assert_no_trace()
 
 
+@pytest.mark.long
 def test_strangers_idempotency_key_opens_nothing(face, client, key, strangers_key, fake_engine):
     """The same recording under the same Idempotency-Key is a stranger's own job, at their expense."""
     headers = {"Idempotency-Key": "order-1"}
@@ -141,12 +146,14 @@ def test_without_money(face, client, key, organization, assert_no_trace):
     assert not Media.objects.exists()
 
 
+@pytest.mark.long
 def test_too_large(face, client, key, settings, assert_no_trace):
     settings.MAX_UPLOAD_BYTES = 1000
     assert face.failure(face.submit(client, key=key, content=CONTENT)).status == face.too_large_status
     assert_no_trace()
 
 
+@pytest.mark.long
 def test_organization_whose_uploads_wait_is_told_to_wait(face, client, key, organization, assert_no_trace):
     with lanes.filled(organization.pk):
         response = face.submit(client, key=key, content=CONTENT)
@@ -156,6 +163,7 @@ def test_organization_whose_uploads_wait_is_told_to_wait(face, client, key, orga
     assert_no_trace()
 
 
+@pytest.mark.long
 def test_uploads_of_others_that_fill_the_service(face, client, key, assert_no_trace):
     with lanes.filled(*range(100)):
         response = face.submit(client, key=key, content=CONTENT)
@@ -176,6 +184,7 @@ def test_limit_of_calls_that_wait(face, client, key, settings, assert_no_trace):
     assert_no_trace()
 
 
+@pytest.mark.long
 def test_unknown_option_is_named_or_ignored(face, client, key, assert_no_trace, fake_engine):
     if face.ignores_unknown:
         assert face.transcribe(client, key=key, content=CONTENT, langauge="en").failure is None
@@ -199,6 +208,7 @@ def test_wrong_method(face, client, key):
         assert "POST" in response.headers["Allow"]
 
 
+@pytest.mark.long
 def test_broken_body(face, client, key, assert_no_trace):
     path = face.sent(CONTENT).path
     for body, content_type in (*face.broken, (b"<xml/>", "application/xml")):
@@ -207,12 +217,14 @@ def test_broken_body(face, client, key, assert_no_trace):
     assert_no_trace()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("content", [b"", b"No recording. " * 100, CONTENT[:3000]], ids=["empty", "text", "cut"])
 def test_file_that_is_no_recording(face, client, key, content, assert_no_trace):
     assert face.failure(face.submit(client, key=key, content=content)).status == 400
     assert_no_trace()
 
 
+@pytest.mark.long
 def test_engine_failure_costs_nothing(face, client, key, organization, fake_engine, settings):
     settings.JOB_ATTEMPTS = 1
     before = statements.balance(organization).balance_micros
@@ -224,6 +236,7 @@ def test_engine_failure_costs_nothing(face, client, key, organization, fake_engi
     assert (balance.balance_micros, balance.held_micros) == (before, 0)
 
 
+@pytest.mark.long
 def test_crash_of_the_work_costs_nothing_and_tells_nothing(
     face, client, key, organization, fake_engine, settings, caplog
 ):
@@ -244,6 +257,7 @@ class CrashingStorage(FileSystemStorage):
         raise RuntimeError("a secret in a traceback")
 
 
+@pytest.mark.long
 def test_crash_of_a_view_is_logged_and_tells_nothing(face, client, key, settings, caplog, assert_no_trace):
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": f"{__name__}.CrashingStorage"}}
     response = face.submit(client, key=key, content=CONTENT)
@@ -269,6 +283,7 @@ def test_rate_limit(face, client, key, settings):
         limits._limit.cache_clear()
 
 
+@pytest.mark.long
 def test_every_answer_carries_its_limits_and_request_id(face, client, key, fake_engine):
     for response in (
         face.submit(client, key=key, content=b"no audio"),
@@ -284,6 +299,7 @@ def test_every_answer_carries_its_limits_and_request_id(face, client, key, fake_
 # --- Twice -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_sent_twice_with_one_idempotency_key_is_done_once(face, client, key, organization, fake_engine):
     headers = {"Idempotency-Key": "order-1"}
     first, second = (face.transcribe(client, key=key, content=CONTENT, headers=headers) for _ in range(2))
@@ -295,12 +311,14 @@ def test_sent_twice_with_one_idempotency_key_is_done_once(face, client, key, org
     assert (other.status, other.type) == (409, "idempotency_key_reused")
 
 
+@pytest.mark.long
 def test_error_does_not_use_up_the_idempotency_key(face, client, key, fake_engine):
     headers = {"Idempotency-Key": "order-2"}
     assert face.submit(client, key=key, content=b"no audio", headers=headers).status_code == 400
     assert face.transcribe(client, key=key, content=CONTENT, headers=headers).failure is None
 
 
+@pytest.mark.long
 def test_sent_twice_without_a_key_is_two_jobs(face, client, key, fake_engine):
     for _ in range(2):
         assert face.transcribe(client, key=key, content=CONTENT).failure is None
@@ -327,6 +345,7 @@ def call(face, kind, *, key):
     return kind(sent.path, key="", method="POST", body=sent.body, headers=headers)
 
 
+@pytest.mark.long
 def test_client_that_leaves_while_it_sends_leaves_nothing(face, key, assert_no_trace):
     async def act():
         leaver = call(face, Leaver, key=key)
@@ -337,6 +356,7 @@ def test_client_that_leaves_while_it_sends_leaves_nothing(face, key, assert_no_t
     assert_no_trace()
 
 
+@pytest.mark.long
 def test_client_that_leaves_while_it_waits_pays_nothing(face, key, organization, settings):
     """A call that waits is canceled after the grace. A job of its own goes on, which is what it is for."""
     settings.DISCONNECT_GRACE_SECONDS = 0
@@ -356,6 +376,7 @@ def test_client_that_leaves_while_it_waits_pays_nothing(face, key, organization,
     assert bool(balance.held_micros) is not face.waits
 
 
+@pytest.mark.long
 def test_call_that_is_sent_again_after_a_broken_connection_is_paid_once(face, key, organization, fake_engine):
     """The job completes within the grace. Most clients send everything again and do not say so."""
     if not face.waits:
@@ -379,6 +400,7 @@ def test_call_that_is_sent_again_after_a_broken_connection_is_paid_once(face, ke
     assert (before - balance.balance_micros, balance.held_micros) == (Job.objects.get().cost_micros, 0)
 
 
+@pytest.mark.long
 def test_no_thread_is_left_behind(face, client, key, engine):
     face.transcribe(client, key=key, content=CONTENT)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("heart of")]

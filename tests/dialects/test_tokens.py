@@ -50,6 +50,7 @@ def assert_nothing_was_spent(organization):
     assert ledger.wallet_of(organization).held_micros == 0
 
 
+@pytest.mark.long
 def test_work_of_a_token_is_charged_once_within_its_limit_and_to_its_key(
     face, client, parent, organization, fake_engine
 ):
@@ -66,6 +67,7 @@ def test_work_of_a_token_is_charged_once_within_its_limit_and_to_its_key(
     assert list(ledger.faults()) == []
 
 
+@pytest.mark.long
 def test_second_work_beyond_the_limit_is_refused(face, client, parent, organization, fake_engine):
     _, first = issue(parent)
     assert face.transcribe(client, key=first, content=CONTENT).failure is None
@@ -128,6 +130,7 @@ def assert_tells_nothing(response):
         assert word not in told, told
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wall", WALLS)
 def test_refusal_tells_a_token_nothing_of_the_organization(face, client, parent, organization, wall):
     _, secret = issue(parent)
@@ -139,6 +142,7 @@ def test_refusal_tells_a_token_nothing_of_the_organization(face, client, parent,
     assert_nothing_was_spent(organization)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wall", WALLS)
 @pytest.mark.parametrize("kind", ["transcription", "language_detection", "chat", "answer", "rewriting"])
 def test_estimate_tells_a_token_nothing_of_the_organization(client, chat, parent, organization, kind, wall):
@@ -179,6 +183,7 @@ def test_token_for_something_else_is_refused(face, client, parent, organization)
     assert_nothing_was_spent(organization)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", ["expired", "revoked", "parent revoked", "parent rotated", "parent expired"])
 def test_token_that_has_ended_is_refused(face, client, parent, organization, end):
     token, secret = issue(parent)
@@ -221,6 +226,7 @@ def addresses_of(job):
     return [*(("GET", path) for path in reads), *(("POST", path) for path in orders), ("DELETE", native)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("owner", ["key", "other key", "other token", "page"])
 def test_token_knows_of_its_own_jobs_only(client, chat, parent, organization, owner):
     """The attack: a visitor reads, cancels and deletes what the site and its other visitors have sent."""
@@ -272,6 +278,7 @@ def test_token_stores_nothing_for_later_and_orders_no_file_of_the_site(parent, o
         assert Api(server).post(path, body, content_type="application/json").status_code in (200, 201), path
 
 
+@pytest.mark.long
 def test_idempotency_key_gives_each_token_work_of_its_own(face, client, parent, fake_engine):
     """The attack: guess the Idempotency-Key of the site's server or of another visitor, and send the same file.
 
@@ -319,6 +326,7 @@ def test_routes_that_are_closed_to_tokens_replay_nothing_to_them(client, parent,
     assert "Idempotency-Replayed" not in response.headers
 
 
+@pytest.mark.long
 def test_token_of_another_organization_sees_no_job(face, client, parent, charlies, fake_engine):
     _, secret = issue(parent)
     assert face.transcribe(client, key=secret, content=CONTENT).failure is None

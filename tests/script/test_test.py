@@ -31,8 +31,16 @@ def given_to_pytest(project: Path, *arguments: str) -> str:
     return said.removesuffix(" " + " ".join(arguments)).strip()
 
 
-@pytest.mark.parametrize("arguments", [(), ("-q",), ("-x", "-p", "no:randomly"), ("tests/billing",)])
-def test_all_tests_and_folders_use_every_core(project: Path, arguments: tuple[str, ...]) -> None:
+WITHOUT_LONG_ONES = "-m not browser and not slow and not gpu and not long"
+
+
+@pytest.mark.parametrize("arguments", [(), ("-q",), ("-x", "-p", "no:randomly")])
+def test_all_tests_but_the_long_ones_use_every_core(project: Path, arguments: tuple[str, ...]) -> None:
+    assert given_to_pytest(project, *arguments) == f"-n auto --dist worksteal {WITHOUT_LONG_ONES}"
+
+
+@pytest.mark.parametrize("arguments", [("tests",), ("tests/billing",), ("-q", "tests/billing")])
+def test_folder_that_is_named_runs_whole_on_every_core(project: Path, arguments: tuple[str, ...]) -> None:
     assert given_to_pytest(project, *arguments) == "-n auto --dist worksteal"
 
 
@@ -53,6 +61,10 @@ def test_few_tests_and_those_at_a_terminal_run_in_one_process(project: Path, arg
     assert given_to_pytest(project, *arguments) == ""
 
 
-@pytest.mark.parametrize("arguments", [("-n", "3"), ("-n0",), ("-m", "slow", "-n", "3", "--dist", "loadfile")])
+@pytest.mark.parametrize("arguments", [("tests", "-n", "3"), ("-m", "slow", "-n", "3", "--dist", "loadfile")])
 def test_number_of_processes_is_the_callers_to_choose(project: Path, arguments: tuple[str, ...]) -> None:
     assert given_to_pytest(project, *arguments) == "--dist worksteal"
+
+
+def test_number_of_processes_changes_nothing_of_what_runs(project: Path) -> None:
+    assert given_to_pytest(project, "-n0") == f"--dist worksteal {WITHOUT_LONG_ONES}"

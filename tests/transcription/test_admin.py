@@ -44,6 +44,7 @@ def act(client, action, *rows):
     return [str(message) for message in page.context["messages"]]
 
 
+@pytest.mark.long
 def test_every_kind_of_row_is_listed_and_read(operator, organization, job):
     upload = uploads.begin(organization, name="call.wav", declared_bytes=1)
     endpoint = endpoints.register(organization, url="https://example.com/", events=["job.failed"])
@@ -75,6 +76,7 @@ def test_job_shows_the_attempt_and_the_error_of_its_items(operator, failed):
     assert "The engine broke." in page
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("by", ["id", "organization", "name"])
 def test_job_is_found(operator, job, charlies, by):
     make_job(charlies)

@@ -228,6 +228,7 @@ def test_answer_is_not_free_if_its_usage_is_missing_or_zero(job, alice, client_o
     assert charged_micros >= 5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("question", ["status 500", "status 401", "not-json", "cut 2"])
 def test_dead_upstream_costs_nothing_and_may_be_asked_again(job, alice, client_of, question):
     client, sent = client_of(alice), wish("ask", question=question)

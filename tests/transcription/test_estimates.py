@@ -83,6 +83,7 @@ CASES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", CASES, ids=str)
 @pytest.mark.parametrize(
     ("model", "duration_ms"), [("standard", 1), ("premium", 9_999), ("whisper-1", 10_001), ("nova-3", 61_000)]

@@ -156,12 +156,14 @@ def test_table_is_long_enough():
     assert len(set(HOSTILE)) >= 60
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("url", HOSTILE)
 def test_hostile_address_is_refused(url):
     with pytest.raises(AddressRefused):
         get(url, look_up=attackers_dns)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("url", [url for url in HOSTILE if url.isprintable()])
 def test_redirect_to_a_hostile_address_is_refused(server, url):
     # Without a scheme, a Location is relative to the server that sends it.

@@ -87,6 +87,7 @@ def test_models_are_those_of_the_catalogue():
     assert not ApexAssistant().has_model("gpt-4.1")
 
 
+@pytest.mark.long
 def test_workers_do_not_load_the_chat_service():
     code = "import sys, django; django.setup(); import voxsite.apex_assistant; sys.exit('apex.service' in sys.modules)"
     environment = environment_of(DJANGO_SETTINGS_MODULE="voxsite.settings", VOXSITE_ENV="development")

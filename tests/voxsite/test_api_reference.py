@@ -20,6 +20,7 @@ def test_docs_describe_every_operation_of_the_openapi_document(db):
         assert f'<span class="verb">{method.upper()}</span> {path}' in page
 
 
+@pytest.mark.long
 def test_threads_that_ask_first_get_one_document():
     kept = api_reference._make_document()
     api_reference._make_document.cache_clear()

@@ -308,6 +308,7 @@ def test_known_client_that_drips_a_large_body_is_given_up(piece_bytes, status):
     assert sent[0]["status"] == status
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("headers", "status"), [([], 401), ([(b"x-api-key", b"known")], 200)])
 def test_slow_sender_of_unknown_size_needs_a_key(headers, status):
     """A known program may send what a microphone hears. Anybody else would hold a connection for ever."""

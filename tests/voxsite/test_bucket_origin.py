@@ -9,6 +9,7 @@ from voxsite import bucket_origin
 from voxsite.storage import RangedS3Storage
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
 @pytest.mark.parametrize("bucket", ["recordings", "rec.ordings"])
 @pytest.mark.parametrize("region", ["", "us-east-1", "eu-central-1"])

@@ -25,6 +25,7 @@ def test_robots_leave_the_pages_of_members_alone():
     assert "Sitemap: http://localhost:8000/sitemap.xml" in text
 
 
+@pytest.mark.long
 @pytest.mark.django_db
 def test_site_map_has_public_pages_that_exist_and_takes_no_address_from_the_request(settings):
     settings.ALLOWED_HOSTS = ["*"]

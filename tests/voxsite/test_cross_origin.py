@@ -113,6 +113,7 @@ def test_obsidian_is_a_page_of_another_site():
     assert (status, headers["access-control-allow-origin"]) == (204, "*")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", CLOSED)
 def test_everything_else_is_closed_to_pages_of_other_sites(path):
     for _, headers, _ in (preflight(path), call("GET", path)):

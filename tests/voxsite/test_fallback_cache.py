@@ -34,6 +34,7 @@ def test_cache_without_redis_is_the_processs_own(cut_off):
         cut_off.incr("nothing")
 
 
+@pytest.mark.long
 @pytest.mark.enable_socket
 def test_many_foreign_keys_evict_none(cut_off):
     cut_off.set("attempts", 9)

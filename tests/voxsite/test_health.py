@@ -18,6 +18,7 @@ def fresh_look(redis_of_tests, clean_redis, settings):
         redis_of_tests.set(key, time.time())
 
 
+@pytest.mark.long
 def test_part_that_hangs_has_failed_and_is_asked_once():
     may_end, looks = threading.Event(), []
 
@@ -33,6 +34,7 @@ def test_part_that_hangs_has_failed_and_is_asked_once():
     assert checks.outcomes(clock=lambda: 30) == {"database": "ok", "redis": "ok"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "part"), [("worker", "workers"), ("clock", "clock")])
 @pytest.mark.parametrize("age_seconds", [None, 60])
 def test_frozen_processes_are_seen(client, db, engine, settings, redis_of_tests, kind, part, age_seconds):
@@ -104,6 +106,7 @@ def test_health_asks_nothing(client, db):
     assert response.headers["X-Request-Id"]
 
 
+@pytest.mark.long
 def test_ready_names_the_part_that_fails(client, db, settings):
     settings.ENGINE_SOCKETS = [f"ipc://{settings.DATA_DIR}/nobody.sock"]
     response = client.get("/health/ready")
@@ -121,11 +124,13 @@ def test_unready_site_mails_nobody(client, db, settings, mailoutbox):
     assert mailoutbox == []
 
 
+@pytest.mark.long
 def test_ready_with_everything(client, db, engine):
     response = client.get("/health/ready")
     assert (response.status_code, response.json()["status"]) == (200, "ok")
 
 
+@pytest.mark.long
 def test_ready_asks_every_engine_of_the_host(client, db, engine, settings):
     """One of two GPUs that hangs halves what the host can do: it must be seen."""
     settings.ENGINE_SOCKETS = [engine, f"ipc://{settings.DATA_DIR}/nobody.sock"]

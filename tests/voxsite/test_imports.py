@@ -3,11 +3,13 @@
 import subprocess
 import sys
 
+import pytest
 from django.conf import settings
 
 HEAVY = ("torch", "faster_whisper", "ctranslate2", "pocketsphinx", "scipy", "onnxruntime", "kaldi_native_fbank", "lxml")
 
 
+@pytest.mark.long
 def test_web_process_imports_no_speech_library():
     """Loads everything that a request can load: the application, all URLs, and the modules named in them."""
     program = (

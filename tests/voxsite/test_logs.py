@@ -117,6 +117,7 @@ def said_by_a_process(tmp_path, **switches):
     return line
 
 
+@pytest.mark.long
 def test_switch_of_the_form(tmp_path):
     assert said_by_a_process(tmp_path).endswith(" INFO voxsite: job_id=j1 said")
     line = json.loads(said_by_a_process(tmp_path, VOXSITE_LOG_FORMAT="json", SUPERVISOR_PROCESS_NAME="clock"))

@@ -75,6 +75,7 @@ def is_compressed(response) -> bool:
     return response.headers.get("Content-Encoding") == "gzip"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/", "/docs/", "/openapi.json", "/pricing/?from=a-friend"])
 def test_pages_are_compressed_for_who_takes_it(db, path):
     client = Client()

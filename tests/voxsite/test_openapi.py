@@ -39,6 +39,7 @@ def plain_patterns(resolver=None, prefix="/"):
             yield from ((path, method.lower()) for method in pattern.callback.methods)
 
 
+@pytest.mark.long
 def test_document_is_valid(client, db):
     validate(document(client))
 

@@ -80,6 +80,7 @@ def count(client: Client, address: str) -> list[str]:
     return [one["sql"] for one in queries if "SAVEPOINT" not in one["sql"]]
 
 
+@pytest.mark.long
 def test_no_page_asks_more_than_twelve_times(crowded, alice, organization, client_of):
     client = client_of(alice)
     pages = [

@@ -42,6 +42,7 @@ def test_short_secret_is_refused(tmp_path):
     assert "k" * 31 not in complaint
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changed", "is_on"),
     [
@@ -87,6 +88,7 @@ def test_earlier_secret_keys_still_check_what_they_signed(tmp_path):
     assert start(tmp_path, told="SECRET_KEY_FALLBACKS", SECRET_KEY_FALLBACKS="a,b") == "['a', 'b']"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("changed", "told"), [({}, "False"), ({"VOXSITE_DATABASE_PREPARES": "off"}, "True")])
 def test_pooler_of_transactions_gets_nothing_that_outlasts_one(tmp_path, changed, told):
     url = {"DATABASE_URL": "postgresql://postgres@127.0.0.1:5432/voxsite"}

@@ -62,6 +62,7 @@ def bucket():
         thread.join()
 
 
+@pytest.mark.long
 def test_part_is_all_that_is_fetched(bucket):
     storage, sent = bucket
     assert storage.read_range("media/1/one", first_byte=1000, count=10) == CONTENT[1000:1010]

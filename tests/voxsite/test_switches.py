@@ -128,6 +128,7 @@ def test_every_switch_that_is_read_is_in_the_readme(read: set[str], documented: 
     assert not missing_in_readme, f"not in README.md: {missing_in_readme}"
 
 
+@pytest.mark.long
 def test_every_switch_of_the_readme_is_read(read: set[str], documented: set[str]) -> None:
     read_nowhere = sorted(documented - read)
     assert not read_nowhere, f"in README.md, and nothing reads it: {read_nowhere}"
@@ -138,6 +139,7 @@ def test_internal_names_are_read_and_in_no_readme(read: set[str], documented: se
     assert not documented & INTERNAL
 
 
+@pytest.mark.long
 def test_nothing_reads_another_switch_past_the_readers(read: set[str]) -> None:
     past = {
         (path, name) for path, text in sources() for name in names_past_the_readers(text) if not FOREIGN.match(name)

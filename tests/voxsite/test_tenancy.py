@@ -159,6 +159,7 @@ def fill(path, values):
     return path
 
 
+@pytest.mark.long
 def test_every_object_is_hidden_from_strangers_and_from_nobody(objects, charlie, stranger, client_of):
     walked = set()
     browser = client_of(charlie)
@@ -185,6 +186,7 @@ def test_every_object_is_hidden_from_strangers_and_from_nobody(objects, charlie,
     assert not Membership.objects.filter(user=charlie, organization__jobs__isnull=False).exists()
 
 
+@pytest.mark.long
 def test_strangers_own_organization_leads_to_no_object_of_another(objects, charlie, charlies, client_of):
     browser = client_of(charlie)
     for path, values in addresses({**objects, "organization_id": charlies.pk}):
@@ -195,6 +197,7 @@ def test_strangers_own_organization_leads_to_no_object_of_another(objects, charl
                 assert answer.status_code == (hidden if method in METHODS[path] else 405), (method, path)
 
 
+@pytest.mark.long
 def test_stranger_does_not_learn_which_organizations_there_are(objects, organization, charlie, client_of):
     nowhere = uuid.uuid4()
     askers = client_of(charlie), Client()
@@ -209,6 +212,7 @@ def test_stranger_does_not_learn_which_organizations_there_are(objects, organiza
                 assert organization.name not in real.content.decode()
 
 
+@pytest.mark.long
 def test_nothing_was_changed_by_the_walk(objects, organization, charlie, charlies, client_of):
     browser = client_of(charlie)
     for path, values in addresses(objects):
@@ -230,6 +234,7 @@ def assert_unchanged(organization):
     assert organization.webhook_deliveries.get().attempt == 0
 
 
+@pytest.mark.long
 def test_unknown_ids_look_like_a_strangers(objects, charlie, charlies, client_of):
     browser = client_of(charlie)
     for path, values in addresses({**objects, "organization_id": charlies.pk}):
@@ -243,6 +248,7 @@ def test_unknown_ids_look_like_a_strangers(objects, charlie, charlies, client_of
 # --- Addresses without organization ----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_address_without_organization_leads_to_the_persons_own(objects, alice, organization):
     acme = organizations.create(name="Acme", owner=alice)
     client = signed_in(alice)
@@ -256,6 +262,7 @@ def test_address_without_organization_leads_to_the_persons_own(objects, alice, o
                     assert (answer.status_code, answer.headers["Location"]) == (302, f"/o/{opened.pk}{own}?page=2")
 
 
+@pytest.mark.long
 def test_form_that_names_no_organization_does_nothing(objects, alice, organization):
     client = signed_in(alice)
     for path, values in addresses(objects):

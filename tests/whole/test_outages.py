@@ -31,6 +31,7 @@ EMAIL, PASSWORD = "outage@example.com", "quiet river 42"
 # Longer than a client should wait. What is answered later fails the test by its exception.
 PATIENCE_SECONDS = 10
 OUTAGE_SECONDS = 6
+SETTLE_SECONDS = 400
 
 
 @dataclass
@@ -186,8 +187,13 @@ def after(world: World, what: str, *, since: float) -> None:
 
 def settled(world: World) -> None:
     """Wait for all jobs, and look through the ledger."""
-    query = "SELECT count(*) FROM transcription_job WHERE status IN ('queued', 'processing')"
-    wait_for(lambda: world.site.rows(query) == [(0,)], seconds=400, what="a job did not end")
+    unfinished = "SELECT id, status, attempt, touched_at FROM transcription_jobitem WHERE finished_at IS NULL"
+    try:
+        wait_for(lambda: not world.site.rows(unfinished), seconds=SETTLE_SECONDS, what="a job did not end")
+    except AssertionError as failure:
+        log = (world.site.folder / "server.log").read_text()[-10_000:]
+        failure.add_note(f"{world.site.rows(unfinished)}\n{log}")
+        raise
     assert faults_of_ledger(world.site) == []
     world.site.manage("check_ledger")
 

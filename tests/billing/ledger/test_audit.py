@@ -99,6 +99,7 @@ BREAKS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("busy")
 @pytest.mark.parametrize("name", BREAKS)
 def test_break_is_found_and_named(name: str) -> None:

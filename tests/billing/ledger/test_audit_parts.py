@@ -33,6 +33,7 @@ def old_ledger(acme: Organization, rival: Organization) -> Organization:
     return acme
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("busy")
 @pytest.mark.parametrize("name", BREAKS)
 def test_break_of_today_is_found(name: str) -> None:
@@ -42,6 +43,7 @@ def test_break_of_today_is_found(name: str) -> None:
     assert list(ledger.recent_faults(now=timezone.now()))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [1, 2, 7, 1000])
 def test_old_entry_that_was_changed_is_found_when_it_is_read_again(old_ledger: Organization, step: int) -> None:
     assert ledger.reread(BEGINNING, seconds=60, rows_of_step=step) == ([], BEGINNING)
@@ -66,6 +68,7 @@ def test_old_row_that_was_removed_is_found(old_ledger: Organization) -> None:
     assert "the book has 0 for it" in " ".join(found)
 
 
+@pytest.mark.long
 def test_reading_again_stops_in_time_and_goes_on_where_it_stopped(old_ledger: Organization) -> None:
     with triggers_suspended():
         Entry.objects.filter(kind=EntryKind.USAGE).update(balance_after_micros=1)
@@ -87,6 +90,7 @@ def test_sum_of_a_past_month_is_compared_by_the_whole_check_alone(old_ledger: Or
     assert "its holds sum to" in fault
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("days", range(-1, 14))
 def test_first_row_of_a_moment_is_found_by_halving(old_ledger: Organization, days: int) -> None:
     with triggers_suspended():

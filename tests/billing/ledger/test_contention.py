@@ -17,6 +17,7 @@ from tests.contention import contend
 KINDS = pytest.mark.parametrize("kind", ["processes", "threads"])
 
 
+@pytest.mark.long
 @KINDS
 @pytest.mark.django_db(transaction=True)
 def test_burst_admits_exactly_what_the_money_covers(acme: Organization, kind: str) -> None:
@@ -26,6 +27,7 @@ def test_burst_admits_exactly_what_the_money_covers(acme: Organization, kind: st
     assert money_of(acme) == (100_999, 100_000)
 
 
+@pytest.mark.long
 @KINDS
 @pytest.mark.django_db(transaction=True)
 def test_quarrel_has_each_effect_once(acme: Organization, kind: str) -> None:
@@ -36,6 +38,7 @@ def test_quarrel_has_each_effect_once(acme: Organization, kind: str) -> None:
     assert Entry.objects.of(acme).count() == 15 + seen.get("charged", 0)
 
 
+@pytest.mark.long
 @KINDS
 @pytest.mark.django_db(transaction=True)
 def test_sessions_that_are_extended_while_they_end_are_charged_once_and_within_the_limit(
@@ -53,6 +56,7 @@ def test_sessions_that_are_extended_while_they_end_are_charged_once_and_within_t
     assert Entry.objects.of(acme).count() == 1 + seen["settled"]
 
 
+@pytest.mark.long
 @KINDS
 @pytest.mark.django_db(transaction=True)
 def test_five_cents_admit_exactly_what_they_cover_of_200_submissions(acme: Organization, kind: str) -> None:
@@ -63,6 +67,7 @@ def test_five_cents_admit_exactly_what_they_cover_of_200_submissions(acme: Organ
     assert money_of(acme) == (50_000, 49_623)
 
 
+@pytest.mark.long
 @KINDS
 @pytest.mark.django_db(transaction=True)
 def test_limit_of_a_key_admits_exactly_what_it_covers_of_200(acme: Organization, kind: str) -> None:
@@ -73,6 +78,7 @@ def test_limit_of_a_key_admits_exactly_what_it_covers_of_200(acme: Organization,
     assert money_of(acme) == (950_000, 0)
 
 
+@pytest.mark.long
 @KINDS
 @pytest.mark.django_db(transaction=True)
 def test_balance_expires_or_is_used_and_never_both(acme: Organization, kind: str) -> None:

@@ -358,6 +358,7 @@ def _closed(state: HoldState) -> type[Exception]:
     return ledger.HoldSettled if state == HoldState.SETTLED else ledger.HoldReleased
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180 + 3 * RUNS)
 @pytest.mark.django_db
 def test_ledger_agrees_with_the_model_in_any_order_of_verbs(settings: Any) -> None:

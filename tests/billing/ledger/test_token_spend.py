@@ -199,6 +199,7 @@ def test_audit_sees_a_wrong_count(acme, key):
     assert ledger.verify(ledger.wallet_of(acme)) == [f"The token {token.pk} has spent 0; its holds sum to 600."]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["processes", "threads"])
 @pytest.mark.django_db(transaction=True)
 def test_many_at_once_spend_the_limit_of_a_token_and_not_more(acme, key, kind):

@@ -123,6 +123,7 @@ def test_alerts_of_the_organization_and_of_a_key_are_apart(browser, organization
     assert spend_alerts.percents_of(organization) == {key.pk: [90]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("percents", ["0", "101", "-5", "50.5", "half", "²", "1 2 3 4 5 6 7 8 9 10 11", "9" * 90])
 def test_odd_alerts_change_nothing_and_are_explained(browser, organization, percents):
     key, _ = api_keys.issue(organization, name="production", by=None)
@@ -204,6 +205,7 @@ def test_automatic_topup_to_a_target_says_what_it_charges_and_the_bonus(browser,
     assert automatic_topups.settings_of(organization).target_cents is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -297,6 +299,7 @@ def test_removed_card_is_forgotten_and_automatic_topup_ends(alice, browser, orga
     assert not automatic_topups.settings_of(organization).is_on
 
 
+@pytest.mark.long
 def test_card_that_stripe_keeps_for_now_is_gone_here_and_the_page_says_so(browser, organization, stripe_sandbox):
     from tests.billing.pages.test_top_ups import start
     from tests.billing.test_saved_cards import refusing

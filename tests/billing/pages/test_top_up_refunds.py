@@ -37,6 +37,7 @@ def test_refund_page_says_what_happens_to_the_bonus(browser, organization, strip
     assert not Refund.objects.exists()
 
 
+@pytest.mark.long
 def test_refund_takes_exactly_what_the_page_said(browser, organization, stripe_sandbox):
     topup = pay(browser, stripe_sandbox)
     ledger.settle(ledger.reserve(organization, amount_micros=51_000_001, reference="job:1"), actual_micros=51_000_001)
@@ -60,6 +61,7 @@ def test_refund_pressed_twice_is_one(browser, organization, stripe_sandbox):
     assert len(stripe_sandbox.all("refund")) == 1
 
 
+@pytest.mark.long
 def test_refund_that_was_refused_is_not_called_made_when_sent_again(browser, organization, stripe_sandbox):
     topup = pay(browser, stripe_sandbox)
     address = f"/billing/payments/{topup.pk}/refund/"
@@ -72,6 +74,7 @@ def test_refund_that_was_refused_is_not_called_made_when_sent_again(browser, org
         assert "goes back to the payment method that was used" not in page
 
 
+@pytest.mark.long
 def test_money_that_was_spent_meanwhile_is_not_refunded_but_asked_again(browser, organization, stripe_sandbox):
     topup = pay(browser, stripe_sandbox)
     address = f"/billing/payments/{topup.pk}/refund/"
@@ -97,6 +100,7 @@ def test_unpaid_topup_has_nothing_to_refund(browser, organization):
     assert "was not paid" in browser.get(f"/billing/payments/{topup.pk}/refund/").content.decode()
 
 
+@pytest.mark.long
 def test_dead_stripe_leaves_the_refund_to_the_clock_and_says_so(browser, organization, stripe_sandbox):
     topup = pay(browser, stripe_sandbox)
     address = f"/billing/payments/{topup.pk}/refund/"

@@ -62,6 +62,7 @@ def test_month_of_the_future_is_this_month(alice, organization, client_of, month
     assert response.context["after"] is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("month", "message"),
     [
@@ -153,6 +154,7 @@ def test_many_values_of_a_tag_are_summed(alice, organization, client_of):
     assert "3 more values: $0.000021" in response.content.decode()
 
 
+@pytest.mark.long
 def test_tag_with_a_value_for_each_request_is_not_listed(alice, organization, client_of):
     charge_many(organization, usage.MAX_TAG_VALUES + 1, tag="trace")
     page = client_of(alice).get("/billing/usage/").content.decode()

@@ -66,6 +66,7 @@ def test_thread_sends_events_and_ends(endpoint, stripe_sandbox, checkout):
     assert stripe_sandbox.pending_events() == []
 
 
+@pytest.mark.long
 def test_thread_sends_again_what_was_not_accepted(endpoint, stripe_sandbox, checkout):
     endpoint.statuses = [500]
     stripe_sandbox.expire(checkout().id)

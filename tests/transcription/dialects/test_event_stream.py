@@ -41,6 +41,7 @@ def cancel(job):
         connection.close()
 
 
+@pytest.mark.long
 def test_open_streams_hold_no_threads(organization, key):
     """The thread of the request ends before its response begins to stream; looks at the database share one."""
     job = make_job(organization)
@@ -112,6 +113,7 @@ def test_stream_of_an_ended_job_gives_its_place_back(settings, organization, key
     asyncio.run(act())
 
 
+@pytest.mark.long
 def test_clients_who_vanish_at_any_moment_leave_no_open_stream(organization, key):
     """During authentication, before the first byte, between two events, or while they read nothing."""
     job = make_job(organization)

@@ -79,6 +79,7 @@ def test_other_response_than_json(key):
     assert answered.headers["content-type"] == "text/plain; charset=utf-8"
 
 
+@pytest.mark.long
 def test_waiting_calls_hold_neither_threads_nor_connections_nor_bodies(organization, key, settings):
     """The thread of the request ends with the submission; looks at the database share one."""
 
@@ -308,6 +309,7 @@ def test_stream_that_is_left_before_it_begins_costs_nothing(organization, key, s
     assert not usage().exists()
 
 
+@pytest.mark.long
 def test_failure_is_told_in_the_stream(key, settings):
     async def failed():
         stream = call("/stream", key=key)

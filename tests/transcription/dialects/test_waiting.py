@@ -80,6 +80,7 @@ def retry(key, count, **fields):
     return call("/wait", key=key, body=multipart(**fields), headers={waiting.RETRY_COUNT_HEADER: str(count)})
 
 
+@pytest.mark.long
 def test_retry_within_the_grace_joins_the_job(key, settings):
     settings.DISCONNECT_GRACE_SECONDS = 1
 
@@ -118,6 +119,7 @@ def test_retry_gets_what_was_answered(key):
     assert Job.objects.count() == usage().count() == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [None, 0])
 def test_next_equal_call_after_one_that_was_left_is_its_retry(key, settings, count):
     """Most clients do not say that they try again, and a program that was started again begins at zero."""
@@ -148,6 +150,7 @@ async def unanswered():
     await until(lambda: redis_connections.client().keys("voxsite:unanswered:*"))
 
 
+@pytest.mark.long
 def test_transcript_that_its_client_did_not_wait_for_is_paid_once(key):
     """It completed within the grace. The retry gets it, and the call after that is an order of its own."""
 
@@ -204,6 +207,7 @@ def test_client_that_leaves_while_its_answer_is_prepared_pays_once(key):
     assert second.json == {"text": "hello there", "job": str(job_id)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/wait", "/stream"])
 def test_client_that_leaves_while_its_answer_is_sent_pays_once(key, path):
     async def act():
@@ -234,6 +238,7 @@ def test_client_that_got_an_error_for_what_it_paid_pays_once(key):
     answer_to_the_equal_call(act, key=key)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/wait", "/stream", "/prepare"])
 def test_call_after_one_that_was_answered_is_an_order(key, path):
     async def act():
@@ -248,6 +253,7 @@ def test_call_after_one_that_was_answered_is_an_order(key, path):
     assert Job.objects.count() == usage().count() == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["recording", "field", "address", "key"])
 def test_call_that_differs_from_one_that_was_left_is_a_job_of_its_own(organization, key, what):
     other = bytearray(CONTENT)
@@ -296,6 +302,7 @@ def test_one_call_that_was_left_has_one_retry(key):
     assert Job.objects.count() == 2
 
 
+@pytest.mark.long
 def test_twenty_calls_with_one_key_are_one_job_and_one_charge(organization, key):
     async def act():
         calls = [call("/wait", key=key, headers={"Idempotency-Key": "order 7"}) for _ in range(20)]
@@ -311,6 +318,7 @@ def test_twenty_calls_with_one_key_are_one_job_and_one_charge(organization, key)
     assert Job.objects.count() == Hold.objects.count() == usage().count() == 1
 
 
+@pytest.mark.long
 def test_calls_with_a_busy_key_wait_by_looking_together(organization, key, monkeypatch):
     """The first one is probed for minutes. Twenty that wait for it write nothing and share their looks."""
     mark = idempotency.fingerprint("POST /wait", data={"": SimpleUploadedFile("a.wav", CONTENT)})
@@ -364,6 +372,7 @@ def test_key_of_another_request_is_refused(key):
     assert other.headers[waiting.SHOULD_RETRY_HEADER] == "false"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", ["1" * 5000, "-1", "x", "\xb2"])
 def test_odd_count_of_tries_is_no_fault_of_ours(key, count):
     """Python reads no number of thousands of digits."""

@@ -69,6 +69,7 @@ def test_batch_is_one_hold_and_one_charge(organization):
     assert_books_are_true(organization)
 
 
+@pytest.mark.long
 def test_batch_that_is_not_covered_leaves_no_row(organization):
     with pytest.raises(PaymentRequired):
         make_batch(organization, 1 + 1_000_000 // TEN_SECONDS_MICROS)
@@ -104,6 +105,7 @@ def test_end_of_a_batch_is_linear_work(organization):
         assert per_item[500] <= per_item[50], work
 
 
+@pytest.mark.long
 def test_verification_of_a_batch_is_linear_work(organization):
     """Of files that come one by one, and are held and queued when the last one is known."""
     sentence = samples.named("sentence-slt.wav").path
@@ -127,6 +129,7 @@ def test_verification_of_a_batch_is_linear_work(organization):
         assert per_item[50] <= per_item[5], work
 
 
+@pytest.mark.long
 def test_delete_asks_once_for_all_recordings(organization):
     work = {}
     for count in (5, 50):

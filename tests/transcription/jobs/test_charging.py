@@ -378,6 +378,7 @@ def test_shortest_text_costs_a_second(job):
     assert meter.price_micros == 83
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("how", ["cancel", "delete", "reject"])
 def test_what_was_shown_before_the_end_is_what_is_charged_also_at_the_same_moment(organization, how):

@@ -83,6 +83,7 @@ def test_watchers_share_connections_and_take_no_threads(own_redis):
     assert seen["threads"] == threads
 
 
+@pytest.mark.long
 def test_watchers_who_come_at_any_moment_get_everything_once_and_in_order(own_redis):
     """The publisher does not wait for them, so some begin with nothing, some in the middle, some after the end."""
     job_id, count = uuid.uuid4(), 2_000
@@ -101,6 +102,7 @@ def test_watchers_who_come_at_any_moment_get_everything_once_and_in_order(own_re
     assert asyncio.run(act()) == [list(range(count))] * 31
 
 
+@pytest.mark.long
 def test_slow_watcher_holds_few_events_and_delays_nobody(own_redis):
     """It takes one event and no other until all are published and the others have theirs. Nothing is lost to it."""
     job_id, count = uuid.uuid4(), 3_000
@@ -122,6 +124,7 @@ def test_slow_watcher_holds_few_events_and_delays_nobody(own_redis):
     assert found == list(range(count))
 
 
+@pytest.mark.long
 def test_who_leaves_is_forgotten(own_redis):
     ours, theirs = uuid.uuid4(), uuid.uuid4()
 
@@ -146,6 +149,7 @@ def test_who_leaves_is_forgotten(own_redis):
     asyncio.run(act())
 
 
+@pytest.mark.long
 def test_watchers_who_are_cancelled_at_any_moment_leave_nothing(own_redis):
     job_id = uuid.uuid4()
     publish_numbers(job_id, range(500))
@@ -164,6 +168,7 @@ def test_watchers_who_are_cancelled_at_any_moment_leave_nothing(own_redis):
     asyncio.run(act())
 
 
+@pytest.mark.long
 def test_event_without_a_message_is_found_by_the_sweep(own_redis):
     """As from a worker of the version before, which still runs while a site is upgraded."""
     job_id = uuid.uuid4()

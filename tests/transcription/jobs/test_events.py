@@ -1,6 +1,8 @@
 import asyncio
 import uuid
 
+import pytest
+
 from transcription.jobs import events
 from voxsite.serve import embedded_redis
 
@@ -50,6 +52,7 @@ def test_watcher_hears_what_comes_later():
     assert asyncio.run(both()) == events.Event("end", {})
 
 
+@pytest.mark.long
 def test_watcher_waits_for_a_redis_that_ended(settings, tmp_path):
     """What it held is lost. What comes afterwards is heard, and nothing twice."""
     job_id = uuid.uuid4()

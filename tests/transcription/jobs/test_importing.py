@@ -331,6 +331,7 @@ def test_slow_file_holds_up_no_other_when_the_time_of_its_process_is_over(organi
     assert django_rq.get_queue("imports").count == 1
 
 
+@pytest.mark.long
 def test_process_ends_before_rq_kills_it_however_slow_a_file_is(organization, server, settings):
     """It took more after each pause, for as long as anything still came: after a day RQ killed all downloads."""
     now = [0.0]

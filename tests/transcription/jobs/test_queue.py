@@ -54,6 +54,7 @@ def test_job_waits_in_the_queue_of_its_priority(organization, django_capture_on_
     assert queue.waiting_task_ids("interactive") == [queue.task_id(job.items.get())]
 
 
+@pytest.mark.long
 def test_worker_enqueues_all_but_the_first_items_of_a_large_batch(organization, django_capture_on_commit_callbacks):
     at_once = queue.ENQUEUE_BATCH_SIZE
     with django_capture_on_commit_callbacks(execute=True):

@@ -231,6 +231,7 @@ def make_broken_untold(organization):
     return job.items.get()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [0, 60])
 def test_item_that_cannot_be_told_hides_no_lost_one_behind_it(organization, enqueued, seconds, caplog):
     """Each round ended with it, before it kept its place: what Redis had lost was found for nobody any more."""
@@ -295,6 +296,7 @@ def test_lost_tasks_of_a_batch_are_found_within_a_walk_and_enqueued_once(organiz
     assert names_of(queue.waiting_task_ids(job.priority)) == sorted(queue.task_id(item) for item in job.items.all())
 
 
+@pytest.mark.long
 def test_emptied_redis_is_filled_by_more_tasks_than_one_request_carries(organization):
     """A worker that tells the rest would tell those again that wait already."""
     count = 2 * queue.ENQUEUE_BATCH_SIZE + 5

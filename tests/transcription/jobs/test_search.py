@@ -133,6 +133,7 @@ def test_frequent_word_is_found_in_a_phrase_at_the_end_of_a_stretch(organization
     assert found(" ".join(words[search.STRETCH_WORDS - 20 : search.STRETCH_WORDS - 18])) == {job}
 
 
+@pytest.mark.long
 def test_worst_text_does_not_keep_a_job_from_its_end(organization):
     """Different words of the greatest length, four bytes each character: the tsvector of a stretch may have 1 MB."""
     letters = [chr(0x10400 + number) for number in range(40)]

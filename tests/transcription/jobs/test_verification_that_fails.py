@@ -71,6 +71,7 @@ def bad(job):
     return job.items.get(position=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
 def test_item_that_always_fails_ends_and_the_others_go_on(organization, pair, faults, fault, caplog):
     faults.extend([fault] * 1000)
@@ -91,6 +92,7 @@ def test_item_that_always_fails_ends_and_the_others_go_on(organization, pair, fa
     assert type(fault).__name__ in caplog.text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
 def test_item_is_verified_once_the_fault_is_over(pair, faults, fault):
     faults.extend([fault] * (verification.MAX_ATTEMPTS - 1))
@@ -115,6 +117,7 @@ def test_file_that_kills_each_worker_ends(pair, faults):
     assert len(faults) == 1000 - verification.MAX_ATTEMPTS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", [NoRoom(retry_after=1), TooManyUploads(retry_after=1)])
 def test_item_that_finds_no_place_to_be_probed_waits_for_one(pair, faults, fault):
     """Others are probed: that is no fault of this one, however long it takes."""

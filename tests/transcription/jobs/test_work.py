@@ -38,6 +38,7 @@ def job(organization, fake_engine):
     return submit(organization)
 
 
+@pytest.mark.long
 def test_item_is_claimed_run_and_finished(job, fake_engine):
     fake_engine.say("hello")
     run(job)
@@ -173,6 +174,7 @@ def told_about(job):
     return asyncio.run(listen())
 
 
+@pytest.mark.long
 def test_events_tell_the_story(job, fake_engine, django_capture_on_commit_callbacks):
     fake_engine.say("hello there")
     with django_capture_on_commit_callbacks(execute=True):
@@ -194,6 +196,7 @@ def test_events_tell_the_story(job, fake_engine, django_capture_on_commit_callba
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("heartbeat of")]
 
 
+@pytest.mark.long
 def test_events_of_a_batch_name_their_item(organization, fake_engine, django_capture_on_commit_callbacks):
     """Nobody could tell whose text it is."""
     recording = make_media(organization, content=SENTENCE.path.read_bytes(), duration_ms=SENTENCE.duration_ms)
@@ -224,6 +227,7 @@ def test_work_that_takes_too_long_is_ended(organization, fake_engine, settings):
     assert statements.balance(organization).balance_micros == 1_000_000
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("duration_ms", "count"), [(work.SHORT_MS + 1, 1), (work.SHORT_MS, 0)])
 def test_no_connection_is_kept_idle_through_long_work(organization, fake_engine, monkeypatch, duration_ms, count):

@@ -64,6 +64,7 @@ def test_emptied_sentence_stays_on_the_page_and_can_be_written_again(alice, done
     assert b"good morning" in client.get(f"/transcripts/{done.pk}/download/txt/").content
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "body",
     [
@@ -90,6 +91,7 @@ def test_body_that_is_no_edit_is_refused(alice, done, client_of, body):
     assert not SegmentRevision.objects.exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["sentences", "speakers"])
 def test_visitor_and_stranger_correct_nothing(done, charlie, client_of, name):
     address = f"/transcripts/{done.pk}/{name}/"
@@ -139,6 +141,7 @@ def test_sentences_go_to_somebody_new_who_is_merged_and_separated(alice, done, c
     assert "is merged into" not in shown
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

@@ -80,6 +80,7 @@ def test_incomplete_file_is_refused_with_the_option_that_accepts_it(alice, organ
     assert Job.objects.of(organization).get().options["accept_truncated"] is True
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fields", "name"),
     [

@@ -167,6 +167,7 @@ def test_unknown_host_is_not_found():
     assert refusal("http://nowhere.test/a", look_up=dns) == ("url_not_found", 400)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/silent", "/half", "/endless", "/status?code=503"])
 def test_download_stops_when_it_is_asked_to(server, path):
     stopped = threading.Event()

@@ -166,6 +166,7 @@ def test_file_of_unknown_size_has_no_signed_size(organization):
     assert Upload.objects.get(pk=upload.pk).declared_bytes == len(SPEECH)
 
 
+@pytest.mark.long
 def test_parts_become_a_recording(organization, bucket):
     upload = begin(organization, LARGE)
     target = target_of(upload, part_bytes=5 * MIB)
@@ -195,6 +196,7 @@ def test_broken_upload_goes_on_with_the_missing_parts(organization):
     assert uploads.announce_received(upload)
 
 
+@pytest.mark.long
 def test_parts_that_were_given_up_begin_again(organization, bucket):
     upload = begin(organization, LARGE)
     target = target_of(upload, part_bytes=5 * MIB)
@@ -259,6 +261,7 @@ def test_parts_of_an_upload_that_expires_are_given_up(organization, bucket):
     assert keys(bucket) == []
 
 
+@pytest.mark.long
 def test_many_that_expire_leave_the_bucket_by_few_requests(organization, bucket, monkeypatch):
     pair = [begin(organization), begin(organization)]
     for upload in pair:
@@ -318,6 +321,7 @@ def test_recording_that_is_replaced_after_it_was_priced_stays_what_it_was(organi
         assert path.read_bytes() == SPEECH
 
 
+@pytest.mark.long
 def test_customer_who_says_that_all_files_were_sent_is_believed_where_they_are(organization, bucket):
     """Nobody tells the site what came into the bucket."""
     declared = {"one": len(SPEECH), "wrong": len(SPEECH) + 1, "unknown": None, "missing": len(SPEECH)}

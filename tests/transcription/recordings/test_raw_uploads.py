@@ -144,6 +144,7 @@ def test_body_that_breaks_off_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_file_vanishes_when_nobody_refers_to_it():
     """Also if storage has moved it: Python's temporary file would complain, and a complaint fails this test."""
     for is_moved in (False, True):

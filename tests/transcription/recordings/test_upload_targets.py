@@ -89,6 +89,7 @@ def test_size_of_parts_is_as_wished_within_limits(organization, size, wish, part
     assert (target.part_bytes, len(target.parts)) == (part_bytes, count)
 
 
+@pytest.mark.long
 def test_no_file_has_more_than_10000_parts(organization, settings):
     settings.MAX_SIGNED_UPLOAD_BYTES = 10**12
     target = instructions(begin(organization, 10**12), part_bytes=1)
@@ -149,6 +150,7 @@ def test_late_upload_has_no_address(organization):
         instructions(begin(organization, lifetime=timedelta(seconds=-1)))
 
 
+@pytest.mark.long
 def test_ten_thousand_addresses_ask_the_database_nothing(organization, django_assert_num_queries):
     upload = begin(organization)
     with django_assert_num_queries(0):

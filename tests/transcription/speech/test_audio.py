@@ -119,6 +119,7 @@ def test_reversed_polarity_gives_the_words_of_the_mono(tmp_path):
     assert np.allclose(samples, mono, atol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("channels", [3, 7, 8, 9, 10, 12, 16, 64])
 @pytest.mark.parametrize("place", ["first", "last"])
 def test_no_channel_is_dropped(channels, place, tmp_path):

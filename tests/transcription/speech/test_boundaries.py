@@ -39,6 +39,7 @@ def share_of_sound(samples):
     return (per_twentieth > 0.2).mean()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "kinds",
     [
@@ -72,6 +73,7 @@ def test_mp3_with_a_tag_behind_a_wav_is_heard(tmp_path):
     assert facts == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["wav", "ipod", "ogg"])
 @pytest.mark.parametrize(
     "rest",
@@ -103,6 +105,7 @@ def test_rf64s_that_are_joined_are_told_apart(tmp_path):
     assert list(boundaries.starts(io.BytesIO(rf64 * 3), 3 * len(rf64))) == [len(rf64), 2 * len(rf64)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("codec", ["libmp3lame", "mp2", "ac3", "pcm_s16le"])
 @pytest.mark.parametrize("counted", ["nothing", "data"])
 def test_wav_of_a_recorder_that_lost_power_is_one_recording(codec, counted, tmp_path):
@@ -169,6 +172,7 @@ TAGS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["mp3", "adts", "flac"])
 @pytest.mark.parametrize("tag", TAGS)
 def test_files_that_tags_of_a_stream_hold_are_no_recordings(kind, tag, tmp_path):
@@ -183,6 +187,7 @@ def test_files_that_tags_of_a_stream_hold_are_no_recordings(kind, tag, tmp_path)
     assert facts == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", [0, 5, 63, 64, 65, -20])
 @pytest.mark.parametrize("size", [10_000, 3 << 20])
 def test_recording_behind_the_tags_of_a_stream_is_found(where, size, tmp_path):

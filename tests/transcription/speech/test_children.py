@@ -116,6 +116,7 @@ class TestCompromisedChild:
             attack("long block")
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
 
+    @pytest.mark.long
     @pytest.mark.parametrize("name", ["crash", "raise", "spin", "long block", "long answer", "no answer"])
     def test_is_a_file_that_is_no_audio(self, attack, name):
         before = attack("zygote")
@@ -148,6 +149,7 @@ def test_zygote_that_died_is_replaced():
     assert zygote() != before
 
 
+@pytest.mark.long
 def test_zygote_that_hangs_is_replaced():
     # The second one starts in this time too, on a busy machine.
     own = Zygotes(start_seconds=5.0)
@@ -161,6 +163,7 @@ def test_zygote_that_hangs_is_replaced():
         own.end()
 
 
+@pytest.mark.long
 def test_zygote_that_dies_while_decoding_blames_no_file(tmp_path):
     bomb = hostile.flac_bomb(tmp_path)
     with closing(decode.windows(bomb, max_duration_ms=50 * HOUR_MS, window_ms=1000)) as windows:
@@ -178,6 +181,7 @@ def test_zygote_that_cannot_start_blames_no_file():
         probe(Zygotes(module="transcription.speech.no_such_module"))
 
 
+@pytest.mark.long
 def test_threads_share_the_zygote():
     from concurrent.futures import ThreadPoolExecutor
 
@@ -212,6 +216,7 @@ print(children.ZYGOTES.started[-1].pid)
 """
 
 
+@pytest.mark.long
 def test_fork_uses_the_zygote_of_its_parent():
     said = owner(FORKING.format(before="")).communicate(timeout=30)[0].split()
     assert len(set(said)) == 1, said

@@ -52,6 +52,7 @@ except BaseException as error:
     return done.stdout.strip()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "deed", ["open('/etc/hostname')", "socket.socket()", "os.pipe()", "os.dup(1)", "bytearray(2 << 30)"]
 )
@@ -106,6 +107,7 @@ BY_FILTER_ALONE = {
 }
 
 
+@pytest.mark.long
 @SECCOMP
 @pytest.mark.parametrize("deed", [*ON_FILES, *ON_PROCESSES, *BY_FILTER_ALONE])
 def test_kernel_refuses_a_confined_process(deed, victim):
@@ -116,6 +118,7 @@ def test_kernel_refuses_a_confined_process(deed, victim):
     assert process.poll() is None
 
 
+@pytest.mark.long
 @LANDLOCK
 @pytest.mark.parametrize("deed", [*ON_FILES, *ON_PROCESSES])
 def test_landlock_alone_refuses_files_and_other_processes(deed, victim):

@@ -181,6 +181,7 @@ def tones(dbfs, *, is_broken):
     return np.sin(2 * np.pi * 440 * at) * 10 ** (dbfs / 20) * (np.floor(2 * at) % 2 if is_broken else 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dbfs", [-70, -45, -20])
 @pytest.mark.parametrize(
     "make",

@@ -14,6 +14,7 @@ AUDIO = Path(__file__).resolve().parents[2] / "fixtures" / "audio"
 HOUR_MS = 3_600_000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["dialogue.mp3", "dialogue.flac", "sentence-slt.mp4", "sentence-slt.opus", "silence.wav"]
 )
@@ -38,6 +39,7 @@ def test_errors_of_the_child_are_raised_here(make, tmp_path):
         list(decode.windows(make(tmp_path), max_duration_ms=HOUR_MS))
 
 
+@pytest.mark.long
 def test_length_is_bounded_while_decoding(tmp_path):
     with pytest.raises(errors.AudioTooLong):
         for _ in decode.windows(hostile.flac_bomb(tmp_path), max_duration_ms=HOUR_MS):
@@ -73,6 +75,7 @@ def test_killed_child_is_an_error(tmp_path):
         list(windows)
 
 
+@pytest.mark.long
 def test_hanging_child_is_an_error(tmp_path):
     windows = decode.windows(hostile.flac_bomb(tmp_path), max_duration_ms=50 * HOUR_MS, window_ms=1000, stall_seconds=2)
     next(windows)

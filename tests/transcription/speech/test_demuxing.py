@@ -17,6 +17,7 @@ def test_track_after_a_silent_one_is_heard(tmp_path):
     assert loud_from_to(heard(path)[0]) == pytest.approx((0, 5), abs=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("container", "codec"), [("mp4", "aac"), ("matroska", "libopus"), ("mpegts", "aac")])
 def test_two_persons_on_two_tracks_are_heard(container, codec, tmp_path):
     path = encoding.write(
@@ -43,6 +44,7 @@ def test_dubbed_film_is_heard_in_its_default_language(dispositions, level, tmp_p
     assert facts == [hearing.Fact("tracks_left_out", count=1)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mark", ["comment", "visual_impaired", "hearing_impaired", "dub"])
 def test_tracks_that_repeat_the_main_one_are_left_out(mark, tmp_path):
     import av

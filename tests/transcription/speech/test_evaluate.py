@@ -55,6 +55,7 @@ def test_words_heard_in_silence_are_counted():
     assert "2 too many" in table([result])
 
 
+@pytest.mark.long
 def test_speakers_are_compared():
     (reference,) = [one for one in references.of_folder(recordings.FOLDER) if one.path.name == "dialogue.flac"]
     result = tried(reference, diarizer=ClusteringDiarizer())

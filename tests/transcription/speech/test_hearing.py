@@ -90,6 +90,7 @@ def test_recording_of_which_little_became_words_is_told():
     assert few_words((25, 0.3), words=[(at * 5_000, at * 5_000 + 300) for at in range(5)]) == (5, 25)
 
 
+@pytest.mark.long
 def test_recording_of_which_half_became_words_is_not_told():
     assert few_words((20, 0.3), words=[(0, 9_900)]) is None
     assert few_words((4, 0.3)) is None  # a door, a phone

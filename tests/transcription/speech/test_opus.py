@@ -51,6 +51,7 @@ def test_packet_tells_its_length(head, samples):
     assert opus.packet_samples(head) == samples
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page_microseconds", [0, 20_000, 1_000_000, 10_000_000])
 @pytest.mark.parametrize("frame_ms", ["2.5", "10", "20", "60", "120"])
 def test_pages_tell_what_the_decoder_finds(frame_ms, page_microseconds, tmp_path):
@@ -68,6 +69,7 @@ def test_pages_tell_what_the_decoder_finds(frame_ms, page_microseconds, tmp_path
     assert probed_ms(path) == counted
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("segments", [1, 3, 10, 100, 255])
 def test_packets_that_go_on_in_the_next_page_are_counted_once(segments, tmp_path):
     """A packet of 120 ms at 256 kbit/s has up to 16 segments."""
@@ -111,6 +113,7 @@ def with_text_behind(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"text" * 20)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spoil", [without_end, with_a_flipped_bit, with_another_file_behind, with_text_behind])
 def test_file_in_doubt_is_left_to_its_packets(spoil, tmp_path):
     path = many_packets.ogg(tmp_path / "made.opus", seconds=20)

@@ -67,6 +67,7 @@ TABLE = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("container", "codec", "rate", "video_seconds"), TABLE)
 def test_probe_agrees_with_the_decoder(container, codec, rate, video_seconds, tmp_path):
     """Matroska and FLV round lengths to milliseconds, AVI and some codecs state none. 5 s show an error of 2 %."""
@@ -80,6 +81,7 @@ def test_probe_agrees_with_the_decoder(container, codec, rate, video_seconds, tm
     assert abs(found_ms - 5_000) <= 250
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("container", ["matroska", "mp4", "mpegts", "avi", "wav"])
 def test_dts_is_measured_as_it_decodes(container, tmp_path):
     """Matroska rounds its packets of 10.67 ms: 60 s were 56.25 s. The libav of PyAV has no encoder for it."""
@@ -162,6 +164,7 @@ def test_shortest_packets_are_measured_as_they_decode(container, tmp_path):
     assert found_ms == pytest.approx(10_000, abs=10)
 
 
+@pytest.mark.long
 def test_padding_of_the_last_packet_does_not_cast_doubt_on_the_others(tmp_path):
     """The packets are counted, and the last one decodes to less: a decoder of all of them would find 6 ms less."""
     import av

@@ -29,6 +29,7 @@ def test_chained_ogg_may_change_its_channels(tmp_path):
     assert probing.probe(path, max_duration_ms=HOUR_MS).channels == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("container", "codec"),
     [
@@ -57,6 +58,7 @@ def test_joined_files_are_heard_to_the_end(container, codec, tmp_path):
     assert facts == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize(
     ("container", "one", "other"),

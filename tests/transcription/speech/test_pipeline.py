@@ -53,6 +53,7 @@ def test_dialogue_is_told_apart_turn_by_turn(heard):
         assert abs(segment.end_ms - turn["end_ms"]) < 200
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("recording", SILENT, ids=lambda one: one.path.name)
 def test_silence_gives_an_empty_transcript(recording, pocketsphinx):
     transcript = run(recording.path, engine=pocketsphinx, diarizer=ClusteringDiarizer())
@@ -166,6 +167,7 @@ def test_what_was_not_done_is_said():
     assert len(transcript.notes) == 3
 
 
+@pytest.mark.long
 def test_recording_without_pauses_between_stretches_keeps_every_time(tmp_path):
     """A clip for Whisper contains many stretches of speech without the silence between them. Times must not shift."""
     sentence = make_recordings.RATE * 3
@@ -203,6 +205,7 @@ def test_words_that_are_said_in_every_clip_are_kept():
     assert transcript.text == " ".join(["bye"] * 3 * len(recordings.named("dialogue.flac").turns))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["en-hello.wav", "en-meeting.flac", "es-hola.wav", "es-reunion.flac"])
 def test_whisper_hears_files_through_the_engine_process(name, whisper_process):
     sample = tiny_whisper.samples()[name]
@@ -215,6 +218,7 @@ def test_whisper_hears_files_through_the_engine_process(name, whisper_process):
     assert all(word.speaker for word in transcript.words)
 
 
+@pytest.mark.long
 def test_silence_noise_and_tones_of_a_minute_give_nothing_through_whisper(whisper_process, tmp_path):
     seconds = np.arange(60 * SAMPLE_RATE) / SAMPLE_RATE
     sounds = {
@@ -231,6 +235,7 @@ def test_silence_noise_and_tones_of_a_minute_give_nothing_through_whisper(whispe
         assert abs(transcript.duration_ms - 60_000) < 100
 
 
+@pytest.mark.long
 def test_stop_comes_through_within_two_seconds(whisper_process, tmp_path):
     path = tmp_path / "long.flac"
     speech = np.concatenate(list(audio.windows(tiny_whisper.SAMPLES / "en-dialogue.flac", max_duration_ms=60_000)))

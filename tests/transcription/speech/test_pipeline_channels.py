@@ -48,6 +48,7 @@ def test_reversed_channel_gives_the_words_of_the_other(tmp_path, pocketsphinx):
     assert run(path, engine=pocketsphinx).text == make_recordings.SENTENCE_SLT
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("channels", [3, 10])
 def test_words_of_the_last_channel_are_heard(channels, tmp_path, pocketsphinx):
     sound = np.zeros((channels, spoken().shape[1]), dtype=np.float32)
@@ -55,6 +56,7 @@ def test_words_of_the_last_channel_are_heard(channels, tmp_path, pocketsphinx):
     assert run(encoding.wav(tmp_path / "desk.wav", sound), engine=pocketsphinx).text == make_recordings.SENTENCE_SLT
 
 
+@pytest.mark.long
 def test_both_tracks_are_heard(tmp_path, pocketsphinx):
     one, other = spoken(), spoken("sentence-rms.wav")
     path = encoding.write(
@@ -115,6 +117,7 @@ def test_channels_of_two_persons_have_no_note(tmp_path):
     assert run(path, engine=FakeEngine(), channels="split").notes == ()
 
 
+@pytest.mark.long
 def test_notes_name_loud_sound_without_words(tmp_path, pocketsphinx):
     sound = np.hstack([spoken(), encoding.tone(45, hertz=200)])
     path = encoding.write(tmp_path / "alarm.flac", sound, container="flac", codec="flac")

@@ -77,6 +77,7 @@ EN_MORE = ("en", [" It", "'s", " 3", ".14", "."])
 ENGLISH, MORE_ENGLISH = "Good morning, this is the English part.", "It's 3.14."
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("clips", "text"),
     [
@@ -230,6 +231,7 @@ def _dialogue():
     return np.concatenate(list(audio.windows(recordings.named("dialogue.flac").path, max_duration_ms=600_000)))
 
 
+@pytest.mark.long
 def test_language_alone_needs_the_first_speech_only(tmp_path):
     """Of minutes of speech, which begin late, half a minute is recognised. Nothing of its text is given to anybody."""
     speech = np.tile(_dialogue(), 12)
@@ -248,6 +250,7 @@ def test_language_of_a_short_recording():
     assert (transcript.language, transcript.segments) == ("de", ())
 
 
+@pytest.mark.long
 def test_language_is_not_looked_for_in_hours_of_silence(tmp_path):
     silence = np.zeros(ms_to_samples(pipeline.LANGUAGE_SEARCH_MS + 120_000), dtype=np.float32)
     transcript = run(_written(tmp_path, silence), engine=FakeEngine(), only_language=True)

@@ -73,6 +73,7 @@ def test_truncated_file_is_refused(file, tmp_path):
     assert caught.value.data["found_ms"] < caught.value.data["declared_ms"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("container", "codec"),
     [("matroska", "libopus"), ("webm", "libopus"), ("avi", "libmp3lame"), ("asf", "wmav2")],
@@ -261,6 +262,7 @@ def damaged(path, *, container, codec, part, fill):
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fill", ["zeros", "random"])
 @pytest.mark.parametrize("part", [0.01, 0.05, 0.1])
 @pytest.mark.parametrize(("container", "codec"), [("mp3", "libmp3lame"), ("ac3", "ac3")])
@@ -430,6 +432,7 @@ def test_sphere_is_read(coding, tmp_path):
     assert probe(path).duration_ms == 2_000
 
 
+@pytest.mark.long
 def test_probe_that_needs_more_time_says_so_and_succeeds_with_it(tmp_path):
     path = many_packets.webm(tmp_path / "tiny.webm", seconds=120)
     with pytest.raises(probing.Unfinished, match="takes too long to read"):

@@ -17,6 +17,7 @@ def test_every_registered_diarizer_loads(name):
     assert registry.load_diarizer(name).name == name
 
 
+@pytest.mark.long
 def test_every_registered_engine_loads(whisper_folder):
     given = {"faster_whisper": {"model": str(whisper_folder), "name": "tiny", "device": "cpu"}, "pocketsphinx": {}}
     assert set(given) == set(registry.ENGINES)

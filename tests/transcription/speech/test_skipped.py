@@ -143,6 +143,7 @@ def welsh_engine(request, tmp_path):
         engine.close()
 
 
+@pytest.mark.long
 def test_short_stretches_do_not_change_the_language_of_the_recording(welsh_engine, tmp_path):
     """Three in a row surely are Welsh, before any further clip of the recording is heard."""
     transcript = run(sentences(tmp_path / "many.flac", count=36), engine=welsh_engine)

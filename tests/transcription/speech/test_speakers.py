@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,6 +106,7 @@ def test_turns_that_overlap_leave_no_word_without_speaker(word_edges, turns):
         assert word.speaker in (shared or {turn.speaker for turn in turns})
 
 
+@pytest.mark.long
 @given(times, times, st.lists(st.sampled_from(["S1", "S2", "S3"]), min_size=40, max_size=40))
 def test_no_word_is_lost_or_left_without_speaker(word_edges, turn_edges, names):
     spoken = words(*zip(word_edges[::2], word_edges[1::2], strict=False))

@@ -9,6 +9,7 @@ from tests.transcription.speech.listening import heard, loud_from_to
 from transcription.speech.samples import SAMPLES_PER_MS, samples_to_ms
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("video_seconds", [0.0, 6.0])
 @pytest.mark.parametrize("offset", ["0", "300", "90000"])
 def test_transport_stream_begins_at_its_start(video_seconds, offset, tmp_path):
@@ -47,6 +48,7 @@ def test_flac_that_was_cut_without_encoding_begins_at_once(tmp_path):
     assert loud_from_to(heard(path)[0]) == pytest.approx((0, 2.75), abs=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("container", "codec"),
     [
@@ -83,6 +85,7 @@ def test_ogg_flac_of_a_radio_begins_where_it_was_joined(start, tmp_path):
     assert loud_from_to(heard(path)[0]) == pytest.approx((0, 2.75), abs=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("container", "codec", "rate"),
     [("ipod", "aac", 44_100), ("ipod", "alac", 44_100), ("mov", "pcm_s16le", 44_100), ("mp4", "libopus", 48_000)],
@@ -135,6 +138,7 @@ def test_lost_packets_do_not_add_up(container, tmp_path):
     assert samples_to_ms(len(heard(path)[0])) == pytest.approx(120_000, abs=100)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("factor", [0.995, 1.005, 1.02])
 @pytest.mark.parametrize(("container", "codec"), [("matroska", "libopus"), ("mp4", "aac")])
 def test_clock_of_another_speed_is_followed(container, codec, factor, tmp_path):
@@ -146,6 +150,7 @@ def test_clock_of_another_speed_is_followed(container, codec, factor, tmp_path):
     assert np.abs(samples[-100 * SAMPLES_PER_MS :]).max() > 0.3
 
 
+@pytest.mark.long
 def test_hour_is_not_sold_for_the_stamps_of_a_minute(tmp_path):
     """Attack: the length that is paid for follows the time stamps, and the work follows the packets."""
     whole = encoding.write(tmp_path / "whole", tone(60, rate=48_000), container="mp4", codec="aac", rate=48_000)
@@ -153,6 +158,7 @@ def test_hour_is_not_sold_for_the_stamps_of_a_minute(tmp_path):
     assert samples_to_ms(len(heard(path)[0])) >= 58_000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("container", ["matroska", "mp4", "mpegts", "mov"])
 @pytest.mark.parametrize("pause", [4, 700])
 def test_mute_in_a_video_keeps_its_length(container, pause, tmp_path):
@@ -177,6 +183,7 @@ def test_browser_recording_with_a_long_pause_keeps_its_length(tmp_path):
     assert loud_from_to(heard(path)[0]) == pytest.approx((0, 920), abs=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("codec", ["aac", "mp2"])
 @pytest.mark.parametrize("video_seconds", [0.0, 5.0])
 @pytest.mark.parametrize("offsets", [("5000", "0"), ("0", "5000"), ("0", "0")])
@@ -192,6 +199,7 @@ def test_joined_transport_streams_follow_each_other(codec, video_seconds, offset
     assert samples_to_ms(len(samples)) == pytest.approx(10_000, abs=150)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("video_seconds", [0.0, 20.0])
 @pytest.mark.parametrize(
     ("container", "codecs"), [("mpegts", ("aac", "aac")), ("mpegts", ("mp2", "ac3")), ("vob", ("mp2", "ac3"))]
@@ -247,6 +255,7 @@ def test_lossless_voice_memo_keeps_its_end(count, tmp_path):
     assert loud_from_to(samples)[1] == pytest.approx(count / 8_000, abs=0.01)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
 @pytest.mark.parametrize("container", ["mp4", "ipod", "mov", "3gp", "matroska"])
 @pytest.mark.parametrize("seconds", [5, 5.03])

@@ -22,6 +22,7 @@ def stream(path, codec, *, seconds=5.0, offset="0", video_seconds=0.0, options=N
     )  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "codecs",
     [("mp2", "aac"), ("aac", "mp2"), ("mp2", "ac3"), ("ac3", "aac"), ("aac", "libopus"), ("eac3", "libmp3lame"),

@@ -12,6 +12,7 @@ from tests.transcription.speech.zygotes import end_zygote, owner, probe, zygote
 from transcription.speech import children
 
 
+@pytest.mark.long
 def test_zygote_has_none_of_our_environment(monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "a secret")
     end_zygote()
@@ -27,6 +28,7 @@ def test_zygote_has_none_of_our_descriptors(tmp_path):
     os.close(inherited)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 @pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
 def test_nothing_outlives_its_owner(number, tmp_path):

@@ -87,6 +87,7 @@ def test_server_that_is_away_is_told_at_once():
         connections.getconn()
 
 
+@pytest.mark.long
 def test_server_that_takes_connections_and_never_answers_hangs():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none"

@@ -83,6 +83,7 @@ def server() -> Iterator[Server]:
         process.wait(60)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["endless", "large", "tail"])
 def test_client_that_takes_nothing_is_hung_up_on(server, path):
     with server.ask(path) as connection:
@@ -141,6 +142,7 @@ def test_head_that_is_too_large_is_refused_however_it_comes(server, field):
             received += piece
 
 
+@pytest.mark.long
 def test_connection_that_waits_for_the_next_request_is_not_touched(server):
     with server.ask("small") as connection:
         read_through(connection, b"small")

@@ -82,6 +82,7 @@ def test_descendants_end_though_their_parent_died_before(start):
     assert alive([child, grandchild]) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("code", [CHILD, FORK], ids=["child", "fork"])
 def test_process_ends_with_its_parent(start, code):
     parent, below = start(code)

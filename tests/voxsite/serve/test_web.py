@@ -8,6 +8,7 @@ from tests.apex import site as sites
 pytestmark = pytest.mark.enable_socket
 
 
+@pytest.mark.long
 def test_response_does_not_name_the_server_and_ignores_forged_headers(tmp_path):
     with sites.running(tmp_path) as site:
         response = requests.get(

@@ -48,6 +48,7 @@ def charges():
     return [-amount for amount in Entry.objects.filter(kind=EntryKind.USAGE).values_list("amount_micros", flat=True)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("output", ["", "txt", "json", "srt", "vtt", "tsv"])
 def test_every_output(post, output):
     response = post("/asr", output=output)
@@ -144,6 +145,7 @@ def test_model_of_another_api_has_its_price(post):
     assert post("/detect-language", model="gpt-9").json()["param"] == "model"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("credentials", ["{}:", ":{}", "bazarr:{}", "{}:x"])
 def test_key_may_be_either_half_of_basic_authentication(post, key, credentials):
     value = base64.b64encode(credentials.format(key).encode()).decode()

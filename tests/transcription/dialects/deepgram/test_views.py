@@ -62,6 +62,7 @@ def charges():
     return [-amount for amount in Entry.objects.filter(kind=EntryKind.USAGE).values_list("amount_micros", flat=True)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("content_type", ["audio/wav", "audio/mpeg", "application/octet-stream", "video/mp4", "x/y"])
 def test_body_is_the_recording_whatever_its_type_says(listen, content_type):
     response = listen("model=nova-3", content_type=content_type)
@@ -86,6 +87,7 @@ def test_empty_body_is_refused_and_costs_nothing(listen, query):
     assert not Job.objects.exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [
@@ -149,6 +151,7 @@ def test_file_at_a_url_is_answered_as_if_it_were_the_body(listen, listen_to, ser
     assert charges() == [job.cost_micros for job in Job.objects.all()]
 
 
+@pytest.mark.long
 @pytest.mark.enable_socket
 @pytest.mark.parametrize(
     ("path", "status", "error_type"),
@@ -253,6 +256,7 @@ def test_wrong_value_is_refused_by_name(listen, query, param):
     assert not Job.objects.exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["nova-3", "nova-2-meeting", "enhanced", "base", "whisper-large", "standard", ""])
 def test_names_of_deepgrams_models_cost_what_the_standard_does(listen, model):
     assert listen(f"model={model}").status_code == 200
@@ -260,6 +264,7 @@ def test_names_of_deepgrams_models_cost_what_the_standard_does(listen, model):
     assert job.rate_micros == 300_000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["Token {}", "token {}", "Bearer {}"])
 def test_key_may_be_a_token_or_a_bearer(listen, key, form):
     assert listen(headers={"Authorization": form.format(key)}).status_code == 200

@@ -184,6 +184,7 @@ def test_chinese_has_no_blanks():
     assert alternative(show(transcript, "punctuate=true"))["transcript"] == "你好。"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ErrorType)
 def test_error_of_every_type_is_in_deepgrams_words(kind):
     shown = wire.show_error(VoxsiteError("What is wrong.", error_type=kind), request_id="req_1")

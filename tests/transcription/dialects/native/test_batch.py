@@ -143,6 +143,7 @@ def test_strangers_file_is_not_found(api, charlies):
     assert error_of(order(api, {"files": [{"file_id": str(media.pk)}]})) == (404, "file_not_found")
 
 
+@pytest.mark.long
 def test_long_body_is_read_as_far_as_a_batch_may_be(api):
     files = [{"url": f"{URL}?{'s' * 500}", "reference": str(number)} for number in range(1_000)]
     assert order(api, {"files": files}).status_code == 201

@@ -139,6 +139,7 @@ NO_DOORS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("door", DOORS)
 def test_result_that_leaves_is_a_retrieval(api, passing, alice, client_of, door):
     before = timezone.now()

@@ -64,6 +64,7 @@ def test_webhook_names_the_token(organization, key_row):
     assert json.loads(Delivery.objects.get().body)["data"]["token_id"] == str(row.pk)
 
 
+@pytest.mark.long
 @pytest.mark.django_db
 @pytest.mark.parametrize("query", ["", "?offset=1", "?q=recording"])
 def test_list_asks_for_no_key_by_itself(organization, api, key_row, query):

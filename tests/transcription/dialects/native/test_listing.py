@@ -48,6 +48,7 @@ def test_cursor_is_read_as_it_was_shown(created_at, job_id):
     assert shown.replace("-", "").replace("_", "").isalnum(), "it needs no escaping in an address"
 
 
+@pytest.mark.long
 @given(st.text(max_size=60))
 def test_other_cursor_is_refused(text):
     try:

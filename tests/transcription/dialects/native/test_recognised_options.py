@@ -28,6 +28,7 @@ def result_of(api):
     return ask
 
 
+@pytest.mark.long
 def test_language_is_found_out_and_words_have_times(result_of, wav, said):
     result = result_of(wav(said("es-hola.wav")))
     assert (result["text"], result["language"], result["task"]) == (TEXTS["es-hola.wav"], "es", "transcribe")
@@ -37,6 +38,7 @@ def test_language_is_found_out_and_words_have_times(result_of, wav, said):
     assert {word["speaker"] for word in words} == {"S1"}
 
 
+@pytest.mark.long
 def test_translation_is_english_and_the_language_is_what_was_spoken(result_of, wav, said):
     result = result_of(wav(said("es-hola.wav")), task="translate")
     assert (result["task"], result["language"]) == ("translate", "es")
@@ -44,12 +46,14 @@ def test_translation_is_english_and_the_language_is_what_was_spoken(result_of, w
     assert result["notes"] == []
 
 
+@pytest.mark.long
 def test_words_are_left_out_on_request(result_of, wav, said):
     result = result_of(wav(said("en-hello.wav")), word_timestamps="false")
     assert result["text"] == TEXTS["en-hello.wav"]
     assert [segment["words"] for segment in result["segments"]] == [[]] * len(result["segments"])
 
 
+@pytest.mark.long
 def test_channels_are_transcribed_apart_each_in_its_language_and_each_is_charged(result_of, wav, said, organization):
     before = statements.balance(organization).balance_micros
     result = result_of(wav(said("en-hello.wav"), said("es-hola.wav")), channels="split")
@@ -64,12 +68,14 @@ def test_channels_are_transcribed_apart_each_in_its_language_and_each_is_charged
     assert (entry.description, entry.details["channels"]) == ("Transcription (2 channels)", 2)
 
 
+@pytest.mark.long
 def test_mixed_channels_are_charged_once(result_of, wav, said):
     result_of(wav(said("en-hello.wav"), said("es-hola.wav")))
     job = Job.objects.get()
     assert job.cost_micros == (-(-job.duration_ms // 1000) * 300_000 + 1800) // 3600
 
 
+@pytest.mark.long
 def test_one_channel_apart_is_one_speaker_and_says_so(result_of, wav, said):
     result = result_of(wav(said("en-dialogue.flac")), channels="split")
     assert {segment["speaker"] for segment in result["segments"]} == {"S1"}
@@ -85,12 +91,14 @@ def test_more_channels_than_can_be_apart_are_refused_without_trace(api, wav, sai
     assert statements.balance(organization).held_micros == 0
 
 
+@pytest.mark.long
 def test_wish_for_several_languages_reaches_the_work(result_of, wav, said):
     """What it does needs minutes of speech: see test_pipeline."""
     assert result_of(wav(said("es-hola.wav")), mixed_languages="true")["text"] == TEXTS["es-hola.wav"]
     assert Job.objects.get().options["mixed_languages"] is True
 
 
+@pytest.mark.long
 def test_prompt_and_hotwords_reach_the_engine(result_of, wav, said):
     """What a hint does is the model's own affair: it must be taken, and no note may say that it was not."""
     result = result_of(wav(said("en-hello.wav")), prompt="good morning", hotwords="hello, tomorrow")
@@ -98,6 +106,7 @@ def test_prompt_and_hotwords_reach_the_engine(result_of, wav, said):
     assert Job.objects.get().options["hotwords"] == ["hello", "tomorrow"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("fields", "speakers"), [({}, 2), ({"num_speakers": "1"}, 1), ({"diarize": "false"}, 0)])
 def test_number_of_speakers_is_obeyed(result_of, wav, said, fields, speakers):
     result = result_of(wav(said("en-dialogue.flac")), **fields)

@@ -87,6 +87,7 @@ def test_upload_costs_nothing(api, organization):
     assert (Entry.objects.count(), Hold.objects.count(), Job.objects.count()) == (entries, 0, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_upload_leaves_no_trace(api, tmp_path, name, assert_nothing_stored):
     make, status, error_type = HOSTILE[name]
@@ -208,6 +209,7 @@ class TakingOver(FileSystemStorage):
 # --- Order -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_file_is_transcribed_by_its_id(api, organization, engine, file_id):
     response = order(api, {"file_id": file_id})
     assert response.status_code == 201

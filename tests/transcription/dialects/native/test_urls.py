@@ -59,6 +59,7 @@ def shown(api, response):
     return api.get(f"/v1/jobs/{response.json()['job_id']}").json()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("send", [order, lambda api, body: api.post("/v1/transcribe", body)])
 def test_recording_is_transcribed_by_its_url(api, engine, server, send):
     response = send(api, {"url": server.url("/talk.mp3"), "model": "standard", "metadata": '{"order": "A-1"}'})
@@ -108,6 +109,7 @@ def test_page_that_is_called_a_recording_is_none(api, server):
     assert stored_files() == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/v1/transcribe", "/v1/upload"])
 @pytest.mark.parametrize(
     "url",

@@ -47,6 +47,7 @@ def test_both_headers_are_read(api):
         assert api.client.get("/v1/jobs", headers=headers).status_code == 200
 
 
+@pytest.mark.long
 def test_two_speakers_are_told_apart_and_the_price_is_that_of_the_started_seconds(api, organization, engine):
     before = statements.balance(organization).balance_micros
     job_id = api.transcribe("dialogue.mp3").json()["job_id"]
@@ -72,6 +73,7 @@ def test_silence_is_an_empty_transcript(api, engine):
     assert (result["text"], result["segments"], result["speakers"]) == ("", [], [])
 
 
+@pytest.mark.long
 def test_speakers_are_left_out_on_request(api, engine):
     job_id = api.transcribe("dialogue.mp3", diarize="false").json()["job_id"]
     run_all()
@@ -182,6 +184,7 @@ def test_balance_as_in_the_seed(api):
     )
 
 
+@pytest.mark.long
 def test_no_money_names_the_shortfall(api, tmp_path):
     # An hour and 40 minutes of silence in the premium model costs exactly the dollar there is; a second more does not.
     sound = hostile.wav(tmp_path, data=bytes(6001 * 2 * 1000), rate=1000)
@@ -216,6 +219,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_file_is_refused_without_trace(api, organization, tmp_path, name):
     make, status, error_type = HOSTILE[name]

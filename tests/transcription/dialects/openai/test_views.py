@@ -94,6 +94,7 @@ def test_charge_is_the_price_of_the_name(ask):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("response_format", wire.FORMATS)
 def test_stream(ask, response_format):
     response = ask(stream="true", response_format=response_format)
@@ -126,6 +127,7 @@ def test_options_may_stand_after_the_file(ask):
     assert ask(body=body, content_type=MULTIPART).content == b"Hello there Ann"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "head",
     [
@@ -180,6 +182,7 @@ def server(settings):
         yield running
 
 
+@pytest.mark.long
 @pytest.mark.enable_socket
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("name", ["url", "file_url"])

@@ -221,6 +221,7 @@ def test_errors_are_objects_with_a_message():
     }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("error_type", ErrorType)
 def test_code_of_an_error_is_a_word(error_type):
     error = wire.show_error(Conflict("x", error_type=error_type), request_id="req_1")["error"]

@@ -150,6 +150,7 @@ def test_other_type_than_the_signed_one_is_refused(organization, sent):
     assert (answer.status, answer.code, answer.taken) == (403, "SignatureDoesNotMatch", 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("left", ["nothing", "parts that are put together", "the folder without its parts"])
 def test_complete_that_another_one_overtakes_is_answered_as_it(organization, monkeypatch, left):
     """The other one ends between our look at the row and our look at the parts, at any moment of its own end."""

@@ -35,6 +35,7 @@ from transcription.models import Upload, UploadState
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("leaves_after", [0, 1, 9, 19])
 def test_broken_connection_leaves_nothing_of_a_part_and_all_of_the_others(organization, settings, leaves_after):
     upload, target = begin_parts(organization)

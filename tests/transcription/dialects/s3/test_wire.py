@@ -135,6 +135,7 @@ def test_errors_of_the_domain_have_codes(error, code, http_status):
     assert (fault.code, fault.http_status, fault.message) == (code, http_status, error.message)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("error_type", list(ErrorType))
 def test_every_type_of_error_has_a_code(error_type):
     assert wire.fault_of(VoxsiteError(error_type=error_type)).code

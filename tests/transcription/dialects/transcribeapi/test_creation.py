@@ -74,6 +74,7 @@ def test_repeated_order_is_one_job_with_a_bucket(bucket, post):
     assert Job.objects.count() == 1
 
 
+@pytest.mark.long
 @with_a_bucket
 @pytest.mark.parametrize("sent", [("a",), ("b",), ("a", "b")])
 def test_order_after_a_file_has_come_into_the_bucket_is_a_new_one(bucket, post, sent):
@@ -91,6 +92,7 @@ def test_order_after_a_file_has_come_into_the_bucket_is_a_new_one(bucket, post, 
     assert len(set(urls)) == 4
 
 
+@pytest.mark.long
 @with_a_bucket
 def test_order_after_a_part_has_come_into_the_bucket_is_a_new_one(bucket, post):
     """A file in parts is no object until the last of them has come."""

@@ -74,6 +74,7 @@ def test_type_that_no_header_can_have_is_not_signed(post, sent):
         assert page.json()["uploads"][0]["upload"].get("headers", {}).get("Content-Type", "") == kept
 
 
+@pytest.mark.long
 @pytest.mark.enable_socket
 def test_urls_alone_need_no_upload(post, settings):
     with remote.running(WAV) as server:
@@ -92,6 +93,7 @@ def test_answer_has_no_balance_before_the_end(post):
     assert "remaining_balance" not in shown
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -129,6 +131,7 @@ def test_answer_that_was_lost_is_given_again_with_the_same_job(post):
     assert post("/transcribe", {**body, "language": "en"}).json()["job_id"] != first.json()["job_id"]
 
 
+@pytest.mark.long
 def test_same_order_after_a_while_or_a_failure_is_a_new_one(post):
     body = {"files": [{"reference_id": "a"}]}
     first = post("/transcribe", body).json()["job_id"]
@@ -184,6 +187,7 @@ def test_two_idempotency_keys_are_two_orders(post):
     assert post("/jobs", body).json()["job_id"] == found[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sent", [("a",), ("a", "b")])
 def test_order_after_a_file_has_come_is_a_new_one(post, tmp_path, sent):
     """Whoever has sent a file had the answer, so an equal order is no repetition: its recordings are others."""
@@ -197,6 +201,7 @@ def test_order_after_a_file_has_come_is_a_new_one(post, tmp_path, sent):
     assert [entry["reference_id"] for entry in second.json()["uploads"]] == ["a", "b"]
 
 
+@pytest.mark.long
 @pytest.mark.enable_socket
 def test_order_of_urls_is_the_same_job_also_when_they_have_come(post, settings):
     with remote.running(WAV) as server:

@@ -22,6 +22,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000001"
 # --- Uploads -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
@@ -61,6 +62,7 @@ def test_upload_is_resumed(post, big_file):
     assert response.json()["job_status"] == "uploading"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -89,6 +91,7 @@ def test_uploads_of_a_job_that_takes_none(post, batch, big_file):
     assert code(post(f"/transcribe/{big_file}/upload-completed")) == (409, "invalid_job_status")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/jobs/{}/upload-urls", "/jobs/{}/resume-upload", "/transcribe/{}/upload-completed"])
 def test_job_of_a_stranger_is_not_there(post, batch, charlies, path):
     stranger = {"Authorization": f"Bearer {api_keys.issue(charlies, name='calls', by=None)[1]}"}
@@ -100,6 +103,7 @@ def test_job_of_a_stranger_is_not_there(post, batch, charlies, path):
 # --- Completion ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_files_that_came_are_transcribed_and_the_others_are_told(post, batch, tmp_path):
     send("b", tmp_path=tmp_path)
     response = post(f"/transcribe/{batch}/upload-completed")

@@ -62,6 +62,7 @@ def test_words_are_cues_of_their_own(transcribe):
     assert answer["vtt"].count("-->") == len(answer["text"].split())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("exclude", ["billing", "billing,vtt", " billing , vtt "])
 def test_excluded_groups(transcribe, exclude):
     answer = transcribe(exclude=exclude).json()
@@ -70,6 +71,7 @@ def test_excluded_groups(transcribe, exclude):
     assert ("vtt" in answer) is ("vtt" not in exclude)
 
 
+@pytest.mark.long
 def test_bare_values(transcribe):
     text = transcribe(exclude=f"vtt,segments,{AROUND}")
     assert text["Content-Type"] == "application/json"
@@ -102,6 +104,7 @@ def test_recording_above_10_minutes_is_refused_and_leaves_nothing(transcribe, or
     assert Wallet.objects.of(organization).get().balance_micros == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -133,6 +136,7 @@ def test_body_that_is_no_form(call, key):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/transcribe", "/jobs", "/add-funds"])
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"text"', b"[" * 60_000])
 def test_body_that_is_no_json(key, path, body):
@@ -221,6 +225,7 @@ def server(settings):
         yield running
 
 
+@pytest.mark.long
 @pytest.mark.enable_socket
 def test_file_at_a_url_is_answered_as_if_it_were_sent(transcribe, server):
     by_url = transcribe(None, url=server.url("/talk.mp3"), reference_id="r").json()

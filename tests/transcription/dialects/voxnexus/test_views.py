@@ -100,6 +100,7 @@ def test_samples_without_a_container_are_pcm_at_the_sample_rate(key):
     assert media.duration_ms == pytest.approx(len(samples) / 2 / 8, abs=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("content_type", ["audio/wav", "application/octet-stream", "application/x-www-form-urlencoded"])
 def test_container_is_decoded_whatever_its_content_type_says(key, content_type):
     answer(STT, key=key, body=MP3, content_type=content_type)
@@ -121,6 +122,7 @@ def test_body_without_a_length_is_taken(key):
     assert Media.objects.get().size_bytes == len(MP3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("body", "content_type", "code"),
     [
@@ -198,6 +200,7 @@ def test_model_that_the_site_does_not_have_is_the_default_one(key, chat):
     assert done.json["warnings"] == ["There is no language model 'gpt-4.1'. The default one was used."]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("prompt", ["status%20500", "status%20400", "normal%200", "cut%203"])
 def test_failure_of_the_language_model_is_no_error(key, chat, prompt):
     done = answer(f"{TRANSFORM}&llm_prompt={prompt}", key=key)

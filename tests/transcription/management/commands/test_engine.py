@@ -17,6 +17,7 @@ def auto(settings, tmp_path, monkeypatch):
     return settings
 
 
+@pytest.mark.long
 def test_auto_takes_a_model_that_is_there(auto, tmp_path):
     folder = str(tiny_whisper.build(tmp_path))
     auto.WHISPER_MODELS = {"standard": folder, "premium": folder}
@@ -30,6 +31,7 @@ def test_auto_takes_a_model_that_is_there(auto, tmp_path):
     assert recognition.waiting_note() == ""
 
 
+@pytest.mark.long
 @pytest.mark.enable_socket
 @pytest.mark.parametrize("may_use_packages", [True, False])
 def test_auto_says_loudly_that_it_falls_back(auto, monkeypatch, caplog, may_use_packages):

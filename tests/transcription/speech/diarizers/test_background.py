@@ -146,6 +146,7 @@ def test_closing_drops_what_waits_and_ends_the_thread():
     assert background.name == "recorder"
 
 
+@pytest.mark.long
 def test_turns_are_those_without_a_thread(begin):
     samples = np.concatenate(list(audio.windows(recordings.named("dialogue.flac").path, max_duration_ms=60_000)))
 

@@ -87,6 +87,7 @@ def test_same_recording_gives_the_same_turns():
     assert turns(samples) == turns(samples)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", ["sentence-slt.wav", "sentence-rms.wav"])
 @pytest.mark.parametrize("count", [2, 5, 20])
 def test_one_sentence_again_and_again_is_one_speaker(file, count):
@@ -110,6 +111,7 @@ def test_hiss_changes_nothing():
     assert [turn.speaker for turn in turns(samples + hiss)] == [turn.speaker for turn in turns(samples)]
 
 
+@pytest.mark.long
 def test_repeated_recording_has_no_more_speakers():
     """Copies once formed clusters of their own: an hour of one repeated dialogue had 20 speakers."""
     assert len({turn.speaker for turn in turns(np.tile(load("dialogue.flac"), 6))}) == 2

@@ -37,6 +37,7 @@ def test_model_gets_the_whole_recording_and_the_options(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_longer_recordings_get_the_neural_diarizer_and_say_so(tmp_path):
     def find(path, options):
         raise AssertionError("the model must not be asked")
@@ -50,6 +51,7 @@ def test_longer_recordings_get_the_neural_diarizer_and_say_so(tmp_path):
     assert note.endswith("it is longer than the 10 seconds that model is given here.")
 
 
+@pytest.mark.long
 def test_failing_model_is_replaced_by_the_neural_diarizer(tmp_path):
     def find(path, options):
         raise EngineFailed

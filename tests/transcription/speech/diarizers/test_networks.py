@@ -94,6 +94,7 @@ def test_child_of_a_worker_can_load_and_run_the_networks():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.long
 def test_networks_that_were_loaded_before_a_fork_run_in_the_child():
     """Workers do so. It needs sessions without threads, which a child would wait for in vain.
 

@@ -43,6 +43,7 @@ def heard(samples, **options):
     return diarization.turns()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", ["dialogue.flac", "dialogue.mp3", "dialogue.webm"])
 def test_two_voices_are_told_apart(file):
     found = turns(load(file))
@@ -51,11 +52,13 @@ def test_two_voices_are_told_apart(file):
         assert speaker_at(found, middle_ms) == turn["speaker"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", ["sentence-slt.wav", "sentence-rms.wav", "sentence-slt.opus"])
 def test_one_voice_is_one_speaker(file):
     assert {turn.speaker for turn in turns(load(file))} == {"S1"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gain_db", [-40, -20, 6])
 def test_loudness_changes_nothing(gain_db):
     samples = load("dialogue.flac")
@@ -63,6 +66,7 @@ def test_loudness_changes_nothing(gain_db):
     assert [turn.speaker for turn in found] == [turn.speaker for turn in turns_of_dialogue()]
 
 
+@pytest.mark.long
 def test_two_men_whom_the_segmentation_takes_for_one_are_told_apart():
     """Its pieces hold the end of one man's sentence and the beginning of the other's."""
     found = heard(two_men())
@@ -84,11 +88,13 @@ def test_two_who_speak_at_once_are_both_found():
         assert overlap_ms[0] - 300 <= turn.start_ms < turn.end_ms <= overlap_ms[1] + 300
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_number_of_speakers_is_obeyed(count):
     assert len({turn.speaker for turn in turns(load("dialogue.flac"), num_speakers=count)}) == count
 
 
+@pytest.mark.long
 def test_bounds_are_obeyed():
     assert len({turn.speaker for turn in turns(load("dialogue.flac"), max_speakers=1)}) == 1
     assert len({turn.speaker for turn in turns(load("dialogue.flac"), min_speakers=3)}) == 3
@@ -106,6 +112,7 @@ def test_recording_without_a_clip_has_no_turns():
     assert begin().turns() == []
 
 
+@pytest.mark.long
 def test_pauses_with_hiss_are_no_speech():
     """With silence instead of the hiss between the clips, the network took all pauses of one voice for speech."""
     samples = np.concatenate(
@@ -144,6 +151,7 @@ def test_clip_in_which_the_network_hears_nobody_is_one_speaker():
     assert (turn.speaker, turn.start_ms) == ("S1", 2_000)
 
 
+@pytest.mark.long
 def test_hours_of_silence_between_clips_cost_nothing_and_move_nothing():
     samples = load("dialogue.flac")
     diarization = begin()
@@ -162,6 +170,7 @@ def test_hours_of_silence_between_clips_cost_nothing_and_move_nothing():
         assert one[:2] == pytest.approx(other[:2], abs=60)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gap_ms", [SECTION_GAP_MS - 100, SECTION_GAP_MS + 100])
 def test_gap_between_clips_changes_no_speaker(gap_ms):
     slt, rms = spoken_by("dialogue.flac", "S1"), spoken_by("dialogue.flac", "S2")
@@ -175,6 +184,7 @@ def test_gap_between_clips_changes_no_speaker(gap_ms):
     assert [speaker_at(found, middle_ms) for middle_ms in middles] == ["S1", "S2", "S1"]
 
 
+@pytest.mark.long
 def test_size_of_the_clips_leaves_no_trace():
     samples = load("dialogue.flac")
     found = []
@@ -210,11 +220,13 @@ def without_pauses(speaker, *, seconds):
     return np.tile(said, 1 + seconds * 16_000 // len(said))[: seconds * 16_000]
 
 
+@pytest.mark.long
 def test_of_a_long_speech_only_some_pieces_are_heard(print_lengths):
     assert {turn.speaker for turn in heard(without_pauses("S2", seconds=29))} == {"S1"}
     assert 0 < sum(print_lengths) < 20
 
 
+@pytest.mark.long
 def test_speech_that_changes_its_voice_is_heard_piece_by_piece():
     """For the segmentation both may be one speaker; what lies between two unlike pieces is heard itself."""
     both = np.concatenate([without_pauses("S2", seconds=13), without_pauses("S1", seconds=13)])
@@ -276,6 +288,7 @@ def from_far_away(samples):
     return samples * np.float32(10 ** (-32 / 20))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("speaker", ["S1", "S2"])
 @pytest.mark.parametrize("change", [by_telephone, in_a_room, from_far_away])
 def test_one_voice_is_one_speaker_whatever_it_comes_through(speaker, change):

@@ -72,6 +72,7 @@ def test_speakers_of_a_window_go_to_the_channels_on_which_they_spoke(order):
     assert segmentation.stitching_order(before, noisy) == list(order)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [1, 10, 11, 12.6, 35, 61, 71, 100])
 def test_every_frame_is_told_once(seconds):
     said = ["a"] * round(seconds * SECOND)
@@ -98,12 +99,14 @@ def test_two_at_once_are_two_channels():
     assert [int(count) for count in found] == [len(frame) for frame in said[: len(found)]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [1_000, 30_000, 480_000])
 def test_frames_do_not_depend_on_how_the_samples_come(step):
     said = (["a"] * SECOND + ["ab"] * SECOND + [""] * SECOND + ["c"] * SECOND) * 25
     assert np.array_equal(segmented(said, step=step)[0], segmented(said)[0])
 
 
+@pytest.mark.long
 def test_after_a_minute_every_frame_is_heard_twice_and_before_four_times():
     _, network = segmented(["a"] * (300 * SECOND))
     steps = np.diff(network.heard)

@@ -63,6 +63,7 @@ def test_full_queue_asks_to_come_again(small_server, clip):
     assert len(set(asked)) == 1
 
 
+@pytest.mark.long
 def test_one_question_of_any_kind(whisper_process, spoken, address):
     message = {"kind": "recognise", "options": OPTIONS.to_dict()}
     with closing(client.EngineClient([whisper_process.address], timeout_seconds=30)) as asker:

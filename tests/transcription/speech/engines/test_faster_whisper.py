@@ -65,11 +65,13 @@ def test_text_and_language_are_right_in_a_mixed_batch(sample, heard_together):
     assert wrong_words(text(heard), sample.text) <= 2
 
 
+@pytest.mark.long
 def test_a_clip_gives_the_same_beside_any_neighbours(whisper, heard_together):
     for name in ("en-hello.wav", "es-hola.wav", "en-meeting.flac"):
         assert whisper.recognise([load(name)], options=OPTIONS) == [heard_together[name]]
 
 
+@pytest.mark.long
 def test_words_have_times_inside_the_clip(heard_together):
     for sample in SHORT:
         words = heard_together[sample.path.name].words
@@ -200,6 +202,7 @@ def test_clips_of_different_contexts_share_no_batch_and_come_back_in_order(short
     assert heard == [short.recognise([clip], options=OPTIONS)[0] for clip in clips]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("first", "contexts"),
     [
@@ -269,6 +272,7 @@ def decoder(whisper, monkeypatch):
     return make
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("answers", "words", "temperatures"),
     [

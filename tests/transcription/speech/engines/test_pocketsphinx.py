@@ -25,11 +25,13 @@ def heard(pocketsphinx):
     return heard
 
 
+@pytest.mark.long
 def test_sentence_is_heard_word_for_word(pocketsphinx, heard):
     assert " ".join(word.text for word in heard.words) == recordings.named("sentence-slt.wav").text
     assert texts(pocketsphinx, load("sentence-rms.wav")) == [recordings.named("sentence-rms.wav").text]
 
 
+@pytest.mark.long
 def test_words_have_times_and_probabilities(heard):
     turn = recordings.named("sentence-slt.wav").turns[0]
     assert abs(heard.words[0].start_ms - turn["start_ms"]) < 150

@@ -45,6 +45,7 @@ def test_unusable_addresses_are_refused():
         server.serve(None, address="tcp://127.0.0.1:5555")
 
 
+@pytest.mark.long
 def test_longest_path_works(tmp_path_factory, clip):
     folder = str(tmp_path_factory.mktemp("l"))
     path = folder + "/" + "x" * (protocol.MAX_PATH_BYTES - len(folder) - 1)

@@ -21,6 +21,7 @@ from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import ms_to_samples
 
 
+@pytest.mark.long
 def test_life_of_an_engine_process(sphinx_process, address, clip):
     """All of it with one process, since a start takes most of a second."""
     engine = remote.RemoteEngine(address, timeout_seconds=30)
@@ -68,6 +69,7 @@ def test_clips_of_many_jobs_share_batches(whisper_process, spoken):
     assert sum(after["batch_sizes"].values()) - sum(before["batch_sizes"].values()) <= 8
 
 
+@pytest.mark.long
 def test_pings_are_answered_while_it_computes(whisper_process, spoken):
     long_one = load(tiny_whisper.SAMPLES / "en-long.flac")[: ms_to_samples(30_000)]
     slowest = 0.0
@@ -109,6 +111,7 @@ def test_one_job_does_not_hold_up_another(whisper_process, spoken):
     assert done.index("interactive") < 20
 
 
+@pytest.mark.long
 def test_requests_of_a_vanished_client_are_dropped(sphinx_process, address, clip, monkeypatch):
     """Here the client cancels its requests. `test_silent_client_is_taken_for_gone` has a client that cannot."""
     engine = remote.RemoteEngine(address, timeout_seconds=30)
@@ -155,6 +158,7 @@ def test_garbage_does_not_stop_the_process(whisper_process, spoken):
         assert heard(remote.RemoteEngine(whisper_process.address), [spoken[0][1]]) == [spoken[0][0]]
 
 
+@pytest.mark.long
 def test_second_process_does_not_take_the_socket(sphinx_process, address):
     second = EngineProcess(address, "pocketsphinx").start()
     assert second.process.wait(timeout=60) != 0

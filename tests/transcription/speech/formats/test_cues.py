@@ -39,6 +39,7 @@ def times(found):
     return [(cue.start_ms, cue.end_ms) for cue in found]
 
 
+@pytest.mark.long
 @given(st.lists(st.tuples(st.text(CHARACTERS, min_size=1, max_size=60), st.booleans()), min_size=1), OPTIONS)
 def test_cues_are_readable_complete_and_in_order(texts, options):
     words = [

@@ -56,6 +56,7 @@ def test_duty_that_waits_for_stripe_delays_no_other() -> None:
         stripe_answers.set()
 
 
+@pytest.mark.long
 def test_clock_ends_though_a_duty_does_not() -> None:
     never, begun = threading.Event(), threading.Event()
 
