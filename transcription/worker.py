@@ -14,10 +14,10 @@ from typing import Any
 from django.conf import settings
 from rq.job import Job
 from rq.queue import Queue
-from rq.worker import Worker as RqWorker
 
 from transcription import recognition
 from transcription.jobs import shards
+from transcription.jobs.base_worker import BaseWorker
 from transcription.speech import children, confinement, vad
 from transcription.speech.diarizers import networks
 from transcription.speech.errors import EngineUnavailable
@@ -62,11 +62,8 @@ def load_diarizer() -> None:
         logger.warning("%s", error.message)
 
 
-class Worker(RqWorker):
+class Worker(BaseWorker):
     """Forks a child for each task, as RQ does."""
-
-    # RQ would wait for up to a minute after Redis is back.
-    max_connection_wait_time = 1.0
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs["job_monitoring_interval"] = settings.HEARTBEAT_SECONDS

@@ -5,17 +5,29 @@ from typing import Any
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 
+from voxsite import env
+
 LINES, JSON = "lines", "json"
 
 # Attributes that become no field. `ids` has the same again; Django's request shows a query, which may be a credential.
 _UNSHOWN = ("ids", "request", "server_time", "sinfo")
 
 
-def config(*, log_format: str, program: str = "") -> dict[str, Any]:
-    """Return the settings of `logging.config.dictConfig`.
+class AddsProgram(logging.Filter):
+    """Says in each record which process of the server logs. For JSON; the supervisor puts it before lines itself.
 
-    log_format: LINES or JSON. program: the name of the process, for JSON; the supervisor puts it before lines itself.
+    Read for each record: the supervisor names a process after it has loaded the settings.
     """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Set the record's `program`, where the supervisor has given one."""
+        if program := env.text("SUPERVISOR_PROCESS_NAME"):
+            record.program = program
+        return True
+
+
+def config(*, log_format: str) -> dict[str, Any]:
+    """Return the settings of `logging.config.dictConfig`. log_format: LINES or JSON."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -27,16 +39,18 @@ def config(*, log_format: str, program: str = "") -> dict[str, Any]:
                 "rename_fields": {"levelname": "level", "name": "logger", "exc_info": "traceback"},
                 # In UTC, by ISO 8601.
                 "timestamp": "time",
-                "static_fields": {"program": program} if program else {},
                 "reserved_attrs": [*RESERVED_ATTRS, *_UNSHOWN],
                 "json_ensure_ascii": False,
             },
         },
         "filters": {
             "ids": {"()": "accounts.log_context.AddsIds"},
+            "program": {"()": "voxsite.logs.AddsProgram"},
             "without_traceback": {"()": "django.utils.log.CallbackFilter", "callback": _without_traceback},
         },
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": log_format, "filters": ["ids"]}},
+        "handlers": {
+            "console": {"class": "logging.StreamHandler", "formatter": log_format, "filters": ["ids", "program"]}
+        },
         "root": {"handlers": ["console"], "level": "WARNING"},
         "loggers": {
             **{name: {"level": "INFO"} for name in ("accounts", "apex", "billing", "transcription", "voxsite")},

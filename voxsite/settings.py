@@ -627,8 +627,4 @@ METRICS_TOKEN = env.text("VOXSITE_METRICS_TOKEN")
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
 
-LOGGING = logs.config(
-    log_format=env.choice("VOXSITE_LOG_FORMAT", options=(logs.LINES, logs.JSON), default=logs.LINES),
-    # The supervisor names each of its processes so.
-    program=env.text("SUPERVISOR_PROCESS_NAME"),
-)
+LOGGING = logs.config(log_format=env.choice("VOXSITE_LOG_FORMAT", options=(logs.LINES, logs.JSON), default=logs.LINES))

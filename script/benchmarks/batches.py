@@ -262,7 +262,7 @@ def memory_of(site: product.Product) -> dict[str, float]:
     sizes: dict[str, float] = {}
     for process in psutil.Process(site.process.pid).children(recursive=True):
         try:
-            words, mib = " ".join(process.cmdline()), process.memory_info().rss / 2**20
+            words, mib = " ".join(process.cmdline()).rstrip(), process.memory_info().rss / 2**20
         except psutil.Error:
             continue
         kind = next((kind for kind in KINDS if words.endswith(f"voxsite.serve.child {kind}")), "")

@@ -118,7 +118,7 @@ def counts(site: product.Product, *, database: psycopg.Connection, redis: Redis)
     for kind in KINDS:
         found[f"seconds of a core: {kind}"] = 0
     for process in psutil.Process(site.process.pid).children():
-        kind = process.cmdline()[-1]
+        kind = " ".join(process.cmdline()).split()[-1]
         if kind in KINDS:
             found[f"seconds of a core: {kind}"] += _seconds(process)  # type: ignore[assignment]  # a Counter takes it
     return Counts(found, at)

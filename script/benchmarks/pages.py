@@ -8,24 +8,20 @@ starts them, on fresh data folders, with a transcript of ten minutes and two spe
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import requests
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.product import PROJECT_DIR, environment_of, free_port
+from script.benchmarks.measuring.builds import running
+from tests.product import PROJECT_DIR
 
 EMAIL, PASSWORD = "weigher@example.com", "quiet river 42 stones"
-START_SECONDS = 300
 SETTLE_MS = 3_000
 # Runs in both builds: it uses what both have. One transaction, so that no worker takes the job first.
 FILL = """
@@ -79,38 +75,10 @@ class Weight:
 
 
 @contextmanager
-def running(code: Path, folder: Path) -> Iterator[tuple[str, str]]:
+def filled(code: Path, folder: Path) -> Iterator[tuple[str, str]]:
     """Start the product of a checkout and fill it. Yields its address and the id of the transcript."""
-    port = free_port()
-    environment = environment_of(
-        PORT=str(port), VOXSITE_ENV="development", VOXSITE_DATA_DIR=str(folder), VOXSITE_ENGINE="pocketsphinx"
-    )
-    environment.pop("PYTHONPATH", None)
-    python = code / ".venv/bin/python"
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen([python, "-m", "voxsite.serve"], cwd=code, env=environment, stdout=log, stderr=log)
-        try:
-            address = f"http://localhost:{port}"
-            deadline = time.monotonic() + START_SECONDS
-            while not is_ready(address):
-                is_starting = server.poll() is None and time.monotonic() < deadline
-                assert is_starting, (folder / "server.log").read_text()[-2000:]
-                time.sleep(0.5)
-            fill = FILL.format(email=EMAIL, password=PASSWORD)
-            command = [python, "manage.py", "shell", "-c", fill]
-            made = subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True, check=False)
-            assert made.returncode == 0, made.stderr[-2000:]
-            yield address, made.stdout.split()[-1]
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(60)
-
-
-def is_ready(address: str) -> bool:
-    try:
-        return requests.get(f"{address}/health/ready", timeout=5).status_code == 200
-    except requests.ConnectionError:
-        return False
+    with running(code, folder) as build:
+        yield build.address, build.manage("shell", "-c", FILL.format(email=EMAIL, password=PASSWORD)).split()[-1]
 
 
 def weigh(browser: Browser, address: str, *, state: Any = None) -> Weight:
@@ -142,7 +110,7 @@ def sign_in(page: Page, address: str) -> None:
 def measured(browser: Browser, code: Path) -> dict[str, Weight]:
     folder = Path(tempfile.mkdtemp())
     try:
-        with running(code, folder) as (address, job_id):
+        with filled(code, folder) as (address, job_id):
             context = browser.new_context()
             sign_in(context.new_page(), address)
             state = context.storage_state()

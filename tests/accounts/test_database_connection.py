@@ -25,6 +25,8 @@ def test_open_transaction_keeps_its_connection(closed):
 
 @pytest.mark.parametrize(("options", "count"), [({"pool": {"max_size": 4}}, 1), ({}, 0)])
 def test_connection_of_a_pool_alone_is_given_back_before_short_work(closed, monkeypatch, options, count):
-    monkeypatch.setitem(django_connections["default"].settings_dict, "OPTIONS", options)
-    database_connection.release_to_pool()
+    # Only here: with these options SQLite could not be opened again, to empty the tables after the test.
+    with monkeypatch.context() as patch:
+        patch.setitem(django_connections["default"].settings_dict, "OPTIONS", options)
+        database_connection.release_to_pool()
     assert len(closed) == count

@@ -31,12 +31,14 @@ class Log(io.StringIO):
 
 
 @pytest.fixture
-def log():
-    """All that is logged, as JSON, by the formatter and filter of the settings."""
-    config = logs.config(log_format=logs.JSON, program="web")
+def log(monkeypatch):
+    """All that is logged, as JSON, by the formatter and filters of the settings."""
+    monkeypatch.setenv("SUPERVISOR_PROCESS_NAME", "web")
+    config = logs.config(log_format=logs.JSON)
     handler = logging.StreamHandler(Log())
     handler.setFormatter(logging.config.DictConfigurator(config).configure_formatter(config["formatters"][logs.JSON]))
     handler.addFilter(log_context.AddsIds())
+    handler.addFilter(logs.AddsProgram())
     log_context.begin()
     logging.getLogger().addHandler(handler)
     yield handler.stream

@@ -3,13 +3,22 @@
 It makes the process end with the supervisor, sets its priority and thread counts, and then runs the program. Python
 programs run inside this process and not by exec, because the hook for later forks lives in the interpreter. Containers
 start their processes in the same way; there, the container ends what is left.
+
+On Linux, the supervisor does not start an interpreter for each program: its fork goes on here, under the same name.
 """
 
+import atexit
 import os
 import runpy
 import signal
 import sys
+import threading
+import traceback
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
+
+import setproctitle
 
 from voxsite import env
 from voxsite.serve import embedded_redis, lifetime, programs
@@ -46,6 +55,38 @@ def become(name: str) -> None:
     else:
         sys.argv = rest
         runpy.run_path(rest[0], run_name="__main__")
+
+
+def run_in_fork(name: str, *, environment: Mapping[str, str]) -> NoReturn:
+    """Run the program of this name in this process, which has just been forked, and end the process.
+
+    environment: that of the program. Its output goes to the file descriptors 1 and 2.
+    """
+    status = 1
+    try:
+        # An exec would have done so: a handler of the supervisor's must not take the program's signals.
+        for number in signal.valid_signals():
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        os.environ.update(environment)
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(line_buffering=True, write_through=True)  # type: ignore[union-attr]  # both are files
+        # For `ps`, and for whoever looks for a process by its command line.
+        setproctitle.setproctitle(f"{sys.executable} -m voxsite.serve.child {name}")
+        become(name)
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:  # noqa: BLE001 - an interpreter prints these too, Ctrl-C among them
+        traceback.print_exc()
+    finally:
+        # What an interpreter does at its end. A return would go on with the supervisor's work, in a second process.
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        os._exit(status)
 
 
 if __name__ == "__main__":

@@ -33,9 +33,10 @@ class Program:
 
 def all_programs(environ: Mapping[str, str]) -> list[Program]:
     """Return the programs for an environment, as `config.environment_for_children` makes it."""
+    # Whoever prepares the server runs Django's checks. In each process they would load all pages: 30 MB and a second.
     manage = ["python", "manage.py"]
     # Warnings only: RQ logs every few minutes that it cleans each of its registries, whatever LOGGING says of it.
-    run_queues = [*manage, "rqworker", "--verbosity", "0"]
+    run_queues = [*manage, "rqworker", "--skip-checks", "--verbosity", "0"]
     programs = [
         Program("web", ["python", "-m", "voxsite.serve.web"], environment=_threads(1, environ)),
         Program(
@@ -51,14 +52,18 @@ def all_programs(environ: Mapping[str, str]) -> list[Program]:
         # Waits for the servers of customers, many at once. The workers' places are for work.
         Program(
             "importer",
-            [*run_queues, IMPORTS_QUEUE],
+            [*run_queues, "--worker-class", "transcription.jobs.base_worker.BaseWorker", IMPORTS_QUEUE],
             niceness=5,
             needs_redis=True,
             environment=_threads(1, environ),
         ),
         *_engines(environ),
-        Program("clock", [*manage, "clock"], niceness=5, needs_redis=True, environment=_threads(1, environ)),
-        Program("deliverer", [*manage, "deliver_webhooks"], niceness=5, environment=_threads(1, environ)),
+        Program(
+            "clock", [*manage, "clock", "--skip-checks"], niceness=5, needs_redis=True, environment=_threads(1, environ)
+        ),
+        Program(
+            "deliverer", [*manage, "deliver_webhooks", "--skip-checks"], niceness=5, environment=_threads(1, environ)
+        ),
         Program(ANNOUNCE, ["python", "-m", "voxsite.serve.announce"], niceness=5, is_kept_running=False),
     ]
     if embedded_redis.is_meant_by(environ):
@@ -73,7 +78,7 @@ def _engines(environ: Mapping[str, str]) -> list[Program]:
     return [
         Program(
             "engine" if number == 1 else f"engine-{number}",
-            ["python", "manage.py", "engine", "--number", str(number)],
+            ["python", "manage.py", "engine", "--skip-checks", "--number", str(number)],
             niceness=5,
             # Time to finish the current batch.
             stop_seconds=8,

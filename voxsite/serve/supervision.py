@@ -1,9 +1,10 @@
 """Keeps the programs running and shows what they print.
 
-It runs supervisord's classes in this process. They restart with back-off, stop in order and kill process groups. Two
-things are added: the name of the process before each line (a subscriber to supervisord's log events), and the end of
-processes that leave their group (`lifetime`). Rejected: honcho, which ends all processes when one ends, and circus,
-which brings its own event loop and sockets.
+It runs supervisord's classes in this process. They restart with back-off, stop in order and kill process groups. Three
+things are added: the name of the process before each line (a subscriber to supervisord's log events), the end of
+processes that leave their group (`lifetime`), and programs of Python that begin as forks of this process, which has
+loaded Django (`preloading`). Rejected: honcho, which ends all processes when one ends, and circus, which brings its own
+event loop and sockets.
 """
 
 import json
@@ -16,6 +17,7 @@ from supervisor.medusa.asyncore_25 import ExitNow
 from supervisor.options import ServerOptions
 
 from voxsite import env
+from voxsite.serve import child, preloading
 from voxsite.serve.programs import ANNOUNCE, Program
 
 # A process that ends sooner than this is restarted after 1, 2, 3 ... seconds.
@@ -52,6 +54,12 @@ class _Options(ServerOptions):
 
     def write_pidfile(self) -> None:
         """Write no file: the lock shows that a server runs, and is right after a crash too."""
+
+    def execve(self, filename: str, argv: list[str], env: dict[str, str]) -> None:
+        """Run the program in this fork where that is possible. Supervisord calls this in the forked process."""
+        if preloading.is_possible():
+            child.run_in_fork(argv[-1], environment=env)
+        super().execve(filename, argv, env)
 
     def make_logger(self) -> None:
         """Log nothing: the console below shows what people need to know."""

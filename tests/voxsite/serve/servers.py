@@ -43,7 +43,10 @@ class Server:
         for child in self.descendants():
             # one that has just died has no command line any more
             with contextlib.suppress(psutil.NoSuchProcess):
-                if child.ppid() == self.process.pid and child.cmdline()[-2:] == ["voxsite.serve.child", name]:
+                if child.ppid() == self.process.pid and " ".join(child.cmdline()).split()[-2:] == [
+                    "voxsite.serve.child",
+                    name,
+                ]:
                     found.add(child.pid)
         return found
 

@@ -1,9 +1,12 @@
 """How a supervised process begins."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 from tests.product import PROJECT_DIR, environment_of
@@ -46,3 +49,51 @@ def test_process_whose_supervisor_has_ended_does_not_begin(tmp_path):
     with answering(200) as port:
         done = become("announce", PORT=str(port), VOXSITE_DATA_DIR=str(tmp_path), VOXSITE_SUPERVISOR_PID="1")
     assert (done.returncode, done.stdout) == (0, "")
+
+
+FORKED = """
+import os, signal, sys
+import setproctitle
+setproctitle.getproctitle()
+signal.signal(signal.SIGTERM, lambda *_: None)
+from voxsite.serve import child
+pid = os.fork()
+if pid == 0:
+    child.run_in_fork(sys.argv[1], environment=dict(os.environ) | {"VOXSITE_SUPERVISOR_PID": str(os.getppid())})
+print("forked", pid, flush=True)
+_, status = os.waitpid(pid, 0)
+sys.exit(os.waitstatus_to_exitcode(status) % 256)
+"""
+
+
+def forked(name, **switches):
+    return subprocess.Popen(
+        [sys.executable, "-c", FORKED, name],
+        cwd=PROJECT_DIR,
+        env=environment_of(REDIS_URL="redis://elsewhere", **switches),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_fork_ends_as_its_program_does(tmp_path):
+    with answering(200) as port, forked("announce", PORT=str(port), VOXSITE_DATA_DIR=str(tmp_path)) as good:
+        said, _ = good.communicate(timeout=60)
+    assert (good.returncode, f"Voxsite is at http://localhost:{port}/" in said) == (0, True)
+    with forked("nothing", VOXSITE_DATA_DIR=str(tmp_path)) as bad:
+        _, complaint = bad.communicate(timeout=60)
+    assert (bad.returncode, "there is no program 'nothing'" in complaint) == (1, True)
+
+
+def test_fork_is_named_after_its_program_and_takes_its_own_signals(tmp_path):
+    """The supervisor's handlers would only note them."""
+    with answering(503) as port, forked("announce", PORT=str(port), VOXSITE_DATA_DIR=str(tmp_path)) as waiting:
+        process = psutil.Process(int(waiting.stdout.readline().split()[1]))
+        deadline = time.monotonic() + 30
+        while " ".join(process.cmdline()).split()[-2:] != ["voxsite.serve.child", "announce"]:
+            assert time.monotonic() < deadline, process.cmdline()
+            time.sleep(0.01)
+        process.terminate()
+        waiting.communicate(timeout=30)
+    assert waiting.returncode == -signal.SIGTERM % 256
