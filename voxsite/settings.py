@@ -8,7 +8,7 @@ import dj_database_url
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from voxsite import bucket_origin, engines, env, logs, upstreams
+from voxsite import bucket_origin, engines, env, error_reports, logs, upstreams
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -624,6 +624,12 @@ LOST_IN_QUEUE_SECONDS = 20
 
 # Prometheus sends it as bearer token to /metrics. Without it there is no such address.
 METRICS_TOKEN = env.text("VOXSITE_METRICS_TOKEN")
+
+# An address (DSN) of Sentry, GlitchTip, Bugsink or the like, which then gets what is logged as an error.
+try:
+    error_reports.begin(env.text("VOXSITE_SENTRY_DSN"), environment="development" if DEVELOPMENT else "production")
+except ValueError as error:
+    raise ImproperlyConfigured(f"VOXSITE_SENTRY_DSN is no address of a Sentry project: {error}") from error
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,20 @@
 """RQ's worker, as the workers and the importer are."""
 
+import logging
+import sys
+from types import TracebackType
+from typing import Any, cast
+
+from rq.job import Job
+from rq.queue import Queue
 from rq.worker import Worker as RqWorker
+
+logger = logging.getLogger(__name__)
+
+# As `sys.exc_info` returns it.
+ExceptionOf = tuple[type[BaseException], BaseException, TracebackType | None]
+# How long a child waits for its reports of errors to be sent.
+REPORT_SECONDS = 2.0
 
 
 class BaseWorker(RqWorker):
@@ -8,6 +22,19 @@ class BaseWorker(RqWorker):
 
     # RQ would wait for up to a minute after Redis is back.
     max_connection_wait_time = 1.0
+
+    def perform_job(self, job: Job, queue: Queue) -> bool:
+        """Do a task in the child, which ends without the usual steps of an interpreter, and send what it reports."""
+        try:
+            return super().perform_job(job, queue)
+        finally:
+            # Loaded where reports are on (voxsite/error_reports.py).
+            if sentry := sys.modules.get("sentry_sdk"):
+                sentry.flush(REPORT_SECONDS)
+
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        """Log what a task raised, as an exception. RQ logs a text, so that all reports of errors would be one."""
+        logger.error("Task %s failed.", job.id, exc_info=cast("ExceptionOf", exc_info))
 
     def procline(self, message: str) -> None:
         """Change no title: people and tests know a process by `voxsite.serve.child` and its name. RQ sets its own."""
