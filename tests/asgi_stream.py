@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from accounts.gate.later import CONNECTION, Connection
 from voxsite import asgi
 
 
@@ -33,6 +34,7 @@ class AsgiStream:
         self._has_begun = asyncio.Event()
         self._has_left = asyncio.Event()
         self._has_sent = False
+        self._connection = Connection()
         path, _, query = path.partition("?")
         scope = {
             "type": "http",
@@ -51,6 +53,7 @@ class AsgiStream:
             "scheme": "http",
             "http_version": "1.1",
             "asgi": {"version": "3.0"},
+            CONNECTION: self._connection,
         }
         self._task = asyncio.create_task(application(scope, self._receive, self._send))
 
@@ -58,8 +61,13 @@ class AsgiStream:
     def json(self) -> Any:
         return json.loads(self.received)
 
+    def lose_connection(self) -> None:
+        """Close the connection. The application has not noticed yet."""
+        self._connection.is_lost = True
+
     async def leave(self) -> None:
         """Close the connection, and wait until the application has noticed."""
+        self.lose_connection()
         self._has_left.set()
         await self._task
 

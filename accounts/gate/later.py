@@ -7,8 +7,19 @@ calls `end` when the request is over.
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from django.http import HttpResponseBase, StreamingHttpResponse
+
+# Where the scope of a request has its `Connection`: `voxsite/serve/http_protocol.py` puts it there.
+CONNECTION = "voxsite.connection"
+
+
+@dataclass(slots=True)
+class Connection:
+    """What the server knows of a client's connection. It knows of the end before any task of the request does."""
+
+    is_lost: bool = False
 
 
 async def _nothing() -> AsyncIterator[bytes]:

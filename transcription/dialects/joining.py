@@ -1,11 +1,13 @@
 """Which job answers a call that waits: a new one, or the one of an earlier call that this one repeats."""
 
 import logging
+import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -17,8 +19,9 @@ from accounts.error_types import ErrorType
 from accounts.errors import Conflict
 from accounts.gate import idempotency
 from transcription import jobs, submissions
+from transcription.dialects import departures
 from transcription.jobs import Submission, waiters
-from transcription.models import FINAL_STATUSES, Job, Status
+from transcription.models import FINAL_STATUSES, Job, JobItem, Status
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ class Call:
     key: its Idempotency-Key as `idempotency.key_of` names it, "" for none. fingerprint: equal for equal requests; ""
     where nothing can repeat it. is_counted, is_retry: whether its client counts its tries, and whether this is a
     further one. Without a key, such a retry repeats the try before it. was_taken_over: its own job was undone, and with
-    it the upload is gone.
+    it the upload is gone. called_at: when it came, in seconds since the epoch.
     """
 
     submission: Submission
@@ -43,6 +46,7 @@ class Call:
     is_counted: bool = False
     is_retry: bool = False
     was_taken_over: bool = False
+    called_at: float = field(default_factory=time.time)
 
     @property
     def claimed_key(self) -> tuple[uuid.UUID, str]:
@@ -61,7 +65,7 @@ def find_or_submit(call: Call) -> tuple[Job, bool, str] | None:
     if unanswered is not None:
         return unanswered
     if not call.key and not call.is_counted:
-        return _awaited(_submit_recording(call, call.submission))
+        return _awaited(call, _submit_recording(call, call.submission))
     organization, (_, key) = call.submission.organization, call.claimed_key
     if not call.key and not call.is_retry:
         # A first try repeats nothing, even if the same recording was sent a minute ago.
@@ -80,7 +84,7 @@ def find_or_submit(call: Call) -> tuple[Job, bool, str] | None:
             claim.forget()
             raise idempotency.TakenOver
         if isinstance(claim, idempotency.Claim):
-            return _awaited(_submit(call, claim=claim))
+            return _awaited(call, _submit(call, claim=claim))
         job = _job_of(call, reference=claim.reference)
         if job is not None:
             waiter = join(job)
@@ -111,9 +115,28 @@ def note_unanswered(job: Job, *, mark: str, is_at_url: bool) -> None:
 
     is_at_url: the recording is one at a URL, which the mark has.
     """
-    digest = "" if is_at_url else job.items.values_list("media__sha256", flat=True).first()
+    digest = "" if is_at_url else _digest_of(job)
     if digest is not None:  # The job was not deleted meanwhile.
         waiters.note_unanswered(mark, sha256=digest, job_id=job.pk)
+
+
+def cancel_if_repeated(job: Job, *, mark: str, is_at_url: bool, called_at: float) -> bool:
+    """Cancel the job of a client that left if an equal call has come since and has a job of its own: it is the retry.
+
+    The retry may come before the server knows that its client has left the first call. Returns whether the job was
+    canceled. It is not if somebody waits for it, or if it has ended.
+    """
+    called_later = waiters.later_calls(mark, called_at=called_at)
+    digest = "" if is_at_url else _digest_of(job)
+    if not called_later or digest is None:
+        return False
+    later = Job.objects.filter(organization=job.organization_id, pk__in=called_later).exclude(pk=job.pk)
+    if digest:
+        later = later.filter(items__media__sha256=digest)
+    if not later.exclude(status__in=(Status.FAILED, Status.CANCELED)).exists():
+        return False
+    canceled = cancel_unless_awaited(job)
+    return canceled is not None and canceled.status == Status.CANCELED
 
 
 def cancel_unless_awaited(job: Job) -> Job | None:
@@ -150,23 +173,51 @@ def cancel_abandoned(*, now: datetime) -> int:
     return canceled
 
 
-def _join_unanswered(call: Call) -> tuple[Job, bool, str] | None:
+def _join_unanswered(call: Call, *, job: Job | None = None) -> tuple[Job, bool, str] | None:
     """Join the job of an equal call whose client left without an answer. None if there is none.
 
     Most clients do not say that they try again: after a broken connection they send the same a second time.
+    job: what the call has submitted by now. It has the digest of the recording then.
     """
+
+    @cache
+    def digest() -> str | None:
+        if call.upload is None:
+            return ""
+        return idempotency.digest_of_file(call.upload) if job is None else _digest_of(job)
+
+    def is_repeated(job_id: uuid.UUID) -> bool:
+        return call.upload is None or _digest_of(Job(pk=job_id)) == digest()
+
     # A recording is read again only if there was such a call with one of its size.
-    if not call.mark or not waiters.has_unanswered(call.mark):
+    if not call.mark:
         return None
-    digest = "" if call.upload is None else idempotency.digest_of_file(call.upload)
-    job_id = waiters.take_unanswered(call.mark, sha256=digest)
-    job = None if job_id is None else _job_of(call, reference=f"job:{job_id}")
-    waiter = None if job is None else join(job)
-    return None if job is None or waiter is None else (job, True, waiter)
+    left_id = departures.take(call.mark, is_repeated=is_repeated)
+    if left_id is None and waiters.has_unanswered(call.mark):
+        left_id = waiters.take_unanswered(call.mark, sha256=digest() or "")
+    left = None if left_id is None else _job_of(call, reference=f"job:{left_id}")
+    waiter = None if left is None else join(left)
+    return None if left is None or waiter is None else (left, True, waiter)
 
 
-def _awaited(job: Job) -> tuple[Job, bool, str]:
-    return job, False, waiters.join(job.pk)
+def _awaited(call: Call, job: Job) -> tuple[Job, bool, str]:
+    """Wait for the job that a call has submitted, or for that of an equal call whose client left meanwhile.
+
+    A call that was left is noted before its process looks for later calls, and here it is the other way round. So of a
+    call that leaves while its retry comes, at least one of both sees the other.
+    """
+    waiter = waiters.join(job.pk, mark=call.mark, called_at=call.called_at)
+    left = None if call.key else _join_unanswered(call, job=job)
+    if left is None:
+        return job, False, waiter
+    waiters.leave(job.pk, name=waiter)
+    cancel_unless_awaited(job)
+    return left
+
+
+def _digest_of(job: Job) -> str | None:
+    """Return the digest of a job's recording. None while it is fetched, and when it was deleted."""
+    return JobItem.objects.filter(job=job).values_list("media__sha256", flat=True).first()
 
 
 def _submit(call: Call, *, claim: idempotency.Claim) -> Job:

@@ -6,7 +6,7 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -29,10 +29,10 @@ from accounts.errors import (
     WaitedTooLong,
 )
 from accounts.gate import concurrency, idempotency
-from accounts.gate.later import LaterResponse
+from accounts.gate.later import CONNECTION, Connection, LaterResponse
 from accounts.gate.views import GateView, translate
 from transcription import jobs
-from transcription.dialects import event_stream, joining, steps
+from transcription.dialects import departures, event_stream, joining, steps
 from transcription.dialects.event_stream import EventShow
 from transcription.dialects.joining import Call
 from transcription.jobs import waiters
@@ -74,7 +74,9 @@ class OpenCall(LaterResponse):
         self._request: Any = view.request._request
         self._call: Call | None = call
         # What is kept of it: by what a retry finds its job.
-        self._mark, self._is_at_url = call.mark, call.upload is None
+        self._mark, self._is_at_url, self._called_at = call.mark, call.upload is None, call.called_at
+        self._connection: Connection = getattr(self._request, "scope", {}).get(CONNECTION) or Connection()
+        self._departure: departures.OpenCall | None = None
         self._slot: concurrency.ConcurrencySlot | None = None
         self._job: Job | None = None
         self._waiter = ""
@@ -106,6 +108,7 @@ class OpenCall(LaterResponse):
         finally:
             if self._slot is not None:
                 self._slot.release()
+            self._forget_departure()
         return response
 
     def end(self) -> None:
@@ -113,8 +116,11 @@ class OpenCall(LaterResponse):
             self._slot.release()
         self.let_go_of_body()
         if self._job is None or (self._is_over and not self._owes_transcript):
+            self._forget_departure()
             return
-        what_follows = self._leave_unanswered(self._job) if self._is_over else self._leave(self._job)
+        what_follows: Coroutine[Any, Any, Any] = (
+            self._leave_unanswered(self._job) if self._is_over else self._leave(self._job)
+        )
         task = asyncio.get_running_loop().create_task(what_follows)
         _leaving.add(task)
         task.add_done_callback(_leaving.discard)
@@ -150,6 +156,9 @@ class OpenCall(LaterResponse):
         if found is None:
             return
         self._job, self._is_replay, self._waiter = found
+        if self._mark:
+            self._departure = departures.OpenCall(self._mark, self._job.pk, self._connection)
+            departures.add(self._departure)
         self.let_go_of_body()
 
     def let_go_of_body(self) -> None:
@@ -178,14 +187,40 @@ class OpenCall(LaterResponse):
         """
         waiter = self._waiter
         await _in_thread(lambda: waiters.leave(job.pk, name=waiter))
-        await self._leave_unanswered(job)
+        if await self._leave_unanswered(job):
+            return
         await asyncio.sleep(settings.DISCONNECT_GRACE_SECONDS)
         await _in_thread(lambda: joining.cancel_if_left(job, waiter=waiter))
 
-    async def _leave_unanswered(self, job: Job) -> None:
-        """Have the next equal call find a job whose client left without its transcript."""
-        mark, is_at_url = self._mark, self._is_at_url
-        await _in_thread(lambda: joining.note_unanswered(job, mark=mark, is_at_url=is_at_url))
+    def _forget_departure(self) -> None:
+        if self._departure is not None:
+            departures.remove(self._departure)
+
+    async def _leave_unanswered(self, job: Job) -> bool:
+        """Have the next equal call find a job whose client left without its transcript.
+
+        Returns whether the job was canceled instead, since such a call has come by now.
+        """
+        departure, mark, is_at_url, called_at = self._departure, self._mark, self._is_at_url, self._called_at
+        if departure is None:
+            return False
+
+        def is_canceled() -> bool:
+            return joining.cancel_if_repeated(job, mark=mark, is_at_url=is_at_url, called_at=called_at)
+
+        def leave() -> bool:
+            try:
+                # Before the note, which would take the place of one for a later call that was left too.
+                if is_canceled():
+                    return True
+                if not departure.was_repeated:
+                    joining.note_unanswered(job, mark=mark, is_at_url=is_at_url)
+            finally:
+                departures.remove(departure)
+            # Again, for a call that came before the note was there.
+            return is_canceled()
+
+        return await _in_thread(leave)
 
     def _show_error(self, error: VoxsiteError) -> HttpResponse:
         return HttpResponse(
@@ -209,8 +244,9 @@ class OpenAnswer(OpenCall):
         self._has_transcript = False
 
     def note_sent(self) -> None:
-        # An error in place of the transcript leaves it owed: the client has paid for it.
-        self._owes_transcript &= not self._has_transcript
+        # An error in place of the transcript leaves it owed: the client has paid for it. So does what was sent to a
+        # connection that had ended, which uvicorn drops in silence.
+        self._owes_transcript &= not self._has_transcript or self._connection.is_lost
 
     async def _response(self, job: Job) -> HttpResponseBase:
         if self._handover is not None:
@@ -286,7 +322,7 @@ class OpenStream(OpenCall):
             yield self._stream.failure(translate(error, request_id=self._request_id), request_id=self._request_id)
 
 
-def graces() -> "list[asyncio.Task[None]]":
+def graces() -> "list[asyncio.Task[Any]]":
     """Return what runs for clients that have left: each ends with the grace of one of them."""
     return list(_leaving)
 
@@ -366,4 +402,4 @@ async def _in_thread(work: Callable[[], Result], *, executor: ThreadPoolExecutor
 
 
 # The loop keeps only weak references to its tasks.
-_leaving: set["asyncio.Task[None]"] = set()
+_leaving: set["asyncio.Task[Any]"] = set()

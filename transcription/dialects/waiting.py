@@ -130,7 +130,8 @@ class WaitingGateView(GateView):
         # A digest of the recording takes a second for each gigabyte, so the mark has its size alone.
         recording = url if upload is None else upload.size
         caller = f"{self.caller.organization.pk} {self.caller.api_key and self.caller.api_key.pk}"
-        mark = idempotency.fingerprint(f"{caller} {path}", data={**fields, "": recording})
+        # With a key, a repeat is found by that.
+        mark = "" if key else idempotency.fingerprint(f"{caller} {path}", data={**fields, "": recording})
         fingerprint = ""
         if key or retries:
             fingerprint = idempotency.fingerprint(path, data={**fields, "": url if upload is None else upload})

@@ -28,6 +28,8 @@ HEARTBEAT_SECONDS = 5.0
 SILENT_SECONDS = 60
 # How long it is known that a job was handed over: while a retry may join it.
 KEPT_SECONDS = 25 * 3600
+# Of so many equal calls it is known which came later. Who sends one recording for ever fills no memory with it.
+MAX_EQUAL_CALLS = 100
 # Jobs that were waited for, each with the time since which nobody waits for it, 0 while somebody does.
 _JOBS_KEY = "voxsite:awaited"
 
@@ -40,8 +42,12 @@ def expect(job_id: uuid.UUID) -> None:
         logger.warning("The job %s is not listed as waited for: %s", job_id, type(error).__name__)
 
 
-def join(job_id: uuid.UUID) -> str:
-    """Note that somebody waits for a job. Returns the name by which they leave."""
+def join(job_id: uuid.UUID, *, mark: str = "", called_at: float = 0.0) -> str:
+    """Note that somebody waits for a job. Returns the name by which they leave.
+
+    mark: equal for equal calls, apart from what is in their recordings. Then `later_calls` finds this one, which came
+    at called_at (seconds since the epoch).
+    """
     process = _process(os.getpid())
     name = f"{process}:{secrets.token_hex(8)}"
     try:
@@ -51,10 +57,23 @@ def join(job_id: uuid.UUID) -> str:
             pipeline.sadd(_key(job_id), name)
             pipeline.expire(_key(job_id), settings.MAX_WAIT_SECONDS + SPARE_SECONDS)
             pipeline.zadd(_JOBS_KEY, {str(job_id): 0})
+            if mark:
+                pipeline.zadd(_calls_key(mark), {str(job_id): called_at})
+                pipeline.zremrangebyrank(_calls_key(mark), 0, -MAX_EQUAL_CALLS - 1)
+                pipeline.expire(_calls_key(mark), settings.MAX_WAIT_SECONDS + SPARE_SECONDS)
             pipeline.execute()
     except RedisError as error:
         logger.warning("A waiter for job %s is not counted: %s", job_id, type(error).__name__)
     return name
+
+
+def later_calls(mark: str, *, called_at: float) -> list[uuid.UUID]:
+    """Return the jobs of the calls with this mark that came later, as far as they are known. They may have ended."""
+    try:
+        found = redis_connections.client().zrangebyscore(_calls_key(mark), f"({called_at!r}", "+inf")
+        return [uuid.UUID(member.decode()) for member in cast("list[bytes]", found)]
+    except RedisError:
+        return []
 
 
 def leave(job_id: uuid.UUID, *, name: str) -> None:
@@ -200,6 +219,10 @@ def _key(job_id: uuid.UUID) -> str:
 
 def _last_key(job_id: uuid.UUID) -> str:
     return f"voxsite:last-waiter:{job_id}"
+
+
+def _calls_key(mark: str) -> str:
+    return f"voxsite:equal-calls:{mark}"
 
 
 def _unanswered_key(mark: str) -> str:

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, hardened for the open internet in three ways.
+"""uvicorn's HTTP protocol, hardened for the open internet in three ways. It also says at once who has left.
 
 * A response reaches the client even if the request was not read to its end. If a socket is closed with unread data,
   the kernel sends a reset. A client that is still sending then gets "connection reset", and often never reads the
@@ -19,7 +19,8 @@ import fcntl
 import sys
 import termios
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -35,6 +36,17 @@ HEAD_SECONDS = 30.0
 FIELD_SIGNS = 4
 # Each read starts this time again, so a slow reader is not cut off (as nginx's send_timeout).
 STALL_SECONDS = env.integer("VOXSITE_WEB_STALL_SECONDS", default=60, minimum=1)
+
+
+# Where a request's scope has its connection. `accounts.gate.later`, which stands above this package, has the name too.
+CONNECTION = "voxsite.connection"
+
+
+@dataclass(slots=True)
+class Connection:
+    """What requests are told of a connection: `accounts.gate.later.Connection`."""
+
+    is_lost: bool = False
 
 
 class _LingeringTransport:
@@ -72,12 +84,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._field_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._connection = Connection()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(_LingeringTransport(transport, self))  # type: ignore[arg-type]  # it passes all on
         self._start_timer(HEAD_SECONDS, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.is_lost = True
         self._stop_timer()
         super().connection_lost(exc)
         self._forget_reader()
@@ -109,6 +123,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        # Not known to uvicorn's type of a scope. ASGI allows names of one's own.
+        cast("dict[str, Any]", self.scope)[CONNECTION] = self._connection
         self._is_in_head = True
         self._field_bytes = 0
         if self._timer is None:

@@ -95,6 +95,44 @@ def test_retry_of_another_key_or_request_is_a_job_of_its_own(ask, organization):
     assert ask(**RETRY) == (first, True)
 
 
+def test_call_that_is_left_while_its_retry_is_submitted_is_joined(organization, api_key):
+    """The retry has asked for such calls by then. Its own job ends for nothing."""
+
+    def leave(job):
+        waiters.leave(left.pk, name=waiter)
+        joining.note_unanswered(left, mark="m", is_at_url=False)
+        # The process of the first call sees no later one yet.
+        assert not joining.cancel_if_repeated(left, mark="m", is_at_url=False, called_at=first.called_at)
+
+    def call(in_transaction=None):
+        upload = SimpleUploadedFile("a.wav", CONTENT)
+        submission = make_submission(organization, api_key=api_key, in_transaction=in_transaction)
+        return Call(submission=submission, upload=upload, mark="m")
+
+    first = call()
+    left, _, waiter = joining.find_or_submit(first)
+    job, is_replay, _ = joining.find_or_submit(call(leave))
+    assert (job, is_replay) == (left, True)
+    assert [job.status for job in Job.objects.order_by("created_at")] == [Status.QUEUED, Status.CANCELED]
+    assert not waiters.has_unanswered("m")
+
+
+@pytest.mark.parametrize("end", [fail, jobs.cancel])
+def test_later_equal_call_without_a_transcript_is_no_retry(organization, api_key, end):
+    calls = [
+        Call(
+            submission=make_submission(organization, api_key=api_key),
+            upload=SimpleUploadedFile("a.wav", CONTENT),
+            mark="m",
+        )
+        for _ in range(2)
+    ]
+    (left, _, waiter), (later, _, _) = map(joining.find_or_submit, calls)
+    waiters.leave(left.pk, name=waiter)
+    end(later)
+    assert not joining.cancel_if_repeated(left, mark="m", is_at_url=False, called_at=calls[0].called_at)
+
+
 def test_answer_to_tries_is_repeated_for_ten_minutes(ask):
     job, _ = ask(**FIRST)
     finish(job)

@@ -21,6 +21,7 @@ from accounts.errors import (
 )
 from accounts.gate import concurrency, idempotency
 from accounts.models import IdempotencyRecord
+from billing import statements
 from billing.models import Entry, EntryKind, Hold, Wallet
 from tests.transcription.dialects import waiting_site
 from tests.transcription.dialects.waiting_calls import CONTENT, call, finish, in_thread, multipart, submitted, until
@@ -300,6 +301,120 @@ def test_one_call_that_was_left_has_one_retry(key):
     assert {each.status for each in both} == {200}
     assert sum("idempotency-replayed" in each.headers for each in both) == 1
     assert Job.objects.count() == 2
+
+
+def test_retry_that_comes_before_its_first_call_is_canceled_joins_its_job(key, settings):
+    """urllib3 tries again at once. The server knows of the broken connection by then, and no task of it does."""
+    settings.DISCONNECT_GRACE_SECONDS = 0
+
+    async def act():
+        first = call("/wait", key=key)
+        (job_id,) = await submitted()
+        await until(lambda: joinable(job_id))
+        first.lose_connection()
+        second = call("/wait", key=key)
+        await until(lambda: joinable(job_id, waiters=2))
+        await first.leave()
+        await finish(job_id)
+        await second.end()
+        await asyncio.gather(*open_calls.graces())
+        third = call("/wait", key=key)
+        await finish((await submitted(2))[1])
+        await third.end()
+        return second, third, job_id
+
+    second, third, job_id = asyncio.run(act())
+    assert second.json == {"text": "hello there", "job": str(job_id)}
+    assert second.headers["idempotency-replayed"] == "true"
+    assert "idempotency-replayed" not in third.headers
+    assert Job.objects.count() == usage().count() == 2
+
+
+def joinable(job_id, *, waiters=1):
+    """Whether so many calls wait for a job."""
+    return redis_connections.client().scard(f"voxsite:waiters:{job_id}") >= waiters
+
+
+@pytest.mark.parametrize("path", ["/wait", "/stream"])
+def test_retry_that_comes_before_the_server_knows_of_the_departure_is_paid_once(organization, key, path):
+    """A proxy may tell the server late. The retry has a job of its own by then, and the first one ends at once."""
+    before = statements.balance(organization).available_micros
+
+    async def act():
+        first = call(path, key=key)
+        await submitted()
+        second = call(path, key=key)
+        job_ids = await submitted(2)
+        for job_id in job_ids:
+            await until(lambda job_id=job_id: joinable(job_id))
+        await first.leave()
+        await until(lambda: Job.objects.get(pk=job_ids[0]).status == Status.CANCELED)
+        assert not await in_thread(lambda: redis_connections.client().keys("voxsite:unanswered:*"))
+        await finish(job_ids[1])
+        await second.end()
+        return second
+
+    second = asyncio.run(act())
+    assert (second.status, "idempotency-replayed" in second.headers) == (200, False)
+    assert before - statements.balance(organization).available_micros == -usage().get().amount_micros
+
+
+def test_equal_calls_of_which_the_later_one_leaves_are_both_jobs(key):
+    """The earlier one is no retry of it. It has the whole grace for its own."""
+
+    async def act():
+        first = call("/wait", key=key)
+        await submitted()
+        second = call("/wait", key=key)
+        job_ids = await submitted(2)
+        await until(lambda: joinable(job_ids[1]))
+        await second.leave()
+        await unanswered()
+        statuses = await in_thread(lambda: set(Job.objects.values_list("status", flat=True)))
+        for job_id in job_ids:
+            await finish(job_id)
+        await first.end()
+        third = call("/wait", key=key)
+        await third.end()
+        return statuses, first, third, job_ids
+
+    statuses, first, third, job_ids = asyncio.run(act())
+    assert statuses == {Status.QUEUED}
+    assert [first.json["job"], third.json["job"]] == [str(job_id) for job_id in job_ids]
+
+
+def test_equal_calls_that_stay_are_both_answered_and_paid(key):
+    async def act():
+        both = [call("/wait", key=key) for _ in range(2)]
+        for job_id in await submitted(2):
+            await finish(job_id)
+        for each in both:
+            await each.end()
+        return both
+
+    assert len({each.json["job"] for each in asyncio.run(act())}) == 2
+    assert usage().count() == 2
+
+
+def test_call_with_a_key_that_is_left_is_repeated_by_its_key_alone(key):
+    async def act():
+        first = call("/wait", key=key, headers={"Idempotency-Key": "order 7"})
+        (job_id,) = await submitted()
+        first.lose_connection()
+        second = call("/wait", key=key)
+        (_, other_id) = await submitted(2)
+        await until(lambda: joinable(other_id))
+        await first.leave()
+        third = call("/wait", key=key, headers={"Idempotency-Key": "order 7"})
+        for each in (job_id, other_id):
+            await finish(each)
+        for each in (second, third):
+            await each.end()
+        return second, third, job_id, other_id
+
+    second, third, job_id, other_id = asyncio.run(act())
+    assert (second.json["job"], third.json["job"]) == (str(other_id), str(job_id))
+    assert not redis_connections.client().keys("voxsite:unanswered:*")
 
 
 @pytest.mark.long

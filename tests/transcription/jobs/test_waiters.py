@@ -42,19 +42,37 @@ def test_waiters_of_a_dead_process_are_forgotten_one_day():
         assert 0 < client.ttl(f"voxsite:waiters:{job_id}") <= settings.MAX_WAIT_SECONDS + waiters.SPARE_SECONDS
 
 
-def end_of_the_process(name):
-    """Have what a process leaves in Redis when it is killed, after a while."""
-    with Redis.from_url(settings.REDIS_URL) as client:
-        assert 0 < client.ttl(waiters._process_key(name.partition(":")[0])) <= waiters.SILENT_SECONDS
-        client.delete(waiters._process_key(name.partition(":")[0]))
-
-
 def test_waiters_of_a_killed_process_are_none():
     job_id = uuid.uuid4()
-    end_of_the_process(waiters.join(job_id))
+    name = waiters.join(job_id)
+    with Redis.from_url(settings.REDIS_URL) as client:
+        assert 0 < client.ttl(waiters._process_key(name.partition(":")[0])) <= waiters.SILENT_SECONDS
+        # As one of a process that shows itself no more. The one of this process shows itself every few seconds.
+        client.srem(waiters._key(job_id), name)
+        client.sadd(waiters._key(job_id), "killed:1")
     assert not waiters.is_awaited(job_id)
     waiters.join(job_id)
     assert waiters.is_awaited(job_id)
+
+
+def test_later_calls_are_known_by_their_mark():
+    first, second, third = (uuid.uuid4() for _ in range(3))
+    waiters.join(second, mark="m", called_at=1000.5)
+    waiters.join(first, mark="m", called_at=1000.25)
+    waiters.join(third, mark="n", called_at=1001)
+    waiters.join(uuid.uuid4())
+    assert waiters.later_calls("m", called_at=1000.25) == [second]
+    assert waiters.later_calls("m", called_at=1000.5) == []
+    assert waiters.later_calls("m", called_at=999) == [first, second]
+
+
+def test_of_endless_equal_calls_the_last_are_known():
+    job_ids = [uuid.uuid4() for _ in range(waiters.MAX_EQUAL_CALLS + 5)]
+    for number, job_id in enumerate(job_ids):
+        waiters.join(job_id, mark="m", called_at=1000.0 + number)
+    assert waiters.later_calls("m", called_at=0) == job_ids[5:]
+    with Redis.from_url(settings.REDIS_URL) as client:
+        assert 0 < client.ttl("voxsite:equal-calls:m") <= settings.MAX_WAIT_SECONDS + waiters.SPARE_SECONDS
 
 
 def test_job_is_abandoned_when_nobody_has_waited_for_the_grace(settings):
@@ -85,6 +103,7 @@ def test_without_redis_nobody_knows_so_nothing_is_canceled(redis_is_away):
     assert not waiters.has_left_last(uuid.uuid4(), name=name)
     waiters.unlist([uuid.uuid4()])
     assert waiters.listed() == waiters.abandoned([uuid.uuid4()], now=1000) == []
+    assert waiters.later_calls("m", called_at=0) == []
 
 
 def test_call_that_was_left_is_found_once():

@@ -151,13 +151,32 @@ def test_connection_that_waits_for_the_next_request_is_not_touched(server):
         read_through(connection, b"small")
 
 
+def test_request_that_follows_a_broken_connection_finds_it_lost(server):
+    """Whatever the task of the first request has noticed by then: it sleeps."""
+    for how in (socket.SHUT_WR, socket.SHUT_RDWR):
+        with server.ask("hold") as held:
+            assert held.recv(65536)
+            with server.ask("held") as connection:
+                read_through(connection, b"open")
+            held.shutdown(how)
+            with server.ask("held") as connection:
+                read_through(connection, b"lost")
+
+
 async def _app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     transport = send.__self__.transport
     path = scope["path"].strip("/")
+    if path == "hold":
+        _held.append(scope[CONNECTION])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        await asyncio.Event().wait()
     if path != "roomy":
         # Little room in the system: megabytes on this way would be nobody's to take.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
     whole = {"small": b"small", "large": b"x" * LARGE_BYTES, "roomy": b"x" * ROOMY_BYTES}.get(path)
+    if path == "held":
+        whole = b"lost" if _held[-1].is_lost else b"open"
     headers = [(b"content-length", b"%d" % len(whole))] if whole else [(b"connection", b"close")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     if whole:
@@ -177,6 +196,17 @@ if __name__ == "__main__":
 
     import uvicorn
 
+    # As the application reads what the server says.
+    from accounts.gate.later import CONNECTION, Connection
     from voxsite.serve.http_protocol import HttpProtocol
 
-    uvicorn.run(_app, port=int(sys.argv[1]), http=HttpProtocol, loop="uvloop", lifespan="off", log_level="warning")
+    _held: list[Connection] = []
+    uvicorn.run(
+        _app,
+        port=int(sys.argv[1]),
+        http=HttpProtocol,
+        loop="uvloop",
+        lifespan="off",
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+    )
