@@ -17,7 +17,7 @@ from billing.webhook import StripeWebhookView
 from transcription.dialects.transcribeapi.key_views import TranscribeApiRootKeysView
 from transcription.dialects.webhook_keys import WebhookKeysView
 from transcription.pages import sharing
-from voxsite import crawlers, health, metrics, pages
+from voxsite import crawlers, health, metrics, ops, pages
 
 # Operators use the same sign-in as everybody, with rate limits and second factor. The admin's own form has neither.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  # as allauth documents it
@@ -54,6 +54,7 @@ urlpatterns = [
     path("s/<str:share_token>/", sharing.shared, name="shared"),
     path("s/<str:share_token>/audio/", sharing.shared_audio, name="shared-audio"),
     path("stripe/webhook", StripeWebhookView.as_view(), name="stripe-webhook"),
+    path("ops/", ops.overview, name="ops"),
     path("admin/", admin.site.urls),
     path("health", health.HealthView.as_view(), name="health"),
     path("health/ready", health.ReadyView.as_view(), name="ready"),

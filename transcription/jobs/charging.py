@@ -17,7 +17,7 @@ from accounts.errors import InvalidField
 from accounts.models import ApiKey, Organization
 from billing import charge_tags, ledger, pricing, tariff
 from billing.models import Hold
-from transcription.jobs import audit, events, retention
+from transcription.jobs import audit, events, intake, retention
 from transcription.models import Job, JobItem, Media, Status
 from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
 from transcription.speech.transcript import Segment, Transcript
@@ -32,8 +32,10 @@ LANGUAGE_BILLED_MS = 30_000
 def require_funds(organization: Organization, *, model: str, api_key: ApiKey | None = None) -> None:
     """Raise PaymentRequired when not even the shortest recording is covered: before one is probed and stored.
 
-    api_key: the caller's. Of a token, what is left of its limit counts too.
+    Raises NoRoom while operators take nothing new. api_key: the caller's. Of a token, what is left of its limit counts
+    too.
     """
+    intake.require_open()
     ledger.require(organization, amount_micros=tariff.price_of(model, 1), api_key=api_key)
 
 

@@ -26,7 +26,7 @@ from accounts import database_connection, log_context
 from accounts.errors import Conflict
 from billing import ledger, tariff
 from transcription import recordings
-from transcription.jobs import charging, events, queue, retention, search
+from transcription.jobs import charging, events, intake, queue, retention, search
 from transcription.jobs.submission import OF_THE_REQUEST, Submission
 from transcription.models import FINAL_STATUSES, Job, JobItem, Media, Priority, Status
 from transcription.speech.options import TranscriptionOptions
@@ -338,7 +338,11 @@ def _submit_items(submission: Submission, *, items: Sequence[JobItem], name: str
 
 
 def new_job(submission: Submission, *, name: str, item_count: int, default_priority: Priority) -> Job:
-    """Return the job of a submission, not saved and without its length and price. Raises UnpricedModel."""
+    """Return the job of a submission, not saved and without its length and price.
+
+    Raises UnpricedModel, and NoRoom while operators take nothing new.
+    """
+    intake.require_open()
     model = tariff.model_named(submission.model)
     job = Job(
         organization=submission.organization,

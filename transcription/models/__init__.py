@@ -2,6 +2,7 @@
 
 from transcription.models.answers import Answer
 from transcription.models.corrections import SegmentRevision, SpeakerName
+from transcription.models.intake import IntakePause
 from transcription.models.jobs import FINAL_STATUSES, Job, JobItem, JobQuerySet, Priority, Status
 from transcription.models.recordings import Import, Media, MediaQuerySet, Upload, UploadState
 from transcription.models.search import SearchText
@@ -28,6 +29,7 @@ __all__ = [
     "EventType",
     "Fault",
     "Import",
+    "IntakePause",
     "Job",
     "JobItem",
     "JobQuerySet",

@@ -294,6 +294,8 @@ class JobItem(models.Model):
                 condition=models.Q(status__in=["canceled", "failed"], cost_micros__gt=0),
                 name="items_that_owe",
             ),
+            # What operators look at.
+            models.Index(fields=["-finished_at"], condition=models.Q(status="failed"), name="failed_items_by_time"),
         ]
 
     def __str__(self) -> str:

@@ -187,6 +187,8 @@ class Delivery(models.Model):
             models.Index(fields=["organization", "-created_at", "-id"], name="webhook_log"),
             models.Index(fields=["endpoint", "-created_at", "-id"], name="webhook_log_of_endpoint"),
             models.Index(fields=["created_at"], name="webhook_log_by_age"),
+            # What operators look at.
+            models.Index(fields=["-created_at"], condition=models.Q(state="failed"), name="failed_webhooks_by_time"),
             # Nearly all are delivered. The others are few, and looked for.
             models.Index(
                 fields=["organization", "state", "-created_at", "-id"],
