@@ -2,13 +2,17 @@
 
 A request meets Redis several times: it is counted, signed in, queued and told of. A Redis that hangs would keep it
 waiting each time. So the first one that gets no answer in time lets all others go on without Redis at once. They go on
-as they handle every RedisError. A thread of its own asks Redis until it answers again, so no request pays for that.
+as they handle every RedisError. A thread of its own asks Redis each second until it answers again, whether requests
+come or not, and none of them pays for that.
 
 RQ's workers and what subscribes to events have connections of their own, which wait on purpose.
 """
 
 import os
+import queue
 import threading
+import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -22,14 +26,57 @@ from accounts import outages
 MAX_CONNECTIONS = 8
 POOL_SECONDS = 1.0
 ANSWER_SECONDS = 1.0
+# How often Redis is asked whether it answers again.
+ASK_SECONDS = 1.0
 # As operators see them in CLIENT LIST.
 CLIENT_NAME = "voxsite"
 
-_rest = outages.Rest()
+
+class _Outage:
+    """A rest of Redis, and the thread that ends it."""
+
+    def __init__(self) -> None:
+        self.rest = outages.Rest()
+        self._lock = threading.Lock()
+        self._asking: threading.Thread | None = None
+        # Set when the thread need not wait for its next turn: the rest is over.
+        self._is_over = threading.Event()
+
+    def begin(self, *, is_answered: Callable[[], bool]) -> None:
+        """Let all go on without Redis until it is answered again."""
+        with self._lock:
+            self.rest.begin()
+            if self._asking is None:
+                self._is_over.clear()
+                self._asking = threading.Thread(target=self._ask, args=(is_answered,), name="redis-outage", daemon=True)
+                self._asking.start()
+
+    def end(self) -> None:
+        """End the rest, and wait until the thread has noticed."""
+        self.rest.end()
+        self._is_over.set()
+        asking = self._asking
+        if asking is not None:
+            asking.join()
+        self.rest.end()
+
+    def _ask(self, is_answered: Callable[[], bool]) -> None:
+        began_at = time.monotonic()
+        while True:
+            if self._is_over.wait(max(began_at + ASK_SECONDS - time.monotonic(), 0.0)):
+                self._is_over.clear()
+            with self._lock:
+                if not self.rest.is_on:
+                    self._asking = None
+                    return
+            began_at = time.monotonic()
+            if is_answered():
+                self.rest.end()
+
+
+_outage = _Outage()
 # Threads that come first together would each make a client, with connections of its own.
 _lock = threading.Lock()
-# The threads that ask whether Redis answers again: one, or two for a moment.
-_asking: set[threading.Thread] = set()
 
 
 class Resting(exceptions.ConnectionError):
@@ -41,41 +88,42 @@ class Pool(BlockingConnectionPool):
 
     def get_connection(self, *args: Any, **kwargs: Any) -> Any:
         """Do what redis-py's pool does. Raises Resting at once while Redis rests."""
-        if _rest.is_on:
-            if _rest.may_ask():
-                asking = threading.Thread(target=self._ask, name="redis-outage", daemon=True)
-                _asking.add(asking)
-                asking.start()
+        if _outage.rest.is_on:
             raise Resting("Redis did not answer a moment ago.")
         return self._get(*args, **kwargs)
 
     def release(self, connection: Any) -> None:
         """Do what redis-py's pool does, and learn whether the connection had an answer: else redis-py has closed it."""
         if connection._sock is None:
-            _rest.begin()
+            self.rest()
         else:
-            _rest.end()
+            _outage.rest.end()
         super().release(connection)  # type: ignore[no-untyped-call]  # redis-py has no types here
+
+    def rest(self) -> None:
+        """Let all go on without Redis until a connection like those of this pool is answered."""
+        _outage.begin(is_answered=self._is_answered)
 
     def _get(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().get_connection(*args, **kwargs)  # type: ignore[no-untyped-call]  # redis-py has no types here
-        except RedisError:
-            _rest.begin()
+        except RedisError as error:
+            # Without a free connection nobody has asked Redis, and those who have the connections may be answered.
+            if not isinstance(error.__context__, queue.Empty):
+                self.rest()
             raise
 
-    def _ask(self) -> None:
+    def _is_answered(self) -> bool:
+        # A connection beside the pool's, all of which may be in use.
+        connection = self.connection_class(**self.connection_kwargs)
         try:
-            connection = self._get()
-            try:
-                connection.send_command("PING")
-                connection.read_response()
-            finally:
-                self.release(connection)
-        except RedisError:
-            pass  # `_get` and `release` have noted it.
+            connection.send_command("PING")
+            connection.read_response()
+        except (RedisError, OSError):
+            return False
         finally:
-            _asking.discard(threading.current_thread())
+            connection.disconnect()
+        return True
 
 
 class AskingPool(Pool):
@@ -99,14 +147,14 @@ def asking_client() -> Redis:
 
 def rest() -> None:
     """Let all go on without Redis for a moment: it answered, and could not do what it was asked, because it is full."""
-    _rest.begin()
+    pool = client().connection_pool
+    assert isinstance(pool, Pool), "the clients here have no other pools"
+    pool.rest()
 
 
 def forget() -> None:
     """Forget that Redis did not answer, also what a thread that asks is about to learn. For tests."""
-    for asking in list(_asking):
-        asking.join()
-    _rest.end()
+    _outage.end()
 
 
 @lru_cache
@@ -124,8 +172,8 @@ def _client(url: str, kind: type[Pool]) -> Redis:
 
 def _after_fork() -> None:
     # The locks may have been held by threads that there are not in the child.
-    global _rest, _lock
-    _rest, _lock = outages.Rest(), threading.Lock()
+    global _outage, _lock
+    _outage, _lock = _Outage(), threading.Lock()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,11 +1,13 @@
 """A Redis that hangs keeps one request waiting, and none after it, and is used again as soon as it answers."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
 import pytest
+from django.conf import settings
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -35,10 +37,9 @@ def frozen(process) -> Iterator[None]:
 
 
 def wait_until_asked_again():
+    """Wait until the rest is over. Nothing asks meanwhile but the thread whose business it is."""
     deadline = time.monotonic() + 30
-    while redis_connections._rest.is_on:
-        with pytest.raises(Resting):
-            redis_connections.client().ping()
+    while redis_connections._outage.rest.is_on:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -77,6 +78,32 @@ def test_no_request_asks_while_redis_hangs(own_redis):
             asked.append(type(told.value))
         assert set(asked) == {Resting}
     wait_until_asked_again()
+
+
+def test_one_thread_asks_and_ends_with_the_rest():
+    redis_connections.rest()
+    redis_connections.rest()
+    asking = [thread for thread in threading.enumerate() if thread.name == "redis-outage"]
+    assert len(asking) == 1
+    redis_connections.forget()
+    assert not asking[0].is_alive()
+    assert redis_connections.client().ping()
+    # And the next rest has a thread again.
+    redis_connections.rest()
+    assert any(thread.name == "redis-outage" for thread in threading.enumerate())
+
+
+def test_pool_without_a_free_connection_begins_no_rest():
+    """Nobody has asked Redis then. Those who have the connections may be answered."""
+    pool = redis_connections.Pool.from_url(settings.REDIS_URL, max_connections=1, timeout=0)
+    taken = pool.get_connection()
+    with pytest.raises(RedisError) as full:
+        pool.get_connection()
+    assert not isinstance(full.value, Resting)
+    assert redis_connections.client().ping()
+    pool.release(taken)
+    assert Redis(connection_pool=pool).ping()
+    pool.disconnect()
 
 
 def test_what_is_told_once_is_told_also_while_redis_rests():

@@ -3,6 +3,9 @@
 Only a client that left is taken off. Whoever was answered needs no counting, since the job has ended then. The waiters
 of a process that died are none: while it lives, each process that has waiters writes a heartbeat. All jobs that were
 waited for are in one list, in which the clock looks for those that nobody waits for any more.
+
+What Redis does not take when it is told is kept by the process, which tells it again with its next heartbeats. Until
+then the process knows for itself who waits in it.
 """
 
 import logging
@@ -10,11 +13,13 @@ import os
 import secrets
 import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import cast
 
 from django.conf import settings
+from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import RedisError
 
 from accounts import redis_connections
@@ -32,14 +37,23 @@ KEPT_SECONDS = 25 * 3600
 MAX_EQUAL_CALLS = 100
 # Jobs that were waited for, each with the time since which nobody waits for it, 0 while somebody does.
 _JOBS_KEY = "voxsite:awaited"
+# What Redis has not taken yet, by what it is about: (what, job, waiter). The oldest is given up for more than this.
+MAX_UNWRITTEN = 10_000
+_WAITS, _KEPT = "join", "keep"
+_Which = tuple[str, uuid.UUID, str]
+_Write = Callable[[Pipeline], None]
+_unwritten: dict[_Which, _Write] = {}
+_lock = threading.Lock()
 
 
 def expect(job_id: uuid.UUID) -> None:
     """Note that somebody is about to wait for a job: it is canceled if nobody joins."""
-    try:
-        redis_connections.client().zadd(_JOBS_KEY, {str(job_id): 0})
-    except RedisError as error:
-        logger.warning("The job %s is not listed as waited for: %s", job_id, type(error).__name__)
+
+    def listed(pipeline: Pipeline) -> None:
+        pipeline.zadd(_JOBS_KEY, {str(job_id): 0})
+
+    # In the transaction that submits the job, which holds the wallet: a Redis that rests is not asked.
+    _write(redis_connections.client(), ("expect", job_id, ""), listed)
 
 
 def join(job_id: uuid.UUID, *, mark: str = "", called_at: float = 0.0) -> str:
@@ -50,20 +64,19 @@ def join(job_id: uuid.UUID, *, mark: str = "", called_at: float = 0.0) -> str:
     """
     process = _process(os.getpid())
     name = f"{process}:{secrets.token_hex(8)}"
-    try:
-        with redis_connections.client().pipeline(transaction=False) as pipeline:
-            # First: a waiter without a living process is none.
-            pipeline.set(_process_key(process), 1, ex=SILENT_SECONDS)
-            pipeline.sadd(_key(job_id), name)
-            pipeline.expire(_key(job_id), settings.MAX_WAIT_SECONDS + SPARE_SECONDS)
-            pipeline.zadd(_JOBS_KEY, {str(job_id): 0})
-            if mark:
-                pipeline.zadd(_calls_key(mark), {str(job_id): called_at})
-                pipeline.zremrangebyrank(_calls_key(mark), 0, -MAX_EQUAL_CALLS - 1)
-                pipeline.expire(_calls_key(mark), settings.MAX_WAIT_SECONDS + SPARE_SECONDS)
-            pipeline.execute()
-    except RedisError as error:
-        logger.warning("A waiter for job %s is not counted: %s", job_id, type(error).__name__)
+
+    def joined(pipeline: Pipeline) -> None:
+        # First: a waiter without a living process is none.
+        pipeline.set(_process_key(process), 1, ex=SILENT_SECONDS)
+        pipeline.sadd(_key(job_id), name)
+        pipeline.expire(_key(job_id), settings.MAX_WAIT_SECONDS + SPARE_SECONDS)
+        pipeline.zadd(_JOBS_KEY, {str(job_id): 0})
+        if mark:
+            pipeline.zadd(_calls_key(mark), {str(job_id): called_at})
+            pipeline.zremrangebyrank(_calls_key(mark), 0, -MAX_EQUAL_CALLS - 1)
+            pipeline.expire(_calls_key(mark), settings.MAX_WAIT_SECONDS + SPARE_SECONDS)
+
+    _write(redis_connections.asking_client(), (_WAITS, job_id, name), joined)
     return name
 
 
@@ -78,13 +91,14 @@ def later_calls(mark: str, *, called_at: float) -> list[uuid.UUID]:
 
 def leave(job_id: uuid.UUID, *, name: str) -> None:
     """Note that somebody does not wait for a job any more."""
-    try:
-        with redis_connections.client().pipeline(transaction=False) as pipeline:
-            pipeline.srem(_key(job_id), name)
-            pipeline.set(_last_key(job_id), name, ex=settings.DISCONNECT_GRACE_SECONDS + SPARE_SECONDS)
-            pipeline.execute()
-    except RedisError as error:
-        logger.warning("A waiter for job %s stays counted: %s", job_id, type(error).__name__)
+
+    def left(pipeline: Pipeline) -> None:
+        pipeline.srem(_key(job_id), name)
+        pipeline.set(_last_key(job_id), name, ex=settings.DISCONNECT_GRACE_SECONDS + SPARE_SECONDS)
+
+    with _lock:
+        _unwritten.pop((_WAITS, job_id, name), None)
+    _write(redis_connections.asking_client(), ("leave", job_id, name), left)
 
 
 def note_unanswered(mark: str, *, sha256: str, job_id: uuid.UUID) -> None:
@@ -92,13 +106,12 @@ def note_unanswered(mark: str, *, sha256: str, job_id: uuid.UUID) -> None:
 
     mark: equal for equal calls, apart from what is in their recordings. sha256: of the recording, "" for one at a URL.
     """
-    try:
-        with redis_connections.client().pipeline(transaction=False) as pipeline:
-            pipeline.hset(_unanswered_key(mark), sha256, str(job_id))
-            pipeline.expire(_unanswered_key(mark), settings.DISCONNECT_GRACE_SECONDS + settings.REPEAT_SECONDS)
-            pipeline.execute()
-    except RedisError as error:
-        logger.warning("A retry of the call for job %s will not find it: %s", job_id, type(error).__name__)
+
+    def noted(pipeline: Pipeline) -> None:
+        pipeline.hset(_unanswered_key(mark), sha256, str(job_id))
+        pipeline.expire(_unanswered_key(mark), settings.DISCONNECT_GRACE_SECONDS + settings.REPEAT_SECONDS)
+
+    _write(redis_connections.asking_client(), ("note", job_id, ""), noted)
 
 
 def has_unanswered(mark: str) -> bool:
@@ -131,17 +144,19 @@ def has_left_last(job_id: uuid.UUID, *, name: str) -> bool:
 
 def keep(job_id: uuid.UUID) -> None:
     """Note that a job runs on although nobody waits: its caller was told its id, and asks for it later."""
-    try:
-        with redis_connections.client().pipeline(transaction=False) as pipeline:
-            pipeline.set(_kept_key(job_id), 1, ex=KEPT_SECONDS)
-            pipeline.zrem(_JOBS_KEY, str(job_id))
-            pipeline.execute()
-    except RedisError as error:
-        logger.warning("The job %s is not noted as handed over: %s", job_id, type(error).__name__)
+
+    def kept(pipeline: Pipeline) -> None:
+        pipeline.set(_kept_key(job_id), 1, ex=KEPT_SECONDS)
+        pipeline.zrem(_JOBS_KEY, str(job_id))
+
+    _write(redis_connections.asking_client(), (_KEPT, job_id, ""), kept)
 
 
 def is_awaited(job_id: uuid.UUID) -> bool:
     """Tell whether anybody waits for a job, or was told to ask for it later. True when Redis does not answer."""
+    with _lock:
+        if any(what in {_WAITS, _KEPT} and whose == job_id for what, whose, _ in _unwritten):
+            return True
     try:
         client = redis_connections.client()
         if client.exists(_kept_key(job_id)):
@@ -193,6 +208,37 @@ def unlist(job_ids: Iterable[uuid.UUID]) -> None:
         logger.warning("Jobs that have ended stay listed: %s", type(error).__name__)
 
 
+def write_again() -> None:
+    """Tell Redis what it did not take before, in the same order. The thread of the heartbeat does this."""
+    with _lock:
+        unwritten = list(_unwritten.items())
+    for which, write in unwritten:
+        with _lock:
+            if _unwritten.get(which) is not write:
+                continue  # They have left meanwhile.
+        if not _write(redis_connections.asking_client(), which, write):
+            return
+
+
+def _write(client: Redis, which: _Which, write: _Write) -> bool:
+    """Tell Redis something, or keep it to be told later. Returns whether Redis took it."""
+    try:
+        with client.pipeline(transaction=False) as pipeline:
+            write(pipeline)
+            pipeline.execute()
+    except RedisError as error:
+        what, job_id, _ = which
+        with _lock:
+            _unwritten[which] = write
+            if len(_unwritten) > MAX_UNWRITTEN:
+                del _unwritten[next(iter(_unwritten))]
+        logger.warning("Redis is told later about job %s (%s): %s", job_id, what, type(error).__name__)
+        return False
+    with _lock:
+        _unwritten.pop(which, None)
+    return True
+
+
 @lru_cache
 def _process(_pid: int) -> str:
     """Return the name of this process, and have a thread of it show that it lives.
@@ -208,9 +254,11 @@ def _show_life(process: str) -> None:
     pause = threading.Event()
     while not pause.wait(HEARTBEAT_SECONDS):
         try:
-            redis_connections.client().set(_process_key(process), 1, ex=SILENT_SECONDS)
+            redis_connections.asking_client().set(_process_key(process), 1, ex=SILENT_SECONDS)
         except RedisError as error:
             logger.warning("The heartbeat of waiting calls was not written: %s", type(error).__name__)
+        else:
+            write_again()
 
 
 def _key(job_id: uuid.UUID) -> str:

@@ -4,12 +4,15 @@ import pytest
 from django.conf import settings
 from redis import Redis
 
+from accounts import redis_connections
 from transcription.jobs import waiters
 
 
 @pytest.fixture
 def redis_is_away(settings):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    yield
+    waiters._unwritten.clear()
 
 
 def test_job_is_awaited_until_the_last_has_left():
@@ -124,6 +127,57 @@ def test_call_that_was_left_is_forgotten_one_day(settings):
     with Redis.from_url(settings.REDIS_URL) as client:
         longest = settings.DISCONNECT_GRACE_SECONDS + settings.REPEAT_SECONDS
         assert 0 < client.ttl("voxsite:unanswered:m") <= longest
+
+
+def test_waiter_that_comes_and_leaves_while_redis_rests_is_counted():
+    job_id = uuid.uuid4()
+    redis_connections.rest()
+    name = waiters.join(job_id)
+    # Redis answers again, so the rest is over.
+    assert waiters.listed() == [job_id]
+    assert waiters.is_awaited(job_id)
+    redis_connections.rest()
+    waiters.leave(job_id, name=name)
+    assert not waiters.is_awaited(job_id)
+    assert waiters.has_left_last(job_id, name=name)
+
+
+@pytest.mark.enable_socket
+def test_what_redis_did_not_take_is_told_again(settings):
+    """Until then the process knows who waits in it."""
+    here, job_id, left, kept = settings.REDIS_URL, uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+    stays = waiters.join(left)
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    waiters.expect(job_id)
+    name = waiters.join(job_id, mark="m", called_at=1000.0)
+    waiters.leave(left, name=stays)
+    waiters.leave(left, name=waiters.join(left))
+    waiters.keep(kept)
+    waiters.note_unanswered("m", sha256="a", job_id=left)
+    settings.REDIS_URL = here
+    redis_connections.forget()
+    assert waiters.is_awaited(job_id)
+    assert waiters.is_awaited(kept)
+    waiters.write_again()
+    assert not waiters._unwritten
+    assert waiters.is_awaited(job_id)
+    assert waiters.is_awaited(kept)
+    assert not waiters.is_awaited(left)
+    assert waiters.listed() == [left, job_id] or waiters.listed() == [job_id, left]
+    assert waiters.later_calls("m", called_at=0) == [job_id]
+    assert waiters.take_unanswered("m", sha256="a") == left
+    waiters.leave(job_id, name=name)
+    assert not waiters.is_awaited(job_id)
+
+
+@pytest.mark.enable_socket
+def test_what_redis_never_takes_fills_no_memory(redis_is_away):
+    kept = waiters.MAX_UNWRITTEN
+    waiters._unwritten.update({("note", uuid.uuid4(), ""): lambda pipeline: None for _ in range(kept)})
+    job_id = uuid.uuid4()
+    waiters.expect(job_id)
+    assert len(waiters._unwritten) == kept
+    assert ("expect", job_id, "") in waiters._unwritten
 
 
 @pytest.mark.enable_socket
