@@ -31,6 +31,12 @@ NEIGHBOURS = 4
 EXPECTED_LIKENESS, RISE, MAX_RISE = 1.0, 2.0, 1.3
 # Of so many pieces the median counts half.
 _HALF_PIECES = 4
+# The limit of two voices that are each in a band of its own, for prints without what channels make of them. Chosen on
+# seven people who read, through six codecs: of two people in two bands the most alike have 0.42, of one person half
+# have 0.74 and one of twenty less than 0.57.
+LIMIT_ACROSS_BANDS = 0.53
+# Two voices are in different bands if these are so many bins of the filterbank apart. A telephone has 57 to 66 of 80.
+BAND_STEP = 5
 # Less speech than this, or than this part of all speech, is no voice of its own.
 MIN_VOICE_SECONDS = 10.0
 MIN_VOICE_PART = 0.01
@@ -99,6 +105,46 @@ def join(
         return Joined(nearest, _voices(unit, seconds, nearest))
     nearest[sample] = labels
     return Joined(nearest, voices)
+
+
+def across_bands(joined: Joined, prints: Float32Array, seconds: Float32Array, *, tops: IntArray) -> IntArray:
+    """Return the person of each voice, from 0 without a gap: one person has a voice in each band of the recording.
+
+    prints: (n, 192) of the joined pieces, without what channels make of them. tops: (n,), the bin above the highest
+    frequency of each; -1 where it is not known. The most alike voices come first, and nobody has two voices in one
+    band, since these were compared before.
+    """
+    count = len(joined.voices)
+    sums = np.zeros_like(joined.voices)
+    np.add.at(sums, joined.labels, normalised(prints) * seconds[:, None])
+    heard = np.bincount(joined.labels, weights=seconds, minlength=count).astype(np.float64)
+    bands = [_band(tops[joined.labels == voice], seconds[joined.labels == voice]) for voice in range(count)]
+    is_across = np.array([[_are_apart(one, other) for other in bands] for one in bands])
+    margins = np.stack([_margins(one, sums, heard, limit=LIMIT_ACROSS_BANDS) for one in range(count)])
+    people = np.arange(count)
+    pairs = [(int(one), int(other)) for one, other in np.argwhere(is_across & (margins > 0)) if one < other]
+    for one, other in sorted(pairs, key=lambda pair: -margins[pair]):
+        mine, theirs = np.flatnonzero(people == people[one]), np.flatnonzero(people == people[other])
+        if is_across[np.ix_(mine, theirs)].all():
+            people[theirs] = people[one]
+    return np.asarray(np.unique(people, return_inverse=True)[1], dtype=np.intp)
+
+
+def _band(tops: IntArray, seconds: Float32Array) -> tuple[int, int] | None:
+    """Return the tops between which half of the seconds of a voice are, without a quarter on each side."""
+    known = tops >= 0
+    if not known.any():
+        return None
+    order = np.argsort(tops[known], kind="stable")
+    part = np.cumsum(seconds[known][order]) / seconds[known].sum()
+    low, high = np.minimum(np.searchsorted(part, (0.25, 0.75)), len(order) - 1)
+    return int(tops[known][order][low]), int(tops[known][order][high])
+
+
+def _are_apart(one: tuple[int, int] | None, other: tuple[int, int] | None) -> bool:
+    if one is None or other is None:
+        return False
+    return max(one[0] - other[1], other[0] - one[1]) >= BAND_STEP
 
 
 def common(one: Float32Array | None, other: Float32Array | None) -> Float32Array | None:

@@ -1,4 +1,4 @@
-"""Loads the two networks of the neural diarizer: files of this package, checked by hash, run by onnxruntime.
+"""Loads the networks of the neural diarizer: files of this package, checked by hash, run by onnxruntime.
 
 `nets/README.md` says where they come from. Each runs in the thread that asks it. So a worker loads them before it forks
 (decision 41), where a session with threads of its own would hang in the child.
@@ -24,10 +24,12 @@ FOLDER = Path(__file__).parent / "nets"
 SEGMENTATION = "segmentation-3.0.onnx"
 PRINT_FRAMES = "campplus-frames.onnx"
 PRINT_LAYER = "campplus-dense.npz"
+CHANNELS = "channel-directions.npz"
 SHA256 = {
     SEGMENTATION: "9a5cc8561fb528e45ac79ec536a1751ef00e5d132670fecdd81441392dab66e4",
     PRINT_FRAMES: "fc83ea57f63b23987edb7d305a1f9d7634ebae10a9a559db9d58ac78d816c8b7",
     PRINT_LAYER: "c8c13fd3fc6ac97933be30b5daf86108d8b08d0e28110872d9357144a8ad2fbb",
+    CHANNELS: "0a1794e5353da1085c22e67bf4a5ae83737a8806a5a33d1dd96ccb3e3105849a",
 }
 
 
@@ -35,6 +37,7 @@ def load(*, folder: Path = FOLDER) -> None:
     """Load both networks into this process, once. Raises EngineUnavailable."""
     _segmentation(folder)
     _prints(folder)
+    _channels(folder)
 
 
 def segment(samples: Float32Array) -> Float32Array:
@@ -56,6 +59,18 @@ def voice_print(statistics: Float32Array) -> Float32Array:
 
     _, weights, mean, scale = _prints(FOLDER)
     return np.asarray((weights @ statistics - mean) * scale, dtype=np.float32)
+
+
+def without_channel(prints: Float32Array) -> Float32Array:
+    """Return voice prints, (n, 192), of length 1 without the directions in which codecs and filters move them.
+
+    It is nuisance attribute projection (Solomonoff, Quillen and Campbell, Odyssey 2004).
+    """
+    import numpy as np
+
+    directions = _channels(FOLDER)
+    unit = prints / np.maximum(np.linalg.norm(prints, axis=1, keepdims=True), 1e-9)
+    return np.asarray(unit - unit @ directions.T @ directions, dtype=np.float32)
 
 
 def read(name: str, *, folder: Path = FOLDER) -> bytes:
@@ -81,6 +96,15 @@ def _prints(folder: Path) -> tuple[Any, Float32Array, Float32Array, Float32Array
 
     layer = np.load(io.BytesIO(read(PRINT_LAYER, folder=folder)), allow_pickle=False)
     return _session(PRINT_FRAMES, folder=folder), layer["w"], layer["mean"], 1 / np.sqrt(layer["var"] + layer["eps"])
+
+
+@lru_cache(maxsize=1)
+def _channels(folder: Path) -> Float32Array:
+    """Return directions of voice prints, (8, 192), of length 1 and at right angles."""
+    import numpy as np
+
+    loaded = np.load(io.BytesIO(read(CHANNELS, folder=folder)), allow_pickle=False)
+    return np.asarray(loaded["directions"], dtype=np.float32)
 
 
 def _session(name: str, *, folder: Path) -> Any:

@@ -41,6 +41,8 @@ NAME = "neural"
 SECTION_GAP_MS = 10_000
 # In a long speech every third piece of 3 s is heard first.
 HEARD_PIECES = 3
+# So many are looked for before a number that the customer states is.
+MAX_VOICES = 20
 # The frames of the segmentation last 17 ms. The rest allows for the times of words, which are less exact.
 BOUNDARY_TOLERANCE_MS = 200
 
@@ -131,7 +133,7 @@ class NeuralDiarization:
             self._section = None
 
     def _labels(self) -> list[int]:
-        """Return the voice of every piece."""
+        """Return the person of every piece."""
         import numpy as np
 
         from transcription.speech.diarizers import joining, timeline
@@ -147,18 +149,20 @@ class NeuralDiarization:
             for index in prints
             if self._pieces[index].is_heard and lengths[index] >= timeline.MIN_COMPARED_SECONDS
         ]
-        voices = joining.join(
-            np.stack([prints[index] for index in joined]),
-            lengths[joined],
-            limit=joining.limit_of(np.array([prints[index] for index in compared]), lengths[compared]),
-            min_voices=self._min_speakers,
-            max_voices=self._max_speakers,
-        )
+        made, seconds = np.stack([prints[index] for index in joined]), lengths[joined]
+        limit = joining.limit_of(np.array([prints[index] for index in compared]), lengths[compared])
+        voices = joining.join(made, seconds, limit=limit, min_voices=1, max_voices=max(self._max_speakers, MAX_VOICES))
+        tops = np.array([self._pieces[index].top for index in joined])
+        people = joining.across_bands(voices, networks.without_channel(made), seconds, tops=tops)
+        if not self._min_speakers <= len(set(people.tolist())) <= self._max_speakers:
+            low, high = self._min_speakers, self._max_speakers
+            voices = joining.join(made, seconds, limit=limit, min_voices=low, max_voices=high)
+            people = np.arange(len(voices.voices))
         labels = np.full(len(self._pieces), timeline.NOBODY, dtype=np.intp)
         labels[joined] = voices.labels
         firsts = [first for first, _ in self._heard]
         labelled = timeline.label_short(self._pieces, labels, voices=voices.voices, section_frames=firsts)
-        return [int(label) for label in labelled]
+        return [int(people[label]) for label in labelled]
 
 
 class _Section:
@@ -237,9 +241,9 @@ class _Section:
         if len(said) < voice_prints.MIN_SECONDS * SAMPLE_RATE:
             return [Piece(self._number, channel, runs, None)]
         pauses = np.cumsum([len(run) for run in cut_out])[:-1].tolist()
-        voice_print, change = voice_prints.hear(said, pauses=pauses)
+        voice_print, top, change = voice_prints.hear(said, pauses=pauses)
         if change is None:
-            return [Piece(self._number, channel, runs, voice_print)]
+            return [Piece(self._number, channel, runs, voice_print, top=top)]
         return [*self._hear(channel, runs[: change + 1]), *self._hear(channel, runs[change + 1 :])]
 
 

@@ -39,6 +39,7 @@ class Piece:
     """Speech of one channel of a section, without anybody else.
 
     voice_print: (192,), None if it is too short. is_heard: False if the print is that of the pieces around.
+    top: see `voice_prints.Heard`; -1 if it was not heard.
     """
 
     section: int
@@ -46,6 +47,7 @@ class Piece:
     runs: Runs
     voice_print: Float32Array | None
     is_heard: bool = True
+    top: int = -1
 
     @property
     def seconds(self) -> float:

@@ -168,3 +168,65 @@ def test_higher_limit_keeps_alike_voices_apart():
     limit = joining.limit_of(made, lengths)
     assert len(joining.join(made, lengths, min_voices=1, max_voices=20).voices) == 1
     assert len(joining.join(made, lengths, min_voices=1, max_voices=20, limit=limit).voices) == 2
+
+
+TELEPHONE, MICROPHONE = 57, 80
+
+
+def people_of(voices, *, alike):
+    """Return the people of voices, each (person, tops of its pieces).
+
+    alike: the cosine of the voices that one person has in two bands.
+    """
+    directions = np.eye(SIZE, dtype=np.float32)
+    bands = sorted({max(tops) for _, tops in voices})
+    made, labels, known = [], [], []
+    for number, (person, tops) in enumerate(voices):
+        own = directions[person] * np.sqrt(alike) + directions[10 + 10 * person + bands.index(max(tops))] * np.sqrt(
+            1 - alike
+        )
+        made += [own] * len(tops)
+        labels += [number] * len(tops)
+        known += tops
+    prints, seconds = np.stack(made).astype(np.float32), np.full(len(made), 3.0, dtype=np.float32)
+    joined = joining.Joined(np.array(labels), joining._voices(prints, seconds, np.array(labels)))
+    return joining.across_bands(joined, prints, seconds, tops=np.array(known)).tolist()
+
+
+def test_person_in_two_bands_is_one():
+    assert people_of([(0, [MICROPHONE] * 3), (0, [TELEPHONE] * 3)], alike=0.55) == [0, 0]
+    assert people_of([(0, [MICROPHONE] * 3), (0, [TELEPHONE] * 3)], alike=0.3) == [0, 1]
+
+
+def test_person_in_three_bands_is_one():
+    assert people_of([(0, [MICROPHONE] * 3), (0, [TELEPHONE] * 3), (0, [70] * 3)], alike=0.55) == [0, 0, 0]
+
+
+def test_two_people_in_two_bands_stay_two():
+    assert people_of([(0, [MICROPHONE] * 3), (1, [TELEPHONE] * 3)], alike=0.9) == [0, 1]
+
+
+def test_two_people_who_change_their_band_are_two():
+    voices = [(0, [MICROPHONE] * 3), (1, [MICROPHONE] * 2), (1, [TELEPHONE] * 3), (0, [TELEPHONE] * 4)]
+    assert people_of(voices, alike=0.55) == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("top", [MICROPHONE, MICROPHONE - joining.BAND_STEP + 1, -1])
+def test_voices_that_are_in_no_band_of_their_own_are_not_compared_again(top):
+    assert people_of([(0, [MICROPHONE] * 3), (0, [top] * 3)], alike=0.55) == [0, 1]
+
+
+def test_voice_that_is_heard_in_both_bands_is_in_none():
+    assert people_of([(0, [MICROPHONE] * 3), (0, [TELEPHONE, MICROPHONE] * 2)], alike=0.55) == [0, 1]
+
+
+def test_single_piece_in_another_band_changes_no_band():
+    assert people_of([(0, [MICROPHONE] * 6 + [TELEPHONE]), (0, [TELEPHONE] * 6)], alike=0.55) == [0, 0]
+
+
+def test_nobody_has_two_voices_of_one_band():
+    """Both voices of the telephone are like the third; the one that was heard longer is the more alike."""
+    assert people_of([(0, [MICROPHONE] * 9), (0, [TELEPHONE] * 9), (0, [TELEPHONE] * 2)], alike=0.55) in (
+        [0, 0, 1],
+        [0, 1, 0],
+    )

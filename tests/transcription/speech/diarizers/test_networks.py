@@ -65,6 +65,17 @@ def test_prints_of_one_voice_are_more_alike_than_those_of_two():
     assert prints[0].min() < 0
 
 
+def test_directions_of_channels_are_taken_out_of_prints_and_nothing_else():
+    chance = np.random.default_rng(0).normal(size=(5, 192)).astype(np.float32)
+    found = networks.without_channel(chance)
+    assert np.allclose(networks.without_channel(chance * 7), found, atol=1e-6)
+    directions = networks._channels(networks.FOLDER)
+    assert np.allclose(directions @ directions.T, np.eye(8), atol=1e-5)
+    assert np.allclose(found @ directions.T, 0, atol=1e-6)
+    unit = chance / np.linalg.norm(chance, axis=1, keepdims=True)
+    assert np.allclose(found + unit @ directions.T @ directions, unit, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", sorted(networks.SHA256))
 def test_damaged_file_is_not_loaded(other_folder, name):
     content = bytearray((other_folder / name).read_bytes())

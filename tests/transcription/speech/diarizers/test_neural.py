@@ -299,6 +299,56 @@ def test_one_voice_is_one_speaker_whatever_it_comes_through(speaker, change):
     assert {turn.speaker for turn in heard(np.concatenate([*said, *changed]))} == {"S1"}
 
 
+@cache
+def read_aloud(name):
+    """Return a recording of a person who reads."""
+    (path,) = references.READINGS.glob(f"{name}.flac")
+    return np.concatenate(list(audio.windows(path, max_duration_ms=60_000)))
+
+
+READER = [f"austen-0{number}" for number in (870, 880, 890, 920, 930)]
+
+
+@pytest.mark.long
+def test_reader_is_one_speaker_when_her_band_changes():
+    """Her prints are too unlike for one voice until what the telephone makes of them is taken out."""
+    whole = np.concatenate([read_aloud(name) for name in READER])[: 20 * 16_000]
+    half = len(whole) // 2
+    pause = np.zeros(4_800, dtype=np.float32)
+    for parts in ((whole[:half], pause, by_telephone(whole[half:])), (by_telephone(whole[:half]), pause, whole[half:])):
+        assert {turn.speaker for turn in heard(np.concatenate(parts))} == {"S1"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("options", [{}, {"num_speakers": 2}, {"min_speakers": 2}])
+def test_two_people_who_are_handed_over_to_a_telephone_are_the_same_two(options):
+    reader, president = np.concatenate([read_aloud(name) for name in READER[:2]]), read_aloud("kennedy")
+    reader, president = reader[: 9 * 16_000], president[: 9 * 16_000]
+    pause = np.zeros(4_800, dtype=np.float32)
+    parts = [reader, president, by_telephone(reader), by_telephone(president)]
+    found = heard(np.concatenate([sound for part in parts for sound in (part, pause)]), **options)
+    starts_ms = np.cumsum([0] + [samples_to_ms(len(part) + len(pause)) for part in parts]).tolist()
+    who = [{speaker_at(found, at_ms + moment_ms) for moment_ms in (2_000, 5_000)} - {None} for at_ms in starts_ms[:4]]
+    assert who == [{"S1"}, {"S2"}, {"S1"}, {"S2"}]
+
+
+@pytest.mark.long
+def test_two_people_of_whom_one_is_on_a_telephone_stay_two():
+    reader, president = read_aloud(READER[0]), read_aloud("kennedy")
+    for one, other in ((reader, by_telephone(president)), (by_telephone(reader), president)):
+        found = heard(np.concatenate([one, np.zeros(4_800, dtype=np.float32), other]))
+        assert {turn.speaker for turn in found} == {"S1", "S2"}
+
+
+@pytest.mark.long
+def test_more_speakers_than_people_can_be_asked_for():
+    """The number of the customer counts more than what bands say."""
+    whole = np.concatenate([read_aloud(name) for name in READER])[: 20 * 16_000]
+    half = len(whole) // 2
+    mixed = np.concatenate([whole[:half], by_telephone(whole[half:])])
+    assert len({turn.speaker for turn in heard(mixed, num_speakers=2)}) == 2
+
+
 MEETINGS = references.of_folder(references.MEETINGS)
 
 
