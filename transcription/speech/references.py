@@ -44,11 +44,19 @@ def of_folder(folder: Path) -> list[Reference]:
     return sorted(found, key=lambda one: one.path.name)
 
 
+def of_file(path: Path) -> Reference:
+    """Return a recording with the reference beside it. Raises ValueError if it has none."""
+    found = [one for one in of_folder(path.parent) if one.path.name == path.name]
+    if not found:
+        raise ValueError(f"{path} has no .txt and no .rttm beside it, and is not in a recordings.json.")
+    return found[0]
+
+
 def conversations(*, call: Path = CALL) -> list[Reference]:
     """Return the meetings and the telephone call. Raises OSError if the call is not here and cannot be downloaded."""
     if not all((call.parent / name).exists() for name in _CALL_SHA256):
         _download_call(call.parent)
-    return [*of_folder(MEETINGS), *(one for one in of_folder(call.parent) if one.path == call)]
+    return [*of_folder(MEETINGS), of_file(call)]
 
 
 def _from_json(described: Path) -> list[Reference]:

@@ -24,6 +24,15 @@ def test_folder_without_references_is_refused(tmp_path):
         references.of_folder(tmp_path)
 
 
+def test_single_recording_is_found_by_its_name(labelled):
+    assert references.of_file(labelled / "call.wav") == references.of_folder(labelled)[0]
+
+
+def test_recording_without_a_reference_is_named(labelled):
+    with pytest.raises(ValueError, match=r"copy\.wav has no \.txt and no \.rttm beside it"):
+        references.of_file(labelled / "copy.wav")
+
+
 def test_real_recordings_are_the_meetings_and_the_call(labelled):
     """The call is downloaded once; here its place has other files of that name."""
     call = labelled / "sample.wav"
