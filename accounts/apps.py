@@ -9,6 +9,10 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from allauth.account.signals import email_confirmed
 
+        from accounts import closures
+        from accounts.gate import request_log
+
+        closures.register(closures.Part(name="request_log", delete=request_log.delete_of))
         email_confirmed.connect(_email_was_verified, dispatch_uid="accounts.email_was_verified")
 
 

@@ -1,5 +1,6 @@
 """Forms of the pages of accounts. The verbs check the rules."""
 
+import uuid
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Protocol, Self
@@ -306,3 +307,45 @@ def dollars_of(micros: int | None) -> str:
 
 def _micros_of(dollars: Decimal | None) -> int | None:
     return None if dollars is None else int(dollars * MICROS_PER_DOLLAR)
+
+
+class RequestFilterForm(forms.Form):
+    """The filter of the page of API requests."""
+
+    OUTCOMES = (("", "All"), ("ok", "Succeeded"), ("error", "Failed"))
+
+    q = forms.CharField(
+        label="Search",
+        required=False,
+        max_length=200,
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "ID, path, status, error"}),
+    )
+    key = forms.ChoiceField(label="Key", required=False)
+    outcome = forms.ChoiceField(label="Result", required=False, choices=OUTCOMES)
+    # The id of the last request of the page before.
+    before = forms.IntegerField(min_value=1, max_value=2**63 - 1, required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, organization: Organization, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Keys of this organization only. Another organization's key is an invalid choice, as an unknown key is.
+        keys = ApiKey.objects.of(organization).order_by("name", "created_at")
+        field = self.fields["key"]
+        assert isinstance(field, forms.ChoiceField), "declared above"
+        field.choices = [("", "All keys"), *((str(key.pk), f"{key.name} ({key.prefix}…)") for key in keys)]
+
+    @property
+    def text(self) -> str:
+        return str(self.cleaned_data["q"])
+
+    @property
+    def key_id(self) -> uuid.UUID | None:
+        return uuid.UUID(self.cleaned_data["key"]) if self.cleaned_data["key"] else None
+
+    @property
+    def is_error(self) -> bool | None:
+        return {"ok": False, "error": True}.get(self.cleaned_data["outcome"])
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What of the filter is set, for the addresses of further pages."""
+        return {name: self.cleaned_data[name] for name in ("q", "key", "outcome") if self.cleaned_data[name]}

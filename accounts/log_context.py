@@ -5,11 +5,13 @@ and tasks that this work starts through asyncio. A thread that is started by han
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 _ids: ContextVar[Mapping[str, str] | None] = ContextVar("log_context", default=None)
+# One mapping for a request, which its threads and tasks share. They have copies of the context.
+_collected: ContextVar[MutableMapping[str, str] | None] = ContextVar("log_context_collected", default=None)
 
 
 def begin(**ids: object) -> None:
@@ -20,6 +22,21 @@ def begin(**ids: object) -> None:
 def add(**ids: object) -> None:
     """Add ids until the end of the request or task."""
     _ids.set({**ids_now(), **{name: str(value) for name, value in ids.items()}})
+    note(**ids)
+
+
+def collect() -> Mapping[str, str]:
+    """Return a mapping that gets what is added and noted from here on, also by threads and tasks that start here."""
+    found: dict[str, str] = {}
+    _collected.set(found)
+    return found
+
+
+def note(**facts: object) -> None:
+    """Tell what `collect` returned, and no log line."""
+    collected = _collected.get()
+    if collected is not None:
+        collected.update((name, str(value)) for name, value in facts.items())
 
 
 @contextmanager

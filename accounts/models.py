@@ -363,6 +363,53 @@ class IdempotencyRecord(models.Model):
         return f"{self.key} of {self.organization_id}"
 
 
+class ApiRequestQuerySet(models.QuerySet["ApiRequest"]):
+    """Logged requests, reached through their organization."""
+
+    def of(self, organization: Organization) -> "ApiRequestQuerySet":
+        return self.filter(organization=organization)
+
+
+class ApiRequest(models.Model):
+    """One request that a program sent with a key of the organization, answered or refused.
+
+    Written by `gate.request_log`, which deletes it after 30 days.
+    """
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+", db_index=False)
+    created_at = models.DateTimeField()
+    # No foreign keys: rows are written a second later, when a token or a job may be gone, and one must not fail all.
+    key_id = models.UUIDField()
+    token_id = models.UUIDField(null=True)
+    job_id = models.UUIDField(null=True)
+    method = models.CharField(max_length=10)
+    # Without the query, which may have a customer's text in it.
+    path = models.CharField(max_length=200)
+    status = models.PositiveSmallIntegerField()
+    # Of an error: its type, as the native API names it.
+    error_type = models.CharField(max_length=64, blank=True)
+    request_id = models.CharField(max_length=128)
+    # Until the answer began.
+    duration_ms = models.PositiveIntegerField()
+
+    objects = ApiRequestQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="request_list"),
+            models.Index(fields=["organization", "key_id", "-id"], name="requests_of_key"),
+            models.Index(fields=["organization", "-id"], condition=models.Q(status__gte=400), name="failed_requests"),
+            models.Index(fields=["organization", "request_id"], name="requests_by_id"),
+            models.Index(
+                fields=["organization", "job_id"], condition=models.Q(job_id__isnull=False), name="requests_of_job"
+            ),
+            models.Index(fields=["created_at"], name="request_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}: {self.status}"
+
+
 class WaitingMail(models.Model):
     """A mail that no mail server has taken yet. Written by `mail_queue` only, which deletes it when it is sent."""
 

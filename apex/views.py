@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 
-from accounts import outages
+from accounts import log_context, outages
 from accounts.errors import (
     BadRequest,
     InternalError,
@@ -126,6 +126,7 @@ def request_id(request: HttpRequest) -> str:
 
 def show_error(error: VoxsiteError, *, request_id: str) -> HttpResponse:
     """Return the response for an error."""
+    log_context.note(error_type=error.type)
     body = json.dumps(wire.show_error(error, request_id=request_id))
     response = HttpResponse(body, status=error.http_status, content_type="application/json")
     for name, value in error.headers.items():

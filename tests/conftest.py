@@ -171,6 +171,7 @@ def charlies(charlie: User) -> Organization:
 PAGES_OF_ORGANIZATIONS = (
     "/overview/",
     "/keys/",
+    "/requests/",
     "/organization/",
     "/billing/",
     "/transcripts/",

@@ -21,7 +21,7 @@ from django.conf import settings
 from django.http import parse_cookie
 from django.urls import Resolver404, resolve
 
-from accounts import database_connection, outages
+from accounts import database_connection, log_context, outages
 from accounts.errors import (
     InsufficientScope,
     NoRoom,
@@ -35,6 +35,7 @@ from accounts.errors import (
 from accounts.gate import authentication, concurrency, key_scopes, limits
 from accounts.gate.body_rate import BodyRate
 from accounts.gate.request_ids import request_id_for
+from accounts.gate.request_log import RequestLog
 from transcription import faces, recordings
 from transcription.dialects.s3 import endpoint as signed_uploads
 from transcription.faces import Face
@@ -44,6 +45,7 @@ from voxsite.async_only_handler import AsyncOnlyHandler
 from voxsite.body_guard import OPEN_BYTES, BodyGuard, EarlyResponse, Rate, Receive, Scope, Send
 from voxsite.cross_origin import CrossOrigin
 from voxsite.groq_addresses import GroqAddresses
+from voxsite.request_logging import LogsRequests
 from voxsite.request_metrics import CountsRequests
 from voxsite.sizing_handler import SizingHandler
 from voxsite.waiting_handler import WaitingHandler
@@ -148,6 +150,7 @@ def refusal(scope: Scope, http_status: int, error_type: str, message: str) -> tu
 
 
 def _shown(scope: Scope, error: VoxsiteError) -> tuple[str, bytes]:
+    log_context.note(error_type=error.type)
     face = faces.face_of(scope["path"], faces=FACES)
     if face is None:
         return "text/plain; charset=utf-8", error.message.encode()
@@ -232,4 +235,5 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
             await _send_error(scope, send, outage)
 
 
-application = GroqAddresses(CountsRequests(CrossOrigin(_answer)))
+request_log = RequestLog()
+application = LogsRequests(GroqAddresses(CountsRequests(CrossOrigin(_answer))), log=request_log)

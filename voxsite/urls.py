@@ -50,7 +50,7 @@ urlpatterns = [
     path("", include("accounts.urls")),
     path(links.ROOT, include(organization_pages)),
     path("billing/products", ProductsView.as_view(), name="products"),
-    re_path(r"^(?:overview|keys|organization|billing|transcripts|webhooks|playground)/", pages.own_page),
+    re_path(r"^(?:overview|keys|requests|organization|billing|transcripts|webhooks|playground)/", pages.own_page),
     path("s/<str:share_token>/", sharing.shared, name="shared"),
     path("s/<str:share_token>/audio/", sharing.shared_audio, name="shared-audio"),
     path("stripe/webhook", StripeWebhookView.as_view(), name="stripe-webhook"),

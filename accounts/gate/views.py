@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import outages
+from accounts import log_context, outages
 from accounts.errors import (
     BadRequest,
     InternalError,
@@ -136,6 +136,7 @@ class GateView(APIView, ABC):
 
     def handle_exception(self, exc: Exception) -> Response:
         error = translate(exc, request_id=self.request_id)
+        log_context.note(error_type=error.type)
         if isinstance(error, RateLimited):
             self.allowance = None  # The headers must describe the limit that was reached, not a wider one.
         response = Response(

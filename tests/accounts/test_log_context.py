@@ -71,3 +71,25 @@ def test_requests_at_the_same_time_do_not_see_each_other_and_a_view_in_a_thread_
     for number, seen in enumerate(asyncio.run(all_at_once())):
         assert seen == (f" request_id=req_{number} organization_id={number}",) * 2
     assert log_context.ids_now() == {}
+
+
+def test_what_is_collected_comes_from_threads_and_tasks_too():
+    found = log_context.collect()
+
+    async def work():
+        await sync_to_async(log_context.add)(job_id=5)
+        await asyncio.create_task(noting())
+
+    async def noting():
+        log_context.note(error_type="not_found")
+
+    asyncio.run(work())
+    assert found == {"job_id": "5", "error_type": "not_found"}
+    assert shown().ids == ""
+
+
+def test_what_is_noted_stands_in_no_line_and_needs_nobody_who_collects():
+    log_context.note(error_type="not_found")
+    log_context.collect()
+    log_context.note(error_type="not_found")
+    assert shown().ids == ""

@@ -106,6 +106,8 @@ def furnish(page: Page, site: str, folder: Path) -> tuple[Stop, ...]:
         Stop("billing-settings", "/billing/settings/"),
         Stop("keys", "/keys/"),
         Stop("key", key),
+        Stop("requests", "/requests/"),
+        Stop("requests-errors", "/requests/?key=none"),
         Stop("webhooks", "/webhooks/"),
         Stop("webhook", endpoint),
         Stop("webhook-new", "/webhooks/new/"),
@@ -146,6 +148,9 @@ def _key(page: Page, site: str) -> str:
     page.goto(f"{site}/keys/")
     page.get_by_label("Name").first.fill("laptop")
     page.get_by_role("button", name="Create key").click()
+    key = page.get_by_label("New API key").input_value()
+    for path in ("/v1/jobs", "/v1/jobs/none", "/v1/nowhere"):
+        page.request.get(f"{site}{path}", headers={"X-API-Key": key})
     page.goto(f"{site}/keys/")
     return str(page.get_by_role("link", name="laptop").first.get_attribute("href"))
 

@@ -55,6 +55,7 @@ QUERIES = {
         "tag=customer",
         "tag=customer&tag_value=no-such-value",
     ),
+    "/requests/": ("q=/v1/jobs", "q=402", "q={job_id}", "q=req_1", "key={key_id}", "outcome=error", "before=5000"),
     "/billing/usage/": ("month={month}", "tag=customer"),
     "/webhooks/deliveries/": ("state=failed", "state=pending", "endpoint={endpoint_id}", "before={delivery_id}"),
     "/v1/jobs": (

@@ -20,6 +20,7 @@ NO_OBJECTS = {"organization_id", "format_name"}
 METHODS = {
     f"{PAGES}overview/": {"get"},
     f"{PAGES}keys/": {"get", "post"},
+    f"{PAGES}requests/": {"get"},
     f"{PAGES}organization/": {"get"},
     f"{PAGES}organization/leave/": {"post"},
     f"{PAGES}organization/delete/": {"get", "post"},

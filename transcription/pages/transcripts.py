@@ -17,7 +17,7 @@ from accounts.access import membership_for, organization_for, person
 from accounts.decorators import page
 from accounts.error_types import ErrorType
 from accounts.errors import BadMedia, Conflict, NotFound, PaymentRequired, VoxsiteError
-from accounts.gate import limits
+from accounts.gate import limits, request_log
 from accounts.links import page_url, redirect_to_page
 from accounts.models import Membership
 from accounts.sent_forms import RefusedRedirect, sent_once
@@ -209,6 +209,8 @@ def _show_transcript(
         "downloads": DOWNLOADS,
         "format_form": format_form or FormatForm(),
     }
+    if job.api_key_id is not None:
+        context["ordered_by"] = request_log.of_job(job.organization, job_id=job.pk)
     if not context["is_part"]:
         context.update(naming.tag_choices(job))
     if item is None:

@@ -18,10 +18,11 @@ def main() -> None:
     server_config = config.read()
     heap.give_back_now_and_then()
     # Only now: the import sets Django up.
-    application = importlib.import_module("voxsite.asgi").application
+    asgi = importlib.import_module("voxsite.asgi")
+    asgi.request_log.start()
     heap.collect_less_often()
     uvicorn.run(
-        application,
+        asgi.application,
         host=server_config.host,
         port=server_config.port,
         http=HttpProtocol,

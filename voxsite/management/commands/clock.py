@@ -24,7 +24,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from accounts import account_deletion, closures, database_connection, log_context, mail_queue
-from accounts.gate import idempotency
+from accounts.gate import idempotency, request_log
 from apex import completions
 from billing import periodic
 from transcription import jobs, recordings
@@ -141,6 +141,10 @@ def delete_accounts() -> None:
     account_deletion.delete_due(now=timezone.now())
 
 
+def purge_request_log() -> None:
+    request_log.purge(now=timezone.now())
+
+
 def rotate_webhook_keys() -> None:
     keys.rotate(now=timezone.now())
 
@@ -166,6 +170,7 @@ DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (60, delete_accounts),
     (3600, purge),
     (3600, purge_share_links),
+    (600, purge_request_log),
     (3600, rotate_webhook_keys),
     (3600, sweep_webhooks),
     (6 * 3600, sweep),

@@ -13,6 +13,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from accounts.models import ApiRequest
 from apex import completions
 from tests.transcription.factories import make_job, make_media
 from transcription import jobs
@@ -196,3 +197,20 @@ def test_expired_share_links_are_deleted_by_a_duty(organization) -> None:
     assert clock.purge_share_links in dict.fromkeys(duty for _, duty in clock.DUTIES)
     clock.purge_share_links()
     assert not ShareLink.objects.exists()
+
+
+@pytest.mark.django_db
+def test_old_requests_are_purged_by_a_duty(organization) -> None:
+    ApiRequest.objects.create(
+        organization=organization,
+        created_at=timezone.now() - timedelta(days=31),
+        key_id=uuid.uuid4(),
+        method="GET",
+        path="/v1/jobs",
+        status=200,
+        request_id="req_1",
+        duration_ms=1,
+    )
+    assert clock.purge_request_log in dict.fromkeys(duty for _, duty in clock.DUTIES)
+    clock.purge_request_log()
+    assert not ApiRequest.objects.exists()

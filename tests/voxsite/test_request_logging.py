@@ -1,0 +1,80 @@
+"""Every request with a key is logged, whichever part of the application answers it."""
+
+import asyncio
+
+import pytest
+
+from accounts import api_keys
+from accounts.models import ApiRequest
+from tests.voxsite.test_request_metrics import ask
+from voxsite import asgi
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def key(organization):
+    return api_keys.issue(organization, name="test", by=None, scopes=["read"])
+
+
+def logged(organization):
+    asgi.request_log.flush()
+    return [
+        (row.method, row.path, row.status, row.error_type) for row in ApiRequest.objects.of(organization).order_by("pk")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "error_type"),
+    [
+        ("GET", "/v1/jobs", 200, ""),
+        ("GET", "/v1/jobs/no-job", 404, "job_not_found"),
+        ("PUT", "/v1/jobs", 405, "method_not_allowed"),
+        ("POST", "/v1/transcribe", 403, "insufficient_scope"),
+        ("GET", "/v1/apex/models", 200, ""),
+        ("POST", "/v1/apex/chat/completions", 403, "insufficient_scope"),
+        ("GET", "/openai/v1/models", 200, ""),
+        ("GET", "/v1/nowhere", 404, "not_found"),
+    ],
+)
+def test_requests_are_logged_however_they_are_answered(organization, key, method, path, status, error_type):
+    headers = [(b"x-api-key", key[1].encode())]
+    assert ask(path, method=method, headers=headers) == status
+    assert logged(organization) == [(method, path, status, error_type)]
+    row = ApiRequest.objects.get()
+    assert row.request_id.startswith("req_")
+    assert row.key_id == key[0].pk
+
+
+def test_key_counts_in_whatever_header_it_is_sent(organization, key):
+    assert ask("/v1/jobs", headers=[(b"authorization", f"Bearer {key[1]}".encode())]) == 200
+    assert ask("/v1/jobs", headers=[(b"authorization", f"Token {key[1]}".encode())]) == 401
+    assert [status for _, _, status, _ in logged(organization)] == [200, 401]
+
+
+def test_request_id_of_the_caller_is_logged(organization, key):
+    ask("/v1/jobs", headers=[(b"x-api-key", key[1].encode()), (b"x-request-id", b"mine-12345")])
+    logged(organization)
+    assert ApiRequest.objects.get().request_id == "mine-12345"
+
+
+def test_requests_without_a_key_are_not_logged(organization):
+    ask("/health")
+    ask("/v1/jobs")
+    assert asgi.request_log.flush() == 0
+
+
+def test_requests_at_once_keep_their_own_errors(organization, key):
+    async def both():
+        await asyncio.gather(
+            *(
+                asyncio.to_thread(ask, path, headers=[(b"x-api-key", key[1].encode())])
+                for path in ("/v1/jobs/no-job", "/v1/nowhere")
+            )
+        )
+
+    asyncio.run(both())
+    assert {(path, error) for _, path, _, error in logged(organization)} == {
+        ("/v1/jobs/no-job", "job_not_found"),
+        ("/v1/nowhere", "not_found"),
+    }
