@@ -13,17 +13,23 @@
   const isSupported = Boolean(navigator.mediaDevices?.getUserMedia && window.MediaRecorder);
   let now = null;
 
+  const lockOf = (id) => `${key}${id}`;
   const pieceKey = (id, number) => `${key}${id}:${String(number).padStart(6, "0")}`;
   const name = (at, type) => {
     const time = new Date(at - new Date().getTimezoneOffset() * 60_000).toISOString().slice(0, 19).replace("T", " ").replaceAll(":", ".");
     return `Recording ${time}.${type.includes("mp4") ? "m4a" : type.includes("ogg") ? "ogg" : "webm"}`;
   };
 
-  function addRecording(id, pieces) {
+  // isKept: whether the pieces are in the browser's database.
+  function addRecording(id, pieces, { isKept }) {
     if (!pieces.length) return;
     const { type } = pieces[0];
     const file = new File(pieces, name(Number(id), type), { type: type.split(";")[0] });
-    add([file], { forget: () => keptFiles.forget(`${key}${id}:`) });
+    const pieceKeys = `${key}${id}:`;
+    const isThere = async () => (await keptFiles.under(pieceKeys)).length > 0;
+    // Without a place to keep it, it is in this tab alone.
+    const kept = isKept ? { lock: lockOf(id), isThere } : {};
+    add([file], { forget: () => keptFiles.forget(pieceKeys), kept: () => kept });
   }
 
   function show() {
@@ -62,19 +68,24 @@
     const analyser = context.createAnalyser();
     context.createMediaStreamSource(stream).connect(analyser);
     const id = Date.now();
-    const mine = { id, recorder, stream, context, analyser, samples: new Float32Array(analyser.fftSize), pieces: [], isKept: true, spokenMs: 0, since: performance.now(), frame: 0 };
+    const mine = { id, recorder, stream, context, analyser, samples: new Float32Array(analyser.fftSize), pieces: [], isKept: true, kept: null, spokenMs: 0, since: performance.now(), frame: 0 };
     now = mine;
     recorder.addEventListener("dataavailable", ({ data }) => {
       if (!data.size || !mine.isKept) return;
       mine.pieces.push(data);
-      keptFiles.put(pieceKey(id, mine.pieces.length), data);
+      mine.kept = keptFiles.put(pieceKey(id, mine.pieces.length), data);
     });
-    recorder.addEventListener("stop", () => {
+    // Other tabs leave it alone while it grows.
+    const ended = new Promise((resolve) => { mine.end = resolve; });
+    navigator.locks?.request(lockOf(id), () => ended);
+    recorder.addEventListener("stop", async () => {
       cancelAnimationFrame(mine.frame);
       for (const track of stream.getTracks()) track.stop();
       context.close();
       now = null;
-      if (mine.isKept) addRecording(id, mine.pieces);
+      const isStored = (await mine.kept) !== undefined;
+      mine.end();
+      if (mine.isKept) addRecording(id, mine.pieces, { isKept: isStored });
       else keptFiles.forget(`${key}${id}:`);
       said.textContent = mine.isKept ? "Recording added." : "Recording discarded.";
       show();
@@ -107,18 +118,24 @@
     now.recorder.stop();
   });
 
+  addEventListener("beforeunload", (event) => { if (now) event.preventDefault(); });
+
   if (isSupported) {
     panel.hidden = false;
     show();
   }
   // What a reload, or a crash, interrupted.
-  keptFiles.under(key).then((kept) => {
+  keptFiles.under(key).then(async (kept) => {
+    // A tab that records or sends one holds its lock.
+    const { held = [] } = (await navigator.locks?.query()) ?? {};
+    const taken = new Set(held.map((lock) => lock.name));
     const byId = new Map();
     for (const [of, piece] of kept) {
       const id = of.slice(key.length).split(":")[0];
       byId.set(id, [...(byId.get(id) ?? []), piece]);
     }
-    for (const [id, pieces] of byId) addRecording(id, pieces);
+    for (const id of [...byId.keys()].filter((one) => taken.has(lockOf(one)))) byId.delete(id);
+    for (const [id, pieces] of byId) addRecording(id, pieces, { isKept: true });
     if (byId.size) said.textContent = "Your recording is still here.";
   });
 }

@@ -2,7 +2,7 @@
 
    One file goes through the form, which answers with its length and price. Several files, or a large one, become a batch:
    the site is told their names and sizes, each goes to an address of its own, in parts if it is large, and a broken
-   connection goes on with the parts that are missing. */
+   connection goes on with the parts that are missing. Links are rows as well: the site downloads what they lead to. */
 "use strict";
 
 const PARALLEL_UPLOADS = 2;
@@ -18,6 +18,8 @@ const list = form.querySelector("[data-files]");
 const submit = form.querySelector("[data-submit]");
 const done = form.querySelector("[data-done]");
 const template = form.querySelector("template");
+const linkField = form.querySelector("[data-from-link] input");
+const addButton = form.querySelector("[data-add-link]");
 const KEPT_FIELDS = "input:not([type=file], [type=hidden]), select, textarea";
 let rows = [];
 // Under which the browser keeps the files of this person.
@@ -31,12 +33,19 @@ let isKept = false;
 form.querySelector("[data-hint]").hidden = false;
 form.querySelector("[data-limit]").textContent = "10 GB";
 input.classList.add("unseen");
-// The rows keep the files. The field is emptied, so that the same file can be chosen again.
-input.required = false;
+addButton.hidden = false;
 drop.classList.add("is-live");
 refresh();
 restore();
 
+addButton.addEventListener("click", addLink);
+linkField.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault();
+  addLink();
+});
+linkField.addEventListener("input", refresh);
+// The rows keep the files. The field is emptied, so that the same file can be chosen again.
 input.addEventListener("change", () => {
   add(input.files);
   input.value = "";
@@ -57,43 +66,97 @@ drop.addEventListener("drop", (event) => {
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   fault();
+  addLink();
+  submit.disabled = true;
+  await Promise.all(rows.filter((row) => row.state === "waiting").map(take));
   const waiting = rows.filter((row) => row.state === "waiting");
   const failed = rows.filter((row) => row.state === "failed" && row.address);
-  submit.disabled = true;
   if (batch && !waiting.length && failed.length) await finish();
-  else if (waiting.length === 1 && !batch && waiting[0].file.size <= MAX_FORM_BYTES) await sendAlone(waiting[0]);
+  else if (waiting.length === 1 && !batch && (waiting[0].link || waiting[0].file.size <= MAX_FORM_BYTES)) await sendAlone(waiting[0]);
   else if (waiting.length) await sendTogether(waiting);
+  // One of a batch that failed or was paused is still this tab's.
+  for (const row of waiting) if (["waiting", "sent"].includes(row.state)) giveBack(row);
   refresh();
 });
 addEventListener("beforeunload", (event) => {
-  if (!finishing && rows.some((row) => row.state === "sending")) event.preventDefault();
+  if (!finishing && rows.some((row) => row.state === "sending" || row.state === "paused")) event.preventDefault();
 });
 
-// forget: of a recording of the microphone, what deletes it where it is kept.
-function add(files, { forget } = {}) {
+// kept: of files that the browser keeps, `lock` and `isThere` as `take` wants them. forget: of a recording of the
+// microphone, what deletes it where it is kept.
+function add(files, { forget, kept = () => ({}) } = {}) {
   for (const file of files) {
-    const element = template.content.firstElementChild.cloneNode(true);
-    const row = { file, element, state: "waiting", url: "", address: "", etags: new Map(), forget: forget ?? (() => {}), isRecording: Boolean(forget) };
-    element.querySelector("[data-name]").textContent = file.name;
-    element.querySelector("[data-size]").textContent = size(file.size);
-    element.querySelector("[data-remove]").addEventListener("click", () => {
-      rows = rows.filter((other) => other !== row);
-      element.remove();
-      row.forget();
-      keepRest();
-      if (batch && row.address) finishIfAllAreSent();
-      refresh();
-    });
-    element.querySelector("[data-retry]").addEventListener("click", async () => {
+    const parts = { file, forget: forget ?? (() => {}), isRecording: Boolean(forget), ...kept(file) };
+    const row = addRow(parts, file.name, size(file.size));
+    if (file.size === 0) say(row, "The file is empty.", "refused");
+  }
+  refresh();
+}
+
+// What stands in the field of links becomes a row, unless the browser says what is wrong with it.
+function addLink() {
+  const link = linkField.value.trim();
+  if (!link || !linkField.reportValidity()) return;
+  addRow({ link }, link, "Link");
+  linkField.value = "";
+  refresh();
+}
+
+function addRow(parts, name, detail) {
+  const element = template.content.firstElementChild.cloneNode(true);
+  const row = { element, state: "waiting", url: "", address: "", etags: new Map(), forget: () => {}, ...parts };
+  element.querySelector("[data-name]").textContent = name;
+  element.querySelector("[data-name]").title = name;
+  element.querySelector("[data-size]").textContent = detail;
+  element.querySelector("[data-remove]").addEventListener("click", () => {
+    rows = rows.filter((other) => other !== row);
+    element.remove();
+    row.forget();
+    keepRest();
+    if (batch && row.address) finishIfAllAreSent();
+    refresh();
+  });
+  for (const name of ["retry", "resume"]) {
+    element.querySelector(`[data-${name}]`).addEventListener("click", async () => {
+      row.isPaused = false;
       await sendFile(row);
       finishIfAllAreSent();
       refresh();
     });
-    list.append(element);
-    rows.push(row);
-    if (file.size === 0) say(row, "The file is empty.", "refused");
   }
-  refresh();
+  element.querySelector("[data-pause]").addEventListener("click", () => {
+    row.isPaused = true;
+    row.request?.abort();
+  });
+  list.append(element);
+  rows.push(row);
+  return row;
+}
+
+/* --- Two tabs -------------------------------------------------------------------------------------------------------- */
+
+// What the browser keeps stands in every tab of the page, and is charged for once: whoever sends it holds its lock, and
+// what is no longer kept was sent. Then the row says so and is no longer waiting.
+async function take(row) {
+  if (!row.lock || row.release || !navigator.locks) return;
+  await new Promise((resolve) => {
+    navigator.locks.request(row.lock, { ifAvailable: true }, async (lock) => {
+      if (!lock || !(await row.isThere())) {
+        say(row, lock ? "This was sent or removed in another tab." : "Another tab is sending this.", "refused");
+        return resolve();
+      }
+      const released = new Promise((release) => { row.release = release; });
+      resolve();
+      await released;
+    });
+  });
+}
+
+async function giveBack(row) {
+  // Not before it is forgotten: another tab could take it in between.
+  await row.forgotten;
+  row.release?.();
+  row.release = null;
 }
 
 /* --- Files that are kept while their owner pays ---------------------------------------------------------------------- */
@@ -103,9 +166,11 @@ function keep() {
   const fields = [...form.querySelectorAll(KEPT_FIELDS)].filter((field) => field.name);
   const values = fields.map((field) => [field.name, field.value, field.checked ?? false]);
   // A recording of the microphone is kept by itself.
-  const files = rows.filter((row) => row.state === "waiting" && !row.isRecording).map((row) => row.file);
+  const chosen = rows.filter((row) => row.state === "waiting" && !row.isRecording);
+  const files = chosen.filter((row) => row.file).map((row) => row.file);
+  const links = chosen.filter((row) => row.link).map((row) => row.link);
   isKept = true;
-  keptFiles.put(`${keptKey}chosen`, { files, values });
+  return keptFiles.put(`${keptKey}chosen`, { files, links, values });
 }
 
 // A file that was removed or sent must not come back and be charged for.
@@ -113,7 +178,7 @@ function keepRest() {
   if (!isKept) return;
   if (rows.some((row) => row.state === "waiting")) return keep();
   isKept = false;
-  keptFiles.forget(`${keptKey}chosen`);
+  return keptFiles.forget(`${keptKey}chosen`);
 }
 
 async function restore() {
@@ -128,13 +193,23 @@ async function restore() {
       else field.value = value;
     }
   }
-  if (kept.files.length) {
-    add(kept.files);
+  const links = kept.links ?? [];
+  const ofFile = (file) => ({
+    lock: `${keptKey}chosen:${file.name}:${file.size}`,
+    isThere: async () => {
+      const [[, now] = []] = await keptFiles.under(`${keptKey}chosen`);
+      return Boolean(now?.files.some((other) => other.name === file.name && other.size === file.size));
+    },
+  });
+  add(kept.files, { kept: ofFile });
+  for (const link of links) addRow({ link }, link, "Link");
+  refresh();
+  if (kept.files.length || links.length) {
     form.querySelector("[data-restored]").hidden = false;
   }
 }
 function refresh() {
-  const waiting = rows.filter((row) => row.state === "waiting").length;
+  const waiting = rows.filter((row) => row.state === "waiting").length + Number(linkField.value.trim() !== "");
   const missing = rows.filter((row) => row.state === "failed" && row.address).length;
   const busy = rows.some((row) => row.state === "sending");
   list.hidden = rows.length === 0;
@@ -148,11 +223,12 @@ function say(row, text, state) {
   row.element.className = `file ${state === "refused" ? "failed" : state}`;
   row.element.querySelector("progress").hidden = state !== "sending";
   row.element.querySelector("[data-retry]").hidden = !(state === "failed" && row.address);
+  row.element.querySelector("[data-pause]").hidden = !(state === "sending" && row.address);
+  row.element.querySelector("[data-resume]").hidden = state !== "paused";
   row.element.querySelector("[data-remove]").hidden = state === "sending" || state === "sent";
   row.state = state;
   if (state !== "sent") return;
-  row.forget();
-  keepRest();
+  row.forgotten = Promise.all([row.forget(), keepRest()]);
 }
 
 // What stops all files: the options, the balance, a limit.
@@ -175,12 +251,16 @@ function fault(answer) {
 async function sendTogether(chosen) {
   const data = new FormData(form);
   data.delete("files");
-  data.append("manifest", JSON.stringify(chosen.map((row) => [row.file.name, row.file.size])));
+  data.delete("link");
+  data.append("manifest", JSON.stringify(chosen.map((row) => row.link ?? [row.file.name, row.file.size])));
   const answer = await post(form.dataset.batch, data).catch((error) => ({ message: error.message }));
   if (!answer.files) return fault(answer);
   batch = answer;
-  chosen.forEach((row, position) => { row.address = answer.files[position]; });
-  const left = [...chosen];
+  chosen.forEach((row, position) => {
+    if (row.link) say(row, "We are downloading it", "sent");
+    else row.address = answer.files[position];
+  });
+  const left = chosen.filter((row) => row.file);
   await Promise.all(Array.from({ length: PARALLEL_UPLOADS }, async () => {
     for (let row = left.shift(); row; row = left.shift()) await sendFile(row);
   }));
@@ -189,7 +269,9 @@ async function sendTogether(chosen) {
 
 function finishIfAllAreSent() {
   const own = rows.filter((row) => row.address);
-  if (batch && !finishing && own.every((row) => row.state === "sent")) finish();
+  if (!batch || finishing || !own.every((row) => row.state === "sent")) return;
+  if (own.length) finish();
+  else location.assign(batch.url);
 }
 
 async function finish() {
@@ -203,6 +285,7 @@ async function finish() {
   }
 }
 
+// Ends with the row sent, failed or paused.
 async function sendFile(row) {
   const bar = row.element.querySelector("progress");
   for (const pause of [...PAUSES, 0]) {
@@ -219,6 +302,7 @@ async function sendFile(row) {
       if (answer.message) return say(row, answer.message, "failed");
       return say(row, "Uploaded", "sent");
     } catch (error) {
+      if (row.isPaused) return say(row, "Paused", "paused");
       if (error.isFinal || !pause) return say(row, error.message, "failed");
       say(row, "Connection lost. Trying again…", "sending");
       await new Promise((resolve) => { setTimeout(resolve, pause * 1000); });
@@ -227,7 +311,7 @@ async function sendFile(row) {
 }
 
 function sendWhole(row, target, bar) {
-  return put(target.url, row.file, target.headers, (loaded) => { bar.value = percent(loaded, row.file.size); });
+  return put(row, target.url, row.file, target.headers, (loaded) => { bar.value = percent(loaded, row.file.size); });
 }
 
 async function sendParts(row, target, bar) {
@@ -237,24 +321,27 @@ async function sendParts(row, target, bar) {
     if (row.etags.has(number)) continue;
     const first = (number - 1) * target.part_bytes;
     const part = row.file.slice(first, first + target.part_bytes);
-    const answer = await put(url, part, {}, (loaded) => { bar.value = percent(first + loaded, row.file.size); });
+    const answer = await put(row, url, part, {}, (loaded) => { bar.value = percent(first + loaded, row.file.size); });
     row.etags.set(number, answer.getResponseHeader("ETag"));
   }
   const parts = [...row.etags].sort(([one], [other]) => one - other);
   const body = parts.map(([number, etag]) => `<Part><PartNumber>${number}</PartNumber><ETag>${etag}</ETag></Part>`);
   const xml = `<CompleteMultipartUpload>${body.join("")}</CompleteMultipartUpload>`;
-  await call("POST", target.complete_url, xml, { "Content-Type": "application/xml" });
+  await call(row, "POST", target.complete_url, xml, { "Content-Type": "application/xml" });
 }
 
-function put(url, body, headers, onProgress) {
+function put(row, url, body, headers, onProgress) {
   // A slice of a file has its type, which is not what was signed.
-  return call("PUT", url, new Blob([body], { type: "" }), headers, onProgress);
+  return call(row, "PUT", url, new Blob([body], { type: "" }), headers, onProgress);
 }
 
 // A request that rejects with an error that says whether a repeat can help.
-function call(method, url, body, headers, onProgress = () => {}) {
+function call(row, method, url, body, headers, onProgress = () => {}) {
   return new Promise((resolve, reject) => {
+    // The person may have paused before this request was made.
+    if (row.isPaused) return reject(new Error("Paused"));
     const request = new XMLHttpRequest();
+    row.request = request;
     request.open(method, url);
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.addEventListener("progress", (event) => onProgress(event.loaded));
@@ -299,15 +386,17 @@ function send(row) {
   const bar = row.element.querySelector("progress");
   const data = new FormData(form);
   data.delete("files");
-  data.append("files", row.file);
-  say(row, "Uploading", "sending");
+  data.delete("link");
+  if (row.link) data.append("link", row.link);
+  else data.append("files", row.file);
+  say(row, row.link ? "Checking link" : "Uploading", "sending");
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open("POST", form.action);
     request.setRequestHeader("Accept", "application/json");
     request.responseType = "json";
     request.upload.addEventListener("progress", (event) => {
-      if (!event.lengthComputable) return;
+      if (!event.lengthComputable || row.link) return;
       bar.value = Math.floor((100 * event.loaded) / event.total);
       if (event.loaded === event.total) say(row, "Checking file", "sending");
     });
@@ -319,7 +408,7 @@ function send(row) {
         link.href = answer.url;
         link.hidden = false;
         row.element.querySelector("[data-name]").textContent = answer.name;
-        say(row, `Queued. ${length(answer.length_ms)}, ${answer.price} reserved`, "sent");
+        say(row, answer.price ? `Queued. ${length(answer.length_ms)}, ${answer.price} reserved` : "We are downloading it", "sent");
       } else {
         say(row, answer?.message ?? reason(request.status), "failed");
         if (answer?.may_retry || request.status === 0) row.state = "waiting";

@@ -43,6 +43,25 @@ def test_several_files_are_one_batch_with_a_page_and_an_archive(person, site, tm
     expect(person.get_by_role("heading", name="No speech found")).to_be_visible()
 
 
+def test_upload_is_paused_and_goes_on_when_its_person_says(person, site):
+    # Neither answered nor broken: as long as the person wants.
+    person.route("**/uploads/**", lambda _: None)
+    choose(person, site, AUDIO / "sentence-slt.wav", AUDIO / "silence.wav")
+    person.get_by_role("button", name="Transcribe 2 files").click()
+    row = person.locator(".file", has_text="sentence-slt.wav")
+    other = person.locator(".file", has_text="silence.wav")
+    row.get_by_role("button", name="Pause").click()
+    expect(row).to_contain_text("Paused")
+    person.unroute("**/uploads/**")
+    other.get_by_role("button", name="Pause").click()
+    expect(other).to_contain_text("Paused")
+    other.get_by_role("button", name="Resume").click()
+    expect(other).to_contain_text("Uploaded")
+    expect(row).to_contain_text("Paused")
+    row.get_by_role("button", name="Resume").click()
+    expect(person.get_by_role("heading", name="sentence-slt.wav and 1 other")).to_be_visible()
+
+
 def test_file_whose_connection_breaks_is_sent_again_and_the_others_are_not_stopped(open_window, signed_in, site):
     person = open_window(storage_state=signed_in)
     faults = {"left": 2}

@@ -1,10 +1,14 @@
 """How recordings come in: a sample for newcomers, the microphone, and files that wait for a payment."""
 
+import threading
 import wave
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import PASSWORD, sign_up
 from tests.browser.test_invitations import open_mail_to
@@ -79,6 +83,49 @@ def test_newcomer_has_a_transcript_by_one_click(open_window, site, has_scripts):
     expect(page.get_by_role("button", name="Try the sample")).to_have_count(0)
 
 
+@pytest.fixture
+def file_server() -> Iterator[str]:
+    """The address of a server of other people, which has recordings."""
+
+    class Silent(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=AUDIO))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_links_become_a_transcript(open_window, site, file_server):
+    page = open_window()
+    sign_up(page, site)
+    link = f"{file_server}/sentence-slt.wav"
+    page.goto(f"{site}/transcripts/upload/")
+    field = page.get_by_label("Link to a recording")
+    field.fill("sentence-slt.wav")
+    page.get_by_role("button", name="Transcribe", exact=True).click()
+    assert field.evaluate("field => field.validity.typeMismatch")
+    expect(rows(page)).to_have_count(0)
+    field.fill(link)
+    field.press("Enter")
+    expect(rows(page)).to_have_count(1)
+    row(page, link).get_by_role("button", name="Remove").click()
+    field.fill(link)
+    page.get_by_role("button", name="Transcribe", exact=True).click()
+    expect(page.get_by_role("heading", name="sentence-slt.wav")).to_be_visible()
+    page.get_by_role("article").wait_for(timeout=TRANSCRIPTION_MS)
+    page.goto(f"{site}/transcripts/upload/")
+    for _ in range(2):
+        field.fill(link)
+        page.get_by_role("button", name="Add link").click()
+    page.get_by_role("button", name="Transcribe 2 files").click()
+    expect(page.get_by_role("heading", name="sentence-slt.wav and 1 other")).to_be_visible()
+
+
 def test_files_are_still_chosen_after_the_top_up(open_window, site, tmp_path: Path):
     with wave.open(str(tmp_path / "board meeting.wav"), "wb") as long:
         long.setnchannels(1)
@@ -142,6 +189,37 @@ def test_recording_outlives_a_reload_until_it_is_removed(person, site):
     person.reload()
     expect(person.get_by_role("heading", name="Upload")).to_be_visible()
     expect(rows(person)).to_have_count(0)
+
+
+def test_recording_that_one_tab_sends_is_not_sent_by_another(person, site):
+    person.goto(f"{site}/transcripts/upload/")
+    person.get_by_role("button", name="Record with the microphone").click()
+    expect(person.locator("[data-record-time]")).to_have_text("0:03")
+    other = person.context.new_page()
+    other.goto(f"{site}/transcripts/upload/")
+    expect(other.get_by_role("button", name="Record with the microphone")).to_be_visible()
+    # While it grows, it is nobody else's.
+    expect(rows(other)).to_have_count(0)
+    person.once("dialog", lambda dialog: dialog.dismiss())
+    with person.expect_event("dialog") as asked:
+        person.evaluate("() => { setTimeout(() => { location.href = '/overview/'; }); }")
+    assert asked.value.type == "beforeunload"
+    person.get_by_role("button", name="Stop and add").click()
+    expect(row(person, "Recording ")).to_have_count(1)
+    other.reload()
+    expect(row(other, "Recording ")).to_have_count(1)
+    held: list[Route] = []
+    person.route(
+        "**/transcripts/upload/",
+        lambda route: held.append(route) if route.request.method == "POST" else route.continue_(),
+    )
+    person.get_by_role("button", name="Transcribe", exact=True).click()
+    expect(row(person, "Recording ")).to_contain_text("Uploading")
+    other.get_by_role("button", name="Transcribe", exact=True).click()
+    expect(other.get_by_text("Another tab is sending this")).to_be_visible()
+    held.pop().continue_()
+    expect(person.get_by_role("heading", name="Recording ")).to_be_visible()
+    other.close()
 
 
 def test_discarded_recording_is_gone(person, site):

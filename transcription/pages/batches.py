@@ -24,7 +24,7 @@ from accounts.links import page_url, redirect_to_page
 from accounts.sent_forms import sent_once
 from accounts.streaming import asynchronously
 from billing import next_step
-from transcription import jobs, recordings, submissions
+from transcription import jobs, outbound, recordings, submissions
 from transcription.jobs import Source, Submission, archives
 from transcription.models import Job, JobItem, Media, Priority, UploadState
 from transcription.pages.forms import FormatForm, UploadForm
@@ -33,6 +33,8 @@ from transcription.speech.formats import FORMATS
 
 # So many files are waited for by a person. More go behind the recordings of others.
 MAX_WATCHED_FILES = 20
+# Characters of a link in a message.
+MAX_SHOWN_LINK = 80
 
 
 @page
@@ -48,7 +50,7 @@ def begin(request: HttpRequest) -> HttpResponse:
     try:
         limits.spend(organization, scope="uploads")
         sources = _read_manifest(request.POST.get("manifest", ""))
-        submission = _submission(request, form=form, file_count=len(sources))
+        submission = submission_of(request, form=form, file_count=len(sources))
         job = submissions.submit_sources(submission, sources=sources)
     except VoxsiteError as error:
         return _refusal(request, error)
@@ -66,13 +68,14 @@ def begin(request: HttpRequest) -> HttpResponse:
 def submit_form(
     request: HttpRequest, *, files: Sequence["UploadedFile[Any]"], form: UploadForm
 ) -> tuple[Job | None, list[tuple[str, VoxsiteError]]]:
-    """Submit the files of one form as one job, without those that are refused.
+    """Submit the files of one form, and what lies behind its link, as one job, without the files that are refused.
 
     Returns the job, None if all files are refused, and the (name, error) of each refused one. Raises PaymentRequired
     when the balance does not cover the others; then nothing is left of them.
     """
     organization = organization_for(request)
-    submission = _submission(request, form=form, file_count=len(files))
+    link = form.cleaned_data["link"]
+    submission = submission_of(request, form=form, file_count=len(files) + bool(link))
     refused: list[tuple[str, VoxsiteError]] = []
     media: list[Media] = []
     jobs.require_funds(organization, model=submission.model)
@@ -87,6 +90,9 @@ def submit_form(
             except VoxsiteError as error:
                 refused.append((recordings.display_name(one.name or ""), error))
         sources = [Source(stored=one) for one in media]
+        if link:
+            limits.spend(organization, scope="uploads")
+            sources.append(Source(url=link))
         return submissions.submit_sources(submission, sources=sources) if sources else None, refused
 
 
@@ -146,7 +152,8 @@ def archive(request: HttpRequest, job_id: uuid.UUID, format_name: str) -> HttpRe
     return response
 
 
-def _submission(request: HttpRequest, *, form: UploadForm, file_count: int) -> Submission:
+def submission_of(request: HttpRequest, *, form: UploadForm, file_count: int) -> Submission:
+    """Return the options of the form as a request of its sender. form: a valid one."""
     return Submission(
         organization=organization_for(request),
         model=form.cleaned_data["model"],
@@ -158,14 +165,30 @@ def _submission(request: HttpRequest, *, form: UploadForm, file_count: int) -> S
 
 
 def _read_manifest(text: str) -> list[Source]:
-    """Return the files that the script announces: a JSON list of [name, bytes]. Raises InvalidField."""
+    """Return what the script announces: a JSON list of links, and of [name, bytes] for files. Raises InvalidField."""
     try:
-        files = [(name, size_bytes) for name, size_bytes in json.loads(text)]
+        entries = json.loads(text)
+        sources = [_source_of(entry) for entry in entries] if isinstance(entries, list) else []
     except (ValueError, TypeError, RecursionError):
-        files = []
-    if not files or not all(isinstance(name, str) and type(size_bytes) is int for name, size_bytes in files):
+        sources = []
+    if not sources:
         raise InvalidField("files", "Choose at least one recording.")
-    return [Source(name=name, declared_bytes=size_bytes) for name, size_bytes in files]
+    return sources
+
+
+def _source_of(entry: Any) -> Source:
+    """Return the recording of one entry of a manifest. Raises ValueError and TypeError for one that is none."""
+    if isinstance(entry, str):
+        try:
+            outbound.parse(entry)
+        except outbound.AddressRefused as error:
+            # Several links may be at fault: the message names one of them.
+            raise InvalidField("files", f"“{entry[:MAX_SHOWN_LINK]}”: {error}") from error
+        return Source(url=entry)
+    name, size_bytes = entry
+    if not isinstance(name, str) or type(size_bytes) is not int:
+        raise TypeError("a file has a name and a size")
+    return Source(name=name, declared_bytes=size_bytes)
 
 
 def _receive(item: JobItem) -> None:

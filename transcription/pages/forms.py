@@ -5,8 +5,9 @@ from typing import Any
 from django import forms
 
 from billing import money, tariff
-from transcription import jobs, recognition
+from transcription import jobs, outbound, recognition
 from transcription.answers import MAX_QUESTION_CHARACTERS
+from transcription.public_addresses import MAX_URL_LENGTH
 from transcription.speech.errors import OptionError
 from transcription.speech.formats import FORMATS
 from transcription.speech.formats.options import BOUNDS, DEFAULT, FormatOptions
@@ -57,11 +58,19 @@ def _language_choices() -> list[tuple[str, str]]:
 
 
 class UploadForm(forms.Form):
-    """The options for transcribing files. The files themselves are read from the request.
+    """The options for transcribing files, and a link to one. Files that are sent are read from the request.
 
     Word times are no option, because the transcript's page and its subtitles need them.
     """
 
+    link = forms.CharField(
+        label="Link to a recording",
+        required=False,
+        max_length=MAX_URL_LENGTH,
+        widget=forms.URLInput(attrs={"placeholder": "https://", "autocomplete": "off"}),
+        help_text="The address of the audio or video file itself, not of a page that plays it. We download it, reserve "
+        "its price when its length is known, and charge nothing if it cannot be downloaded.",
+    )
     model = forms.ChoiceField(widget=forms.RadioSelect, initial="standard", choices=_model_choices)
     language = forms.ChoiceField(required=False, choices=_language_choices)
     speakers = forms.BooleanField(label="Label speakers", required=False, initial=True)
@@ -135,6 +144,16 @@ class UploadForm(forms.Form):
         )
         options.refuse_contradictions()
         return options
+
+    def clean_link(self) -> str:
+        link: str = self.cleaned_data["link"]
+        if link:
+            # What a look-up finds out is known later, and said by the job.
+            try:
+                outbound.parse(link)
+            except outbound.AddressRefused as error:
+                raise forms.ValidationError(str(error)) from error
+        return link
 
     def clean_hotwords(self) -> tuple[str, ...]:
         parts = (part.strip() for part in self.cleaned_data["hotwords"].split(","))

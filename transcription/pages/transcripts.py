@@ -23,8 +23,8 @@ from accounts.models import Membership
 from accounts.sent_forms import RefusedRedirect, sent_once
 from billing import money, next_step, statements, tariff
 from transcription import answers, jobs, recordings, submissions
-from transcription.jobs import Submission, corrections, naming
-from transcription.models import Job, JobItem, Priority, Status
+from transcription.jobs import corrections, naming
+from transcription.models import Import, Job, JobItem, Status
 from transcription.pages import batches, sample, sharing
 from transcription.pages.corrections import address_of as corrections_url
 from transcription.pages.finding_forms import MAX_PHRASES, MAX_QUERY_CHARACTERS
@@ -51,13 +51,16 @@ class Outcome:
 @require_http_methods(["GET", "HEAD", "POST"])
 @sent_once
 def upload(request: HttpRequest) -> HttpResponse:
-    """Submit one recording, or several as one job. The script sends one here, for JSON, and several by `batches`."""
+    """Submit one recording, or several as one job. The script sends one here, for JSON, and several by `batches`.
+
+    A recording is a file of the request or lies behind a link.
+    """
     form = UploadForm(request.POST or None)
     outcomes: list[Outcome] = []
     if request.method == "POST":
         files = request.FILES.getlist("files")
-        if not files:
-            form.add_error(None, "Choose at least one recording.")
+        if not files and not request.POST.get("link", "").strip():
+            form.add_error(None, "Choose a recording or enter a link to one.")
         if form.is_valid():
             outcomes = _submit_all(request, files=files, form=form)
         if request.accepts("application/json") and not request.accepts("text/html"):
@@ -80,13 +83,13 @@ def upload(request: HttpRequest) -> HttpResponse:
 def _submit_all(request: HttpRequest, *, files: Sequence["UploadedFile[Any]"], form: UploadForm) -> list[Outcome]:
     """Return the outcome of each file that is refused, and of the job of the others."""
     if not files:
-        return []
-    if len(files) == 1:
+        return [_submit_link(request, form=form)]
+    if len(files) == 1 and not form.cleaned_data["link"]:
         return [_submit(request, file=files[0], form=form)]
     try:
         job, refused = batches.submit_form(request, files=files, form=form)
     except VoxsiteError as error:
-        return [Outcome(name=f"{len(files)} files", error=error)]
+        return [Outcome(name=f"{len(files)} file{'s' if len(files) > 1 else ''}", error=error)]
     outcomes = [
         Outcome(name=name, error=_with_advice(error) if isinstance(error, BadMedia) else error)
         for name, error in refused
@@ -99,20 +102,23 @@ def _submit(request: HttpRequest, *, file: "UploadedFile[Any]", form: UploadForm
     name = recordings.display_name(file.name or "")
     try:
         limits.spend(organization, scope="uploads")
-        submission = Submission(
-            organization=organization,
-            model=form.cleaned_data["model"],
-            options=form.options,
-            dialect="pages",
-            priority=Priority.INTERACTIVE,
-            created_by=person(request),
-        )
+        submission = batches.submission_of(request, form=form, file_count=1)
         job = submissions.submit_file(submission, upload=file)
     except BadMedia as error:
         return Outcome(name=name, error=_with_advice(error))
     except VoxsiteError as error:
         return Outcome(name=name, error=error)
     return Outcome(name=name, job=job)
+
+
+def _submit_link(request: HttpRequest, *, form: UploadForm) -> Outcome:
+    link = form.cleaned_data["link"]
+    try:
+        limits.spend(organization_for(request), scope="uploads")
+        job = submissions.submit_url(batches.submission_of(request, form=form, file_count=1), url=link)
+    except VoxsiteError as error:
+        return Outcome(name=link, error=error)
+    return Outcome(name=job.name, job=job)
 
 
 def _with_advice(error: BadMedia) -> BadMedia:
@@ -143,13 +149,14 @@ def _outcome_json(outcomes: list[Outcome], *, form: UploadForm, membership: Memb
         )
     job = outcome.job
     assert job is not None, "an outcome has a job or an error"
-    assert job.quoted_micros is not None, "a job whose recording was received has a price"
+    is_known = job.quoted_micros is not None
     return JsonResponse(
         {
             "name": job.name,
             "url": page_url(membership.organization_id, "transcript", job.pk),
-            "length_ms": job.duration_ms,
-            "price": money.display_text(job.quoted_micros),
+            # Of a recording that is still to be downloaded, neither is known.
+            "length_ms": job.duration_ms if is_known else None,
+            "price": money.display_text(job.quoted_micros) if job.quoted_micros is not None else None,
         },
         status=201,
     )
@@ -366,6 +373,8 @@ def _standing(job: Job, item: JobItem | None) -> dict[str, Any]:
         "billed_seconds": _billed_seconds(job, item) if job.cost_micros and not is_part else 0,
         "is_running": not (item if is_part and item is not None else job).is_final,
         "ended_count": job.item_count - job.items_left,
+        # The site has the bytes of a link to get itself.
+        "is_downloaded": job.status == Status.UPLOADING and Import.objects.filter(upload__items__job=job).exists(),
         "may_run_again": not is_part and jobs.may_run_again(job),
         "known_count": job.item_count - job.items_unverified,
         # Somebody may say that no more files come.

@@ -13,7 +13,7 @@ from tests.conftest import AUDIO
 from tests.transcription.factories import make_batch, make_transcript
 from tests.transcription.pages.test_upload_page import not_a_recording, recording, spend_everything
 from transcription import jobs
-from transcription.models import Job, Media, Status, Upload
+from transcription.models import Import, Job, Media, Status, Upload
 from transcription.recordings import uploads
 
 SENTENCE = AUDIO / "sentence-slt.wav"
@@ -75,6 +75,26 @@ def test_files_that_the_balance_does_not_cover_leave_nothing(alice, organization
     assert "3 files" in response.content.decode()
     assert not Job.objects.exists()
     assert not Media.objects.exists()
+
+
+# --- Links -----------------------------------------------------------------------------------------------------------
+
+
+def test_links_and_files_of_a_script_are_one_batch(alice, organization, client_of):
+    links = ["https://example.com/one.mp3", "https://example.org/two.mp3"]
+    answer = announce(client_of(alice), [["talk.wav", SIZE], *links])
+    assert answer.status_code == 201
+    job = Job.objects.of(organization).get()
+    assert [item.name for item in job.items.order_by("position")] == ["talk.wav", "one.mp3", "two.mp3"]
+    assert sorted(Import.objects.values_list("url", flat=True)) == links
+
+
+@pytest.mark.parametrize("link", ["ftp://example.com/a.mp3", "http://127.0.0.1/a.mp3", ""])
+def test_script_is_told_which_link_is_at_fault(alice, client_of, link):
+    answer = announce(client_of(alice), ["https://example.com/one.mp3", link])
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith(f"“{link}”: The ")
+    assert not Job.objects.exists()
 
 
 # --- Files that a script sends ---------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from billing import ledger, statements
 from tests.conftest import AUDIO
 from tests.fixtures import hostile
-from transcription.models import Job, Media
+from transcription.models import Import, Job, Media
 
 JSON = {"Accept": "application/json"}
 
@@ -179,6 +179,61 @@ def test_bad_upload_is_refused_before_the_file_is_read(alice, organization, clie
         fields["files"] = recording()
     assert client.post("/transcripts/upload/", fields, headers=JSON).json()["message"]
     assert not Media.objects.exists()
+
+
+# --- A link ----------------------------------------------------------------------------------------------------------
+
+LINK = "https://example.com/talks/board%20meeting.mp3?key=1"
+
+
+def test_link_without_a_script_leads_to_a_job_that_downloads_it(alice, organization, client_of):
+    client = client_of(alice)
+    response = client.post("/transcripts/upload/", {"link": f" {LINK} ", "model": "premium", "language": "en"})
+    job = Job.objects.of(organization).get()
+    assert response.url == f"/o/{organization.pk}/transcripts/{job.pk}/"
+    assert Import.objects.get().url == LINK
+    assert (job.name, job.model, job.created_by, job.quoted_micros) == ("board meeting.mp3", "premium", alice, None)
+    assert job.options["language"] == "en"
+    assert "Downloading the recording from its link" in client.get(response.url).content.decode()
+
+
+def test_link_and_a_file_are_one_batch(alice, organization, client_of):
+    sent = {"files": [recording()], "link": LINK, "model": "standard"}
+    client_of(alice).post("/transcripts/upload/", sent)
+    job = Job.objects.of(organization).get()
+    assert (job.item_count, job.name) == (2, "sentence-slt.wav and 1 other")
+    assert Import.objects.get().url == LINK
+
+
+def test_script_is_told_where_the_job_of_a_link_is(alice, organization, client_of):
+    answer = client_of(alice).post("/transcripts/upload/", {"link": LINK, "model": "standard"}, headers=JSON)
+    url = f"/o/{organization.pk}/transcripts/{Job.objects.get().pk}/"
+    assert answer.status_code == 201
+    assert answer.json() == {"name": "board meeting.mp3", "url": url, "length_ms": None, "price": None}
+
+
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        ("board-meeting.mp3", "The URL must begin with https:// or http://."),
+        ("http://10.0.0.1/board.mp3", "The address of the URL&#x27;s host is not public."),
+        ("https://example.com:8443/board.mp3", "Only the ports 80 and 443 may be used, not 8443."),
+    ],
+)
+def test_link_that_may_not_be_called_is_explained_at_its_field(alice, client_of, link, message):
+    page = client_of(alice).post("/transcripts/upload/", {"link": link, "model": "standard"})
+    assert page.status_code == 400
+    assert list(page.context["form"].errors) == ["link"]
+    assert message in page.content.decode()
+    assert f'value="{link}"' in page.content.decode()
+    assert not Job.objects.exists()
+
+
+def test_link_without_money_leads_to_topping_up(alice, organization, client_of):
+    spend_everything(organization)
+    answer = client_of(alice).post("/transcripts/upload/", {"link": LINK, "model": "standard"}, headers=JSON)
+    assert (answer.status_code, bool(answer.json()["next_step"])) == (402, True)
+    assert not Import.objects.exists()
 
 
 def test_upload_page_says_the_price_before_the_act(alice, organization, client_of):
