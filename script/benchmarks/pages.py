@@ -1,4 +1,5 @@
 """The weight of pages: bytes over the wire, requests, and how much the layout shifts, with a cold cache in Chromium.
+And how long a key takes, from its press to the next frame, in a transcript of three hours.
 
 Usage: script/benchmark pages [OTHER]
 
@@ -8,6 +9,7 @@ starts them, on fresh data folders, with a transcript of ten minutes and two spe
 
 import os
 import shutil
+import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -37,26 +39,34 @@ user = User.objects.create_user({email!r}, {password!r})
 EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
 organizations.email_was_verified(user)
 organization = Organization.objects.get(memberships__user=user)
+def said(count):
+    # Every tenth word is one that the engine was unsure of.
+    segments = []
+    for number in range(count):
+        speaker, start = f"S{{number // 4 % 2 + 1}}", number * 5000
+        words = tuple(
+            Word(
+                text=word, start_ms=start + at * 350, end_ms=start + at * 350 + 300, speaker=speaker,
+                probability=0.9 if (number + at) % 10 else 0.2,
+            )
+            for at, word in enumerate(sentence)
+        )
+        segments.append(Segment(start, words[-1].end_ms, " ".join(sentence), words, speaker))
+    return tuple(segments)
+
 sentence = "Could you send the invoice of last month again before Thursday morning please?".split()
-segments = []
-for number in range(120):
-    speaker, start = f"S{{number // 4 % 2 + 1}}", number * 5000
-    words = tuple(
-        Word(text=word, start_ms=start + at * 350, end_ms=start + at * 350 + 300, probability=0.9, speaker=speaker)
-        for at, word in enumerate(sentence)
-    )
-    segments.append(Segment(start, words[-1].end_ms, " ".join(sentence), words, speaker))
-with transaction.atomic():
-    job = factories.make_job(organization, duration_ms=600_000)
-    item = jobs.claim(job.items.get().pk)
-    jobs.finish_item(
-        item,
-        transcript=Transcript(
-            language="en", language_probability=None, duration_ms=600_000, segments=tuple(segments),
-            engine="pocketsphinx", diarizer="clustering", notes=(),
-        ),
-    )
-print(job.pk)
+for count in (120, 2160):
+    with transaction.atomic():
+        job = factories.make_job(organization, duration_ms=count * 5000)
+        item = jobs.claim(job.items.get().pk)
+        jobs.finish_item(
+            item,
+            transcript=Transcript(
+                language="en", language_probability=None, duration_ms=count * 5000, segments=said(count),
+                engine="pocketsphinx", diarizer="clustering", notes=(),
+            ),
+        )
+    print(job.pk)
 """
 LAYOUT_SHIFT = """() => new Promise((resolve) => {
     let sum = 0;
@@ -65,6 +75,13 @@ LAYOUT_SHIFT = """() => new Promise((resolve) => {
     }).observe({ type: "layout-shift", buffered: true });
     setTimeout(() => resolve(sum), 500);
 })"""
+
+KEYS = """
+window.keyTimes = [];
+new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) if (entry.name === "keydown") window.keyTimes.push(entry.duration);
+}).observe({ type: "event", durationThreshold: 16 });
+"""
 
 
 @dataclass(frozen=True)
@@ -75,10 +92,10 @@ class Weight:
 
 
 @contextmanager
-def filled(code: Path, folder: Path) -> Iterator[tuple[str, str]]:
-    """Start the product of a checkout and fill it. Yields its address and the id of the transcript."""
+def filled(code: Path, folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Start the product of a checkout and fill it. Yields its address and the ids of both transcripts."""
     with running(code, folder) as build:
-        yield build.address, build.manage("shell", "-c", FILL.format(email=EMAIL, password=PASSWORD)).split()[-1]
+        yield build.address, build.manage("shell", "-c", FILL.format(email=EMAIL, password=PASSWORD)).split()[-2:]
 
 
 def weigh(browser: Browser, address: str, *, state: Any = None) -> Weight:
@@ -107,10 +124,32 @@ def sign_in(page: Page, address: str) -> None:
     page.wait_for_url("**/overview/")
 
 
-def measured(browser: Browser, code: Path) -> dict[str, Weight]:
+def typed(browser: Browser, address: str, *, state: Any) -> list[float]:
+    """Type into the middle of a transcript; return how many ms each key took, rounded by the browser to 8 ms."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, storage_state=state)
+    page = context.new_page()
+    page.add_init_script(KEYS)
+    page.goto(address)
+    page.get_by_role("button", name="Edit").click()
+    lines = page.locator("[data-line]")
+    line = lines.nth(lines.count() // 2)
+    line.scroll_into_view_if_needed()
+    line.click()
+    page.evaluate("() => { window.keyTimes.length = 0; }")
+    # Longer than the pause after which the page saves.
+    for word in ["and", "then", "we", "saw", "the", "invoice"]:
+        page.keyboard.type(f"{word} ", delay=60)
+        page.wait_for_timeout(1200 if word == "we" else 0)
+    page.wait_for_timeout(500)
+    found: list[float] = page.evaluate("() => window.keyTimes")
+    context.close()
+    return sorted(found)
+
+
+def measured(browser: Browser, code: Path) -> tuple[dict[str, Weight], list[float]]:
     folder = Path(tempfile.mkdtemp())
     try:
-        with filled(code, folder) as (address, job_id):
+        with filled(code, folder) as (address, (job_id, long_job_id)):
             context = browser.new_context()
             sign_in(context.new_page(), address)
             state = context.storage_state()
@@ -119,7 +158,7 @@ def measured(browser: Browser, code: Path) -> dict[str, Weight]:
                 "landing": weigh(browser, f"{address}/"),
                 "overview": weigh(browser, f"{address}/overview/", state=state),
                 "transcript": weigh(browser, f"{address}/transcripts/{job_id}/", state=state),
-            }
+            }, typed(browser, f"{address}/transcripts/{long_job_id}/", state=state)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -128,8 +167,8 @@ def main(other: Path | None) -> None:
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-        here = measured(browser, PROJECT_DIR)
-        there = measured(browser, other) if other else {}
+        here, keys = measured(browser, PROJECT_DIR)
+        there, other_keys = measured(browser, other) if other else ({}, [])
         browser.close()
     print(f"load average {os.getloadavg()[0]:.1f}")
     print(
@@ -143,6 +182,9 @@ def main(other: Path | None) -> None:
             shares = f"{weight.bytes / was.bytes:>12.2f} {weight.requests / was.requests:>15.2f}"
             line += f" {was.bytes:>12} {was.requests:>15} {shares}"
         print(line)
+    for name, times in (("key", keys), ("key, other", other_keys)):
+        if times:
+            print(f"{name}: median {statistics.median(times):.0f} ms, longest {times[-1]:.0f} ms of {len(times)}")
 
 
 if __name__ == "__main__":

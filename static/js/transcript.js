@@ -40,22 +40,32 @@ const canMark = "highlights" in CSS;
 const unsure = canMark ? new Highlight() : null;
 if (canMark) CSS.highlights.set("unsure", unsure);
 const unsureRanges = new Map();
+// Paragraphs in the window or near it. Only in these are words marked: at each key that is typed anywhere, the browser
+// looks at every marked place of the page again.
+const near = new Set();
+
+function unmark(line) {
+  for (const range of unsureRanges.get(line) ?? []) unsure.delete(range);
+  unsureRanges.delete(line);
+}
 
 function markUnsure(line) {
   if (!canMark) return;
-  for (const range of unsureRanges.get(line) ?? []) unsure.delete(range);
+  unmark(line);
+  if (!near.has(line.closest(".turn"))) return;
   const ranges = wordsOf(line).filter((word) => word.percent !== undefined).map((word) => rangeOf(line, word)).filter(Boolean);
   for (const range of ranges) unsure.add(range);
   if (ranges.length) unsureRanges.set(line, ranges);
-  else unsureRanges.delete(line);
 }
 
-// A few hundred lines at a time, so that a long transcript can be scrolled meanwhile.
-function markAllUnsure(waiting = [...lines()]) {
-  for (const line of waiting.splice(0, 200)) markUnsure(line);
-  if (waiting.length) setTimeout(markAllUnsure, 0, waiting);
-}
-markAllUnsure();
+const watcher = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting) near.add(target);
+    else near.delete(target);
+    for (const line of target.querySelectorAll("[data-line]")) markUnsure(line);
+  }
+}, { rootMargin: "800px 0px" });
+for (const turn of canMark ? article.querySelectorAll(".turn") : []) watcher.observe(turn);
 
 let ordered = [];
 const reorder = () => { ordered = [...lines()]; };
