@@ -19,6 +19,8 @@ from transcription.speech import search_words
 # Of an excerpt: characters before the first phrase, and in all.
 EXCERPT_BEFORE = 70
 EXCERPT_CHARACTERS = 220
+# Recordings of a job in which a phrase is looked for. A page of batches of 10,000 would read 250,000 texts otherwise.
+EXCERPT_RECORDINGS = 200
 
 
 class Sort(TextChoices):
@@ -109,16 +111,20 @@ def after(found: JobQuerySet, last: Job, *, sort: Sort) -> JobQuerySet:
     return found.older_than(created_at=last.created_at, job_id=last.pk)
 
 
-def excerpts(jobs: Sequence[Job], *, phrases: Sequence[str]) -> dict[object, Excerpt]:
+def excerpts(
+    jobs: Sequence[Job], *, phrases: Sequence[str], recordings: int = EXCERPT_RECORDINGS
+) -> dict[object, Excerpt]:
     """Return for each job what its transcript says around a phrase, by the job's id. One query for all jobs.
 
-    A job that has the phrases in its name alone has none.
+    A job that has the phrases in its name alone has none, nor has a batch that has them in late recordings alone.
+    recordings: how many of a job are looked at, from the first one on.
     """
     at = _first_place(phrases)
     if not jobs or at is None:
         return {}
     texts = SearchText.objects.filter(number__gte=1).annotate(at=at).filter(at__isnull=False)
-    of_job = texts.filter(job=OuterRef("pk")).order_by("position", "number").values("pk")[:1]
+    # A range of the index `one_search_text_per_stretch`.
+    of_job = texts.filter(job=OuterRef("pk"), position__lt=recordings).order_by("position", "number").values("pk")[:1]
     first = Job.objects.filter(pk__in=[job.pk for job in jobs]).annotate(text=Subquery(of_job)).values("text")
     begins = Greatest(F("at") - EXCERPT_BEFORE, 1)
     rows = (

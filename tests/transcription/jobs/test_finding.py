@@ -117,6 +117,13 @@ def test_excerpt_is_of_the_first_phrase_that_was_said(organization):
     assert finding.excerpts([], phrases=["monday"]) == {}
 
 
+def test_excerpts_come_from_the_first_recordings_of_a_batch(organization):
+    batch = make_batch(organization, 3)
+    finish(batch, "nothing here", "an early invoice", "a late invoice")
+    assert finding.excerpts([batch], phrases=["invoice"], recordings=2)[batch.pk].position == 1
+    assert finding.excerpts([batch], phrases=["late invoice"], recordings=2) == {}
+
+
 def test_excerpts_of_many_are_one_query(organization):
     many = [finish(make_one(organization), f"number {number}") for number in range(5)]
     with CaptureQueriesContext(connection) as queries:
