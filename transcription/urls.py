@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from transcription.pages import batches, corrections, listing, naming, playback, sample, selected, sharing, transcripts
+from transcription.pages import (
+    batches,
+    corrections,
+    exporting,
+    listing,
+    naming,
+    playback,
+    sample,
+    selected,
+    sharing,
+    transcripts,
+)
 
 urlpatterns = [
     path("", listing.transcripts, name="transcripts"),
@@ -10,6 +21,7 @@ urlpatterns = [
     path("sample/", sample.transcribe, name="sample"),
     path("batches/", batches.begin, name="batch-begin"),
     path("selected/", selected.selected, name="transcripts-selected"),
+    path("export/", exporting.export, name="export"),
     path("live/", listing.live, name="transcripts-live"),
     path("<uuid:job_id>/", transcripts.transcript, name="transcript"),
     path("<uuid:job_id>/progress/", transcripts.progress, name="transcript-progress"),

@@ -465,6 +465,8 @@ RATE_LIMITS = {
     "topups": "60/hour",
     # Tests, and deliveries that are sent again by hand.
     "webhooks": "60/minute",
+    # Archives of all that an organization has.
+    "exports": "10/hour",
     # By the visitor's address: pages of shared transcripts, and parts of shared recordings.
     "shared": "300/minute",
 }

@@ -45,6 +45,7 @@ METHODS = {
     f"{PAGES}transcripts/batches/": {"post"},
     f"{PAGES}transcripts/sample/": {"post"},
     f"{PAGES}transcripts/live/": {"get"},
+    f"{PAGES}transcripts/export/": {"post"},
     f"{PAGES}transcripts/selected/": {"post"},
     f"{PAGES}webhooks/": {"get"},
     f"{PAGES}webhooks/new/": {"get", "post"},

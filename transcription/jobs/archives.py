@@ -1,8 +1,8 @@
-"""The results of a batch as one answer, made while it is sent: there is one transcript in memory at a time."""
+"""The results of jobs as one answer, made while it is sent: there is one transcript in memory at a time."""
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
@@ -50,23 +50,38 @@ def pieces(parts: Iterator[bytes], *, piece_bytes: int = PIECE_BYTES) -> Iterato
 
 
 def zip_of(
-    jobs_in_order: Sequence[Job], *, format_name: str, options: FormatOptions, piece_bytes: int = PIECE_BYTES
+    jobs_in_order: Iterable[Job],
+    *,
+    format_names: Sequence[str],
+    options: FormatOptions,
+    files: Iterable[tuple[str, Iterable[str]]] = (),
+    piece_bytes: int = PIECE_BYTES,
 ) -> Iterator[bytes]:
-    """Yield a ZIP archive with the transcripts of jobs, a file each, in one of `FORMATS`.
+    """Yield a ZIP archive with the transcripts of jobs, a file for each of the formats, which `FORMATS` has.
 
     A file is called as its recording. A text says which recordings have no transcript, and why.
+    files: pairs of (name, parts of a text), which come first.
     """
-    shape = FORMATS[format_name]
+    shapes = [FORMATS[name] for name in format_names]
     sink = _Sink()
     names = FreeNames(REFUSALS_NAME)
     refusals: list[str] = []
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, texts in files:
+            stem_of_file, _, extension = name.rpartition(".")
+            with archive.open(names.take(stem_of_file, extension), "w", force_zip64=True) as file:
+                for text in texts:
+                    file.write(text.encode())
+                    if sink.length >= piece_bytes:
+                        yield sink.take()
         for item, transcript in chain.from_iterable(map(results, jobs_in_order)):
             if transcript is None:
                 refusals.append(f"{item.title}: {item.error_message or item.get_status_display()}\n")
                 continue
-            name = names.take(stem(item.title, otherwise="transcript"), shape.extension.lstrip("."))
-            archive.writestr(name, shape.render(replace(transcript, title=item.title), options=options))
+            titled = replace(transcript, title=item.title)
+            for shape in shapes:
+                name = names.take(stem(item.title, otherwise="transcript"), shape.extension.lstrip("."))
+                archive.writestr(name, shape.render(titled, options=options))
             if sink.length >= piece_bytes:
                 yield sink.take()
         if refusals:

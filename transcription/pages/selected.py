@@ -77,7 +77,7 @@ def _download(request: HttpRequest, chosen: list[Job]) -> HttpResponseBase:
         return _back(request)
     for job in ready:
         jobs.record_whole_retrieval(job)
-    parts = archives.zip_of(chosen, format_name=form.format_name, options=form.options)
+    parts = archives.zip_of(chosen, format_names=[form.format_name], options=form.options)
     response = StreamingHttpResponse(asynchronously(parts), content_type="application/zip")
     response["Content-Disposition"] = content_disposition_header(True, f"transcripts-{form.format_name}.zip")
     return response

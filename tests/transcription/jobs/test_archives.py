@@ -32,7 +32,7 @@ def batch(organization):
 
 
 def unpacked(job, format_name="txt"):
-    content = b"".join(archives.zip_of([job], format_name=format_name, options=DEFAULT))
+    content = b"".join(archives.zip_of([job], format_names=[format_name], options=DEFAULT))
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.testzip() is None
         return {name: archive.read(name).decode() for name in archive.namelist()}
@@ -100,7 +100,7 @@ def test_archive_is_made_in_pieces(organization, monkeypatch):
     opened = []
     real = archives.transcript_of_item
     monkeypatch.setattr(archives, "transcript_of_item", lambda item: (opened.append(item), real(item))[1])
-    pieces = archives.zip_of([job], format_name="txt", options=DEFAULT, piece_bytes=200)
+    pieces = archives.zip_of([job], format_names=["txt"], options=DEFAULT, piece_bytes=200)
     assert next(pieces)
     assert 0 < len(opened) < 10
 

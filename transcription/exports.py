@@ -1,0 +1,82 @@
+"""All that an organization has here as one ZIP archive, for people who leave or keep a copy of their own.
+
+It is made while it is sent. So nothing of it is stored, there is no link that somebody else could open later, and
+nothing has to be deleted.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.utils import timezone
+
+from accounts.models import ApiKey, Membership, Organization
+from billing import ledger_reader
+from transcription import jobs
+from transcription.jobs import archives
+from transcription.models import Job
+from transcription.speech.formats.options import FormatOptions
+
+JOB_BATCH_SIZE = 100
+FORMAT_NAMES = ("json", "txt")
+
+
+def zip_of(organization: Organization) -> Iterator[bytes]:
+    """Yield the archive: transcripts as JSON and text, the ledger as CSV, and people, keys and settings as JSON.
+
+    A transcript that is deleted after its retrieval counts as retrieved, as with any other download.
+    """
+    files = [
+        ("organization.json", [_described(organization)]),
+        ("ledger.csv", ledger_reader.csv_lines(organization)),
+    ]
+    return archives.zip_of(_jobs_of(organization), format_names=FORMAT_NAMES, options=FormatOptions(), files=files)
+
+
+def _described(organization: Organization) -> str:
+    members = Membership.objects.filter(organization=organization).select_related("user").order_by("created_at", "pk")
+    keys = ApiKey.objects.of(organization).order_by("created_at", "pk")
+    return json.dumps(
+        {
+            "id": str(organization.pk),
+            "name": organization.name,
+            "created_at": _time(organization.created_at),
+            "exported_at": _time(timezone.now()),
+            "members": [
+                {"email": member.user.email, "role": member.role, "since": _time(member.created_at)}
+                for member in members
+            ],
+            "api_keys": [
+                {
+                    "id": str(key.pk),
+                    "name": key.name,
+                    "prefix": key.prefix,
+                    "scopes": key.scopes.split(),
+                    "created_at": _time(key.created_at),
+                    "last_used_at": _time(key.last_used_at),
+                    "expires_at": _time(key.expires_at),
+                    "revoked_at": _time(key.revoked_at),
+                }
+                for key in keys
+            ],
+        },
+        indent=2,
+        ensure_ascii=False,
+    )
+
+
+def _jobs_of(organization: Organization) -> Iterator[Job]:
+    """Yield all jobs that have ended. Between two batches no cursor is open: whoever reads may be slow."""
+    ended = Job.objects.of(organization).order_by("pk")
+    last_id = None
+    while batch := list((ended.filter(pk__gt=last_id) if last_id else ended)[:JOB_BATCH_SIZE]):
+        for job in batch:
+            if job.is_final:
+                if job.is_completed:
+                    jobs.record_whole_retrieval(job)
+                yield job
+        last_id = batch[-1].pk
+
+
+def _time(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
