@@ -1,14 +1,34 @@
-"""The page on which a person deletes their account."""
+"""Pages of a person's account that allauth does not have: which mails they get, and deleting the account."""
 
 from allauth.account.decorators import reauthentication_required
+from django.contrib import messages
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from accounts import access, account_deletion, closures
 from accounts.decorators import page
 from accounts.errors import Conflict
+from accounts.forms import MailsForm
+
+
+@page
+@require_http_methods(["GET", "HEAD", "POST"])
+def mails(request: HttpRequest) -> HttpResponse:
+    """Show which mails the person gets about transcripts. A POST changes it."""
+    person = access.person(request)
+    chosen = {"ready_mail": person.ready_mail, "has_failed_mail": person.has_failed_mail}
+    form = MailsForm(request.POST if request.method == "POST" else None, initial=chosen)
+    if request.method == "POST" and form.is_valid():
+        person.ready_mail, person.has_failed_mail = (
+            form.cleaned_data["ready_mail"],
+            form.cleaned_data["has_failed_mail"],
+        )
+        person.save(update_fields=["ready_mail", "has_failed_mail"])
+        messages.success(request, "Saved.")
+        return redirect("account-mails")
+    return render(request, "accounts/mails.html", {"form": form}, status=400 if form.errors else 200)
 
 
 @page

@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from accounts import api_keys
-from accounts.models import DEFAULT_SCOPES, ApiKey, Invitation, Organization, Role, Scope, User
+from accounts.models import DEFAULT_SCOPES, ApiKey, Invitation, Organization, ReadyMail, Role, Scope, User
 from accounts.organizations import MAX_NAME_LENGTH
 
 MICROS_PER_DOLLAR = 1_000_000
@@ -307,6 +307,13 @@ def dollars_of(micros: int | None) -> str:
 
 def _micros_of(dollars: Decimal | None) -> int | None:
     return None if dollars is None else int(dollars * MICROS_PER_DOLLAR)
+
+
+class MailsForm(forms.Form):
+    """Which mails a person gets about transcripts."""
+
+    ready_mail = forms.ChoiceField(label="A transcript is ready", choices=ReadyMail.choices, widget=forms.RadioSelect)
+    has_failed_mail = forms.BooleanField(label="A recording could not be transcribed", required=False)
 
 
 class RequestFilterForm(forms.Form):

@@ -81,6 +81,11 @@ class MailBackend(BaseEmailBackend):
         return taken
 
 
+def put(message: EmailMessage) -> None:
+    """Have a mail sent by the clock in a few seconds, unless the caller's transaction is rolled back."""
+    _keep(message, outcome=_Outcome.AWAY, failure="")
+
+
 def send_now(message: EmailMessage) -> None:
     """Send a mail without the queue, for callers that try again themselves or tell the person of a failure.
 

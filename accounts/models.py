@@ -27,6 +27,14 @@ class UserManager(BaseUserManager["User"]):
         return self.get(email__iexact=username)
 
 
+class ReadyMail(models.TextChoices):
+    """When a person gets a mail about a transcript that is ready."""
+
+    NEVER = "never", "Never"
+    LONG = "long", "When it took more than 10 minutes"
+    ALWAYS = "always", "Always"
+
+
 class User(AbstractBaseUser, PermissionsMixin):
     """A person who signs in with an e-mail address. Written by allauth."""
 
@@ -38,6 +46,11 @@ class User(AbstractBaseUser, PermissionsMixin):
     # that says who they were, and when it has. Written by `account_deletion`.
     delete_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
+    # Mails about transcripts of what the person uploaded. Written by `account_pages`.
+    ready_mail = models.CharField(
+        max_length=10, choices=ReadyMail, default=ReadyMail.LONG, db_default=ReadyMail.LONG.value
+    )
+    has_failed_mail = models.BooleanField(default=True, db_default=True)
 
     objects = UserManager()
 

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from accounts import links
-from accounts.account_pages import delete_account
+from accounts.account_pages import delete_account, mails
 from accounts.email_pages import ConfirmEmailView, EmailView
 from billing.api import BalanceView, ProductsView, UsageView
 from billing.automatic_topup_api import AutomaticTopUpView
@@ -44,6 +44,7 @@ urlpatterns = [
     path("sitemap.xml", crawlers.sitemap, name="sitemap"),
     path("openapi.json", pages.openapi, name="openapi"),
     path("accounts/delete/", delete_account, name="account-delete"),
+    path("accounts/mails/", mails, name="account-mails"),
     path("accounts/email/", EmailView.as_view(), name="account_email"),
     re_path(r"^accounts/confirm-email/(?P<key>[-:\w]+)/$", ConfirmEmailView.as_view(), name="account_confirm_email"),
     path("accounts/", include("allauth.urls")),

@@ -119,6 +119,7 @@ def furnish(page: Page, site: str, folder: Path) -> tuple[Stop, ...]:
         Stop("password", "/accounts/password/change/"),
         Stop("two-factor", "/accounts/2fa/"),
         Stop("sessions", "/accounts/sessions/"),
+        Stop("mails", "/accounts/mails/"),
         Stop("account-delete", "/accounts/delete/"),
     )
 

@@ -34,6 +34,7 @@ OTHER_PAGES = (
     "/accounts/2fa/",
     "/accounts/sessions/",
     "/accounts/delete/",
+    "/accounts/mails/",
     "/organization/new/",
     "/organization/deleted/",
 )

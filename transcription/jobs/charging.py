@@ -17,7 +17,7 @@ from accounts.errors import InvalidField
 from accounts.models import ApiKey, Organization
 from billing import charge_tags, ledger, pricing, tariff
 from billing.models import Hold
-from transcription.jobs import audit, events, intake, retention
+from transcription.jobs import audit, events, intake, mails, retention
 from transcription.models import Job, JobItem, Media, Status
 from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
 from transcription.speech.transcript import Segment, Transcript
@@ -172,6 +172,7 @@ def finish_job(job: Job) -> None:
         ]
     )
     outbox.announce_job(job)
+    mails.put(job)
     transaction.on_commit(lambda: events.publish(job.pk, events.END))
 
 
