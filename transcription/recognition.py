@@ -111,16 +111,21 @@ def language_names() -> dict[str, str]:
 
 
 def engine_states(*, timeout_seconds: float = 5) -> dict[str, str]:
-    """Return "ready", "loading" or "silent" for the address of each engine process of this host, all asked at once.
+    """Return "ready", "loading" or "silent" for the address of each engine process of this host."""
+    return {
+        address: "silent" if answer is None else str(answer["state"])
+        for address, answer in engine_reports(timeout_seconds=timeout_seconds).items()
+    }
 
-    A process that computes answers after its current clip, which may take a few seconds.
+
+def engine_reports(*, timeout_seconds: float = 5) -> dict[str, dict[str, Any] | None]:
+    """Return what each engine process of this host says of itself, by its address; None for a silent one.
+
+    All are asked at once. A process that computes answers after its current clip, which may take a few seconds.
     """
     with ThreadPoolExecutor(max_workers=len(settings.ENGINE_SOCKETS)) as threads:
         answers = threads.map(lambda address: remote.health(address, timeout_seconds), settings.ENGINE_SOCKETS)
-    return {
-        address: "silent" if answer is None else str(answer["state"])
-        for address, answer in zip(settings.ENGINE_SOCKETS, answers, strict=True)
-    }
+        return dict(zip(settings.ENGINE_SOCKETS, answers, strict=True))
 
 
 @contextmanager

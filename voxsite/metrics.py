@@ -1,7 +1,8 @@
 """What Prometheus reads at /metrics: this process's counters, and the state of the whole site.
 
-Counters (`request_metrics`, `apex.upstream`) are of one web process: Prometheus adds those of all hosts up. The gauges
-of `SiteCollector` come from the database and Redis, so that every host shows the same; take `max` of them.
+Counters (`request_metrics`, `apex.upstream`) are of one web process, and those of engines of one host: Prometheus adds
+those of all hosts up. The gauges of `SiteCollector` come from the database and Redis, so that every host shows the
+same; take `max` of them.
 """
 
 import hmac
@@ -16,7 +17,7 @@ from django.db.models import Count, Min, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import REGISTRY, GaugeMetricFamily, Metric
+from prometheus_client.core import REGISTRY, CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from redis import Redis
 
@@ -24,27 +25,31 @@ from accounts.models import WaitingMail
 from apex.models import Completion, State
 from billing import months
 from billing.models import Freeze, Hold, HoldState, MonthlySpend, UnmatchedEvent
+from transcription import recognition
 from transcription.models import Delivery, JobItem, Status
 from voxsite import health
 from voxsite.serve.programs import IMPORTS_QUEUE, QUEUES
 
 logger = logging.getLogger(__name__)
 
+# What is read apart, so that one part that is away hides no other.
+PARTS = ("checks", "queues", "heartbeats", "work", "deliveries", "money", "engines")
+# An engine that computes answers after its clip. Prometheus itself waits for 10 s.
+ENGINE_SECONDS = 3.0
 
-def metrics(request: HttpRequest, *, readiness: health.CachedChecks = health.READINESS) -> HttpResponse:
+
+def metrics(
+    request: HttpRequest, *, readiness: health.CachedChecks = health.READINESS, parts: Collection[str] = PARTS
+) -> HttpResponse:
     """Return all metrics as text, to whoever has VOXSITE_METRICS_TOKEN as bearer token. 404 for all others."""
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     token = settings.METRICS_TOKEN
     if not token or not hmac.compare_digest(given.encode(), token.encode()):
         raise Http404
     site = CollectorRegistry()
-    site.register(SiteCollector(readiness))
+    site.register(SiteCollector(readiness, parts=parts))
     text = generate_latest(REGISTRY) + generate_latest(site)
     return HttpResponse(text, content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
-
-
-# What is read apart, so that one part that is away hides no other.
-PARTS = ("checks", "queues", "heartbeats", "work", "deliveries", "money")
 
 
 class SiteCollector(Collector):
@@ -153,6 +158,28 @@ def _money() -> Iterable[Metric]:
     ]
 
 
+def _engines() -> Iterable[Metric]:
+    """What the engine processes of this host have done since each of them started; silent ones are left out."""
+    labels = ["engine"]
+    waiting = GaugeMetricFamily("voxsite_engine_queue_length", "Clips that wait at this engine.", labels=labels)
+    clips = CounterMetricFamily("voxsite_engine_clips", "Clips that this engine has recognised.", labels=labels)
+    heard = CounterMetricFamily("voxsite_engine_audio_seconds", "Seconds of sound in these clips.", labels=labels)
+    busy = CounterMetricFamily("voxsite_engine_busy_seconds", "Seconds in which it computed.", labels=labels)
+    batches = CounterMetricFamily("voxsite_engine_batches", "Batches of clips.", labels=labels)
+    failures = CounterMetricFamily("voxsite_engine_failures", "Clips that failed.", labels=labels)
+    reports = recognition.engine_reports(timeout_seconds=ENGINE_SECONDS).values()
+    for number, report in enumerate(reports, start=1):
+        if report is not None:
+            label = [str(number)]
+            waiting.add_metric(label, report["queued"])
+            clips.add_metric(label, report["clips"])
+            heard.add_metric(label, report["audio_ms"] / 1000)
+            busy.add_metric(label, report["busy_ms"] / 1000)
+            batches.add_metric(label, sum(report["batch_sizes"].values()))
+            failures.add_metric(label, report["failures"])
+    return [waiting, clips, heard, busy, batches, failures]
+
+
 def _gauge(name: str, help_text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, help_text, value=value)
 
@@ -163,4 +190,5 @@ _READERS: dict[str, Callable[[], Iterable[Metric]]] = {
     "work": _work,
     "deliveries": _deliveries,
     "money": _money,
+    "engines": _engines,
 }

@@ -97,7 +97,7 @@ def _context(request: HttpRequest, *, readiness: health.CachedChecks) -> dict[st
         "checks": readiness.outcomes(),
         "pause": intake.current() if intake.is_paused() else None,
         "may_act": request.user.has_perm(MAY_ACT),
-        "figures": list(_figures(readiness, parts=("queues", "heartbeats", "work", "deliveries"))),
+        "figures": list(_figures(readiness, parts=("queues", "heartbeats", "work", "deliveries", "engines"))),
         "workers": _workers(),
         "engines": recognition.engine_states(timeout_seconds=ENGINE_SECONDS),
         "failed": _failed(),

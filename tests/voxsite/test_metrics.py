@@ -12,11 +12,14 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from apex import upstream
-from tests.transcription.factories import make_job
+from tests.fixtures import recordings
+from tests.transcription.factories import make_job, make_media, make_submission
 from transcription import jobs
+from transcription.jobs import work
 from transcription.models import JobItem
 from voxsite import health, metrics, request_metrics
 
+SENTENCE = recordings.named("sentence-slt.wav")
 TOKEN = "prometheus-" + "x" * 30
 MONITORING = site_settings.BASE_DIR / "docs/monitoring"
 
@@ -26,7 +29,8 @@ def scrape(client, settings, db):
     settings.METRICS_TOKEN = TOKEN
     # Without the engine, for which a check waits for seconds.
     readiness = health.CachedChecks({"database": health._database, "redis": health._redis})
-    settings.ROOT_URLCONF = (path("metrics", metrics.metrics, {"readiness": readiness}),)
+    parts = [part for part in metrics.PARTS if part != "engines"]
+    settings.ROOT_URLCONF = (path("metrics", metrics.metrics, {"readiness": readiness, "parts": parts}),)
 
     def values():
         response = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
@@ -113,3 +117,19 @@ def test_rules_and_dashboard_ask_for_metrics_that_there_are(scrape, name):
     # What a process that has no heartbeat yet does not tell.
     assert named - known <= {"voxsite_heartbeat_age_seconds"}
     assert len(asked) >= 9
+
+
+def test_engine_tells_how_much_it_has_heard_and_a_silent_one_nothing(fake_engine, organization, settings):
+    media = make_media(organization, content=SENTENCE.path.read_bytes(), duration_ms=SENTENCE.duration_ms)
+    work.run_item(jobs.submit(make_submission(organization), media=media).items.get().pk)
+    settings.ENGINE_SOCKETS = [*settings.ENGINE_SOCKETS, f"ipc://{settings.DATA_DIR}/nobody.sock"]
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in metrics.SiteCollector(health.READINESS, parts=["engines"]).collect()
+        for sample in family.samples
+    }
+    assert found["voxsite_engine_clips_total", "1"] > 0
+    assert 0 < found["voxsite_engine_audio_seconds_total", "1"] <= 1 + SENTENCE.duration_ms / 1000
+    assert found["voxsite_engine_queue_length", "1"] == 0
+    assert ("voxsite_engine_clips_total", "2") not in found
+    assert found["voxsite_scrape_errors", "engines"] == 0
