@@ -1,9 +1,9 @@
 """Finds where in a file another recording begins. Imports neither PyAV nor numpy.
 
 Programs and people join recordings byte by byte. FFmpeg then reads the first, or the first two, or takes headers for
-sound. It goes on by itself in MP3, AAC, AC-3 and MPEG streams of one kind. Decisions 40 and 67 say how the others are
-found: a format that states its lengths is walked, and what is behind its end may be a recording of any format. In the
-others, what a recording begins with is searched for.
+sound. It goes on by itself in MP3, AAC, AC-3 and MPEG streams of one kind. Decisions 40, 67 and 73 say how the others
+are found: a format that states its lengths is walked, and what is behind its end may be a recording of any format. In
+the others, what a recording begins with is searched for.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import BinaryIO, NamedTuple
 
@@ -46,13 +46,10 @@ _AMR = _mark(b"#!AMR", rb"#!AMR(-WB)?\n")
 _FLAC = _mark(b"fLaC", rb"fLaC[\x00\x80]\x00\x00\x22.{4}\x00")
 _EBML = _mark(b"\x1a\x45\xdf\xa3", rb"\x1a\x45\xdf\xa3[\x01\x80-\xfe].{0,12}?\x42\x86\x81\x01")
 _W64 = _mark(b"riff\x2e\x91", rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00.{8}wave\xf3\xac\xd3\x11")
+_FLV = _mark(b"FLV\x01", rb"FLV\x01[\x00-\x07]\x00\x00\x00\x09\x00\x00\x00\x00")
+_WAVPACK = _mark(b"wvpk", rb"wvpk.{4}[\x02-\x10]\x04.\x00.{4}\x00{4}(?!\x00{4}).{4}.[" + _WAVPACK_FIRST_FLAGS + rb"]")
 # What is searched for in a recording of the same format.
 _MARKS = (
-    _W64,
-    _ASF,
-    _CAF,
-    _mark(b"FLV\x01", rb"FLV\x01[\x00-\x07]\x00\x00\x00\x09\x00\x00\x00\x00"),
-    _mark(b"wvpk", rb"wvpk.{4}[\x02-\x10]\x04.\x00.{4}\x00{4}(?!\x00{4}).{4}.[" + _WAVPACK_FIRST_FLAGS + rb"]"),
     _AMR,
     # AU: places, codec and rate below 2^16, and at most 16 channels
     _mark(b".snd\0", rb"\.snd\x00\x00[\x00-\x10].{5}\x00{3}[\x01-\x1b]\x00\x00.{2}\x00{3}[\x01-\x10]"),
@@ -86,6 +83,26 @@ _APE_END_BYTES = 32
 _ID3V1_BYTES = 128
 # At the end of a file there may be one of each kind.
 _MAX_TAGS_AT_END = 3
+# Of the file before and of the one that begins.
+_MAX_TAGS_BEFORE = 4
+# The chunks of a W64 but for the first one have names that end so (Sony Wave64, as sox and libsndfile write it).
+_W64_NAME_END = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
+# The objects of an ASF file: header, data, and four kinds of indexes (ASF Specification 1.20, section 10.1).
+_ASF_OBJECTS = tuple(
+    bytes.fromhex(name)
+    for name in (
+        "3026b2758e66cf11a6d900aa0062ce6c", "3626b2758e66cf11a6d900aa0062ce6c", "90080033b1e5cf1189f400a0c90349cb",
+        "d329e2d6da35d111903400a0c90349be", "f803b1fead12644c840f2a1d2f7ad48c", "d03fb73c4a0c0348953dedf7b6228f0c",
+    )
+)  # fmt: skip
+# Apple's CAF Specification 1.0, table 2-1.
+_CAF_CHUNKS = (
+    b"desc", b"data", b"pakt", b"chan", b"kuki", b"free", b"info", b"strg", b"mark", b"regn", b"umid", b"ovvw", b"peak",
+    b"edct", b"midi", b"inst", b"uuid",
+)  # fmt: skip
+# The tags of an FLV: sound, pictures, script (Adobe Flash Video File Format 10.1, E.4.1).
+_FLV_TAGS = (8, 9, 18)
+_CHUNK_HEAD_BYTES = 64
 # The first bytes of the elements that a Matroska file has on its two upper levels (RFC 9559, section 5).
 _MATROSKA_HEADS = b"\x1a\x18\xec\xbf\x11\x15\x16\x1f\x1c\x19\x10\x12"
 
@@ -116,6 +133,9 @@ def _next(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) -> int |
         return _behind_matroska(file, at, budget=budget)
     if (layout := transport_streams.layout_of(head)) is not None:
         return transport_streams.next_change(file, at, layout=layout, budget=budget)
+    for mark, skipped, length_of in _CHUNKED:
+        if mark.pattern.match(head):
+            return _behind_chunks(file, at, size, mark=mark, skipped=skipped, length_of=length_of, budget=budget)
     for mark in _MARKS:
         if mark.pattern.match(head):
             begin = _behind_flac_metadata(file, at) if mark is _FLAC else at + 1
@@ -129,11 +149,22 @@ def _next(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) -> int |
     return None
 
 
-def _begins(file: BinaryIO, at: int) -> bool:
-    """Tell whether a recording of any format begins here, behind a tag or without one."""
-    file.seek(_behind_tag(file, at))
+def _begin(file: BinaryIO, at: int) -> int | None:
+    """Return where the recording of any format begins that is here, behind tags or without any; None if none is.
+
+    FFmpeg jumps over an ID3v2 tag, and not over an APEv2 tag, which is that of the file before.
+    """
+    begin = at
+    for _ in range(_MAX_TAGS_BEFORE):
+        file.seek(at)
+        is_id3 = file.read(3) == b"ID3"
+        behind = _behind_tag(file, at)
+        if behind == at:
+            break
+        at, begin = behind, begin if is_id3 else behind
+    file.seek(at)
     head = file.read(signatures.HEAD_BYTES)
-    return bool(head) and signatures.has_container(head)
+    return begin if head and signatures.has_container(head) else None
 
 
 def _behind_tag(file: BinaryIO, at: int) -> int:
@@ -205,7 +236,7 @@ def _behind_ogg(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) ->
         file.seek(at)
         head = file.read(27 + 255)
         if head[:4] != b"OggS":  # or damaged: libav finds the next page itself
-            return at if has_content and _begins(file, at) else None
+            return _begin(file, at) if has_content else None
         begins = bool(head[5] & 2)
         if begins and has_content:
             return at
@@ -235,7 +266,7 @@ def _behind_riff(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) -
         file.seek(end)
         tail = file.read(12)
         if (tail[:4], tail[8:]) != (b"RIFF", b"AVIX"):
-            return end if _is_behind_sound(file, at, end) and _begins(file, end) else None
+            return _begin(file, end) if _is_behind_sound(file, at, end) else None
         at = end
     return None
 
@@ -263,7 +294,7 @@ def _behind_mp4(file: BinaryIO, at: int, size: int, *, budget: Iterator[int]) ->
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
         if has_index and not all(0x20 <= byte < 0x7F or byte == 0xA9 for byte in kind):
-            return at if _begins(file, at) else None
+            return _begin(file, at)
         if kind == b"ftyp" and at > start and has_index and pending is None:
             pending = at
         elif kind == b"moov":
@@ -291,7 +322,7 @@ def _behind_matroska(file: BinaryIO, at: int, *, budget: Iterator[int]) -> int |
         if has_segment and head.startswith(_EBML.content):
             return at
         if has_segment and head[0] not in _MATROSKA_HEADS:
-            return at if _begins(file, at) else None
+            return _begin(file, at)
         id_bytes = 9 - head[0].bit_length()
         size_bytes = 9 - head[id_bytes].bit_length() if len(head) > id_bytes else 9
         if id_bytes > 4 or size_bytes > 8:
@@ -302,6 +333,77 @@ def _behind_matroska(file: BinaryIO, at: int, *, budget: Iterator[int]) -> int |
             return _search(file, at + 1, marks=(_EBML,), budget=budget)
         at += id_bytes + size_bytes + length
     return None
+
+
+def _behind_chunks(
+    file: BinaryIO,
+    start: int,
+    size: int,
+    *,
+    mark: _Mark,
+    skipped: int,
+    length_of: Callable[[bytes], int | None],
+    budget: Iterator[int],
+) -> int | None:
+    """Return where another recording begins behind the chunks of one whose format is made of them.
+
+    mark: what it begins with. skipped: bytes before its first chunk. length_of: of the chunk that begins so; None if
+    none of this format does, 0 or less if it states none, as in a live recording. Then only the same format is found.
+    """
+    at = start + skipped
+    while at < size and next(budget, None) is not None:
+        file.seek(at)
+        head = file.read(_CHUNK_HEAD_BYTES)
+        if at > start and mark.pattern.match(head):
+            return at
+        length = length_of(head)
+        if length is None and at > start + skipped and (begin := _begin(file, at)) is not None:
+            return begin
+        if length is None or length <= 0 or at + length > size:
+            return _search(file, at + 1, marks=(mark,), budget=budget)
+        at += length
+    return None
+
+
+def _w64_bytes(head: bytes) -> int | None:
+    if head[4:16] != _W64_NAME_END:
+        return None
+    length = int.from_bytes(head[16:24], "little")  # with the head, without what fills it up to a multiple of 8
+    return (length + 7) // 8 * 8 if length >= 24 else 0
+
+
+def _asf_bytes(head: bytes) -> int | None:
+    if not head.startswith(_ASF_OBJECTS):
+        return None
+    length = int.from_bytes(head[16:24], "little")
+    return length if length >= 24 else 0
+
+
+def _caf_bytes(head: bytes) -> int | None:
+    if not head.startswith(_CAF_CHUNKS):
+        return None
+    return 12 + int.from_bytes(head[4:12], "big", signed=True) if head[4:12] != b"\xff" * 8 else 0
+
+
+def _flv_bytes(head: bytes) -> int | None:
+    """Return the length of a tag and of the size behind it. The number of the stream is always 0."""
+    if not head or head[0] not in _FLV_TAGS or head[8:11] != bytes(3):
+        return None
+    return 11 + int.from_bytes(head[1:4], "big") + 4
+
+
+def _wavpack_bytes(head: bytes) -> int | None:
+    return 8 + int.from_bytes(head[4:8], "little") if head.startswith(_WAVPACK.content) else None
+
+
+# (what it begins with, bytes before the first chunk, the length of a chunk)
+_CHUNKED: tuple[tuple[_Mark, int, Callable[[bytes], int | None]], ...] = (
+    (_W64, 40, _w64_bytes),
+    (_ASF, 0, _asf_bytes),
+    (_CAF, 8, _caf_bytes),
+    (_FLV, 13, _flv_bytes),
+    (_WAVPACK, 0, _wavpack_bytes),
+)
 
 
 def _search(

@@ -25,6 +25,11 @@ KINDS = {
     "amr": ("libopencore_amrnb", 8_000),
     "ac3": ("ac3", 48_000),
     "avi": ("libmp3lame", 44_100),
+    "w64": ("pcm_s16le", 16_000),
+    "asf": ("wmav2", 44_100),
+    "caf": ("pcm_s16be", 16_000),
+    "flv": ("libmp3lame", 44_100),
+    "wv": ("wavpack", 16_000),
 }
 
 
@@ -45,7 +50,8 @@ def share_of_sound(samples):
     [
         # A format that states its length, and another one behind its end.
         "wav mp3", "wav ipod", "wav flac", "ipod mp3", "ipod wav", "ogg mp3", "ogg ipod", "webm wav", "aiff amr",
-        "avi ogg",
+        "avi ogg", "w64 mp3", "w64 ogg", "asf wav", "asf mp3", "caf ipod", "caf wav", "flv wav", "flv mp3", "wv mp3",
+        "wv wav", "w64 caf wv", "flv asf w64",
         # A stream of frames, in which the next file is searched for.
         "mp3 wav", "mp3 ipod", "mp3 ogg", "mp3 flac", "adts webm", "flac wav", "amr ipod", "ac3 aiff",
         "mp3 wav ipod ogg flac amr",
@@ -73,8 +79,22 @@ def test_mp3_with_a_tag_behind_a_wav_is_heard(tmp_path):
     assert facts == []
 
 
+def test_apev2_tag_belongs_to_the_file_before(tmp_path):
+    """FFmpeg hears nothing in a WAV that begins with one."""
+    wav = made(tmp_path, "wav").read_bytes()
+    item = b"\x03\x00\x00\x00\x00\x00\x00\x00Artist\x00Bob"
+    size, count, rest = (len(item) + 32).to_bytes(4, "little"), (1).to_bytes(4, "little"), bytes(8)
+    head, foot = (
+        b"APETAGEX\xd0\x07\x00\x00" + size + count + flags.to_bytes(4, "little") + rest
+        for flags in (0xA << 28, 1 << 31)
+    )
+    tag = head + item + foot
+    content = wav + tag + wav + tag
+    assert list(boundaries.starts(io.BytesIO(content), len(content))) == [len(wav) + len(tag)]
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["wav", "ipod", "ogg"])
+@pytest.mark.parametrize("kind", ["wav", "ipod", "ogg", "w64", "asf", "caf", "flv", "wv"])
 @pytest.mark.parametrize(
     "rest",
     [b"TAG" + bytes(125), b"ID3\x04\x00\x00\x00\x00\x10\x00" + bytes(2_048), bytes(3_000), b"by a recorder\n" * 99],
@@ -227,8 +247,13 @@ class Counted(io.BytesIO):
         (b"\xff\xfb\x90\x00" + bytes(413)) * 3 + b"ID3\x04\x00\x00\x00\x00\x00\x00" * 200_000,
         # files inside of tags, in an MP3
         (b"\xff\xfb\x90\x00" + bytes(413)) * 3 + b"ID3\x04\x00\x00\x00\x00\x00\x1eRIFF0000WAVEfmt " * 100_000,
+        # chunks without content, and one of less than none, in a CAF
+        b"caff\x00\x01\x00\x00desc" + bytes(8) + (b"free" + bytes(8)) * 100_000,
+        b"caff\x00\x01\x00\x00desc" + bytes(8) + b"free" + b"\xff" * 7 + b"\x00" + bytes(1_000),
+        # tags without content, in an FLV
+        b"FLV\x01\x05\x00\x00\x00\x09\x00\x00\x00\x00" + (b"\x08" + bytes(14)) * 100_000,
     ],
-    ids=["matroska", "avi", "mpegts", "mp3", "tags", "files in tags"],
+    ids=["matroska", "avi", "mpegts", "mp3", "tags", "files in tags", "caf", "caf of less", "flv"],
 )
 def test_crafted_files_are_searched_in_bounded_work(crafted):
     file = Counted(crafted)
