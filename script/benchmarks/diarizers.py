@@ -17,13 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import django
 import numpy as np
 import psutil
 
 from transcription.speech import audio, cutting, registry
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import SAMPLE_RATE, samples_to_ms
-from transcription.worker import map_large_blocks_apart
 
 MEETINGS = Path(__file__).resolve().parents[2] / "tests" / "fixtures" / "ami"
 WINDOW = 30 * SAMPLE_RATE
@@ -38,6 +38,10 @@ def excerpts() -> np.ndarray:
 
 def measure(name: str, *, minutes: float) -> dict[str, Any]:
     """Diarize so many minutes in this process, as a worker would."""
+    os.environ.update({"DJANGO_SETTINGS_MODULE": "voxsite.settings", "VOXSITE_ENV": "development"})
+    django.setup()
+    from transcription.worker import map_large_blocks_apart
+
     map_large_blocks_apart()
     process = psutil.Process()
     samples = excerpts()
