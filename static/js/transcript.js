@@ -64,6 +64,7 @@ const watcher = new IntersectionObserver((entries) => {
     else near.delete(target);
     for (const line of target.querySelectorAll("[data-line]")) markUnsure(line);
   }
+  article.dispatchEvent(new Event("near"));
 }, { rootMargin: "800px 0px" });
 for (const turn of canMark ? article.querySelectorAll(".turn") : []) watcher.observe(turn);
 

@@ -238,31 +238,40 @@ const replacement = editbar.querySelector("[data-replacement]");
 const found = editbar.querySelector("[data-found]");
 const pattern = () => new RegExp(find.value.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), "giu");
 
+let firstFound = null;
+
+// All matches count, and those near the window are marked (`near` in transcript.js says why).
 function showFound() {
+  firstFound = null;
   if (!isEditing() || !find.value) {
     if (canMark) CSS.highlights.delete("found");
     found.textContent = "";
     return;
   }
   const ranges = [];
+  let count = 0;
   for (const line of ordered) {
     for (const match of line.textContent.matchAll(pattern())) {
+      firstFound ??= line;
+      count += 1;
+      if (!near.has(line.closest(".turn"))) continue;
       const range = rangeOf(line, { first: match.index, end: match.index + match[0].length });
       if (range) ranges.push(range);
     }
   }
-  if (canMark) CSS.highlights.set("found", new Highlight(...ranges.slice(0, 5000)));
-  found.textContent = ranges.length === 1 ? "1 match" : `${ranges.length} matches`;
+  if (canMark) CSS.highlights.set("found", new Highlight(...ranges));
+  found.textContent = count === 1 ? "1 match" : `${count} matches`;
 }
 let findTimer = 0;
-find.addEventListener("input", () => {
+function findSoon() {
   clearTimeout(findTimer);
   findTimer = setTimeout(showFound, 150);
-});
+}
+find.addEventListener("input", findSoon);
+article.addEventListener("near", () => { if (isEditing() && find.value) findSoon(); });
 find.addEventListener("keydown", (event) => {
   if (event.key !== "Enter") return;
-  const first = CSS.highlights?.get("found")?.values().next().value;
-  first?.startContainer.parentElement.scrollIntoView({ block: "center" });
+  firstFound?.scrollIntoView({ block: "center" });
 });
 
 editbar.querySelector("[data-replace]").addEventListener("click", async () => {
