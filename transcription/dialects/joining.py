@@ -110,14 +110,14 @@ def join(job: Job) -> str | None:
         return waiters.join(job.pk)
 
 
-def note_unanswered(job: Job, *, mark: str, is_at_url: bool) -> None:
+def note_unanswered(job: Job, *, mark: str, is_at_url: bool, left_at: float) -> None:
     """Note that the client of a call left without an answer: the next equal call is its retry, and joins its job.
 
     is_at_url: the recording is one at a URL, which the mark has.
     """
     digest = "" if is_at_url else _digest_of(job)
     if digest is not None:  # The job was not deleted meanwhile.
-        waiters.note_unanswered(mark, sha256=digest, job_id=job.pk)
+        waiters.note_unanswered(mark, sha256=digest, job_id=job.pk, left_at=left_at)
 
 
 def cancel_if_repeated(job: Job, *, mark: str, is_at_url: bool, called_at: float) -> bool:
@@ -192,12 +192,16 @@ def _join_unanswered(call: Call, *, job: Job | None = None) -> tuple[Job, bool, 
     # A recording is read again only if there was such a call with one of its size.
     if not call.mark:
         return None
-    left_id = departures.take(call.mark, is_repeated=is_repeated)
+    now = time.time()
+    left_id, left_at = departures.take(call.mark, is_repeated=is_repeated), now
     if left_id is None and waiters.has_unanswered(call.mark):
-        left_id = waiters.take_unanswered(call.mark, sha256=digest() or "")
+        left_id, left_at = waiters.take_unanswered(call.mark, sha256=digest() or "") or (None, now)
     left = None if left_id is None else _job_of(call, reference=f"job:{left_id}")
-    waiter = None if left is None else join(left)
-    return None if left is None or waiter is None else (left, True, waiter)
+    if left is None or (call.url and left.is_final and now - left_at > settings.DISCONNECT_GRACE_SECONDS):
+        # There may be another file at the URL by now.
+        return None
+    waiter = join(left)
+    return None if waiter is None else (left, True, waiter)
 
 
 def _awaited(call: Call, job: Job) -> tuple[Job, bool, str]:

@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import time
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -202,6 +203,7 @@ class OpenCall(LaterResponse):
         Returns whether the job was canceled instead, since such a call has come by now.
         """
         departure, mark, is_at_url, called_at = self._departure, self._mark, self._is_at_url, self._called_at
+        left_at = time.time()
         if departure is None:
             return False
 
@@ -214,7 +216,7 @@ class OpenCall(LaterResponse):
                 if is_canceled():
                     return True
                 if not departure.was_repeated:
-                    joining.note_unanswered(job, mark=mark, is_at_url=is_at_url)
+                    joining.note_unanswered(job, mark=mark, is_at_url=is_at_url, left_at=left_at)
             finally:
                 departures.remove(departure)
             # Again, for a call that came before the note was there.

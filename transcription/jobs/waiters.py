@@ -101,14 +101,15 @@ def leave(job_id: uuid.UUID, *, name: str) -> None:
     _write(redis_connections.asking_client(), ("leave", job_id, name), left)
 
 
-def note_unanswered(mark: str, *, sha256: str, job_id: uuid.UUID) -> None:
+def note_unanswered(mark: str, *, sha256: str, job_id: uuid.UUID, left_at: float) -> None:
     """Note that somebody left a job without an answer: an equal call may come.
 
     mark: equal for equal calls, apart from what is in their recordings. sha256: of the recording, "" for one at a URL.
+    left_at: in seconds since the epoch.
     """
 
     def noted(pipeline: Pipeline) -> None:
-        pipeline.hset(_unanswered_key(mark), sha256, str(job_id))
+        pipeline.hset(_unanswered_key(mark), sha256, f"{job_id} {left_at!r}")
         pipeline.expire(_unanswered_key(mark), settings.DISCONNECT_GRACE_SECONDS + settings.REPEAT_SECONDS)
 
     _write(redis_connections.asking_client(), ("note", job_id, ""), noted)
@@ -122,8 +123,11 @@ def has_unanswered(mark: str) -> bool:
         return False
 
 
-def take_unanswered(mark: str, *, sha256: str) -> uuid.UUID | None:
-    """Return the job of the last call that was left without an answer, and forget it: one call is its repeat."""
+def take_unanswered(mark: str, *, sha256: str) -> tuple[uuid.UUID, float] | None:
+    """Return (job, when it was left) of the last call that was left without an answer.
+
+    It is forgotten then: one call is its repeat.
+    """
     try:
         with redis_connections.client().pipeline(transaction=True) as pipeline:
             pipeline.hget(_unanswered_key(mark), sha256)
@@ -131,7 +135,11 @@ def take_unanswered(mark: str, *, sha256: str) -> uuid.UUID | None:
             found, _ = cast("tuple[bytes | None, int]", pipeline.execute())
     except RedisError:
         return None
-    return None if found is None else uuid.UUID(found.decode())
+    if found is None:
+        return None
+    # Processes of the version before wrote no time.
+    job_id, _, left_at = found.decode().partition(" ")
+    return uuid.UUID(job_id), float(left_at or 0)
 
 
 def has_left_last(job_id: uuid.UUID, *, name: str) -> bool:

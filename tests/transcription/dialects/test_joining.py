@@ -1,5 +1,6 @@
 """Which job answers a call: a new one, or that of an earlier call that it repeats."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -100,7 +101,7 @@ def test_call_that_is_left_while_its_retry_is_submitted_is_joined(organization, 
 
     def leave(job):
         waiters.leave(left.pk, name=waiter)
-        joining.note_unanswered(left, mark="m", is_at_url=False)
+        joining.note_unanswered(left, mark="m", is_at_url=False, left_at=time.time())
         # The process of the first call sees no later one yet.
         assert not joining.cancel_if_repeated(left, mark="m", is_at_url=False, called_at=first.called_at)
 
@@ -131,6 +132,31 @@ def test_later_equal_call_without_a_transcript_is_no_retry(organization, api_key
     waiters.leave(left.pk, name=waiter)
     end(later)
     assert not joining.cancel_if_repeated(left, mark="m", is_at_url=False, called_at=calls[0].called_at)
+
+
+@pytest.mark.parametrize("left_seconds", [29, 31])
+def test_file_at_a_url_is_fetched_again_unless_it_was_left_a_moment_ago(organization, api_key, settings, left_seconds):
+    """Another file may be there by then. How long the answer was prepared after the end of the job is no matter."""
+    settings.DISCONNECT_GRACE_SECONDS = 30
+
+    def ask():
+        submission = make_submission(organization, api_key=api_key)
+        return joining.find_or_submit(Call(submission=submission, url="https://example.com/a.wav", mark="m"))
+
+    def leave():
+        joining.note_unanswered(left, mark="m", is_at_url=True, left_at=time.time() - left_seconds)
+
+    left, _, waiter = ask()
+    waiters.leave(left.pk, name=waiter)
+    leave()
+    # While it runs, its file is the one that the retry would get.
+    assert ask()[:2] == (left, True)
+    leave()
+    Job.objects.filter(pk=left.pk).update(
+        status=Status.COMPLETED, items_left=0, quoted_micros=0, finished_at=timezone.now() - timedelta(seconds=200)
+    )
+    again, is_replay, _ = ask()
+    assert (again == left, is_replay) == ((True, True) if left_seconds == 29 else (False, False))
 
 
 def test_answer_to_tries_is_repeated_for_ten_minutes(ask):

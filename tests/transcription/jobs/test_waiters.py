@@ -113,17 +113,24 @@ def test_call_that_was_left_is_found_once():
     first, second = uuid.uuid4(), uuid.uuid4()
     assert not waiters.has_unanswered("m")
     for job_id in (first, second):
-        waiters.note_unanswered("m", sha256="a", job_id=job_id)
+        waiters.note_unanswered("m", sha256="a", job_id=job_id, left_at=1000.25)
     assert waiters.has_unanswered("m")
     assert not waiters.has_unanswered("n")
     assert waiters.take_unanswered("m", sha256="b") is None
-    assert waiters.take_unanswered("m", sha256="a") == second
+    assert waiters.take_unanswered("m", sha256="a") == (second, 1000.25)
     assert waiters.take_unanswered("m", sha256="a") is None
     assert not waiters.has_unanswered("m")
 
 
+def test_note_of_the_version_before_has_no_time():
+    job_id = uuid.uuid4()
+    with Redis.from_url(settings.REDIS_URL) as client:
+        client.hset("voxsite:unanswered:m", "a", str(job_id))
+    assert waiters.take_unanswered("m", sha256="a") == (job_id, 0)
+
+
 def test_call_that_was_left_is_forgotten_one_day(settings):
-    waiters.note_unanswered("m", sha256="a", job_id=uuid.uuid4())
+    waiters.note_unanswered("m", sha256="a", job_id=uuid.uuid4(), left_at=1000.0)
     with Redis.from_url(settings.REDIS_URL) as client:
         longest = settings.DISCONNECT_GRACE_SECONDS + settings.REPEAT_SECONDS
         assert 0 < client.ttl("voxsite:unanswered:m") <= longest
@@ -153,7 +160,7 @@ def test_what_redis_did_not_take_is_told_again(settings):
     waiters.leave(left, name=stays)
     waiters.leave(left, name=waiters.join(left))
     waiters.keep(kept)
-    waiters.note_unanswered("m", sha256="a", job_id=left)
+    waiters.note_unanswered("m", sha256="a", job_id=left, left_at=1000.0)
     settings.REDIS_URL = here
     redis_connections.forget()
     assert waiters.is_awaited(job_id)
@@ -165,7 +172,7 @@ def test_what_redis_did_not_take_is_told_again(settings):
     assert not waiters.is_awaited(left)
     assert waiters.listed() == [left, job_id] or waiters.listed() == [job_id, left]
     assert waiters.later_calls("m", called_at=0) == [job_id]
-    assert waiters.take_unanswered("m", sha256="a") == left
+    assert waiters.take_unanswered("m", sha256="a") == (left, 1000.0)
     waiters.leave(job_id, name=name)
     assert not waiters.is_awaited(job_id)
 
@@ -182,7 +189,7 @@ def test_what_redis_never_takes_fills_no_memory(redis_is_away):
 
 @pytest.mark.enable_socket
 def test_without_redis_no_call_that_was_left_is_found(redis_is_away):
-    waiters.note_unanswered("m", sha256="a", job_id=uuid.uuid4())
+    waiters.note_unanswered("m", sha256="a", job_id=uuid.uuid4(), left_at=1000.0)
     assert not waiters.has_unanswered("m")
     assert waiters.take_unanswered("m", sha256="a") is None
 
