@@ -86,6 +86,8 @@ DEEPGRAM = Face(
     waits=True,
     rate_scopes=("requests",),
 )
+# Deepgram's command line asks for these first.
+DEEPGRAM_PROJECTS = replace(DEEPGRAM, name="deepgram-projects", prefix="/v1/projects", unsized_bytes=None, waits=False)
 # A file of 30 MiB, and what a form has around it. A larger body gets 400 here, as its documentation says.
 TRANSCRIBEAPI = Face(
     name="transcribeapi",
@@ -99,7 +101,7 @@ TRANSCRIBEAPI = Face(
     waits=True,
     rate_scopes=("requests",),
 )
-FACES = (NATIVE, OPENAI, VOXNEXUS, ASR, ASR_DETECTION, DEEPGRAM, TRANSCRIBEAPI)
+FACES = (NATIVE, OPENAI, VOXNEXUS, ASR, ASR_DETECTION, DEEPGRAM, DEEPGRAM_PROJECTS, TRANSCRIBEAPI)
 
 
 def face_of(path: str, *, faces: tuple[Face, ...] = FACES) -> Face | None:

@@ -82,6 +82,7 @@ urlpatterns = [
     path("v1/audio/", include("transcription.dialects.openai.urls")),
     path("v1/stt", include("transcription.dialects.voxnexus.urls")),
     path("v1/listen", include("transcription.dialects.deepgram.urls")),
+    path("v1/", include("transcription.dialects.deepgram.project_urls")),
     path("", include("transcription.dialects.asr.urls")),
     path("v1/", include("transcription.dialects.native.urls")),
 ]

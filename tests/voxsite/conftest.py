@@ -30,6 +30,7 @@ def objects(organization: Organization, alice: User, bob: User) -> dict[str, Any
     return {
         "organization_id": organization.pk,
         "job_id": job.pk,
+        "project_id": job.organization_id,
         "endpoint_id": endpoint.pk,
         "delivery_id": outbox.test(endpoint).pk,
         "format_name": "txt",

@@ -139,6 +139,7 @@ def values(large):
     link, share_token = sharing.share(completed.items.all()[0], days=1, has_audio=True, by=None, now=timezone.now())
     return {
         "organization_id": large.pk,
+        "project_id": large.pk,
         "job_id": completed.pk,
         "old_job_id": old.pk,
         "cursor": listing.show_cursor(old),

@@ -107,6 +107,8 @@ METHODS = {
     "/v1/jobs/<str:job_id>/result.<str:extension>": {"get"},
     "/v1/jobs/<str:job_id>/result.docx": {"get"},
     "/v1/status/<str:job_id>": {"get"},
+    "/v1/projects/<str:project_id>": {"get"},
+    "/v1/projects/<str:project_id>/balances": {"get"},
     "/transcribeapi/v1/transcribe/<str:job_id>": {"get"},
     "/transcribeapi/v1/transcribe/<str:job_id>/result": {"get"},
     "/transcribeapi/v1/transcribe/<str:job_id>/upload-completed": {"post"},

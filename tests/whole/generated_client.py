@@ -8,13 +8,19 @@ import io
 import json
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
 from client import AuthenticatedClient, Client, models
 from client.api.billing import get_balance, get_usage, list_products
 from client.api.chat import create_chat_completion, list_chat_models
-from client.api.deepgram import deepgram_listen
+from client.api.deepgram import (
+    deepgram_get_project,
+    deepgram_list_balances,
+    deepgram_list_projects,
+    deepgram_listen,
+)
 from client.api.health import health_ready_retrieve, health_retrieve, health_serving_retrieve
 from client.api.open_ai_audio import openai_create_transcription, openai_create_translation
 from client.api.transcribe_api import (
@@ -148,6 +154,10 @@ call(
     "listen", deepgram_listen, body=file(), model="nova-3", smart_format=True, diarize=True, utterances=True, tag=["a"]
 )
 call("listen without model", deepgram_listen, body=file(), model="gpt-9")
+project_id = call("projects", deepgram_list_projects).projects[0].project_id
+call("project", deepgram_get_project, str(project_id))
+call("balances", deepgram_list_balances, str(project_id))
+call("project of a stranger", deepgram_get_project, str(uuid.UUID(int=7)))
 recorded = models.AsrRecordingRequest
 call("asr", asr_transcribe, body=recorded(file()), output=models.AsrTranscribeOutput.JSON, word_timestamps=True)
 call("asr without model", asr_transcribe, body=recorded(file()), model="gpt-9")

@@ -184,3 +184,37 @@ Answer = inline_serializer(
         ),
     },
 )
+
+Projects = inline_serializer(
+    "DeepgramProjects",
+    {
+        "projects": inline_serializer(
+            "DeepgramListedProject",
+            {"project_id": serializers.UUIDField(), "name": serializers.CharField()},
+            many=True,
+        )
+    },
+)
+Project = inline_serializer(
+    "DeepgramProject",
+    {
+        "project_id": serializers.UUIDField(),
+        "name": serializers.CharField(),
+        "mip_opt_out": serializers.BooleanField(help_text="True: no recording trains a model."),
+    },
+)
+Balances = inline_serializer(
+    "DeepgramBalances",
+    {
+        "balances": inline_serializer(
+            "DeepgramBalance",
+            {
+                "balance_id": serializers.UUIDField(help_text="The id of the project."),
+                "amount": serializers.FloatField(help_text="What can be spent now."),
+                "units": serializers.CharField(help_text="usd."),
+                "purchase_order_id": serializers.CharField(allow_blank=True, help_text="Empty."),
+            },
+            many=True,
+        )
+    },
+)

@@ -57,6 +57,19 @@ def show_error(error: VoxsiteError, *, request_id: str) -> dict[str, Any]:
     }
 
 
+def show_project(project_id: str, *, name: str) -> dict[str, Any]:
+    """Return a project as `GET /v1/projects` lists it (deepgram-sdk 7.17.0, `ListProjectsV1ResponseProjectsItem`)."""
+    return {"project_id": project_id, "name": name}
+
+
+def show_balance(balance_id: str, *, available_micros: int) -> dict[str, Any]:
+    """Return a balance in dollars (deepgram-sdk 7.17.0, `ListProjectBalancesV1ResponseBalancesItem`).
+
+    There is one, which has the id of its project. available_micros: what can be spent now, in micro-dollars.
+    """
+    return {"balance_id": balance_id, "amount": available_micros / 1_000_000, "units": "usd", "purchase_order_id": ""}
+
+
 def read_url(document: Any) -> str:
     """Return the address of a JSON body. Raises BadRequest and MissingField."""
     if not isinstance(document, dict):
