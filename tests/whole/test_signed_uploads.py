@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -108,11 +109,16 @@ def web(site: Product) -> psutil.Process:
     return next(process for process in below if "voxsite.serve.child web" in " ".join(process.cmdline()))
 
 
-def incoming(site: Product) -> list[str]:
-    """Return the files that have bytes: an upload in parts has an empty one from its beginning."""
-    folder = site.folder / "incoming"
-    found = folder.rglob("*") if folder.exists() else ()
-    return sorted(path.name for path in found if path.is_file() and path.stat().st_size)
+def incoming(site: Product, *targets: Target, number: int | None = None) -> list[str]:
+    """Return the files that have bytes of these uploads, or all files of one part.
+
+    A request that sends a part has a file from its beginning on, if only an empty one that claims the part's place.
+    """
+    found: list[Path] = []
+    for target in targets:
+        for folder in (site.folder / "incoming").glob(f"{target.upload}*"):
+            found += folder.iterdir() if number is None else folder.glob(f"{number}.*")
+    return sorted(path.name for path in found if number is not None or path.stat().st_size)
 
 
 def until(is_done: Callable[[], Any]) -> None:
@@ -133,16 +139,19 @@ def test_upload_that_broke_and_whose_server_was_killed_goes_on_and_is_heard(site
     target = Target(site, size=len(CONTENT))
     assert len(target.parts) == 6
     etags = {number: put(url, part_of(CONTENT, number)) for number, url in target.parts[:3]}
-    came = incoming(site)
 
     # The connection breaks at 60 % of the file, in the middle of a part.
     number, url = target.parts[3]
-    break_off(url, part_of(CONTENT, number), after=PART_BYTES // 2)
-    until(lambda: incoming(site) == came)
+
+    def comes() -> None:
+        until(lambda: incoming(site, target, number=number))
+
+    break_off(url, part_of(CONTENT, number), after=PART_BYTES // 2, then=comes)
+    until(lambda: not incoming(site, target, number=number))
 
     # The server is killed in the middle of the next try.
     def kill() -> None:
-        until(lambda: incoming(site) != came)
+        comes()
         web(site).kill()
 
     break_off(url, part_of(CONTENT, number), after=PART_BYTES // 2, then=kill)
@@ -152,7 +161,7 @@ def test_upload_that_broke_and_whose_server_was_killed_goes_on_and_is_heard(site
     assert [number for number, _ in again.parts] == [number for number, _ in target.parts]
     etags |= {number: put(url, part_of(CONTENT, number)) for number, url in again.parts[3:]}
     assert complete(again.complete_url, [etags[number] for number, _ in again.parts]).status_code == 200
-    assert incoming(site) == []
+    assert incoming(site, target) == []
     until(lambda: customer.job(target.job_id)["status"] in {"completed", "failed"})
     job = customer.job(target.job_id)
     assert (job["status"], job["error"]) == ("completed", None)
@@ -172,7 +181,7 @@ def test_hundreds_of_megabytes_leave_the_web_process_as_it_was(site: Product, cu
         list(threads.map(lambda one: put(one.url, content[: len(content) // 4]), whole))
     assert complete(target.complete_url, etags).status_code == 200
     assert web(site).memory_info().rss - before < 60 * MEBIBYTE
-    assert incoming(site) == []
+    assert incoming(site, target, *whole) == []
 
 
 def test_what_an_address_does_not_allow_is_refused_while_it_is_sent(site: Product, customer: Customer) -> None:
@@ -191,6 +200,6 @@ def test_what_an_address_does_not_allow_is_refused_while_it_is_sent(site: Produc
         assert (response.status_code, f"<Code>{code}</Code>" in response.text) == (status, True)
     chunked = requests.put(first, data=iter([content]), timeout=60)
     assert chunked.status_code == 411
-    assert incoming(site) == []
+    assert incoming(site, target) == []
     assert requests.delete(target.abort_url, timeout=60).status_code == 204
     assert not any(target.upload in path.name for path in (site.folder / "incoming").iterdir())
