@@ -17,7 +17,6 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Q
-from django.utils import timezone
 
 from accounts import database_connection, log_context
 from accounts.errors import BadMedia, VoxsiteError
@@ -139,18 +138,10 @@ def tell_untold(item_ids: Sequence[uuid.UUID], *, seconds: float) -> tuple[int, 
     told = 0
     ends_at = time.monotonic() + seconds
     for item in untold.select_related("upload"):
-        try:
-            if item.upload is None:
-                verification.fail_without_upload(item)
-            else:
-                _tell_jobs(item.upload)
-            told += 1
-        except Exception:  # One broken row must not keep all others waiting, also those of other organizations.
-            logger.exception("Item %s could not be told of the end of its upload.", item.pk)
-            # Nor may it be the first of every round that has no time for a second one.
-            JobItem.objects.filter(pk=item.pk, status=Status.UPLOADING, touched_at=item.touched_at).update(
-                touched_at=timezone.now()
-            )
+        if item.upload is None:
+            told += verification.tell_each([item], verification.fail_without_upload)
+        else:
+            told += _tell_jobs(item.upload)
         if time.monotonic() >= ends_at:
             return told, False
     return told, True
@@ -214,14 +205,13 @@ def _needed(sources: Sequence[Import]) -> set[uuid.UUID]:
     return set(needed.values_list("pk", flat=True))
 
 
-def _tell_jobs(upload: Upload) -> None:
-    """Have the items that wait for an upload verified, or end them if its bytes could not be had."""
+def _tell_jobs(upload: Upload) -> int:
+    """Have the items that wait for an upload verified, or end them if its bytes could not be had. Returns how many."""
     ended = Upload.objects.filter(pk=upload.pk).first()
     if ended is None:
-        return  # Deleted meanwhile, with its jobs.
+        return 0  # Deleted meanwhile, with its jobs.
     if ended.state != UploadState.REFUSED:
-        verification.bytes_have_come(ended)
-        return
+        return verification.bytes_have_come(ended)
     error = BadMedia(ended.error_message, error_type=ended.error_type, param="url")
-    for item in JobItem.objects.filter(upload=ended, status=Status.UPLOADING):
-        verification.fail_unverified(item, error=error)
+    waiting = JobItem.objects.filter(upload=ended, status=Status.UPLOADING)
+    return verification.tell_each(list(waiting), lambda item: verification.fail_unverified(item, error=error))

@@ -12,8 +12,8 @@ work, so that a file that kills its worker ends too. When it has ended, the othe
 import logging
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 
@@ -43,18 +43,38 @@ MAX_ATTEMPTS = len(PAUSES) + 1
 
 def bytes_have_come(upload: Upload) -> int:
     """Have workers verify the items that wait for an upload whose bytes have come. Returns how many items."""
-    waiting = list(JobItem.objects.filter(upload=upload, status=Status.UPLOADING).select_related("job"))
-    started = 0
-    for item in waiting:
+
+    def start_one(item: JobItem) -> bool:
         with lock_job(item.job_id) as job:
             if job is None or not JobItem.objects.filter(pk=item.pk, status=Status.UPLOADING).update(
                 status=Status.VERIFYING, touched_at=timezone.now()
             ):
-                continue
+                return False
             Job.objects.filter(pk=job.pk, status=Status.UPLOADING).update(status=Status.VERIFYING)
             transaction.on_commit(partial(queue.enqueue, [item], job=item.job))
-            started += 1
-    return started
+        return True
+
+    waiting = JobItem.objects.filter(upload=upload, status=Status.UPLOADING)
+    return tell_each(list(waiting.select_related("job")), start_one)
+
+
+def tell_each(items: Iterable[JobItem], tell: Callable[[JobItem], bool]) -> int:
+    """Tell items that the upload they wait for has ended. Returns for how many `tell` returned true.
+
+    One upload may be that of items of many jobs. An item that cannot be told keeps no other one waiting: it is logged,
+    and the clock comes back to it after those that have waited for less time.
+    """
+    told = 0
+    for item in items:
+        try:
+            told += tell(item)
+        except Exception:
+            logger.exception("Item %s could not be told of the end of its upload.", item.pk)
+            with suppress(DatabaseError, InterfaceError), transaction.atomic():
+                JobItem.objects.filter(pk=item.pk, status=Status.UPLOADING, touched_at=item.touched_at).update(
+                    touched_at=timezone.now()
+                )
+    return told
 
 
 def verify_item(item_id: uuid.UUID) -> None:

@@ -1,5 +1,6 @@
 """Recordings that were sent without a job: jobs are ordered for them later, by their id, until their time is over."""
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -14,6 +15,8 @@ from accounts.errors import BadMedia, Conflict, NotFound
 from accounts.models import ApiKey, Organization
 from transcription.models import JobItem, Media, Status, Upload, UploadState
 from transcription.recordings import incoming_parts, storage
+
+logger = logging.getLogger(__name__)
 
 PURGE_BATCH_SIZE = 500
 # Ids in one query: SQLite takes 32,766 values in a statement.
@@ -102,7 +105,10 @@ def purge(*, now: datetime) -> int:
     deleted = 0
     late = Media.objects.filter(orderable_until__lte=now).order_by("orderable_until")
     for media_id in list(late.values_list("pk", flat=True)[:PURGE_BATCH_SIZE]):
-        deleted += _end_time(media_id, now=now)
+        try:
+            deleted += _end_time(media_id, now=now)
+        except Exception:  # One broken row must not keep all others.
+            logger.exception("The time of recording %s is over and could not be ended.", media_id)
     return deleted
 
 

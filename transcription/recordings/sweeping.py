@@ -1,5 +1,6 @@
 """Removes what a killed process left behind: recordings without a job, files without a row, spooled uploads."""
 
+import logging
 import os
 import time
 import uuid
@@ -15,6 +16,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from transcription.models import JobItem, Media, Status, Upload, UploadState
 from transcription.recordings.storage import discard, remove_file
+
+logger = logging.getLogger(__name__)
 
 # Longer than the time between a file and its row, or a row and its job.
 STRAY_AFTER = timedelta(hours=6)
@@ -47,8 +50,11 @@ def _sweep_recordings(*, now: datetime, before: datetime, ends_at: float, batch_
         rows = Media.objects.filter(pk__gt=place)
         place = rows.order_by("pk").values_list("pk", flat=True)[batch_size - 1 : batch_size].first()
         for recording in _strays(rows if place is None else rows.filter(pk__lte=place), now=now, before=before):
-            discard(recording)
-            removed += 1
+            try:
+                discard(recording)
+                removed += 1
+            except Exception:  # One broken row must not keep all others.
+                logger.exception("Recording %s came to no job and could not be removed.", recording.pk)
         if time.monotonic() >= ends_at:
             break
     # After the end of the table, the next round begins at the beginning.

@@ -15,6 +15,7 @@ from rq.worker import Worker as RqWorker
 from billing import statements
 from billing.models import Hold
 from tests.fixtures import recordings as samples
+from tests.transcription.broken_rows import broken
 from tests.transcription.factories import make_job, make_media, make_submission
 from tests.transcription.jobs.single_jobs import claim, grow_silent, usage
 from transcription import jobs, submissions
@@ -249,6 +250,19 @@ def test_item_that_cannot_be_told_hides_no_lost_one_behind_it(organization, enqu
     jobs.reconcile(now=timezone.now() + timedelta(minutes=1))
     broken.refresh_from_db()
     assert (broken.status, broken.error_type) == (Status.FAILED, "url_not_found")
+
+
+@pytest.mark.parametrize("state", [UploadState.REFUSED, UploadState.RECEIVED])
+def test_item_that_cannot_be_told_keeps_no_other_one_of_its_upload_waiting(organization, state, caplog):
+    """Jobs of one file: those after it were told in no round."""
+    upload = uploads.begin(organization, name="a.mp3", declared_bytes=10)
+    items = [submissions.submit_upload(make_submission(organization), upload=upload).items.get() for _ in range(3)]
+    refused = {"error_type": "url_not_found", "error_message": "No."} if state == UploadState.REFUSED else {}
+    Upload.objects.filter(pk=upload.pk).update(state=state, **refused)
+    with broken(items[1], act="UPDATE"):  # it is between the others in every order
+        jobs.reconcile(now=timezone.now() + timedelta(minutes=1))
+    assert f"Item {items[1].pk} could not be told" in caplog.text
+    assert list(JobItem.objects.filter(status=Status.UPLOADING)) == [items[1]]
 
 
 def test_import_that_cannot_be_ended_keeps_no_other_waiting(organization, settings):

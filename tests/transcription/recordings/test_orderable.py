@@ -10,6 +10,7 @@ from django.utils import timezone
 from accounts import api_keys, tokens
 from accounts.errors import Conflict, NotFound
 from tests.contention import contend
+from tests.transcription.broken_rows import broken
 from tests.transcription.factories import make_job, make_media, make_submission, make_transcript
 from tests.transcription.recordings import order_and_delete
 from transcription import jobs, recordings, submissions
@@ -73,6 +74,15 @@ def test_clock_deletes_file_without_a_job_after_its_time(organization, file, set
     assert not Media.objects.filter(pk=file.pk).exists()
     assert not default_storage.exists(file.storage_key)
     assert orderable.purge(now=after(settings, minutes=1)) == 0
+
+
+def test_file_that_cannot_be_deleted_keeps_no_other_one(organization, file, settings, caplog):
+    other = make_media(organization)
+    orderable.offer(other, in_transaction=lambda _: None)
+    with broken(file, act="DELETE"):
+        assert orderable.purge(now=after(settings, minutes=1)) == 1
+    assert list(Media.objects.all()) == [file]
+    assert f"recording {file.pk} is over" in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)

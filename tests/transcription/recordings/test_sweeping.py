@@ -11,6 +11,7 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from tests.fixtures import recordings as samples
+from tests.transcription.broken_rows import broken
 from tests.transcription.factories import make_job, make_media, make_submission, make_transcript
 from transcription import jobs, recordings, submissions
 from transcription.models import Job, Media, Upload
@@ -34,6 +35,16 @@ def test_sweep_removes_what_no_row_and_no_job_knows(organization):
     assert [path.name for path in media.rglob("*") if path.is_file()] == [str(used.media_id)]
     assert default_storage.exists(used.result_key)
     assert jobs.transcript_of(Job.objects.get()).text == "hello"
+
+
+@pytest.mark.django_db(transaction=True)  # what fails here would end the transaction of the test
+def test_recording_that_cannot_be_removed_keeps_no_other_one(organization, caplog):
+    # The walk goes by id.
+    first, _ = sorted((make_media(organization) for _ in range(2)), key=lambda media: media.pk)
+    with broken(first, act="DELETE"):
+        assert recordings.sweep(now=timezone.now() + timedelta(hours=7)) == 1
+    assert list(Media.objects.all()) == [first]
+    assert f"Recording {first.pk} came to no job" in caplog.text
 
 
 def test_sweep_leaves_the_recording_that_a_job_waits_to_verify(organization):
