@@ -7,8 +7,10 @@ from pathlib import Path
 
 import django_rq
 import pytest
+from rq.executions import Execution
 
 from tests import sentry
+from transcription.jobs.base_worker import BaseWorker
 
 pytestmark = pytest.mark.enable_socket
 
@@ -26,3 +28,18 @@ def test_child_that_fails_reports_it_before_it_ends():
     (report,) = came
     (error,) = sentry.event_of(report)["exception"]["values"]
     assert error["type"] == "FileNotFoundError"
+
+
+def test_entry_of_a_killed_worker_whose_record_has_expired_ends_no_other_worker(caplog):
+    queue = django_rq.get_queue("bulk")
+    task = queue.enqueue_call("tests.transcription.noting.note", args=("/no/such/folder/said",), failure_ttl=0)
+    with queue.connection.pipeline() as pipeline:
+        execution = Execution.create(task, ttl=60, pipeline=pipeline)
+        pipeline.execute()
+    queue.connection.delete(execution.key)
+    queue.connection.zadd(queue.started_job_registry.key, {execution.composite_key: 1})
+    worker = BaseWorker([queue], connection=queue.connection)
+    worker.run_maintenance_tasks()
+    assert "RQ's registries could not be cleaned" in caplog.text
+    assert not worker.should_run_maintenance_tasks
+    assert not queue.connection.exists(queue.started_job_registry.key)
