@@ -49,6 +49,8 @@ KINDS = ("web", "worker", "importer", "clock")
 # transcribed.
 KILLED_BEFORE = ((0.1, "importer"), (0.3, "worker"), (0.5, "clock"), (0.7, "importer"), (0.9, "worker"))
 KILLED_AFTER = ((0.1, "worker"), (0.3, "engine"), (0.5, "clock"), (0.7, "worker"), (0.9, "engine"))
+# A long batch tells now and then what was measured so far.
+REPORT_SECONDS = 60
 FINAL = ("completed", "failed", "canceled")
 
 
@@ -106,7 +108,7 @@ def measure(site: product.Product, urls: list[str], *, keys: dict[str, str], kil
     single.start()
     statuses: list[float] = []
     memory: dict[str, dict[str, float]] = {}
-    started = time.monotonic()
+    started = reported = time.monotonic()
     held_after = 0.0
     spent = processor_time_of(site)
     tenths = Tenths(site)
@@ -129,6 +131,10 @@ def measure(site: product.Product, urls: list[str], *, keys: dict[str, str], kil
             memory["a tenth"] = memory_of(site)
         if job["status"] in FINAL:
             break
+        if asked - reported >= REPORT_SECONDS:
+            reported = asked
+            print(f"after {asked - started:.0f} s: {done} ended; status: {len(statuses)} times, {figures(statuses)}")
+            print(f"single recordings: {len(waits)}, {figures(waits)}; memory: {shown(memory_of(site))}", flush=True)
         time.sleep(0.25)
     seconds = time.monotonic() - started
     memory["the end"] = memory_of(site)
@@ -142,7 +148,7 @@ def measure(site: product.Product, urls: list[str], *, keys: dict[str, str], kil
     print(f"status: {len(statuses)} times, {figures(statuses)}")
     print(f"single recordings until a worker had them: {len(waits)}, {figures(waits)}")
     for moment, sizes in memory.items():
-        print(f"memory at {moment}: " + ", ".join(f"{kind} {mib:.0f} MiB" for kind, mib in sizes.items()))
+        print(f"memory at {moment}: {shown(sizes)}")
     charges = site.rows("SELECT amount_micros FROM billing_entry WHERE reference = ?", f"job:{job_id}")
     assert len(charges) == 1, charges
     check_items(site, job_id, count=len(urls), charged_micros=-charges[0][0])
@@ -269,6 +275,10 @@ def memory_of(site: product.Product) -> dict[str, float]:
         if kind:
             sizes[kind] = max(sizes.get(kind, 0), mib)
     return sizes
+
+
+def shown(sizes: dict[str, float]) -> str:
+    return ", ".join(f"{kind} {mib:.0f} MiB" for kind, mib in sizes.items())
 
 
 def figures(seconds: list[float]) -> str:

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import Case, F, QuerySet, When
+from django.db.models import F, QuerySet
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
@@ -67,17 +67,26 @@ def submit_batch(submission: Submission, *, recordings: Sequence[Media], name: s
 def claim(item_id: uuid.UUID) -> JobItem | None:
     """Take a queued item for this worker. Returns None when there is nothing to do: done, canceled, or another's."""
     now = timezone.now()
-    job_id = JobItem.objects.filter(pk=item_id, status=Status.QUEUED).values_list("job_id", flat=True).first()
-    if job_id is None:
+    queued = JobItem.objects.filter(pk=item_id, status=Status.QUEUED)
+    item = queued.select_related("job", "media").first()
+    if item is None:
         return None
-    with lock_job(job_id):
-        taken = JobItem.objects.filter(pk=item_id, status=Status.QUEUED).update(
-            status=Status.PROCESSING, attempt=F("attempt") + 1, touched_at=now, progress=0
-        )
-        if not taken:
+    taken = {"status": Status.PROCESSING, "attempt": item.attempt + 1, "touched_at": now, "progress": 0}
+    is_same = queued.filter(attempt=item.attempt)
+    if item.job.status == Status.PROCESSING:
+        # All items of a batch but the first one. One statement that changes one row needs no lock of the job: whatever
+        # else ends the item at this moment names its status too, and finds what this has left, or this finds nothing.
+        if not is_same.update(**taken):
             return None
-        Job.objects.filter(pk=job_id, status=Status.QUEUED).update(status=Status.PROCESSING, started_at=now)
-        return JobItem.objects.select_related("job", "media").get(pk=item_id)
+    else:
+        with lock_job(item.job_id):
+            if not is_same.update(**taken):
+                return None
+            begun = {"status": Status.PROCESSING, "started_at": now}
+            if Job.objects.filter(pk=item.job_id, status=Status.QUEUED).update(**begun):
+                _set(item.job, **begun)
+    _set(item, **taken)
+    return item
 
 
 def keep_waiting(item_id: uuid.UUID) -> bool:
@@ -263,17 +272,14 @@ def count_ended(job: Job | None, *, ended: int = 1, failed: int = 0) -> None:
     job: its row is held by the caller's transaction, in which the items were changed.
     """
     assert job is not None, "an item that was just changed has a job"
-    counted = Job.objects.filter(pk=job.pk, items_left__gte=ended).update(
-        items_left=F("items_left") - ended,
-        items_failed=F("items_failed") + failed,
-        # Of a single recording the worker tells how far it is.
-        progress=Case(
-            When(item_count=1, then=F("progress")),
-            default=(F("item_count") - F("items_left") + ended) * 100 / F("item_count"),
-        ),
-    )
-    assert counted, "no more items end than a job has"
-    job.refresh_from_db(fields=["items_left", "items_failed", "progress"])
+    assert job.items_left >= ended, "no more items end than a job has"
+    as_read = Job.objects.filter(pk=job.pk, items_left=job.items_left)
+    job.items_left -= ended
+    job.items_failed += failed
+    if job.item_count > 1:  # Of a single recording the worker tells how far it is.
+        job.progress = (job.item_count - job.items_left) * 100 // job.item_count
+    counted = as_read.update(items_left=job.items_left, items_failed=job.items_failed, progress=job.progress)
+    assert counted, "nobody else changes a row that is held"
     if job.items_left == 0:
         charging.finish_job(job)
 
@@ -297,6 +303,12 @@ def _end_attempt(
 def owned_by_attempt(item: JobItem) -> Any:
     """Return the item as a query that is empty when its attempt has lost it."""
     return JobItem.objects.filter(pk=item.pk, attempt=item.attempt, status=Status.PROCESSING)
+
+
+def _set(row: Job | JobItem, **fields: Any) -> None:
+    """Set fields of an object to what was written to its row."""
+    for name, value in fields.items():
+        setattr(row, name, value)
 
 
 @contextmanager

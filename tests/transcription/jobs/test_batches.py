@@ -13,7 +13,7 @@ from billing.models import Entry, EntryKind, Hold
 from tests.contention import contend
 from tests.fixtures import recordings as samples
 from tests.transcription.factories import make_batch, make_media, make_submission, make_transcript
-from tests.transcription.jobs import finish_together
+from tests.transcription.jobs import claim_together, finish_together
 from tests.transcription.jobs.single_jobs import TEN_SECONDS_MICROS, usage
 from transcription import jobs
 from transcription.jobs import OF_THE_REQUEST, Source, queue
@@ -177,6 +177,32 @@ def test_items_that_finish_at_the_same_moment_end_the_job_once(organization):
     assert (job.status, job.items_left, job.cost_micros) == (Status.COMPLETED, 0, 8 * TEN_SECONDS_MICROS)
     assert Entry.objects.of(organization).filter(kind=EntryKind.USAGE).count() == 1
     assert ledger.verify(ledger.wallet_of(organization)) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_items_that_are_claimed_while_the_batch_is_canceled_have_one_worker_and_one_end(organization):
+    job = make_batch(organization, 40)
+    first, *others = [item.pk for item in job.items.all()]
+    jobs.claim(first)  # the job runs: no other claim needs its lock
+    found = contend(claim_together.claim_or_cancel, job.pk, others, kind="threads", worker_count=4)
+    claimed = [pk for pks in found for pk in pks]
+    assert len(claimed) == len(set(claimed))
+    job.refresh_from_db()
+    assert (job.status, job.items_left) == (Status.CANCELED, 0)
+    assert not job.items.exclude(status=Status.CANCELED).exists()
+    assert {item.pk for item in job.items.filter(attempt=1)} == {first, *claimed}
+    assert_books_are_true(organization)
+
+
+def test_claim_of_all_items_but_the_first_is_two_statements(organization, django_assert_num_queries):
+    first, second = make_batch(organization, 2).items.all()
+    jobs.claim(first.pk)
+    with django_assert_num_queries(2):
+        item = jobs.claim(second.pk)
+    stored = JobItem.objects.get(pk=second.pk)
+    for name in ("status", "attempt", "touched_at", "progress"):
+        assert getattr(item, name) == getattr(stored, name), name
+    assert (stored.status, stored.attempt) == (Status.PROCESSING, 1)
 
 
 def test_batch_that_is_run_again_keeps_the_reference_and_language_of_each_file(organization):

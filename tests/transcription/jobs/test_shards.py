@@ -66,6 +66,13 @@ def test_shard_ends_when_anything_more_urgent_waits(queue):
     assert django_rq.get_queue("bulk").job_ids == ["a"]
 
 
+def test_task_that_redis_has_lost_is_passed_over():
+    enqueue("a", "b")
+    django_rq.get_connection("bulk").delete(RqJob.key_for("a"))
+    assert go_on() == 1
+    assert done == ["b"]
+
+
 @pytest.mark.parametrize("queue", ["interactive", "standard"])
 def test_child_of_another_queue_does_not_go_on(queue):
     enqueue("a")
