@@ -11,13 +11,12 @@ from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voxsite.settings")
-# Only the web process shares database connections among threads. Workers and commands use one at a time.
-os.environ.setdefault("VOXSITE_DATABASE_POOL", "16")
 
 get_asgi_application()
 
 # Django is set up from here on.
 from django.conf import settings
+from django.db import connections
 from django.http import parse_cookie
 from django.urls import Resolver404, resolve
 
@@ -39,6 +38,7 @@ from accounts.gate.request_log import RequestLog
 from transcription import faces, recordings
 from transcription.dialects.s3 import endpoint as signed_uploads
 from transcription.faces import Face
+from transcription.jobs import intake
 from transcription.recordings import disk_space, upload_targets
 from voxsite import request_metrics
 from voxsite.async_only_handler import AsyncOnlyHandler
@@ -51,6 +51,19 @@ from voxsite.sizing_handler import SizingHandler
 from voxsite.waiting_handler import WaitingHandler
 
 logger = logging.getLogger(__name__)
+
+
+def share_connections() -> None:
+    """Give the threads of this process a pool of connections to PostgreSQL, unless DATABASE_POOL is 0.
+
+    The web process calls it before it serves: under ASGI each request has a thread of its own, so a pool must limit the
+    connections. It is not in the settings, which the supervisor reads before it forks: workers use one connection at a
+    time, and their forks must not inherit a pool.
+    """
+    database = connections.settings["default"]
+    if settings.DATABASE_POOL and database["ENGINE"] == "voxsite.postgresql":
+        database["OPTIONS"]["pool"] = {"min_size": 1, "max_size": settings.DATABASE_POOL, "timeout": 20}
+
 
 CHAT = Face(
     name="apex",
@@ -99,7 +112,7 @@ async def is_known(scope: Scope) -> bool:
 async def precheck(scope: Scope) -> EarlyResponse | None:
     """Return 429 if the key's rate limit is used up, or 429 or 503 if too many uploads wait to be read already.
 
-    Or return 403 if the key has no scope for this address.
+    Or return 403 if the key has no scope for this address, and 503 while operators take nothing new.
 
     So the client need not send a large body first. A large body is an upload. Nothing is counted here, because the gate
     counts each request.
@@ -114,6 +127,8 @@ async def precheck(scope: Scope) -> EarlyResponse | None:
             route = resolve(scope["path"]).view_name
             if route in key_scopes.ROUTES:
                 key_scopes.require(caller.api_key, route=route, method=scope["method"])
+            # A large body is a recording. Those of jobs that were taken before come by signed addresses.
+            intake.require_open()
             recordings.require_room(caller.organization)
         except (RateLimited, NoRoom, InsufficientScope) as error:
             return _early_response(scope, error)

@@ -88,11 +88,15 @@ def overview(request: HttpRequest, *, readiness: health.CachedChecks = health.RE
 
 
 def _context(request: HttpRequest, *, readiness: health.CachedChecks) -> dict[str, Any]:
-    """Return what the page shows: of the work and webhooks, or with `?of=money` of money."""
+    """Return what the page shows: of the work, or with `?of=money` of money and of webhooks that failed."""
     shown = {**admin.site.each_context(request), "title": "Operations"}
     if request.GET.get("of") == "money":
-        return shown | {"is_of_money": True, "figures": list(_figures(readiness, parts=("money",)))}
-    undelivered = Delivery.objects.filter(state=DeliveryState.FAILED).select_related("organization")
+        undelivered = Delivery.objects.filter(state=DeliveryState.FAILED).select_related("organization")
+        return shown | {
+            "is_of_money": True,
+            "figures": list(_figures(readiness, parts=("money",))),
+            "undelivered": undelivered.order_by("-created_at")[:SHOWN],
+        }
     return shown | {
         "checks": readiness.outcomes(),
         "pause": intake.current() if intake.is_paused() else None,
@@ -101,7 +105,6 @@ def _context(request: HttpRequest, *, readiness: health.CachedChecks) -> dict[st
         "workers": _workers(),
         "engines": recognition.engine_states(timeout_seconds=ENGINE_SECONDS),
         "failed": _failed(),
-        "undelivered": undelivered.order_by("-created_at")[:SHOWN],
     }
 
 

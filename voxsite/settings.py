@@ -138,15 +138,6 @@ if DATABASE_URL:
         DATABASES["default"]["OPTIONS"] = options | DATABASES["default"].get("OPTIONS", {})
         # Such a pooler gives the next statement another connection, which does not know the cursor of the one before.
         DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = not prepares
-    # voxsite.asgi sets this. Under ASGI each request has a thread of its own, so a pool must limit the connections.
-    # Workers have no pool, because their forks must not inherit one.
-    database_pool = env.integer("VOXSITE_DATABASE_POOL", default=0)
-    if DATABASES["default"]["ENGINE"].endswith("postgresql") and database_pool:
-        DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
-            "min_size": 1,
-            "max_size": database_pool,
-            "timeout": 20,
-        }
 else:
     DATABASES = {
         "default": {
@@ -164,6 +155,8 @@ else:
             "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},
         }
     }
+# Connections to PostgreSQL that the threads of web share (`asgi.share_connections`); 0: one for each thread.
+DATABASE_POOL = env.integer("VOXSITE_DATABASE_POOL", default=16)
 
 # --- Redis: queues, rate limits, cache -------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from accounts.gate import limits
 from accounts.gate.body_rate import BodyRate
 from tests.transcription.recordings import lanes
 from transcription.faces import face_of
+from transcription.jobs import intake
 from voxsite import asgi
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -146,3 +147,11 @@ def test_large_body_that_drips_is_refused(key, path):
     status, headers, _, received = call(key, path=path, drips=True, application=impatient)
     assert (status, headers[b"connection"]) == (408, b"close")
     assert received < 100
+
+
+def test_large_body_is_refused_unread_while_intake_is_paused(key, alice):
+    """An operator may have paused it because the disk is to be repaired."""
+    intake.pause(by=alice)
+    status, headers, body, received = call(key)
+    assert (status, received) == (503, 0)
+    assert (headers[b"retry-after"], json.loads(body)["error"]["type"]) == (b"60", "no_room")

@@ -19,6 +19,7 @@ def main() -> None:
     heap.give_back_now_and_then()
     # Only now: the import sets Django up.
     asgi = importlib.import_module("voxsite.asgi")
+    asgi.share_connections()
     asgi.request_log.start()
     heap.collect_less_often()
     uvicorn.run(

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.product import PROJECT_DIR, environment_of
 
 WHAT_IS_THERE = """
@@ -48,3 +50,25 @@ except config.StartError as error:
 """
     done = run(code, VOXSITE_ENV="development", VOXSITE_DATA_DIR=str(tmp_path), VOXSITE_ENGINE_BATCH="many")
     assert done.stdout == "VOXSITE_ENGINE_BATCH must be a whole number, not 'many'.\n", done.stderr
+
+
+@pytest.mark.parametrize(("switches", "size"), [({}, 16), ({"VOXSITE_DATABASE_POOL": "5"}, 5)])
+def test_only_the_process_that_becomes_web_shares_connections(tmp_path, switches, size):
+    """The settings are read before anybody knows which program a fork becomes."""
+    code = """
+import os
+from voxsite.serve import preloading
+preloading.load()
+from django.db import connection
+pid = os.fork()
+if pid == 0:
+    from voxsite import asgi
+    asgi.share_connections()
+    print("web", connection.settings_dict["OPTIONS"]["pool"]["max_size"], flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+print("others", connection.settings_dict["OPTIONS"].get("pool"))
+"""
+    place = {"VOXSITE_ENV": "development", "VOXSITE_DATA_DIR": str(tmp_path)}
+    done = run(code, DATABASE_URL="postgresql://postgres@localhost/none", REDIS_URL="redis://x", **place, **switches)
+    assert done.stdout.splitlines() == [f"web {size}", "others None"], done.stderr

@@ -125,7 +125,9 @@ def across_bands(joined: Joined, prints: Float32Array, seconds: Float32Array, *,
     pairs = [(int(one), int(other)) for one, other in np.argwhere(is_across & (margins > 0)) if one < other]
     for one, other in sorted(pairs, key=lambda pair: -margins[pair]):
         mine, theirs = np.flatnonzero(people == people[one]), np.flatnonzero(people == people[other])
-        if is_across[np.ix_(mine, theirs)].all():
+        each = np.ix_(mine, theirs)
+        # Every pair: a voice between two people would make one of them.
+        if is_across[each].all() and (margins[each] > 0).all():
             people[theirs] = people[one]
     return np.asarray(np.unique(people, return_inverse=True)[1], dtype=np.intp)
 

@@ -230,3 +230,14 @@ def test_nobody_has_two_voices_of_one_band():
         [0, 0, 1],
         [0, 1, 0],
     )
+
+
+def test_voice_between_two_people_does_not_make_them_one():
+    """A studio, a laptop and a telephone: the middle voice is like both others, which are not like each other."""
+    prints = np.zeros((3, 192), np.float32)
+    for voice, degrees in enumerate((0, 55, 110)):
+        prints[voice, :2] = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    joined = joining.Joined(np.arange(3), prints)
+    people = joining.across_bands(joined, prints, np.full(3, 60, np.float32), tops=np.array([57, 66, 80])).tolist()
+    assert people[0] != people[2]
+    assert people[1] in {people[0], people[2]}
