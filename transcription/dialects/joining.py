@@ -196,11 +196,18 @@ def _join_unanswered(call: Call, *, job: Job | None = None) -> tuple[Job, bool, 
     left_id, left_at = departures.take(call.mark, is_repeated=is_repeated), now
     if left_id is None and waiters.has_unanswered(call.mark):
         left_id, left_at = waiters.take_unanswered(call.mark, sha256=digest() or "") or (None, now)
-    left = None if left_id is None else _job_of(call, reference=f"job:{left_id}")
-    if left is None or (call.url and left.is_final and now - left_at > settings.DISCONNECT_GRACE_SECONDS):
-        # There may be another file at the URL by now.
+    if left_id is None:
         return None
-    waiter = join(left)
+    try:
+        left = _job_of(call, reference=f"job:{left_id}")
+        if left is None or (call.url and left.is_final and now - left_at > settings.DISCONNECT_GRACE_SECONDS):
+            # There may be another file at the URL by now.
+            return None
+        waiter = join(left)
+    except Exception:
+        # This call is answered by an error. The next one repeats the same call, which must not be paid again.
+        waiters.note_unanswered(call.mark, sha256=digest() or "", job_id=left_id, left_at=left_at)
+        raise
     return None if waiter is None else (left, True, waiter)
 
 

@@ -224,12 +224,15 @@ def write_again() -> None:
         with _lock:
             if _unwritten.get(which) is not write:
                 continue  # They have left meanwhile.
-        if not _write(redis_connections.asking_client(), which, write):
+        if not _write(redis_connections.asking_client(), which, write, is_again=True):
             return
 
 
-def _write(client: Redis, which: _Which, write: _Write) -> bool:
-    """Tell Redis something, or keep it to be told later. Returns whether Redis took it."""
+def _write(client: Redis, which: _Which, write: _Write, *, is_again: bool = False) -> bool:
+    """Tell Redis something, or keep it to be told later. Returns whether Redis took it.
+
+    is_again: it was kept before. Who has left meanwhile, in another thread, must not be counted by it after that.
+    """
     try:
         with client.pipeline(transaction=False) as pipeline:
             write(pipeline)
@@ -237,13 +240,17 @@ def _write(client: Redis, which: _Which, write: _Write) -> bool:
     except RedisError as error:
         what, job_id, _ = which
         with _lock:
-            _unwritten[which] = write
+            if not is_again or which in _unwritten:
+                _unwritten[which] = write
             if len(_unwritten) > MAX_UNWRITTEN:
                 del _unwritten[next(iter(_unwritten))]
         logger.warning("Redis is told later about job %s (%s): %s", job_id, what, type(error).__name__)
         return False
     with _lock:
-        _unwritten.pop(which, None)
+        was_kept = _unwritten.pop(which, None) is not None
+    what, job_id, name = which
+    if is_again and not was_kept and what == _WAITS:
+        leave(job_id, name=name)
     return True
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.utils import timezone
 from redis import Redis
 
@@ -116,6 +116,30 @@ def test_call_that_is_left_while_its_retry_is_submitted_is_joined(organization, 
     assert (job, is_replay) == (left, True)
     assert [job.status for job in Job.objects.order_by("created_at")] == [Status.QUEUED, Status.CANCELED]
     assert not waiters.has_unanswered("m")
+
+
+def test_retry_that_meets_an_outage_leaves_its_job_to_the_next_one(organization, api_key):
+    """It had taken the note of the call that was left: the next try would pay for the same transcript again."""
+
+    def ask():
+        submission = make_submission(organization, api_key=api_key)
+        return joining.find_or_submit(
+            Call(submission=submission, upload=SimpleUploadedFile("a.wav", CONTENT), mark="m")
+        )
+
+    left, _, waiter = ask()
+    waiters.leave(left.pk, name=waiter)
+    joining.note_unanswered(left, mark="m", is_at_url=False, left_at=time.time())
+
+    def outage(execute, sql, *args):
+        """The database is away when the job of the first call is read."""
+        if 'FROM "transcription_job" ' in sql:
+            raise OperationalError("away")
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(outage), pytest.raises(OperationalError):
+        ask()
+    assert ask()[:2] == (left, True)
 
 
 @pytest.mark.parametrize("end", [fail, jobs.cancel])

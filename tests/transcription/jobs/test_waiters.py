@@ -3,6 +3,7 @@ import uuid
 import pytest
 from django.conf import settings
 from redis import Redis
+from redis.exceptions import RedisError
 
 from accounts import redis_connections
 from transcription.jobs import waiters
@@ -174,6 +175,31 @@ def test_what_redis_did_not_take_is_told_again(settings):
     assert waiters.later_calls("m", called_at=0) == [job_id]
     assert waiters.take_unanswered("m", sha256="a") == (left, 1000.0)
     waiters.leave(job_id, name=name)
+    assert not waiters.is_awaited(job_id)
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_who_leaves_while_their_coming_is_told_again_is_not_counted(settings, is_taken):
+    """The thread that tells it has begun before they leave, and Redis takes it after that, or not at all."""
+    here, job_id = settings.REDIS_URL, uuid.uuid4()
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    name = waiters.join(job_id)
+    settings.REDIS_URL = here
+    redis_connections.forget()
+    which = (waiters._WAITS, job_id, name)
+    told = waiters._unwritten[which]
+
+    def tell(pipeline):
+        waiters.leave(job_id, name=name)
+        if not is_taken:
+            raise RedisError
+        told(pipeline)
+
+    waiters._unwritten[which] = tell
+    waiters.write_again()
+    waiters.write_again()
+    assert which not in waiters._unwritten
     assert not waiters.is_awaited(job_id)
 
 
