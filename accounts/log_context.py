@@ -22,11 +22,10 @@ def begin(**ids: object) -> None:
 def add(**ids: object) -> None:
     """Add ids until the end of the request or task."""
     _ids.set({**ids_now(), **{name: str(value) for name, value in ids.items()}})
-    note(**ids)
 
 
 def collect() -> Mapping[str, str]:
-    """Return a mapping that gets what is added and noted from here on, also by threads and tasks that start here."""
+    """Return a mapping that gets what is noted from here on, also by threads and tasks that start here."""
     found: dict[str, str] = {}
     _collected.set(found)
     return found

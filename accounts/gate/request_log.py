@@ -11,10 +11,10 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db.models import Q
 
 from accounts import api_keys, database_connection
@@ -26,10 +26,17 @@ KEPT = timedelta(days=30)
 FLUSH_SECONDS = 1.0
 # What waits for the thread: some megabytes. What comes when it is full is not logged.
 MAX_WAITING = 10_000
+# Beside these, of keys of which no request was written lately. Anybody can make up keys of the right form, and what is
+# sent with them must not take the places of customers. They share this room with a customer's first second only.
+MAX_WAITING_UNKNOWN = 2_000
+# Digests that are remembered: those of keys that exist, and those that were counted in this minute.
+MAX_DIGESTS = 20_000
 # Of one key in one process, successful requests and others counted apart: who polls all day must not fill the table,
 # nor push out of it what failed.
 MAX_PER_MINUTE = 300
 INSERT_BATCH_SIZE = 500
+# After so many rows that the database refuses, the fault is not theirs, and the others are given up too.
+MAX_REFUSED_ROWS = 20
 DELETE_BATCH_SIZE = 2000
 PURGE_SECONDS = 20.0
 # A search for a path or an error looks at so many of the newest requests. Ids are found among all.
@@ -38,7 +45,7 @@ SEARCHED_ROWS = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedRequest:
-    """What is kept of a request. key: as it was sent, "" for none. path: without the query."""
+    """What is kept of a request. key: as it was sent, which the log forgets at once. path: without the query."""
 
     key: str
     created_at: datetime
@@ -66,35 +73,48 @@ class RequestLog:
     def __init__(
         self,
         *,
-        store: Callable[[Sequence[tuple[str, LoggedRequest]]], int] | None = None,
+        store: Callable[[Sequence[tuple[str, LoggedRequest]]], list[str]] | None = None,
         max_waiting: int = MAX_WAITING,
+        max_waiting_unknown: int = MAX_WAITING_UNKNOWN,
+        max_digests: int = MAX_DIGESTS,
         max_per_minute: int = MAX_PER_MINUTE,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store or write
-        self._max_waiting, self._max_per_minute, self._seconds = max_waiting, max_per_minute, seconds
+        self._max_waiting, self._max_waiting_unknown = max_waiting, max_waiting_unknown
+        self._max_per_minute, self._max_digests, self._seconds = max_per_minute, max_digests, seconds
         self._lock = threading.Lock()
-        # Pairs of (digest of the key, request): no key lies here.
+        # Pairs of (digest of the key, request without its key): no key lies here.
         self._waiting: list[tuple[str, LoggedRequest]] = []
+        self._unknown_count = 0
+        # Digests of keys that exist, as far as rows were written.
+        self._known: set[str] = set()
         self._counts: Counter[tuple[str, bool]] = Counter()
         self._minute = 0
         self._thread: threading.Thread | None = None
 
     def add(self, request: LoggedRequest) -> None:
-        """Log a request soon. One without a key, or beyond the limits, is not logged."""
-        if not request.key:
+        """Log a request soon. One without a key that may be ours, or beyond the limits, is not logged."""
+        if not api_keys.is_well_formed(request.key):
             return
         digest = api_keys.digest(request.key)
         minute = int(self._seconds() // 60)
         with self._lock:
-            if minute != self._minute:
+            if minute != self._minute or len(self._counts) >= self._max_digests:
                 self._counts.clear()
                 self._minute = minute
             counted = (digest, request.status >= 400)
-            if len(self._waiting) >= self._max_waiting or self._counts[counted] >= self._max_per_minute:
+            is_known = digest in self._known
+            is_full = (
+                len(self._waiting) - self._unknown_count >= self._max_waiting
+                if is_known
+                else self._unknown_count >= self._max_waiting_unknown
+            )
+            if is_full or self._counts[counted] >= self._max_per_minute:
                 return
             self._counts[counted] += 1
-            self._waiting.append((digest, request))
+            self._unknown_count += not is_known
+            self._waiting.append((digest, _kept(request)))
 
     def start(self) -> None:
         """Write what waits, every second, until the process ends."""
@@ -104,14 +124,40 @@ class RequestLog:
     def flush(self) -> int:
         """Write what waits. Returns how many rows that were. If the database does not answer, they are lost."""
         with self._lock:
-            waiting, self._waiting = self._waiting, []
-        written = 0
-        try:
-            for first in range(0, len(waiting), INSERT_BATCH_SIZE):
-                written += self._store(waiting[first : first + INSERT_BATCH_SIZE])
-        except (DatabaseError, InterfaceError):
-            logger.warning("%s requests are missing in the log of requests.", len(waiting) - written, exc_info=True)
+            waiting, self._waiting, self._unknown_count = self._waiting, [], 0
+        # The next batch is the last one.
+        batches = [waiting[first : first + INSERT_BATCH_SIZE] for first in range(0, len(waiting), INSERT_BATCH_SIZE)]
+        batches.reverse()
+        written = refused_count = 0
+        while batches:
+            batch = batches.pop()
+            try:
+                digests = self._store(batch)
+            # A text that cannot be encoded is a ValueError.
+            except (DatabaseError, InterfaceError, ValueError) as error:
+                is_away = isinstance(error, OperationalError | InterfaceError)
+                if is_away or refused_count >= MAX_REFUSED_ROWS:
+                    missing_count = len(batch) + sum(map(len, batches))
+                    logger.warning("%s requests are missing in the log of requests.", missing_count, exc_info=True)
+                    break
+                if len(batch) > 1:
+                    # One row, or an organization that has just been deleted, must not take the others along.
+                    middle = len(batch) // 2
+                    batches += [batch[middle:], batch[:middle]]
+                    continue
+                refused_count += 1
+                refused = batch[0][1].request_id
+                logger.warning("Request %s cannot be written into the log of requests.", refused, exc_info=True)
+            else:
+                written += len(digests)
+                self._note_known(digests)
         return written
+
+    def _note_known(self, digests: Sequence[str]) -> None:
+        with self._lock:
+            if len(self._known) >= self._max_digests:
+                self._known.clear()
+            self._known.update(digests)
 
     def _run(self) -> None:
         while True:
@@ -124,8 +170,11 @@ class RequestLog:
                 database_connection.release()
 
 
-def write(requests: Sequence[tuple[str, LoggedRequest]]) -> int:
-    """Insert requests whose key is known. Returns how many. requests: pairs of (digest of the key, request)."""
+def write(requests: Sequence[tuple[str, LoggedRequest]]) -> list[str]:
+    """Insert requests whose key is known. Returns the digest of each one's key.
+
+    requests: pairs of (digest of the key, request), whose texts fit into their columns.
+    """
     keys = _keys_of({digest for digest, _ in requests})
     rows = [
         ApiRequest(
@@ -134,18 +183,18 @@ def write(requests: Sequence[tuple[str, LoggedRequest]]) -> int:
             key_id=key.charged_key_id,
             token_id=key.pk if key.is_token else None,
             job_id=_uuid_or_none(each.job_id),
-            method=each.method[:10],
-            path=each.path[:200],
+            method=each.method,
+            path=each.path,
             status=each.status,
-            error_type=each.error_type[:64],
-            request_id=each.request_id[:128],
+            error_type=each.error_type,
+            request_id=each.request_id,
             duration_ms=each.duration_ms,
         )
         for digest, each in requests
         if (key := keys.get(digest)) is not None
     ]
     ApiRequest.objects.bulk_create(rows)
-    return len(rows)
+    return [digest for digest, _ in requests if digest in keys]
 
 
 def find(organization: Organization, *, only: Filter, before: int | None = None, limit: int) -> list[ApiRequest]:
@@ -217,6 +266,23 @@ def _keys_of(digests: set[str]) -> dict[str, ApiKey]:
     for key in rows.filter(organization__closed_at__isnull=True):
         found |= {digest: key for digest in (key.sha256, key.previous_sha256) if digest in digests}
     return found
+
+
+def _kept(request: LoggedRequest) -> LoggedRequest:
+    """Return a request without its key, its texts as columns take them: a path may be 64 KB, with anything in it."""
+    return replace(
+        request,
+        key="",
+        method=_storable(request.method, max_length=10),
+        path=_storable(request.path, max_length=200),
+        error_type=_storable(request.error_type, max_length=64),
+        request_id=_storable(request.request_id, max_length=128),
+    )
+
+
+def _storable(text: str, *, max_length: int) -> str:
+    """Return the beginning of a text. PostgreSQL takes no NUL, and no database takes half of a surrogate pair."""
+    return text[:max_length].replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def _uuid_or_none(text: str) -> uuid.UUID | None:

@@ -73,11 +73,17 @@ def test_requests_at_the_same_time_do_not_see_each_other_and_a_view_in_a_thread_
     assert log_context.ids_now() == {}
 
 
+def test_id_of_a_line_is_not_collected():
+    found = log_context.collect()
+    log_context.add(job_id=5)
+    assert found == {}
+
+
 def test_what_is_collected_comes_from_threads_and_tasks_too():
     found = log_context.collect()
 
     async def work():
-        await sync_to_async(log_context.add)(job_id=5)
+        await sync_to_async(log_context.note)(job_id=5)
         await asyncio.create_task(noting())
 
     async def noting():

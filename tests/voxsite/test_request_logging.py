@@ -6,7 +6,10 @@ import pytest
 
 from accounts import api_keys
 from accounts.models import ApiRequest
+from billing.models import Wallet
+from tests.transcription.dialects import waiting_calls
 from tests.voxsite.test_request_metrics import ask
+from transcription.models import Job
 from voxsite import asgi
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -62,6 +65,28 @@ def test_requests_without_a_key_are_not_logged(organization):
     ask("/health")
     ask("/v1/jobs")
     assert asgi.request_log.flush() == 0
+
+
+def test_path_with_a_nul_is_logged_and_those_after_it(organization, key):
+    headers = [(b"x-api-key", key[1].encode())]
+    assert [ask(path, headers=headers) for path in ("/v1/jobs/\0", "/v1/jobs")] == [404, 200]
+    assert [path for _, path, _, _ in logged(organization)] == ["/v1/jobs/\ufffd", "/v1/jobs"]
+
+
+@pytest.mark.parametrize(("balance_micros", "status"), [(1_000_000, 201), (83, 402)])
+def test_order_is_logged_with_its_job_and_a_refused_one_with_none(organization, balance_micros, status):
+    """For 83 micro-dollars there is a second of speech, so the order is refused when its recording is known."""
+    _, secret = api_keys.issue(organization, name="orders", by=None)
+    Wallet.objects.update(balance_micros=balance_micros)
+
+    async def order():
+        sent = waiting_calls.call("/v1/transcribe", key=secret, application=asgi.application)
+        await sent.end()
+        return sent.status
+
+    assert asyncio.run(order()) == status
+    logged(organization)
+    assert ApiRequest.objects.get().job_id == Job.objects.values_list("pk", flat=True).first()
 
 
 def test_requests_at_once_keep_their_own_errors(organization, key):

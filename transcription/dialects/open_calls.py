@@ -18,7 +18,7 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
-from accounts import database_connection
+from accounts import database_connection, log_context
 from accounts.error_types import URL_TYPES, ErrorType
 from accounts.errors import (
     BadMedia,
@@ -91,6 +91,7 @@ class OpenCall(LaterResponse):
         """Submit the job or join an earlier one, unless an earlier request is still about to submit it."""
         self._slot = slot
         self._find_job()
+        self._note_job()
 
     async def respond(self) -> HttpResponseBase:
         try:
@@ -142,6 +143,7 @@ class OpenCall(LaterResponse):
                     await _in_thread(self._find_job, executor=own_thread)
         finally:
             own_thread.shutdown(wait=False)
+        self._note_job()
         return self._job
 
     def _find_job(self) -> None:
@@ -161,6 +163,14 @@ class OpenCall(LaterResponse):
             self._departure = departures.OpenCall(self._mark, self._job.pk, self._connection)
             departures.add(self._departure)
         self.let_go_of_body()
+
+    def _note_job(self) -> None:
+        """Name the job in the log of requests: it may be that of an earlier call, and not the one submitted here.
+
+        Not in `_find_job`: a thread of its own knows no request.
+        """
+        if self._job is not None:
+            log_context.note(job_id=self._job.pk)
 
     def let_go_of_body(self) -> None:
         """Free the memory and the files of the body, of which nothing is needed any more. It may be megabytes."""
@@ -225,6 +235,7 @@ class OpenCall(LaterResponse):
         return await _in_thread(leave)
 
     def _show_error(self, error: VoxsiteError) -> HttpResponse:
+        log_context.note(error_type=error.type)
         return HttpResponse(
             JSONRenderer().render(self._view.show_error(error, request_id=self._request_id)),
             status=self._view.http_status_of(error),

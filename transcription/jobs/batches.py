@@ -210,7 +210,7 @@ def _create(job: Job, *, items: Sequence[JobItem], submission: Submission) -> No
     job.status = Status.UPLOADING if job.items_unverified else Status.VERIFYING
     job.duration_ms = 0
     job.received_bytes = sum(item.media.size_bytes for item in items if item.media is not None)
-    job.save(force_insert=True)
+    lifecycle.insert(job)
     JobItem.objects.bulk_create(items, batch_size=lifecycle.INSERT_BATCH_SIZE)
     search.record_names(job, names=[item.name for item in items])
     if submission.in_transaction is not None:

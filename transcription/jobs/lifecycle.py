@@ -340,7 +340,7 @@ def _submit_items(submission: Submission, *, items: Sequence[JobItem], name: str
             reference=job.hold_reference,
             api_key=submission.api_key,
         )
-        job.save(force_insert=True)
+        insert(job)
         JobItem.objects.bulk_create(items, batch_size=INSERT_BATCH_SIZE)
         search.record_names(job, names=[one.name for one in media])
         if submission.in_transaction is not None:
@@ -379,3 +379,10 @@ def new_job(submission: Submission, *, name: str, item_count: int, default_prior
     )
     log_context.add(job_id=job.pk)
     return job
+
+
+def insert(job: Job) -> None:
+    """Insert a job. Runs in the caller's transaction."""
+    job.save(force_insert=True)
+    # The log of requests shows a link to it. An order that is refused has an id in the log lines, and no job.
+    transaction.on_commit(lambda: log_context.note(job_id=job.pk))

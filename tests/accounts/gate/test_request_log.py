@@ -5,13 +5,14 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, ProgrammingError
+from django.db.models.signals import post_init
 from django.utils import timezone
 
 from accounts import api_keys, closures, tokens
 from accounts.gate import request_log
 from accounts.gate.request_log import Filter, LoggedRequest, RequestLog
-from accounts.models import ApiRequest, Membership
+from accounts.models import ApiKey, ApiRequest, Membership, Organization
 
 
 def make_request(key, **fields):
@@ -117,18 +118,64 @@ def test_one_key_has_so_many_rows_in_a_minute_and_its_errors_apart(organization,
 
 
 def test_what_waits_is_bounded(organization, key):
-    one = RequestLog(max_waiting=2)
-    for _ in range(3):
-        one.add(make_request(key[1]))
-    assert one.flush() == 2
+    one = RequestLog(max_waiting=2, max_waiting_unknown=1)
+    for expected in (1, 2):  # In the first second it does not know the key.
+        for _ in range(3):
+            one.add(make_request(key[1]))
+        assert one.flush() == expected
     assert one.flush() == 0
+
+
+def test_keys_of_nobody_take_no_place_of_a_customer(organization, key):
+    one = RequestLog(max_waiting=2, max_waiting_unknown=2)
+    one.add(make_request(key[1]))
+    assert one.flush() == 1
+    for _ in range(5):
+        one.add(make_request(api_keys.generate(), status=401))
+    for path in ("/1", "/2"):
+        one.add(make_request(key[1], path=path))
+    assert one.flush() == 2
+    assert paths(organization) == ["/2", "/1", "/v1/jobs"]
+
+
+def test_what_has_not_the_form_of_a_key_takes_no_place(organization, key):
+    one = RequestLog(max_waiting_unknown=1)
+    for text in ("x", "vxp_live_wrong", api_keys.generate()[:-1], "\xe9" * 47):
+        one.add(make_request(text, status=401))
+    one.add(make_request(key[1]))
+    assert one.flush() == 1
+
+
+def test_many_keys_of_nobody_are_not_remembered(key):
+    one = RequestLog(max_digests=2, max_per_minute=1)
+    one.add(make_request(key[1]))
+    one.add(make_request(api_keys.generate()))
+    # There were as many as are counted, so counting begins again.
+    one.add(make_request(key[1]))
+    assert one.flush() == 2
+
+
+def test_what_waits_has_no_key_and_little_of_a_long_path(key):
+    stored = []
+
+    def store(requests):
+        stored.extend(requests)
+        return []
+
+    one = RequestLog(store=store)
+    one.add(make_request(key[1], path="/" + "x" * 65_000))
+    one.flush()
+    ((digest, request),) = stored
+    assert digest == key[0].sha256
+    assert key[1] not in repr(request)
+    assert len(request.path) == 200
 
 
 def test_outage_of_the_database_loses_rows_and_not_the_log(organization, key, caplog):
     def store(_):
         if not caplog.records:
             raise OperationalError
-        return 1
+        return ["digest"]
 
     one = RequestLog(store=store)
     one.add(make_request(key[1]))
@@ -142,6 +189,57 @@ def test_values_of_any_length_fit(organization, key):
     log(make_request(key[1], path="/" + "x" * 500, method="M" * 50, request_id="r" * 200, job_id="none"))
     row = ApiRequest.objects.of(organization).get()
     assert (len(row.path), len(row.method), len(row.request_id), row.job_id) == (200, 10, 128, None)
+
+
+@pytest.mark.parametrize("sign", ["\0", "\ud800"])
+def test_sign_that_no_database_takes_is_replaced(organization, key, sign):
+    facts = {"path": f"/v1/jobs/{sign}", "request_id": f"mine{sign}", "error_type": sign}
+    assert log(make_request(key[1], **facts), make_request(key[1])) == 2
+    assert paths(organization)[1] in ("/v1/jobs/\ufffd", "/v1/jobs/?")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_row_that_cannot_be_written_takes_no_other_along(organization, key, caplog):
+    requests = [make_request(key[1], path=f"/{number}") for number in range(7)]
+    requests[3] = make_request(key[1], request_id="mine-1234", duration_ms=-1)
+    assert log(*requests) == 6
+    assert paths(organization) == ["/6", "/5", "/4", "/2", "/1", "/0"]
+    (record,) = caplog.records
+    assert record.getMessage() == "Request mine-1234 cannot be written into the log of requests."
+
+
+@pytest.mark.django_db(transaction=True)
+def test_organization_that_is_deleted_meanwhile_takes_no_other_along(organization, key):
+    deleted = Organization.objects.create(name="Leaving")
+    _, secret = api_keys.issue(deleted, name="theirs", by=None)
+
+    def delete(**_):
+        # Its key has been read, and the rows are not inserted yet.
+        ApiKey.objects.filter(organization=deleted).delete()
+        Organization.objects.filter(pk=deleted.pk).delete()
+
+    post_init.connect(delete, sender=ApiRequest)
+    try:
+        assert log(make_request(key[1], path="/1"), make_request(secret), make_request(key[1], path="/2")) == 2
+    finally:
+        post_init.disconnect(delete, sender=ApiRequest)
+    assert not Organization.objects.filter(pk=deleted.pk).exists()
+    assert paths(organization) == ["/2", "/1"]
+
+
+def test_fault_of_all_rows_is_given_up_soon(key, caplog):
+    asked = []
+
+    def store(requests):
+        asked.append(requests)
+        raise ProgrammingError
+
+    one = RequestLog(store=store)
+    for _ in range(200):
+        one.add(make_request(key[1]))
+    assert one.flush() == 0
+    assert len(asked) < 60
+    assert "180 requests are missing" in caplog.text
 
 
 def test_old_requests_are_deleted_and_others_stay(organization, key):

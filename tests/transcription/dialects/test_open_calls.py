@@ -8,8 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
+from django.db.models.signals import post_save
 
 from accounts.gate import concurrency, idempotency
+from accounts.gate.request_log import RequestLog
+from accounts.models import ApiRequest
 from billing import statements
 from billing.models import Entry, EntryKind, Hold, HoldState
 from tests.transcription.dialects import waiting_calls
@@ -27,6 +30,7 @@ from transcription import jobs
 from transcription.dialects import waiting
 from transcription.jobs import events, waiters
 from transcription.models import Job, JobItem, Priority, Status
+from voxsite.request_logging import LogsRequests
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("waiting_site")]
 WAITERS = 30
@@ -185,7 +189,8 @@ def test_repeat_that_submits_for_itself_needs_no_thread_that_others_answer_in(or
     mark = idempotency.fingerprint("POST /wait", data={"": SimpleUploadedFile("a.wav", CONTENT)})
     first = idempotency.claim(organization, key="order 7", request_fingerprint=mark)
     is_over = threading.Event()
-    site, scopes = waiting_calls.small_site(), []
+    log = RequestLog()
+    site, scopes = LogsRequests(waiting_calls.small_site(), log=log), []
 
     async def application(scope, receive, send):
         scopes.append(scope)
@@ -217,6 +222,69 @@ def test_repeat_that_submits_for_itself_needs_no_thread_that_others_answer_in(or
         return waiting_call
 
     assert asyncio.run(act()).status == 200
+    assert logged_jobs(log) == [(200, Job.objects.get().pk)]
+
+
+def logged_jobs(log):
+    log.flush()
+    return list(ApiRequest.objects.order_by("pk").values_list("status", "job_id"))
+
+
+def test_call_that_joins_a_job_is_logged_with_it(key):
+    log = RequestLog()
+    site = LogsRequests(waiting_calls.small_site(), log=log)
+
+    async def act():
+        first = call("/wait", key=key, headers={"Idempotency-Key": "order 7"}, application=site)
+        (job_id,) = await submitted()
+        await finish(job_id)
+        await first.end()
+        await call("/wait", key=key, headers={"Idempotency-Key": "order 7"}, application=site).end()
+        return job_id
+
+    job_id = asyncio.run(act())
+    assert logged_jobs(log) == [(200, job_id)] * 2
+
+
+def test_call_whose_own_job_ends_for_an_earlier_one_is_logged_with_that(key):
+    """The client leaves its first call while the second one is being submitted."""
+    log = RequestLog()
+    site = LogsRequests(waiting_calls.small_site(), log=log)
+
+    async def act():
+        loop = asyncio.get_running_loop()
+        first = call("/wait", key=key, application=site)
+        (left_id,) = await submitted()
+
+        def leave(created, **_):
+            if created:
+                asyncio.run_coroutine_threadsafe(first.leave(), loop).result()
+
+        post_save.connect(leave, sender=Job)
+        try:
+            second = call("/wait", key=key, application=site)
+            await until(lambda: Job.objects.filter(status=Status.CANCELED).exclude(pk=left_id).exists())
+        finally:
+            post_save.disconnect(leave, sender=Job)
+        await finish(left_id)
+        await second.end()
+        return left_id
+
+    left_id = asyncio.run(act())
+    assert logged_jobs(log) == [(499, left_id), (200, left_id)]
+
+
+def test_refusal_of_a_job_that_exists_is_logged_with_its_type(key):
+    log = RequestLog()
+
+    async def act():
+        waiting_call = call("/wait", key=key, application=LogsRequests(waiting_calls.small_site(), log=log))
+        await fail((await submitted())[0])
+        await waiting_call.end()
+
+    asyncio.run(act())
+    assert logged_jobs(log) == [(500, Job.objects.get().pk)]
+    assert ApiRequest.objects.get().error_type == "engine_failed"
 
 
 def released(act):
