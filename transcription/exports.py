@@ -5,6 +5,7 @@ nothing has to be deleted.
 """
 
 import json
+import uuid
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -24,13 +25,18 @@ FORMAT_NAMES = ("json", "txt")
 def zip_of(organization: Organization) -> Iterator[bytes]:
     """Yield the archive: transcripts as JSON and text, the ledger as CSV, and people, keys and settings as JSON.
 
-    A transcript that is deleted after its retrieval counts as retrieved, as with any other download.
+    A transcript that is deleted after its retrieval counts as retrieved once all was sent: a download that breaks off
+    must not cost what was paid for. Recordings that still wait or run are listed with those that failed.
     """
     files = [
         ("organization.json", [_described(organization)]),
         ("ledger.csv", ledger_reader.csv_lines(organization)),
     ]
-    return archives.zip_of(_jobs_of(organization), format_names=FORMAT_NAMES, options=FormatOptions(), files=files)
+    sent: list[uuid.UUID] = []
+    all_jobs = _jobs_of(organization, sent=sent)
+    yield from archives.zip_of(all_jobs, format_names=FORMAT_NAMES, options=FormatOptions(), files=files)
+    # Whoever stops to read closes this generator, or forgets it, and it never comes here.
+    jobs.record_whole_retrievals(sent)
 
 
 def _described(organization: Organization) -> str:
@@ -65,16 +71,18 @@ def _described(organization: Organization) -> str:
     )
 
 
-def _jobs_of(organization: Organization) -> Iterator[Job]:
-    """Yield all jobs that have ended. Between two batches no cursor is open: whoever reads may be slow."""
-    ended = Job.objects.of(organization).order_by("pk")
+def _jobs_of(organization: Organization, *, sent: list[uuid.UUID]) -> Iterator[Job]:
+    """Yield all jobs, and add those to `sent` that wait for their retrieval and are whole.
+
+    Between two batches no cursor is open: whoever reads may be slow.
+    """
+    in_order = Job.objects.of(organization).order_by("pk")
     last_id = None
-    while batch := list((ended.filter(pk__gt=last_id) if last_id else ended)[:JOB_BATCH_SIZE]):
+    while batch := list((in_order.filter(pk__gt=last_id) if last_id else in_order)[:JOB_BATCH_SIZE]):
         for job in batch:
-            if job.is_final:
-                if job.is_completed:
-                    jobs.record_whole_retrieval(job)
-                yield job
+            if job.is_completed and job.deletes_after_retrieval:
+                sent.append(job.pk)
+            yield job
         last_id = batch[-1].pk
 
 

@@ -62,6 +62,33 @@ def test_upload_is_paused_and_goes_on_when_its_person_says(person, site):
     expect(person.get_by_role("heading", name="sentence-slt.wav and 1 other")).to_be_visible()
 
 
+def test_paused_file_is_counted_among_those_that_a_batch_goes_on_without(person, site):
+    hanging: list[str] = []
+
+    def hang_first(route: Route) -> None:
+        hanging.append(route.request.url)
+        if len(hanging) > 1:
+            route.continue_()
+
+    # Refused as the site refuses a file, but with 200: Chromium's console calls other answers errors.
+    person.route("**/files/0/", lambda route: route.fulfill(json={"message": "The file is refused."}))
+    person.route("**/uploads/**", hang_first)
+    choose(person, site, AUDIO / "dialogue.mp3", AUDIO / "sentence-slt.wav", AUDIO / "silence.wav")
+    person.get_by_role("button", name="Transcribe 3 files").click()
+    expect(person.get_by_text("The file is refused.")).to_be_visible()
+    expect(person.get_by_text("Uploaded", exact=True)).to_have_count(1)
+    person.get_by_role("button", name="Pause", exact=True).click()
+    expect(person.get_by_role("button", name="Continue without 2 files")).to_be_enabled()
+    person.once("dialog", lambda dialog: dialog.dismiss())
+    with person.expect_event("dialog") as asked:
+        person.evaluate("() => { setTimeout(() => { location.href = '/overview/'; }); }")
+    assert asked.value.type == "beforeunload"
+    person.get_by_role("button", name="Resume", exact=True).click()
+    expect(person.get_by_text("Uploaded", exact=True)).to_have_count(2)
+    person.get_by_role("button", name="Continue without 1 file").click()
+    expect(person.get_by_role("heading", name="dialogue.mp3 and 2 others")).to_be_visible()
+
+
 def test_file_whose_connection_breaks_is_sent_again_and_the_others_are_not_stopped(open_window, signed_in, site):
     person = open_window(storage_state=signed_in)
     faults = {"left": 2}

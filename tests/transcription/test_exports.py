@@ -54,13 +54,20 @@ def test_archive_has_nothing_of_another_organization(organization, charlies):
     assert "charlie" not in files["organization.json"]
 
 
-def test_jobs_that_failed_or_run_are_told_or_left_out(organization):
+def test_recordings_that_failed_or_are_not_ready_are_told(organization):
     failed = make_job(organization)
     jobs.reject_item(jobs.claim(failed.items.get().pk), error_type="not_audio", message="This is no audio.")
     make_job(organization)
+    begun = make_batch(organization, 2)
+    jobs.finish_item(jobs.claim(begun.items.first().pk), transcript=make_transcript("ready early"))
     files = unpacked(organization)
-    assert files["not transcribed.txt"] == "sentence-slt.wav: This is no audio.\n"
-    assert "sentence-slt.txt" not in files
+    told = files["not transcribed.txt"].splitlines()
+    assert sorted(told) == [
+        "sentence-slt.wav: Queued",
+        "sentence-slt.wav: Queued",
+        "sentence-slt.wav: This is no audio.",
+    ]
+    assert "ready early" in files["sentence-slt.txt"]
 
 
 def test_all_files_of_many_jobs_are_there_under_names_of_their_own(organization):
@@ -77,6 +84,30 @@ def test_what_is_deleted_after_its_retrieval_counts_as_retrieved(organization):
     unpacked(organization)
     job.refresh_from_db()
     assert job.delete_at > timezone.now()
+
+
+def test_what_is_deleted_after_its_retrieval_stays_when_the_download_breaks_at_its_last_piece(organization):
+    job = finish(make_job(organization), "much that was paid for " * 2_000)
+    Job.objects.filter(pk=job.pk).update(deletes_after_retrieval=True)
+    count = len(list(exports.zip_of(organization)))
+    Job.objects.filter(pk=job.pk).update(delete_at=None)
+    pieces = exports.zip_of(organization)
+    for _ in range(count):
+        assert next(pieces)
+    pieces.close()
+    job.refresh_from_db()
+    assert job.delete_at is None
+
+
+def test_what_is_not_ready_does_not_count_as_retrieved(organization):
+    job = make_batch(organization, 2)
+    Job.objects.filter(pk=job.pk).update(deletes_after_retrieval=True)
+    jobs.finish_item(jobs.claim(job.items.first().pk), transcript=make_transcript("ready early"))
+    unpacked(organization)
+    jobs.finish_item(jobs.claim(job.items.last().pk), transcript=make_transcript("ready late"))
+    job.refresh_from_db()
+    assert job.is_completed
+    assert job.delete_at is None
 
 
 @pytest.mark.parametrize("name", ["organization", "ledger"])

@@ -8,6 +8,8 @@ Those that failed or were canceled have nothing to retrieve. Recordings may be r
 run; then the hour begins with the end of the job.
 """
 
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,6 +23,7 @@ MAX_DAYS = 3650
 RETRIEVAL_GRACE = timedelta(hours=1)
 # A job that ended without a result cannot be retrieved. For this long a program can ask what went wrong.
 WITHOUT_RESULT = timedelta(days=1)
+JOB_BATCH_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,13 @@ def record_whole_retrieval(job: Job) -> None:
     """Record that all results of a job leave, before they do. The first time counts."""
     if job.deletes_after_retrieval:
         Job.objects.filter(pk=job.pk, delete_at__isnull=True).update(delete_at=timezone.now() + RETRIEVAL_GRACE)
+
+
+def record_whole_retrievals(job_ids: Sequence[uuid.UUID]) -> None:
+    """Record that all results of several completed jobs have left. The first time counts."""
+    for start in range(0, len(job_ids), JOB_BATCH_SIZE):
+        chosen = Job.objects.filter(pk__in=job_ids[start : start + JOB_BATCH_SIZE], deletes_after_retrieval=True)
+        chosen.filter(delete_at__isnull=True).update(delete_at=timezone.now() + RETRIEVAL_GRACE)
 
 
 def record_item_retrieval(item: JobItem) -> None:

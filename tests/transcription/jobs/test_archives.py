@@ -1,5 +1,6 @@
 """The results of a batch as one answer: all of them, in their order, and one in memory at a time."""
 
+import gc
 import io
 import zipfile
 from collections import Counter
@@ -103,6 +104,21 @@ def test_archive_is_made_in_pieces(organization, monkeypatch):
     pieces = archives.zip_of([job], format_names=["txt"], options=DEFAULT, piece_bytes=200)
     assert next(pieces)
     assert 0 < len(opened) < 10
+
+
+def test_what_zipfile_knows_of_each_file_is_not_held(batch):
+    held = []
+
+    def many():
+        for _ in range(5):
+            held.append(sum(type(each) is zipfile.ZipInfo for each in gc.get_objects()))
+            yield batch
+
+    content = b"".join(archives.zip_of(many(), format_names=["txt"], options=DEFAULT))
+    assert max(held) - held[0] <= 2
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        assert len(set(archive.namelist())) == 2 * 5 + 1
 
 
 def test_short_parts_are_joined():

@@ -3,6 +3,7 @@
 import io
 import zipfile
 
+from asgiref.sync import async_to_sync
 from django.test import Client
 
 from tests.transcription.pages.conftest import complete
@@ -29,3 +30,27 @@ def test_page_of_members_offers_it_to_admins_alone(alice, bob, organization, cli
     address = f'action="/o/{organization.pk}/transcripts/export/"'
     assert address in client_of(alice).get("/organization/").content.decode()
     assert address not in client_of(bob).get("/organization/").content.decode()
+
+
+def test_one_download_of_an_organization_runs_at_a_time(alice, charlie, job, client_of):
+    complete(job)
+    running = client_of(alice).post("/transcripts/export/")
+    refused = client_of(alice).post("/transcripts/export/")
+    assert refused.status_code == 409
+    assert "downloading everything already" in refused.content.decode()
+    assert content_of(client_of(charlie).post("/transcripts/export/"))
+    assert content_of(running)
+    assert content_of(client_of(alice).post("/transcripts/export/"))
+
+
+def test_download_that_broke_is_in_the_way_of_no_other(alice, job, client_of):
+    complete(job)
+    broken = client_of(alice).post("/transcripts/export/")
+
+    async def read_one():
+        parts = broken.streaming_content
+        assert await anext(parts)
+        await parts.aclose()
+
+    async_to_sync(read_one)()
+    assert content_of(client_of(alice).post("/transcripts/export/"))
