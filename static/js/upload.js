@@ -70,8 +70,7 @@ form.addEventListener("submit", async (event) => {
   submit.disabled = true;
   await Promise.all(rows.filter((row) => row.state === "waiting").map(take));
   const waiting = rows.filter((row) => row.state === "waiting");
-  const failed = rows.filter((row) => row.state === "failed" && row.address);
-  if (batch && !waiting.length && failed.length) await finish();
+  if (batch && !waiting.length && unsent().length) await finish();
   else if (waiting.length === 1 && !batch && (waiting[0].link || waiting[0].file.size <= MAX_FORM_BYTES)) await sendAlone(waiting[0]);
   else if (waiting.length) await sendTogether(waiting);
   // One of a batch that failed or was paused is still this tab's.
@@ -208,9 +207,15 @@ async function restore() {
     form.querySelector("[data-restored]").hidden = false;
   }
 }
+
+// Files of the batch that it would go on without. One that is paused is lost like one that failed.
+function unsent() {
+  return rows.filter((row) => row.address && ["failed", "paused"].includes(row.state));
+}
+
 function refresh() {
   const waiting = rows.filter((row) => row.state === "waiting").length + Number(linkField.value.trim() !== "");
-  const missing = rows.filter((row) => row.state === "failed" && row.address).length;
+  const missing = unsent().length;
   const busy = rows.some((row) => row.state === "sending");
   list.hidden = rows.length === 0;
   submit.textContent = waiting > 1 ? `Transcribe ${waiting} files` : "Transcribe";
