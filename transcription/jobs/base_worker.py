@@ -11,6 +11,7 @@ from rq.job import Job
 from rq.queue import Queue
 from rq.utils import now
 from rq.worker import Worker as RqWorker
+from rq.worker import WorkerStatus
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,18 @@ class BaseWorker(RqWorker):
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Log what a task raised, as an exception. RQ logs a text, so that all reports of errors would be one."""
         logger.error("Task %s failed.", job.id, exc_info=cast("ExceptionOf", exc_info))
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Have a child do a task. The worker goes on although RQ's record of it has expired.
+
+        A worker that stood still for more than a minute, with its machine for example, has let the record expire and
+        then writes a part of it again. RQ cannot read that, and the worker would end (rq 2.12).
+        """
+        try:
+            super().execute_job(job, queue)
+        except (KeyError, ValueError):
+            logger.exception("RQ has no whole record of task %s any more.", job.id)
+            self.set_state(WorkerStatus.IDLE)
 
     def run_maintenance_tasks(self) -> None:
         """Clean RQ's registries, of which nothing here needs anything: the clock finds the items of dead workers.

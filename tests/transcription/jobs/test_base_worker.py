@@ -43,3 +43,15 @@ def test_entry_of_a_killed_worker_whose_record_has_expired_ends_no_other_worker(
     assert "RQ's registries could not be cleaned" in caplog.text
     assert not worker.should_run_maintenance_tasks
     assert not queue.connection.exists(queue.started_job_registry.key)
+
+
+@pytest.mark.long
+def test_worker_that_stood_still_goes_on(tmp_path):
+    """Its record of the task has expired meanwhile: the next task is done all the same."""
+    said = tmp_path / "said"
+    queue = django_rq.get_queue("imports")
+    queue.enqueue_call("tests.transcription.noting.outlive_its_record", result_ttl=0, failure_ttl=0)
+    queue.enqueue_call("tests.transcription.noting.note", args=(str(said),))
+    words = ["rqworker", "--burst", "--worker-class", "transcription.jobs.base_worker.BaseWorker", "imports"]
+    subprocess.run([sys.executable, "manage.py", *words], cwd=PROJECT, check=True, capture_output=True, timeout=60)
+    assert said.exists()
