@@ -27,9 +27,18 @@ def micros(text: str) -> int:
 
 
 def balance(page: Page, site: str) -> int:
-    """Return what the billing page says is free to spend, in micro-dollars."""
-    page.goto(f"{site}/billing/")
-    return micros(page.locator(".figure", has_text="Available").locator("b").inner_text())
+    """Return what the billing page says is free to spend, in micro-dollars, once no work of another test runs."""
+    deadline = time.monotonic() + CLOCK_SECONDS
+    while True:
+        page.goto(f"{site}/billing/")
+        available, reserved = (
+            micros(page.locator(".figure", has_text=name).locator("b").inner_text())
+            for name in ("Available", "Reserved")
+        )
+        if not reserved:
+            return available
+        assert time.monotonic() < deadline, "something stays reserved"
+        page.wait_for_timeout(500)
 
 
 def choose(page: Page, site: str, amount: str) -> None:
