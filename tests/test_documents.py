@@ -131,6 +131,7 @@ def has_name(dotted: str) -> bool | None:
     return None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("document", CURRENT, ids=name_of)
 def test_every_path_that_is_named_exists(document: Path) -> None:
     named = paths_in(document.read_text())
@@ -157,6 +158,7 @@ def test_a_name_that_is_gone_would_be_found() -> None:
     assert paths_in(text) == {"billing/cards.py", "wire.py", "script/sell"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_every_relative_link_leads_to_a_file(document: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", document.read_text())
@@ -215,6 +217,7 @@ def list_of_modules() -> str:
     return head + "".join(tables)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("document", DECISIONS, ids=name_of)
 def test_decision_has_its_headings_and_its_line_in_the_index(document: Path) -> None:
     text = document.read_text()

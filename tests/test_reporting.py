@@ -65,6 +65,7 @@ def test_file_that_cannot_be_read_is_listed(tmp_path):
     assert run(tmp_path)[1] == ["test_one.py (collection)"]
 
 
+@pytest.mark.long
 def test_failed_tests_of_a_run_that_was_killed_are_listed(tmp_path):
     (tmp_path / "test_one.py").write_text(f"{TESTS}{KILLED}\n")
     assert "test_one.py::test_bad" in run(tmp_path)[1]

@@ -37,6 +37,7 @@ def pass_grace(user):
     User.objects.filter(pk=user.pk).update(delete_at=timezone.now() - timedelta(seconds=1))
 
 
+@pytest.mark.long
 def test_account_is_shut_at_once(alice, organization):
     _, secret = api_keys.issue(organization, name="x", by=alice)
     job = make_job(organization)
@@ -113,6 +114,7 @@ def test_second_click_does_nothing(alice, organization):
     assert User.objects.get(pk=alice.pk).delete_at == alice.delete_at
 
 
+@pytest.mark.long
 def test_account_and_address_are_gone_after_the_grace(alice, organization, dora):
     member = Membership.objects.create(organization=organization, user=dora, role=Role.ADMIN)
     organizations.issue_key(member, name="doras")

@@ -40,6 +40,7 @@ def choose(client: Client, page, password: str):
 # --- Whose account it is ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_link_opened_in_another_browser_leads_to_choosing_a_password(db):
     Client().post("/accounts/signup/", ATTACKERS)
     victim = Client()
@@ -54,6 +55,7 @@ def test_link_opened_in_another_browser_leads_to_choosing_a_password(db):
     assert not may_sign_in("attackers own 42")
 
 
+@pytest.mark.long
 def test_password_of_whoever_was_first_never_opens_the_account_of_the_true_owner(db):
     attacker = Client()
     attacker.post("/accounts/signup/", ATTACKERS)
@@ -74,6 +76,7 @@ def test_address_given_with_the_form_does_not_lead_past_the_choice(db):
     assert response.url.startswith("/accounts/password/reset/key/")
 
 
+@pytest.mark.long
 def test_link_opened_in_the_same_browser_lets_in_with_the_same_password(db):
     client = Client()
     client.post("/accounts/signup/", VICTIMS)
@@ -127,6 +130,7 @@ def test_sign_up_with_a_proved_address_mails_that_there_is_an_account(alice):
     assert "confirm-email" not in mail.outbox[-1].body
 
 
+@pytest.mark.long
 def test_person_has_a_few_addresses_at_most(alice, client_of):
     client = client_of(alice)
     client.post("/accounts/reauthenticate/", {"password": "correct horse battery"})
@@ -196,6 +200,7 @@ def test_new_password_mails_the_owner_which_keys_live(alice, organization, charl
     assert not re.search(r"vxp_live_\w{5}", message.body)
 
 
+@pytest.mark.long
 def test_reset_password_mails_the_keys_too_and_no_keys_are_no_words(alice, organization):
     for has_keys in (False, True):
         if has_keys:
@@ -279,6 +284,7 @@ def test_lock_out_says_how_long_and_what_helps(alice, email, monkeypatch):
     assert "Try again in 1 minute." in sign_in(email, "wrong")
 
 
+@pytest.mark.long
 def test_lock_out_ends_when_it_said(alice, monkeypatch):
     for _ in range(6):
         sign_in("alice@example.com", "wrong")

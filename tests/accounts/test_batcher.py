@@ -101,6 +101,7 @@ def test_work_is_finished_when_its_caller_is_cancelled():
     assert work.batches == [[1], [2]]
 
 
+@pytest.mark.long
 def test_closed_loop_leaves_no_state():
     """A later loop can have the same id. With the old state it would find the group busy and wait for ever."""
     work = Work(0.2)

@@ -75,6 +75,7 @@ def test_owner_deletes_and_restores(client_of, alice, organization, acme):
     assert "You own no deleted organization" in browser.get(DELETED).content.decode()
 
 
+@pytest.mark.long
 def test_second_click_leads_to_where_it_can_be_restored(client_of, alice, bob, organization, acme, settings):
     browser = client_of(alice)
     for days in (7, 0):

@@ -66,6 +66,7 @@ def test_link_that_is_not_sent_again_says_so(client, alice):
     assert len(mail.outbox) == 1
 
 
+@pytest.mark.long
 def test_address_is_changed_with_a_second_factor(client, alice):
     TOTP.activate(alice, generate_totp_secret())
     added = client.post(PATH, {"email": "new@example.com", "action_add": ""}, follow=True)

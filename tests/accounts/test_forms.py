@@ -125,6 +125,7 @@ def test_invitation_offers_no_role_above_that_of_its_author(highest, roles):
         assert InviteForm({"email": "a@example.com", "role": role}, highest=highest).is_valid() is (role in roles)
 
 
+@pytest.mark.long
 def test_code_of_an_authenticator_app_serves_once(alice):
     """Neither the one that added the app nor one that signed in, for as long as the clock lets it be valid."""
 

@@ -32,6 +32,7 @@ def test_limit_of_a_key_is_changed_shown_and_lifted(alice, organization, key, cl
     assert key.monthly_limit_micros is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("limit", ["-1", "-0.01", "much", "1.001", "NaN"])
 def test_odd_limit_of_a_key_changes_nothing_and_is_explained(alice, organization, key, client_of, limit):
     api_keys.set_monthly_limit(organization, key_id=key.pk, limit_micros=5_000_000)
@@ -62,6 +63,7 @@ def test_member_cannot_change_the_limit_of_a_key_nor_a_stranger(bob, charlie, or
 # --- A limit that is raised for a time -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_raise_of_a_keys_limit_counts_to_the_end_of_its_day_and_ends_by_itself(alice, key, client_of):
     with time_machine.travel("2026-12-30 12:00", tick=False):
         client = client_of(alice)
@@ -238,6 +240,7 @@ def secret(organization):
     return api_keys.issue(organization, name="rotated", by=None)[1]
 
 
+@pytest.mark.long
 def test_new_secret_is_shown_once_and_the_old_one_works_for_its_grace(alice, organization, secret, client_of):
     client, key = client_of(alice), api_keys.find(secret)
     assert rotate(client, key).url == f"/o/{organization.pk}/keys/{key.pk}/"
@@ -293,6 +296,7 @@ def test_revoked_key_is_neither_rotated_nor_offered_for_it(alice, organization, 
     assert key.previous_sha256 is None
 
 
+@pytest.mark.long
 def test_member_and_stranger_rotate_no_key(bob, charlie, secret, client_of):
     key = api_keys.find(secret)
     for client, status in ((client_of(bob), 403), (client_of(charlie), 404)):

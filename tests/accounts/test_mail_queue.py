@@ -179,6 +179,7 @@ def test_mail_that_is_too_old_is_given_up_and_the_log_says_how_many_for_what(por
     assert "'SMTPRecipientsRefused 450': 1" in record.getMessage()
 
 
+@pytest.mark.long
 def test_mail_that_the_server_confirms_late_is_sent_once_more_and_not_every_round(port, settings):
     settings.EMAIL_TIMEOUT = 0.3
     with smtp_server(port) as server:
@@ -245,6 +246,7 @@ def test_mail_that_the_server_refuses_for_now_leaves_the_server_to_other_people(
     assert due_in() == [1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("address", "sender"),
     [
@@ -263,6 +265,7 @@ def test_mail_that_is_refused_for_good_is_given_up_and_logged_without_addresses(
     assert "@" not in caplog.text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("code", [421, 530])
 def test_server_that_wants_no_mails_ends_the_round(port, code):
     mail_to(f"rcpt{code}@example.com", "ann@example.com")

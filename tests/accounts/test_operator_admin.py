@@ -26,6 +26,7 @@ def test_rows_can_be_read_and_neither_written_nor_deleted(operator, request, kin
     assert type(row).objects.filter(pk=row.pk).exists()
 
 
+@pytest.mark.long
 def test_last_owner_can_neither_be_removed_nor_demoted(operator, membership):
     for action in ("remove", "make_member"):
         assert "needs an owner" in messages_of(act(operator, action, membership))[0]
@@ -90,6 +91,7 @@ def test_rows_are_counted_up_to_a_bound(ask, organization, charlies):
     assert page.context_data["cl"].result_count == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("max_count", "is_done"), [(1, False), (2, True)])
 def test_action_on_all_rows_needs_a_list_that_was_counted_whole(ask, operator, organization, key, max_count, is_done):
     api_keys.issue(organization, name="second", by=None)

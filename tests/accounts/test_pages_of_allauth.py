@@ -16,6 +16,7 @@ ACCOUNT_PAGES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ACCOUNT_PAGES)
 def test_account_pages_have_our_frame(alice, organization, client_of, path):
     page = client_of(alice).get(path).content.decode()
@@ -44,6 +45,7 @@ def test_sign_up_mails_a_link_that_lets_in(db):
     assert entered.context["organization"].is_verified
 
 
+@pytest.mark.long
 def test_broken_link_of_a_password_reset_says_so(db):
     page = Client().get("/accounts/password/reset/key/1-set-password/").content.decode()
     assert "This link no longer works" in page

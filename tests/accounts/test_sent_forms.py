@@ -204,6 +204,7 @@ def count(model) -> int:
     return model.objects.count()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("path", "fields", "model"),
     [

@@ -75,6 +75,7 @@ def test_admission_holds_the_maximum_price(organization, key):
     assert admission.allowance.remaining == 499
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("prompt_tokens", range(20, 30))
 def test_rounding_does_not_lower_a_paid_limit(organization, key, prompt_tokens):
     (admission,) = begin(request_with(key, prompt_tokens=prompt_tokens))

@@ -75,6 +75,7 @@ def test_asynchronous(openai, site, key):
     assert whole == streamed == "word0 word1 word2 word3 word4"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fields", "error"),
     [

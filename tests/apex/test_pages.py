@@ -120,6 +120,7 @@ def test_options_reach_the_model(alice, client_of, chat):
     assert "tools" not in body
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "changed",
     [
@@ -185,6 +186,7 @@ def test_long_conversation_forgets_its_first_turns(alice, client_of):
     assert [said[:6] for said, _ in kept] == ["cccccc", "normal"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("history", ["{", "[1]", '[["a"]]', '[["a", 1]]', '{"a": "b"}', "[" * 5_000, '[["a","b","c"]]'])
 def test_broken_history_is_refused_and_not_sent(alice, client_of, chat, history):
     response = client_of(alice).post("/playground/", fields(history=history))

@@ -149,6 +149,7 @@ def test_comments_extend_the_time_of_the_first_chunk(organization, settings):
     assert charged_micros == 7
 
 
+@pytest.mark.long
 def test_comments_extend_no_time_beyond_the_total(organization, settings):
     settings.APEX_FIRST_CHUNK_SECONDS = settings.APEX_TOTAL_SECONDS = 1
     error, _, charged_micros = stream_of(organization, "thinking 60")
@@ -193,6 +194,7 @@ def test_silence_in_the_middle_is_filled_with_comments(organization, settings):
     assert after.count(b": keep-alive\n\n") > 1
 
 
+@pytest.mark.long
 def test_comments_are_not_stored_for_a_replay(organization, settings):
     settings.APEX_KEEP_ALIVE_SECONDS = 0.3
 
@@ -213,6 +215,7 @@ def test_comments_are_not_stored_for_a_replay(organization, settings):
     assert text.startswith(b"data: ")
 
 
+@pytest.mark.long
 def test_client_that_reads_nothing_gets_one_comment(organization, settings):
     settings.APEX_KEEP_ALIVE_SECONDS = 0.1
 

@@ -66,6 +66,7 @@ def test_counted_usage_is_sent_and_charged_if_the_upstream_states_none(site, ask
     assert last["usage"]["prompt_tokens"] == completion["prompt_tokens"] > 0
 
 
+@pytest.mark.long
 def test_words_arrive_as_the_upstream_sends_them(site, key):
     body = {"model": "apex-latest", "messages": [{"role": "user", "content": "slow 5 0.3"}], "stream": True}
     with requests.post(
@@ -212,6 +213,7 @@ def test_other_content_type_is_400(site, key):
     assert error_of(response)["type"] == "unsupported_media_type"
 
 
+@pytest.mark.long
 def test_20_megabytes_are_413(site, key):
     before = count(site)
     response = send(site, key, b"x" * 20_000_000)

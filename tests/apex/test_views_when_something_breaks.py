@@ -63,6 +63,7 @@ def test_busy_upstream_is_429_with_its_retry_after(site, ask):
     ask("normal 1")
 
 
+@pytest.mark.long
 def test_short_retry_after_is_waited_for(ask, upstream):
     started = time.monotonic()
     assert ask("status 429 1").status_code == 429
@@ -123,6 +124,7 @@ def test_failure_in_the_middle_ends_the_stream_cleanly_and_charges_the_output(si
     assert completion["completion_tokens"] > 0
 
 
+@pytest.mark.long
 def test_usage_stated_too_early_does_not_make_the_rest_free(site, ask):
     ask("early-usage 30", stream=True)
     completion = assert_charged_once(site, source="counted", finish="upstream_timeout", prompt_tokens=18)
@@ -135,6 +137,7 @@ def test_stream_ends_at_done_even_if_the_connection_stays_open(site, ask):
     assert_charged_once(site, source="upstream", finish="stop")
 
 
+@pytest.mark.long
 def test_output_that_no_database_accepts_is_charged_and_stored(site, ask):
     headers = {"Idempotency-Key": "odd"}
     assert text_of(ask("odd", stream=True, headers=headers)) == "word "
@@ -164,6 +167,7 @@ def test_abandoned_stream_is_read_on_and_charged_as_stated(site, key):
     assert_charged_once(site, source="upstream", completion_tokens=10, finish="stop")
 
 
+@pytest.mark.long
 def test_abandoned_long_stream_is_read_for_a_limited_time_and_counted(site, key, upstream):
     leave_after(site, key, "slow 1000 0.05", words=2)
     completion = assert_charged_once(site, source="counted", finish="client_left")
@@ -196,11 +200,13 @@ def leave_before_the_answer(site, key, upstream, content, *, stream):
             time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_client_that_leaves_before_the_first_chunk_pays_nothing(site, key, upstream):
     leave_before_the_answer(site, key, upstream, "silent 60", stream=True)
     assert_released(site, finish="client_left")
 
 
+@pytest.mark.long
 def test_whole_answer_whose_client_left_is_waited_for_and_charged(site, key, upstream):
     leave_before_the_answer(site, key, upstream, "slow 10 0.15", stream=False)
     assert_charged_once(site, source="upstream", completion_tokens=10)

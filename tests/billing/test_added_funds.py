@@ -31,6 +31,7 @@ def charges(stripe_sandbox):
     return [charge["amount"] for charge in stripe_sandbox.all("charge")]
 
 
+@pytest.mark.long
 def test_saved_card_is_charged_and_credited(card, acme, stripe_sandbox):
     outcome = add(acme)
     assert (outcome.state, outcome.amount_cents, outcome.was_charged_before) == ("completed", 1_000, False)
@@ -47,6 +48,7 @@ def test_bonus_is_credited_too(card, acme):
     assert outcome.available_micros == 100_000_000 + outcome.bonus_cents * 10_000
 
 
+@pytest.mark.long
 def test_same_amount_is_charged_once_in_the_window(card, acme, stripe_sandbox):
     first = add(acme)
     again = add(acme, now=NOW + timedelta(minutes=4))
@@ -73,6 +75,7 @@ def test_whoever_keeps_the_top_up_does_so_before_the_charge_or_there_is_none(car
     assert (told.state, told.amount_cents, told.was_charged_before) == ("completed", first.amount_cents, True)
 
 
+@pytest.mark.long
 def test_other_amount_is_another_charge(card, acme, stripe_sandbox):
     add(acme, 1_000)
     add(acme, 700)
@@ -86,6 +89,7 @@ def test_balance_that_is_high_enough_is_left_alone(card, acme, below, state):
     assert add(acme, 700, below=below).state == state
 
 
+@pytest.mark.long
 def test_held_money_cannot_be_spent_and_does_not_count(card, acme):
     fund(acme, 10_000_000)
     ledger.reserve(acme, amount_micros=6_000_000, reference="job:held")
@@ -105,6 +109,7 @@ def test_removed_card_is_not_charged(card, acme, stripe_sandbox):
     assert charges(stripe_sandbox) == [500]
 
 
+@pytest.mark.long
 def test_frozen_balance_takes_no_money(card, acme, stripe_sandbox):
     ledger.freeze(acme, reason="dispute:1")
     with pytest.raises(PaymentRequired) as caught:
@@ -145,6 +150,7 @@ def test_declined_card_is_told_and_not_asked_again_at_once(card, acme, stripe_sa
     assert balance_of(acme) == (0, False)
 
 
+@pytest.mark.long
 def test_card_that_was_saved_after_a_decline_is_charged(card, acme, owner, stripe_sandbox):
     stripe_sandbox.set_card_outcome(card, "declined")
     with pytest.raises(stripe_api.CardDeclined):
@@ -176,6 +182,7 @@ def test_charge_of_the_clock_at_the_same_moment_is_waited_for(card, acme, owner)
         add(acme)
 
 
+@pytest.mark.long
 def test_charge_of_the_clock_that_begins_in_between_is_waited_for(card, acme, stripe_sandbox):
     """Settings that were saved at this moment have no row that a request could have locked."""
 

@@ -159,6 +159,7 @@ def test_credit_names_its_author_and_its_reason(operator: Callable[..., Client],
     assert money_of(acme) == (12_340_001, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fields",
     [
@@ -267,6 +268,7 @@ def test_button_leads_to_the_action(
     assert "<strong>Acme</strong>" in response.content.decode()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", [Entry, Hold, Freeze])
 def test_list_names_the_organization(one_of_each: None, client_of: Callable[[User], Client], model: type[Any]) -> None:
     client = client_of(User.objects.create_superuser("root@example.com"))
@@ -274,6 +276,7 @@ def test_list_names_the_organization(one_of_each: None, client_of: Callable[[Use
     assert re.search(r'<t[dh] class="field-wallet__organization[^"]*">(<a [^>]*>)?Acme<', listed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("action", ["wallet/{}/credit", "freeze/{}/lift", "topup/{}/refund"])
 @pytest.mark.parametrize("name", ["nonsense", "0", "99999999999999999999", "00000000-0000-0000-0000-000000000000"])
 def test_malformed_or_unknown_id_is_not_found(

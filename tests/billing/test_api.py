@@ -136,6 +136,7 @@ def test_usage_needs_a_key(db: None) -> None:
     assert Client().get("/v1/usage").status_code == 401
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("query", "param"),
     [
@@ -169,6 +170,7 @@ def test_usage_by_tag_and_several_groups(november: None, api: Api, organization:
     assert [(line["kind"], line["tag_value"]) for line in body["usage"]] == [("transcription", "acme"), ("chat", None)]
 
 
+@pytest.mark.long
 def test_usage_is_filtered(november: None, api: Api, organization: Organization) -> None:
     key = ApiKey.objects.of(organization).get()
     charge(organization, 500, key=key, tags={"customer": "acme"})
@@ -187,6 +189,7 @@ def test_usage_is_filtered(november: None, api: Api, organization: Organization)
         assert (body["total"]["cost_micros"], len(body["usage"])) == (micros, 3), query
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("query", "param"),
     [

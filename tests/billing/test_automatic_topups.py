@@ -24,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("frozen")
 # --- Charging --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_low_balance_is_topped_up_once(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, acme: Organization
 ) -> None:
@@ -68,6 +69,7 @@ def test_only_one_at_a_time(topup_settings: AutomaticTopUp, acme: Organization) 
         topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
 
 
+@pytest.mark.long
 def test_other_organizations_are_charged_though_one_fails(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, acme: Organization, rival: Organization, owner: User
 ) -> None:
@@ -124,6 +126,7 @@ def test_payment_that_comes_in_the_next_month_counts_for_its_cap(
         assert sum(topup.amount_cents for topup in paid) == 40_000
 
 
+@pytest.mark.long
 def test_failed_charges_do_not_count(stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, card: str) -> None:
     AutomaticTopUp.objects.update(monthly_cap_cents=20_000)
     stripe_sandbox.set_card_outcome(card, "declined")
@@ -176,6 +179,7 @@ def test_success_forgets_declines(
     assert (topup_settings.declines_count, topup_settings.retry_at) == (0, None)
 
 
+@pytest.mark.long
 def test_bank_that_wants_the_owner_is_a_decline_with_a_way_out(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, card: str
 ) -> None:
@@ -199,6 +203,7 @@ def test_card_that_is_gone_is_a_decline(stripe_sandbox: StripeSandbox, topup_set
 # --- Slow banks ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_slow_charge_that_fails_in_the_end_is_a_decline(topup_settings: AutomaticTopUp, acme: Organization) -> None:
     topup = topups.begin(acme, amount_cents=20_000, person=None, is_automatic=True)
     assert tell("payment_intent.processing", intent_of(topup, status="processing")) == 200
@@ -267,6 +272,7 @@ def other_wish(rival: Organization, owner: User) -> AutomaticTopUp:
     return turn_on(rival, owner)
 
 
+@pytest.mark.long
 def test_silent_stripe_is_waited_for_once_in_a_round(
     stripe_sandbox: StripeSandbox, topup_settings: AutomaticTopUp, other_wish: AutomaticTopUp, acme: Organization
 ) -> None:
@@ -290,6 +296,7 @@ def test_charge_under_way_takes_no_place_in_the_round(
     assert automatic_topups.run(max_count=1) == 1
 
 
+@pytest.mark.long
 def test_balance_that_expired_is_not_topped_up(paid: TopUp, acme: Organization) -> None:
     later = NOW + timedelta(days=200)
     with time_machine.travel(later, tick=False):

@@ -70,6 +70,7 @@ def test_target_is_what_can_be_spent_beside_holds(stripe_sandbox: StripeSandbox,
     assert money_of(acme) == (78_000_000, 28_000_000)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("balance_micros", [5_000_000, 5_000_001, 50_000_000, 70_000_000])
 def test_nothing_is_charged_from_the_threshold_on_even_below_the_target(
     stripe_sandbox: StripeSandbox, card: str, acme: Organization, balance_micros: int
@@ -109,6 +110,7 @@ def test_change_of_the_target_counts_from_the_next_charge(
 # --- The cap ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_rest_of_the_cap_is_charged_and_then_nothing_until_the_next_month(
     stripe_sandbox: StripeSandbox, card: str, acme: Organization
 ) -> None:

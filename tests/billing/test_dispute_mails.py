@@ -58,6 +58,7 @@ def test_balance_that_stays_on_hold_is_not_called_free(paid: TopUp, acme: Organi
     assert "still on hold for another reason" in mail.outbox[1].body
 
 
+@pytest.mark.long
 def test_disputes_of_one_payment_and_of_two_organizations_are_told_each(
     paid: TopUp, acme: Organization, rival: Organization
 ) -> None:

@@ -62,6 +62,7 @@ def test_mail_comes_on_its_day_and_not_before(acme: Organization, owner: User, d
     assert len(mail.outbox) == before + 1
 
 
+@pytest.mark.long
 def test_activity_begins_the_months_anew(acme: Organization, owner: User) -> None:
     sweep_each_day(EXPIRES - timedelta(days=30), EXPIRES - timedelta(days=5))
     assert len(mail.outbox) == 2
@@ -152,6 +153,7 @@ def test_balance_tells_when_it_expires_and_that_it_has(acme: Organization, owner
     assert balance.expires_at is not None
 
 
+@pytest.mark.long
 def test_balance_that_was_frozen_for_long_is_told_of_before_it_expires(acme: Organization, owner: User) -> None:
     ledger.freeze(acme, reason="operator")
     ledger.freeze(acme, reason="dispute:1")

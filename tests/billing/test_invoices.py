@@ -167,6 +167,7 @@ def test_silence_at_any_call_delays_the_invoice_and_nothing_else(
     is_settled(stripe_sandbox, paid)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["refused", "error", "timeout", "response_lost"])
 def test_stripe_that_is_down_for_a_week_delays_it_for_a_week(
     stripe_sandbox: StripeSandbox, paid: TopUp, how: str

@@ -91,6 +91,7 @@ def test_balance_at_stripe_is_not_touched(
     assert stripe_sandbox.get(Customer.objects.get().stripe_id)["balance"] == balance
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("balance", [-20_000, -19_990, 1])
 def test_balance_that_came_in_the_last_moment_is_given_back(
     stripe_sandbox: StripeSandbox, paid: TopUp, balance: int

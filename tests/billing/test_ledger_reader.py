@@ -179,6 +179,7 @@ def test_amounts_of_the_file_sum_to_the_balance_in_dollars_and_in_micros(acme: O
     assert rows[-1]["balance_after_usd"] == money.dollars_text(wallet.balance_micros, places=6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "hostile",
     [

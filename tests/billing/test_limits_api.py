@@ -195,6 +195,7 @@ def test_wrong_alert_is_refused(manager, percents):
     assert error["param"] == "percents"
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_holds_of_many_at_once_stay_within_a_raised_and_a_lowered_limit(manager, server, organization):
     """Twelve threads hold 1 after 1, while the limit of 10 is raised to 20 and lowered to 15."""

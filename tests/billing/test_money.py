@@ -10,6 +10,7 @@ from billing import money
 AMOUNTS = st.integers(min_value=-(10**15), max_value=10**15)
 
 
+@pytest.mark.long
 @given(AMOUNTS)
 def test_cents_down_is_the_floor_and_up_the_ceiling(micros: int) -> None:
     exact = Decimal(micros) / money.MICROS_PER_CENT

@@ -31,22 +31,26 @@ def faults() -> str:
     return " ".join(ledger.faults())
 
 
+@pytest.mark.long
 def test_paid_topup_that_is_not_posted(paid: TopUp, acme: Organization) -> None:
     make_topup(acme, state=TopUpState.PAID, paid_at=paid.paid_at)
     assert "is paid: its payment should be" in faults()
 
 
+@pytest.mark.long
 def test_posted_topup_that_is_not_paid(paid: TopUp) -> None:
     TopUp.objects.filter(pk=paid.pk).update(state=TopUpState.PENDING, paid_at=None)
     assert "is pending: its payment should be None" in faults()
     assert "which is no paid top-up" in faults()
 
 
+@pytest.mark.long
 def test_topup_with_another_bonus(paid: TopUp) -> None:
     TopUp.objects.filter(pk=paid.pk).update(bonus_cents=999)
     assert "its bonus should be" in faults()
 
 
+@pytest.mark.long
 def test_topup_of_another_organization(paid: TopUp, rival: Organization) -> None:
     TopUp.objects.filter(pk=paid.pk).update(organization=rival)
     assert "its payment should be" in faults()
@@ -59,6 +63,7 @@ def test_payment_without_a_topup(paid: TopUp, acme: Organization) -> None:
         assert f"a payment for {reference}, which is no paid top-up" in faults()
 
 
+@pytest.mark.long
 def test_refund_that_the_ledger_does_not_have(paid: TopUp) -> None:
     Refund.objects.create(
         topup=paid, stripe_id="re_3", reference="refund:re_3", amount_cents=100, state=RefundState.PENDING
@@ -66,11 +71,13 @@ def test_refund_that_the_ledger_does_not_have(paid: TopUp) -> None:
     assert f"Of top-up {paid.pk} the ledger should take back" in faults()
 
 
+@pytest.mark.long
 def test_failed_refund_that_still_has_the_money(paid: TopUp) -> None:
     Refund.objects.filter(stripe_id="re_1").update(state=RefundState.FAILED)
     assert "took 0; the ledger has 52500000 for it" in faults()
 
 
+@pytest.mark.long
 def test_dispute_that_says_another_amount(paid: TopUp) -> None:
     Dispute.objects.update(clawed_micros=1)
     assert "took 1; the ledger has 52500000 for it" in faults()
@@ -91,6 +98,7 @@ def test_payment_that_comes_while_the_ledger_is_read_is_no_fault(acme: Organizat
     assert is_paid
 
 
+@pytest.mark.long
 def test_refund_that_comes_between_two_questions_is_no_fault(paid: TopUp) -> None:
     is_refunded = []
 

@@ -30,6 +30,7 @@ def paid(stripe_sandbox: StripeSandbox, acme: Organization, payer: User) -> TopU
 # --- What is unspent -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("spent_micros", "refundable_cents"),
     [(0, 20_000), (1, 19_999), (10_000_000, 19_000), (200_000_000, 0), (205_000_000, 0), (210_000_000, 0)],
@@ -123,6 +124,7 @@ def test_same_form_twice_is_one_refund(paid: TopUp, acme: Organization, payer: U
     assert money_of(acme) == (157_500_000, 0)
 
 
+@pytest.mark.long
 def test_bank_that_does_not_take_it_back_gives_the_money_back_here(
     stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User
 ) -> None:
@@ -168,6 +170,7 @@ def test_job_that_comes_while_stripe_is_asked_finds_nothing(
     assert refused == [0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["refused", "error", "timeout"])
 def test_dead_stripe_leaves_the_money_aside_until_the_clock_has_finished(
     stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User, how: str
@@ -187,6 +190,7 @@ def test_dead_stripe_leaves_the_money_aside_until_the_clock_has_finished(
     assert len(stripe_sandbox.all("refund")) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("heard_by", ["clock", "webhook"])
 def test_refund_whose_answer_was_lost_is_made_once(
     stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User, heard_by: str

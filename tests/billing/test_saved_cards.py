@@ -44,6 +44,7 @@ def automatic(stripe_sandbox: StripeSandbox, acme: Organization, owner: User) ->
     )
 
 
+@pytest.mark.long
 def test_removed_card_is_forgotten_here_and_there(
     stripe_sandbox: StripeSandbox, automatic: AutomaticTopUp, acme: Organization
 ) -> None:
@@ -56,6 +57,7 @@ def test_removed_card_is_forgotten_here_and_there(
     assert (automatic.is_on, automatic.turned_off_reason) == (False, automatic_topups.CARD_REMOVED)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("automatic")
 def test_card_that_stripe_could_not_forget_is_not_charged_any_more(
     stripe_sandbox: StripeSandbox, acme: Organization

@@ -40,6 +40,7 @@ def test_refund_of_more_or_less_than_is_possible_is_refused(
     assert stripe_calls.list_refunds(payment_intent_id=paid_intent) == []
 
 
+@pytest.mark.long
 def test_all_refunds_of_a_payment_are_listed_and_no_others(stripe_sandbox: StripeSandbox, paid_intent: str) -> None:
     for number in range(stripe_calls.PAGE_SIZE + 1):
         stripe_calls.create_refund(payment_intent_id=paid_intent, amount_cents=1, refund_id=str(number))

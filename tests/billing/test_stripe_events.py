@@ -52,6 +52,7 @@ def test_failure_answers_500_and_leaves_nothing_behind(acme: Organization, rival
     assert money_of(acme) == (200_000_000, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "make"),
     [
@@ -67,6 +68,7 @@ def test_event_that_reports_a_payment_credits_it_once(acme: Organization, kind: 
     assert money_of(acme) == (210_000_000, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "make"),
     [
@@ -84,6 +86,7 @@ def test_event_that_reports_no_payment_moves_no_money(acme: Organization, kind: 
     assert not Entry.objects.exists()
 
 
+@pytest.mark.long
 def test_events_are_handled_while_stripe_is_down(stripe_sandbox: StripeSandbox, acme: Organization) -> None:
     topup = make_topup(acme)
     with stripe_sandbox.failing("refused"):
@@ -165,6 +168,7 @@ def test_refund_is_recorded_whichever_event_reports_it(acme: Organization, kind:
     assert money_of(acme)[0] == (210_000_000 if has_failed else 0)
 
 
+@pytest.mark.long
 def test_dispute_moves_money_only_when_stripe_moves_it(acme: Organization) -> None:
     topup = make_topup(acme)
     tell("checkout.session.completed", session_of(topup))

@@ -113,6 +113,7 @@ def test_no_key_manages_the_tokens_of_another(server, organization, charlies):
     assert Api(made["secret"]).get("/v1/models").status_code == 200
 
 
+@pytest.mark.long
 def test_tokens_are_not_in_lists_of_keys_nor_managed_as_keys(server, organization, alice, client_of):
     made = make(server, name="browser of a customer")
     manager = Manager(api_keys.issue(organization, name="manager", by=None, scopes=list(Scope))[1])

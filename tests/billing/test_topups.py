@@ -131,6 +131,7 @@ def test_late_bad_news_do_not_undo_a_payment(acme: Organization, kind: str) -> N
 # --- What does not fit -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -60,6 +60,7 @@ def test_without_stripe_nobody_pays(settings: Any, acme: Organization, payer: Us
     assert TopUp.objects.get().state == TopUpState.FAILED
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [*DEAD, "response_lost"])
 def test_dead_stripe_is_said_and_nothing_is_half_made(
     stripe_sandbox: StripeSandbox, acme: Organization, payer: User, how: str
@@ -172,6 +173,7 @@ def test_declined_payer_stays_on_stripes_page(stripe_sandbox: StripeSandbox, acm
     assert money_of(acme) == (210_000_000, 0)
 
 
+@pytest.mark.long
 def test_success_page_of_a_slow_bank_says_that_it_is_on_its_way(
     stripe_sandbox: StripeSandbox, acme: Organization, payer: User
 ) -> None:

@@ -44,6 +44,7 @@ def test_visitor_is_sent_to_the_sign_in(organization: Organization, pattern: URL
     assert response.url.startswith("/accounts/login/?next=")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_member_reads_the_balance_and_nothing_else(
     bob: User, organization: Organization, client_of: Callable[[User], Client], pattern: URLPattern, method: str

@@ -114,6 +114,7 @@ def test_with_a_wrong_key(face, client, bad, assert_no_trace):
     assert_no_trace()
 
 
+@pytest.mark.long
 def test_with_a_revoked_key(face, client, organization, key, assert_no_trace):
     api_keys.revoke(organization, key_id=organization.api_keys.get().pk)
     failure = face.failure(face.submit(client, key=key, content=CONTENT))
@@ -121,6 +122,7 @@ def test_with_a_revoked_key(face, client, organization, key, assert_no_trace):
     assert_no_trace()
 
 
+@pytest.mark.long
 def test_with_the_key_of_an_unverified_owner(face, client, organization, key, assert_no_trace):
     Organization.objects.update(verified_at=None)
     failure = face.failure(face.submit(client, key=key, content=CONTENT))
@@ -139,6 +141,7 @@ def test_strangers_idempotency_key_opens_nothing(face, client, key, strangers_ke
     assert Job.objects.values("organization").distinct().count() == Job.objects.count() == 2
 
 
+@pytest.mark.long
 def test_without_money(face, client, key, organization, assert_no_trace):
     Wallet.objects.update(balance_micros=1)
     failure = face.failure(face.submit(client, key=key, content=CONTENT))
@@ -175,6 +178,7 @@ def test_uploads_of_others_that_fill_the_service(face, client, key, assert_no_tr
     assert_no_trace()
 
 
+@pytest.mark.long
 def test_limit_of_calls_that_wait(face, client, key, settings, assert_no_trace):
     if not face.waits:
         return
@@ -203,6 +207,7 @@ def test_unknown_path(face, client, key):
         assert face.failure(client.post(face.unknown_path, headers=headers)).status == 404
 
 
+@pytest.mark.long
 def test_wrong_method(face, client, key):
     for method in (client.get, client.put, client.delete, client.options, client.patch):
         response = method(face.submit_path, headers=face.headers(key))
@@ -270,6 +275,7 @@ def test_crash_of_a_view_is_logged_and_tells_nothing(face, client, key, settings
     assert_no_trace()
 
 
+@pytest.mark.long
 def test_rate_limit(face, client, key, settings):
     settings.RATE_LIMITS = {**settings.RATE_LIMITS, face.rate_scope: "2/minute"}
     limits._limit.cache_clear()
@@ -411,6 +417,7 @@ def test_no_thread_is_left_behind(face, client, key, engine):
 # --- What only some have -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_strangers_job_is_not_there(client, key, strangers_key):
     """Only the native API has jobs of its own. A stranger's and an unknown one get the same answer."""
     native = next(face for face in FACES if face.name == "native")

@@ -403,6 +403,7 @@ def test_token_names_no_webhook(client, parent, organization):
     assert_nothing_was_spent(organization)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_purged", [False, True])
 def test_job_that_a_member_runs_again_is_charged_to_the_key_of_its_token(parent, organization, is_purged):
     token, _ = issue(parent, limit=3_000)

@@ -65,6 +65,7 @@ def test_operator_does_not_read_the_secrets_of_receivers(operator, organization,
         assert row.header_value not in page
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", [Job, JobItem, Media, Upload, WebhookEndpoint, Delivery])
 def test_nothing_is_added_by_hand(operator, model):
     assert operator.get(address(model, page="add")).status_code == 403
@@ -104,6 +105,7 @@ def test_operator_runs_a_failed_job_again_as_a_new_one(operator, failed):
     assert statements.balance(failed.organization).held_micros == again.quoted_micros
 
 
+@pytest.mark.long
 def test_job_that_runs_or_succeeded_is_not_run_again(operator, job):
     assert act(operator, "run_again", job) == [f"{job}: The job has not ended."]
     jobs.finish_item(jobs.claim(job.items.get().pk), transcript=make_transcript())

@@ -64,6 +64,7 @@ def transcript_of(*segments: tuple[str | None, str]) -> Transcript:
 # --- Tags --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("end", "left"), [(jobs.delete, 0), (deletion.expire, 2)])
 def test_answer_has_the_tags_of_its_job_until_the_customer_deletes_it(organization, alice, client_of, chat, end, left):
     job = completed(organization, metadata={"customer": "acme"})
@@ -249,6 +250,7 @@ def test_without_an_upstream_nothing_is_offered(job, alice, client_of, settings)
     assert not Answer.objects.exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fields",
     [

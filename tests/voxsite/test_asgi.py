@@ -139,6 +139,7 @@ def test_body_that_is_too_large_has_the_status_of_its_dialect(key):
     assert call(key, path="/v1/audio/transcriptions", size=37 * 1024**2)[0] == 413
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/v1/transcribe", "/v1/audio/transcriptions", "/transcribeapi/v1/transcribe"])
 def test_large_body_that_drips_is_refused(key, path):
     impatient = asgi.guarded(

@@ -128,6 +128,7 @@ def test_known_caller_may_send_much(server):
     assert (response.status_code, response.json()) == (200, 30 * MEBIBYTE)
 
 
+@pytest.mark.long
 def test_known_caller_may_send_some_without_length(server):
     response = requests.post(server.url, data=without_length(10 * MEBIBYTE), headers=KNOWN, timeout=30)
     assert (response.status_code, response.json()) == (200, 10 * MEBIBYTE)
@@ -147,6 +148,7 @@ def test_huge_body_of_stranger_is_refused_before_it_is_read(server):
     assert server.spooled_files() == []
 
 
+@pytest.mark.long
 def test_refusal_reaches_clients_that_only_send(server):
     """Twenty at once: whether an answer survives a closed connection is a matter of timing."""
 
@@ -202,6 +204,7 @@ def test_too_large_an_upload_is_refused_from_its_announcement(server):
     connection.close()
 
 
+@pytest.mark.long
 def test_much_without_length_is_refused_while_it_comes(server):
     before = server.memory_bytes()
     response = requests.post(server.url, data=without_length(HUGE_BYTES), headers=KNOWN, timeout=60)

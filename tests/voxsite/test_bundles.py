@@ -55,6 +55,7 @@ def test_other_files_are_not_its_business(finder):
     assert finder.find(STYLES, find_all=True) == [finder.find(STYLES)]
 
 
+@pytest.mark.long
 def test_production_collects_it_with_its_hash_and_compressed(settings, tmp_path, db):
     settings.STATIC_ROOT = tmp_path / "collected"
     settings.STORAGES = settings.STORAGES | {
@@ -79,6 +80,7 @@ def test_htmx_is_the_version_of_its_library(settings):
     assert "htmx-2.min.js" in htmx_script()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("address", "script"),
     [

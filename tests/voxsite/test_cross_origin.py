@@ -97,6 +97,7 @@ def preflight(path, method="POST", **fields):
     return call("OPTIONS", path, headers=asked, **fields)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", OPEN)
 def test_preflight_allows_what_a_token_may_call(path):
     status, headers, body = preflight(path)

@@ -60,6 +60,7 @@ def order(organization, django_capture_on_commit_callbacks):
     return make
 
 
+@pytest.mark.long
 def test_work_and_money_of_the_site_are_told(scrape, order):
     waiting, running = order(), order()
     assert jobs.claim(running.items.get().pk)
@@ -73,6 +74,7 @@ def test_work_and_money_of_the_site_are_told(scrape, order):
     assert scrape()["voxsite_holds_open",] == 1
 
 
+@pytest.mark.long
 def test_wait_of_a_queue_is_that_of_its_first_task(scrape, order, time_machine):
     assert scrape()["voxsite_queue_wait_seconds", "standard"] == 0
     now = timezone.now()
@@ -83,6 +85,7 @@ def test_wait_of_a_queue_is_that_of_its_first_task(scrape, order, time_machine):
     assert scrape()["voxsite_queue_wait_seconds", "standard"] == 90
 
 
+@pytest.mark.long
 def test_item_of_a_dead_worker_is_nobodys_work(scrape, organization):
     job = make_job(organization)
     assert jobs.claim(job.items.get().pk)
@@ -101,6 +104,7 @@ def test_part_that_is_away_hides_no_other(scrape, organization, settings):
     assert found["voxsite_up", "database"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["alerts.yml", "dashboard.json"])
 def test_rules_and_dashboard_ask_for_metrics_that_there_are(scrape, name):
     upstream.ATTEMPTS.labels("test", "answered").inc(0)

@@ -96,6 +96,7 @@ def test_page_with_a_secret_is_not_compressed(alice, organization, client_of):
     assert not is_compressed(client_of(alice).get("/keys/", headers=GZIP))
 
 
+@pytest.mark.long
 def test_same_page_has_another_token_and_another_length_each_time(alice, organization, client_of):
     """What is hidden in the page cannot be learned from the sizes of many answers."""
     client = client_of(alice)

@@ -44,6 +44,7 @@ def test_status_names_every_part_that_monitors_hear_of():
     assert {check for check, _, _ in pages.PARTS} == set(health.READINESS._checks)
 
 
+@pytest.mark.long
 def test_pages_name_the_address_for_support(alice, organization, client_of, settings):
     settings.SUPPORT_EMAIL = "help@example.org"
     assert 'href="mailto:help@example.org"' in Client().get("/").content.decode()

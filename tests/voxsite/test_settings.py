@@ -30,6 +30,7 @@ def test_site_is_at_the_first_host_or_where_it_is_told(tmp_path):
     assert start(tmp_path, VOXSITE_HOSTS="*", VOXSITE_URL="https://voxsite.example/") == "https://voxsite.example"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hosts", ["*", ".voxsite.example", "*,voxsite.example"])
 def test_wildcard_is_no_address_for_mails(tmp_path, hosts):
     complaint = start(tmp_path, VOXSITE_HOSTS=hosts)
@@ -71,6 +72,7 @@ def test_address_of_the_payment_sandbox_exists_with_it_only(settings, path, is_o
             resolve(path, urlconf=urls)
 
 
+@pytest.mark.long
 def test_pages_may_send_files_to_the_bucket_and_nowhere_else(tmp_path):
     bucket = {"S3_BUCKET": "recordings", "S3_ACCESS_KEY_ID": "id", "S3_SECRET_ACCESS_KEY": "secret"}
     told = 'CONTENT_SECURITY_POLICY["DIRECTIVES"]["connect-src"]'
@@ -83,6 +85,7 @@ def test_pages_may_send_files_to_the_bucket_and_nowhere_else(tmp_path):
     assert start(tmp_path, told=told, **outside) == """["'self'", 'https://files.example.com']"""
 
 
+@pytest.mark.long
 def test_earlier_secret_keys_still_check_what_they_signed(tmp_path):
     assert start(tmp_path, told="SECRET_KEY_FALLBACKS") == "[]"
     assert start(tmp_path, told="SECRET_KEY_FALLBACKS", SECRET_KEY_FALLBACKS="a,b") == "['a', 'b']"

@@ -75,6 +75,7 @@ def test_end_is_cut_and_beyond_it_is_nothing(bucket):
     assert storage.read_range("media/1/one", first_byte=len(CONTENT), count=10) == b""
 
 
+@pytest.mark.long
 def test_missing_object_is_a_missing_file(bucket):
     storage, _ = bucket
     with pytest.raises(FileNotFoundError):

@@ -8,6 +8,7 @@ from tests.conftest import AUDIO
 from transcription.models import Media
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", ["call." + "x" * 240, "call." + "ä" * 240, "c" * 300 + ".wav", "." + "x" * 300])
 @pytest.mark.parametrize("is_large", [True, False])

@@ -83,6 +83,7 @@ def test_reading_again_stops_in_time_and_goes_on_where_it_stopped(old_ledger: Or
     assert wrong <= set().union(*faults_of_rounds)
 
 
+@pytest.mark.long
 def test_sum_of_a_past_month_is_compared_by_the_whole_check_alone(old_ledger: Organization) -> None:
     MonthlySpend.objects.filter(month=LONG_AGO.date().replace(day=1), api_key=None).update(spent_micros=1)
     assert list(ledger.recent_faults(now=timezone.now())) == []

@@ -100,6 +100,7 @@ def test_charges_are_written_together_in_their_order(funded: Organization) -> No
         assert (stored.state, stored.charged_micros) == (HoldState.SETTLED, micros)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", ["settled", "released", "extended", "frozen"])
 def test_charge_of_a_hold_that_has_changed_leaves_nothing_of_its_batch(funded: Organization, end: str) -> None:
     first, second = reserve(funded, 30, 40)

@@ -123,6 +123,7 @@ def test_low_balance_is_said_below_the_own_threshold(acme):
     assert titles(acme) == ["Less than $5.00 is left."]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/billing/", "/overview/"])
 def test_everybody_reads_it_but_only_who_may_pay_is_led_to_paying(alice, bob, organization, client_of, path):
     charge(organization, 400_000)

@@ -128,6 +128,7 @@ def test_filter_that_fits_nothing_says_so(alice, organization, client_of):
     assert "No entries match" in page
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "query",
     [

@@ -70,6 +70,7 @@ def test_odd_limit_changes_nothing_and_is_explained_in_its_place(browser, organi
     assert wallet_of(organization).monthly_limit_micros == 5_000_000
 
 
+@pytest.mark.long
 def test_raised_limit_counts_to_the_end_of_its_day_and_ends_by_itself(alice, browser, organization, client_of):
     fields = {"monthly_limit": "0.5", "raised_limit": "40", "raised_on": "2026-12-31"}
     with time_machine.travel("2026-12-30 12:00", tick=False):
@@ -86,6 +87,7 @@ def test_raised_limit_counts_to_the_end_of_its_day_and_ends_by_itself(alice, bro
             ledger.reserve(organization, amount_micros=500_001, reference="job:too-much")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -264,6 +266,7 @@ def test_automatic_topup_needs_a_card(browser, organization):
     assert not automatic_topups.settings_of(organization).is_on
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

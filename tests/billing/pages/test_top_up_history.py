@@ -59,6 +59,7 @@ def links_in_history(browser, topup):
     return re.findall(r"<a [^>]*>(\w+)", row)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("is_won", "words"),
     [(True, "won, the money is back in your balance."), (False, "lost, the bank keeps the money.")],

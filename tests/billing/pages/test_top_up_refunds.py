@@ -23,6 +23,7 @@ def confirm_of(page):
     return {name: re.findall(rf'name="{name}" value="([^"]+)"', page)[0] for name in ("amount_cents", "token")}
 
 
+@pytest.mark.long
 def test_refund_page_says_what_happens_to_the_bonus(browser, organization, stripe_sandbox):
     topup = pay(browser, stripe_sandbox)
     page = browser.get(f"/billing/payments/{topup.pk}/refund/").content.decode()
@@ -53,6 +54,7 @@ def test_refund_takes_exactly_what_the_page_said(browser, organization, stripe_s
     assert refund["amount"] * 10_000 == response.context["offer_micros"]
 
 
+@pytest.mark.long
 def test_refund_pressed_twice_is_one(browser, organization, stripe_sandbox):
     topup = pay(browser, stripe_sandbox)
     address = f"/billing/payments/{topup.pk}/refund/"
@@ -86,6 +88,7 @@ def test_money_that_was_spent_meanwhile_is_not_refunded_but_asked_again(browser,
     assert stripe_sandbox.all("refund") == []
 
 
+@pytest.mark.long
 def test_late_or_spent_payment_has_no_button_but_the_reason(browser, organization, stripe_sandbox):
     topup = pay(browser, stripe_sandbox)
     TopUp.objects.filter(pk=topup.pk).update(paid_at=timezone.now() - timedelta(days=settings.REFUND_DAYS, minutes=1))
@@ -127,6 +130,7 @@ def test_member_cannot_refund(bob, organization, client_of, method):
     assert getattr(client_of(bob), method)(f"/billing/payments/{topup.pk}/refund/", fields).status_code == 403
 
 
+@pytest.mark.long
 def test_bonus_is_no_payment_in_the_book(browser, organization, stripe_sandbox):
     pay(browser, stripe_sandbox)
     payment, bonus = (

@@ -114,6 +114,7 @@ def test_stranger_sees_none_of_it(organization, charlie, client_of):
     assert client_of(charlie).get("/billing/usage/").context["usage"].total.charges_count == 0
 
 
+@pytest.mark.long
 def test_charges_are_shown_by_the_tag_that_is_chosen(alice, organization, client_of):
     charge(organization, 300, tags={"customer": "acme", "team": "<b>x</b>"})
     charge(organization, 20, tags={"team": "y"})

@@ -134,6 +134,7 @@ def test_clients_who_vanish_at_any_moment_leave_no_open_stream(organization, key
     assert streams_of(organization) == 0
 
 
+@pytest.mark.long
 def test_client_who_reads_nothing_gets_it_all_later(organization, key):
     job = make_job(organization)
     count = 1_000

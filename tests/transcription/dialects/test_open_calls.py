@@ -297,6 +297,7 @@ def released(act):
     return run
 
 
+@pytest.mark.long
 def test_wait_has_a_limit_and_then_the_job_is_canceled(organization, key, settings):
     settings.MAX_WAIT_SECONDS = 1
 
@@ -313,6 +314,7 @@ def test_wait_has_a_limit_and_then_the_job_is_canceled(organization, key, settin
     assert not open_holds().exists()
 
 
+@pytest.mark.long
 def test_job_that_others_wait_for_outlives_the_limit_of_one(key, settings):
     """Also where nobody knows whether others wait. The caller must not be told that it costs nothing then."""
     settings.MAX_WAIT_SECONDS = 1

@@ -261,6 +261,7 @@ def test_each_recording_of_a_batch_costs_what_was_shown_of_it(organization):
     assert_books_are_true(organization)
 
 
+@pytest.mark.long
 def test_rejected_recording_of_a_batch_that_runs_on_is_charged_at_its_end(organization):
     job = make_batch(organization, 2)
     first, second = (Worker(item) for item in job.items.all())

@@ -54,6 +54,7 @@ def test_server_without_an_event_loop_waits_too(organization, key):
     assert concurrency.slots_in_use((waiting.SLOTS, organization.pk)) == 0
 
 
+@pytest.mark.long
 def test_organization_has_a_limit_of_open_calls(organization, key, settings):
     settings.MAX_WAITING_CALLS = 1
 
@@ -104,6 +105,7 @@ def test_retry_within_the_grace_joins_the_job(key, settings):
     assert Job.objects.count() == usage().count() == 1
 
 
+@pytest.mark.long
 def test_retry_gets_what_was_answered(key):
     async def act():
         first = retry(key, 0)
@@ -282,6 +284,7 @@ def test_call_that_differs_from_one_that_was_left_is_a_job_of_its_own(organizati
     assert Job.objects.count() == 2
 
 
+@pytest.mark.long
 def test_one_call_that_was_left_has_one_retry(key):
     """Of two equal calls after it, one joins its job and the other is an order."""
 

@@ -48,6 +48,7 @@ def test_text_that_was_shown_and_charged_is_right(organization: Organization) ->
     assert list(audit.unpaid_texts()) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wrong", [{"cost_micros": None}, {"cost_micros": 416}])
 def test_job_that_says_another_cost_than_its_text_is_found(organization: Organization, wrong: dict[str, None]) -> None:
     right = canceled_after_it_was_shown(organization)

@@ -168,6 +168,7 @@ def test_batch_waits_behind_single_recordings(organization, django_capture_on_co
     assert queue.waiting_task_ids("bulk") == [queue.task_id(item) for item in job.items.all()]
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_items_that_finish_at_the_same_moment_end_the_job_once(organization):
     job = make_batch(organization, 8)

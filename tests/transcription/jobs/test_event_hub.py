@@ -184,6 +184,7 @@ def test_event_without_a_message_is_found_by_the_sweep(own_redis):
     assert asyncio.run(act()) == [1, 9]
 
 
+@pytest.mark.long
 def test_nothing_is_lost_or_doubled_while_connections_are_killed(own_redis):
     job_id, count = uuid.uuid4(), 60
 

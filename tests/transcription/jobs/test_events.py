@@ -21,6 +21,7 @@ def watched(job_id, *, count):
     return asyncio.run(watch())
 
 
+@pytest.mark.long
 def test_latecomer_gets_all_events_in_order():
     job_id = uuid.uuid4()
     events.publish(job_id, "started", attempt=1)
@@ -79,6 +80,7 @@ def test_watcher_waits_for_a_redis_that_ended(settings, tmp_path):
         embedded_redis.stop(redis)
 
 
+@pytest.mark.long
 def test_nothing_of_a_deleted_job_comes_back(redis_of_tests):
     """Its worker goes on until it hears of the deletion, and tells text meanwhile."""
     job_id = uuid.uuid4()

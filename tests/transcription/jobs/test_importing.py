@@ -205,6 +205,7 @@ def test_job_that_fails_in_its_transaction_leaves_no_import(organization):
     assert django_rq.get_queue("imports").count == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", [jobs.cancel, jobs.delete])
 def test_download_of_a_canceled_job_stops(organization, server, end):
     job = submit(organization, server.url("/half"))
@@ -407,6 +408,7 @@ def test_lost_attempt_that_fails_does_not_end_the_job_of_the_next_one(organizati
     assert refusal_of(job) == (Status.UPLOADING, "")
 
 
+@pytest.mark.long
 def test_downloads_keep_their_heartbeats_when_the_database_is_away_for_a_moment(
     organization, server, settings, monkeypatch
 ):

@@ -82,6 +82,7 @@ def test_file_that_another_job_uses_stays_with_it(organization):
     assert jobs.transcript_of(second).text == "secret words"
 
 
+@pytest.mark.long
 def test_job_that_cannot_be_deleted_does_not_keep_the_others(organization, settings, caplog):
     """Storage that does not answer is logged, and the rows are gone: the sweep finds the bytes."""
     doomed = [finish(make_job(organization, retention=Retention(days=1))) for _ in range(3)]
@@ -96,6 +97,7 @@ class SilentStorage(Storage):
         raise OSError("no answer")
 
 
+@pytest.mark.long
 def test_clocks_that_purge_at_the_same_moment_delete_each_job_once(organization):
     doomed = [finish(make_job(organization, retention=Retention(days=1))) for _ in range(4)]
     contend(purge_together.purge, after(doomed[-1], days=1), kind="threads", worker_count=4)

@@ -72,6 +72,7 @@ def test_one_broken_item_does_not_keep_the_others_waiting(organization):
     assert whole.status == Status.FAILED
 
 
+@pytest.mark.long
 def test_broken_items_do_not_use_up_every_round(organization):
     broken = [make_job(organization) for _ in range(3)]
     whole = make_job(organization)
@@ -197,6 +198,7 @@ def test_round_of_the_clock_costs_the_same_however_many_wait(organization):
     assert costs[1][1] <= 10 + 2
 
 
+@pytest.mark.long
 def test_lost_item_among_many_is_found_within_a_walk(organization):
     sources = [Source(reference=str(n), url=f"https://example.com/{n}.mp3") for n in range(45)]
     job = jobs.submit_sources(make_submission(organization), sources=sources)

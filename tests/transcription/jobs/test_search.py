@@ -212,6 +212,7 @@ def test_search_leaves_the_limits_of_its_connection_as_they_were(organization):
         assert cursor.fetchone() == limit
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_names_of_earlier_jobs_are_recorded_while_jobs_are_deleted(organization, monkeypatch):
     """What the migration has read may be gone when it writes. A second run, after a broken one, changes nothing."""

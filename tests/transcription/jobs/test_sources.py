@@ -96,6 +96,7 @@ def test_upload_that_was_received_before_is_verified_at_once(organization, djang
     assert job.items_unverified == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("sources", "refusal"),
     [
@@ -210,6 +211,7 @@ def test_file_that_is_received_by_many_at_once_is_stored_once(organization):
     assert Media.objects.count() == 1
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_word_that_all_files_were_sent_counts_once_if_it_comes_many_times_at_once(organization):
     job = submit(organization, [file_source("a"), file_source("b"), file_source("c")])

@@ -60,6 +60,7 @@ def test_job_that_is_not_covered_ends_without_a_charge_and_without_its_files(
     assert [item.name for item in job.items.all()] == ["call.wav", "call.wav"]
 
 
+@pytest.mark.long
 def test_job_that_is_not_covered_keeps_what_other_jobs_need(organization, django_capture_on_commit_callbacks):
     kept = make_media(organization)
     with django_capture_on_commit_callbacks(execute=True):

@@ -46,6 +46,7 @@ def test_item_is_claimed_run_and_finished(job, fake_engine):
     assert jobs.transcript_of(job).text == "hello"
 
 
+@pytest.mark.long
 def test_second_delivery_does_nothing(job, fake_engine):
     run(job)
     clips = len(fake_engine.clip_lengths_ms)
@@ -80,6 +81,7 @@ def while_it_waits(job, *, act):
     return seen
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_item_waits_for_the_download_of_the_model_without_an_attempt(organization, coming):
     job = submit(organization)
@@ -139,6 +141,7 @@ def test_canceled_job_stops_while_the_engine_is_still_at_work(organization, fake
     assert statements.balance(organization).held_micros == 0
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_heartbeat_is_written_while_recognition_is_silent(organization, fake_engine, settings):
     settings.HEARTBEAT_SECONDS = 0.1
@@ -213,6 +216,7 @@ def test_events_of_a_batch_name_their_item(organization, fake_engine, django_cap
     assert told[-1] == ("end", {})
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_work_that_takes_too_long_is_ended(organization, fake_engine, settings):
     """Also inside native code, which no signal and no exception reaches: the process ends."""

@@ -132,6 +132,7 @@ def test_name_of_a_speaker_is_in_the_page_and_in_downloads(alice, done, client_o
     assert download == "<b>Anna</b>: good morning ana\n"
 
 
+@pytest.mark.long
 def test_sentences_go_to_somebody_new_who_is_merged_and_separated(alice, done, client_of):
     client = client_of(alice)
     assert "Dr. Grey" in change(client, done, act="move", segments="0", speaker="", name="Dr. Grey").content.decode()
@@ -157,6 +158,7 @@ def test_wrong_change_of_speakers_says_why(alice, done, client_of, fields, said)
     assert not SpeakerName.objects.exists()
 
 
+@pytest.mark.long
 def test_corrections_take_two_queries_whatever_their_number(alice, organization, client_of, django_assert_num_queries):
     job = make_job(organization)
     finish(job.items.get(), "hello")

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -177,6 +178,7 @@ def test_name_is_marked_and_what_people_type_is_no_markup(alice, organization, c
     assert 'value="invoice &lt;b&gt;"' in text
 
 
+@pytest.mark.long
 def test_filters_stay_on_the_next_page_and_under_the_tabs(alice, organization, client_of):
     for number in range(27):
         finish(organization, "good morning", name=f"talk {number:02}")
@@ -199,6 +201,7 @@ def test_running_rows_of_a_search_stay_live(alice, organization, job, client_of)
     assert "the <mark>slt</mark> voice" in rows
 
 
+@pytest.mark.long
 def test_list_with_every_filter_asks_few_queries(alice, organization, client_of):
     for _ in range(30):
         finish(organization, "good morning")

@@ -23,6 +23,7 @@ def test_new_name_stands_on_pages_and_names_downloads(alice, job, client_of):
     assert Document(BytesIO(word)).paragraphs[0].text == "Board <May>.m4a"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "file_name"),
     [

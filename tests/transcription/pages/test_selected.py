@@ -62,6 +62,7 @@ def test_tags_are_added_and_removed(alice, three, client_of):
     assert "Enter a tag of up to 40" in page_text(client, "/transcripts/")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("tag", "words"),
     [

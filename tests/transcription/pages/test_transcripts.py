@@ -29,6 +29,7 @@ def test_visitor_is_asked_to_sign_in(db, path):
     assert Client().get(path).url == f"/accounts/login/?next={path}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", OBJECT_PATHS)
 def test_transcript_is_its_organizations_alone(job, charlie, client_of, path):
     complete(job)
@@ -143,6 +144,7 @@ def test_download_is_written_as_the_form_says(alice, job, client_of):
     assert "Speaker 1: one" in client.get(f"/transcripts/{job.pk}/download/srt/").content.decode()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
@@ -158,6 +160,7 @@ def test_wrong_options_of_a_download_are_shown_beside_their_field(alice, job, cl
     assert said in response.content.decode()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("chosen", "text"),
     [
@@ -250,6 +253,7 @@ async def parts_of(response) -> list[bytes]:
     return [part async for part in response.streaming_content]
 
 
+@pytest.mark.long
 def test_cancel_says_what_text_that_was_shown_costs(alice, organization, job, client_of):
     show_text(job)
     assert "you pay for text that a program was shown" in page_text(client_of(alice), f"/transcripts/{job.pk}/")

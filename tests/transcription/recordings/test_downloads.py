@@ -109,6 +109,7 @@ def test_file_that_is_there_already_is_not_fetched_again(server):
     assert len(server.asked) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("code", "error_type", "tries"),
     [

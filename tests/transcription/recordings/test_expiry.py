@@ -50,6 +50,7 @@ def updates_in(queries):
     return [query["sql"] for query in queries if query["sql"].startswith("UPDATE")]
 
 
+@pytest.mark.long
 def test_all_that_are_late_end_in_one_round_with_their_parts(organization, own_incoming):
     """10,000 took twenty rounds of a minute each."""
     have_a_part(announce(organization, 3 * expiry.EXPIRE_BATCH_SIZE + 1)[::100])

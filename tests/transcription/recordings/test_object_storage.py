@@ -136,6 +136,7 @@ def complete(target, etags):
     return requests.post(target.complete_url, data=body, headers={"Content-Type": "application/xml"}, timeout=30)
 
 
+@pytest.mark.long
 def test_one_put_becomes_a_recording(organization, bucket):
     upload = begin(organization, declared_type="audio/wav")
     target = target_of(upload)
@@ -147,6 +148,7 @@ def test_one_put_becomes_a_recording(organization, bucket):
     assert key.startswith("media/")
 
 
+@pytest.mark.long
 def test_size_and_type_are_signed_by_version_4(organization):
     url = target_of(begin(organization, declared_type="audio/wav")).url
     query = parse_qs(urlsplit(url).query)
@@ -182,6 +184,7 @@ def test_parts_become_a_recording(organization, bucket):
         assert path.read_bytes() == LARGE
 
 
+@pytest.mark.long
 def test_broken_upload_goes_on_with_the_missing_parts(organization):
     upload = begin(organization, LARGE)
     first = target_of(upload, part_bytes=5 * MIB)
@@ -211,6 +214,7 @@ def test_parts_that_were_given_up_begin_again(organization, bucket):
     assert uploads.announce_received(upload)
 
 
+@pytest.mark.long
 def test_bytes_that_come_into_the_bucket_are_found(organization):
     whole, in_parts = begin(organization), begin(organization, LARGE)
     target = target_of(in_parts, part_bytes=5 * MIB)
@@ -235,6 +239,7 @@ def test_bucket_that_does_not_answer_may_have_bytes(organization, settings, capl
     assert not upload_targets.have_begun(organization, waiting=[])
 
 
+@pytest.mark.long
 def test_wrong_etag_is_refused(organization):
     target = target_of(begin(organization, LARGE), part_bytes=5 * MIB)
     etags = put_parts(target)
@@ -253,6 +258,7 @@ def test_object_of_another_size_is_refused_and_may_be_sent_again(organization):
     assert uploads.announce_received(upload)
 
 
+@pytest.mark.long
 def test_parts_of_an_upload_that_expires_are_given_up(organization, bucket):
     put_parts(target_of(begin(organization, LARGE), part_bytes=5 * MIB))
     assert len(running_parts(bucket)) == 1
@@ -279,6 +285,7 @@ def test_many_that_expire_leave_the_bucket_by_few_requests(organization, bucket,
     assert (keys(bucket), running_parts(bucket), deleted) == ([], [], [5])
 
 
+@pytest.mark.long
 def test_bucket_that_does_not_answer_stops_no_expiry(organization, settings, caplog):
     upload = begin(organization, LARGE)
     target_of(upload, part_bytes=5 * MIB)
@@ -289,6 +296,7 @@ def test_bucket_that_does_not_answer_stops_no_expiry(organization, settings, cap
     assert "Could not remove" in caplog.text
 
 
+@pytest.mark.long
 def test_two_that_begin_at_once_leave_one_upload_in_parts(organization, bucket, monkeypatch):
     upload = begin(organization, LARGE)
     begin_multipart = RangedS3Storage.begin_multipart
@@ -305,6 +313,7 @@ def test_two_that_begin_at_once_leave_one_upload_in_parts(organization, bucket, 
     assert [one["UploadId"] for one in running_parts(bucket)] == [target.upload_id]
 
 
+@pytest.mark.long
 def test_recording_that_is_replaced_after_it_was_priced_stays_what_it_was(organization, bucket):
     upload = begin(organization)
     job = submissions.submit_upload(make_submission(organization), upload=upload)
@@ -344,6 +353,7 @@ def test_customer_who_says_that_all_files_were_sent_is_believed_where_they_are(o
     assert [key for key in keys(bucket) if key.startswith(storage.INCOMING)] == []
 
 
+@pytest.mark.long
 def test_many_files_are_looked_for_together(organization, bucket, django_assert_max_num_queries):
     uploads.begin_all([uploads.prepare(organization, name="a", declared_bytes=1) for _ in range(30)])
     for upload in Upload.objects.all():
@@ -367,6 +377,7 @@ def test_public_address_of_the_bucket_is_the_one_that_customers_get(organization
     assert Upload.objects.get(pk=upload.pk).state == UploadState.WAITING
 
 
+@pytest.mark.long
 def test_large_object_is_moved_inside_of_the_bucket(organization):
     """boto3 copies in parts from 8 MB on, and S3 demands it from 5 GB on."""
     upload = begin(organization, LARGE)

@@ -97,6 +97,7 @@ def test_clock_leaves_file_to_its_jobs_and_the_last_deleted_job_takes_it(organiz
     assert not Media.objects.exists()
 
 
+@pytest.mark.long
 def test_sweep_of_strays_leaves_files_that_can_be_ordered(organization, file):
     Media.objects.update(created_at=timezone.now() - timedelta(hours=20))
     assert recordings.sweep(now=timezone.now()) == 0

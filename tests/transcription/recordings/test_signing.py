@@ -164,6 +164,7 @@ def test_path_that_addresses_escape_is_not_signed(path):
         signing.signed_path(path, expires_at=NOW)
 
 
+@pytest.mark.long
 @given(st.dictionaries(st.sampled_from(["a", "b", "c"]), st.text(max_size=20)), st.text(max_size=20))
 def test_whatever_was_signed_is_read_back(fields, content_type):
     path, query = signed(fields=fields, content_type=content_type)

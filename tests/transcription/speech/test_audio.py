@@ -132,6 +132,7 @@ def test_no_channel_is_dropped(channels, place, tmp_path):
     assert np.abs(heard(path, channel=1)[0]).max() == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("container", "codec"), [("wav", "pcm_s16le"), ("flac", "flac"), ("ogg", "libopus")])
 def test_each_of_eight_channels_is_its_own(container, codec, tmp_path):
     """PyAV reads beyond the planes of a planar frame of 8 channels."""

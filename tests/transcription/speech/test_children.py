@@ -125,6 +125,7 @@ class TestCompromisedChild:
         assert "too long" not in caught.value.message, "it was ended, and not waited for in vain"
         assert attack("zygote") == before, "the zygote goes on"
 
+    @pytest.mark.long
     @pytest.mark.parametrize("number", range(1, len(attacks.LIES)))
     def test_is_not_believed(self, zygotes_of_attacks, number):
         assert probing.probe_in_child(SOUND, max_duration_ms=999_999, zygotes=zygotes_of_attacks).duration_ms == 2000

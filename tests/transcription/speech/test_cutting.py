@@ -110,6 +110,7 @@ def dialogue(peaks_db):
     return made, [(turn["start_ms"], turn["end_ms"]) for turn in recording.turns]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first_is_near", [True, False])
 @pytest.mark.parametrize("far_db", [-35, -45])
 @pytest.mark.parametrize("floor_dbfs", [-95, -75])

@@ -85,6 +85,7 @@ def test_hanging_child_is_an_error(tmp_path):
     assert none_is_left()
 
 
+@pytest.mark.long
 def test_more_sound_than_the_longest_recording_is_refused():
     """A compromised decoder does not limit what it sends."""
     heard = []

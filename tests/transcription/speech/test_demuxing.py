@@ -32,6 +32,7 @@ def test_two_persons_on_two_tracks_are_heard(container, codec, tmp_path):
     assert probing.probe(path, max_duration_ms=HOUR_MS).channels == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("dispositions", "level"), [([1, 0], 0.2), ([0, 1], 0.8)])
 def test_dubbed_film_is_heard_in_its_default_language(dispositions, level, tmp_path):
     path = encoding.write(

@@ -8,6 +8,7 @@ from transcription.speech.engines.whisper_languages import LANGUAGES, languages_
 V3, BEFORE = languages_of("large-v3"), languages_of("large-v2")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("tag", "code"),
     [

@@ -63,6 +63,7 @@ def test_loud_sound_behind_quiet_sound_is_hardly_clipped():
     assert dbfs(levelled[3 * 16_000 + 2 * FRAME_SAMPLES :]) == pytest.approx(-15, abs=0.5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [FRAME_SAMPLES, 5 * FRAME_SAMPLES, 30 * FRAME_SAMPLES])
 def test_windows_leave_no_trace(size):
     samples = load("dialogue.flac") * np.float32(0.01) + np.float32(0.05)

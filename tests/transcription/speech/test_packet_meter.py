@@ -154,6 +154,7 @@ def test_frames_that_shrink_later_are_noticed(tmp_path):
     assert probe(encoding.joined(tmp_path / "both.aac", *made)).duration_ms == pytest.approx(120_000, abs=300)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("container", ["webm", "ogg"])
 def test_shortest_packets_are_measured_as_they_decode(container, tmp_path):
     """WebM rounds 2.5 ms to milliseconds."""

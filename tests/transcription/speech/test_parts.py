@@ -15,6 +15,7 @@ from transcription.speech import boundaries, hearing, parts, probing
 from transcription.speech.samples import samples_to_ms
 
 
+@pytest.mark.long
 def test_chained_ogg_may_change_its_channels(tmp_path):
     mono = encoding.write(tmp_path / "1", tone(2, rate=48_000), container="ogg", codec="libopus", rate=48_000)
     stereo = tone(5, rate=48_000, channels=2)

@@ -15,6 +15,7 @@ from transcription.speech.options import MAX_SPLIT_CHANNELS
 from transcription.speech.samples import SAMPLE_RATE, ms_to_samples
 
 
+@pytest.mark.long
 def test_channels_are_transcribed_apart(two_channels, whisper):
     told = []
     transcript = run(two_channels, engine=whisper, diarizer=FakeDiarizer(), channels="split", on_progress=told.append)
@@ -126,6 +127,7 @@ def test_notes_name_loud_sound_without_words(tmp_path, pocketsphinx):
     assert any(note.startswith("From 0:00:0") and "no words" in note for note in transcript.notes)
 
 
+@pytest.mark.long
 def test_notes_tell_that_little_of_the_sound_became_words(tmp_path, pocketsphinx):
     """Twenty seconds of sound in pieces and one sentence: it was charged like any other, and nothing was said."""
     pieces = [part for _ in range(4) for part in (encoding.tone(5, hertz=200), np.zeros((1, 8_000), dtype=np.float32))]

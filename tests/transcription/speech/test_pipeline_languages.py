@@ -135,6 +135,7 @@ def test_each_channel_keeps_the_blanks_of_its_language(two_channels):
     assert {one.speaker: one.text for one in transcript.segments} == {"S1": ENGLISH, "S2": "我们今天见。"}
 
 
+@pytest.mark.long
 def test_segments_of_channels_are_apart_although_their_words_touch(tmp_path, wav, said):
     """Both channels speak Chinese and Latin letters; what stands before a segment is of the other channel."""
     path = tmp_path / "both.wav"
@@ -155,6 +156,7 @@ def long_dialogue(tmp_path):
     return path
 
 
+@pytest.mark.long
 def test_language_that_lasts_is_kept_and_told(long_dialogue):
     transcript = run(long_dialogue, engine=SaysEngine(*[YES] * 6, *[SI] * 9))
     assert transcript.text == "Yes. " * 6 + "Sí. " * 8 + "Sí."
@@ -165,6 +167,7 @@ def test_language_that_lasts_is_kept_and_told(long_dialogue):
     assert note.endswith("recognised in its own language.")
 
 
+@pytest.mark.long
 def test_language_that_comes_and_goes_is_not_kept_but_told(long_dialogue):
     clips = [YES, YES, YES, *[SI, SI, YES] * 4]
     transcript = run(long_dialogue, engine=AgainEngine(*clips))
@@ -183,6 +186,7 @@ class AgainEngine(SaysEngine):
         return super().recognise(clips, options=options)
 
 
+@pytest.mark.long
 def test_three_languages_that_last_are_kept_and_told(long_dialogue):
     oui = ("fr", [" Oui", "."])
     transcript = run(long_dialogue, engine=SaysEngine(*[YES] * 4, *[SI] * 4, *[oui] * 7))
@@ -197,6 +201,7 @@ def test_a_few_seconds_of_another_language_are_not_told():
     assert (transcript.language, notes_on_languages(transcript)) == ("en", [])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [{"language": "en"}, {"mixed_languages": True}])
 def test_nothing_is_told_of_languages_that_were_expected(options):
     clips = [EN, ("es", [" Sí", "."]), ("es", [" Sí", "."]), ("es", [" Sí", "."]), EN]

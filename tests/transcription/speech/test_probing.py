@@ -101,6 +101,7 @@ def test_container_that_was_cut_is_refused(container, codec, video_seconds, tmp_
     assert [fact.kind for fact in facts if fact.kind != "stopped"] == ["truncated"]
 
 
+@pytest.mark.long
 def test_avi_that_lost_its_index_is_whole(tmp_path):
     """The index is a twentieth of an AVI of short packets. Without it no sound is missing, and the file was refused."""
     whole = encoding.write(tmp_path / "whole", tone(60, rate=44_100), container="avi", codec="libmp3lame", rate=44_100)

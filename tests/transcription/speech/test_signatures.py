@@ -41,6 +41,7 @@ def test_recording_with_a_container_is_not_headerless(path):
         assert not signatures.is_headerless(file.read(signatures.HEAD_BYTES))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("container", "codec"),
     [

@@ -55,6 +55,7 @@ def sentences_with_words(transcript):
     return {word.start_ms // 5_000 for word in transcript.words}
 
 
+@pytest.mark.long
 def test_speech_that_the_engine_skipped_is_recognised_again(nine_sentences):
     told = []
     transcript = run(nine_sentences, engine=ForgetfulEngine(), on_segments=told.extend)
@@ -65,6 +66,7 @@ def test_speech_that_the_engine_skipped_is_recognised_again(nine_sentences):
     assert [word for segment in told for word in segment.words] == list(transcript.words)
 
 
+@pytest.mark.long
 def test_speech_that_was_skipped_is_recognised_again_through_the_engine_process(nine_sentences, tmp_path):
     models = ModelCache({"standard": ""}, lambda _: ForgetfulEngine())
     address = f"ipc://{tmp_path}/engine.sock"
@@ -75,12 +77,14 @@ def test_speech_that_was_skipped_is_recognised_again_through_the_engine_process(
     assert sentences_with_words(transcript) == set(range(9))
 
 
+@pytest.mark.long
 def test_unlikely_words_of_skipped_speech_are_left_out(nine_sentences):
     engine = ForgetfulEngine()
     engine.probability_of_words = 0.4
     assert sentences_with_words(run(nine_sentences, engine=engine)) == {0, 3, 6}
 
 
+@pytest.mark.long
 def test_words_that_were_heard_already_are_not_written_twice(nine_sentences):
     """The times of words may err: what seems to be skipped was heard in another stretch."""
     engine = ForgetfulEngine()
@@ -88,6 +92,7 @@ def test_words_that_were_heard_already_are_not_written_twice(nine_sentences):
     assert sentences_with_words(run(nine_sentences, engine=engine)) == {0, 3, 6}
 
 
+@pytest.mark.long
 def test_translation_is_not_searched_for_skipped_speech(nine_sentences):
     """Its words have no times that say what was heard."""
     engine = ForgetfulEngine()
@@ -95,6 +100,7 @@ def test_translation_is_not_searched_for_skipped_speech(nine_sentences):
     assert sentences_with_words(run(nine_sentences, engine=engine, task="translate")) == {0, 3, 6}
 
 
+@pytest.mark.long
 def test_clip_without_its_parts_is_not_recognised_again(nine_sentences):
     """Words at the edges of a stretch leave it without any; alone it would sound as before."""
     engine = FakeEngine()
@@ -152,12 +158,14 @@ def test_short_stretches_do_not_change_the_language_of_the_recording(welsh_engin
     assert (transcript.language, transcript.language_probability, transcript.notes) == ("en", 0.99, ())
 
 
+@pytest.mark.long
 def test_what_is_recognised_again_at_the_end_is_in_the_language_of_the_recording(nine_sentences):
     transcript = run(nine_sentences, engine=HastyEngine())
     assert sentences_with_words(transcript) == set(range(9))
     assert languages_of_words(transcript) == {"en"}
 
 
+@pytest.mark.long
 def test_mixed_languages_stay_mixed_where_speech_is_recognised_again(nine_sentences):
     assert languages_of_words(run(nine_sentences, engine=HastyEngine(), mixed_languages=True)) == {"en", "cy"}
 

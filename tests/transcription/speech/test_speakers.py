@@ -97,6 +97,7 @@ somebodys = st.builds(
 )
 
 
+@pytest.mark.long
 @given(times, st.lists(somebodys, min_size=1, max_size=12))
 def test_turns_that_overlap_leave_no_word_without_speaker(word_edges, turns):
     spoken = words(*zip(word_edges[::2], word_edges[1::2], strict=False))

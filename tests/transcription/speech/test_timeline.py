@@ -26,6 +26,7 @@ def test_clock_of_another_speed_is_followed(factor):
     )
 
 
+@pytest.mark.long
 def test_hour_cannot_be_sold_for_the_stamps_of_a_minute():
     packets = [(number * 0.02 / 60, 0.02) for number in range(180_000)]
     assert added(*packets).total_ms >= 3_600_000 * 0.98

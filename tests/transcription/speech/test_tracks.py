@@ -29,6 +29,7 @@ def test_segment_of_a_fragmented_mp4_begins_at_its_start(tmp_path):
     assert loud_from_to(heard(path)[0]) == pytest.approx((0, 6), abs=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("container", "codec"), [("mp4", "aac"), ("matroska", "libopus"), ("mpegts", "aac"), ("nut", "libopus")]
 )
@@ -174,6 +175,7 @@ def test_mute_in_a_video_keeps_its_length(container, pause, tmp_path):
     assert [fact.kind for fact in facts] == (["gap"] if pause > 60 else [])
 
 
+@pytest.mark.long
 def test_browser_recording_with_a_long_pause_keeps_its_length(tmp_path):
     """MediaRecorder sends nothing while it is paused, and there is no other track."""
     whole = encoding.write(tmp_path / "whole", tone(20, rate=48_000), container="webm", codec="libopus", rate=48_000)

@@ -45,6 +45,7 @@ def test_track_may_change_its_codec(codecs, video_seconds, goes_on, tmp_path):
     assert facts == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("codecs", [("aac", "aac"), ("mp2", "mp2")])
 def test_stream_that_keeps_its_codec_is_one(codecs, tmp_path):
     made = [stream(tmp_path / str(at), codec) for at, codec in enumerate(codecs)]

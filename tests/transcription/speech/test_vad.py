@@ -52,6 +52,7 @@ def test_frames_are_whole_milliseconds():
     assert samples_to_ms(vad.FRAME_SAMPLES) == vad.FRAME_MS == 32
 
 
+@pytest.mark.long
 def test_network_that_was_loaded_before_a_fork_runs_in_the_child():
     """Workers do so. It needs a session without threads, which a child would wait for in vain."""
     program = """

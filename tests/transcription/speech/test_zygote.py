@@ -19,6 +19,7 @@ def test_zygote_has_none_of_our_environment(monkeypatch):
     assert zygote().environ() == children.ENVIRONMENT
 
 
+@pytest.mark.long
 def test_zygote_has_none_of_our_descriptors(tmp_path):
     inherited = os.open(tmp_path / "kept", os.O_RDWR | os.O_CREAT)
     os.set_inheritable(inherited, True)

@@ -36,6 +36,7 @@ def announce():
         low_balance.announce(now=timezone.now() + timedelta(seconds=1))
 
 
+@pytest.mark.long
 def test_paid_top_up_is_told_once(organization, alice, client_of, stripe_sandbox):
     client_of(alice).post("/billing/top-up/", {"amount": "20000"})
     topup = TopUp.objects.get()

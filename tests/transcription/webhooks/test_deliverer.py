@@ -83,6 +83,7 @@ def are_delivered(count):
     return ask
 
 
+@pytest.mark.long
 def test_all_that_is_due_is_delivered_once(organization):
     register(organization, "one.example")
     for _ in range(20):

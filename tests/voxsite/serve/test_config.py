@@ -34,6 +34,7 @@ def test_port_in_use_is_one_sentence(tmp_path):
     assert "PORT" in sentence
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "path", ["file", "file/below", "/proc/voxsite"], ids=["a file", "below a file", "refused by the kernel"]
 )
@@ -45,6 +46,7 @@ def test_data_folder_that_cannot_be_written_is_one_sentence(tmp_path, port, path
     assert "VOXSITE_DATA_DIR" in sentence
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "value"),
     [("PORT", "http"), ("PORT", "99999"), ("HOST", "192.0.2.1"), ("VOXSITE_WORKERS", "0"), ("VOXSITE_ENV", "test")],

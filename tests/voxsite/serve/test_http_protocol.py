@@ -126,6 +126,7 @@ def test_slow_reader_of_what_the_system_has_taken_has_it_too(server):
             received += len(piece)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("field", ["GET /small?{} HTTP/1.1", "GET /small HTTP/1.1\r\nX: {}"])
 def test_head_that_is_too_large_is_refused_however_it_comes(server, field):
     """In one piece, its end is there before its length is looked at."""

@@ -60,6 +60,7 @@ def test_every_output(post, output):
     assert "word" in response.content.decode()
 
 
+@pytest.mark.long
 def test_sound_without_a_header_has_its_length_and_price(post):
     """As a film comes from Bazarr: the name from the query, and 125 s cost 125 s."""
     response = post("/asr", pcm(124.5), encode="false", output="srt", video_file="/films/A%20Film.mkv")
@@ -95,6 +96,7 @@ def test_name_without_a_name_in_it_is_no_error(post):
     assert Job.objects.get().name == "recording"
 
 
+@pytest.mark.long
 def test_language_is_detected_for_half_a_minute_at_most(post):
     response = post("/detect-language", pcm(90), encode="false", video_file="/films/a.mkv")
     assert response.status_code == 200, response.content
@@ -120,6 +122,7 @@ def test_part_may_be_called_file(post):
     assert (response.status_code, response.json()["param"]) == (400, "audio_file")
 
 
+@pytest.mark.long
 def test_speakers_are_labeled_only_if_they_are_asked_for(post):
     segments = post("/asr", output="json").json()["segments"]
     assert all("speaker" not in segment and "words" not in segment for segment in segments)

@@ -167,6 +167,7 @@ def test_language_is_told_by_whispers_name():
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ErrorType)
 def test_error_of_every_type_has_a_detail(kind):
     shown = wire.show_error(VoxsiteError("What is wrong.", error_type=kind, param="language"), request_id="req_1")

@@ -137,6 +137,7 @@ def listen_to(listen):
     return call
 
 
+@pytest.mark.long
 @pytest.mark.enable_socket
 def test_file_at_a_url_is_answered_as_if_it_were_the_body(listen, listen_to, server):
     by_url = listen_to(server.url("/talk.mp3"), "model=nova-3&punctuate=true")
@@ -232,6 +233,7 @@ def test_headerless_sound_has_its_length_and_its_digest(listen):
     assert metadata["duration"] == pytest.approx(len(frames) / 2 / rate, abs=0.001)
 
 
+@pytest.mark.long
 def test_channels_apart_cost_a_recording_each(listen):
     response = listen("multichannel=true&utterances=true", stereo())
     answer = response.json()

@@ -149,6 +149,7 @@ def test_result_that_leaves_is_a_retrieval(api, passing, alice, client_of, door)
     assert api.get(f"/v1/jobs/{passing.pk}/result").status_code == 200, "it can be retrieved again for an hour"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("door", NO_DOORS)
 def test_looking_is_no_retrieval(api, passing, alice, client_of, door):
     assert NO_DOORS[door](api, passing, client_of(alice)).status_code == 200

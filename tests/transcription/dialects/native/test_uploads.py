@@ -279,6 +279,7 @@ def test_order_without_money_keeps_the_file_for_another_try(api, file_id):
     assert order(api, {"file_id": file_id}).status_code == 201
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("body", "param"),
     [

@@ -78,6 +78,7 @@ def test_recording_is_transcribed_by_its_url(api, engine, server, send):
     assert (status["status"], status["transcript"].lower()) == ("completed", text_of(SENTENCE))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("path", "error_type"),
     [
@@ -228,6 +229,7 @@ def test_file_of_a_url_is_announced_at_once(api, organization):
     assert not Job.objects.exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_fetched_first", [False, True])
 def test_file_of_a_url_is_ordered_before_or_after_it_has_come(api, server, is_fetched_first):
     file_id = upload(api, server.url("/talk.mp3")).json()["file_id"]

@@ -82,6 +82,7 @@ def test_speakers_are_left_out_on_request(api, engine):
     assert result["segments"][0]["words"][0]["speaker"] is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("wanted", "content_type", "start"),
     [

@@ -71,6 +71,7 @@ def test_every_event_that_can_be_subscribed_is_described():
     assert set(api_reference.document()["webhooks"]) == {str(event) for event in endpoints.EVENTS} == set(ACTS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("event", ACTS)
 def test_what_is_sent_is_what_is_described(organization, event):
     ACTS[event](organization)

@@ -126,6 +126,7 @@ def test_field_that_was_sent_as_a_file_is_not_overlooked():
     assert caught.value.data["param"] == "retention"
 
 
+@pytest.mark.long
 @given(st.dictionaries(st.sampled_from(sorted(wire.FIELDS)), st.text(max_size=40)))
 def test_any_text_is_read_or_refused(fields):
     try:

@@ -94,6 +94,7 @@ def test_job_that_waits_for_parts_goes_on(organization):
     assert JobItem.objects.get(job=job).status == Status.VERIFYING
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["content-md5", "x-amz-checksum-crc32"])
 def test_checksum_that_the_client_sends_is_compared(organization, settings, name):
     upload = begin(organization)
@@ -123,6 +124,7 @@ def test_any_type_will_do_if_none_was_declared(organization):
     assert call("PUT", target_of(begin(organization)).url, SPEECH, headers={"content-type": "x/y"}).status == 200
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("origin", [SITE, "https://customer.example", "null"])
 def test_pages_of_any_site_may_use_an_address_that_they_have(organization, origin):
     url = target_of(begin(organization)).url

@@ -188,6 +188,7 @@ def test_hostile_list_of_parts_is_refused(organization):
     assert state(upload) == UploadState.WAITING
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", [UploadState.EXPIRED, UploadState.REFUSED, UploadState.RECEIVED])
 def test_nothing_comes_to_an_upload_that_has_ended(organization, settings, end):
     _, target = begin_parts(organization)
@@ -231,6 +232,7 @@ def test_file_whose_job_is_deleted_while_it_comes_is_refused_and_gone(organizati
     assert (left(settings), stored(tmp_path)) == ([], [])
 
 
+@pytest.mark.long
 def test_file_in_parts_whose_job_is_deleted_before_it_is_joined_is_refused(organization, tmp_path):
     upload, target = begin_parts(organization)
     job = submissions.submit_upload(make_submission(organization), upload=upload)

@@ -227,6 +227,7 @@ def test_missing_or_changed_part_is_told_and_may_come_then(organization):
     assert call("POST", target.complete_url, listed(etags)).status == 200
 
 
+@pytest.mark.long
 def test_parts_that_are_given_up_are_gone(organization, settings):
     upload, target = begin_parts(organization)
     etags = put_parts(target)

@@ -54,6 +54,7 @@ def test_funds_are_charged_once_for_a_key_as_long_as_it_is_kept(call, card, stri
     assert charged_cents(stripe_sandbox) == [500, 1_000, 1_000]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_process_that_dies_around_the_charge_charges_once_for_a_key(call, card, stripe_sandbox, monkeypatch, place):
     """The attempt seems abandoned after 5 minutes, when the window in which an amount is charged once is over too."""

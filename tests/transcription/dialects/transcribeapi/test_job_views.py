@@ -63,6 +63,7 @@ def test_documented_batch_has_its_uploads_in_pages(post):
     assert Upload.objects.get(items__reference="file_000002").declared_type == "audio/mpeg"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sent", ["audio/ü", "audio/mpeg\r\nX-Other: 1"])
 def test_type_that_no_header_can_have_is_not_signed(post, sent):
     """A signed address binds its type, so nobody could send the file."""
@@ -142,6 +143,7 @@ def test_same_order_after_a_while_or_a_failure_is_a_new_one(post):
     assert len({first, second, third}) == 3
 
 
+@pytest.mark.long
 @pytest.mark.enable_socket
 def test_same_order_as_a_job_that_was_run_again_is_a_new_one(post, settings):
     with remote.running(WAV) as server:
@@ -175,6 +177,7 @@ def test_idempotency_key_of_an_order(post):
     assert code(other) == (409, "idempotency_key_reused")
 
 
+@pytest.mark.long
 def test_two_idempotency_keys_are_two_orders(post):
     """Recordings of equal size make equal orders. A key says that it is another one."""
     body = {"type": "big_file", "size_bytes": len(WAV)}
@@ -243,6 +246,7 @@ def take(settings):
 LARGE = {"files": [{"reference_id": "a"}], "padding": "x" * 300_000}
 
 
+@pytest.mark.long
 def test_large_orders_take_turns_and_do_not_wait_for_ever(post, take):
     turns = creation.Turns(threading.BoundedSemaphore(2), wait_seconds=0.01)
     take(turns)

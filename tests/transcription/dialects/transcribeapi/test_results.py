@@ -180,6 +180,7 @@ def test_webhook_that_fails_for_good_leaves_the_result_available(organization, r
     assert status() == "result_available"
 
 
+@pytest.mark.long
 def test_webhook_of_a_call_that_waits(key, receiver, fake_engine):  # noqa: F811
     from tests.dialects.faces import working
 

@@ -81,6 +81,7 @@ def test_batch_is_not_resumed_but_asked_for_in_pages(post, batch):
     assert code(post(f"/jobs/{batch}/resume-upload", {"upload": {"type": "put"}})) == (400, "invalid_upload")
 
 
+@pytest.mark.long
 def test_uploads_of_a_job_that_takes_none(post, batch, big_file):
     for job_id in (batch, big_file):
         jobs.cancel(Job.objects.get(pk=job_id))
@@ -122,6 +123,7 @@ def test_files_that_came_are_transcribed_and_the_others_are_told(post, batch, tm
     assert [-entry.amount_micros for entry in Entry.objects.filter(kind=EntryKind.USAGE)] == [job.cost_micros]
 
 
+@pytest.mark.long
 def test_completion_whose_answer_was_lost_is_answered_again(post, big_file, tmp_path):
     send("file_000001", tmp_path=tmp_path)
     assert post(f"/transcribe/{big_file}/upload-completed").status_code == 200
@@ -133,12 +135,14 @@ def test_completion_whose_answer_was_lost_is_answered_again(post, big_file, tmp_
     assert code(post(f"/transcribe/{big_file}/upload-completed")) == (409, "invalid_job_status")
 
 
+@pytest.mark.long
 def test_file_that_never_came(post, big_file):
     post(f"/transcribe/{big_file}/upload-completed")
     shown = post(f"/transcribe/{big_file}", method="get").json()
     assert (shown["status"], shown["job_status"], shown["cost"]) == ("failed_upload_missing", "failed", 0)
 
 
+@pytest.mark.long
 def test_file_that_is_no_recording(post, big_file, tmp_path):
     send("file_000001", b"no recording" * 50, tmp_path=tmp_path)
     post(f"/transcribe/{big_file}/upload-completed")
@@ -147,6 +151,7 @@ def test_file_that_is_no_recording(post, big_file, tmp_path):
     assert (shown["status"], shown["job_status"]) == ("failed_unsupported_format", "failed")
 
 
+@pytest.mark.long
 def test_balance_that_does_not_cover_the_files(post, big_file, tmp_path):
     Wallet.objects.update(balance_micros=50)
     send("file_000001", tmp_path=tmp_path)
@@ -156,6 +161,7 @@ def test_balance_that_does_not_cover_the_files(post, big_file, tmp_path):
     assert (shown["status"], shown["job_status"]) == ("failed_insufficient_credits", "insufficient_funds")
 
 
+@pytest.mark.long
 def test_files_that_have_more_than_the_limit_together(post, batch, tmp_path):
     # As if others had come.
     Job.objects.update(received_bytes=MAX_BATCH_BYTES - len(WAV) - 1)

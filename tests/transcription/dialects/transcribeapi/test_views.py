@@ -41,6 +41,7 @@ def silence(seconds):
 # --- While the caller waits ---
 
 
+@pytest.mark.long
 def test_answer_of_the_documentation(transcribe, organization):
     response = transcribe(language="en", vtt_granularity="sentence")
     assert response.status_code == 200, response.content
@@ -57,6 +58,7 @@ def test_answer_of_the_documentation(transcribe, organization):
     assert charges() == [job.cost_micros]
 
 
+@pytest.mark.long
 def test_words_are_cues_of_their_own(transcribe):
     answer = transcribe(vtt_granularity="word").json()
     assert answer["vtt"].count("-->") == len(answer["text"].split())
@@ -80,6 +82,7 @@ def test_bare_values(transcribe):
     assert isinstance(transcribe(exclude=f"text,vtt,{AROUND}").json(), list)
 
 
+@pytest.mark.long
 def test_reference_comes_back(transcribe):
     assert transcribe(reference_id="call 7").json()["reference_id"] == "call 7"
 
@@ -88,11 +91,13 @@ def test_file_without_anything_is_missing(transcribe):
     assert code(transcribe(None, language="en")) == (400, "missing_file")
 
 
+@pytest.mark.long
 def test_file_above_30_mb_is_refused(transcribe):
     assert code(transcribe(WAV.ljust(30 * 1024**2 + 1, b"\0"))) == (400, "file_too_large")
     assert not Media.objects.exists()
 
 
+@pytest.mark.long
 def test_recording_above_10_minutes_is_refused_and_leaves_nothing(transcribe, organization):
     before = Wallet.objects.of(organization).get().balance_micros
     response = transcribe(silence(601))
@@ -165,6 +170,7 @@ def test_route_that_there_is_not(call):
         assert code(call("get", path)) == (404, "not_found")
 
 
+@pytest.mark.long
 def test_engine_that_fails(transcribe, fake_engine, settings):
     from transcription.speech.errors import EngineFailed
 
@@ -181,6 +187,7 @@ def test_crash_tells_nothing(transcribe, settings, caplog):
     assert b"secret" not in response.content
 
 
+@pytest.mark.long
 def test_idempotency_key_is_honoured(transcribe):
     first, second = (transcribe(headers={"Idempotency-Key": "call-1"}) for _ in range(2))
     assert second["Idempotency-Replayed"] == "true"
@@ -191,6 +198,7 @@ def test_idempotency_key_is_honoured(transcribe):
 # --- Calls that take long ---
 
 
+@pytest.mark.long
 def test_call_that_takes_long_is_answered_with_its_job(call, settings):
     settings.TRANSCRIBEAPI_WAIT_SECONDS = 0.1
     response = call("post", "/transcribe", file=SimpleUploadedFile("talk.wav", WAV))

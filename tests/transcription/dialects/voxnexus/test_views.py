@@ -59,6 +59,7 @@ def post(path, body=WAV, *, key, **fields):
     return Client().post(path, body, headers={"X-API-Key": key}, **{"content_type": "audio/wav", **fields})
 
 
+@pytest.mark.long
 def test_recording_is_answered_in_the_same_call(organization, key):
     done = answer(STT, key=key)
     assert done.status == 200
@@ -107,6 +108,7 @@ def test_container_is_decoded_whatever_its_content_type_says(key, content_type):
     assert Media.objects.get().container == "mp3"
 
 
+@pytest.mark.long
 def test_body_without_a_length_is_taken(key):
     """As curl sends what it reads from a pipe: in chunks, without Content-Length."""
 
@@ -209,6 +211,7 @@ def test_failure_of_the_language_model_is_no_error(key, chat, prompt):
     assert done.json["warnings"][0].startswith("The transcript was not rewritten: ")
 
 
+@pytest.mark.long
 def test_money_for_the_recording_alone_gives_the_transcript(organization, key, chat):
     async def act():
         try:
@@ -232,6 +235,7 @@ def test_money_for_the_recording_alone_gives_the_transcript(organization, key, c
     assert charges() == [Job.objects.get().cost_micros]
 
 
+@pytest.mark.long
 def test_limit_of_a_key_binds_the_rewriting_too(organization, chat):
     """BerriAI/litellm issue 38176: what one call orders beside its own work passed the budget."""
     with wave.open(str(AUDIO / "sentence-slt.wav")) as sound:
@@ -252,11 +256,13 @@ def test_without_a_language_model_the_transcript_is_the_text(key, settings):
     assert done.json["warnings"] == ["The transcript was not rewritten: this site has no language model."]
 
 
+@pytest.mark.long
 def test_prompt_without_the_flag_asks_nobody(key, chat):
     assert answer(f"{STT}&llm_prompt=normal%205", key=key).json["text"] == "hello there"
     assert chat.bodies == []
 
 
+@pytest.mark.long
 def test_same_key_gets_the_same_text_and_pays_once(key, chat):
     path = f"{TRANSFORM}&llm_prompt=normal%205"
     first = answer(path, key=key, headers={"Idempotency-Key": "one"})
@@ -276,6 +282,7 @@ def test_same_key_gets_the_same_text_and_pays_once(key, chat):
     assert len(charges()) == 2
 
 
+@pytest.mark.long
 def test_same_key_with_another_prompt_or_body_is_refused(key, chat):
     answer(f"{TRANSFORM}&llm_prompt=normal%205", key=key, headers={"Idempotency-Key": "one"})
     for path, body in ((f"{TRANSFORM}&llm_prompt=normal%206", WAV), (f"{TRANSFORM}&llm_prompt=normal%205", MP3)):

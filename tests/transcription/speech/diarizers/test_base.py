@@ -34,6 +34,7 @@ def test_recording_without_a_clip_has_no_turns(diarizer):
     assert diarizer.begin(options=TranscriptionOptions()).turns() == []
 
 
+@pytest.mark.long
 def test_turns_are_sorted_named_by_appearance_and_do_not_overlap(diarizer):
     diarization = diarizer.begin(options=TranscriptionOptions())
     windows = audio.windows(recordings.named("dialogue.flac").path, max_duration_ms=60_000)

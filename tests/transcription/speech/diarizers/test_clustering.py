@@ -23,6 +23,7 @@ def turns_by(diarization, samples):
     return diarization.turns()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", ["dialogue.flac", "dialogue.mp3", "dialogue.webm"])
 def test_two_voices_are_told_apart(file):
     found = turns(load(file))
@@ -36,6 +37,7 @@ def test_one_voice_is_one_speaker(file):
     assert {turn.speaker for turn in turns(load(file))} == {"S1"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", ["dialogue.flac", "dialogue.mp3", "dialogue.webm"])
 @pytest.mark.parametrize("speaker", ["S1", "S2"])
 def test_several_sentences_of_one_voice_are_one_speaker(file, speaker):
@@ -51,6 +53,7 @@ def test_voices_without_a_pause_between_them_are_told_apart():
     assert [speaker_at(found, at_ms) for at_ms in middles] == ["S1", "S2", "S1", "S2", "S1"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_number_of_speakers_is_obeyed(count):
     assert len({turn.speaker for turn in turns(load("dialogue.flac"), num_speakers=count)}) == count

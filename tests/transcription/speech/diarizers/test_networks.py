@@ -54,6 +54,7 @@ def test_windows_together_give_what_each_gives_alone():
     assert np.array_equal(together.argmax(axis=2), alone.argmax(axis=2))
 
 
+@pytest.mark.long
 def test_prints_of_one_voice_are_more_alike_than_those_of_two():
     one, again, other = load("sentence-slt.wav"), load("sentence-slt.opus"), load("sentence-rms.wav")
     prints = [voice_print(samples) for samples in (one[:24_000], again[-24_000:], other[-24_000:])]

@@ -75,6 +75,7 @@ def test_two_men_whom_the_segmentation_takes_for_one_are_told_apart():
     assert {turn.speaker for turn in found} == {"S1", "S2"}
 
 
+@pytest.mark.long
 def test_two_who_speak_at_once_are_both_found():
     slt, rms = np.concatenate(spoken_by("dialogue.flac", "S1")), np.concatenate(spoken_by("dialogue.flac", "S2"))
     size, both = min(len(slt), len(rms)), 3 * 16_000
@@ -125,6 +126,7 @@ def test_pauses_with_hiss_are_no_speech():
     assert sum(turn.end_ms - turn.start_ms for turn in found) < spoken_ms * 1.1
 
 
+@pytest.mark.long
 def test_somebody_without_words_is_nobody():
     samples = load("dialogue.flac")
     diarization = begin()

@@ -81,6 +81,7 @@ def test_every_frame_is_told_once(seconds):
     assert (activity > 0).sum(axis=1).tolist() == [1] * len(activity)
 
 
+@pytest.mark.long
 def test_one_voice_stays_on_one_channel_however_the_windows_number_it():
     said = (["a"] * (3 * SECOND) + [""] * SECOND + ["b"] * (3 * SECOND)) * 17
     activity, network = segmented(said)

@@ -17,6 +17,7 @@ def hear(*parts):
     return voice_prints.hear(said, pauses=list(accumulate(len(part) for part in parts[:-1])))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("parts", "change"),
     [
@@ -32,6 +33,7 @@ def test_pause_at_which_the_voice_changes_is_found(parts, change):
     assert hear(*parts).change == change
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "parts",
     [

@@ -252,6 +252,7 @@ def test_language_that_was_given_is_used_and_unknown_ones_are_refused(whisper):
         whisper.recognise([clip], options=replace(OPTIONS, language="xx"))
 
 
+@pytest.mark.long
 def test_silence_noise_tones_and_nothing_give_no_words(whisper):
     seconds = np.arange(20 * SAMPLE_RATE) / SAMPLE_RATE
     noise = np.random.default_rng(7).normal(size=20 * SAMPLE_RATE) * 0.1
@@ -316,6 +317,7 @@ def test_hallucinations_are_gated(answers, words, temperatures, whisper, decoder
     assert made.temperatures == temperatures
 
 
+@pytest.mark.long
 def test_speech_that_repeats_itself_is_decoded_once(whisper):
     """A long recording of one sentence again and again is what the tiny model knows; nothing of it may be missing."""
     clip = np.tile(load("en-hello.wav"), 5)

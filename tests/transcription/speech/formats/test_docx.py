@@ -97,6 +97,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("text", "shown"), HOSTILE)
 def test_no_text_breaks_the_document(text, shown):
     """Text, name of a speaker, note and title alike."""

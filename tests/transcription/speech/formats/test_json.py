@@ -1,6 +1,7 @@
 import json
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from transcription.speech import formats
 from transcription.speech.transcript import Segment
 
 
+@pytest.mark.long
 def test_json_document_is_as_promised():
     document = json.loads(render("json", *DIALOGUE))
     assert document["duration_seconds"] == 61.234

@@ -10,6 +10,7 @@ from transcription.speech.formats import lines
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "M", "Z"]) | st.just(" "), max_size=200)
 
 
+@pytest.mark.long
 @given(TEXT, st.integers(10, 80))
 def test_lines_keep_to_the_width_and_lose_nothing(text, width):
     made = lines.wrap(text, width=width)
