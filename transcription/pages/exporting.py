@@ -13,7 +13,7 @@ from accounts.errors import Conflict
 from accounts.gate import concurrency, limits
 from accounts.models import Role
 from accounts.streaming import asynchronously
-from transcription import exports
+from transcription.pages import exports
 
 # The kind of open request, and how many of an organization one web process answers at a time: each holds
 # the names of its files in memory.

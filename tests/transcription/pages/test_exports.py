@@ -9,8 +9,9 @@ from django.utils import timezone
 
 from accounts import api_keys
 from tests.transcription.factories import make_batch, make_job, make_transcript
-from transcription import exports, jobs
+from transcription import jobs
 from transcription.models import Job
+from transcription.pages import exports
 
 
 def finish(job, text="hello"):
