@@ -1,7 +1,7 @@
 """The page of operators: queues, workers, engines, failures, webhooks and money at a glance, and what helps at once.
 
-Its figures are those that Prometheus reads. Whoever may look into jobs in the admin sees it; whoever may operate them
-there may act.
+Its figures are those that Prometheus reads. Staff with the permission to view jobs see it. Staff with the permission to
+change jobs may press its buttons.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping

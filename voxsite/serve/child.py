@@ -71,7 +71,7 @@ def run_in_fork(name: str, *, environment: Mapping[str, str]) -> NoReturn:
         os.environ.update(environment)
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(line_buffering=True, write_through=True)  # type: ignore[union-attr]  # both are files
-        # For `ps`, and for whoever looks for a process by its command line.
+        # Operators and tests find a process by its command line, in `ps` for example.
         setproctitle.setproctitle(f"{sys.executable} -m voxsite.serve.child {name}")
         become(name)
         status = 0
