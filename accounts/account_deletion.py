@@ -11,17 +11,22 @@ from datetime import datetime, timedelta
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
+from django.dispatch import Signal
 from django.utils import timezone
 
-from accounts import closures, organizations
+from accounts import audit_log, closures, organizations
 from accounts.errors import Conflict, NotFound
 from accounts.models import Invitation, Membership, Organization, Role, User
 
 logger = logging.getLogger(__name__)
+
+# Sent with `user`, in the transaction that deletes what says who they were, before anything of it is gone.
+account_is_deleted = Signal()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +100,14 @@ def _delete(person_id: int, *, now: datetime) -> bool:
         person = due.select_for_update().first()
         if person is None:
             return False
+        account_is_deleted.send(sender=User, user=person)
         addresses = [person.email, *EmailAddress.objects.filter(user=person).values_list("email", flat=True)]
         for address in set(addresses):
             Invitation.objects.filter(email__iexact=address).delete()
+            audit_log.forget_address(address)
         EmailAddress.objects.filter(user=person).delete()
         Authenticator.objects.filter(user=person).delete()
+        SocialAccount.objects.filter(user=person).delete()
         UserSession.objects.filter(user=person).delete()
         Membership.objects.filter(user=person).delete()
         # RFC 2606, section 2: no mail goes there, and nobody signs up with it.
@@ -124,11 +132,12 @@ def _tell(person: User) -> None:
     assert person.delete_at is not None, "it was just ordered"
     EmailMessage(
         "Your Voxsite account is deleted",
-        f"You deleted your Voxsite account {person.email}. Nobody can sign in with it any more.\n\n"
-        f"On {person.delete_at:%Y-%m-%d %H:%M} UTC we delete your addresses, sign-in methods and sessions for good, "
-        "and the organizations in which you were alone. Until then we can restore them: answer this mail.\n\n"
-        "Money that is left on a balance is not refunded by itself. Answer this mail, and we tell you what can be "
-        "refunded.\n",
+        f"You deleted your Voxsite account {person.email}. It can no longer be used to sign in.\n\n"
+        f"On {person.delete_at:%Y-%m-%d %H:%M} UTC we permanently delete your addresses, sign-in methods and "
+        "sessions, and the organizations in which you were alone. Until then we can restore them: reply to this "
+        "email.\n\n"
+        "Money that is left on a balance is not refunded automatically. Reply to this email, and we tell you what "
+        "can be refunded.\n",
         to=[person.email],
         reply_to=[settings.SUPPORT_EMAIL],
     ).send()

@@ -16,16 +16,14 @@ from accounts.forms import MailsForm
 @page
 @require_http_methods(["GET", "HEAD", "POST"])
 def mails(request: HttpRequest) -> HttpResponse:
-    """Show which mails the person gets about transcripts. A POST changes it."""
+    """Show which mails the person gets. A POST changes it."""
     person = access.person(request)
-    chosen = {"ready_mail": person.ready_mail, "has_failed_mail": person.has_failed_mail}
+    chosen = {name: getattr(person, name) for name in MailsForm.base_fields}
     form = MailsForm(request.POST if request.method == "POST" else None, initial=chosen)
     if request.method == "POST" and form.is_valid():
-        person.ready_mail, person.has_failed_mail = (
-            form.cleaned_data["ready_mail"],
-            form.cleaned_data["has_failed_mail"],
-        )
-        person.save(update_fields=["ready_mail", "has_failed_mail"])
+        for name, value in form.cleaned_data.items():
+            setattr(person, name, value)
+        person.save(update_fields=list(form.cleaned_data))
         messages.success(request, "Saved.")
         return redirect("account-mails")
     return render(request, "accounts/mails.html", {"form": form}, status=400 if form.errors else 200)

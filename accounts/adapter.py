@@ -14,6 +14,7 @@ from allauth.core import context as allauth_context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
@@ -57,7 +58,12 @@ class AccountAdapter(DefaultAccountAdapter):
         with transaction.atomic():
             if not super().confirm_email(request, email_address):
                 return False
-            if not is_first or _knows_password(request, user):
+            if not is_first:
+                return True
+            # A sign-up with Google or GitHub has a verified address from the beginning. So a stranger connected these
+            # accounts. A browser that knows the password proves nothing: the owner may have reset the password.
+            SocialAccount.objects.filter(user=user).delete()
+            if _knows_password(request, user):
                 return True
             user.set_unusable_password()
             user.save(update_fields=["password"])

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from accounts import api_keys, closures, organizations
-from accounts.models import ApiKey, Invitation, Membership, Organization, Role, User
+from accounts.models import ApiKey, AuditEntry, Invitation, Membership, Organization, Role, User
 from accounts.operator_admin import MAX_OWNERS, BoundedPaginator, ModelAdmin, ReadOnlyAdmin, ReadOnlyInline
 
 
@@ -126,3 +127,24 @@ class InvitationAdmin(ReadOnlyAdmin[Invitation]):
     @admin.action(description="Withdraw", permissions=["operate"])
     def withdraw(self, request: HttpRequest, rows: QuerySet[Invitation]) -> None:
         self.do_for_each(request, rows, lambda row: organizations.withdraw(row, by=None), done="Withdrawn")
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
+    list_display = ["created_at", "organization", "action", "subject", "user", "operator", "request_id"]
+    list_select_related = ["organization", "user", "operator"]
+    organization_field, person_field = "organization", "user"
+
+
+# allauth's pages of them let an operator give anybody's account a door. Applications are switches of the environment,
+# and tokens are not kept.
+for model in (SocialAccount, SocialApp, SocialToken):
+    admin.site.unregister(model)
+
+
+@admin.register(SocialAccount)
+class SocialAccountAdmin(ReadOnlyAdmin[SocialAccount]):
+    list_display = ["user", "provider", "uid", "date_joined", "last_login"]
+    list_select_related = ["user"]
+    exact_fields = ("pk", "uid")
+    person_field = "user"

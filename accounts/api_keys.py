@@ -20,8 +20,9 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection, transaction
 from django.utils import timezone
 
+from accounts import audit_log
 from accounts.errors import Conflict, InvalidField, NotFound
-from accounts.models import DEFAULT_SCOPES, ApiKey, ApiKeyQuerySet, Organization, Scope, User
+from accounts.models import DEFAULT_SCOPES, ApiKey, ApiKeyQuerySet, AuditAction, Organization, Scope, User
 
 PREFIX = "vxp_live_"
 # As long as the other one. A scanner that finds a token need not wake anybody.
@@ -98,6 +99,7 @@ def issue(
             monthly_limit_micros=monthly_limit_micros,
             scopes=text,
         )
+        audit_log.record(organization, AuditAction.KEY_CREATED, f"{name} ({row.prefix}…), scopes: {text}")
     return row, key
 
 
@@ -144,6 +146,7 @@ def change(
     Its tokens lose what it loses; what it gains, they do not.
     """
     changed = []
+    before = (row.name, row.scopes, row.expires_at)
     if name is not None:
         row.name = checked_name(name)
         changed.append("name")
@@ -161,6 +164,11 @@ def change(
             _narrow_tokens(row)
         if "expires_at" in changed and row.expires_at is not None:
             _end_tokens(ApiKey.objects.tokens_of(row), at=row.expires_at)
+        told = audit_log.changes(
+            name=(before[0], row.name), scopes=(before[1], row.scopes), expiry=(before[2], row.expires_at)
+        )
+        if told:
+            audit_log.record(row.organization, AuditAction.KEY_CHANGED, f"{before[0]}: {told}")
 
 
 def rotate(row: ApiKey, *, overlap: timedelta, by: User | None) -> str:
@@ -169,7 +177,7 @@ def rotate(row: ApiKey, *, overlap: timedelta, by: User | None) -> str:
     overlap: how long the old secret works beside it, at most MAX_OVERLAP; zero ends it at once. One that is older still
     ends in any case. by: who knows the new secret from now on, None to leave it as it is.
     The tokens of the key end with the old secret: who has that may have made them.
-    Raises InvalidField for another overlap, and Conflict for a key that does not work any more.
+    Raises InvalidField for another overlap, and Conflict for a key that no longer works.
     """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise InvalidField("overlap_seconds", f"The overlap is 0 to {MAX_OVERLAP // timedelta(seconds=1)} seconds.")
@@ -185,6 +193,7 @@ def rotate(row: ApiKey, *, overlap: timedelta, by: User | None) -> str:
         row.created_by = by or row.created_by
         row.save(update_fields=["previous_sha256", "previous_until", "sha256", "prefix", "created_by"])
         _end_tokens(ApiKey.objects.tokens_of(row), at=now if has_older or not overlap else now + overlap)
+        audit_log.record(row.organization, AuditAction.KEY_ROTATED, f"{row.name} ({row.prefix}…)")
     return key
 
 
@@ -198,8 +207,12 @@ def set_monthly_limit(organization: Organization, *, key_id: uuid.UUID | str, li
     _check_limit(limit_micros)
     row = of_organization(organization, key_id=key_id)
     row.raised_limit_micros = row.raised_until = None
-    row.monthly_limit_micros = limit_micros
-    row.save(update_fields=["monthly_limit_micros", "raised_limit_micros", "raised_until"])
+    before, row.monthly_limit_micros = row.monthly_limit_micros, limit_micros
+    with transaction.atomic():
+        row.save(update_fields=["monthly_limit_micros", "raised_limit_micros", "raised_until"])
+        if before != limit_micros:
+            told = f"{row.name}: {audit_log.dollars(before)} → {audit_log.dollars(limit_micros)} a month"
+            audit_log.record(organization, AuditAction.KEY_LIMITED, told)
     return row
 
 
@@ -207,7 +220,10 @@ def raise_limit(row: ApiKey, *, limit_micros: int, until: datetime) -> None:
     """Raise the monthly limit of a key until a moment. It ends by itself. Raises InvalidField."""
     check_raise(row.monthly_limit_micros, limit_micros=limit_micros, until=until)
     row.raised_limit_micros, row.raised_until = limit_micros, until
-    row.save(update_fields=["raised_limit_micros", "raised_until"])
+    with transaction.atomic():
+        row.save(update_fields=["raised_limit_micros", "raised_until"])
+        told = f"{row.name}: {audit_log.dollars(limit_micros)} a month until {until:%Y-%m-%d %H:%M} UTC"
+        audit_log.record(row.organization, AuditAction.KEY_LIMITED, told)
 
 
 def check_raise(monthly_limit_micros: int | None, *, limit_micros: int, until: datetime) -> None:
@@ -236,7 +252,8 @@ def revoke(organization: Organization, *, key_id: uuid.UUID | str) -> ApiKey:
     row = of_organization(organization, key_id=key_id)
     with transaction.atomic():
         # The key first: a token that is being made holds its lock, and is seen by the next statement.
-        ApiKey.objects.filter(pk=row.pk, revoked_at__isnull=True).update(revoked_at=timezone.now())
+        if ApiKey.objects.filter(pk=row.pk, revoked_at__isnull=True).update(revoked_at=timezone.now()):
+            audit_log.record(organization, AuditAction.KEY_REVOKED, f"{row.name} ({row.prefix}…)")
         _end_tokens(ApiKey.objects.tokens_of(row), at=timezone.now())
     row.refresh_from_db()
     return row
@@ -289,7 +306,10 @@ def end_overlaps(organization: Organization) -> None:
     """End what is left of the old secrets of rotated keys, and the tokens that they may have made."""
     rotated = ApiKey.objects.of(organization).filter(previous_sha256__isnull=False)
     with transaction.atomic():
-        ids = list(rotated.select_for_update().order_by("pk").values_list("pk", flat=True))
+        names = dict(rotated.select_for_update().order_by("pk").values_list("pk", "name"))
+        ids = list(names)
+        for name in names.values():
+            audit_log.record(organization, AuditAction.KEY_CHANGED, f"{name}: its old secret ended")
         ApiKey.objects.filter(pk__in=ids).update(previous_sha256=None, previous_until=None)
         _end_tokens(ApiKey.objects.filter(parent__in=ids), at=timezone.now())
 

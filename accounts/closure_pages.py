@@ -39,7 +39,7 @@ def _delete_organization(request: HttpRequest) -> HttpResponse:
         membership.organization.refresh_from_db()
         closures.end_work(membership.organization)
         closures.tell_owners(membership.organization, by=access.person(request))
-        messages.success(request, f"{membership.organization.name} is deleted. Its keys do not work any more.")
+        messages.success(request, f"{membership.organization.name} is deleted. Its keys no longer work.")
         return redirect("organizations-deleted")
     context = {"form": form, "grace_days": closures.grace_days()}
     return render(request, "accounts/organization_delete.html", context, status=400 if form.errors else 200)

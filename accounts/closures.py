@@ -22,9 +22,9 @@ from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from accounts import api_keys
+from accounts import api_keys, audit_log
 from accounts.errors import Conflict, Forbidden, NotFound
-from accounts.models import ApiKey, IdempotencyRecord, Invitation, Membership, Organization, Role, User
+from accounts.models import ApiKey, AuditAction, IdempotencyRecord, Invitation, Membership, Organization, Role, User
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +97,7 @@ def close(membership: Membership) -> datetime:
             raise Forbidden(f"Only an owner of {organization.name} can do this.")
         organization.closed_at, organization.delete_at = now, now + timedelta(days=grace_days())
         organization.save(update_fields=["closed_at", "delete_at"])
+        audit_log.record(organization, AuditAction.ORGANIZATION_DELETED, organization.name, by=member.user)
         for part in _parts.values():
             part.close(organization)
     logger.info("Organization %s was closed by user %s.", organization.pk, member.user_id)
@@ -119,13 +120,13 @@ def tell_owners(organization: Organization, *, by: User) -> None:
     owners = organization.memberships.filter(role=Role.OWNER, user__is_active=True).order_by("pk")
     EmailMessage(
         " ".join(f"{organization.name} will be deleted on {organization.delete_at:%Y-%m-%d}".split()),
-        f"{by.email} deleted the organization {organization.name} on Voxsite. Nobody can use it any more, and its API "
+        f"{by.email} deleted the organization {organization.name} on Voxsite. It can no longer be used, and its API "
         f"keys do not work.\n\n"
-        f"Its transcripts, recordings, keys, webhooks and members will be deleted for good on "
-        f"{organization.delete_at:%Y-%m-%d %H:%M} UTC. Until then an owner can restore it:\n"
-        f"{settings.SITE_URL}/organization/deleted/\n\n"
-        "Automatic top-up is off. Money that is left on the balance is not refunded by itself: answer this mail, and "
-        "we tell you what can be refunded. Payments and the ledger are kept, as bookkeeping requires.\n",
+        f"Its transcripts, recordings, keys, webhooks and members will be permanently deleted on "
+        f"{organization.delete_at:%Y-%m-%d %H:%M} UTC. Until then an owner can restore it.\n\n"
+        f"Restore the organization:\n{settings.SITE_URL}/organization/deleted/\n\n"
+        "Automatic top-up is off. Money that is left on the balance is not refunded automatically: reply to this "
+        "email, and we tell you what can be refunded. Payments and the ledger are kept, as bookkeeping requires.\n",
         to=list(owners.values_list("user__email", flat=True)),
         reply_to=[settings.SUPPORT_EMAIL],
     ).send()
@@ -161,9 +162,10 @@ def open_again(organization_id: uuid.UUID, *, by: User | None) -> Organization:
             raise NotFound("There is no such organization.")
         assert organization.delete_at is not None, "the constraint organization_is_closed_before_it_is_deleted"
         if organization.delete_at <= timezone.now():
-            raise Conflict(f"{organization.name} is being deleted, and cannot be restored any more.")
+            raise Conflict(f"{organization.name} is being deleted, and can no longer be restored.")
         organization.closed_at = organization.delete_at = None
         organization.save(update_fields=["closed_at", "delete_at"])
+        audit_log.record(organization, AuditAction.ORGANIZATION_RESTORED, organization.name, by=by)
         for part in _parts.values():
             part.open_again(organization)
     return organization
@@ -244,8 +246,15 @@ def _forget_keys(organization: Organization) -> None:
 
 
 def _end_work(organization: Organization, *, ends_at: float) -> None:
+    """End the work of all parts. Raises the failures of some once the others were asked too."""
+    failures: list[Exception] = []
     for part in _parts.values():
-        part.end_work(organization, ends_at=ends_at)
+        try:
+            part.end_work(organization, ends_at=ends_at)
+        except Exception as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+    if failures:
+        raise ExceptionGroup("parts whose work goes on", failures)
 
 
 def _locked(organization_id: uuid.UUID) -> Organization | None:

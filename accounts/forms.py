@@ -34,16 +34,21 @@ SCOPE_TEXTS = {
 }
 
 
+def free_address(email: str) -> None:
+    """Delete an address where it is an unverified second address of an account. Call it at a sign-up.
+
+    The attack: add a stranger's address as a second address of one's own account, so that the stranger can never
+    sign up. The other account loses nothing: it can add the address again.
+    """
+    EmailAddress.objects.filter(email=email, verified=False).exclude(user__email__iexact=email).delete()
+
+
 class SignupForm(allauth_forms.SignupForm):
     """allauth's sign-up form. It accepts an address that is only an unverified second address of another account."""
 
     def validate_unique_email(self, value: str) -> str:
-        """Return the address. First delete it where it is an unverified second address of another account.
-
-        The attack: add a stranger's address as a second address of one's own account, so that the stranger can never
-        sign up. The other account loses nothing: it can add the address again.
-        """
-        EmailAddress.objects.filter(email=value, verified=False).exclude(user__email__iexact=value).delete()
+        """Return the address, which is freed first."""
+        free_address(value)
         return str(super().validate_unique_email(value))
 
     def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:
@@ -178,7 +183,7 @@ class RaiseFields(forms.Form):
         help_text="Replaces the monthly limit for a time. Leave empty for none.",
         widget=forms.NumberInput(attrs={"inputmode": "decimal", "step": "0.01", "placeholder": "None"}),
     )
-    raised_on = LastDayField(label="Until", help_text="Ends by itself at the end of this day (UTC).")
+    raised_on = LastDayField(label="Until", help_text="Ends automatically at the end of this day (UTC).")
 
     def clean(self) -> dict[str, Any]:
         super().clean()
@@ -217,7 +222,7 @@ class RotateKeyForm(forms.Form):
     ONE_DAY = "86400"
 
     overlap = forms.TypedChoiceField(
-        label="The present secret",
+        label="Current secret",
         choices=[
             ("0", "stops working now"),
             ("3600", "works for 1 more hour"),
@@ -225,7 +230,7 @@ class RotateKeyForm(forms.Form):
             (str(api_keys.MAX_OVERLAP // timedelta(seconds=1)), f"works for {api_keys.MAX_OVERLAP.days} more days"),
         ],
         coerce=lambda seconds: timedelta(seconds=int(seconds)),
-        help_text="Meanwhile it cannot manage keys. Tokens that the key has made end with it.",
+        help_text="During this time it cannot manage keys. Tokens created with the key end with it.",
         error_messages={"required": "Choose how long it works.", "invalid_choice": "Choose how long it works."},
     )
 
@@ -310,10 +315,30 @@ def _micros_of(dollars: Decimal | None) -> int | None:
 
 
 class MailsForm(forms.Form):
-    """Which mails a person gets about transcripts."""
+    """Which mails a person gets, about transcripts and about the money of organizations that they own."""
 
     ready_mail = forms.ChoiceField(label="A transcript is ready", choices=ReadyMail.choices, widget=forms.RadioSelect)
     has_failed_mail = forms.BooleanField(label="A recording could not be transcribed", required=False)
+    has_paid_mail = forms.BooleanField(label="A payment was received", required=False)
+    has_refunded_mail = forms.BooleanField(label="A payment was refunded", required=False)
+    has_disputed_mail = forms.BooleanField(
+        label="A payment is disputed, and when the dispute is settled",
+        help_text="A dispute puts the balance on hold, and new work is refused.",
+        required=False,
+    )
+
+
+class ActivityFilterForm(forms.Form):
+    """The filter of the page of activity."""
+
+    q = forms.CharField(
+        label="Search",
+        required=False,
+        max_length=200,
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Person, key, what was done"}),
+    )
+    # The id of the last row of the page before.
+    before = forms.IntegerField(min_value=1, max_value=2**63 - 1, required=False, widget=forms.HiddenInput)
 
 
 class RequestFilterForm(forms.Form):

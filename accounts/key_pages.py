@@ -84,7 +84,7 @@ def rotate_key(request: HttpRequest, key_id: uuid.UUID) -> HttpResponse:
         else:
             shown_once.put(request, secret, organization_id=membership.organization_id)
             until = row.previous_until
-            rest = f"works until {until:%-d %b %Y, %H:%M} UTC" if until else "does not work any more"
+            rest = f"works until {until:%-d %b %Y, %H:%M} UTC" if until else "no longer works"
             messages.success(request, f"“{row.name}” has a new secret. The old one {rest}.")
             return redirect_to_page(request, "key", row.pk)
     return _show_key(request, row, rotate_form=form, status=400)

@@ -16,9 +16,10 @@ from typing import Any
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from accounts import database_connection, encryption, outages
+from accounts import database_connection, encryption, mail_layout, outages
 from accounts.models import WaitingMail
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class _Outcome(Enum):
     BUSY = "the server wants no mails now"
     CUT_OFF = "the connection broke during the mail, which the server may have"
     AWAY = "the server was not reached, or does not let us log in"
+    BROKEN = "it cannot be read, or is no mail"
 
 
 # These say something about the mail server, and not about the mail.
@@ -108,17 +110,19 @@ def send_waiting(*, clock: Callable[[], datetime] = timezone.now) -> int:
     """
     _forget_old(now=clock())
     sent = 0
-    for mail in WaitingMail.objects.filter(due_at__lte=clock()).order_by("created_at")[:MAX_BATCH_SIZE]:
+    due = WaitingMail.objects.filter(due_at__lte=clock()).order_by("created_at")
+    # The rest of a row is read alone: one that cannot be read must not hold all others.
+    for mail in due.only("due_at", "attempts")[:MAX_BATCH_SIZE]:
         if not _clock_rest.may_ask():
             break
         # Several clocks may run: one of them gets the row.
         claimed_until = clock() + CLAIM
         if not WaitingMail.objects.filter(pk=mail.pk, due_at=mail.due_at).update(due_at=claimed_until):
             continue
-        database_connection.release()
-        outcome, failure = _try(_Stored(mail), timeout_seconds=CLOCK_TIMEOUT_SECONDS)
+        outcome, failure = _try_stored(mail)
         # After other outcomes the next mail may be taken at once.
-        _tell(_clock_rest, is_away=outcome is _Outcome.AWAY)
+        if outcome is not _Outcome.BROKEN:
+            _tell(_clock_rest, is_away=outcome is _Outcome.AWAY)
         if outcome in (_Outcome.SENT, _Outcome.REFUSED):
             mail.delete()
             sent += outcome is _Outcome.SENT
@@ -176,6 +180,8 @@ def _try(message: EmailMessage, *, timeout_seconds: float | None = None) -> tupl
         _log_in(server)
     except OSError as error:
         outcome, failure = _Outcome.AWAY, describe(error)
+    except Exception as error:  # noqa: BLE001 - a password that smtplib cannot send: no mail is at fault, and none is lost
+        outcome, failure = _Outcome.AWAY, type(error).__name__
     else:
         try:
             _hand_over(message, server=server)
@@ -188,6 +194,22 @@ def _try(message: EmailMessage, *, timeout_seconds: float | None = None) -> tupl
     return outcome, failure
 
 
+def _try_stored(mail: WaitingMail) -> tuple[_Outcome, str]:
+    """Send a mail that was kept. An error that is none of the mail server's is one of this mail alone."""
+    try:
+        mail.refresh_from_db(fields=["sender", "recipients", "content"])
+        stored = _Stored(mail)
+        database_connection.release()
+        return _try(stored, timeout_seconds=CLOCK_TIMEOUT_SECONDS)
+    except (OperationalError, InterfaceError):
+        raise  # The database is away.
+    except Exception as error:  # noqa: BLE001 - a key that was dropped, an address that is none, what nobody thought of
+        # Its text may contain addresses.
+        outcome, failure = _Outcome.BROKEN, type(error).__name__
+    logger.error("A mail was not sent: %s: %s", outcome.value, failure)
+    return outcome, failure
+
+
 def _connection(*, timeout_seconds: float | None = None) -> BaseEmailBackend:
     """Return an unopened connection. Each answer may take the seconds, or settings.EMAIL_TIMEOUT without them."""
     return get_connection(settings.MAIL_TRANSPORT, timeout=timeout_seconds)
@@ -196,14 +218,14 @@ def _connection(*, timeout_seconds: float | None = None) -> BaseEmailBackend:
 def _log_in(server: BaseEmailBackend) -> None:
     try:
         server.open()
-    except OSError:
+    except BaseException:
         _hang_up(server)
         raise
 
 
 def _hand_over(message: EmailMessage, *, server: BaseEmailBackend) -> None:
     try:
-        server.send_messages([message])
+        server.send_messages([mail_layout.with_html(message)])
     finally:
         _hang_up(server)
 
@@ -242,7 +264,7 @@ def _keep(message: EmailMessage, *, outcome: _Outcome, failure: str) -> None:
     now = timezone.now()
     attempts = _attempts_of(outcome)
     # Mails carry links that sign in, so they are encrypted like other secrets.
-    raw = message.message().as_bytes(linesep="\r\n")  # type: ignore[call-arg]  # Django's own messages take it
+    raw = mail_layout.with_html(message).message().as_bytes(linesep="\r\n")  # type: ignore[call-arg]  # Django's own messages take it
     content = base64.b64encode(raw).decode()
     WaitingMail.objects.create(
         created_at=now,

@@ -51,6 +51,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         max_length=10, choices=ReadyMail, default=ReadyMail.LONG, db_default=ReadyMail.LONG.value
     )
     has_failed_mail = models.BooleanField(default=True, db_default=True)
+    # Mails about the money of organizations that the person owns. Written there too.
+    has_paid_mail = models.BooleanField(default=True, db_default=True)
+    has_refunded_mail = models.BooleanField(default=True, db_default=True)
+    has_disputed_mail = models.BooleanField(default=True, db_default=True)
 
     objects = UserManager()
 
@@ -255,7 +259,7 @@ class ApiKey(models.Model):
     # The first characters of the key, so that people recognize it.
     prefix = models.CharField(max_length=20)
     sha256 = models.CharField(max_length=64, unique=True)
-    # The secret of before the last rotation, until its overlap ends. Both null: it does not work any more.
+    # The secret of before the last rotation, until its overlap ends. Both null: it no longer works.
     previous_sha256 = models.CharField(max_length=64, unique=True, null=True, blank=True)
     previous_until = models.DateTimeField(null=True, blank=True)
     # Of a key that another key made: who made that one.
@@ -421,6 +425,85 @@ class ApiRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}: {self.status}"
+
+
+class AuditAction(models.TextChoices):
+    """What is written down, and how a page says it: "alice@example.com revoked a key: production"."""
+
+    ORGANIZATION_CREATED = "organization.created", "created the organization"
+    ORGANIZATION_RENAMED = "organization.renamed", "renamed the organization"
+    ORGANIZATION_DELETED = "organization.deleted", "deleted the organization"
+    ORGANIZATION_RESTORED = "organization.restored", "restored the organization"
+    MEMBER_INVITED = "member.invited", "invited a member"
+    INVITATION_WITHDRAWN = "invitation.withdrawn", "withdrew an invitation"
+    MEMBER_JOINED = "member.joined", "joined"
+    ROLE_CHANGED = "member.role_changed", "changed a role"
+    MEMBER_REMOVED = "member.removed", "removed a member"
+    MEMBER_LEFT = "member.left", "left"
+    KEY_CREATED = "key.created", "created a key"
+    KEY_CHANGED = "key.changed", "changed a key"
+    KEY_LIMITED = "key.limited", "set the limit of a key"
+    KEY_ROTATED = "key.rotated", "rotated a key"
+    KEY_REVOKED = "key.revoked", "revoked a key"
+    LIMIT_SET = "limit.set", "set the monthly limit"
+    TOP_UP_ON = "top_up.on", "set automatic top-up"
+    TOP_UP_OFF = "top_up.off", "turned automatic top-up off"
+    ENDPOINT_CREATED = "endpoint.created", "added a webhook"
+    ENDPOINT_CHANGED = "endpoint.changed", "changed a webhook"
+    ENDPOINT_ON = "endpoint.on", "turned a webhook on"
+    ENDPOINT_OFF = "endpoint.off", "turned a webhook off"
+    ENDPOINT_DELETED = "endpoint.deleted", "deleted a webhook"
+    LINK_CREATED = "link.created", "shared a transcript"
+    LINK_REVOKED = "link.revoked", "ended a shared link"
+    DATA_EXPORTED = "data.exported", "downloaded everything"
+    SIGN_IN_ADDED = "sign_in.added", "added a way to sign in"
+    SIGN_IN_REMOVED = "sign_in.removed", "removed a way to sign in"
+
+
+class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
+    """Written acts, reached through their organization."""
+
+    def of(self, organization: Organization) -> "AuditEntryQuerySet":
+        return self.filter(organization=organization)
+
+
+class AuditEntry(models.Model):
+    """One act in an organization: who did what to what. Written by `audit_log`, which deletes it after a year."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+", db_index=False)
+    created_at = models.DateTimeField()
+    # An AuditAction. Without choices, which would ask for a migration for each new one.
+    action = models.CharField(max_length=40)
+    subject = models.CharField(max_length=300, blank=True)
+    # The address of somebody who was invited and has not joined. Then it is `person`.
+    address = models.CharField(max_length=254, blank=True)
+    # Whom it was done to, and which transcript. Not by name, because account and transcript may be deleted.
+    person = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    job_id = models.UUIDField(null=True)
+    # A person, else a key, else nobody: the site did it by itself.
+    user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    key_id = models.UUIDField(null=True)
+    # The operator of the service who did it instead.
+    operator = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    request_id = models.CharField(max_length=128, blank=True)
+
+    objects = AuditEntryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="audit_list"),
+            models.Index(fields=["created_at"], name="audit_age"),
+            models.Index(fields=["address"], condition=~models.Q(address=""), name="audit_addresses"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.told}: {self.subject}"
+
+    @property
+    def told(self) -> str:
+        """What was done, in words. An action of a later version is told by its name."""
+        return AuditAction(self.action).label if self.action in AuditAction.values else self.action
 
 
 class WaitingMail(models.Model):

@@ -16,6 +16,7 @@ from django.db.models import CharField, Field, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 
+from accounts import log_context
 from accounts.errors import VoxsiteError
 from accounts.models import Organization, User
 
@@ -162,7 +163,8 @@ class ReadOnlyAdmin(ModelAdmin[Row]):
         for row in rows:
             name = str(row)
             try:
-                verb(row)
+                with log_context.about(operator_id=request.user.pk):
+                    verb(row)
             except VoxsiteError as error:
                 self.message_user(request, f"{name}: {error.message}", messages.ERROR)
                 continue

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts import closure_pages, key_pages, pages, request_pages
+from accounts import activity_pages, closure_pages, key_pages, pages, request_pages
 
 urlpatterns = [
     path("keys/", key_pages.keys, name="keys"),
@@ -12,6 +12,7 @@ urlpatterns = [
     path("keys/<uuid:key_id>/rotate/", key_pages.rotate_key, name="key-rotate"),
     path("keys/<uuid:key_id>/scopes/", key_pages.scope_key, name="key-scopes"),
     path("requests/", request_pages.requests, name="requests"),
+    path("activity/", activity_pages.activity, name="activity"),
     path("organization/", pages.organization, name="organization"),
     path("organization/rename/", pages.rename_organization, name="organization-rename"),
     path("organization/delete/", closure_pages.delete_organization, name="organization-delete"),

@@ -18,9 +18,9 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.http import urlsafe_base64_encode
 
-from accounts import api_keys, mail_queue
+from accounts import api_keys, audit_log, mail_queue
 from accounts.errors import Conflict, Forbidden, InvalidField, NotFound, UpstreamFailed
-from accounts.models import ApiKey, Invitation, Membership, Organization, Role, User
+from accounts.models import ApiKey, AuditAction, Invitation, Membership, Organization, Role, User
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +44,16 @@ def create(*, name: str, owner: User, is_personal: bool = False) -> Organization
     with transaction.atomic():
         organization = Organization.objects.create(name=name, is_personal=is_personal)
         Membership.objects.create(organization=organization, user=owner, role=Role.OWNER)
+        audit_log.record(organization, AuditAction.ORGANIZATION_CREATED, name, by=owner)
     return organization
 
 
 def rename(organization: Organization, *, name: str) -> None:
     """Rename an organization. Its addresses stay. Raises InvalidField unless the name is one plain line."""
-    organization.name = _plain_line(name)
+    before, organization.name = organization.name, _plain_line(name)
     with transaction.atomic():
         organization.save(update_fields=["name"])
+        audit_log.record(organization, AuditAction.ORGANIZATION_RENAMED, f"{before} → {organization.name}")
         organization_renamed.send(sender=Organization, organization=organization)
 
 
@@ -130,6 +132,8 @@ def invite(organization: Organization, *, email: str, role: Role, by: Membership
             )
         except IntegrityError as error:
             raise Conflict(f"{email} was invited a moment ago.") from error
+        told = f"as {role.label.lower()}"
+        audit_log.record(organization, AuditAction.MEMBER_INVITED, told, address=invitation.email)
     return invitation, token
 
 
@@ -187,7 +191,7 @@ def mail_invitation(invitation: Invitation, *, token: str) -> None:
         f"{inviter.email} invited you to join {organization.name} on Voxsite.\n\n"
         f"Accept the invitation:\n{settings.SITE_URL}/invitations/{token}/\n\n"
         f"The link works for {settings.INVITATION_DAYS} days, and only for {invitation.email}.\n"
-        "If you did not expect this invitation, you can ignore this mail.\n",
+        "If you did not expect this invitation, you can ignore this email.\n",
         to=[invitation.email],
     )
     try:
@@ -197,7 +201,7 @@ def mail_invitation(invitation: Invitation, *, token: str) -> None:
         # Its text may contain addresses.
         reason = mail_queue.describe(error)
         logger.error("The mail of invitation %s was not sent: %s", invitation.pk, reason)  # noqa: TRY400
-        raise UpstreamFailed("The mail could not be sent.") from error
+        raise UpstreamFailed("The email could not be sent.") from error
 
 
 def withdraw(invitation: Invitation, *, by: Membership | None) -> None:
@@ -206,7 +210,8 @@ def withdraw(invitation: Invitation, *, by: Membership | None) -> None:
     by: as in `change_role`.
     """
     _must_outrank(by, organization=invitation.organization, role=Role(invitation.role))
-    invitation.delete()
+    with transaction.atomic():
+        _end_invitation(invitation)
 
 
 def invitation_for(token: str) -> Invitation:
@@ -245,6 +250,9 @@ def accept(token: str, *, user: User) -> Membership:
         membership, _ = Membership.objects.get_or_create(
             organization_id=invitation.organization_id, user=user, defaults={"role": invitation.role}
         )
+        label = Role(membership.role).label.lower()
+        audit_log.invited_joined(invitation.organization, address=invitation.email, person=user)
+        audit_log.record(invitation.organization, AuditAction.MEMBER_JOINED, f"as {label}", person=user, by=user)
     return membership
 
 
@@ -264,8 +272,11 @@ def change_role(membership: Membership, *, role: Role, by: Membership | None, re
             _must_not_be_last_owner(membership)
         was, membership.role = Role(membership.role), role
         membership.save(update_fields=["role"])
+        told = f"{was.label.lower()} → {role.label.lower()}"
+        audit_log.record(membership.organization, AuditAction.ROLE_CHANGED, told, person=membership.user)
         lost = [offered for offered in Role if not _may_offer(membership, role=offered)]
-        _invitations_by(membership).filter(role__in=lost).delete()
+        for invitation in _invitations_by(membership).filter(role__in=lost):
+            _end_invitation(invitation)
         return _end_keys(membership, was=was, revokes_keys=revokes_keys) if role.rank < Role.ADMIN.rank else []
 
 
@@ -302,6 +313,7 @@ def remove_member(membership: Membership, *, by: Membership | None, revokes_keys
     """
     with _members_locked(membership, by=by):
         _must_outrank(by, organization=membership.organization, role=Role(membership.role))
+        audit_log.record(membership.organization, AuditAction.MEMBER_REMOVED, person=membership.user)
         return _end(membership, revokes_keys=revokes_keys)
 
 
@@ -311,6 +323,8 @@ def leave(membership: Membership, *, revokes_keys: bool = True) -> list[str]:
     Raises NotFound if it was deleted before, and Conflict for the last owner.
     """
     with _members_locked(membership, by=membership):
+        user = membership.user
+        audit_log.record(membership.organization, AuditAction.MEMBER_LEFT, person=user, by=user)
         return _end(membership, revokes_keys=revokes_keys)
 
 
@@ -318,9 +332,16 @@ def _end(membership: Membership, *, revokes_keys: bool) -> list[str]:
     _must_not_be_last_owner(membership)
     names = _end_keys(membership, was=Role(membership.role), revokes_keys=revokes_keys)
     # Otherwise a person could invite a second address of theirs before they are removed, and come back.
-    _invitations_by(membership).delete()
+    for invitation in _invitations_by(membership):
+        _end_invitation(invitation)
     membership.delete()
     return names
+
+
+def _end_invitation(invitation: Invitation) -> None:
+    address = invitation.email.lower()
+    audit_log.record(invitation.organization, AuditAction.INVITATION_WITHDRAWN, address=address)
+    invitation.delete()
 
 
 def _end_keys(membership: Membership, *, was: Role, revokes_keys: bool) -> list[str]:
@@ -348,12 +369,12 @@ def _members_locked(membership: Membership, *, by: Membership | None) -> Iterato
             if by is not None:
                 by.refresh_from_db()
         except Membership.DoesNotExist as error:
-            raise NotFound("This person is not a member any more.") from error
+            raise NotFound("This person is no longer a member.") from error
         yield
 
 
 def _invitations_by(membership: Membership) -> QuerySet[Invitation]:
-    return Invitation.objects.filter(
+    return Invitation.objects.select_related("organization").filter(
         organization_id=membership.organization_id, invited_by_id=membership.user_id, accepted_at__isnull=True
     )
 

@@ -185,7 +185,7 @@ def _mail(request: HttpRequest, invitation: Invitation, *, token: str) -> None:
     try:
         organizations.mail_invitation(invitation, token=token)
     except UpstreamFailed:
-        messages.error(request, f"The mail to {email} could not be sent. Invite them again in a few minutes.")
+        messages.error(request, f"The email to {email} could not be sent. Invite them again in a few minutes.")
     else:
         messages.success(request, f"Invitation sent to {email}. The link works for seven days.")
 

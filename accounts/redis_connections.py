@@ -22,8 +22,9 @@ from redis.exceptions import RedisError
 
 from accounts import outages
 
-# Connections of one process, and how long a request waits for a free one.
-MAX_CONNECTIONS = 8
+# Connections of one process, and how long a request waits for a free one. Redis has one only while it answers, some
+# tenths of a millisecond. More of them are descriptors of each process, and clients of Redis, that carry nothing.
+MAX_CONNECTIONS = 4
 POOL_SECONDS = 1.0
 ANSWER_SECONDS = 1.0
 # How often Redis is asked whether it answers again.
@@ -88,9 +89,13 @@ class Pool(BlockingConnectionPool):
 
     def get_connection(self, *args: Any, **kwargs: Any) -> Any:
         """Do what redis-py's pool does. Raises Resting at once while Redis rests."""
-        if _outage.rest.is_on:
-            raise Resting("Redis did not answer a moment ago.")
-        return self._get(*args, **kwargs)
+        if not _outage.rest.is_on:
+            connection = self._get(*args, **kwargs)
+            if not _outage.rest.is_on:
+                return connection
+            # Who had it before learned that Redis does not answer.
+            super().release(connection)
+        raise Resting("Redis did not answer a moment ago.")
 
     def release(self, connection: Any) -> None:
         """Do what redis-py's pool does, and learn whether the connection had an answer: else redis-py has closed it."""
@@ -133,10 +138,10 @@ class AskingPool(Pool):
         return self._get(*args, **kwargs)
 
 
-def client() -> Redis:
-    """Return the client of this process for what a request, or a job, asks Redis in passing."""
+def client(url: str = "") -> Redis:
+    """Return the client of this process for what a request, or a job, asks Redis in passing. url: if not the site's."""
     with _lock:
-        return _client(settings.REDIS_URL, Pool)
+        return _client(url or settings.REDIS_URL, Pool)
 
 
 def asking_client() -> Redis:

@@ -17,6 +17,8 @@ def request_id_for(offered: str) -> str:
     """Return the id that the caller sent, if it is safe, or else a new one. From now on it stands in log lines."""
     request_id = offered if SAFE_ID.fullmatch(offered) else f"req_{secrets.token_hex(12)}"
     log_context.begin(request_id=request_id)
+    # For the log of requests, also when the client leaves before a header of the answer says it.
+    log_context.note(request_id=request_id)
     return request_id
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from django import template
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts import links
@@ -37,6 +37,13 @@ NONE_YET = "\N{EN DASH}"
 def grouped(count: int) -> str:
     """Return a count with thousands separators: 1,234,567."""
     return f"{count:,}"
+
+
+@register.filter
+def with_code(text: str) -> SafeString:
+    """Return a text as HTML, in which what stands between backticks is code."""
+    pieces = enumerate(text.split("`"))
+    return format_html_join("", "{}", ((format_html("<code>{}</code>", one) if at % 2 else one,) for at, one in pieces))
 
 
 @register.filter

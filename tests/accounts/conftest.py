@@ -1,11 +1,16 @@
-"""Operators, and rows of accounts that they look at in the admin pages."""
+"""Operators, rows of accounts that they look at in the admin pages, and providers of sign-in."""
 
 import pytest
+from allauth.socialaccount.providers.github.views import GitHubOAuth2Adapter
+from allauth.socialaccount.providers.google.views import GoogleOAuth2Adapter
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from accounts import api_keys, organizations
 from accounts.models import Membership, Role, User
+from tests import identity_provider
+from tests.identity_provider import Account
+from voxsite import sign_in_providers
 
 
 @pytest.fixture
@@ -34,6 +39,36 @@ def invitation(organization, membership):
 @pytest.fixture
 def key(organization):
     return api_keys.issue(organization, name="test", by=None)[0]
+
+
+@pytest.fixture(scope="package")
+def running_provider():
+    with identity_provider.running() as provider:
+        yield provider
+
+
+@pytest.fixture
+def provider(running_provider, settings, monkeypatch, db):
+    """Google and GitHub, where nobody has been yet, and the site with both switched on."""
+    for name in ("GOOGLE", "GITHUB"):
+        monkeypatch.setenv(f"VOXSITE_{name}_CLIENT_ID", identity_provider.CLIENT_ID)
+        monkeypatch.setenv(f"VOXSITE_{name}_CLIENT_SECRET", identity_provider.CLIENT_SECRET)
+    settings.SOCIALACCOUNT_PROVIDERS = sign_in_providers.configured()
+    at = running_provider.address
+    for adapter, fields in (
+        (GoogleOAuth2Adapter, {"authorize_url": "/o/oauth2/v2/auth", "access_token_url": "/token"}),
+        (
+            GitHubOAuth2Adapter,
+            {"authorize_url": "/login/oauth/authorize", "access_token_url": "/login/oauth/access_token"},
+        ),
+        (GitHubOAuth2Adapter, {"profile_url": "/api/v3/user", "emails_url": "/api/v3/user/emails"}),
+    ):
+        for field, path in fields.items():
+            monkeypatch.setattr(adapter, field, f"{at}{path}")
+    running_provider.account = Account()
+    running_provider.is_broken = False
+    running_provider.asked.clear()
+    return running_provider
 
 
 def address(model, *args, page="changelist"):

@@ -1,5 +1,6 @@
 """What the page says before an account is deleted. What it does is in test_account_deletion."""
 
+import pytest
 from django.test import Client
 
 from accounts import organizations
@@ -32,6 +33,14 @@ def test_person_chooses_their_mails(alice, bob, client_of):
     assert (alice.ready_mail, alice.has_failed_mail) == ("always", False)
     bob.refresh_from_db()
     assert (bob.ready_mail, bob.has_failed_mail) == ("long", True)
+
+
+@pytest.mark.parametrize("wanted", ["has_paid_mail", "has_refunded_mail", "has_disputed_mail"])
+def test_person_chooses_their_mails_about_money(alice, client_of, wanted):
+    client_of(alice).post("/accounts/mails/", {"ready_mail": "long", wanted: "on"})
+    alice.refresh_from_db()
+    money = ("has_paid_mail", "has_refunded_mail", "has_disputed_mail")
+    assert [name for name in money if getattr(alice, name)] == [wanted]
 
 
 def test_odd_choice_of_mails_changes_nothing(alice, client_of):

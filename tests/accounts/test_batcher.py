@@ -2,13 +2,20 @@
 
 import asyncio
 import gc
+import os
 import threading
 import time
+from contextlib import closing
 
+import psycopg
 import pytest
+from django.db import connection
 
 from accounts import log_context
 from accounts.batcher import MAX_BATCH_SIZE, THREADS, Batcher
+
+URL = os.environ.get("DATABASE_URL", "")
+SERVER = pytest.mark.skipif(not URL.startswith("postgres"), reason="needs PostgreSQL in DATABASE_URL")
 
 
 class Work:
@@ -138,3 +145,88 @@ def test_ids_of_a_batch_stand_in_no_log_line_of_later_ones():
 
     asyncio.run(act())
     assert seen == [{}] * (3 * THREADS)
+
+
+def test_work_of_a_loop_that_has_ended_stops_no_thread():
+    """As many as there are threads: each of them would be missed."""
+    work = Work(0.05)
+
+    async def leave(batcher):
+        for number in range(THREADS):
+            waiting = asyncio.ensure_future(batcher.submit(number, group=number))
+            await asyncio.sleep(0)
+            waiting.cancel()
+
+    batcher = Batcher(work)
+    asyncio.run(leave(batcher))
+    assert submit_all(work, (7, "a")) == [14]
+
+
+@pytest.fixture
+def pool(transactional_db, monkeypatch):
+    """Give the threads a pool, as the web process does, and return it."""
+    options = connection.settings_dict["OPTIONS"] | {"pool": {"min_size": 1, "max_size": 4, "timeout": 20}}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+    opened = connection.pool
+    opened.open()
+    yield opened
+    connection.close_pool()
+
+
+def server_process(items):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return [cursor.fetchone()[0]] * len(items)
+
+
+def ask_one_after_another(count, *, handle=server_process):
+    async def act():
+        batcher = Batcher(handle)
+        return [await batcher.submit(1, group="a") for _ in range(count)]
+
+    return asyncio.run(act())
+
+
+def wait_until(is_so):
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@SERVER
+def test_thread_keeps_its_connection_until_it_has_no_work(pool):
+    ask_one_after_another(20)
+    # Fewer than one for each: a thread that has just ended its work may not wait yet, and another one takes the next.
+    assert pool.get_stats()["requests_num"] < 15
+    wait_until(lambda: pool.get_stats()["pool_available"] == pool.get_stats()["pool_size"])
+
+
+@SERVER
+def test_connection_that_the_server_has_ended_is_left_before_the_work(pool):
+    calls = []
+
+    def handle(items):
+        (pid,) = server_process(items)
+        calls.append(pid)
+        with closing(psycopg.connect(URL, autocommit=True)) as operator:
+            operator.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        return [pid]
+
+    pids = ask_one_after_another(5, handle=handle)
+    # Nothing was done twice, and nothing failed.
+    assert calls == pids
+    assert len(set(pids)) == 5
+
+
+@SERVER
+def test_kept_connections_are_given_to_those_who_wait(pool):
+    """All of the pool's are kept by threads or in use; who waits gets one soon."""
+    held = [pool.getconn() for _ in range(3)]
+    try:
+        ask_one_after_another(1)
+        with pool.connection(timeout=10) as one:
+            assert one.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        for each in held:
+            pool.putconn(each)

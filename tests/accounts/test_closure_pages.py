@@ -35,10 +35,10 @@ def test_page_says_what_goes_and_what_stays(client_of, alice, organization, sett
         assert word in shown
     assert "not refunded automatically" in shown
     assert settings.SUPPORT_EMAIL in shown
-    assert "After 7 days, for good" in shown
+    assert "After 7 days, permanently" in shown
     settings.DELETION_GRACE_DAYS = 0
     shown = client_of(alice).get(page_of(organization)).content.decode()
-    assert "For good" in shown
+    assert "Permanently" in shown
     assert "restore it" not in shown
 
 
@@ -137,7 +137,7 @@ def test_too_late_is_said(client_of, alice, organization, acme):
     Organization.objects.filter(pk=acme.pk).update(delete_at=timezone.now() - timedelta(seconds=1))
     answer = client_of(alice).post(DELETED, {"organization": acme.pk})
     assert answer.status_code == 409
-    assert "cannot be restored" in answer.content.decode()
+    assert "can no longer be restored" in answer.content.decode()
 
 
 def test_pages_ask_few_questions(client_of, alice, organization, acme, django_assert_max_num_queries):

@@ -231,7 +231,7 @@ def test_owners_are_told(organization, owner, alice, bob):
     (told,) = mail.outbox
     assert set(told.to) == {alice.email, bob.email}
     assert f"{settings.SITE_URL}/organization/deleted/" in told.body
-    assert "not refunded by itself" in told.body
+    assert "not refunded automatically" in told.body
 
 
 # --- Opening again ---------------------------------------------------------------------------------------------------

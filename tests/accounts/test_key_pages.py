@@ -259,7 +259,7 @@ def test_new_secret_is_shown_once_and_the_old_one_works_for_its_grace(alice, org
 def test_old_secret_that_ends_now_works_no_more(alice, secret, client_of):
     client = client_of(alice)
     page = client.get(rotate(client, api_keys.find(secret), overlap="0").url).content.decode()
-    assert "The old one does not work any more." in page
+    assert "The old one no longer works." in page
     assert "<dt>Old secret</dt>" not in page
     assert api_keys.find(secret) is None
 

@@ -49,6 +49,8 @@ class Session(socketserver.StreamRequestHandler):
                     self.reply(answer_to("data", recipients) or "250 taken")
                 case "RCPT":
                     self.reply(answer_to("rcpt", line) or "250 ok")
+                case "EHLO" if server.offers_login:  # type: ignore[attr-defined]
+                    self.reply("250-here\r\n250 AUTH PLAIN")
                 case "QUIT":
                     self.reply("221 bye")
                     return
@@ -77,6 +79,7 @@ def smtp_server(port: int) -> Iterator[Any]:
         server.allow_reuse_address = True
         server.daemon_threads = True
         server.taken = []  # type: ignore[attr-defined]
+        server.offers_login = False  # type: ignore[attr-defined]
         server.confirms = threading.Event()  # type: ignore[attr-defined]
         server.confirms.set()  # type: ignore[attr-defined]
         server.server_bind()
@@ -211,6 +214,39 @@ def test_connection_that_breaks_in_a_mail_holds_up_no_other(port):
         assert [send_waiting(), send_waiting()] == [0, 1]
     assert len(taken) == 2
     assert recipients() == [["gone@example.com"]]
+
+
+def test_password_that_cannot_be_sent_is_no_fault_of_mails(port, settings):
+    """smtplib raises a UnicodeEncodeError, which is no OSError. It must cost no mail an attempt."""
+    settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "site", "pässword"
+    mail_to("bob@example.com", "ann@example.com")
+    with smtp_server(port) as server:
+        server.offers_login = True
+        assert send_waiting() == 0
+    assert recipients("attempts") == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"content": "of a key that was dropped"},
+        {"recipients": ["no address: @@\r\n"]},
+        {"recipients": 7},
+    ],
+)
+def test_mail_that_cannot_be_read_holds_up_no_other_and_is_given_up(port, caplog, broken):
+    mail_to("bob@example.com", "ann@example.com")
+    first = WaitingMail.objects.order_by("created_at")[0]
+    WaitingMail.objects.filter(pk=first.pk).update(**broken)
+    with mail_server(port) as taken:
+        assert send_waiting() == 1
+        assert (len(taken), due_in(), recipients("attempts")) == (1, [1], [1])
+        for _ in range(mail_queue.MAX_ATTEMPTS - 1):
+            WaitingMail.objects.update(due_at=timezone.now())
+            assert send_waiting() == 0
+    assert not WaitingMail.objects.exists()
+    assert "A mail was given up after 24 attempts" in caplog.text
+    assert not re.search(r"@|example", caplog.text)
 
 
 @pytest.mark.long

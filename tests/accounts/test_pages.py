@@ -169,7 +169,7 @@ def test_mail_that_could_not_be_sent_is_told_and_the_invitation_stays(alice, org
     settings.MAIL_TRANSPORT = "tests.accounts.test_organizations.BrokenMail"
     fields = {"email": "dora@example.com", "role": "member"}
     page = client_of(alice).post("/organization/invite/", fields, follow=True).content.decode()
-    assert "The mail to dora@example.com could not be sent" in page
+    assert "The email to dora@example.com could not be sent" in page
     assert "Invite them again" in page
     assert Invitation.objects.get().email == "dora@example.com"
 

@@ -36,7 +36,7 @@ def test_sign_up_mails_a_link_that_lets_in(db):
     response = client.post(
         "/accounts/signup/", {"email": "eve@example.com", "password1": "quiet river 42"}, follow=True
     )
-    assert "Check your mail" in response.content.decode()
+    assert "Check your email" in response.content.decode()
     assert client.get("/overview/").status_code == 302
     path = re.search(r"/accounts/confirm-email/[^\s/]+/", mail.outbox[-1].body).group()
     assert "Confirm address" in client.get(path).content.decode()

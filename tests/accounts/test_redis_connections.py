@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psutil
@@ -103,6 +104,21 @@ def test_pool_without_a_free_connection_begins_no_rest():
     assert redis_connections.client().ping()
     pool.release(taken)
     assert Redis(connection_pool=pool).ping()
+    pool.disconnect()
+
+
+def test_who_waited_for_a_connection_is_told_what_its_owner_learned():
+    pool = redis_connections.Pool.from_url(settings.REDIS_URL, max_connections=1, timeout=30)
+    taken = pool.get_connection()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(Redis(connection_pool=pool).ping)
+        # So redis-py gives back a connection that had no answer.
+        taken.disconnect()
+        pool.release(taken)
+        with pytest.raises(Resting):
+            waiting.result()
+    redis_connections.forget()
+    assert Redis(connection_pool=pool).ping(), "the connection was given back"
     pool.disconnect()
 
 

@@ -82,3 +82,13 @@ def test_requests_have_slots_of_their_own():
 
     assert asyncio.run(both()) == [True, True, False]
     assert concurrency.slots_in_use("own") == 0
+
+
+def test_what_is_to_be_done_on_release_is_done_once_and_at_once_if_it_is_late():
+    slot, done = ConcurrencySlot(), []
+    assert slot.on_release(lambda: done.append("first"))
+    slot.release()
+    slot.release()
+    assert done == ["first"]
+    assert not slot.on_release(lambda: done.append("late"))
+    assert done == ["first", "late"]

@@ -1,6 +1,7 @@
 import contextlib
 import socket
 import threading
+import time
 
 import pytest
 from redis import Redis
@@ -51,6 +52,25 @@ def test_many_organizations_and_scopes_are_counted_in_one_call(organization, cha
         limits._limit.cache_clear()
 
 
+def test_answer_that_nobody_wants_is_read_all_the_same(organization, five_a_minute):
+    """Else the next one on that connection would get it. The database may fail while Redis counts."""
+
+    def count_and_fail():
+        with limits.Counting({organization.pk: 2}, scopes=["requests"]):
+            raise LookupError
+
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            count_and_fail()
+    assert [limits.spend(organization, scope="requests").remaining] == [0]
+
+
+def test_script_is_sent_again_after_redis_lost_it(organization, five_a_minute):
+    limits.spend(organization, scope="requests")
+    redis_connections.client().script_flush()
+    assert limits.spend(organization, scope="requests").remaining == 3
+
+
 def test_window_slides(organization, five_a_minute):
     """Requests of the window before weigh as much as is left of this one."""
     for _ in range(5):
@@ -79,8 +99,12 @@ def test_burst_of_threads_gets_no_more_than_the_limit(organization, five_a_minut
     assert len(admitted) == 5
 
 
+def own_connections(client):
+    return [each["name"] for each in client.client_list()].count(redis_connections.CLIENT_NAME)
+
+
 def test_burst_of_requests_shares_few_connections(organization, settings, tmp_path):
-    """And each of them is counted."""
+    """And each that Redis answers is counted, also where a busy machine lets it answer some of them too late."""
     redis, settings.REDIS_URL = embedded_redis.start(tmp_path)
     barrier, left = threading.Barrier(60), []
 
@@ -95,9 +119,16 @@ def test_burst_of_requests_shares_few_connections(organization, settings, tmp_pa
         for thread in threads:
             thread.join()
         with Redis.from_url(settings.REDIS_URL) as client:
-            names = [each["name"] for each in client.client_list()]
-            assert 1 <= names.count(redis_connections.CLIENT_NAME) <= redis_connections.MAX_CONNECTIONS
-        assert limits.spend(organization, scope="requests").remaining == 1000 - 61
+            # Redis still lists a connection that was closed after a time-out until it reads of that.
+            ends_at = time.monotonic() + 10
+            while not 1 <= own_connections(client) <= redis_connections.MAX_CONNECTIONS:
+                assert time.monotonic() < ends_at, client.client_list()
+                time.sleep(0.05)
+        # Whoever got no answer in time may be counted or not.
+        counted = sum(each < 1000 for each in left)
+        assert counted > 0
+        redis_connections.forget()
+        assert 1000 - 61 <= limits.spend(organization, scope="requests").remaining <= 1000 - 1 - counted
     finally:
         embedded_redis.stop(redis)
 

@@ -38,3 +38,8 @@ def test_counts_have_their_thousands_apart(count, shown):
 @pytest.mark.parametrize("show", [display.ago, display.day])
 def test_nothing_is_a_dash(show):
     assert show(None) == "\N{EN DASH}"
+
+
+def test_what_stands_between_backticks_is_code():
+    assert display.with_code("Send `file` or `<b>`.") == "Send <code>file</code> or <code>&lt;b&gt;</code>."
+    assert display.with_code("a < b") == "a &lt; b"
