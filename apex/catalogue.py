@@ -37,11 +37,11 @@ class Model:
 
     @property
     def price_text(self) -> str:
-        """The price as pages show it: "$0.30 per million tokens read, $0.45 per million written"."""
+        """The price as pages show it: "$0.30 per million input tokens, $0.45 per million output tokens"."""
         read, written = money.display_text(self.rates.prompt_micros), money.display_text(self.rates.completion_micros)
         if self.rates.cached_prompt_micros is not None:
             read += f" ({money.display_text(self.rates.cached_prompt_micros)} if cached)"
-        return f"{read} per million tokens read, {written} per million written"
+        return f"{read} per million input tokens, {written} per million output tokens"
 
 
 def find(name: str) -> Model:

@@ -43,10 +43,21 @@ class CircuitBreaker:
             self._retry_at = now + self.recovery_seconds
         return state is not State.OPEN
 
-    def record_success(self) -> None:
+    def record_success(self) -> bool:
+        """Close the breaker. Returns whether it was not closed before."""
+        was_open = self._consecutive_failures >= self.failure_threshold
         self._consecutive_failures = 0
+        return was_open
 
-    def record_failure(self, *, now: float) -> None:
+    def record_failure(self, *, now: float) -> bool:
+        """Count a failure. Returns whether the breaker is open by it."""
         self._consecutive_failures += 1
-        if self._consecutive_failures >= self.failure_threshold:
-            self._retry_at = now + self.recovery_seconds
+        if self._consecutive_failures < self.failure_threshold:
+            return False
+        self._retry_at = now + self.recovery_seconds
+        return True
+
+    def open(self, *, until: float) -> None:
+        """Be open until then, as another process found, and half-open after it."""
+        self._consecutive_failures = max(self._consecutive_failures, self.failure_threshold)
+        self._retry_at = until

@@ -1,6 +1,6 @@
 """The errors of the chat endpoint, as part of the tree in `accounts.errors`. None carries an upstream's credentials."""
 
-from accounts.errors import BadRequest, InvalidField, NotConfigured, RateLimited, UpstreamFailed
+from accounts.errors import BadRequest, InvalidField, NotConfigured, RateLimited, UpstreamFailed, VoxsiteError
 
 
 class UnknownModel(InvalidField):
@@ -44,6 +44,16 @@ class UpstreamSilent(UpstreamFailed):
 
     default_type = "upstream_timeout"
     default_message = "The model's provider did not answer in time. Nothing was charged; try again."
+
+
+class StreamStopped(VoxsiteError):
+    """This server ends, in the middle of an answer. The part before is charged."""
+
+    http_status = 503
+    default_type = "unavailable"
+    default_message = (
+        "This server is being restarted, in the middle of the answer. What came before it is charged; send it again."
+    )
 
 
 class StreamBroke(UpstreamFailed):

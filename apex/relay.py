@@ -15,12 +15,12 @@ from typing import Any
 
 from django.conf import settings
 
-from accounts import log_context, outages
+from accounts import log_context, outages, stopping
 from accounts.batcher import Batcher
-from accounts.errors import InternalError, VoxsiteError
+from accounts.errors import InternalError, Unavailable, VoxsiteError
 from accounts.gate.limits import Allowance
 from apex import chunks, completions, heartbeat, shared_batches, sse, tokenizer, upstream, usage_meter, wire
-from apex.errors import StreamBroke, UpstreamSilent
+from apex.errors import StreamBroke, StreamStopped, UpstreamSilent
 from apex.stream_buffer import StreamBuffer
 from apex.types import Admission, AdmissionRequest, AdmittedCompletion, CompletionResult, StoredAnswer
 from apex.upstream_failures import StreamEnded, UpstreamAttemptFailed
@@ -98,8 +98,8 @@ class Relay:
     # --- For the HTTP response ---
 
     async def head(self) -> Head:
-        """Wait until the response can begin, and return how."""
-        return await asyncio.shield(self._head)
+        """Wait until the response can begin, and return how. Call it once."""
+        return await self._head
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the stream."""
@@ -156,7 +156,8 @@ class Relay:
         try:
             if not self._client_left:
                 async with asyncio.timeout(settings.APEX_TOTAL_SECONDS) as self._deadline:
-                    await self._exchange(completion, request, allowance)
+                    with stopping.noticed(self._interrupt):
+                        await self._exchange(completion, request, allowance)
                     is_whole = True
         except VoxsiteError as error:
             # Raised before the first chunk: nothing was produced.
@@ -172,6 +173,7 @@ class Relay:
         except asyncio.CancelledError:
             # Shutdown: the loop waits for this task, which still has to settle.
             finish = "process_stopped"
+            self._fail(StreamStopped() if self._meter.is_begun else Unavailable(retry_after=1), allowance)
         except Exception:
             # A bug on our side. The output so far is charged. Without an end here, the sweeper would release the hold.
             logger.exception("The completion %s failed.", completion.completion_id)
@@ -195,6 +197,10 @@ class Relay:
             latency_ms=latency_ms,
             stored_answer=self._answer_to_store() if is_whole else None,
         )
+
+    def _interrupt(self) -> None:
+        """The process ends: tell the client so, as long as it can be told."""
+        self._task.cancel()
 
     async def _exchange(
         self, completion: AdmittedCompletion, request: wire.ChatRequest, allowance: Allowance | None

@@ -8,10 +8,12 @@ lock.
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from accounts.errors import InsufficientScope, VoxsiteError
+from django.db import connection
+
+from accounts.errors import InsufficientScope, RateLimited, VoxsiteError
 from accounts.gate import caller_cache, key_scopes, limits
 from accounts.gate.authentication import Caller
 from apex import completion_sql, completions, reservations
@@ -161,12 +163,7 @@ def _check(
         else:
             organization_id = callers[key].organization.pk
             counts[organization_id] = counts.get(organization_id, 0) + len(of_key)
-    spent = {
-        organization_id: iter(each)
-        for organization_id, each in (
-            limits.spend_for_each(counts, scopes=completions.RATE_SCOPES) if counts else {}
-        ).items()
-    }
+    spent = {organization_id: iter(each) for organization_id, each in _spent(counts).items()}
     for key, caller in list(callers.items()):
         try:
             _require_scope(caller)
@@ -189,6 +186,17 @@ def _check(
             check = completions.acquire_slot(request, Admission(allowance=allowance), organization=known.organization)
             results.append(check if check.error is not None else Deferred(check, known.organization.pk))
     return results, callers
+
+
+def _spent(counts: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, list[limits.Allowance | RateLimited]]:
+    """Count requests of organizations against the rate limits. Returns what `limits.spend_for_each` does."""
+    if not counts:
+        return {}
+    with limits.Counting(counts, scopes=completions.RATE_SCOPES) as counting:
+        # While Redis counts: the connection is needed next, unless all requests are refused. It may be waited for, and
+        # a connection to Redis with it, but of each process only one batch does that at a time.
+        connection.ensure_connection()
+        return counting.results()
 
 
 def _require_scope(caller: Caller) -> None:

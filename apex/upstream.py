@@ -2,25 +2,28 @@
 
 A request is never retried after its first chunk. Bytes that are no chunk (comments, empty events) are signs of life:
 they extend the time-outs within the total. Callers get a valid first chunk or an error from `apex.errors`, never an
-upstream's credentials, headers or complaints about them. Uses aiohttp, with one connection pool per event loop.
+upstream's credentials, headers or complaints about them. Connections are `http_client`'s, one pool per event loop.
 """
 
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import aiohttp
 from django.conf import settings
 from prometheus_client import Counter, Histogram
 
-from apex import chunks, sse
-from apex.circuit_breaker import CircuitBreaker
+from accounts import tracing
+from apex import chunks, http_client, shared_breakers, sse
+from apex.circuit_breaker import CircuitBreaker, State
 from apex.errors import NoUpstream, UpstreamBroken, UpstreamRefused, UpstreamSilent
 from apex.upstream_failures import StreamEnded, UpstreamAttemptFailed, most_helpful, raise_for_status, read_body
 
@@ -33,12 +36,18 @@ ATTEMPTS = Counter(
 SECONDS = Histogram(
     "voxsite_upstream_seconds", "Time to the first chunk or whole answer.", ["upstream"], buckets=BUCKETS
 )
+# Prometheus looks up what a set of labels counts under a lock, after it has made texts of them.
+_attempts_of = lru_cache(maxsize=256)(ATTEMPTS.labels)
+_seconds_of = lru_cache(maxsize=256)(SECONDS.labels)
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 # Wait this long for EOF after [DONE]; a fully read response returns its connection to the pool.
 EOF_WAIT_SECONDS = 0.5
 # Names of events that only keep a connection open, whatever their data.
 PINGS = (b"ping", b"keepalive", b"keep-alive", b"heartbeat")
+# Tells Redis of breakers and asks it, in order. Nobody waits for what is told.
+_breaker_thread = ThreadPoolExecutor(1, thread_name_prefix="breakers")
+_learned_at = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ class Answer:
     upstream: str
     first: chunks.Chunk
     _events: AsyncIterator[chunks.Chunk | sse.Comment] | None = None
-    _response: aiohttp.ClientResponse | None = None
+    _response: http_client.Response | None = None
 
     async def events(self) -> AsyncIterator[chunks.Chunk | sse.Comment]:
         """Yield what follows the first chunk.
@@ -114,6 +123,7 @@ async def ask(body_for: Callable[[str], dict[str, Any]], *, model: str, is_strea
     if not candidates:
         raise NoUpstream
     clock = asyncio.get_running_loop().time
+    await _learn_of_breakers(candidates)
     failures: dict[str, UpstreamAttemptFailed] = {}
     failing: set[str] = set()
     for attempt in (1, 2):
@@ -125,30 +135,71 @@ async def ask(body_for: Callable[[str], dict[str, Any]], *, model: str, is_strea
         for upstream in candidates:
             if upstream.name in failures and not failures[upstream.name].may_be_repeated:
                 continue
-            if not upstream.breaker.admits(now=clock()):
+            if not await _admits(upstream):
                 continue
             asked_at = clock()
             try:
-                answer = await _ask_one(upstream, body_for(upstream.model_name(model)), is_stream=is_stream)
+                # Until the first chunk. What follows it is in the span of the request.
+                with tracing.span("upstream", kind="client", upstream=upstream.name, attempt=attempt):
+                    answer = await _ask_one(upstream, body_for(upstream.model_name(model)), is_stream=is_stream)
             except UpstreamRefused:
-                ATTEMPTS.labels(upstream.name, "refused").inc()
-                upstream.breaker.record_success()  # it works, and its half-open breaker must not stay open
+                _attempts_of(upstream.name, "refused").inc()
+                _record_success(upstream)  # it works, and its half-open breaker must not stay open
                 raise
             except UpstreamAttemptFailed as failed:
-                ATTEMPTS.labels(upstream.name, "failed").inc()
+                _attempts_of(upstream.name, "failed").inc()
                 # One failure per request, because all customers share a breaker: the attempts of one request must not
                 # open it.
                 if not failed.may_be_request_fault and upstream.name not in failing:
                     failing.add(upstream.name)
-                    upstream.breaker.record_failure(now=clock())
+                    _record_failure(upstream)
                 logger.warning("%s failed: %s", upstream.name, failed.reason)
                 failures[upstream.name] = failed
             else:
-                ATTEMPTS.labels(upstream.name, "answered").inc()
-                SECONDS.labels(upstream.name).observe(clock() - asked_at)
-                upstream.breaker.record_success()
+                _attempts_of(upstream.name, "answered").inc()
+                _seconds_of(upstream.name).observe(clock() - asked_at)
+                _record_success(upstream)
                 return answer
     raise most_helpful(failures.values()) if failures else UpstreamBroken()
+
+
+async def _learn_of_breakers(candidates: Sequence[Upstream]) -> None:
+    """Open and close breakers as other processes have found, if that was not looked at within the last second."""
+    global _learned_at  # noqa: PLW0603 - a fact of the process
+    loop = asyncio.get_running_loop()
+    if time.monotonic() < _learned_at + shared_breakers.SYNC_SECONDS:
+        return
+    _learned_at = time.monotonic()
+    names = [upstream.name for upstream in candidates]
+    found = await loop.run_in_executor(_breaker_thread, shared_breakers.seconds_open, names)
+    for upstream, seconds in zip(candidates, found or (), strict=bool(found)):
+        if seconds is not None:
+            upstream.breaker.open(until=loop.time() + seconds)
+        elif upstream.breaker.state(now=loop.time()) is not State.CLOSED:
+            upstream.breaker.record_success()
+
+
+async def _admits(upstream: Upstream) -> bool:
+    """Return whether a request may go to the upstream now. Half-open, it is one request of all processes."""
+    loop, breaker = asyncio.get_running_loop(), upstream.breaker
+    is_trial = breaker.state(now=loop.time()) is State.HALF_OPEN
+    if not breaker.admits(now=loop.time()):
+        return False
+    if not is_trial:
+        return True
+    may_try = partial(shared_breakers.may_try, upstream.name, recovery_seconds=breaker.recovery_seconds)
+    return await loop.run_in_executor(_breaker_thread, may_try)
+
+
+def _record_success(upstream: Upstream) -> None:
+    if upstream.breaker.record_success():
+        _breaker_thread.submit(shared_breakers.note_closed, upstream.name)
+
+
+def _record_failure(upstream: Upstream) -> None:
+    breaker = upstream.breaker
+    if breaker.record_failure(now=asyncio.get_running_loop().time()):
+        _breaker_thread.submit(shared_breakers.note_open, upstream.name, recovery_seconds=breaker.recovery_seconds)
 
 
 async def _ask_one(upstream: Upstream, body: dict[str, Any], *, is_stream: bool) -> Answer:
@@ -157,16 +208,15 @@ async def _ask_one(upstream: Upstream, body: dict[str, Any], *, is_stream: bool)
     response = None
     try:
         async with asyncio.timeout(seconds) as deadline:
-            response = await _session().post(
+            response = await _client().post(
                 upstream.url,
-                data=json.dumps(body).encode(),
+                body=json.dumps(body).encode(),
                 headers={
                     "Content-Type": "application/json",
                     "Accept": "text/event-stream" if is_stream else "application/json",
                     **({"Authorization": f"Bearer {upstream.api_key}"} if upstream.api_key else {}),
                 },
-                allow_redirects=False,
-                timeout=_timeout(settings.APEX_CONNECT_SECONDS),
+                connect_seconds=settings.APEX_CONNECT_SECONDS,
             )
             if response.status != 200:
                 await raise_for_status(response, name=upstream.name, api_key=upstream.api_key)
@@ -178,13 +228,13 @@ async def _ask_one(upstream: Upstream, body: dict[str, Any], *, is_stream: bool)
             response.close()
         if isinstance(error, TimeoutError):
             raise UpstreamAttemptFailed(UpstreamSilent(), reason="it did not answer in time") from error
-        if isinstance(error, aiohttp.ClientError | OSError | sse.BrokenStream):
+        if isinstance(error, http_client.BrokenConnection | OSError | sse.BrokenStream):
             raise UpstreamAttemptFailed(UpstreamBroken(), reason=f"{type(error).__name__}: {error}"[:200]) from error
         raise
     return answer
 
 
-async def _read_first_chunk(upstream: Upstream, response: aiohttp.ClientResponse) -> Answer:
+async def _read_first_chunk(upstream: Upstream, response: http_client.Response) -> Answer:
     events = _events(response)
     async for event in events:
         if isinstance(event, chunks.Chunk):
@@ -192,12 +242,11 @@ async def _read_first_chunk(upstream: Upstream, response: aiohttp.ClientResponse
     raise UpstreamAttemptFailed(UpstreamBroken(), reason="the stream ended before its first chunk")
 
 
-async def _read_whole(upstream: Upstream, response: aiohttp.ClientResponse) -> Answer:
+async def _read_whole(upstream: Upstream, response: http_client.Response) -> Answer:
     raw = await read_body(response, max_bytes=MAX_ANSWER_BYTES)
     if len(raw) > MAX_ANSWER_BYTES:
         raise UpstreamAttemptFailed(UpstreamBroken(), reason="the answer is too large")
     chunk = _read_chunk(raw)
-    response.release()
     if chunk is None or not chunk.content["choices"]:
         raise UpstreamAttemptFailed(UpstreamBroken(), reason="the answer has no choices")
     return Answer(upstream=upstream.name, first=chunk)
@@ -210,7 +259,7 @@ def _read_chunk(payload: bytes) -> chunks.Chunk | None:
         raise UpstreamAttemptFailed(UpstreamBroken(), reason=str(error)) from error
 
 
-async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[chunks.Chunk | sse.Comment]:
+async def _events(response: http_client.Response) -> AsyncIterator[chunks.Chunk | sse.Comment]:
     """Yield the chunks and comments before [DONE].
 
     Raises StreamEnded if the stream ends or pauses too long before it, UpstreamAttemptFailed for an error in it.
@@ -233,7 +282,7 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[chunks.Chun
     except TimeoutError as error:
         if eof_deadline is None:
             raise StreamEnded(UpstreamSilent(), reason="the stream stopped") from error
-    except (aiohttp.ClientError, OSError, sse.BrokenStream) as error:
+    except (http_client.BrokenConnection, OSError, sse.BrokenStream) as error:
         if eof_deadline is None:
             raise StreamEnded(UpstreamBroken(), reason=f"the stream broke: {type(error).__name__}") from error
     if eof_deadline is None:
@@ -267,41 +316,27 @@ def _said(event: sse.Data | sse.Comment) -> chunks.Chunk | sse.Comment | None:
     return _read_chunk(event.payload)
 
 
-async def _receive(response: aiohttp.ClientResponse, *, until: float) -> bytes:
+async def _receive(response: http_client.Response, *, until: float) -> bytes:
     async with asyncio.timeout_at(until):
-        return await response.content.readany()
+        return await response.read_any()
 
 
-_sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, http_client.Client] = WeakKeyDictionary()
 
 
-def _session() -> aiohttp.ClientSession:
+def _client() -> http_client.Client:
+    # It has no limit of connections: rate limits, concurrency slots and money bound the number of open requests. A
+    # queue for connections would look like a slow upstream. It asks for no compression, because a compressor delays the
+    # chunks of a stream until its buffer is full.
     loop = asyncio.get_running_loop()
-    session = _sessions.get(loop)
-    if session is None or session.closed:
-        # No connection limit here: rate limits, concurrency slots and money bound the number of open requests. A queue
-        # for connections would look like a slow upstream.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=60)
-        session = _sessions[loop] = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "voxsite"},
-            # A compressor delays the chunks of a stream until its buffer is full.
-            skip_auto_headers=("Accept-Encoding",),
-            trust_env=False,
-        )
-    return session
+    client = _clients.get(loop)
+    if client is None:
+        client = _clients[loop] = http_client.Client(user_agent="voxsite")
+    return client
 
 
 async def close() -> None:
     """Close the connections of the running event loop."""
-    session = _sessions.pop(asyncio.get_running_loop(), None)
-    if session is not None:
-        await session.close()
-
-
-@lru_cache
-def _timeout(connect_seconds: int) -> aiohttp.ClientTimeout:
-    # This module times everything else. aiohttp's total would end a long stream, and its read time-out has one value
-    # for all phases.
-    return aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect_seconds, sock_read=None)
+    client = _clients.pop(asyncio.get_running_loop(), None)
+    if client is not None:
+        await client.close()

@@ -5,10 +5,9 @@ import logging
 import re
 from collections.abc import Iterable
 
-import aiohttp
-
 from accounts.errors import VoxsiteError
 from apex.errors import UpstreamBroken, UpstreamBusy, UpstreamRefused, UpstreamSilent
+from apex.http_client import Response
 
 logger = logging.getLogger(__name__)
 
@@ -67,16 +66,16 @@ def most_helpful(failures: Iterable[UpstreamAttemptFailed]) -> VoxsiteError:
     return next((error for kind in ranks for error in errors if isinstance(error, kind)), errors[-1])
 
 
-async def read_body(response: aiohttp.ClientResponse, *, max_bytes: int) -> bytes:
+async def read_body(response: Response, *, max_bytes: int) -> bytes:
     """Return the body. Of a body over the limit, return only the beginning, which is longer than `max_bytes`."""
     parts, size = [], 0
-    while size <= max_bytes and (part := await response.content.readany()):
+    while size <= max_bytes and (part := await response.read_any()):
         parts.append(part)
         size += len(part)
     return b"".join(parts)
 
 
-async def raise_for_status(response: aiohttp.ClientResponse, *, name: str, api_key: str) -> None:
+async def raise_for_status(response: Response, *, name: str, api_key: str) -> None:
     """Raise UpstreamRefused or UpstreamAttemptFailed for an answer with a status other than 200."""
     if response.status in REFUSAL_STATUSES:
         raise UpstreamRefused(_error_message(await read_body(response, max_bytes=MAX_ERROR_BYTES), api_key=api_key))
@@ -99,9 +98,9 @@ async def raise_for_status(response: aiohttp.ClientResponse, *, name: str, api_k
     raise UpstreamAttemptFailed(UpstreamBroken(), reason=reason)
 
 
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+def _retry_after(response: Response) -> float | None:
     """Return the seconds in the header Retry-After, None if it is missing, a date or no number."""
-    value = response.headers.get("Retry-After", "")
+    value = response.headers.get("retry-after", "")
     return float(value) if re.fullmatch(r"\d{1,6}(\.\d{1,6})?", value) else None
 
 

@@ -92,6 +92,7 @@ USUAL_VALUES: dict[str, tuple[object, ...]] = {
     "candidate_count": (1,),
     "candidateCount": (1,),
 }
+_REFUSED = frozenset({*REFUSED_FIELDS, *REFUSED_ALIASES})
 NEVER_USUAL_WHEN_EMPTY = ("web_search_options",)
 # OpenAI takes these fields, but refuses an empty value of most of them, and many clients send one.
 DROPPED_WHEN_EMPTY = ("stop", "logit_bias", "tools", "functions", "metadata", "response_format", "temperature")
@@ -148,12 +149,7 @@ def read_request(raw: bytes, *, max_completion_tokens: Mapping[str, int]) -> Cha
     Raises BadRequest, MissingField or InvalidField.
     """
     body = _without_usual_values(_read_json(raw))
-    for name in REFUSED_FIELDS:
-        if name in body:
-            raise InvalidField(name, f"The field '{name}' is not supported here.")
-    for name, ours in REFUSED_ALIASES.items():
-        if name in body:
-            raise InvalidField(name, f"The field '{name}' is not supported here: use '{ours}'.")
+    _refuse_fields(body)
     model = _required(body, "model")
     if not isinstance(model, str):
         raise InvalidField("model", "The field 'model' must be a text.")
@@ -181,6 +177,17 @@ def read_request(raw: bytes, *, max_completion_tokens: Mapping[str, int]) -> Cha
         else min(DEFAULT_MAX_TOKENS, max_completion_tokens[model]),
         choice_count=choice_count,
     )
+
+
+def _refuse_fields(body: Mapping[str, Any]) -> None:
+    if body.keys().isdisjoint(_REFUSED):
+        return
+    for name in REFUSED_FIELDS:
+        if name in body:
+            raise InvalidField(name, f"The field '{name}' is not supported here.")
+    for name, ours in REFUSED_ALIASES.items():
+        if name in body:
+            raise InvalidField(name, f"The field '{name}' is not supported here: use '{ours}'.")
 
 
 def show_error(error: VoxsiteError, *, request_id: str) -> dict[str, Any]:
@@ -258,7 +265,8 @@ def _read_json(raw: bytes) -> dict[str, Any]:
     if raw.count(b"[") + raw.count(b"{") > MAX_BRACKETS:
         raise BadRequest("The body has too many lists and objects.")
     try:
-        body = json.loads(raw, parse_constant=_no_constant, parse_float=_finite)
+        # As `json.loads`, which would make a decoder for each request.
+        body = _DECODER.decode(raw.decode(json.detect_encoding(raw), "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise BadRequest("The body is broken: it is not JSON in UTF-8.") from error
     if not isinstance(body, dict):
@@ -270,9 +278,8 @@ def _without_usual_values(body: dict[str, Any]) -> dict[str, Any]:
     """Return the body without the fields whose values mean what would happen without them."""
     dropped = {
         name
-        for name in (*REFUSED_FIELDS, *REFUSED_ALIASES)
-        if name in body
-        and (
+        for name in body.keys() & _REFUSED
+        if (
             body[name] is None
             or (_is_empty(body[name]) and name not in NEVER_USUAL_WHEN_EMPTY)
             or any(type(body[name]) is type(usual) and body[name] == usual for usual in USUAL_VALUES.get(name, ()))
@@ -281,7 +288,7 @@ def _without_usual_values(body: dict[str, Any]) -> dict[str, Any]:
     for name in DROPPED_WHEN_EMPTY:
         if name in body and (body[name] is None or body[name] in ([], {})):
             dropped |= {name, *CHOICES_OF_TOOLS.get(name, ())}
-    return {name: value for name, value in body.items() if name not in dropped}
+    return {name: value for name, value in body.items() if name not in dropped} if dropped else body
 
 
 def _is_empty(value: object) -> bool:
@@ -297,6 +304,9 @@ def _finite(text: str) -> float:
     # circuit breaker would affect all customers.
     number = float(text)
     return number if math.isfinite(number) else _no_constant(text)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
 def _required(body: Mapping[str, Any], name: str) -> Any:

@@ -26,4 +26,4 @@ def test_changed_setting_is_read_again(settings):
 def test_price_of_cached_tokens_is_shown_if_there_is_one(settings):
     assert "cached" not in catalogue.find("apex-latest").price_text
     settings.APEX_MODELS = {"a": {**GOOD, "prompt_micros": 300_000, "cached_prompt_micros": 30_000}}
-    assert "$0.30 ($0.03 if cached) per million tokens read" in catalogue.find("a").price_text
+    assert "$0.30 ($0.03 if cached) per million input tokens" in catalogue.find("a").price_text

@@ -46,3 +46,23 @@ def test_is_half_open_after_the_recovery_time_until_one_request_was_admitted():
     assert breaker.state(now=22) is State.HALF_OPEN
     breaker.record_success()
     assert breaker.state(now=22) is State.CLOSED
+
+
+def test_breaker_says_when_it_opens_and_when_it_closes():
+    breaker = CircuitBreaker(failure_threshold=2, recovery_seconds=10)
+    assert [breaker.record_failure(now=0), breaker.record_failure(now=0), breaker.record_failure(now=5)] == [
+        False,
+        True,
+        True,
+    ]
+    assert breaker.state(now=14) is State.OPEN
+    assert [breaker.record_success(), breaker.record_success()] == [True, False]
+
+
+def test_breaker_that_another_process_opened_is_open_until_then():
+    breaker = CircuitBreaker(failure_threshold=2, recovery_seconds=10)
+    breaker.open(until=4)
+    assert breaker.state(now=3.9) is State.OPEN
+    assert breaker.state(now=4) is State.HALF_OPEN
+    assert breaker.record_success()
+    assert breaker.state(now=4) is State.CLOSED

@@ -28,6 +28,7 @@ def test_busy_model_says_when_to_come_back():
         (errors.UpstreamBroken(), 502, "upstream_failed"),
         (errors.UpstreamSilent(), 502, "upstream_timeout"),
         (errors.StreamBroke(), 502, "upstream_failed"),
+        (errors.StreamStopped(), 503, "unavailable"),
         (errors.UpstreamBusy(retry_after=7), 429, "upstream_busy"),
     ],
 )
@@ -38,4 +39,5 @@ def test_status_and_type_are_as_published(error: VoxsiteError, status, error_typ
 def test_caller_is_told_what_a_failure_costs():
     for error in (errors.UpstreamBroken(), errors.UpstreamSilent(), errors.UpstreamBusy(retry_after=7)):
         assert "Nothing was charged" in error.message
-    assert "What came before it is charged" in errors.StreamBroke().message
+    for error in (errors.StreamBroke(), errors.StreamStopped()):
+        assert "What came before it is charged" in error.message

@@ -108,7 +108,7 @@ def test_error_inside_a_stream_is_raised(openai, client):
 
 @pytest.mark.long
 def test_example_of_the_docs_runs_as_it_stands(site, key):
-    page = requests.get(f"{site.address}/docs/", timeout=30).text
+    page = requests.get(f"{site.address}/docs/chat/", timeout=30).text
     code = html.unescape(page.split('aria-label="Chat in Python"><code>')[1].split("</code>")[0])
     program = code.replace("YOUR_API_KEY", key).replace("Hello", "normal 3")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

@@ -1,28 +1,35 @@
 """The choice between several upstreams, without the rest of the site."""
 
 import asyncio
+import json
+import math
+import subprocess
+import sys
+import time
 
 import pytest
 from prometheus_client.core import REGISTRY
 
 from accounts.errors import VoxsiteError
-from apex import upstream
+from apex import shared_breakers, upstream
 from apex.errors import NoUpstream, UpstreamBroken, UpstreamBusy, UpstreamSilent
 from apex.upstream_failures import UpstreamAttemptFailed
 from tests.apex import scripted
+from tests.product import PROJECT_DIR, environment_of
 
 pytestmark = pytest.mark.enable_socket
 
 
 @pytest.fixture(autouse=True)
-def two_upstreams(settings, upstream_server):
+def two_upstreams(settings, monkeypatch, upstream_server):
     settings.APEX_FIRST_CHUNK_SECONDS = 1
     settings.APEX_UPSTREAMS = [
         {"name": "one", "base_url": f"{upstream_server.address}/first", "api_key": "k1", "model_names": {}},
         {"name": "two", "base_url": f"{upstream_server.address}/second", "api_key": "", "model_names": {"m": "other"}},
     ]
-    # Circuit breakers live as long as the process.
+    # Circuit breakers live as long as the process, and so does what it knows of those of others.
     upstream._build_upstreams.cache_clear()
+    monkeypatch.setattr(upstream, "_learned_at", -math.inf)
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +178,78 @@ def test_breaker_counts_one_failure_per_request(upstream_server):
         with pytest.raises(UpstreamBroken):
             ask("status 500")
     assert ask("normal 1")[0] == "one"
+
+
+FIVE_FAILURES = """
+import asyncio, django, json, sys
+django.setup()
+from django.conf import settings
+settings.APEX_UPSTREAMS = json.loads(sys.argv[1])
+from apex import upstream
+async def act():
+    for _ in range(5):
+        messages = [{"role": "user", "content": "first-status 401"}]
+        body_for = lambda model: {"model": model, "messages": messages, "stream": True}
+        answer = await upstream.ask(body_for, model="m", is_stream=True)
+        answer.close()
+    await upstream.close()
+asyncio.run(act())
+"""
+
+
+@pytest.mark.long
+def test_upstream_that_failed_in_another_process_is_skipped_until_one_request_of_all_has_tried(
+    settings, redis_of_tests, upstream_server, tmp_path
+):
+    command = [sys.executable, "-c", FIVE_FAILURES, json.dumps(settings.APEX_UPSTREAMS)]
+    environment = environment_of(
+        REDIS_URL=settings.REDIS_URL,
+        DJANGO_SETTINGS_MODULE="voxsite.settings",
+        VOXSITE_ENV="development",
+        VOXSITE_DATA_DIR=str(tmp_path),
+    )
+    subprocess.run(command, cwd=PROJECT_DIR, env=environment, check=True, timeout=60)
+    assert upstream_server.paths.count("/first/chat/completions") == 5
+    assert ask("normal 1")[0] == "two"
+
+    # The rest is over, and another process tries already.
+    redis_of_tests.delete("voxsite:breaker:one:rest")
+    assert shared_breakers.may_try("one", recovery_seconds=100)
+    _look_again()
+    assert ask("normal 1")[0] == "two"
+    # Now it is this one, and all are told that it went well.
+    redis_of_tests.delete("voxsite:breaker:one:rest")
+    _look_again()
+    assert ask("normal 1")[0] == "one"
+    _wait_until(lambda: shared_breakers.seconds_open(["one"]) == [None])
+
+
+def test_process_learns_that_another_one_closed_the_breaker(upstream_server):
+    for _ in range(5):
+        ask("first-status 401")
+    _wait_until(lambda: shared_breakers.seconds_open(["one"]) != [None])
+    shared_breakers.note_closed("one")
+    _look_again()
+    assert ask("normal 1")[0] == "one"
+
+
+def test_without_redis_a_process_has_breakers_of_its_own(settings, tmp_path, upstream_server):
+    settings.REDIS_URL = f"unix://{tmp_path}/nowhere.sock"
+    for _ in range(6):
+        ask("first-status 401")
+    assert upstream_server.paths.count("/first/chat/completions") == 5
+
+
+def _look_again():
+    """Have the next request look at what other processes say."""
+    upstream._learned_at = -math.inf
+
+
+def _wait_until(is_true):
+    ends_at = time.monotonic() + 30
+    while not is_true():
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
 
 
 def test_repr_hides_the_api_key(settings):
