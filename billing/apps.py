@@ -8,12 +8,14 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import closures
+        from accounts.account_deletion import account_is_deleted
         from accounts.organizations import organization_renamed, organization_verified
         from billing.closures import PART
 
         closures.register(PART)
         organization_verified.connect(_organization_was_verified, dispatch_uid="billing.organization_was_verified")
         organization_renamed.connect(_organization_was_renamed, dispatch_uid="billing.organization_was_renamed")
+        account_is_deleted.connect(_account_is_deleted, dispatch_uid="billing.account_is_deleted")
         _disable_djstripe_calls()
         _connect_payments()
 
@@ -28,6 +30,12 @@ def _organization_was_renamed(organization: Any, **_: object) -> None:
     from billing import customer_names
 
     customer_names.mark(organization)
+
+
+def _account_is_deleted(user: Any, **_: object) -> None:
+    from billing import signup_credit
+
+    signup_credit.remember_addresses(user)
 
 
 def _connect_payments() -> None:

@@ -21,8 +21,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, Sum
 from django.utils import timezone
 
+from accounts import audit_log
 from accounts.errors import Conflict, InvalidField, UpstreamFailed
-from accounts.models import Organization, User
+from accounts.models import AuditAction, Organization, User
 from billing import ledger, money, months, pricing, stripe_api, stripe_calls, stripe_mapping, topups
 from billing.models.payments import OPEN_TOPUP_STATES, AutomaticTopUp, SavedCard, TopUp, TopUpState
 
@@ -40,7 +41,7 @@ MAX_PER_ROUND = 100
 
 DECLINED = "Your bank declined the card."
 NEEDS_PAYER = "Your bank wants you to confirm the payment."
-CARD_UNUSABLE = "The saved card cannot be used any more."
+CARD_UNUSABLE = "The saved card can no longer be used."
 CARD_REMOVED = "The saved card was removed."
 NO_ANSWER = "Our payment provider did not answer."
 THREE_DECLINES = "Automatic top-up is off: the card was declined three times in a row."
@@ -116,6 +117,8 @@ def _turn_on(organization: Organization, **amounts: Any) -> AutomaticTopUp:
     with transaction.atomic():
         if not SavedCard.objects.of(organization).exists():
             raise Conflict("Save a card first: choose so when you top up.")
+        cap = amounts["monthly_cap_cents"] * 10_000
+        audit_log.record(organization, AuditAction.TOP_UP_ON, f"at most {audit_log.dollars(cap)} a month")
         return AutomaticTopUp.objects.update_or_create(
             organization=organization,
             defaults={
@@ -134,9 +137,12 @@ def turn_off(organization: Organization, *, reason: str = "") -> None:
 
     reason: a sentence for the owners if the site turned it off; empty if a person did.
     """
-    AutomaticTopUp.objects.filter(organization=organization).update(
-        is_on=False, turned_off_reason=reason, updated_at=timezone.now()
-    )
+    with transaction.atomic():
+        rows = AutomaticTopUp.objects.filter(organization=organization)
+        was_on = rows.filter(is_on=True).exists()
+        rows.update(is_on=False, turned_off_reason=reason, updated_at=timezone.now())
+        if was_on:
+            audit_log.record(organization, AuditAction.TOP_UP_OFF, reason)
 
 
 def next_charge_cents(topup_settings: AutomaticTopUp, *, available_micros: int, left_of_cap_cents: int) -> int:

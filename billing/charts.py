@@ -50,11 +50,12 @@ def columns_svg(
         f'<title id="{prefix}-title">{escape(title)}</title>',
         f'<desc id="{prefix}-text">{escape(description)}</desc>',
     ]
+    scale = []
     for share in (0, 1, 2):
         y = floor_px - plot_px * share // 2
         parts.append(f'<line class="chart-line" x1="0" x2="100%" y1="{y}" y2="{y}"/>')
         if share:
-            parts.append(f'<text class="chart-text" x="0" y="{y - 5}">{escape(show(ceiling * share // 2))}</text>')
+            scale.append(f'<text class="chart-text" x="0" y="{y - 5}">{escape(show(ceiling * share // 2))}</text>')
     slot = 100 / len(columns) if columns else 100
     stride = -(-len(columns) // MAX_LABELS) if columns else 1
     for number, column in enumerate(columns):
@@ -66,8 +67,8 @@ def columns_svg(
                 f'<text class="chart-text chart-label" x="{slot * (number + 0.5):.2f}%" y="{HEIGHT_PX - 6}">'
                 f"{escape(column.label)}</text>"
             )
-    parts.append("</svg>")
-    return "".join(parts)
+    # Above the columns: the first of them stands where the amounts are.
+    return "".join((*parts, *scale, "</svg>"))
 
 
 def bar_svg(value: int, *, of: int) -> str:

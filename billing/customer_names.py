@@ -56,6 +56,9 @@ def tell_stripe(*, now: datetime, max_count: int = MAX_PER_ROUND) -> int:
         except stripe_api.StripeRefused:
             # `stripe_api` has logged the reason. Others must not wait for this one.
             later = now + RETRY_AFTER
+        except Exception:  # As above.
+            logger.exception("The new name of customer %s could not be told.", customer.stripe_id)
+            later = now + RETRY_AFTER
         else:
             told_count += 1
         # Unless it was renamed meanwhile: then the newer name is due.

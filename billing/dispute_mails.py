@@ -18,38 +18,50 @@ MAX_PER_ROUND = 100
 def notify_owners(*, now: datetime) -> None:
     """Mail owners about disputes of the last days. `notices` sends each mail once. Waits for the mail server."""
     for dispute in _untold("withdrawn_at", kind=WITHDRAWN_NOTICE, now=now):
-        topup, organization = dispute.topup, dispute.topup.organization
-        assert dispute.withdrawn_at is not None, "the query selects disputes that have it"
-        assert topup.paid_at is not None, "only a payment that was credited is disputed here"
-        notices.send_once(
-            ledger.wallet_of(organization),
-            kind=WITHDRAWN_NOTICE,
-            occasion_at=dispute.withdrawn_at,
-            subject=f"{organization.name} is on hold: a payment is disputed",
-            text=f"The payment of {_dollars(topup.amount_cents)} on {topup.paid_at:%-d %B %Y} was disputed at the "
-            f"payer's bank, and the bank has withdrawn {_dollars(dispute.amount_cents)}. Until this is settled, the "
-            f"balance of {organization.name} is on hold: running work continues, new work is refused. Transcripts "
-            "and keys stay as they are.\n\n"
-            "If the dispute is a mistake, ask the payer to withdraw it at their bank. For anything else, write to "
-            f"{settings.SUPPORT_EMAIL}.",
-        )
+        with notices.isolating_errors(WITHDRAWN_NOTICE, organization_id=dispute.topup.organization_id):
+            _tell_of_hold(dispute)
     for dispute in _untold("reinstated_at", kind=REINSTATED_NOTICE, now=now):
-        organization = dispute.topup.organization
-        assert dispute.reinstated_at is not None, "the query selects disputes that have it"
-        wallet = ledger.wallet_of(organization)
-        after = (
-            f"The balance is still on hold for another reason. Write to {settings.SUPPORT_EMAIL} about it."
-            if wallet.is_frozen
-            else "New work is accepted again."
-        )
-        notices.send_once(
-            wallet,
-            kind=REINSTATED_NOTICE,
-            occasion_at=dispute.reinstated_at,
-            subject=f"The dispute about a payment of {organization.name} is settled",
-            text=f"The bank has returned {_dollars(dispute.amount_cents)}, which are in the balance of "
-            f"{organization.name} again. {after}",
-        )
+        with notices.isolating_errors(REINSTATED_NOTICE, organization_id=dispute.topup.organization_id):
+            _tell_of_end(dispute)
+
+
+def _tell_of_hold(dispute: Dispute) -> None:
+    topup, organization = dispute.topup, dispute.topup.organization
+    assert dispute.withdrawn_at is not None, "the query selects disputes that have it"
+    assert topup.paid_at is not None, "only a payment that was credited is disputed here"
+    notices.send_once(
+        ledger.wallet_of(organization),
+        kind=WITHDRAWN_NOTICE,
+        occasion_at=dispute.withdrawn_at,
+        subject=f"{organization.name} is on hold: a payment is disputed",
+        text=f"The payment of {_dollars(topup.amount_cents)} on {topup.paid_at:%-d %B %Y} was disputed at the "
+        f"payer's bank, and the bank has withdrawn {_dollars(dispute.amount_cents)}. Until this is settled, the "
+        f"balance of {organization.name} is on hold: running work continues, new work is refused. Transcripts "
+        "and keys stay as they are.\n\n"
+        "If the dispute is a mistake, ask the payer to withdraw it at their bank. For anything else, write to "
+        f"{settings.SUPPORT_EMAIL}.",
+        wanted_by="has_disputed_mail",
+    )
+
+
+def _tell_of_end(dispute: Dispute) -> None:
+    organization = dispute.topup.organization
+    assert dispute.reinstated_at is not None, "the query selects disputes that have it"
+    wallet = ledger.wallet_of(organization)
+    after = (
+        f"The balance is still on hold for another reason. Write to {settings.SUPPORT_EMAIL} about it."
+        if wallet.is_frozen
+        else "New work is accepted again."
+    )
+    notices.send_once(
+        wallet,
+        kind=REINSTATED_NOTICE,
+        occasion_at=dispute.reinstated_at,
+        subject=f"The dispute about a payment of {organization.name} is settled",
+        text=f"The bank has returned {_dollars(dispute.amount_cents)}. It is in the balance of "
+        f"{organization.name} again. {after}",
+        wanted_by="has_disputed_mail",
+    )
 
 
 def _untold(moment: str, *, kind: str, now: datetime) -> QuerySet[Dispute]:

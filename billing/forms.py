@@ -12,7 +12,7 @@ from django.core.cache import cache
 
 from accounts.forms import RaiseFields, raise_of
 from accounts.models import ApiKey, Organization
-from billing import ledger_reader, money, pricing, spend_alerts
+from billing import ledger_reader, money, pricing, spend_alerts, tariff
 from billing.models import EntryKind, Wallet
 from billing.models.charge_tags import MAX_NAME_LENGTH, MAX_VALUE_LENGTH
 from billing.usage import MAX_DAY, MIN_DAY
@@ -20,6 +20,7 @@ from billing.usage import MAX_DAY, MIN_DAY
 BROWSER = "browser"
 CUSTOM = "custom"
 MODELS_SECONDS = 60
+MS_PER_HOUR = 3_600_000
 
 
 class DayField(forms.DateField):
@@ -109,7 +110,7 @@ class LedgerForm(forms.Form):
     model = forms.ChoiceField(label="Model", required=False)
     tag = forms.CharField(label="Tag", required=False, max_length=MAX_NAME_LENGTH, strip=False)
     # Empty: any value. No tag has an empty one.
-    tag_value = forms.CharField(label="Value of the tag", required=False, max_length=MAX_VALUE_LENGTH, strip=False)
+    tag_value = forms.CharField(label="Tag value", required=False, max_length=MAX_VALUE_LENGTH, strip=False)
 
     def __init__(self, *args: Any, organization: Organization, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -135,7 +136,7 @@ class LedgerForm(forms.Form):
         if since and until and since > until:
             self.add_error("until", "The last day must not be before the first day.")
         if cleaned.get("tag_value") and not cleaned.get("tag") and "tag" not in self.errors:
-            self.add_error("tag", "Name the tag that has this value.")
+            self.add_error("tag", "Enter the tag that has this value.")
         return cleaned
 
     @property
@@ -172,7 +173,7 @@ class MonthForm(forms.Form):
         except ValueError:
             raise forms.ValidationError("Enter the month as 2026-11.") from None
         if not MIN_DAY <= month <= MAX_DAY:
-            raise forms.ValidationError("Choose a month that is less far away.")
+            raise forms.ValidationError("Choose a month closer to today.")
         return month
 
 
@@ -293,7 +294,7 @@ class LowBalanceForm(OptionalAmountForm):
     threshold = DollarField(
         label="Low-balance alert",
         required=False,
-        help_text="Owners get a mail when the balance falls below this amount in dollars. Leave empty for no alert.",
+        help_text="Owners get an email when the balance falls below this amount in dollars. Leave empty for no alert.",
         attrs={"placeholder": "No alert"},
     )
 
@@ -327,11 +328,11 @@ class AlertsForm(forms.Form):
     """The parts of a monthly limit at which owners get a mail, in percent."""
 
     percents = forms.CharField(
-        label="Mail owners at",
+        label="Email owners at",
         required=False,
         max_length=100,
-        help_text="Percent of the monthly limit that is spent, such as 50, 80, 100. Each is told once a month. Leave "
-        "empty for no alerts.",
+        help_text="Percent of the monthly limit that is spent, such as 50, 80, 100. Each alert is sent once a month. "
+        "Leave empty for no alerts.",
         widget=forms.TextInput(attrs={"inputmode": "text", "autocomplete": "off", "placeholder": "No alerts"}),
     )
 
@@ -349,3 +350,26 @@ class AlertsForm(forms.Form):
                 f"Enter up to {spend_alerts.MAX_ALERTS} whole numbers from 1 to 100, separated by commas."
             )
         return percents
+
+
+class CalculatorForm(forms.Form):
+    """How much audio a visitor wants transcribed, and by which model."""
+
+    hours = forms.DecimalField(
+        label="Hours of audio",
+        min_value=Decimal("0.01"),
+        max_value=Decimal(100_000),
+        decimal_places=2,
+        widget=forms.NumberInput(attrs={"inputmode": "decimal", "step": "0.01", "autocomplete": "off"}),
+    )
+    model = forms.ChoiceField(label="Model")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = [(model, model.capitalize()) for model in tariff.models()]
+        self.fields["model"] = forms.ChoiceField(label="Model", choices=choices)
+
+    def price_micros(self) -> int:
+        """Return the price of a valid form, of one recording of this length."""
+        ms = int(self.cleaned_data["hours"] * MS_PER_HOUR)
+        return tariff.price_of(self.cleaned_data["model"], ms)

@@ -167,7 +167,7 @@ class KeyView(NativeGateView):
         responses={200: KeySerializer, **error_responses(401, 403, 404, 429)},
     )
     def delete(self, request: Request, key_id: str) -> Response:
-        """Revoke a key for good. Its next request gets 401. A key can revoke itself."""
+        """Revoke a key permanently. Its next request gets 401. A key can revoke itself."""
         return Response(show_key(api_keys.revoke(self.caller.organization, key_id=id_in_address(key_id, noun="key"))))
 
 

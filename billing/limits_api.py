@@ -148,7 +148,7 @@ class AlertsView(NativeGateView):
         responses={200: AlertsSerializer, **error_responses(401, 403, 429)},
     )
     def get(self, _request: Request) -> Response:
-        """Return the parts of monthly limits at which the owners of your organization get a mail."""
+        """Return the parts of monthly limits at which the owners of your organization get an email."""
         percents = spend_alerts.percents_of(self.caller.organization)
         return Response(
             {
@@ -165,7 +165,7 @@ class AlertsView(NativeGateView):
         responses={200: AlertsOfLimitSerializer, **error_responses(400, 401, 403, 404, 429)},
     )
     def put(self, request: Request) -> Response:
-        """Choose at which parts of a monthly limit owners get a mail, each once a month.
+        """Choose at which parts of a monthly limit owners get an email, each once a month.
 
         What was charged counts, not what is only held.
         """

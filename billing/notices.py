@@ -1,6 +1,9 @@
 """Mails to an organization's owners about its money. Each is sent once for each occasion."""
 
 import logging
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -20,10 +23,13 @@ logger = logging.getLogger(__name__)
 CLAIM_LEASE = timedelta(minutes=10)
 
 
-def send_once(wallet: Wallet, *, kind: str, occasion_at: datetime, subject: str, text: str) -> bool:
+def send_once(
+    wallet: Wallet, *, kind: str, occasion_at: datetime, subject: str, text: str, wanted_by: str = "is_active"
+) -> bool:
     """Mail the owners unless they have had this notice. Waits for the network: call it outside transactions.
 
     kind, occasion_at: identify the occasion. text: whole paragraphs; a link to the billing page is appended.
+    wanted_by: the field of `User` that says which owners want such mails. If none does, nobody ever gets this one.
     Returns False if it was sent before, if another process is sending it, or if the mail server failed. After a failure
     the next call tries again.
 
@@ -32,25 +38,24 @@ def send_once(wallet: Wallet, *, kind: str, occasion_at: datetime, subject: str,
     mail until its claim expires (CLAIM_LEASE).
     """
     organization = wallet.organization
-    owners = organization.memberships.filter(role=Role.OWNER, user__is_active=True).order_by("pk")
-    addresses = list(owners.values_list("user__email", flat=True))
+    owners = organization.memberships.filter(role=Role.OWNER, **{"user__is_active": True, f"user__{wanted_by}": True})
+    addresses = list(owners.order_by("pk").values_list("user__email", flat=True))
     notice = _claim(wallet, kind=kind, occasion_at=occasion_at)
     if notice is None:
         return False
     page = f"{settings.SITE_URL}{page_url(organization.pk, 'billing:billing')}"
     database_connection.release()
+    message = EmailMessage(
+        # A name may contain line breaks, a subject may not.
+        " ".join(subject.split()),
+        f"{text}\n\nOpen the billing page:\n{page}\n\n{organization.name} on Voxsite\n",
+        to=addresses,
+        reply_to=[settings.SUPPORT_EMAIL],
+    )
     try:
         # One mail to all owners: with one mail each, a failure of the second would send the first again.
         # Not by the queue, which would take any mail: a notice is recorded as sent when the mail server has it.
-        mail_queue.send_now(
-            EmailMessage(
-                # A name may contain line breaks, a subject may not.
-                " ".join(subject.split()),
-                f"{text}\n\n{organization.name} on Voxsite: {page}\n",
-                to=addresses,
-                reply_to=[settings.SUPPORT_EMAIL],
-            )
-        )
+        mail_queue.send_now(message)
     except OSError as error:
         reason = mail_queue.describe(error)
         # Its text may contain addresses.
@@ -66,6 +71,15 @@ def send_once(wallet: Wallet, *, kind: str, occasion_at: datetime, subject: str,
     # Also if the claim expired meanwhile and another process has taken it: the mail is sent.
     Notice.objects.filter(pk=notice.pk).update(retake_at=None)
     return True
+
+
+@contextmanager
+def isolating_errors(kind: str, *, organization_id: uuid.UUID) -> Iterator[None]:
+    """Let an error about one organization stop no mail to the others: it is logged, and the next round tries again."""
+    try:
+        yield
+    except Exception:
+        logger.exception("The mail %s to organization %s failed; it will be tried again.", kind, organization_id)
 
 
 def record(wallet: Wallet, *, kind: str, occasion_at: datetime) -> bool:

@@ -20,6 +20,7 @@ from billing import (
     invoices,
     ledger,
     low_balance,
+    payment_mails,
     refunds,
     saved_cards,
     spend_alerts,
@@ -75,12 +76,27 @@ def check_ledger_nightly() -> None:
             raise
 
 
-def finish_payments() -> None:
-    """Ask Stripe about open payments and refunds, in case a webhook was lost. Detach replaced cards, tell new names."""
+def finish_topups() -> None:
+    """Ask Stripe about open payments, in case a webhook was lost."""
     if stripe_api.is_configured():
         topups.sweep(now=timezone.now())
+
+
+def finish_refunds() -> None:
+    """Ask Stripe about open refunds, in case a webhook was lost."""
+    if stripe_api.is_configured():
         refunds.sweep(now=timezone.now())
+
+
+def forget_cards() -> None:
+    """Detach replaced cards at Stripe."""
+    if stripe_api.is_configured():
         saved_cards.forget_replaced(now=timezone.now())
+
+
+def tell_names() -> None:
+    """Tell Stripe new names of organizations."""
+    if stripe_api.is_configured():
         customer_names.tell_stripe(now=timezone.now())
 
 
@@ -104,10 +120,16 @@ def tell_of_disputes() -> None:
     dispute_mails.notify_owners(now=timezone.now())
 
 
+def tell_of_payments() -> None:
+    payment_mails.notify_owners(now=timezone.now())
+
+
 def forget_deliveries() -> None:
-    now = timezone.now()
-    stripe_retention.purge_deliveries(now=now)
-    stripe_retention.purge_events(now=now)
+    stripe_retention.purge_deliveries(now=timezone.now())
+
+
+def forget_events() -> None:
+    stripe_retention.purge_events(now=timezone.now())
 
 
 def forget_tags(*, batch_size: int = charge_tags.PURGE_BATCH_SIZE) -> None:
@@ -173,7 +195,11 @@ DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (15, invoice_automatic_topups),
     (60, tell_of_automatic_topups),
     (60, tell_of_disputes),
-    (60, finish_payments),
+    (60, tell_of_payments),
+    (60, finish_topups),
+    (60, finish_refunds),
+    (60, forget_cards),
+    (60, tell_names),
     (60, tell_of_low_balances),
     (60, tell_of_spending),
     (60, announce_spending),
@@ -182,6 +208,7 @@ DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (600, check_ledger_nightly),
     (600, reread_ledger),
     (6 * 3600, forget_deliveries),
+    (6 * 3600, forget_events),
     (600, forget_tags),
     (600, forget_tokens),
 )

@@ -44,10 +44,10 @@ FIRST_CHECK_AFTER = timedelta(minutes=2)
 NEXT_CHECK_AFTER = timedelta(minutes=15)
 MAX_PER_ROUND = 100
 
-REFUSED = "Our payment provider refused the refund. The money is back on your balance."
-NOTED = "The refund is noted. The payment service does not answer at the moment; the refund is made as soon as it does."
-FAILED_LATER = "The bank did not take the refund. The money is back on your balance."
-SPENT = "This money has been spent or is set aside for work that is under way."
+REFUSED = "Our payment provider refused the refund. The money is back in your balance."
+NOTED = "Your refund is recorded. Our payment provider is not responding; we make the refund as soon as it does."
+FAILED_LATER = "The bank did not accept the refund. The money is back in your balance."
+SPENT = "This money is spent, or reserved for running work."
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +226,14 @@ def record(reported: stripe_mapping.StripeRefund) -> Refund | None:
             return refund
         if reported.has_failed:
             _give_back(refund, failure=FAILED_LATER)
-        elif reported.status == "succeeded" or refund.state == RefundState.REQUESTED:
-            refund.state = RefundState.SUCCEEDED if reported.status == "succeeded" else RefundState.PENDING
-            refund.ended_at = timezone.now() if reported.status == "succeeded" else None
-            refund.save(update_fields=["state", "ended_at"])
+        elif reported.status == "succeeded":
+            # Once: Stripe reports it several times, and owners are told of each end (`payment_mails`).
+            if refund.state != RefundState.SUCCEEDED:
+                refund.state, refund.ended_at = RefundState.SUCCEEDED, timezone.now()
+                refund.save(update_fields=["state", "ended_at"])
+        elif refund.state == RefundState.REQUESTED:
+            refund.state = RefundState.PENDING
+            refund.save(update_fields=["state"])
     return refund
 
 
@@ -241,6 +245,7 @@ def _record_new(topup: TopUp, reported: stripe_mapping.StripeRefund) -> Refund:
         reference=f"refund:{reported.stripe_id}",
         amount_cents=reported.amount_cents,
         state=RefundState.SUCCEEDED if reported.status == "succeeded" else RefundState.PENDING,
+        ended_at=timezone.now() if reported.status == "succeeded" else None,
     )
     if reported.has_failed:
         # The first report says that it failed: nothing was taken, so nothing is restored.

@@ -61,22 +61,31 @@ def forget_replaced(*, now: datetime | None = None, max_count: int = MAX_PER_ROU
     forgotten_count = 0
     for card in due.order_by(F("refused_at").asc(nulls_first=True), "created_at")[:max_count]:
         try:
-            stripe_calls.detach_card(card.payment_method_id)
+            forgotten_count += _forget(card, now=now)
         except UpstreamFailed:
             # The next round tries again. The new card works meanwhile.
             logger.warning("Stripe did not forget a card that was replaced.")
             break
-        except stripe_api.StripeRefused as error:
+        except Exception:  # An error of one card must not stop the others.
+            logger.exception("A card that was replaced could not be forgotten; it is asked about again in an hour.")
             ReplacedCard.objects.filter(pk=card.pk).update(refused_at=now)
-            unmatched_events.record(
-                subject="payment_method",
-                stripe_id=card.payment_method_id,
-                reason=NOT_FORGOTTEN,
-                explanation=f"Nobody uses this card here any more, and Stripe refuses to detach it "
-                f"({error.stripe_code or 'no code'}). It is asked again every hour.",
-            )
-            continue
-        card.delete()
-        unmatched_events.resolve(stripe_id=card.payment_method_id, reason=NOT_FORGOTTEN)
-        forgotten_count += 1
     return forgotten_count
+
+
+def _forget(card: ReplacedCard, *, now: datetime) -> bool:
+    """Detach a card at Stripe. Returns False if Stripe refuses. Raises UpstreamFailed."""
+    try:
+        stripe_calls.detach_card(card.payment_method_id)
+    except stripe_api.StripeRefused as error:
+        ReplacedCard.objects.filter(pk=card.pk).update(refused_at=now)
+        unmatched_events.record(
+            subject="payment_method",
+            stripe_id=card.payment_method_id,
+            reason=NOT_FORGOTTEN,
+            explanation=f"Nobody uses this card here any more, and Stripe refuses to detach it "
+            f"({error.stripe_code or 'no code'}). It is asked again every hour.",
+        )
+        return False
+    card.delete()
+    unmatched_events.resolve(stripe_id=card.payment_method_id, reason=NOT_FORGOTTEN)
+    return True

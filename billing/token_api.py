@@ -131,7 +131,7 @@ class TokenView(NativeGateView):
         responses={200: TokenSerializer, **error_responses(401, 403, 404, 429)},
     )
     def delete(self, _request: Request, token_id: str) -> Response:
-        """Revoke a token for good. Its next request gets 401; work that it has begun runs to its end."""
+        """Revoke a token permanently. Its next request gets 401; work that it has begun runs to its end."""
         tokens.require_key(self.caller.api_key)
         return Response(_show([tokens.revoke(self.caller.api_key, token_id=id_in_address(token_id, noun="token"))])[0])
 

@@ -121,7 +121,7 @@ def limit_reached(
     else:
         message = (
             f"This needs {money.display_text(required_micros)}, and {money.display_text(left_micros)} is left of this "
-            f"{who}'s monthly limit of {money.display_text(limit_micros)}. It starts anew on {resets_at:%Y-%m-%d} "
+            f"{who}'s monthly limit of {money.display_text(limit_micros)}. It resets on {resets_at:%Y-%m-%d} "
             "(UTC)."
         )
     return SpendLimitReached(

@@ -140,7 +140,7 @@ def reserve(holds: Sequence[Hold], *, organization_id: uuid.UUID) -> None:
             "month": first.month,
             "now": first.created_at,
             "no_limit": Int8(sql.NO_LIMIT_MICROS),
-            **({"reference": first.reference} if is_one else {"requests": _requests_json(holds)}),
+            **({"reference": first.reference} if is_one else {"requests": requests_json(holds)}),
         },
     )
     if not rows:
@@ -212,7 +212,7 @@ def forget_prepared_statements() -> None:
             cursor.execute("DEALLOCATE ALL", prepare=True)
 
 
-def _requests_json(holds: Sequence[Hold]) -> str:
+def requests_json(holds: Sequence[Hold]) -> str:
     return to_json([{"reference": hold.reference, "amount_micros": hold.amount_micros} for hold in holds])
 
 

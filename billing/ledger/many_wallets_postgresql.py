@@ -23,7 +23,15 @@ from psycopg.types.numeric import Int8
 
 from accounts.models import ApiKey
 from billing.ledger import fast_path_sql as sql
-from billing.ledger.fast_path_postgresql import execute, mark_saved, to_json
+from billing.ledger.fast_path_postgresql import (
+    ADMITTED,
+    ONE_REQUEST,
+    REQUESTS,
+    execute,
+    mark_saved,
+    requests_json,
+    to_json,
+)
 from billing.models import Hold
 
 # The planner takes a set of JSON for 100 rows; with the limit it expects as many as a batch has at most, and goes by
@@ -69,6 +77,36 @@ WITH wanted AS MATERIALIZED (
             AND admitted.of_wallet IN (SELECT of_wallet FROM key) THEN admitted.of_wallet END,
         request.reference, request.amount_micros, 'open', admitted.of_key, %(month)s, %(now)s
     FROM admitted JOIN request ON request.of_organization = admitted.of_organization
+    RETURNING id AS hold_id, wallet_id, reference
+), companion AS ({companion}
+)
+SELECT hold_id, wallet_id, reference,
+    CASE WHEN %(is_alone)s::boolean THEN set_config('synchronous_commit', 'off', true) END
+FROM done"""
+
+# The same for one wallet, which is every batch of a site with one busy customer: by values instead of joins, as in
+# `fast_path_postgresql`. The server needs half the time.
+RESERVE_FROM_ONE = """
+WITH locked AS MATERIALIZED (
+    SELECT wallet.id, {limit_of_key} AS key_limit
+    FROM billing_wallet AS wallet, accounts_apikey AS api_key
+    WHERE wallet.organization_id = %(organization)s AND api_key.id = %(key)s
+        AND api_key.organization_id = %(organization)s
+        AND api_key.sha256 = %(sha256)s::text AND api_key.scopes = %(scopes)s::text
+        AND api_key.revoked_at IS NULL AND (api_key.expires_at IS NULL OR api_key.expires_at > %(now)s)
+    FOR NO KEY UPDATE OF wallet SKIP LOCKED
+), admitted AS ({reserve_from_wallet}
+    RETURNING id, {limit_of_wallet} AS limit_micros
+), request AS NOT MATERIALIZED ({requests}
+), organization AS ({add_to_month_of_organization}
+    RETURNING 1
+), key AS ({add_to_month_of_key}
+    RETURNING 1
+), done AS (
+    INSERT INTO billing_hold (wallet_id, reference, amount_micros, state, api_key_id, month, created_at)
+    SELECT CASE WHEN EXISTS (SELECT FROM organization) AND EXISTS (SELECT FROM key) THEN admitted.id END,
+        request.reference, request.amount_micros, 'open', %(key)s, %(month)s, %(now)s
+    FROM admitted, request
     RETURNING id AS hold_id, wallet_id, reference
 ), companion AS ({companion}
 )
@@ -151,6 +189,22 @@ def _reserve_statement(companion_sql: str) -> str:
 
 
 @cache
+def _reserve_from_one_statement(companion_sql: str, *, is_one: bool) -> str:
+    def add(whose: str, *, limit: str) -> str:
+        return sql.ADD_TO_MONTH.format(rows=sql.OF_MONTH.format(wallet=ADMITTED, whose=whose), limit=limit, **sql.ONE)
+
+    return RESERVE_FROM_ONE.format(
+        limit_of_key=sql.LIMIT_NOW.format(row="api_key"),
+        limit_of_wallet=sql.LIMIT_NOW.format(row="billing_wallet"),
+        reserve_from_wallet=sql.RESERVE_FROM_WALLET.format(rows="WHERE id = (SELECT id FROM locked)", **sql.ONE),
+        requests=ONE_REQUEST if is_one else REQUESTS,
+        add_to_month_of_organization=add(sql.OF_ORGANIZATION, limit="(SELECT limit_micros FROM admitted)"),
+        add_to_month_of_key=add(sql.OF_KEY, limit="(SELECT key_limit FROM locked)"),
+        companion=companion_sql,
+    )
+
+
+@cache
 def _settle_statement(companion_sql: str) -> str:
     def take(whose: str) -> str:
         rows = f"FROM charged WHERE charged.unspent > 0 AND {whose.format(rows='charged', month='charged.of_month')}"
@@ -183,6 +237,50 @@ def reserve(
     Returns the ids of the organizations whose holds were written. Raises IntegrityError.
     """
     assert sum(len(holds) for _, holds in groups) <= MAX_ROWS, "the statement reads no more rows"
+    first = groups[0][1][0]
+    common = {
+        "month": first.month,
+        "now": now,
+        "no_limit": Int8(sql.NO_LIMIT_MICROS),
+        "is_alone": not connection.in_atomic_block,
+        **companion_values,
+    }
+    if len(groups) == 1:
+        rows = _reserve_from_one(*groups[0], companion_sql=companion_sql, common=common)
+    else:
+        rows = _reserve_from_many(groups, companion_sql=companion_sql, common=common)
+    written = {reference: (hold_id, wallet_id) for hold_id, wallet_id, reference, _ in rows}
+    organization_ids = set()
+    for api_key, holds in groups:
+        if holds[0].reference in written:
+            organization_ids.add(api_key.organization_id)
+            for hold in holds:
+                hold.pk, hold.wallet_id = written[hold.reference]
+                mark_saved(hold)
+    return organization_ids
+
+
+def _reserve_from_one(
+    api_key: ApiKey, holds: Sequence[Hold], *, companion_sql: str, common: Mapping[str, Any]
+) -> list[Any]:
+    is_one = len(holds) == 1
+    return execute(
+        _reserve_from_one_statement(companion_sql, is_one=is_one),
+        {
+            "organization": api_key.organization_id,
+            "key": api_key.pk,
+            "sha256": api_key.sha256,
+            "scopes": api_key.scopes,
+            "total": Int8(sum(hold.amount_micros for hold in holds)),
+            **({"reference": holds[0].reference} if is_one else {"requests": requests_json(holds)}),
+            **common,
+        },
+    )
+
+
+def _reserve_from_many(
+    groups: Sequence[tuple[ApiKey, Sequence[Hold]]], *, companion_sql: str, common: Mapping[str, Any]
+) -> list[Any]:
     wanted: list[dict[str, Any]] = []
     requests: list[dict[str, Any]] = []
     for api_key, holds in groups:
@@ -201,28 +299,15 @@ def reserve(
             {"of_organization": organization_id, "reference": hold.reference, "amount_micros": hold.amount_micros}
             for hold in holds
         ]
-    rows = execute(
+    return execute(
         _reserve_statement(companion_sql),
         {
             "groups": to_json(wanted),
             "requests": to_json(requests),
             "organizations": [api_key.organization_id for api_key, _ in groups],
-            "month": groups[0][1][0].month,
-            "now": now,
-            "no_limit": Int8(sql.NO_LIMIT_MICROS),
-            "is_alone": not connection.in_atomic_block,
-            **companion_values,
+            **common,
         },
     )
-    written = {reference: (hold_id, wallet_id) for hold_id, wallet_id, reference, _ in rows}
-    organization_ids = set()
-    for api_key, holds in groups:
-        if holds[0].reference in written:
-            organization_ids.add(api_key.organization_id)
-            for hold in holds:
-                hold.pk, hold.wallet_id = written[hold.reference]
-                mark_saved(hold)
-    return organization_ids
 
 
 def settle(

@@ -5,9 +5,9 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import api_keys
+from accounts import api_keys, audit_log
 from accounts.errors import InvalidField
-from accounts.models import Organization
+from accounts.models import AuditAction, Organization
 from billing.models import Freeze, Wallet
 
 # The reason of the freeze that the ledger sets when the available amount is negative, and lifts when the debt is paid.
@@ -62,9 +62,12 @@ def set_monthly_limit(organization: Organization, *, limit_micros: int | None) -
         raise InvalidField("monthly_limit", "The monthly limit cannot be less than zero.")
     with transaction.atomic():
         wallet = locked(wallet_of(organization).pk)
-        wallet.monthly_limit_micros = limit_micros
+        before, wallet.monthly_limit_micros = wallet.monthly_limit_micros, limit_micros
         wallet.raised_limit_micros = wallet.raised_until = None
         wallet.save(update_fields=["monthly_limit_micros", "raised_limit_micros", "raised_until"])
+        if before != limit_micros:
+            told = f"{audit_log.dollars(before)} → {audit_log.dollars(limit_micros)} a month"
+            audit_log.record(organization, AuditAction.LIMIT_SET, told)
     return wallet
 
 
@@ -75,6 +78,8 @@ def raise_monthly_limit(organization: Organization, *, limit_micros: int, until:
         api_keys.check_raise(wallet.monthly_limit_micros, limit_micros=limit_micros, until=until)
         wallet.raised_limit_micros, wallet.raised_until = limit_micros, until
         wallet.save(update_fields=["raised_limit_micros", "raised_until"])
+        told = f"{audit_log.dollars(limit_micros)} a month until {until:%Y-%m-%d %H:%M} UTC"
+        audit_log.record(organization, AuditAction.LIMIT_SET, told)
     return wallet
 
 

@@ -361,3 +361,17 @@ class TokenSpend(models.Model):
 
     def __str__(self) -> str:
         return f"{self.token_id}: {self.spent_micros}"
+
+
+class CreditedAddress(models.Model):
+    """An e-mail address whose owner got the sign-up credit, as a keyed digest. Written by `signup_credit` only.
+
+    It belongs to no person and no organization, since it stays when both are deleted: for that it is here.
+    """
+
+    # HMAC-SHA256 with a secret of the site, in hexadecimal: nobody without the secret can try addresses.
+    digest = models.CharField(max_length=64, primary_key=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.digest

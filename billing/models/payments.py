@@ -181,6 +181,8 @@ class TopUp(models.Model):
             models.Index(
                 fields=["invoice_due_at"], condition=Q(invoice_due_at__isnull=False), name="topup_without_invoice"
             ),
+            # For the mails about the payments of the last day.
+            models.Index(fields=["paid_at"], condition=Q(paid_at__isnull=False), name="paid_topups"),
         ]
 
     def __str__(self) -> str:

@@ -55,6 +55,8 @@ class Refund(models.Model):
         ]
         indexes = [
             models.Index(fields=["created_at"], condition=Q(state=RefundState.REQUESTED), name="refund_without_answer"),
+            # For the mails about the refunds of the last day.
+            models.Index(fields=["ended_at"], condition=Q(ended_at__isnull=False), name="ended_refunds"),
         ]
 
     def __str__(self) -> str:

@@ -30,7 +30,7 @@ from billing.forms import (
 from billing.models import Wallet
 from billing.models.payments import SavedCard
 
-NOT_YET_FORGOTTEN = "We do not charge it any more. Stripe has not deleted it yet; we will ask again until it has."
+NOT_YET_FORGOTTEN = "We no longer charge it. Stripe has not deleted it yet; we will keep trying."
 
 
 @page
@@ -100,7 +100,7 @@ def low_balance(request: HttpRequest) -> HttpResponse:
         request,
         "Low-balance alert turned off."
         if micros is None
-        else f"Owners get a mail when the balance falls below {money.display_text(micros)}.",
+        else f"Owners get an email when the balance falls below {money.display_text(micros)}.",
     )
 
 
@@ -151,7 +151,7 @@ def told_of_alerts(percents: list[int]) -> str:
     """Return what a person is told who has set alerts."""
     if not percents:
         return "Alerts turned off."
-    return f"Owners get a mail when {', '.join(map(str, percents))} % of the monthly limit is spent."
+    return f"Owners get an email when {', '.join(map(str, percents))} % of the monthly limit is spent."
 
 
 def _set_limit(organization: Organization, *, form: LimitForm) -> None:

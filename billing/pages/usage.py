@@ -1,5 +1,6 @@
 """The usage page: the charges of one month by day, model, API key and tag."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -39,7 +40,7 @@ def month(request: HttpRequest) -> HttpResponse:
             "first": first,
             "before": (first - timedelta(days=1)).replace(day=1),
             "after": last_day(first) + timedelta(days=1) if last_day(first) < today else None,
-            "chart": day_chart(found),
+            "chart": day_chart({day: amounts.cost_micros for day, amounts in found.by_day.items()}),
             "days": [
                 {"day": day, "amounts": amounts} for day, amounts in found.by_day.items() if amounts.charges_count
             ],
@@ -50,16 +51,18 @@ def month(request: HttpRequest) -> HttpResponse:
     )
 
 
-def day_chart(found: usage.UsageReport) -> SafeString:
-    """Return the cost of each day as an SVG element."""
+def day_chart(by_day: Mapping[date, int]) -> SafeString:
+    """Return the cost of each day, in order and in micro-dollars, as an SVG element."""
+    days = list(by_day)
+    label = "%-d" if days[0].month == days[-1].month else "%-d %b"
     columns = [
-        charts.Column(label=f"{day:%-d}", name=f"{day:%-d %B}", value=amounts.cost_micros)
-        for day, amounts in found.by_day.items()
+        charts.Column(label=f"{day:{label}}", name=f"{day:%-d %B}", value=cost_micros)
+        for day, cost_micros in by_day.items()
     ]
     svg = charts.columns_svg(
         columns,
-        title=f"Cost per day, {found.since:%-d %B} to {found.until:%-d %B %Y}",
-        description=_day_text(found),
+        title=f"Cost per day, {days[0]:%-d %B} to {days[-1]:%-d %B %Y}",
+        description=_day_text(by_day),
         show=money.display_text,
         prefix="days",
     )
@@ -96,13 +99,14 @@ def _tag_context(organization: Organization, *, asked: str, since: date, total: 
     }
 
 
-def _day_text(found: usage.UsageReport) -> str:
-    if not found.total.charges_count:
+def _day_text(by_day: Mapping[date, int]) -> str:
+    total_micros = sum(by_day.values())
+    if not total_micros:
         return "Nothing was charged."
-    day, most = max(found.by_day.items(), key=lambda item: item[1].cost_micros)
+    day, most_micros = max(by_day.items(), key=lambda item: item[1])
     return (
-        f"{money.display_text(found.total.cost_micros)} in all. "
-        f"The day that cost most is {day:%-d %B} with {money.display_text(most.cost_micros)}."
+        f"{money.display_text(total_micros)} in all. "
+        f"The day that cost most is {day:%-d %B} with {money.display_text(most_micros)}."
     )
 
 

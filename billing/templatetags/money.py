@@ -10,7 +10,7 @@ from accounts.errors import VoxsiteError
 from accounts.models import ApiKey, Organization
 from billing import forms, months, next_step, spend_alerts
 from billing.models import MonthlySpend
-from billing.money import MICROS_PER_CENT, cents_down, display_text
+from billing.money import MICROS_PER_CENT, MICROS_PER_DOLLAR, cents_down, display_text
 
 register = template.Library()
 
@@ -33,6 +33,12 @@ def signed_money(micros: int) -> str:
 def cents(micros: int | None) -> str:
     """Return dollars and whole cents, rounded down: what can surely be spent."""
     return display_text(cents_down(micros or 0) * MICROS_PER_CENT)
+
+
+@register.filter
+def figure(micros: int | None) -> str:
+    """Return an amount as a big figure: from a dollar on in whole cents, rounded down, and exact below."""
+    return cents(micros) if micros is not None and abs(micros) >= MICROS_PER_DOLLAR else money(micros)
 
 
 @register.filter

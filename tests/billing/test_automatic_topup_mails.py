@@ -8,7 +8,8 @@ import time_machine
 from django.core import mail
 
 from accounts.models import Organization
-from billing import automatic_topup_mails, automatic_topups, notices, periodic, topups
+from billing import automatic_topup_mails, automatic_topups, ledger, notices, periodic, topups
+from billing.models import Wallet
 from billing.models.payments import AutomaticTopUp, TopUp, TopUpState
 from tests.billing.automatic import states
 from tests.billing.conftest import NOW
@@ -73,3 +74,24 @@ def test_every_decline_is_told_however_many_there_are(topup_settings: AutomaticT
     for _ in range(4):
         automatic_topup_mails.notify_owners(max_count=1)
     assert len(mail.outbox) == 3
+
+
+def test_mail_that_fails_for_one_organization_stops_no_other(
+    acme: Organization, rival: Organization, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    wallet_of = ledger.wallet_of
+
+    def wallet_of_others(organization: Organization) -> Wallet:
+        assert organization != acme, "a fault that nobody thought of"
+        return wallet_of(organization)
+
+    for owner in (acme, rival):
+        topup = topups.begin(owner, amount_cents=20_000, person=None, is_automatic=True)
+        topups.end(topup, state=TopUpState.FAILED, failure=automatic_topups.DECLINED)
+    with monkeypatch.context() as patches:
+        patches.setattr(ledger, "wallet_of", wallet_of_others)
+        automatic_topup_mails.notify_owners()
+    assert [rival.name in one.subject for one in mail.outbox] == [True]
+    assert f"The mail automatic_topup_declined to organization {acme.pk} failed" in caplog.text
+    automatic_topup_mails.notify_owners()
+    assert acme.name in mail.outbox[1].subject

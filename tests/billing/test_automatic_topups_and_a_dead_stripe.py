@@ -161,7 +161,7 @@ def test_charge_that_its_owners_were_told_had_failed_is_told_when_it_is_paid(
     assert tell("payment_intent.succeeded", intent_of(topup, id=topup.payment_intent_id or "pi_again")) == 200
     automatic_topup_mails.notify_owners()
     assert [message.subject for message in mail.outbox] == [
-        "Automatic top-up of Acme did not work",
+        "Automatic top-up of Acme failed",
         "Automatic top-up of Acme was charged after all",
     ]
 

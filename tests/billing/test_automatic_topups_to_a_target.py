@@ -38,7 +38,10 @@ def spend_all(organization: Organization, number: int) -> None:
 
 
 def charged() -> list[int]:
-    return list(TopUp.objects.filter(is_automatic=True).order_by("created_at").values_list("amount_cents", flat=True))
+    """Return the amounts, the largest first: in frozen time, their order is not known."""
+    return list(
+        TopUp.objects.filter(is_automatic=True).order_by("-amount_cents").values_list("amount_cents", flat=True)
+    )
 
 
 # --- What is charged -------------------------------------------------------------------------------------------------
@@ -101,6 +104,7 @@ def test_change_of_the_target_counts_from_the_next_charge(
     aim(acme)
     aim(acme, target_cents=2_000)
     automatic_topups.run()
+    assert charged() == [2_000]
     spend_all(acme, 1)
     automatic_topups.turn_on(acme, person=owner, threshold_cents=500, amount_cents=1_000, monthly_cap_cents=20_000)
     automatic_topups.run()
@@ -126,7 +130,7 @@ def test_rest_of_the_cap_is_charged_and_then_nothing_until_the_next_month(
     assert automatic_topups.settings_of(acme).is_capped
     with time_machine.travel(datetime(2026, 12, 1, tzinfo=UTC), tick=False):
         assert automatic_topups.run() == 1
-    assert charged()[-1] == 5_000
+    assert charged() == [5_000, 5_000, 5_000, 2_000]
 
 
 def test_rest_of_the_cap_below_the_smallest_topup_is_not_charged(

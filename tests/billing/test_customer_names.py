@@ -31,7 +31,7 @@ def tell() -> int:
 def test_new_name_reaches_stripe_once(stripe_sandbox: StripeSandbox, acme: Organization, customer_id: str) -> None:
     assert tell() == 0
     organizations.rename(acme, name="Acme & Söhne")
-    periodic.finish_payments()
+    periodic.tell_names()
     assert name_at(stripe_sandbox, customer_id) == "Acme & Söhne"
     assert stripe_sandbox.event("customer.updated")["data"]["previous_attributes"] == {"name": "Acme"}
     assert tell() == 0

@@ -10,6 +10,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import Organization
 from billing import dispute_mails, ledger, periodic
+from billing.models import Wallet
 from billing.models.payments import TopUp
 from billing.models.reversals import Dispute
 from tests.billing.stripe_objects import REINSTATED, WITHDRAWN, dispute_of, make_paid_topup, tell
@@ -67,6 +68,31 @@ def test_disputes_of_one_payment_and_of_two_organizations_are_told_each(
     tell(WITHDRAWN, dispute_of(make_paid_topup(rival), 7_000, stripe_id="dp_3"))
     periodic.tell_of_disputes()
     assert len(mail.outbox) == 3
+
+
+def test_mail_that_fails_for_one_organization_stops_no_other(
+    paid: TopUp,
+    acme: Organization,
+    rival: Organization,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wallet_of = ledger.wallet_of
+
+    def wallet_of_others(organization: Organization) -> Wallet:
+        assert organization != acme, "a fault that nobody thought of"
+        return wallet_of(organization)
+
+    for topup, stripe_id in ((paid, "dp_1"), (make_paid_topup(rival), "dp_2")):
+        for kind in (WITHDRAWN, REINSTATED):
+            tell(kind, dispute_of(topup, 7_000, stripe_id=stripe_id))
+    with monkeypatch.context() as patches:
+        patches.setattr(ledger, "wallet_of", wallet_of_others)
+        periodic.tell_of_disputes()
+    assert [rival.name in one.subject for one in mail.outbox] == [True, True]
+    assert f"The mail dispute_withdrawn to organization {acme.pk} failed" in caplog.text
+    periodic.tell_of_disputes()
+    assert [acme.name in one.subject for one in mail.outbox[2:]] == [True, True]
 
 
 def test_old_disputes_are_not_dug_up(paid: TopUp, django_assert_num_queries: DjangoAssertNumQueries) -> None:

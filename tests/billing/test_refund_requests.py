@@ -147,7 +147,7 @@ def test_job_that_reserved_first_keeps_the_money(
     """The unspent part has changed when the money is taken. The taking decides, and Stripe is not called."""
     refundable = refunds.refundable(paid)
     ledger.reserve(acme, amount_micros=15_000_000, reference="job:1")
-    with pytest.raises(Conflict, match="spent or is set aside"):
+    with pytest.raises(Conflict, match="is spent, or reserved"):
         refunds.start(paid, person=payer, amount_cents=refundable.amount_cents)
     assert money_of(acme) == (210_000_000, 15_000_000)
     assert not Refund.objects.exists()
@@ -213,7 +213,7 @@ def test_refusal_of_stripe_gives_the_money_back(
 ) -> None:
     # The payment is refunded in the dashboard, and its event has not arrived yet.
     stripe_sandbox.refund(paid.payment_intent_id)
-    with pytest.raises(UpstreamFailed, match="back on your balance"):
+    with pytest.raises(UpstreamFailed, match="back in your balance"):
         refunds.request(paid, person=payer, amount_cents=5_000)
     refund = Refund.objects.get()
     assert (refund.state, refund.failure) == (RefundState.FAILED, refunds.REFUSED)
@@ -272,7 +272,7 @@ def test_payment_that_stripe_does_not_know_gives_the_money_back(
     stripe_sandbox: StripeSandbox, paid: TopUp, acme: Organization, payer: User
 ) -> None:
     TopUp.objects.update(payment_intent_id="pi_of_nobody")
-    with pytest.raises(UpstreamFailed, match="back on your balance"):
+    with pytest.raises(UpstreamFailed, match="back in your balance"):
         refunds.request(paid, person=payer, amount_cents=5_000)
     assert Refund.objects.get().state == RefundState.FAILED
     assert money_of(acme) == (210_000_000, 0)

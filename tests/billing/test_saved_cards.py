@@ -15,6 +15,7 @@ from billing.models.payments import AutomaticTopUp, ReplacedCard, SavedCard, Top
 from tests.billing.paying import pay
 from tests.billing.stripe_objects import charge_of, make_topup, tell
 from tests.stripe import Perform, Request, Response, StripeSandbox, intercepting
+from tests.transcription.broken_rows import broken
 
 
 def save_card(stripe_sandbox: StripeSandbox, organization: Organization, person: User) -> str:
@@ -72,7 +73,7 @@ def test_card_that_stripe_could_not_forget_is_not_charged_any_more(
 def test_card_that_was_replaced_is_forgotten_by_stripe(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
     before, now = cards
     assert attached(stripe_sandbox) == {before, now}
-    periodic.finish_payments()
+    periodic.forget_cards()
     assert attached(stripe_sandbox) == {now}
     assert SavedCard.objects.get().payment_method_id == now
     assert not ReplacedCard.objects.exists()
@@ -82,7 +83,7 @@ def test_card_that_was_replaced_is_forgotten_by_stripe(stripe_sandbox: StripeSan
 def test_stripe_that_fails_delays_only_the_forgetting(stripe_sandbox: StripeSandbox, cards: list[str]) -> None:
     before, now = cards
     with stripe_sandbox.failing("timeout"):
-        periodic.finish_payments()
+        periodic.forget_cards()
     assert attached(stripe_sandbox) == {before, now}
     assert SavedCard.objects.get().payment_method_id == now
     assert saved_cards.forget_replaced() == 1
@@ -194,3 +195,16 @@ def test_card_that_comes_back_is_kept(acme: Organization) -> None:
         assert tell("charge.succeeded", charge_of(make_topup(acme, save_card=True), payment_method=name)) == 200
     assert SavedCard.objects.get().payment_method_id == "pm_1"
     assert [card.payment_method_id for card in ReplacedCard.objects.all()] == ["pm_2"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_card_whose_row_cannot_be_deleted_keeps_no_other_waiting(
+    stripe_sandbox: StripeSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck, other = (ReplacedCard.objects.create(payment_method_id=f"pm_{name}") for name in "ab")
+    with broken(stuck, act="DELETE"):
+        assert saved_cards.forget_replaced() == 1
+    assert "could not be forgotten" in caplog.text
+    assert [card.pk for card in ReplacedCard.objects.all()] == [stuck.pk]
+    assert saved_cards.forget_replaced(now=timezone.now() + timedelta(hours=2)) == 1
+    assert other.pk not in ReplacedCard.objects.values_list("pk", flat=True)

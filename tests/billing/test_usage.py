@@ -43,6 +43,8 @@ def test_transcriptions_and_completions_are_summed_by_day_model_and_key(acme: Or
     )
     assert found.by_day[date(2026, 4, 3)] == Amounts(charges_count=2, cost_micros=1_200, audio_ms=10_000)
     assert found.by_day[date(2026, 4, 4)] == Amounts()
+    costs = usage.cost_by_day(acme, since=FIRST, until=LAST)
+    assert costs == {day: amounts.cost_micros for day, amounts in found.by_day.items()}
     assert {model: amounts.cost_micros for model, amounts in found.by_model.items()} == {
         "premium": 700,
         "standard": 500,

@@ -38,6 +38,11 @@ def test_no_rows_of_other_wallets_are_read(acme: Organization, rival: Organizati
     # Two wallets with a hold, a month of their organization and one of their key, each looked at a few times.
     assert all(after[table] - before[table] <= 24 for table in TABLES), (before, after)
     assert money_of(acme) == money_of(rival) == (960, 0)
+    before = read()
+    assert reserve(wanted(keys[0], 100, name="alone")) != [None]
+    after = read()
+    # One hold, and its month of the organization and of the key.
+    assert all(after[table] - before[table] <= 6 for table in TABLES), (before, after)
 
 
 def test_statements_stay_prepared_whatever_the_number_of_wallets(acme: Organization, rival: Organization) -> None:
@@ -49,7 +54,8 @@ def test_statements_stay_prepared_whatever_the_number_of_wallets(acme: Organizat
         made = reserve(*(wanted(key, 10, name=f"{number}:{key.pk}") for key in of_turn))
         charges = [ledger.Charge(each[0], actual_micros=10, description="chat") for each in made if each is not None]
         assert all(settle(*charges))
-    assert prepared() - before == 2
+    # Of one wallet and of several, and of all charges.
+    assert prepared() - before == 3
 
 
 @pytest.mark.django_db(transaction=True)

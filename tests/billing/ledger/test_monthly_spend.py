@@ -48,7 +48,7 @@ def test_key_is_stopped_at_its_limit_and_told_what_is_left_and_until_when(acme: 
     }
     assert error.message == (
         "This needs $0.000031, and $0.00003 is left of this API key's monthly limit of $0.0001. "
-        "It starts anew on 2026-12-01 (UTC)."
+        "It resets on 2026-12-01 (UTC)."
     )
     reserve(acme, 30, key)
     assert money_of(acme) == (1_000, 100)
@@ -147,7 +147,7 @@ def test_limit_of_nothing_lets_a_key_do_what_is_free_and_says_that_waiting_does_
     error = refused(acme, 1, key)
     assert (error.data["limit"], error.data["limit_micros"], error.data["left_micros"]) == ("key", 0, 0)
     assert "this API key may spend nothing: its monthly limit is $0.00" in error.message
-    assert "starts anew" not in error.message
+    assert "resets on" not in error.message.lower()
     assert reserve(acme, 0, key).is_open
     assert reserve(acme, 1).is_open
 

@@ -116,7 +116,7 @@ def test_raise_that_is_none_leaves_limit_and_raise_as_they_were(browser, organiz
 def test_alerts_of_the_organization_and_of_a_key_are_apart(browser, organization):
     key, _ = api_keys.issue(organization, name="production", by=None)
     page = browser.post("/billing/settings/alerts/", {"percents": "100, 50 80%"}, follow=True).content.decode()
-    assert "Owners get a mail when 50, 80, 100 % of the monthly limit is spent." in page
+    assert "Owners get an email when 50, 80, 100 % of the monthly limit is spent." in page
     assert 'value="50, 80, 100"' in page
     page = browser.post(f"/billing/keys/{key.pk}/alerts/", {"percents": "90"}, follow=True).content.decode()
     assert 'value="90"' in page
@@ -312,7 +312,7 @@ def test_card_that_stripe_keeps_for_now_is_gone_here_and_the_page_says_so(browse
     stripe_sandbox.deliver()
     with refusing():
         page = browser.post("/billing/settings/card/remove/", follow=True).content.decode()
-    assert "Stripe has not deleted it yet; we will ask again until it has." in page
+    assert "Stripe has not deleted it yet; we will keep trying." in page
     assert not SavedCard.objects.of(organization).exists()
 
 

@@ -68,8 +68,8 @@ def test_month_of_the_future_is_this_month(alice, organization, client_of, month
     [
         ("nonsense", "Enter the month as 2026-11."),
         ("2026-13", "Enter the month as 2026-11."),
-        ("9999-12", "Choose a month that is less far away."),
-        ("0001-01", "Choose a month that is less far away."),
+        ("9999-12", "Choose a month closer to today."),
+        ("0001-01", "Choose a month closer to today."),
         ("2026-11-20", "Enter the month as 2026-11."),
     ],
 )
