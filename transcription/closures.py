@@ -1,7 +1,6 @@
 """What becomes of jobs, recordings and webhooks when an organization is closed, and when it is deleted."""
 
 import time
-from contextlib import suppress
 
 from accounts.closures import Part
 from accounts.errors import Conflict
@@ -26,13 +25,21 @@ def end_work(organization: Organization, *, ends_at: float) -> None:
 
     As with any cancellation, what had completed or was shown is charged, and nothing else.
     """
+    failures: list[Exception] = []
     for job in Job.objects.of(organization).exclude(status__in=FINAL_STATUSES).order_by("pk"):
-        with suppress(Conflict):  # It has just ended.
+        try:
             jobs.cancel(job)
+        except Conflict:
+            pass  # It has just ended.
+        except Exception as error:  # noqa: BLE001 - raised below: one broken row must not keep all others
+            failures.append(error)
         if time.monotonic() >= ends_at:
-            return
-    clearing.end_waiting(organization, ends_at=ends_at)
-    delivery.give_up_all(organization)
+            break
+    else:
+        clearing.end_waiting(organization, ends_at=ends_at)
+        delivery.give_up_all(organization)
+    if failures:
+        raise ExceptionGroup("jobs that go on", failures)
 
 
 def delete(organization: Organization, *, ends_at: float) -> bool:

@@ -1,15 +1,20 @@
 """The engine and diarizer of this site, chosen by its settings. The only module between `speech` and the settings."""
 
+import logging
 import os
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from redis.exceptions import RedisError
 
+from accounts import redis_connections
 from billing import tariff
 from transcription.speech import registry
 from transcription.speech.capabilities import ModelCapabilities
@@ -17,8 +22,11 @@ from transcription.speech.diarizers import service
 from transcription.speech.diarizers.base import Diarizer
 from transcription.speech.engines import protocol, remote, whisper_languages
 from transcription.speech.engines.choice import LAST_RESORT, WHISPER, Choice
-from transcription.speech.engines.client import EngineClient
+from transcription.speech.engines.client import EngineClient, Member, Roster, fixed
+from transcription.speech.engines.leases import Lease, Registry, trusted
 from transcription.speech.engines.remote import RemoteEngine
+
+logger = logging.getLogger(__name__)
 
 # Its networks are files of this package; without them it clusters.
 DEFAULT_DIARIZER = "neural"
@@ -111,7 +119,7 @@ def language_names() -> dict[str, str]:
 
 
 def engine_states(*, timeout_seconds: float = 5) -> dict[str, str]:
-    """Return "ready", "loading" or "silent" for the address of each engine process of this host."""
+    """Return "ready", "loading" or "silent" for the address of each engine process that this host uses."""
     return {
         address: "silent" if answer is None else str(answer["state"])
         for address, answer in engine_reports(timeout_seconds=timeout_seconds).items()
@@ -119,13 +127,61 @@ def engine_states(*, timeout_seconds: float = 5) -> dict[str, str]:
 
 
 def engine_reports(*, timeout_seconds: float = 5) -> dict[str, dict[str, Any] | None]:
-    """Return what each engine process of this host says of itself, by its address; None for a silent one.
+    """Return what each engine process that this host uses says of itself, by its address; None for a silent one.
 
-    All are asked at once. A process that computes answers after its current clip, which may take a few seconds.
+    All are asked at once, except those that are known by their leases. A process that computes answers after its
+    current clip, which may take a few seconds.
     """
-    with ThreadPoolExecutor(max_workers=len(settings.ENGINE_SOCKETS)) as threads:
-        answers = threads.map(lambda address: remote.health(address, timeout_seconds), settings.ENGINE_SOCKETS)
-        return dict(zip(settings.ENGINE_SOCKETS, answers, strict=True))
+
+    def ask(address: str) -> dict[str, Any] | None:
+        return remote.health(address, timeout_seconds, secret_key=settings.ENGINE_CLIENT_SECRET_KEY)
+
+    addresses = engine_addresses()
+    with ThreadPoolExecutor(max_workers=max(1, len(addresses))) as threads:
+        reports = dict(zip(addresses, threads.map(ask, addresses), strict=True))
+    return reports | _reports_of_others({report["instance"] for report in reports.values() if report is not None})
+
+
+def engine_addresses() -> list[str]:
+    """Return the addresses of the engine processes of this host, and of those of other hosts in its settings."""
+    return [*settings.ENGINE_SOCKETS, *settings.ENGINE_ADDRESSES]
+
+
+def roster(*, model: str = "", kind: str = "", job_id: str = "") -> Roster:
+    """Return a list of the engine processes that this host may use now, the least busy first.
+
+    model: which they must be able to load; those that have loaded it come first. If it did not load at any, all are
+    returned: they try again after a while, and say what is wrong.
+    kind: of requests that they must answer besides. job_id: decides between equals.
+    Without keys of engines in the settings, these are the addresses in the settings, and Redis is not asked.
+    """
+    if not settings.ENGINE_PUBLIC_KEYS:
+        return fixed(engine_addresses())
+
+    known: list[Lease] = []
+
+    def members() -> list[Member]:
+        nonlocal known
+        known = _leases(known)
+        leases = {lease.instance: lease for lease in known}
+        found: list[tuple[Member, Lease | None]] = []
+        for address in engine_addresses():
+            # Of an engine of this host its lease says how busy it is, and its socket is the shorter way.
+            own = leases.pop(protocol.instance_at(address), None) if address in settings.ENGINE_SOCKETS else None
+            member = Member(address) if own is None else replace(own.member_for(model), address=address)
+            found.append((member, own))
+        found += [(lease.member_for(model), lease) for lease in leases.values() if lease.serves(kind=kind)]
+        able = [member for member, lease in found if lease is None or lease.serves(model=model, kind=kind)]
+        return sorted(
+            able or [member for member, _ in found],
+            key=lambda one: (
+                one.has_model is False,
+                4 * one.waiting // max(4, one.batch),
+                zlib.crc32(f"{job_id} {one.address}".encode()),
+            ),
+        )
+
+    return members
 
 
 @contextmanager
@@ -136,13 +192,18 @@ def engine(
     priority: str = "standard",
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[RemoteEngine]:
-    """Yield an engine that uses the engine processes of this host.
+    """Yield an engine that uses the engine processes of this host, and those of others that it knows.
 
     model: a key of WHISPER_MODELS, as the customer chose. job_id, priority: for fairness between jobs.
     should_stop: called at least twice a second. Stopped is raised when it returns true; its exceptions pass through.
     """
     client = RemoteEngine(
-        settings.ENGINE_SOCKETS, model=model, job_id=job_id, priority=priority, should_stop=should_stop
+        roster(model=model, job_id=job_id) if settings.ENGINE_PUBLIC_KEYS else engine_addresses(),
+        model=model,
+        job_id=job_id,
+        priority=priority,
+        should_stop=should_stop,
+        secret_key=settings.ENGINE_CLIENT_SECRET_KEY,
     )
     try:
         yield client
@@ -157,7 +218,12 @@ def diarizer(*, job_id: str = "", should_stop: Callable[[], bool] = lambda: Fals
     if name == "none":
         yield None
     elif name == "pyannote":
-        client = EngineClient(settings.ENGINE_SOCKETS, timeout_seconds=ENGINE_SECONDS, should_stop=should_stop)
+        client = EngineClient(
+            roster(kind=service.KIND, job_id=job_id),
+            timeout_seconds=ENGINE_SECONDS,
+            should_stop=should_stop,
+            secret_key=settings.ENGINE_CLIENT_SECRET_KEY,
+        )
         try:
             yield _remote_diarizer(client, job_id=job_id)
         finally:
@@ -165,6 +231,29 @@ def diarizer(*, job_id: str = "", should_stop: Callable[[], bool] = lambda: Fals
             client.close()
     else:
         yield registry.load_diarizer(name)
+
+
+def _leases(known: Sequence[Lease]) -> list[Lease]:
+    """Return the leases of engine processes whose keys this host trusts; those known before if Redis is silent."""
+    try:
+        leases = Registry(redis_connections.client()).some(known=[lease.instance for lease in known])
+    except RedisError as error:
+        logger.warning("the engines of other hosts are not known: %s", error)
+        return list(known)
+    return trusted(leases, public_keys=settings.ENGINE_PUBLIC_KEYS)
+
+
+def _reports_of_others(own: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return the reports of all engine processes of the fleet but these, by address; none without Redis."""
+    if not settings.ENGINE_PUBLIC_KEYS:
+        return {}
+    registry = Registry(redis_connections.client())
+    try:
+        leases = trusted(registry.all(), public_keys=settings.ENGINE_PUBLIC_KEYS)
+        return registry.reports([lease for lease in leases if lease.instance not in own])
+    except RedisError as error:
+        logger.warning("the engines of other hosts are not known: %s", error)
+        return {}
 
 
 def _capabilities_of(model: str) -> ModelCapabilities:
@@ -185,12 +274,12 @@ def _capabilities_of(model: str) -> ModelCapabilities:
 def _remote_diarizer(client: EngineClient, *, job_id: str) -> Diarizer:
     """Return a diarizer that uses pyannote in the engine process, since workers load no models."""
 
-    def ask(message: dict[str, Any]) -> dict[str, Any]:
-        return client.ask({"kind": service.KIND, "job": job_id, **message})
+    def ask(message: dict[str, Any], frames: Sequence[bytes]) -> dict[str, Any]:
+        return client.ask({"kind": service.KIND, "job": job_id, **message}, frames)
 
-    # Recordings are stored beside the socket, in a folder that worker and engine process share in any case.
-    folder = protocol.socket_path(settings.ENGINE_SOCKETS[0]).parent
-    return service.RemoteDiarizer("pyannote", ask=ask, max_seconds=settings.PYANNOTE_MAX_SECONDS, folder=folder)
+    return service.RemoteDiarizer(
+        "pyannote", ask=ask, max_seconds=settings.PYANNOTE_MAX_SECONDS, folder=settings.DATA_DIR
+    )
 
 
 @lru_cache(maxsize=1)

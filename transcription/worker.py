@@ -15,6 +15,7 @@ from django.conf import settings
 from rq.job import Job
 from rq.queue import Queue
 
+from accounts import tracing
 from transcription import recognition
 from transcription.jobs import shards
 from transcription.jobs.base_worker import BaseWorker
@@ -55,12 +56,20 @@ def map_large_blocks_apart() -> bool:
     return hasattr(libc, "mallopt") and libc.mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES) == 1
 
 
-def load_diarizer() -> None:
-    """Load the networks for all children. They try again, and say what is missing, where it fails."""
-    try:
-        networks.load()
-    except EngineUnavailable as error:
-        logger.warning("%s", error.message)
+def load() -> None:
+    """Load libraries and small networks for all children. They try again, and say what is missing, where it fails."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    vad.load()
+    if recognition.diarizer_name() == recognition.DEFAULT_DIARIZER:
+        try:
+            networks.load()
+        except EngineUnavailable as error:
+            logger.warning("%s", error.message)
+    # What onnxruntime needed to read the networks: 15 MB.
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 class Worker(BaseWorker):
@@ -72,11 +81,8 @@ class Worker(BaseWorker):
         if missing := confinement.missing_layers():
             logger.warning("this kernel offers no %s: decoders are confined by fewer layers", " and no ".join(missing))
         map_large_blocks_apart()
-        for name in LIBRARIES:
-            importlib.import_module(name)
-        vad.load()
-        if recognition.diarizer_name() == recognition.DEFAULT_DIARIZER:
-            load_diarizer()
+        load()
+        tracing.prepare()
 
     def heartbeat(self, *args: Any, **kwargs: Any) -> None:
         """Write RQ's heartbeat, and that of all workers, which a restart of Redis does not lose for long."""

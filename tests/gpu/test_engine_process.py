@@ -11,7 +11,7 @@ import pytest
 
 from tests.fixtures import recordings
 from transcription.speech import audio, cutting
-from transcription.speech.diarizers import service
+from transcription.speech.diarizers import service, spool
 from transcription.speech.diarizers.service import RemoteDiarizer
 from transcription.speech.engines import remote
 from transcription.speech.engines.client import EngineClient
@@ -33,8 +33,8 @@ def address(folder, tmp_path):
 def test_worker_diarizes_by_asking_the_engine_process(address, tmp_path):
     client = EngineClient([address], timeout_seconds=60)
 
-    def ask(message):
-        return client.ask({"kind": service.KIND, "job": "one", **message})
+    def ask(message, frames):
+        return client.ask({"kind": service.KIND, "job": "one", **message}, frames)
 
     diarizer = RemoteDiarizer("pyannote", ask=ask, max_seconds=60, folder=tmp_path)
     diarization = diarizer.begin(options=TranscriptionOptions(num_speakers=2))
@@ -52,9 +52,11 @@ def test_canceled_diarization_ends_at_once_and_leaves_the_model_to_others(addres
     """An hour of audio keeps this pipeline busy for minutes, so only a stop can end it in time."""
     hour = tmp_path / "hour.pcm"
     np.random.default_rng(1).integers(-3000, 3000, 3600 * SAMPLE_RATE, dtype="<i2").tofile(hour)
-    question = {"kind": service.KIND, "path": str(hour), "options": TranscriptionOptions().to_dict()}
     client = EngineClient([address], timeout_seconds=60)
-    client.submit({"job": "one", **question}, [])
+    question = {"kind": service.KIND, "job": "one", "recording": "hour"}
+    for count, (offset, part) in enumerate(spool.parts(hour), start=1):
+        client.ask({**question, "number": count - 1, "offset": offset}, [part])
+    client.submit({**question, "parts": count, "options": TranscriptionOptions().to_dict()}, [])
 
     def diarizing():
         state = remote.health(address, 10)

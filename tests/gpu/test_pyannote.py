@@ -11,7 +11,7 @@ from tests.fixtures import recordings
 from transcription.speech import audio, cutting, speakers
 from transcription.speech.diarizers.full_recording import FullRecordingDiarizer
 from transcription.speech.diarizers.pyannote import NAME, PyannoteDiarizer, PyannotePipeline
-from transcription.speech.diarizers.service import RemoteDiarizer, pyannote_handler
+from transcription.speech.diarizers.service import Recordings, RemoteDiarizer, pyannote_handler
 from transcription.speech.errors import EngineUnavailable, Stopped
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import SAMPLE_RATE, samples_to_ms
@@ -138,10 +138,14 @@ def test_words_where_the_model_hears_nobody_belong_to_one_speaker(folder, sample
 
 
 def test_worker_gets_from_the_engine_process_what_the_model_says(folder, samples, tmp_path):
-    answer = pyannote_handler(str(folder), device="cpu")()
-    remote = RemoteDiarizer(
-        NAME, ask=lambda message: answer(message, [], lambda: False), max_seconds=60, folder=tmp_path
-    )
+    received = Recordings(folder=tmp_path, max_seconds=60)
+    answer = pyannote_handler(str(folder), recordings=received, device="cpu")()
+
+    def ask(message, frames):
+        at_once = received.take(message, frames)
+        return answer(message, [], lambda: False) if at_once is None else at_once
+
+    remote = RemoteDiarizer(NAME, ask=ask, max_seconds=60, folder=tmp_path)
     _, far = diarize(remote, samples, num_speakers=2)
     _, near = diarize(PyannoteDiarizer(str(folder), device="cpu"), samples, num_speakers=2)
     assert far == near

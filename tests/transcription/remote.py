@@ -90,6 +90,16 @@ async def status(server: Remote, request: web.Request) -> web.StreamResponse:
     return web.Response(status=int(request.query["code"]), text="<html>an error page</html>")
 
 
+async def web_page(server: Remote, request: web.Request) -> web.StreamResponse:
+    """A page around a recording, in two pieces: as what `type` says, and endless if nobody leaves."""
+    response = web.StreamResponse(headers={"Content-Type": request.query.get("type", "text/html")})
+    await response.prepare(request)
+    await response.write(b"\n<!doc")
+    await response.write(b"type html><html><body>Listen to my recording</body>")
+    while True:
+        await response.write(b"<p>and more</p>" * 1000)
+
+
 async def redirect(server: Remote, request: web.Request) -> web.StreamResponse:
     return web.Response(status=int(request.query.get("code", "302")), headers={"Location": request.query["to"]})
 
@@ -184,6 +194,7 @@ SCENARIOS: dict[str, Callable[[Remote, web.Request], Awaitable[web.StreamRespons
     "/cut-without-ranges": cut_without_ranges,
     "/status": status,
     "/redirect": redirect,
+    "/listen": web_page,
     "/loop": loop,
     "/silent": silent,
     "/endless": endless,

@@ -3,10 +3,13 @@
 import time
 from urllib.parse import urlsplit
 
+import pytest
 from django.test import Client
 from django.utils import timezone
 
+from accounts import closures as all_parts
 from accounts.models import Membership, Organization
+from tests.transcription.broken_rows import broken
 from tests.transcription.factories import make_job, make_transcript
 from transcription import closures, jobs
 from transcription.dialects.transcribeapi import results
@@ -15,8 +18,6 @@ from transcription.webhooks.targets import Target
 
 
 def test_signed_address_of_a_result_is_shut_and_opened(organization, alice):
-    from accounts import closures as all_parts
-
     job = make_job(organization, dialect="transcribeapi")
     jobs.finish_item(jobs.claim(job.items.get().pk), transcript=make_transcript())
     job.refresh_from_db()
@@ -47,3 +48,15 @@ def test_work_that_is_not_ended_in_time_is_ended_by_the_next_round(organization,
         assert Job.objects.filter(status=Status.CANCELED).count() == count
     assert Job.objects.get(pk=others.pk).status == Status.QUEUED
     assert len(made) == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_job_that_cannot_be_canceled_keeps_no_other_one_and_no_other_part(organization, alice, caplog):
+    stuck, whole = sorted((make_job(organization) for _ in range(2)), key=lambda job: job.pk)
+    Organization.objects.filter(pk=organization.pk).update(closed_at=timezone.now(), delete_at=timezone.now())
+    with broken(stuck, act="UPDATE"):
+        all_parts.end_work(organization)
+    assert f"The work of the closed organization {organization.pk} was not ended" in caplog.text
+    assert {job.pk: job.status for job in Job.objects.all()} == {stuck.pk: Status.QUEUED, whole.pk: Status.CANCELED}
+    all_parts.end_late_work(now=timezone.now())
+    assert not Job.objects.exclude(status=Status.CANCELED).exists()

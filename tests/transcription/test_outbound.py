@@ -16,123 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from tests.transcription import remote
+from tests.transcription.hostile_addresses import HOSTILE, attackers_dns
 from transcription import outbound
 from transcription.outbound import AddressRefused, Limits
 
 pytestmark = pytest.mark.enable_socket
 LIMITS = Limits(max_bytes=1_000_000, total_seconds=30)
-
-# What the DNS of an attacker answers. No address here is called.
-DNS = {
-    "loopback.test": ["127.0.0.1"],
-    "private.test": ["10.0.0.5"],
-    "docker.test": ["172.17.0.1"],
-    "lan.test": ["192.168.1.1"],
-    "metadata.google.internal": ["169.254.169.254"],
-    "alibaba.test": ["100.100.100.200"],
-    "azure.test": ["168.63.129.16"],
-    "zero.test": ["0.0.0.0"],
-    "broadcast.test": ["255.255.255.255"],
-    "multicast.test": ["224.0.0.251"],
-    "mixed.test": ["93.184.215.14", "10.0.0.5"],
-    "mixed-six.test": ["93.184.215.14", "::1"],
-    "six.test": ["::1"],
-    "mapped.test": ["::ffff:127.0.0.1"],
-    "nat64.test": ["64:ff9b::7f00:1"],
-    "nat64-local.test": ["64:ff9b:1::a00:5"],
-    "scoped.test": ["fe80::1%2"],
-    "ec2-six.test": ["fd00:ec2::254"],
-    "localhost": ["127.0.0.1"],
-    "redis": ["172.18.0.3"],
-}
-
-HOSTILE = [
-    # Plain, and by every spelling of an IPv4 address that a resolver may take.
-    "http://127.0.0.1/",
-    "http://127.0.0.1./",
-    "http://127.1/",
-    "http://127.0.1/",
-    "http://0/",
-    "http://0.0.0.0/",
-    "http://2130706433/",
-    "http://0x7f000001/",
-    "http://0X7F.1/",
-    "http://0x7f.0x0.0x0.0x1/",
-    "http://017700000001/",
-    "http://0177.0.0.1/",
-    "http://0177.0x0.0.1/",
-    "http://00000127.0.0.1/",
-    "http://127.0.0.1.:80/",
-    "http://\uff11\uff12\uff17.\uff11/",
-    "http://\u2460\u2461\u2466.\u24ea.\u24ea.\u2460/",
-    "http://127\u30020\u30020\u30021/",
-    "http://2852039166/",
-    "http://0xa9fea9fe/",
-    "http://169.254.169.254/latest/meta-data/",
-    "http://10.1.2.3/",
-    "http://172.16.0.1/",
-    "http://172.31.255.255/",
-    "http://192.168.0.1/",
-    "http://100.64.0.1/",
-    "http://100.100.100.200/",
-    "http://168.63.129.16/",
-    "http://192.0.0.192/",
-    "http://192.0.2.1/",
-    "http://198.18.0.1/",
-    "http://192.88.99.1/",
-    "http://224.0.0.1/",
-    "http://240.0.0.1/",
-    "http://255.255.255.255/",
-    # IPv6, with and without an IPv4 address inside.
-    "http://[::1]/",
-    "http://[::]/",
-    "http://[0:0:0:0:0:0:0:1]/",
-    "http://[::127.0.0.1]/",
-    "http://[::7f00:1]/",
-    "http://[::ffff:127.0.0.1]/",
-    "http://[::ffff:7f00:1]/",
-    "http://[::ffff:0:127.0.0.1]/",
-    "http://[::ffff:169.254.169.254]/",
-    "http://[::ffff:8.8.8.8]/",
-    "http://[64:ff9b::127.0.0.1]/",
-    "http://[64:ff9b:1::10.0.0.1]/",
-    "http://[2002:7f00:1::]/",
-    "http://[2001:0:7f00:1::1]/",
-    "http://[fe80::1]/",
-    "http://[fe80::1%25eth0]/",
-    "http://[fec0::1]/",
-    "http://[fc00::1]/",
-    "http://[fd00:ec2::254]/",
-    "http://[ff02::1]/",
-    "http://[100::1]/",
-    "http://[2001:db8::1]/",
-    "http://[3fff::1]/",
-    # What one parser reads so and another one otherwise.
-    "http://example.com@127.0.0.1/",
-    "http://127.0.0.1@example.com/",
-    "http://user:secret@example.com/",
-    "http://example.com:80@127.0.0.1/",
-    "http://example.com#@127.0.0.1/\t",
-    "http://127.0.0.1\\@example.com/",
-    "http://example.com\\.lan/",
-    "http://exa\nmple.com/",
-    # Other ports and schemes.
-    "http://example.com:22/",
-    "http://example.com:6379/",
-    "https://example.com:8443/",
-    "file:///etc/passwd",
-    "gopher://example.com/",
-    "unix:///run/docker.sock",
-    "data:audio/wav;base64,UklGRg==",
-    "//127.0.0.1/",
-    # Names, by what their DNS says.
-    *(f"http://{host}/" for host in DNS),
-    *(f"https://{host}:443/a.mp3" for host in ("loopback.test", "mapped.test", "azure.test")),
-]
-
-
-async def attackers_dns(host):
-    return DNS[host]
 
 
 def get(url, *, limits=LIMITS, look_up=None, **arguments):

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from django.conf import settings
 
-from accounts.errors import TooManyOpen, VoxsiteError
-from accounts.gate import concurrency
+from accounts.errors import TooManyOpen, Unavailable, VoxsiteError
+from accounts.gate import concurrency, shared_slots
 from transcription.dialects import shown_text, steps
 from transcription.jobs import events
 from transcription.models import Job
@@ -17,6 +17,7 @@ from transcription.speech.transcript import Transcript
 SLOTS = "event streams"
 # A comment now and then tells proxies that the connection lives (WHATWG HTML, server-sent events, "authoring notes").
 KEEP_ALIVE = b": still here\n\n"
+ERROR = "error"
 
 
 class EventShow(Protocol):
@@ -39,17 +40,23 @@ class EventShow(Protocol):
 
 
 def stream(
-    job: Job, *, show: Callable[[str, dict[str, Any]], bytes], show_job: Callable[[Job], dict[str, Any]]
+    job: Job,
+    *,
+    show: Callable[[str, dict[str, Any]], bytes],
+    show_job: Callable[[Job], dict[str, Any]],
+    show_error: Callable[[VoxsiteError], dict[str, Any]],
 ) -> AsyncIterator[bytes]:
     """Return what happens to a job, and at last "end" with the job as it then is, or with {} if it was deleted.
 
+    If this process ends before the job does, the last event is "error".
+
     Text that is yielded was recorded before and will be charged, even if the job is canceled at that moment.
-    Raises TooManyOpen if the organization has its limit of streams open in this process (docs/decisions/0029).
+    Raises TooManyOpen if the organization has its limit of streams open. It asks Redis: call it in a thread.
     """
     slot, limit = concurrency.slot_of_request(), settings.MAX_EVENT_STREAMS
-    if not slot.acquire((SLOTS, job.organization_id), limit=limit):
+    if not shared_slots.acquire(slot, kind=SLOTS, organization_id=job.organization_id, limit=limit):
         raise TooManyOpen(SLOTS, limit=limit)
-    return _until_its_end(_chunks(job.pk, show=show, show_job=show_job), slot=slot)
+    return _until_its_end(_chunks(job.pk, show=show, show_job=show_job, show_error=show_error), slot=slot)
 
 
 async def _until_its_end(
@@ -65,12 +72,20 @@ async def _until_its_end(
 
 
 async def _chunks(
-    job_id: uuid.UUID, *, show: Callable[[str, dict[str, Any]], bytes], show_job: Callable[[Job], dict[str, Any]]
+    job_id: uuid.UUID,
+    *,
+    show: Callable[[str, dict[str, Any]], bytes],
+    show_job: Callable[[Job], dict[str, Any]],
+    show_error: Callable[[VoxsiteError], dict[str, Any]],
 ) -> AsyncGenerator[bytes, None]:
     yield KEEP_ALIVE  # Sends the headers at once.
-    async with aclosing(payable_events(job_id)) as watching:
-        async for event in watching:
-            yield KEEP_ALIVE if event is None else show(event.name, event.data)
+    try:
+        async with aclosing(payable_events(job_id)) as watching:
+            async for event in watching:
+                yield KEEP_ALIVE if event is None else show(event.name, event.data)
+    except Unavailable as error:
+        yield show(ERROR, show_error(error))
+        return
     job = await steps.current(job_id)
     yield show(events.END, show_job(job) if job is not None else {})
 
@@ -79,6 +94,7 @@ async def payable_events(job_id: uuid.UUID) -> AsyncGenerator[events.Event | Non
     """Yield what happens to a job until it has ended or was deleted, and None whenever nothing came for a while.
 
     Text that is yielded was recorded before and will be charged. Nothing is yielded of a job that has ended already.
+    Raises Unavailable when this process is about to end.
     """
     job = await steps.current(job_id)
     if job is None or job.is_final:
@@ -95,3 +111,4 @@ async def payable_events(job_id: uuid.UUID) -> AsyncGenerator[events.Event | Non
                 job = await steps.current(job_id)
                 if job is None or job.is_final:
                     return
+                steps.require_time()

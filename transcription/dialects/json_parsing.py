@@ -1,4 +1,4 @@
-"""The parser of JSON bodies that dialects share: one object, of limited size. Holds no wire format."""
+"""What dialects share of JSON: the parser of bodies, which are one object of limited size, and that of metadata."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,11 @@ from typing import Any, ClassVar
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from accounts.errors import BadRequest, TooLarge
+from accounts.errors import BadRequest, InvalidField, TooLarge
+
+MAX_METADATA_PAIRS = 16
+MAX_METADATA_NAME = 64
+MAX_METADATA_VALUE = 512
 
 
 class JsonParser(BaseParser):
@@ -35,6 +39,35 @@ class JsonParser(BaseParser):
 
     def require_fitting(self, found: Mapping[str, Any], *, size_bytes: int) -> None:
         """Raise TooLarge for an object that may not be as large as others here. All may, unless a subclass says no."""
+
+
+def read_metadata(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the customer's pairs of texts from a JSON object. Raises InvalidField for anything else.
+
+    The limits are those of OpenAI's API (API reference, "metadata", read 2026-11-29).
+    """
+    text = fields.get("metadata", "").strip()
+    if not text:
+        return {}
+    try:
+        pairs = json.loads(text)
+        # A lone surrogate is JSON and no text.
+        json.dumps(pairs, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise InvalidField("metadata", "metadata must be a JSON object of texts.") from error
+    if not isinstance(pairs, dict) or not all(isinstance(value, str) for value in pairs.values()):
+        raise InvalidField("metadata", "metadata must be a JSON object of texts.")
+    if len(pairs) > MAX_METADATA_PAIRS:
+        raise InvalidField("metadata", f"metadata may have {MAX_METADATA_PAIRS} pairs at most.")
+    for name, value in pairs.items():
+        if not 1 <= len(name) <= MAX_METADATA_NAME or len(value) > MAX_METADATA_VALUE:
+            raise InvalidField(
+                "metadata",
+                f"A name in metadata has 1 to {MAX_METADATA_NAME} characters, a value at most {MAX_METADATA_VALUE}.",
+            )
+        if "\x00" in name + value:
+            raise InvalidField("metadata", "metadata has a NUL character in it.")
+    return pairs
 
 
 def _refuse_constant(name: str) -> None:

@@ -10,8 +10,9 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db import DatabaseError
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 
+from accounts import stopping
 from accounts.batcher import Batcher
-from accounts.errors import InvalidField, MissingField, NotFound
+from accounts.errors import InvalidField, MissingField, NotFound, Unavailable
 from accounts.gate.authentication import Caller
 from accounts.streaming import asynchronously
 from transcription import jobs
@@ -21,6 +22,9 @@ from transcription.models.jobs import JobQuerySet
 from transcription.speech.options import TranscriptionOptions
 from transcription.webhooks import targets
 from transcription.webhooks.targets import Target
+
+# After which time another process serves a client whose process ends.
+RETRY_SECONDS = 1
 
 
 def submission_of(
@@ -92,26 +96,28 @@ def one_file(files: Mapping[str, "UploadedFile[Any]"], *, name: str = "file") ->
 
 
 def send_whole_result(job: Job, *, document: Iterator[bytes], headers_only: bool) -> HttpResponseBase:
-    """Return a response with the JSON document of all results of a job, made while it is sent: that is a retrieval.
+    """Return a response with the JSON document of all results of a job, made while it is sent.
 
-    headers_only: of a HEAD request, which is none; the document is not made. Raises NotFound until there are results.
+    That is a retrieval, once its last part was taken. headers_only: of a HEAD request, which is none; the document is
+    not made. Raises NotFound until there are results.
     """
     jobs.require_results(job)
     if headers_only:
         return HttpResponse(content_type="application/json")
-    jobs.record_whole_retrieval(job)
-    return StreamingHttpResponse(asynchronously(document), content_type="application/json")
+    sent = jobs.recorded_once_sent(document, job_ids=[job.pk])
+    return StreamingHttpResponse(asynchronously(sent), content_type="application/json")
 
 
 async def wait_for(job_id: uuid.UUID, *, seconds: float) -> Job | None:
     """Return a job once it has ended, or as it is after so many seconds. None when it was deleted.
 
     Holds neither a thread nor a database connection while it waits: Redis tells of the end, and one look into the
-    database follows each silence.
+    database follows each silence. Raises Unavailable when this process is about to end.
     """
     job = await current(job_id)
     if job is None or job.is_final:
         return job
+    del job  # Hundreds may wait, each with a row that is old soon.
     try:
         async with asyncio.timeout(seconds), aclosing(events.watch(job_id)) as told:
             async for event in told:
@@ -120,9 +126,17 @@ async def wait_for(job_id: uuid.UUID, *, seconds: float) -> Job | None:
                 job = await current(job_id)
                 if job is None or job.is_final:
                     return job
+                del job
+                require_time()
     except TimeoutError:
         pass
     return await current(job_id)
+
+
+def require_time() -> None:
+    """Raise Unavailable if this process is about to end: the client calls again, and finds the job at another one."""
+    if stopping.is_interrupted():
+        raise Unavailable(retry_after=RETRY_SECONDS)
 
 
 async def current(job_id: uuid.UUID) -> Job | None:

@@ -28,7 +28,6 @@ What callers can rely on, in every dialect (docs/decisions/0032):
 * An error frees the key. `x-should-retry: false` stands where another try cannot help.
 """
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -40,7 +39,7 @@ from django.http import HttpResponseBase
 from rest_framework.request import Request
 
 from accounts.errors import NotConfigured, TooManyOpen, VoxsiteError, WaitedTooLong
-from accounts.gate import concurrency, idempotency
+from accounts.gate import concurrency, idempotency, shared_slots
 from accounts.gate.views import GateView
 from transcription.dialects import open_calls
 from transcription.dialects.event_stream import EventShow
@@ -59,8 +58,11 @@ class WaitingGateView(GateView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         # Before the body is parsed, which may take more memory than the call that is refused.
-        if self.may_wait(request) and concurrency.slots_in_use(self._slots) >= settings.MAX_WAITING_CALLS:
-            raise TooManyOpen(SLOTS, limit=settings.MAX_WAITING_CALLS)
+        limit = settings.MAX_WAITING_CALLS
+        if self.may_wait(request) and shared_slots.is_full(
+            kind=SLOTS, organization_id=self.caller.organization.pk, limit=limit
+        ):
+            raise TooManyOpen(SLOTS, limit=limit)
 
     def may_wait(self, request: Request) -> bool:
         """Tell whether a request may be answered late. False for one that only orders something."""
@@ -110,10 +112,6 @@ class WaitingGateView(GateView):
     def headers_of_error(self, error: VoxsiteError) -> dict[str, str]:
         return {**super().headers_of_error(error), **({} if retry_helps(error) else {SHOULD_RETRY_HEADER: "false"})}
 
-    @property
-    def _slots(self) -> tuple[str, uuid.UUID]:
-        return SLOTS, self.caller.organization.pk
-
     def _call(
         self,
         submission: Submission,
@@ -149,7 +147,7 @@ class WaitingGateView(GateView):
 
     def _respond_later(self, opened: open_calls.OpenCall) -> HttpResponseBase:
         slot, limit = concurrency.slot_of_request(), settings.MAX_WAITING_CALLS
-        if not slot.acquire(self._slots, limit=limit):
+        if not shared_slots.acquire(slot, kind=SLOTS, organization_id=self.caller.organization.pk, limit=limit):
             opened.let_go_of_body()
             raise TooManyOpen(SLOTS, limit=limit)
         try:

@@ -39,7 +39,7 @@ from transcription.jobs.results import (
     transcript_of,
     transcript_of_item,
 )
-from transcription.jobs.retention import Retention, record_whole_retrieval, record_whole_retrievals
+from transcription.jobs.retention import Retention, recorded_once_sent
 from transcription.jobs.sharing import LIFETIMES_DAYS, live_links, purge_links, revoke_link, share, shared_by
 from transcription.jobs.submission import OF_THE_REQUEST, Source, Submission
 from transcription.jobs.verification import bytes_have_come, verify_item
@@ -77,8 +77,7 @@ __all__ = [
     "quote_micros",
     "reconcile",
     "record_shown",
-    "record_whole_retrieval",
-    "record_whole_retrievals",
+    "recorded_once_sent",
     "reject_item",
     "require_funds",
     "require_results",

@@ -1,4 +1,4 @@
-"""RQ's worker, as the workers and the importer are."""
+"""RQ's worker, as the workers and the importer begin."""
 
 import logging
 import sys
@@ -6,6 +6,7 @@ import time
 from types import TracebackType
 from typing import Any, cast
 
+from django.conf import settings
 from redis.exceptions import RedisError
 from rq.job import Job
 from rq.queue import Queue
@@ -13,10 +14,14 @@ from rq.utils import now
 from rq.worker import Worker as RqWorker
 from rq.worker import WorkerStatus
 
+from accounts import database_connection, tracing
+
 logger = logging.getLogger(__name__)
 
 # As `sys.exc_info` returns it.
 ExceptionOf = tuple[type[BaseException], BaseException, TracebackType | None]
+# Of the importer's child. Sixteen downloads run at once, and each asks the database for a moment, now and then.
+IMPORT_CONNECTIONS = 8
 # How long a child waits for its reports of errors to be sent.
 REPORT_SECONDS = 2.0
 
@@ -28,10 +33,11 @@ class BaseWorker(RqWorker):
     max_connection_wait_time = 1.0
 
     def perform_job(self, job: Job, queue: Queue) -> bool:
-        """Do a task in the child, which ends without the usual steps of an interpreter, and send what it reports."""
+        """Do a task in the child, which ends without the usual steps of an interpreter. Send what it has to tell."""
         try:
             return super().perform_job(job, queue)
         finally:
+            tracing.flush()
             # Loaded where reports are on (voxsite/error_reports.py).
             if sentry := sys.modules.get("sentry_sdk"):
                 sentry.flush(REPORT_SECONDS)
@@ -70,3 +76,18 @@ class BaseWorker(RqWorker):
 
     def procline(self, message: str) -> None:
         """Change no title: people and tests know a process by `voxsite.serve.child` and its name. RQ sets its own."""
+
+
+class Importer(BaseWorker):
+    """Has its child's threads share connections to PostgreSQL.
+
+    A download releases its connection while it waits for a customer's server, at least twice. Opening one anew cost
+    PostgreSQL 19 ms and the importer 9 ms of processor time (measured with 10,000 small files).
+    """
+
+    def perform_job(self, job: Job, queue: Queue) -> bool:
+        """Do a task in the child, which has no fork before it."""
+        # At least two: the loop that begins downloads asks beside them.
+        size = max(2, min(settings.DATABASE_POOL, IMPORT_CONNECTIONS)) if settings.DATABASE_POOL else 0
+        database_connection.share(max_size=size)
+        return super().perform_job(job, queue)

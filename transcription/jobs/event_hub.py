@@ -94,7 +94,7 @@ class _Topic:
 class Watcher:
     """One reader of one stream. It holds at most MAX_QUEUED events, however slowly they are taken."""
 
-    __slots__ = ("_hub", "_position", "_queue", "_woken", "topic")
+    __slots__ = ("_hub", "_is_woken_for_nothing", "_position", "_queue", "_woken", "topic")
 
     def __init__(self, hub: "Hub", topic: _Topic) -> None:
         self.topic = topic
@@ -104,6 +104,12 @@ class Watcher:
         self._position = START
         self._queue: deque[Event] = deque()
         self._woken = asyncio.Event()
+        self._is_woken_for_nothing = False
+
+    def wake(self) -> None:
+        """Have `take` return what there is, now and from now on. Call it in the event loop."""
+        self._is_woken_for_nothing = True
+        self._woken.set()
 
     async def take(self, *, until: float) -> list[Event]:
         """Return the next events in order, or [] if none came until that time of the loop's clock."""
@@ -119,6 +125,8 @@ class Watcher:
                 async with asyncio.timeout_at(until):
                     await self._woken.wait()
             except TimeoutError:
+                return []
+            if self._is_woken_for_nothing:
                 return []
         taken = list(self._queue)
         self._queue.clear()

@@ -15,7 +15,7 @@ from typing import Any
 from redis.commands.core import Script
 from redis.exceptions import RedisError
 
-from accounts import redis_connections
+from accounts import redis_connections, stopping
 from transcription.jobs import event_hub
 from transcription.jobs.event_hub import Event
 
@@ -85,9 +85,9 @@ async def watch_together(
     """Yield what `watch` yields, in lists of the events that have come, and an empty one when nothing came for a while.
 
     All watchers of a process share one subscription (`event_hub`). While Redis does not answer, nothing comes; what was
-    published meanwhile is lost.
+    published meanwhile is lost. A process that must end its streams says so by an empty list.
     """
-    with event_hub.watching(job_id) as watcher:
+    with event_hub.watching(job_id) as watcher, stopping.noticed(watcher.wake):
         while True:
             yield await watcher.take(until=_end_of_silence(patience_seconds))
 

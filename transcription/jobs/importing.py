@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Q
 
-from accounts import database_connection, log_context
+from accounts import database_connection, log_context, tracing
 from accounts.errors import BadMedia, VoxsiteError
 from transcription.jobs import queue, verification
 from transcription.models import Import, JobItem, Status, Upload, UploadState
@@ -84,6 +84,7 @@ def fetch_all(
                 # The downloads go on: without this loop they would have no heartbeat, and begin anew.
                 logger.exception("The database did not answer the importer; it will ask again.")
                 database_connection.release()
+            database_connection.release_to_pool()
             for done in wait(running, timeout=LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED).done:
                 del running[done]
                 if error := done.exception():
@@ -152,23 +153,41 @@ def _run(fetch: _Fetch, pauses: Sequence[float]) -> None:
     source = fetch.source
     log_context.begin(import_id=source.pk)
     try:
+        with tracing.span("import", kind="client", parent=_trace_of(source), attempt=source.attempt) as span:
+            _fetch_and_tell(fetch, pauses, span=span)
+    finally:
+        database_connection.release()
+
+
+def _fetch_and_tell(fetch: _Fetch, pauses: Sequence[float], *, span: tracing.Span) -> None:
+    source = fetch.source
+    try:
         if not _needed([source]):
             imports.drop(source)
             return
         imports.fetch(source, should_stop=fetch.stop.is_set, pauses=pauses)
     except (Stopped, imports.Lost):
+        span.fail("stopped")
         logger.info("Import %s: attempt %s was stopped.", source.pk, source.attempt)
         imports.drop(source)
     except VoxsiteError as error:
+        span.fail(error.type)
         logger.info("Import %s: %s", source.pk, error.type)
         _refuse(source, error=error)
-    except Exception:
+    except Exception as error:
+        span.fail(type(error).__name__)
         logger.exception("Import %s: attempt %s crashed.", source.pk, source.attempt)
         _give_back(source)
     else:
         _tell_jobs(source.upload)
-    finally:
-        database_connection.release()
+
+
+def _trace_of(source: Import) -> str:
+    """Return the trace of a job that waits for the file, "" if nothing is traced."""
+    if not tracing.is_on():
+        return ""
+    waiting = JobItem.objects.filter(upload=source.upload_id).order_by("pk")
+    return waiting.values_list("job__trace_context", flat=True).first() or ""
 
 
 def _give_back(source: Import) -> None:

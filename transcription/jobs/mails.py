@@ -32,12 +32,13 @@ def put(job: Job) -> None:
     if person.has_failed_mail if is_failed else _wants_ready_mail(person, job):
         subject, text = _about_failure(job) if is_failed else _about_result(job)
         page = f"{settings.SITE_URL}{page_url(job.organization_id, 'transcript', job.pk)}"
+        act = "Open the job" if is_failed else "Open the transcript"
         choice = f"{settings.SITE_URL}/accounts/mails/"
         mail_queue.put(
             EmailMessage(
                 # A name may contain line breaks, a subject may not.
                 " ".join(subject.split()),
-                f"{text}\n\n{page}\n\nChoose which mails you get: {choice}\n",
+                f"{text}\n\n{act}:\n{page}\n\nChoose which mails you get: {choice}\n",
                 to=[person.email],
                 reply_to=[settings.SUPPORT_EMAIL],
             )

@@ -9,7 +9,7 @@ run; then the hour begins with the end of the job.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -68,6 +68,17 @@ def record_whole_retrievals(job_ids: Sequence[uuid.UUID]) -> None:
     for start in range(0, len(job_ids), JOB_BATCH_SIZE):
         chosen = Job.objects.filter(pk__in=job_ids[start : start + JOB_BATCH_SIZE], deletes_after_retrieval=True)
         chosen.filter(delete_at__isnull=True).update(delete_at=timezone.now() + RETRIEVAL_GRACE)
+
+
+def recorded_once_sent(parts: Iterator[bytes], *, job_ids: Sequence[uuid.UUID]) -> Iterator[bytes]:
+    """Yield the parts of an answer that is long, and then record that all results of the jobs have left.
+
+    job_ids: of completed jobs. It is read after the last part, so that whoever makes the parts may add to it.
+    A download that breaks off must not cost what was paid for: whoever stops to read closes this generator, or forgets
+    it, and it never comes to its end.
+    """
+    yield from parts
+    record_whole_retrievals(job_ids)
 
 
 def record_item_retrieval(item: JobItem) -> None:

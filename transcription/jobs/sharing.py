@@ -8,10 +8,12 @@ import secrets
 import uuid
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import Q
 
+from accounts import audit_log
 from accounts.errors import Conflict, InvalidField, NotFound
-from accounts.models import User
+from accounts.models import AuditAction, User
 from transcription.jobs import lifecycle
 from transcription.models import JobItem, ShareLink, Status
 
@@ -44,6 +46,8 @@ def share(item: JobItem, *, days: int, has_audio: bool, by: User | None, now: da
             created_at=now,
             expires_at=now + timedelta(days=days),
         )
+        told = f"for {days} days, {'with' if has_audio else 'without'} the recording"
+        audit_log.record(locked.organization, AuditAction.LINK_CREATED, told, job_id=locked.pk)
     return link, token
 
 
@@ -54,7 +58,10 @@ def live_links(item: JobItem, *, now: datetime) -> list[ShareLink]:
 
 def revoke_link(item: JobItem, *, link_id: uuid.UUID) -> bool:
     """End a link of an item at once. Returns whether there was one."""
-    deleted, _ = ShareLink.objects.filter(item=item, pk=link_id).delete()
+    with transaction.atomic():
+        deleted, _ = ShareLink.objects.filter(item=item, pk=link_id).delete()
+        if deleted:
+            audit_log.record(item.job.organization, AuditAction.LINK_REVOKED, job_id=item.job_id)
     return deleted > 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from accounts import database_connection, log_context
+from accounts import database_connection, log_context, tracing
 from transcription import recognition, recordings
 from transcription.jobs import charging, events, lifecycle
 from transcription.jobs.submission import options_of
@@ -68,7 +68,8 @@ def run_item(
     heartbeat = Heartbeat(item, max_seconds=max_seconds, end_process=end_process)
     heartbeat.start()
     try:
-        _run(item, heartbeat=heartbeat)
+        with tracing.span("transcribe", kind="consumer", parent=item.job.trace_context, attempt=item.attempt):
+            _run(item, heartbeat=heartbeat)
     except lifecycle.Superseded:
         logger.info("Item %s: attempt %s was taken away.", item.pk, item.attempt)
     finally:
@@ -129,6 +130,7 @@ def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
                 max_duration_ms=max_duration_ms,
                 on_progress=on_progress,
                 on_segments=on_segments,
+                stage=tracing.stage,
             )
     except AudioTooLong:
         lifecycle.reject_item(item, error_type="length_mismatch", message=LENGTH_MISMATCH)
@@ -145,7 +147,8 @@ def _run(item: JobItem, *, heartbeat: "Heartbeat") -> None:
         logger.exception("Item %s: attempt %s crashed.", item.pk, item.attempt)
         lifecycle.fail_item(item, error_type="internal_error", message="Something went wrong on our side.")
     else:
-        lifecycle.finish_item(item, transcript=transcript)
+        with tracing.span("store"):
+            lifecycle.finish_item(item, transcript=transcript)
 
 
 def _release_connection_before_long_work(item: JobItem) -> None:
@@ -215,8 +218,13 @@ class Heartbeat(threading.Thread):
     def _end_work(self) -> None:
         """End the attempt and this process. RQ's own time-out is a signal, which native code does not handle."""
         logger.error("Item %s: attempt %s took too long.", self.item.pk, self.item.attempt)
-        lifecycle.fail_item(self.item, error_type="timed_out", message="The work took too long.")
-        self._end_process()
+        try:
+            lifecycle.fail_item(self.item, error_type="timed_out", message="The work took too long.")
+        except Exception:  # Without a heartbeat, the clock takes the item back.
+            logger.exception("Item %s: the end of attempt %s was not written.", self.item.pk, self.item.attempt)
+        finally:
+            # In every case: this thread is the only one that can end work which hangs, and the worker waits for it.
+            self._end_process()
 
     def raise_if_superseded(self) -> None:
         """Raise Superseded if the item was taken away."""

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts import tracing
 from accounts.models import ApiKey, Organization
 from transcription.models.recordings import Media, Upload
 
@@ -131,6 +132,8 @@ class Job(models.Model):
     received_bytes = models.BigIntegerField(default=0, db_default=0)
     # When the customer said that all files have been sent. Null: not said, or nothing was to be sent.
     uploads_completed_at = models.DateTimeField(null=True, blank=True)
+    # The trace of the request that ordered it, as W3C's traceparent, which work and webhooks join. Empty without one.
+    trace_context = models.CharField(max_length=55, blank=True, default=tracing.context, db_default="", editable=False)
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)

@@ -144,9 +144,9 @@ def archive(request: HttpRequest, job_id: uuid.UUID, format_name: str) -> HttpRe
     except NotFound as error:
         messages.warning(request, error.message)
         return redirect_to_page(request, "transcript", job.pk)
-    jobs.record_whole_retrieval(job)
     parts = archives.zip_of([job], format_names=[format_name], options=form.options)
-    response = StreamingHttpResponse(asynchronously(parts), content_type="application/zip")
+    sent = jobs.recorded_once_sent(parts, job_ids=[job.pk])
+    response = StreamingHttpResponse(asynchronously(sent), content_type="application/zip")
     name = f"{recordings.stem(job.name, otherwise='transcripts')}-{format_name}.zip"
     response["Content-Disposition"] = content_disposition_header(True, name)
     return response

@@ -37,7 +37,7 @@ def sentences(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     except VoxsiteError as error:
         return JsonResponse({"message": error.message}, status=error.http_status)
     if stale:
-        message = "Somebody else corrected this meanwhile."
+        message = "Someone else changed this in the meantime."
         return JsonResponse({"message": message, "lines": _lines(item, stale)}, status=409)
     return JsonResponse({"lines": _lines(item, [edit.segment for edit in edits])})
 

@@ -34,9 +34,8 @@ def zip_of(organization: Organization) -> Iterator[bytes]:
     ]
     sent: list[uuid.UUID] = []
     all_jobs = _jobs_of(organization, sent=sent)
-    yield from archives.zip_of(all_jobs, format_names=FORMAT_NAMES, options=FormatOptions(), files=files)
-    # Whoever stops to read closes this generator, or forgets it, and it never comes here.
-    jobs.record_whole_retrievals(sent)
+    parts = archives.zip_of(all_jobs, format_names=FORMAT_NAMES, options=FormatOptions(), files=files)
+    yield from jobs.recorded_once_sent(parts, job_ids=sent)
 
 
 def _described(organization: Organization) -> str:

@@ -28,7 +28,7 @@ class FindForm(forms.Form):
         required=False,
         max_length=MAX_QUERY_CHARACTERS,
         widget=forms.TextInput(
-            attrs={"type": "search", "placeholder": "Names and words that were said", "autocomplete": "off"}
+            attrs={"type": "search", "placeholder": "Names and spoken words", "autocomplete": "off"}
         ),
     )
     since = DayField(label="From day")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpRequest, HttpResponse
@@ -21,8 +22,8 @@ from transcription.jobs import Submission
 from transcription.models import Job, Priority
 from transcription.speech.options import TranscriptionOptions
 
-# The conversation of tests/fixtures/appointment.mp3, which the landing page shows.
-RECORDING = Path(__file__).with_name("sample.mp3")
+# The conversation of tests/fixtures/appointment.mp3, which the landing page shows and plays.
+RECORDING = Path(settings.BASE_DIR) / "static/sample.mp3"
 NAME = "Sample conversation.mp3"
 MODEL = "standard"
 DURATION_MS = 21_528

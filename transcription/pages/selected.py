@@ -75,10 +75,9 @@ def _download(request: HttpRequest, chosen: list[Job]) -> HttpResponseBase:
     if not ready:
         messages.warning(request, "None of these transcripts is ready.")
         return _back(request)
-    for job in ready:
-        jobs.record_whole_retrieval(job)
     parts = archives.zip_of(chosen, format_names=[form.format_name], options=form.options)
-    response = StreamingHttpResponse(asynchronously(parts), content_type="application/zip")
+    sent = jobs.recorded_once_sent(parts, job_ids=[job.pk for job in ready])
+    response = StreamingHttpResponse(asynchronously(sent), content_type="application/zip")
     response["Content-Disposition"] = content_disposition_header(True, f"transcripts-{form.format_name}.zip")
     return response
 

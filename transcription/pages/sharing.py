@@ -67,7 +67,7 @@ def revoke(request: HttpRequest, job_id: uuid.UUID, link_id: uuid.UUID) -> HttpR
     item = item_of(request, job_id)
     if not jobs.revoke_link(item, link_id=link_id):
         raise NotFound("Link not found.")
-    messages.success(request, "Link revoked. It opens nothing any more.")
+    messages.success(request, "Link revoked. It no longer works.")
     return redirect(address_of("transcript", item))
 
 
@@ -118,6 +118,7 @@ def shared(request: HttpRequest, share_token: str) -> HttpResponse:
         "result": result,
         "turns": turns.paragraphs(result),
         "speakers": turns.speakers(result),
+        "waveform": turns.waveform(result) if link.has_audio else None,
         "share_token": share_token,
     }
     return render(request, "transcription/shared.html", context)

@@ -22,6 +22,7 @@ from accounts.links import page_url, redirect_to_page
 from accounts.models import Membership
 from accounts.sent_forms import RefusedRedirect, sent_once
 from billing import money, next_step, statements, tariff
+from billing.pages.banners import money_banners
 from transcription import answers, jobs, recordings, submissions
 from transcription.jobs import corrections, naming
 from transcription.models import Import, Job, JobItem, Status
@@ -74,6 +75,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         "form": form,
         "outcomes": outcomes,
         "affordable": _affordable(request),
+        "money_banners": money_banners(organization_for(request)),
         "example_micros": tariff.price_of("standard", 600_000),
         **sample.offer(organization_for(request)),
     }
@@ -239,6 +241,7 @@ def _show_transcript(
                 phrases=phrases,
                 found_count=found_count,
                 speakers=turns.speakers(correcting.without_empty(result)),
+                waveform=turns.waveform(result),
                 merged=[
                     (speaker, result.label_of(speaker), result.label_of(found.speaker_of(speaker) or ""))
                     for speaker in found.merged

@@ -10,9 +10,9 @@ from transcription.webhooks import endpoints
 from transcription.webhooks.targets import MAX_HEADER_NAME_LENGTH, MAX_HEADER_VALUE_LENGTH
 
 EVENT_HELP = {
-    "job.completed": "A transcript is ready, or all of a batch that could be transcribed.",
+    "job.completed": "A transcript is ready, or all transcripts of a batch.",
     "job.failed": "No recording of a job could be transcribed.",
-    "job.canceled": "A job was canceled before anything of it was ready.",
+    "job.canceled": "A job was canceled before any of it was ready.",
     "balance.low": "The balance fell below your low-balance alert, which you set under Billing.",
     "limit.alert": "A part of a monthly limit is spent. Programs choose the parts with PUT /v1/alerts.",
     "topup.completed": "A payment was added to the balance.",
@@ -29,7 +29,10 @@ class EndpointForm(forms.Form):
         widget=forms.URLInput(attrs={"placeholder": "https://example.com/webhooks", "autocomplete": "off"}),
     )
     description = forms.CharField(
-        required=False, max_length=100, help_text="For you only.", widget=forms.TextInput(attrs={"autocomplete": "off"})
+        required=False,
+        max_length=100,
+        help_text="Only your organization sees it.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     events = forms.MultipleChoiceField(
         choices=[(event.value, event.label) for event in endpoints.EVENTS],

@@ -92,7 +92,7 @@ def send_test(request: HttpRequest, endpoint_id: uuid.UUID) -> HttpResponse:
 def turn_on(request: HttpRequest, endpoint_id: uuid.UUID) -> HttpResponse:
     row = _endpoint(request, endpoint_id)
     endpoints.turn_on(row)
-    messages.success(request, "Endpoint turned on. It gets what happens from now on.")
+    messages.success(request, "Endpoint turned on. It receives events from now on.")
     return redirect_to_page(request, "webhook-endpoint", row.pk)
 
 
@@ -101,7 +101,7 @@ def turn_on(request: HttpRequest, endpoint_id: uuid.UUID) -> HttpResponse:
 def turn_off(request: HttpRequest, endpoint_id: uuid.UUID) -> HttpResponse:
     row = _endpoint(request, endpoint_id)
     endpoints.turn_off(row.pk, now=timezone.now())
-    messages.success(request, "Endpoint turned off. It gets nothing until you turn it on.")
+    messages.success(request, "Endpoint turned off. It receives nothing until you turn it on.")
     return redirect_to_page(request, "webhook-endpoint", row.pk)
 
 

@@ -1,7 +1,7 @@
 """Downloads a URL of a customer into a spool, and goes on where the connection broke.
 
-What comes is not looked at: whether it is a recording is found out by the probe, in a confined child. Neither the name
-nor the type that the server states counts.
+Whether what comes is a recording is found out by the probe, in a confined child. Only web pages are known here by their
+first bytes, and are not downloaded. Neither the name nor the type that the server states counts.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from transcription import outbound
 from transcription.outbound import Answer, Limits, LookUp
 from transcription.recordings.disk_space import DiskFull
 from transcription.recordings.spools import Spool
+from transcription.speech import containers
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,10 @@ MISSING_STATUSES = (404, 410)
 STOP_CHECK_SECONDS = 0.2
 # A date is a strong validator if it was so old when the entity was sent (RFC 9110, 8.8.2.2).
 STRONG_DATE_AGE = timedelta(seconds=1)
+WEB_PAGE = (
+    "The link leads to a web page, not to a recording. Use the link of the file itself: on the page, it is often "
+    "behind a “Download” button. Or download the file and upload it here."
+)
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18}|\*)")
 
 
@@ -49,8 +54,8 @@ def download(
 
     should_stop: asked a few times a second. pauses: as PAUSES. look_up: as in `outbound.call`.
     Raises Stopped, and BadMedia or TooLarge with one of these types: url_not_allowed, url_not_found, url_refused,
-    url_unreachable, url_too_large, url_too_slow. Raises VoxsiteError with no_room when the disk has no space for the
-    file beside its reserve.
+    url_unreachable, url_too_large, url_too_slow, not_audio (a web page). Raises VoxsiteError with no_room when the disk
+    has no space for the file beside its reserve.
     """
     work = _download(url, spool=spool, max_bytes=max_bytes, max_seconds=max_seconds, pauses=pauses, look_up=look_up)
     try:
@@ -125,7 +130,10 @@ async def _receive(answer: Answer, *, spool: Spool, max_bytes: int) -> None:
         raise _too_large(max_bytes)
     spool.require_space(total_bytes or spool.size)
     if total_bytes is None or spool.size < total_bytes:
+        head = b"" if spool.size == 0 else None
         async for piece in answer.chunks():
+            if head is not None:
+                head = _without_web_page(head + piece)
             spool.write(piece)
             if spool.size > max_bytes:
                 raise _too_large(max_bytes)
@@ -155,6 +163,16 @@ def _begin(answer: Answer, *, spool: Spool) -> int | None:
     if status in PASSING_STATUSES:
         raise outbound.Unreachable(f"The server answered {status}.")
     raise _refusal(f"The server refused to send the file: it answered {status}.", error_type="url_refused")
+
+
+def _without_web_page(head: bytes) -> bytes | None:
+    """Return the first bytes of an entity, or None when there are enough of them.
+
+    Raises BadMedia for a web page: most of the links that people copy from an address bar lead to one.
+    """
+    if containers.is_web_page(head):
+        raise _refusal(WEB_PAGE, error_type="not_audio")
+    return head if len(head) < containers.HEAD_BYTES else None
 
 
 def _range_of(headers: Mapping[str, str]) -> tuple[int | None, int | None]:

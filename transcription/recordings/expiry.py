@@ -3,15 +3,18 @@
 Every end is a conditional UPDATE of rows that are locked for it, so a receiver and two clocks cannot all win.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from transcription.models import Import, JobItem, Status, Upload, UploadState
 from transcription.recordings import incoming, storage
+
+logger = logging.getLogger(__name__)
 
 # How much longer a URL waits for its turn to be fetched, if a job waits for it: being slow is our fault, not theirs.
 IMPORT_GRACE = timedelta(days=6)
@@ -87,5 +90,22 @@ def remove_bytes(ended: Sequence[Upload]) -> None:
 def _expire_all(rows: QuerySet[Upload], *, ends_at: float, batch_size: int) -> int:
     expired = 0
     while time.monotonic() < ends_at and (batch := list(rows.order_by("expires_at")[:batch_size])):
-        expired += end_all(batch)
+        ended = _end_each(batch)
+        expired += ended
+        if not ended:
+            break  # All of them are broken, and the next look would find the same ones.
     return expired
+
+
+def _end_each(uploads: Sequence[Upload]) -> int:
+    """Do as `end_all`, or end them one by one if that fails: one broken row must not keep all others."""
+    try:
+        return end_all(uploads)
+    except (OperationalError, InterfaceError):
+        raise  # The database is away.
+    except Exception:
+        if len(uploads) > 1:
+            logger.exception("%s late uploads could not be ended together.", len(uploads))
+            return sum(_end_each([upload]) for upload in uploads)
+        logger.exception("Upload %s is late and could not be ended.", uploads[0].pk)
+        return 0

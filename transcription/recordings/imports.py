@@ -5,6 +5,7 @@ names the attempt, so a frozen process that wakes up changes nothing. The row en
 URL, which may be a key to the customer's store.
 """
 
+import logging
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from datetime import datetime, timedelta
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import Count, F, QuerySet
 from django.utils import timezone
 
@@ -25,6 +26,8 @@ from transcription.recordings import downloads, orderable, storage
 from transcription.recordings.downloads import PAUSES, Stopped
 from transcription.recordings.names import display_name
 from transcription.recordings.spools import Spool
+
+logger = logging.getLogger(__name__)
 
 # Rows of one INSERT: SQLite takes 32,766 values in a statement.
 INSERT_BATCH_SIZE = 500
@@ -121,11 +124,21 @@ def claim_next(*, max_heads: int = MAX_HEADS) -> Import | None:
             continue
         first = Import.objects.filter(organization=head.organization_id, rank=head.rank, touched_at__isnull=True)
         for candidate in first.order_by("created_at")[:3]:  # more than one, since others may take them meanwhile
-            if Import.objects.filter(pk=candidate.pk, touched_at__isnull=True).update(
-                touched_at=timezone.now(), attempt=F("attempt") + 1
-            ):
+            if _take(candidate):
                 return Import.objects.select_related("upload__organization").filter(pk=candidate.pk).first()
     return None
+
+
+def _take(candidate: Import) -> bool:
+    """Claim an import that waits. One that the database refuses to change keeps no other one waiting."""
+    waiting = Import.objects.filter(pk=candidate.pk, touched_at__isnull=True)
+    try:
+        return bool(waiting.update(touched_at=timezone.now(), attempt=F("attempt") + 1))
+    except (OperationalError, InterfaceError):
+        raise  # The database is away.
+    except DatabaseError:
+        logger.exception("Import %s cannot be claimed.", candidate.pk)
+        return False
 
 
 def touch(source: Import) -> bool:

@@ -6,7 +6,8 @@ the next lane, which has more time, places of its own, and a lower priority in t
 measure never waits for what is slow.
 
 A lane gives its places to organizations in turn, and never all of them to one organization if it has several. An
-organization's smallest file goes first. All of this counts for one process (decision 30).
+organization's smallest file goes first. All of this counts for one process, and the web processes
+of a host divide its places (decisions 30 and 80).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+from django.conf import settings
 
 from transcription.speech import probing
 
@@ -144,7 +147,9 @@ class Lane:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores of the host fall to this process, if web has several (at least one)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // settings.WEB_PROCESSES)
 
 
 # Half of the cores probe quickly, and few are busy for long: the pages and the engine need the others. 0.2 s of CPU

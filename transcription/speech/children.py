@@ -38,8 +38,13 @@ MAX_BLOCK_BYTES = 16 << 20
 MAX_ANSWER_BYTES = 64 << 10
 # Starting a zygote takes 0.2 s on an idle machine; a busy one needs longer.
 START_SECONDS = 30.0
-# PyAV and NumPy need no more. The rest of our environment holds secrets.
-ENVIRONMENT = {"LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+# PyAV and NumPy need no more, and this package sets the last one itself. The rest of our environment holds secrets.
+ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Imports neither PyAV nor numpy.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import BinaryIO, Literal, Protocol
 
@@ -67,6 +68,7 @@ _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 HEAD_BYTES = 4096
+_HTML_START = re.compile(rb"<(?:!doctype\s+html|html|head|body|script|meta|title)[\s>]")
 
 
 class Readable(Protocol):
@@ -75,6 +77,14 @@ class Readable(Protocol):
     def read(self, count: int = -1, /) -> bytes: ...
 
     def seek(self, offset: int, whence: int = 0, /) -> int: ...
+
+
+def is_web_page(head: bytes) -> bool:
+    """Tell whether a file with these first bytes is HTML, as pages around a recording are. No recording begins so."""
+    text = head.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    if text.startswith((b"<?xml", b"<!--")):
+        return b"<html" in text
+    return _HTML_START.match(text) is not None
 
 
 # Files that are no recordings: (predicate on the first bytes, name for the error message).
@@ -104,6 +114,7 @@ _FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
         "a database or an Audacity project. Export the project as WAV or MP3",
     ),
     (lambda head: head.startswith(b"MThd"), "a MIDI file"),
+    (is_web_page, "a web page. Open it and download the recording itself"),
 )  # fmt: skip
 
 

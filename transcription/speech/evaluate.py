@@ -12,6 +12,7 @@ pyannote.audio, without an engine, with the usual collar and without one. The ca
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import re
@@ -379,6 +380,9 @@ def main() -> int:
     except (SpeechError, ValueError, OSError, model_packages.PackagesUnavailable) as error:
         print(f"script/evaluate: {error}", file=sys.stderr)
         return 2
+    # Now, while there is one thread. Those of a recording would load it at the same moment, and one of them would get
+    # an ImportError of a half-loaded NumPy (2.4.6, in 4 of 14 runs on a busy machine). Workers load it early too.
+    importlib.import_module("numpy")
     has_failed, printed = False, []
     for part in parts:
         scores = _judge(part, options=options)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +21,12 @@ from transcription.speech.engines.base import Engine, Recognition, StreamedClip,
 from transcription.speech.options import MAX_SPLIT_CHANNELS, TranscriptionOptions
 from transcription.speech.samples import SAMPLES_PER_MS, Samples, samples_to_ms
 from transcription.speech.transcript import Segment, Transcript, Word, speaker_id
+from transcription.speech.waveform import Waveform
 
 OnProgress = Callable[[int], None]
 OnSegments = Callable[[list[Segment]], None]
+# Called with the name of a stage: the context lasts as long as the stage does. Stages overlap.
+Stage = Callable[[str], AbstractContextManager[object]]
 
 # With `only_language`, clips are recognised until they hold so much speech, and so much of the recording is searched.
 # Whisper itself hears the first 30 s, but a film often begins with minutes of music.
@@ -43,6 +46,7 @@ def run(
     max_duration_ms: int,
     on_progress: OnProgress = lambda _: None,
     on_segments: OnSegments = lambda _: None,
+    stage: Stage = nullcontext,
 ) -> Transcript:
     """Transcribe one recording.
 
@@ -52,6 +56,8 @@ def run(
     on_progress: called with the milliseconds that are done, which never decrease. An exception ends the run.
     on_segments: called with the segments of each clip, in order (channel by channel if they are split). They have no
     speakers yet, and the transcript may split segments elsewhere.
+    stage: called for "decode" and "recognise", of split channels for each, and for "diarize", which is what the words
+    wait for their speakers.
     With `options.only_language`, the transcript has a language, or None without speech, and no segments; its duration
     is how much of the recording was heard, and on_segments is not called.
     Returns a transcript without segments when there is no speech. Raises AudioError, UnknownLanguage or EngineError.
@@ -73,7 +79,7 @@ def run(
         notes += ("The recording has one channel: all of it is shown as one speaker.",)
     facts: list[hearing.Fact] = []
     is_translated = options.task == "translate" and "translate" in engine.supported_options
-    current = _Run(options=options, engine=engine, on_segments=on_segments)
+    current = _Run(options=options, engine=engine, on_segments=on_segments, stage=stage)
     if is_split:
         diarization = None
         segments = _transcribe_channels(
@@ -90,7 +96,9 @@ def run(
                 diarization=diarization,
             )
             if diarization is not None and words:
-                words = speakers.assign(words, diarization.turns(), tolerance_ms=diarization.boundary_tolerance_ms)
+                with stage("diarize"):
+                    turns = diarization.turns()
+                words = speakers.assign(words, turns, tolerance_ms=diarization.boundary_tolerance_ms)
         segments = speakers.segments(words)
     heard_language, language_probability = current.language()
     on_progress(current.decoded_ms)
@@ -106,6 +114,7 @@ def run(
         + current.language_notes()
         + (diarization.notes if diarization is not None else ()),
         is_translated=is_translated,
+        peaks=current.waveform.peaks(),
     )
 
 
@@ -182,8 +191,9 @@ class _Run:
         options: TranscriptionOptions,
         engine: Engine | StreamingEngine,
         on_segments: OnSegments,
+        stage: Stage = nullcontext,
     ) -> None:
-        self._options, self._engine, self._on_segments = options, engine, on_segments
+        self._options, self._engine, self._on_segments, self._stage = options, engine, on_segments, stage
         # Clips that the engine has, in order, each with the one of which it repeats what was not heard.
         self._waiting: deque[tuple[cutting.Clip, skipped.HeardClip | None]] = deque()
         self._heard_clips: deque[skipped.HeardClip] = (
@@ -196,6 +206,7 @@ class _Run:
         self._loudness = hearing.Loudness()
         self.wordless: list[hearing.Fact] = []  # sound without words, of all channels
         self.decoded_ms = 0
+        self.waveform = Waveform()  # of all channels
 
     def recognise(
         self,
@@ -220,7 +231,10 @@ class _Run:
         self._unheard.clear()
         remaining: Iterator[cutting.Clip] = clips
         while True:
-            with closing(language.stream(self._engine, self._remembering(remaining), options=self._options)) as stream:
+            with (
+                self._stage("recognise"),
+                closing(language.stream(self._engine, self._remembering(remaining), options=self._options)) as stream,
+            ):
                 for recognition in stream:
                     for clip, new in self._ready(recognition, speaker=speaker):
                         placed = skipped.spaced(new, before=words[-1].text if words else "")
@@ -273,14 +287,18 @@ class _Run:
         """Yield the windows unchanged. Counts their length, reports progress, and lets the diarizer hear them."""
         samples = 0
         self._loudness = hearing.Loudness()
-        for window in windows:
-            self._loudness.add(window)
-            if diarization is not None:
-                diarization.hear(samples_to_ms(samples), window)
-            yield window
-            samples += len(window)
-            self.decoded_ms = round(samples / SAMPLES_PER_MS)
-            self._report(self._waiting[0][0].start_ms if self._waiting else self.decoded_ms, on_progress)
+        waveform = Waveform()
+        with self._stage("decode"):
+            for window in windows:
+                self._loudness.add(window)
+                waveform.add(window)
+                if diarization is not None:
+                    diarization.hear(samples_to_ms(samples), window)
+                yield window
+                samples += len(window)
+                self.decoded_ms = round(samples / SAMPLES_PER_MS)
+                self._report(self._waiting[0][0].start_ms if self._waiting else self.decoded_ms, on_progress)
+        self.waveform.join(waveform)
 
     def _remembering(self, clips: Iterator[cutting.Clip]) -> Iterator[StreamedClip]:
         heard_ms = 0

@@ -61,6 +61,7 @@ class Transcript:
     diarizer: its name, or None without speaker labels.
     notes: plain English for the reader: options that were ignored, fallbacks that were used.
     is_translated: the text is English, whatever language was spoken.
+    peaks: how loud it is, in bars of equal length (`waveform`). Empty without sound, and in older results.
     speaker_names: pairs (speaker id, name that a person gave), of those that have one. Not in the storage form.
     title: what the recording is called, for formats that say it. Not in the storage form.
     """
@@ -73,6 +74,7 @@ class Transcript:
     diarizer: str | None = None
     notes: tuple[str, ...] = ()
     is_translated: bool = False
+    peaks: tuple[int, ...] = ()
     speaker_names: tuple[tuple[str, str], ...] = ()
     title: str = ""
 
@@ -114,6 +116,7 @@ class Transcript:
             "diarizer": self.diarizer,
             "notes": list(self.notes),
             "is_translated": self.is_translated,
+            "peaks": list(self.peaks),
             "segments": [
                 {
                     "start_ms": segment.start_ms,
@@ -145,6 +148,7 @@ class Transcript:
             diarizer=stored["diarizer"],
             notes=tuple(stored["notes"]),
             is_translated=stored.get("is_translated", False),  # the first stored results lack it
+            peaks=tuple(stored.get("peaks", ())),
             segments=tuple(
                 Segment(
                     start_ms=segment["start_ms"],

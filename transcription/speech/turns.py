@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from transcription.speech import scripts, search_words
+from transcription.speech import waveform as waveforms
 from transcription.speech.transcript import Segment, Transcript, join_segments
 
 # A paragraph ends at the first end of a sentence from this many columns on: about four lines of the page.
@@ -46,6 +47,23 @@ def speakers(transcript: Transcript) -> list[dict[str, Any]]:
         {"position": positions[speaker], "id": speaker, "name": transcript.label_of(speaker), "ms": ms}
         for speaker, ms in transcript.speakers
     ]
+
+
+def waveform(transcript: Transcript) -> dict[str, Any] | None:
+    """Return the drawing of how loud a recording is, in the colors of its speakers; None for a result without it.
+
+    width: of the view. bars: list of (position of the speaker or None, path of an SVG).
+    """
+    if not transcript.peaks:
+        return None
+    positions = _positions(transcript)
+    spoken = [
+        (segment.start_ms, segment.end_ms, positions[segment.speaker])
+        for segment in transcript.segments
+        if segment.speaker is not None
+    ]
+    bars = waveforms.bars_of(transcript.peaks, duration_ms=transcript.duration_ms, spoken=sorted(spoken))
+    return {"width": len(transcript.peaks), "bars": bars}
 
 
 def paragraphs(transcript: Transcript, *, versions: Mapping[int, int] | None = None) -> list[dict[str, Any]]:

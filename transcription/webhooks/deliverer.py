@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.utils import timezone
 
-from accounts import database_connection, log_context
+from accounts import database_connection, log_context, tracing
 from transcription.webhooks import delivery, sending
 from transcription.webhooks.delivery import Request, Result
 from transcription.webhooks.lanes import Lanes
@@ -103,7 +103,12 @@ class Deliverer:
 
     async def _deliver(self, request: Request) -> None:
         log_context.begin(delivery_id=request.delivery_id)
-        result = await self._send(request)
+        with tracing.span("webhook", kind="client", parent=request.trace_context, attempt=request.attempt) as span:
+            result = await self._send(request)
+            if result.status is not None:
+                span.set(**{"http.response.status_code": result.status})
+            if result.fault is not None:
+                span.fail(result.fault.value)
         # Only now: the list is another one than before the wait.
         self._ended.append(result)
         self._wake.set()
@@ -119,13 +124,13 @@ class Deliverer:
             await asyncio.sleep(GATHER_SECONDS)
 
     def _record(self) -> None:
-        """Record what is unrecorded. Results that the database refuses are logged: their lease brings them back."""
+        """Record what is unrecorded. Results that cannot be written are logged: their lease brings them back."""
         while self._unrecorded:
             try:
                 delivery.record(self._unrecorded[0])
             except (OperationalError, InterfaceError):
                 raise
-            except DatabaseError:
+            except Exception:  # One broken result must not hold all others.
                 logger.exception("A result of %s was refused.", self._unrecorded[0].request.delivery_id)
             self._unrecorded.pop(0)
 

@@ -5,12 +5,13 @@ falls due by itself: every message is sent at least once, each time with the sam
 another deliverer has claimed the row since, the result stands in the log and changes nothing else.
 """
 
+import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Q
 
 from accounts.errors import Conflict
@@ -18,6 +19,8 @@ from accounts.models import Organization
 from transcription.models import Delivery, DeliveryAttempt, DeliveryState, Fault, Job, WebhookEndpoint
 from transcription.webhooks import endpoints, keys, schedule, signatures
 from transcription.webhooks.lanes import Lanes, Receiver
+
+logger = logging.getLogger(__name__)
 
 # Longer than a request may take with all around it (`sending.TOTAL_SECONDS`). A process that has recorded nothing by
 # then is dead.
@@ -31,6 +34,20 @@ HIDDEN = "(hidden)"
 SHOWN_HEADERS = frozenset({"content-type"})
 SHOWN_PREFIXES = ("webhook-", "x-transcribeapi-")
 GONE_STATUS = 410
+# What a claim reads of a row and of those beside it. A job has columns of JSON, which nobody needs here.
+READ = (
+    "attempt",
+    "url",
+    "body",
+    "signer",
+    "endpoint",
+    "job",
+    "endpoint__header_name",
+    "endpoint__header_value",
+    "job__webhook_header_name",
+    "job__webhook_header_value",
+    "job__trace_context",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +64,7 @@ class Request:
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     own_header: str = ""
+    trace_context: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,26 +88,10 @@ def claim(*, now: datetime, lanes: Lanes, look_size: int = LOOK_BATCH_SIZE) -> l
     chosen = _choose(now=now, lanes=lanes, look_size=look_size)
     if not chosen:
         return []
-    key = keys.signing_key(now=now)
     requests: list[Request] = []
     try:
-        with transaction.atomic():
-            # Another deliverer may be claiming the same rows: each row is locked by one of them. SQLite has one writer.
-            due = Delivery.objects.filter(pk__in=chosen, next_attempt_at__lte=now)
-            locked = list(
-                due.select_for_update(of=("self",), skip_locked=True)
-                .select_related("endpoint", "job")
-                .order_by("next_attempt_at", "pk")
-            )
-            taken = [delivery.pk for delivery in locked]
-            Delivery.objects.filter(pk__in=taken).update(
-                attempt=F("attempt") + 1, step=F("step") + 1, next_attempt_at=now + LEASE
-            )
-            DeliveryAttempt.objects.filter(delivery__in=taken, finished_at__isnull=True).update(
-                finished_at=now, fault=Fault.INTERRUPTED, fault_detail="The server was restarted during this attempt."
-            )
-            requests = [_request(delivery, key=key, now=now, receiver=chosen[delivery.pk]) for delivery in locked]
-            DeliveryAttempt.objects.bulk_create([_attempt_of(request, at=now) for request in requests])
+        key = keys.signing_key(now=now)
+        requests = _claim_each(chosen, key=key, now=now)
     finally:
         sent = {request.delivery_id for request in requests}
         for pk, receiver in chosen.items():
@@ -149,6 +151,70 @@ def sweep(*, now: datetime, older_than: timedelta, batch_size: int = DELETE_BATC
     return deleted
 
 
+def _claim_each(chosen: Mapping[str, Receiver], *, key: signatures.PrivateKey, now: datetime) -> list[Request]:
+    """Claim deliveries all at once, or one by one if that fails: one broken row must not hold all others.
+
+    One that fails by itself is put off by the schedule, and given up at its end.
+    """
+    try:
+        return _claim(chosen, key=key, now=now)
+    except (OperationalError, InterfaceError):
+        raise  # The database is away.
+    except Exception:
+        if len(chosen) > 1:
+            logger.exception("%s webhooks could not be claimed together.", len(chosen))
+            alone = ({pk: receiver} for pk, receiver in chosen.items())
+            return [request for one in alone for request in _claim_each(one, key=key, now=now)]
+        (pk,) = chosen
+        logger.exception("The webhook %s could not be claimed; it is tried again by the schedule.", pk)
+    try:
+        _put_off(pk, now=now)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("The webhook %s could not be put off.", pk)
+    return []
+
+
+def _claim(chosen: Mapping[str, Receiver], *, key: signatures.PrivateKey, now: datetime) -> list[Request]:
+    with transaction.atomic():
+        # Another deliverer may be claiming the same rows: each row is locked by one of them. SQLite has one writer.
+        due = Delivery.objects.filter(pk__in=list(chosen), next_attempt_at__lte=now)
+        locked = list(
+            due.select_for_update(of=("self",), skip_locked=True)
+            .select_related("endpoint", "job")
+            .only(*READ)
+            .order_by("next_attempt_at", "pk")
+        )
+        taken = [delivery.pk for delivery in locked]
+        Delivery.objects.filter(pk__in=taken).update(
+            attempt=F("attempt") + 1, step=F("step") + 1, next_attempt_at=now + LEASE
+        )
+        DeliveryAttempt.objects.filter(delivery__in=taken, finished_at__isnull=True).update(
+            finished_at=now, fault=Fault.INTERRUPTED, fault_detail="The server was restarted during this attempt."
+        )
+        requests = [_request(delivery, key=key, now=now, receiver=chosen[delivery.pk]) for delivery in locked]
+        DeliveryAttempt.objects.bulk_create([_attempt_of(request, at=now) for request in requests])
+        return requests
+
+
+def _put_off(delivery_id: str, *, now: datetime) -> None:
+    """Count an attempt that did not come to a request, without reading what may be broken."""
+    with transaction.atomic():
+        due = Delivery.objects.select_for_update().filter(pk=delivery_id, next_attempt_at__lte=now)
+        step = due.values_list("step", flat=True).first()
+        if step is None:
+            return  # Another deliverer has it, or it was deleted.
+        pause = schedule.pause_after(step + 1, chance=0.5)
+        Delivery.objects.filter(pk=delivery_id).update(
+            state=DeliveryState.PENDING if pause else DeliveryState.FAILED,
+            next_attempt_at=now + pause if pause else None,
+            attempt=F("attempt") + 1,
+            step=step + 1,
+            fault=Fault.INTERRUPTED,
+        )
+
+
 def _choose(*, now: datetime, lanes: Lanes, look_size: int) -> dict[str, Receiver]:
     """Return the receivers of due deliveries by id, each counted in the lanes.
 
@@ -187,6 +253,7 @@ def _request(delivery: Delivery, *, key: signatures.PrivateKey, now: datetime, r
         headers=headers,
         body=body,
         own_header=name,
+        trace_context="" if delivery.job is None else delivery.job.trace_context,
     )
 
 

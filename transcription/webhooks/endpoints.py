@@ -3,11 +3,13 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from django.db import transaction
 
+from accounts import audit_log
 from accounts.errors import Conflict, InvalidField, NotFound
-from accounts.models import Organization
+from accounts.models import AuditAction, Organization
 from transcription.models import Delivery, DeliveryState, EventType, Fault, WebhookEndpoint
 from transcription.webhooks import targets
 from transcription.webhooks.targets import Names, Target
@@ -34,6 +36,7 @@ def register(
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         if WebhookEndpoint.objects.filter(organization=organization).count() >= MAX_ENDPOINTS:
             raise Conflict(f"An organization can have {MAX_ENDPOINTS} endpoints. Delete one first.")
+        audit_log.record(organization, AuditAction.ENDPOINT_CREATED, _host(target.url))
         return WebhookEndpoint.objects.create(
             organization=organization,
             url=target.url,
@@ -72,15 +75,20 @@ def change(
         row.url, row.events, row.description = target.url, _known(events), description.strip()[:100]
         row.header_name, row.header_value = target.header_name, target.header_value
         row.save(update_fields=["url", "events", "description", "header_name", "header_value"])
+        audit_log.record(row.organization, AuditAction.ENDPOINT_CHANGED, _host(row.url))
         Delivery.objects.filter(endpoint=row, state=DeliveryState.PENDING).update(url=target.url, host=target.host)
 
 
 def turn_off(endpoint_id: uuid.UUID, *, now: datetime, fault: Fault | None = None) -> None:
     """Send an endpoint nothing any more. What was still to be sent fails. fault: GONE if its receiver asked for it."""
     with transaction.atomic():
-        WebhookEndpoint.objects.filter(pk=endpoint_id, disabled_at__isnull=True).update(
+        turned_off = WebhookEndpoint.objects.filter(pk=endpoint_id, disabled_at__isnull=True).update(
             disabled_at=now, disabled_by=fault or ""
         )
+        if turned_off:
+            endpoint = WebhookEndpoint.objects.select_related("organization").get(pk=endpoint_id)
+            told = f"{_host(endpoint.url)}{', whose receiver answered that it is gone' if fault else ''}"
+            audit_log.record(endpoint.organization, AuditAction.ENDPOINT_OFF, told)
         Delivery.objects.filter(endpoint=endpoint_id, state=DeliveryState.PENDING).update(
             state=DeliveryState.FAILED, next_attempt_at=None, fault=Fault.ENDPOINT_OFF
         )
@@ -88,12 +96,22 @@ def turn_off(endpoint_id: uuid.UUID, *, now: datetime, fault: Fault | None = Non
 
 def turn_on(endpoint: WebhookEndpoint) -> None:
     """Send an endpoint what happens from now on. What it missed can be sent again by hand."""
-    WebhookEndpoint.objects.filter(pk=endpoint.pk).update(disabled_at=None, disabled_by="")
+    with transaction.atomic():
+        found = WebhookEndpoint.objects.filter(pk=endpoint.pk, disabled_at__isnull=False)
+        if found.update(disabled_at=None, disabled_by=""):
+            audit_log.record(endpoint.organization, AuditAction.ENDPOINT_ON, _host(endpoint.url))
 
 
 def delete(endpoint: WebhookEndpoint) -> None:
     """Delete an endpoint with its log."""
-    WebhookEndpoint.objects.filter(pk=endpoint.pk).delete()
+    with transaction.atomic():
+        if WebhookEndpoint.objects.filter(pk=endpoint.pk).delete()[0]:
+            audit_log.record(endpoint.organization, AuditAction.ENDPOINT_DELETED, _host(endpoint.url))
+
+
+def _host(url: str) -> str:
+    """Return what the log of acts may know of an address. With some receivers the rest of it is the secret."""
+    return urlsplit(url).hostname or ""
 
 
 def _changed_target(row: WebhookEndpoint, *, url: str, header_name: str, header_value: str) -> Target:

@@ -1,4 +1,4 @@
-"""The shared parser of JSON bodies: what is one object, and what is refused."""
+"""The shared parsers of JSON bodies and of metadata: what is taken, and what is refused."""
 
 import io
 import json
@@ -6,8 +6,11 @@ import json
 import pytest
 from rest_framework.exceptions import ParseError
 
-from accounts.errors import BadRequest, TooLarge
+from accounts.errors import BadRequest, InvalidField, TooLarge
+from transcription.dialects import json_parsing
 from transcription.dialects.json_parsing import JsonParser
+
+PAIRS = {"order": "7", "customer": "Zoë \U0001f600", "empty": ""}
 
 
 def parse(body):
@@ -48,3 +51,37 @@ def test_body_is_not_read_beyond_its_limit():
     with pytest.raises(TooLarge):
         JsonParser().parse(body)
     assert body.tell() == JsonParser.max_bytes + 1
+
+
+def test_metadata_is_a_json_object_of_texts():
+    assert json_parsing.read_metadata({}) == json_parsing.read_metadata({"metadata": " "}) == {}
+    assert json_parsing.read_metadata({"metadata": json.dumps(PAIRS)}) == PAIRS
+    largest = {f"{number:064}": "x" * 512 for number in range(16)}
+    assert json_parsing.read_metadata({"metadata": json.dumps(largest)}) == largest
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "order=7",
+        "{",
+        "[]",
+        '"text"',
+        "null",
+        '{"order": 7}',
+        '{"order": null}',
+        '{"order": {"id": "7"}}',
+        '{"": "x"}',
+        '{"a": "\\u0000"}',
+        '{"\\u0000": "x"}',
+        '{"a": "\\ud800"}',
+        "[" * 50_000,
+        json.dumps({"x" * 65: "x"}),
+        json.dumps({"x": "x" * 513}),
+        json.dumps({str(number): "x" for number in range(17)}),
+    ],
+)
+def test_other_metadata_is_refused(bad):
+    with pytest.raises(InvalidField) as caught:
+        json_parsing.read_metadata({"metadata": bad})
+    assert caught.value.data["param"] == "metadata"

@@ -366,6 +366,29 @@ def test_stream_that_is_left_costs_what_was_shown(organization, key, settings):
     assert not open_holds().exists()
 
 
+@pytest.mark.long
+def test_stream_that_is_left_between_its_last_segment_and_its_end_is_paid_once(organization, key):
+    """Its job completes within the grace. Some programs send everything again then."""
+
+    async def act():
+        stream = call("/stream", key=key)
+        (job_id,) = await submitted()
+        await in_thread(lambda: publish_segment(job_id))
+        await until(lambda: b"segment hello" in stream.received)
+        await stream.leave()
+        await finish(job_id)
+        again = call("/stream", key=key)
+        await again.end()
+        return again
+
+    again = asyncio.run(act())
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.received.endswith(b"end hello there\n")
+    job = Job.objects.get()
+    assert -usage().get().amount_micros == job.cost_micros
+    assert not open_holds().exists()
+
+
 def test_stream_that_is_left_before_it_begins_costs_nothing(organization, key, settings):
     settings.DISCONNECT_GRACE_SECONDS = 0
 

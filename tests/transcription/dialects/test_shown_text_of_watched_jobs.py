@@ -53,6 +53,10 @@ def show_job(job):
     return {"status": job.status, "cost_micros": job.cost_micros}
 
 
+def show_error(error):
+    return {"error": str(error)}
+
+
 def watch(job, *, when=None, watchers=1):
     """Return what each watcher gets, as (name, data).
 
@@ -62,7 +66,7 @@ def watch(job, *, when=None, watchers=1):
 
     async def listen():
         found = []
-        async for part in event_stream.stream(job, show=show, show_job=show_job):
+        async for part in event_stream.stream(job, show=show, show_job=show_job, show_error=show_error):
             if part != event_stream.KEEP_ALIVE:
                 name, data = json.loads(part)
                 found.append((name, data))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import django_rq
 import pytest
+from django.db import connection
 from rq.executions import Execution
 
 from tests import sentry
-from transcription.jobs.base_worker import BaseWorker
+from transcription.jobs.base_worker import IMPORT_CONNECTIONS, BaseWorker
 
 pytestmark = pytest.mark.enable_socket
 
@@ -55,3 +56,14 @@ def test_worker_that_stood_still_goes_on(tmp_path):
     words = ["rqworker", "--burst", "--worker-class", "transcription.jobs.base_worker.BaseWorker", "imports"]
     subprocess.run([sys.executable, "manage.py", *words], cwd=PROJECT, check=True, capture_output=True, timeout=60)
     assert said.exists()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL only")
+def test_downloads_share_connections(tmp_path):
+    """Each of them would open several, one after the other, and each costs more than the question that it is for."""
+    said = tmp_path / "said"
+    django_rq.get_queue("imports").enqueue_call("tests.transcription.noting.note_sessions", args=(str(said),))
+    words = ["rqworker", "--burst", "--worker-class", "transcription.jobs.base_worker.Importer", "imports"]
+    subprocess.run([sys.executable, "manage.py", *words], cwd=PROJECT, check=True, capture_output=True, timeout=60)
+    assert 1 <= int(said.read_text()) <= IMPORT_CONNECTIONS

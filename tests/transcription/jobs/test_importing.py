@@ -2,6 +2,8 @@
 
 import threading
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 import django_rq
@@ -10,6 +12,7 @@ from django.core.files.storage import default_storage
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+from accounts import tracing
 from accounts.errors import InvalidField, PaymentRequired
 from accounts.models import Organization
 from billing import statements
@@ -127,6 +130,49 @@ def test_what_cannot_be_had_fails_the_job_and_costs_nothing(organization, server
     assert not Hold.objects.exists()
     assert statements.balance(organization).held_micros == 0
     assert not Import.objects.exists()
+
+
+class Tracer:
+    """Remembers spans with why they failed. All requests are part of one trace."""
+
+    def __init__(self):
+        self.spans = []
+
+    @contextmanager
+    def span(self, name, *, kind, parent, is_current, attributes):
+        span = _Span(name, kind, parent, dict(attributes))
+        self.spans.append(span)
+        yield span
+
+    def context(self):
+        return "00-a-b-01"
+
+
+@dataclass
+class _Span:
+    name: str
+    kind: str
+    parent: str
+    attributes: dict[str, object]
+    failure: str = ""
+
+    def fail(self, reason):
+        self.failure = reason
+
+
+def test_each_attempt_is_a_span_of_the_trace_of_its_job(organization, server):
+    tracing.install(tracer := Tracer())
+    try:
+        submit(organization, server.url("/talk.mp3"))
+        submit(organization, server.url("/status?code=404"))
+        fetch_all()
+    finally:
+        tracing.install(None)
+    imported = sorted((span for span in tracer.spans if span.name == "import"), key=lambda span: span.failure)
+    assert imported == [
+        _Span("import", "client", "00-a-b-01", {"attempt": 1}),
+        _Span("import", "client", "00-a-b-01", {"attempt": 1}, failure="url_not_found"),
+    ]
 
 
 def test_file_that_is_too_slow_fails_the_job(organization, server, settings):

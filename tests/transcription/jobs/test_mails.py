@@ -34,7 +34,7 @@ def waiting_mails():
     found = []
     for row in WaitingMail.objects.order_by("pk"):
         message = email.message_from_bytes(base64.b64decode(encryption.decrypt(row.content)), policy=default)
-        found.append((row.recipients, message["Subject"], message.get_content()))
+        found.append((row.recipients, message["Subject"], message.get_body(("plain",)).get_content()))
     return found
 
 

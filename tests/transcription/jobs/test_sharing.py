@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.errors import Conflict, InvalidField, NotFound
-from accounts.models import Organization
+from accounts.models import AuditEntry, Organization
 from tests.transcription.factories import make_batch, make_job, make_transcript
 from transcription import jobs
 from transcription.jobs import sharing
@@ -150,3 +150,15 @@ def test_links_that_have_expired_are_deleted(item):
     assert jobs.purge_links(now=NOW) == ShareLink.objects.count() == 1
     assert is_open(token)
     assert jobs.purge_links(now=NOW) == 0
+
+
+def test_log_of_acts_has_neither_the_name_of_the_recording_nor_the_token(item, alice):
+    """Both live on their own: a transcript may be deleted long before what was written of it."""
+    link, token = share(item, has_audio=True, by=alice)
+    jobs.revoke_link(item, link_id=link.pk)
+    written = AuditEntry.objects.filter(action__startswith="link.").order_by("pk")
+    assert [(one.action, one.subject, one.job_id) for one in written] == [
+        ("link.created", "for 7 days, with the recording", item.job_id),
+        ("link.revoked", "", item.job_id),
+    ]
+    assert not any(secret in str(row) for row in written.values() for secret in (token, item.name))

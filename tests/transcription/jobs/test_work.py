@@ -5,13 +5,13 @@ import threading
 import time
 
 import pytest
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 
 from billing import statements, tariff
 from tests.fixtures import hostile, recordings
 from tests.transcription.factories import make_job, make_media, make_submission
 from transcription import jobs, recognition
-from transcription.jobs import events, work
+from transcription.jobs import events, lifecycle, work
 from transcription.jobs.submission import Source
 from transcription.models import Status
 from transcription.speech.engines.choice import WHISPER, Choice
@@ -229,6 +229,23 @@ def test_work_that_takes_too_long_is_ended(organization, fake_engine, settings):
     assert ended.is_set()
     assert job.items.get().status == Status.QUEUED
     assert statements.balance(organization).balance_micros == 1_000_000
+
+
+@pytest.mark.long
+@pytest.mark.django_db(transaction=True)
+def test_work_that_takes_too_long_is_ended_in_an_outage_too(organization, fake_engine, settings, monkeypatch):
+    """Else its worker would wait for it for ever, and take no other task. The clock takes the item back."""
+    ended = threading.Event()
+    settings.CANCEL_CHECK_SECONDS = 0.05
+    job = submit(organization)
+
+    def fail(*_, **__):
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(lifecycle, "fail_item", fail)
+    fake_engine.before_clip = lambda: ended.wait(60)
+    work.run_item(job.items.get().pk, max_seconds=lambda _: 0.1, end_process=ended.set)
+    assert ended.is_set()
 
 
 @pytest.mark.long

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from billing import ledger, statements
 from tests.conftest import AUDIO
+from tests.transcription.downloads import content_of, cut
 from tests.transcription.factories import make_batch, make_transcript
 from tests.transcription.pages.test_upload_page import not_a_recording, recording, spend_everything
 from transcription import jobs
@@ -211,13 +212,7 @@ def test_archive_has_all_transcripts(alice, organization, client_of):
     response = client.get(f"/transcripts/{job.pk}/archive/srt/")
     assert (response.status_code, response["Content-Type"]) == (200, "application/zip")
     assert response["Content-Disposition"] == 'attachment; filename="2 calls-srt.zip"'
-
-    async def read():
-        return b"".join([piece async for piece in response.streaming_content])
-
-    from asgiref.sync import async_to_sync
-
-    with zipfile.ZipFile(io.BytesIO(async_to_sync(read)())) as archive:
+    with zipfile.ZipFile(io.BytesIO(content_of(response))) as archive:
         assert archive.namelist() == ["sentence-slt.srt", "not transcribed.txt"]
         assert b"first words" in archive.read("sentence-slt.srt")
 
@@ -226,7 +221,10 @@ def test_archive_is_a_retrieval(alice, organization, client_of):
     job = make_batch(organization, 1)
     Job.objects.filter(pk=job.pk).update(deletes_after_retrieval=True)
     finish(job.items.select_related("job").get())
-    client_of(alice).get(f"/transcripts/{job.pk}/archive/txt/")
+    assert cut(client_of(alice).get(f"/transcripts/{job.pk}/archive/txt/"))
+    job.refresh_from_db()
+    assert job.delete_at is None, "it broke off"
+    assert content_of(client_of(alice).get(f"/transcripts/{job.pk}/archive/txt/"))
     job.refresh_from_db()
     assert job.delete_at > timezone.now()
 

@@ -16,7 +16,7 @@ def test_new_name_stands_on_pages_and_names_downloads(alice, job, client_of):
     client = client_of(alice)
     address = f"/transcripts/{job.pk}/"
     assert client.post(f"{address}rename/", {"name": "Board <May>.m4a"}).status_code == 302
-    assert "<h1>Board &lt;May&gt;.m4a</h1>" in page_text(client, address)
+    assert "<h1><bdi>Board &lt;May&gt;.m4a</bdi></h1>" in page_text(client, address)
     assert "Board &lt;May&gt;.m4a" in page_text(client, "/transcripts/")
     assert 'filename="Board <May>.txt"' in client.get(f"{address}download/txt/")["Content-Disposition"]
     word = client.get(f"{address}download/docx/").content
@@ -48,7 +48,7 @@ def test_recording_of_a_batch_keeps_its_name(alice, organization, client_of):
     client.post(f"/transcripts/{batch.pk}/rename/", {"name": "Calls of May"})
     page = page_text(client, f"/transcripts/{batch.pk}/?item=2")
     assert "Calls of May" in page
-    assert "<h1>sentence-slt.wav</h1>" in page
+    assert "<h1><bdi>sentence-slt.wav</bdi></h1>" in page
     assert "Name and tags" not in page
 
 

@@ -4,10 +4,10 @@ import io
 import zipfile
 
 import pytest
-from asgiref.sync import async_to_sync
 from django.utils.html import escape
 
 from billing import statements
+from tests.transcription.downloads import content_of, cut
 from tests.transcription.factories import make_batch, make_job
 from tests.transcription.pages.conftest import complete, page_text
 from transcription import jobs
@@ -24,13 +24,6 @@ def three(organization) -> list[Job]:
 
 def do(client, chosen, act, **fields):
     return client.post(ADDRESS, {"job": [str(job.pk) for job in chosen], "act": act, **fields})
-
-
-def content_of(answer) -> bytes:
-    async def read():
-        return b"".join([piece async for piece in answer.streaming_content])
-
-    return async_to_sync(read)()
 
 
 def test_chosen_ones_are_deleted_and_no_others(alice, three, client_of):
@@ -109,6 +102,13 @@ def test_archive_counts_as_retrieval(alice, organization, client_of):
     assert content_of(do(client_of(alice), [job], "download", format="txt"))
     job.refresh_from_db()
     assert job.delete_at is not None
+
+
+def test_archive_that_breaks_off_is_no_retrieval(alice, organization, client_of):
+    job = complete(make_job(organization, retention=jobs.Retention(after_retrieval=True)))
+    assert cut(do(client_of(alice), [job], "download", format="txt"))
+    job.refresh_from_db()
+    assert job.delete_at is None
 
 
 @pytest.mark.parametrize(

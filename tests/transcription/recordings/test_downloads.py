@@ -10,6 +10,7 @@ import pytest
 
 from accounts.errors import BadMedia, TooLarge, VoxsiteError
 from tests.transcription import remote
+from tests.transcription.hostile_addresses import HOSTILE, attackers_dns
 from transcription import outbound
 from transcription.recordings import downloads
 from transcription.recordings.downloads import Stopped
@@ -50,6 +51,19 @@ def test_file_comes_whole_whatever_it_is_called(server, path):
     with Spool("one") as spool:
         assert fetch(server.url(path), spool=spool) == CONTENT
     assert server.ranges() == [None] * len(server.asked)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("url", HOSTILE)
+def test_hostile_address_is_not_downloaded(url):
+    assert refusal(url, look_up=attackers_dns) == ("url_not_allowed", 400)
+
+
+@pytest.mark.parametrize("path", ["/listen", "/listen?type=audio/mpeg", "/redirect?to=/listen"])
+def test_web_page_is_refused_at_its_first_bytes(server, path):
+    with Spool("one") as spool, pytest.raises(BadMedia, match=r"leads to a web page.*Download") as caught:
+        fetch(server.url(path), spool=spool)
+    assert (caught.value.type, caught.value.data) == ("not_audio", {"param": "url"})
 
 
 def test_broken_download_goes_on_where_it_broke(server):

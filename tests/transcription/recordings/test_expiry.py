@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.errors import BadRequest
+from tests.transcription.broken_rows import broken
 from tests.transcription.factories import make_submission
 from transcription import jobs
 from transcription.jobs import lifecycle, verification
@@ -70,6 +71,15 @@ def test_round_ends_with_its_time_and_the_next_one_goes_on(organization):
     now = timezone.now() + LATER
     assert expiry.expire(now=now, seconds=0) == 0
     assert expiry.expire(now=now, seconds=60, batch_size=2) == 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_upload_that_cannot_be_ended_keeps_no_other_one(organization, caplog):
+    stuck, *_ = announce(organization, 5)
+    with broken(stuck, act="UPDATE"):
+        assert expiry.expire(now=timezone.now() + LATER, seconds=60, batch_size=2) == 4
+    assert f"Upload {stuck.pk} is late and could not be ended" in caplog.text
+    assert expiry.expire(now=timezone.now() + LATER) == 1
 
 
 def test_upload_that_comes_while_a_batch_ends_is_kept(organization, own_incoming):

@@ -9,6 +9,7 @@ from accounts.errors import BadMedia, InvalidField
 from accounts.models import Organization
 from tests.fixtures import recordings as samples
 from tests.transcription import remote
+from tests.transcription.broken_rows import broken
 from transcription.models import Import, Priority, Upload, UploadState
 from transcription.recordings import imports
 from transcription.recordings.downloads import Stopped
@@ -92,6 +93,17 @@ def test_organizations_are_served_in_turn(organization, others):
         begin(other)
     claimed = [imports.claim_next().organization_id for _ in range(5)]
     assert claimed == [organization.pk, *(other.pk for other in others), organization.pk, organization.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_import_that_cannot_be_claimed_keeps_no_other_waiting(organization, others, caplog):
+    stuck, *_ = (begin(owner).source for owner in (organization, others[0], organization))
+    with broken(stuck, act="UPDATE"):
+        claimed = [imports.claim_next(), imports.claim_next()]
+        assert {one.organization_id for one in claimed} == {organization.pk, others[0].pk}
+        assert imports.claim_next() is None
+    assert f"Import {stuck.pk} cannot be claimed" in caplog.text
+    assert imports.claim_next() == stuck
 
 
 def test_one_who_waits_for_the_answer_comes_before_a_batch(organization):

@@ -44,8 +44,8 @@ def whisper(whisper_folder: Path) -> Any:
 class EngineProcess:
     """A real engine process that can be started, killed and started again at the same address."""
 
-    def __init__(self, address: str, *words: str) -> None:
-        self.address = address
+    def __init__(self, address: str, *words: str, **environment: str) -> None:
+        self.address, self._environment = address, environment
         self._command = [sys.executable, "-m", "transcription.speech.engines.server", *words[:1], address, *words[1:]]
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -54,7 +54,7 @@ class EngineProcess:
             self._command,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **self._environment},
         )
         return self
 
@@ -80,8 +80,8 @@ class EngineProcess:
 
 
 @contextmanager
-def running(address: str, *words: str) -> Iterator[EngineProcess]:
-    engine = EngineProcess(address, *words).start()
+def running(address: str, *words: str, **environment: str) -> Iterator[EngineProcess]:
+    engine = EngineProcess(address, *words, **environment).start()
     try:
         engine.wait()
         yield engine

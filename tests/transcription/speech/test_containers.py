@@ -25,6 +25,28 @@ def test_sender_is_told_what_the_file_is(make, word, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "page",
+    [
+        b"<!DOCTYPE html><title>A talk</title>",
+        b"\xef\xbb\xbf\r\n <!doctype HTML PUBLIC '-//W3C//DTD HTML 4.01//EN'>",
+        b"<HTML lang=en>",
+        b"<head>",
+        b"<script src=x>",
+        b'<?xml version="1.0"?><!DOCTYPE html><html xmlns="http://www.w3.org/1999/xhtml">',
+        b"<!-- made by hand --><html>",
+    ],
+)
+def test_sender_of_a_web_page_is_told_so(page):
+    with pytest.raises(errors.NotAudio, match=r"a web page\. Open it and download the recording itself"):
+        containers.refuse_foreign(io.BytesIO(page))
+
+
+@pytest.mark.parametrize("text", [b'<?xml version="1.0"?><smil>', b"<htmlish>", b"a page in <html>", b"<!-- notes -->"])
+def test_other_text_is_no_web_page(text):
+    assert not containers.is_web_page(text)
+
+
+@pytest.mark.parametrize(
     "demuxer", ["hls", "dash", "concat", "image2", "sdp", "rtsp", "lavfi", "srt", "tty", "applehttp"]
 )
 def test_what_opens_other_files_is_not_on_the_list(demuxer):

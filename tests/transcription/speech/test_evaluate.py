@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -143,3 +144,23 @@ def test_command_needs_a_folder_or_real(monkeypatch, capsys):
         with pytest.raises(SystemExit):
             evaluate.main()
     assert "--real" in capsys.readouterr().err
+
+
+SAYS_WHEN_NUMPY_IS_LOADED = """
+import sys, threading
+from transcription.speech import evaluate
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            print("threads:", threading.active_count())
+sys.meta_path.insert(0, Finder())
+evaluate.main()
+"""
+
+
+@pytest.mark.long
+def test_numpy_is_loaded_before_a_recording_has_threads(labelled):
+    """Two threads that load it at once can end in an ImportError."""
+    command = [sys.executable, "-c", SAYS_WHEN_NUMPY_IS_LOADED, str(labelled), "--engine", "none"]
+    done = subprocess.run(command, cwd=references.PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines()[0] == "threads: 1", done.stderr

@@ -145,7 +145,8 @@ def test_database_that_is_away_for_a_while_costs_nothing(organization, monkeypat
     assert "will ask again" in caplog.text
 
 
-def test_result_that_the_database_refuses_does_not_hold_up_others(organization, monkeypatch, caplog):
+@pytest.mark.parametrize("error", [DataError("no"), ValueError("no")])
+def test_result_that_cannot_be_written_does_not_hold_up_others(organization, monkeypatch, caplog, error):
     register(organization, "one.example")
     announce(organization)
     announce(organization)
@@ -155,7 +156,7 @@ def test_result_that_the_database_refuses_does_not_hold_up_others(organization, 
     def choosy(result):
         if not refused:
             refused.append(result)
-            raise DataError("no")
+            raise error
         record(result)
 
     monkeypatch.setattr(delivery, "record", choosy)

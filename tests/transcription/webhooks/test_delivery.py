@@ -9,9 +9,11 @@ import pytest
 import time_machine
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from django.db import connection
 from django.utils import timezone
 
 from accounts.errors import Conflict
+from tests.transcription.broken_rows import broken
 from tests.transcription.factories import make_job, make_media, make_submission
 from tests.transcription.webhooks.conftest import deliver_due, only_delivery
 from transcription import jobs
@@ -104,6 +106,62 @@ def test_header_that_no_key_opens_stops_no_other_delivery(organization, register
     assert json.loads(asked.body)["data"]["id"] == str(other.pk)
     assert Delivery.objects.get(job=job).fault == Fault.INTERRUPTED
     assert Delivery.objects.get(job=job).attempt == 1
+
+
+@pytest.fixture
+def broken_and_whole(organization, charlies, receiver):
+    """The webhooks of two canceled jobs of two organizations."""
+    target = targets.read(url=receiver.url("/whole"), header_name="", header_value="")
+    made = []
+    for owner in (organization, charlies):
+        job = jobs.submit(make_submission(owner, webhook=target), media=make_media(owner))
+        jobs.cancel(job)
+        made.append(Delivery.objects.get(job=job))
+    return made
+
+
+def test_row_that_cannot_be_signed_stops_no_other_delivery_and_is_given_up_by_the_schedule(broken_and_whole, caplog):
+    broken, whole = broken_and_whole
+    Delivery.objects.filter(pk=broken.pk).update(signer="of a later release")
+    assert [result.request.delivery_id for result in deliver_due()] == [whole.pk]
+    assert f"The webhook {broken.pk} could not be claimed" in caplog.text
+    for attempt in range(1, 11):
+        broken.refresh_from_db()
+        assert (broken.attempt, broken.step, broken.fault) == (attempt, attempt, Fault.INTERRUPTED)
+        if attempt < 10:
+            assert broken.next_attempt_at > timezone.now()
+            assert deliver_due(now=broken.next_attempt_at) == []
+    assert (broken.state, broken.next_attempt_at) == (DeliveryState.FAILED, None)
+    whole.refresh_from_db()
+    assert (whole.state, whole.attempt) == (DeliveryState.DELIVERED, 1)
+
+
+def test_broken_json_of_a_job_stops_not_even_its_own_delivery(broken_and_whole):
+    broken, whole = broken_and_whole
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":  # PostgreSQL keeps out what is no JSON
+            cursor.execute("PRAGMA ignore_check_constraints = ON")
+            cursor.execute("UPDATE transcription_job SET options = '{' WHERE id = %s", [broken.job_id.hex])
+            cursor.execute("PRAGMA ignore_check_constraints = OFF")
+    assert {result.request.delivery_id for result in deliver_due()} == {broken.pk, whole.pk}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_row_that_the_database_refuses_to_change_stops_no_other_delivery(broken_and_whole, caplog):
+    refused, whole = broken_and_whole
+    with broken(refused, act="UPDATE"):
+        assert [result.request.delivery_id for result in deliver_due()] == [whole.pk]
+        assert f"The webhook {refused.pk} could not be put off" in caplog.text
+    assert [result.request.delivery_id for result in deliver_due()] == [refused.pk]
+
+
+def test_attempt_that_is_written_down_already_stops_no_other_delivery(broken_and_whole):
+    """As a restored backup may have it."""
+    broken, whole = broken_and_whole
+    DeliveryAttempt.objects.create(delivery=broken, number=1, url=broken.url, started_at=START, finished_at=START)
+    assert [result.request.delivery_id for result in deliver_due()] == [whole.pk]
+    broken.refresh_from_db()
+    assert [result.request.attempt for result in deliver_due(now=broken.next_attempt_at)] == [2]
 
 
 # --- Not accepted ----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from accounts import encryption
 from accounts.errors import Conflict, InvalidField, NotFound
+from accounts.models import AuditEntry
 from transcription.models import Delivery, DeliveryState, Fault, WebhookEndpoint
 from transcription.webhooks import endpoints, outbox
 
@@ -116,3 +117,21 @@ def test_deleted_endpoint_takes_its_log_with_it(endpoint):
     endpoints.delete(endpoint)
     assert not WebhookEndpoint.objects.exists()
     assert not Delivery.objects.exists()
+
+
+def test_log_of_acts_knows_the_host_and_never_the_address(organization):
+    """With some receivers the path is the secret."""
+    row = endpoints.register(organization, url="https://hooks.example.com/T0/SECRET?key=s3cr3t", events=["job.failed"])
+    endpoints.turn_off(row.pk, now=timezone.now())
+    endpoints.turn_off(row.pk, now=timezone.now())
+    endpoints.turn_on(row)
+    endpoints.turn_off(row.pk, now=timezone.now(), fault=Fault.GONE)
+    endpoints.delete(row)
+    written = AuditEntry.objects.filter(action__startswith="endpoint.").order_by("pk")
+    assert [(one.action, one.subject) for one in written] == [
+        ("endpoint.created", "hooks.example.com"),
+        ("endpoint.off", "hooks.example.com"),
+        ("endpoint.on", "hooks.example.com"),
+        ("endpoint.off", "hooks.example.com, whose receiver answered that it is gone"),
+        ("endpoint.deleted", "hooks.example.com"),
+    ]

@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from tests.transcription.hostile_addresses import HOSTILE, attackers_dns
 from transcription import outbound
 from transcription.models import Fault
 from transcription.webhooks import sending
@@ -39,6 +40,15 @@ def test_other_status_is_a_fault(receiver, code, fault):
     result = send(receiver.url(f"/status?code={code}"))
     assert (result.status, result.fault) == (code, fault)
     assert str(code) in result.detail or fault == Fault.REDIRECT
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("url", HOSTILE)
+def test_hostile_address_gets_no_webhook(url, monkeypatch):
+    monkeypatch.setattr(outbound, "ask_resolver", attackers_dns)
+    result = send(url)
+    assert (result.status, result.fault) == (None, Fault.REFUSED)
+    assert result.detail
 
 
 def test_host_that_does_not_exist(receiver, settings):

@@ -14,7 +14,7 @@ from accounts.gate.native import NativeGateView, error_responses
 from accounts.gate.views import data_fields
 from accounts.models import Scope
 from transcription import estimates, recognition
-from transcription.dialects import steps
+from transcription.dialects import json_parsing, steps
 from transcription.dialects.json_parsing import JsonParser
 from transcription.dialects.native import batch, estimate_wire, job_fields, json_body, request_schema, wire
 from transcription.jobs.submission import MAX_FILES
@@ -161,7 +161,7 @@ class EstimateView(NativeGateView):
             offers[named] = recognition.capabilities_of(named)
         model, options = wire.read_options(fields, offers=offers)
         # What else the call would refuse.
-        job_fields.read_metadata(fields)
+        json_parsing.read_metadata(fields)
         job_fields.read_retention(fields)
         job_fields.read_webhook(fields)
         for number, one in enumerate(body.get(json_body.FILES, ())):

@@ -239,9 +239,9 @@ JobStatus = inline_serializer(
 JobEvent = inline_serializer(
     "JobEvent",
     {
-        "event": serializers.ChoiceField(choices=["started", "progress", "segment", "end"]),
+        "event": serializers.ChoiceField(choices=["started", "progress", "segment", "end", "error"]),
         "data": serializers.CharField(
-            help_text="A JSON object. That of end is the job, or {} of one that was deleted."
+            help_text="A JSON object. That of end is the job, or {} of one that was deleted. That of error is an error."
         ),
     },
 )

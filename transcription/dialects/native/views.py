@@ -12,10 +12,10 @@ from rest_framework.response import Response
 
 from accounts.errors import BadMedia, refuse_unknown
 from accounts.gate import idempotency
-from accounts.gate.native import NativeGateView, error_responses
+from accounts.gate.native import NativeGateView, error_responses, native_error
 from billing import tariff
 from transcription import jobs, recognition, submissions
-from transcription.dialects import event_stream, steps
+from transcription.dialects import event_stream, json_parsing, steps
 from transcription.dialects.json_parsing import JsonParser
 from transcription.dialects.native import (
     answers,
@@ -106,15 +106,15 @@ class TranscribeView(NativeGateView):
         parameters=[schema.IDEMPOTENCY_KEY],
     )
     def post(self, request: Request) -> Response:
-        """Send the recording as `file` of a multipart form. Or name a file of `POST /v1/upload` by its `file_id`, or a
-        public address by `url`, in a form or in a JSON object. A file can be transcribed several times.
+        """Send the recording as `file` of a multipart form, or name an uploaded file by the `file_id` of
+        `POST /v1/upload`, or a public address by `url`, in a form or in JSON. A file can be transcribed several times.
 
-        A JSON object can have up to 10,000 `files` of 10 GB together: one job with an item for each. The price is held
-        when all files are known. If the balance does not cover it, the job fails. A file that is broken fails alone.
+        A JSON object can have up to 10,000 `files` of 10 GB together: one job with an item for each. The price is
+        reserved when all files are known. If the balance does not cover it, the job fails. A broken file fails alone.
 
-        We fetch a `url` after the answer. A file that we cannot have fails the job and costs nothing: the `type` of its
-        error is `url_not_allowed`, `url_not_found`, `url_refused`, `url_unreachable`, `url_too_large`, `url_too_slow`
-        or, for what is no recording, as with uploads (`not_audio` ...).
+        A `url` is downloaded after the response. If we cannot get the file, the job fails and costs nothing: the `type`
+        of its error is `url_not_allowed`, `url_not_found`, `url_refused`, `url_unreachable`, `url_too_large`,
+        `url_too_slow` or, if it is not a recording, the same as for uploads (`not_audio` ...).
         """
 
         def act(keep: idempotency.Keep) -> Response:
@@ -136,7 +136,7 @@ class TranscribeView(NativeGateView):
                     dialect=DIALECT,
                     in_transaction=lambda job: keep(201, answers.show_created(job)),
                 ),
-                metadata=job_fields.read_metadata(fields),
+                metadata=json_parsing.read_metadata(fields),
                 retention=jobs.Retention(after_retrieval, days),
                 webhook=steps.webhook_of(self.caller, url=webhook_url, header_name=name, header_value=value),
             )
@@ -202,8 +202,8 @@ class JobsView(NativeGateView):
         responses={200: schema.JobList, **error_responses(400, 401, 403, 429)},
     )
     def get(self, request: Request) -> Response:
-        """`next_cursor` is for the next page, null after the last job. Pages by cursor cost the same however far they
-        lie, and jobs that come meanwhile do not shift them, as they shift pages by `offset`.
+        """`next_cursor` leads to the next page, and is null after the last job. A cursor is as fast on every page, and
+        new jobs do not shift it as they shift `offset`.
         """
         query = request.query_params
         limit, offset = listing.read_page(query)
@@ -284,10 +284,10 @@ class CancelView(NativeGateView):
         responses={200: schema.JobDetail, **error_responses(401, 403, 404, 409, 429)},
     )
     def post(self, request: Request, job_id: str) -> Response:
-        """Stop a job that waits or runs. What was held is free again, and nothing is charged unless it was watched.
+        """Stop a queued or running job. What was reserved is released, and nothing is charged unless it was watched.
 
         Text that its events have shown is charged: the recording from its beginning to the end of the last segment
-        that was sent, per started second. `cost_dollars` says how much that was.
+        that was sent, per second, rounded up. `cost_dollars` says how much that was.
         """
         return Response(_shown(jobs.cancel(steps.find_job(self.caller, job_id))))
 
@@ -302,19 +302,26 @@ class EventsView(NativeGateView):
         responses={(200, "text/event-stream"): schema.JobEvent, **error_responses(401, 403, 404, 429)},
     )
     def get(self, request: Request, job_id: str) -> StreamingHttpResponse:
-        """Server-sent events: `started`, `progress`, `segment` as they are recognised, and `end` with the job.
+        """Server-sent events: `started`, `progress`, `segment` as they are recognized, and `end` with the job.
 
-        A second `started` means that the work began anew: forget the segments before it.
+        The last event is `error` in place of `end` if this server restarts: watch the job again.
+
+        A second `started` means that the work started again: discard the segments before it.
 
         Of a job of several recordings, all events but `end` name theirs: `item` is its number, `reference` its name.
 
         Text that was sent is paid. A completed job costs the same whether it was watched or not. A job that is canceled
         or deleted, or whose recording turns out to be broken, costs the recording from its beginning to the end of the
-        last segment that was sent, per started second. If the job fails on our side, it costs nothing.
+        last segment that was sent, per second, rounded up. If the job fails on our side, it costs nothing.
         """
-        job = steps.find_job(self.caller, job_id)
+        job, request_id = steps.find_job(self.caller, job_id), self.request_id
         return StreamingHttpResponse(
-            event_stream.stream(job, show=answers.show_event, show_job=answers.show_job),
+            event_stream.stream(
+                job,
+                show=answers.show_event,
+                show_job=answers.show_job,
+                show_error=lambda error: native_error(error, request_id=request_id),
+            ),
             content_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )

@@ -43,6 +43,11 @@ PARAMETERS = [
         description=f"The longest text that the model writes, in tokens (default {wire.MAX_LLM_TOKENS}).",
     ),
     OpenApiParameter(
+        "metadata",
+        OpenApiTypes.STR,
+        description="A JSON object of texts, which stand in the job and are the tags of its charges.",
+    ),
+    OpenApiParameter(
         "Idempotency-Key",
         OpenApiTypes.STR,
         OpenApiParameter.HEADER,

@@ -1,5 +1,6 @@
 """VoxNexus's address: authenticate (the gate), read (wire), one call, show (wire)."""
 
+from dataclasses import replace
 from typing import Any
 
 from django.http import HttpResponseBase
@@ -12,7 +13,7 @@ from accounts.errors import VoxsiteError, refuse_unknown
 from accounts.gate.authentication import Caller
 from accounts.gate.views import UnknownAddress
 from transcription import recognition, rewriting
-from transcription.dialects import steps, waiting
+from transcription.dialects import json_parsing, steps, waiting
 from transcription.dialects.voxnexus import schema, wire
 from transcription.models import Job
 from transcription.recordings import raw_uploads
@@ -62,7 +63,10 @@ class SpeechToTextView(VoxNexusGateView):
         asked = wire.read_query(request.query_params, offers=recognition.listed_capabilities())
         upload = raw_uploads.received_audio(request._request, name=NAME, sample_rate=asked.sample_rate)
         call = _Call(self.caller, asked, request_id=self.request_id)
-        submission = steps.submission_of(self.caller, model=asked.model, options=asked.options, dialect=DIALECT)
+        submission = replace(
+            steps.submission_of(self.caller, model=asked.model, options=asked.options, dialect=DIALECT),
+            metadata=json_parsing.read_metadata(request.query_params),
+        )
         return self.answer_when_done(
             submission, upload=upload, asked=request.query_params, prepare=call.rewrite, show=call.show
         )

@@ -26,6 +26,7 @@ PARAMETERS = (
     "llm_prompt",
     "llm_model_id",
     "llm_max_tokens",
+    "metadata",
 )
 MAX_SAMPLE_RATE = 768_000
 MAX_PROMPT_LENGTH = 4000

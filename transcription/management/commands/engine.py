@@ -3,16 +3,22 @@
 import logging
 import os
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts import redis_connections
 from transcription import recognition
 from transcription.speech import registry
 from transcription.speech.diarizers import service as diarizing
+from transcription.speech.diarizers import spool
 from transcription.speech.engines import server
 from transcription.speech.engines.choice import LAST_RESORT, WHISPER, Choice
+from transcription.speech.engines.curve import Listener
+from transcription.speech.engines.leases import Announcer, Registry
 from transcription.speech.engines.model_cache import ModelCache
 from transcription.speech.engines.recogniser import Recogniser
 from transcription.speech.engines.service import SerialService
@@ -36,19 +42,64 @@ class Command(BaseCommand):
         try:
             device = settings.ENGINE_DEVICES[number - 1]
             recogniser = Recogniser(make_model_cache(settings.ENGINE, device=device), max_batch=settings.ENGINE_BATCH)
-            server.serve(recogniser, *services(device=device), address=settings.ENGINE_SOCKETS[number - 1])
+            remote = listener(number=number)
+            with announced(remote, number=number):
+                server.serve(
+                    recogniser,
+                    *services(device=device),
+                    address=settings.ENGINE_SOCKETS[number - 1],
+                    listener=remote,
+                )
         except SpeechError as error:
             raise CommandError(error.message) from error
+
+
+def listener(*, number: int) -> Listener | None:
+    """Return where this engine process listens for other hosts: the first at the port of the settings, others above it.
+
+    Raises EngineUnavailable if it should listen and has no keys.
+    """
+    if not settings.ENGINE_LISTEN:
+        return None
+    host, _, port = settings.ENGINE_LISTEN.rpartition(":")
+    return Listener(
+        f"{host}:{int(port) + number - 1}",
+        secret_key=settings.ENGINE_SECRET_KEY,
+        client_keys=tuple(settings.ENGINE_CLIENTS),
+    )
+
+
+@contextmanager
+def announced(remote: Listener | None, *, number: int) -> Iterator[None]:
+    """Tell the hosts that share this Redis of this engine process, if it listens for them."""
+    if remote is None:
+        yield
+        return
+    announcer = Announcer(
+        Registry(redis_connections.asking_client()),
+        socket=settings.ENGINE_SOCKETS[number - 1],
+        address=f"tcp://{remote.public_key}@{settings.ENGINE_HOST}:{remote.address.rpartition(':')[2]}",
+        device=settings.ENGINE_DEVICES[number - 1],
+    )
+    announcer.start()
+    try:
+        yield
+    finally:
+        announcer.stop()
 
 
 def services(*, device: str) -> list[SerialService]:
     """Return the services of an engine process besides recognition."""
     if settings.DIARIZER != "pyannote":
         return []
+    recordings = diarizing.Recordings(folder=settings.DATA_DIR, max_seconds=settings.PYANNOTE_MAX_SECONDS)
     make_handler = diarizing.pyannote_handler(
-        settings.PYANNOTE, token=settings.HF_TOKEN or None, device=None if device == "auto" else device
+        settings.PYANNOTE,
+        recordings=recordings,
+        token=settings.HF_TOKEN or None,
+        device=None if device == "auto" else device,
     )
-    return [SerialService(diarizing.KIND, make_handler, max_frame_bytes=1024)]
+    return [SerialService(diarizing.KIND, make_handler, max_frame_bytes=spool.PART_BYTES, at_once=recordings.take)]
 
 
 def make_model_cache(name: str, *, device: str) -> ModelCache:

@@ -1,6 +1,6 @@
 """Keeps a recording on disk as 16-bit samples at their place in time, so that memory holds at most one clip.
 
-Another process of this machine can read the file by its path.
+A worker keeps what it has decoded in one, and an engine process what workers send it, in parts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from pathlib import Path
 
 from transcription.speech.samples import Samples, ms_to_samples, samples_to_ms
 
-_BYTES_PER_SAMPLE = 2
+BYTES_PER_SAMPLE = 2
+# Of a part (see `parts`): 33 seconds. It is sent in a message of its own.
+PART_BYTES = 1 << 20
 _PREFIX, _SUFFIX = "recording-", ".pcm"
 # The file is removed with its process, unless the process was killed. Older files than this have no owner any more.
 ABANDONED_SECONDS = 24 * 3600.0
@@ -45,10 +47,14 @@ class Spool:
         import numpy as np
 
         whole = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")
-        self._file.seek(ms_to_samples(start_ms) * _BYTES_PER_SAMPLE)
-        self._file.write(whole.tobytes())
-        self._file.flush()
+        self.write(ms_to_samples(start_ms) * BYTES_PER_SAMPLE, whole.tobytes())
         self._clips.append((start_ms, len(samples)))
+
+    def write(self, offset: int, part: bytes) -> None:
+        """Write a part of another spool file, from this byte on."""
+        self._file.seek(offset)
+        self._file.write(part)
+        self._file.flush()
 
     def clips(self) -> Iterator[tuple[int, Samples]]:
         """Yield every clip as (start_ms, samples)."""
@@ -60,11 +66,21 @@ class Spool:
         self._file.close()
 
 
+def parts(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield a spool file as (offset in bytes, part), without parts that are silent."""
+    with path.open("rb") as file:
+        offset = 0
+        while part := file.read(PART_BYTES):
+            if part.strip(b"\0"):
+                yield offset, part
+            offset += len(part)
+
+
 def read(path: Path, *, first: int = 0, count: int = -1) -> Samples:
     """Return `count` samples of a spool file from sample number `first` on; count -1 means to its end."""
     import numpy as np
 
-    whole = np.fromfile(path, dtype="<i2", offset=first * _BYTES_PER_SAMPLE, count=count)
+    whole = np.fromfile(path, dtype="<i2", offset=first * BYTES_PER_SAMPLE, count=count)
     samples = whole.astype(np.float32)
     samples /= 32768.0
     return samples

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from transcription.speech.engines.base import Recognition, check_languages
@@ -39,13 +41,23 @@ class PocketSphinxEngine:
     )
 
     def __init__(self) -> None:
-        """Load the model, about 0.3 s. Raises EngineUnavailable."""
+        """Look for the model. Raises EngineUnavailable if it is not there.
+
+        It takes 0.3 s and 85 MB to load, and Whisper mostly comes before a clip does. So the first clip waits.
+        """
+        import pocketsphinx
+
+        if not Path(pocketsphinx.get_model_path("en-us/en-us.lm.bin")).is_file():
+            raise EngineUnavailable("The model of PocketSphinx is missing.")
+
+    @cached_property
+    def _decoder(self) -> Any:
         import pocketsphinx
 
         try:
             # "batch" computes cepstral means over each clip. The default ("live") carries them from clip to clip, so
             # that earlier clips would change the words.
-            self._decoder: Any = pocketsphinx.Decoder(samprate=SAMPLE_RATE, cmn="batch", loglevel="FATAL")
+            return pocketsphinx.Decoder(samprate=SAMPLE_RATE, cmn="batch", loglevel="FATAL")
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineUnavailable("The PocketSphinx model could not be loaded.") from error
 

@@ -1,4 +1,4 @@
-"""The messages between workers and the engine process: msgpack over a local ZeroMQ socket.
+"""The messages between workers and the engine process: msgpack over a ZeroMQ socket, local or by TCP with keys.
 
     worker                                          engine process
     {"kind": "ping", "id", "about": [id, ...],
@@ -24,6 +24,7 @@ service defines its fields, except `kind`, `id`, `job` and `priority`, and the f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,30 @@ PRIORITIES = ("interactive", "standard", "bulk")
 MAX_CLIP_BYTES = BYTES_PER_SAMPLE * ms_to_samples(35_000)  # the longest clip (30 s) with a tolerance
 # A Unix socket's path has 107 bytes on Linux, 103 on macOS.
 MAX_PATH_BYTES = 100
-_SCHEME = "ipc://"
+_SCHEME, _REMOTE_SCHEME = "ipc://", "tcp://"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What a client connects to. url: ZeroMQ's. public_key: of the engine, for TCP only."""
+
+    url: str
+    public_key: str = ""
+
+
+def endpoint(address: str) -> Endpoint:
+    """Return what an address stands for: "ipc://" and a path, or "tcp://PUBLIC_KEY@HOST:PORT" with the engine's key.
+
+    Raises EngineUnavailable for an invalid address: also for one over TCP without a key, since it may be anybody's.
+    """
+    if not address.startswith(_REMOTE_SCHEME):
+        socket_path(address)
+        return Endpoint(address)
+    key, at, place = address.removeprefix(_REMOTE_SCHEME).partition("@")
+    host, colon, port = place.rpartition(":")
+    if not (at and key and host and colon and port.isdecimal()):
+        raise EngineUnavailable(f"The address of an engine on another host is {_REMOTE_SCHEME}PUBLIC_KEY@HOST:PORT.")
+    return Endpoint(f"{_REMOTE_SCHEME}{place}", key)
 
 
 def socket_path(address: str) -> Path:
@@ -49,6 +73,15 @@ def socket_path(address: str) -> Path:
     if len(bytes(path)) > MAX_PATH_BYTES:
         raise EngineUnavailable(f"The engine's socket path has more than {MAX_PATH_BYTES} bytes: {path}")
     return path
+
+
+def instance_at(address: str) -> str:
+    """Return the name of the process that serves, or served last, the socket of an "ipc://" address; "" if none did."""
+    path = socket_path(address)
+    try:
+        return path.with_name(f"{path.name}.lock").read_text()
+    except OSError:
+        return ""
 
 
 def pack(message: dict[str, Any]) -> bytes:

@@ -12,19 +12,34 @@ from typing import Any
 from transcription.speech import errors
 from transcription.speech.engines import language, protocol
 from transcription.speech.engines.base import Recognition, StreamedClip, check_languages
-from transcription.speech.engines.client import FAILOVER_SECONDS, POLL_SECONDS, EngineClient, health
+from transcription.speech.engines.client import (
+    FAILOVER_SECONDS,
+    POLL_SECONDS,
+    EngineClient,
+    Member,
+    Roster,
+    fixed,
+    has_model,
+    health,
+)
 from transcription.speech.options import TranscriptionOptions
 from transcription.speech.samples import BYTES_PER_SAMPLE, Samples, samples_to_ms
 
 __all__ = ["RemoteEngine", "health"]
 
 TIMEOUT_SECONDS = 300.0
+# The clips of one recording go to so many processes at once, and have so many bytes in a worker that waits for them.
+# One process gets what it asks for in any case.
+MAX_PROCESSES = 16
+MAX_BYTES_IN_FLIGHT = 256 << 20
 
 
 class RemoteEngine:
     """Implements `engines.base.Engine` and `StreamingEngine` by requests to the engine process.
 
-    addresses: each "ipc://" and a path. Of several, the least busy process is used, and another one if it dies.
+    members: addresses of processes, each as `protocol.endpoint` reads it, or a function that returns who is there now.
+    Clips go to the least busy of several, those of a long recording to many at once. What a process that dies has
+    not answered goes to another one. secret_key: of this client, for addresses over TCP.
     model: a name that the engine process knows; "" means its default. job_id: for fairness between jobs.
     priority: one of `protocol.PRIORITIES`.
     should_stop: called at least every half second. Stopped is raised when it returns true; its exceptions pass through.
@@ -34,7 +49,7 @@ class RemoteEngine:
 
     def __init__(
         self,
-        addresses: str | Sequence[str],
+        members: str | Sequence[str] | Roster,
         *,
         model: str = "",
         job_id: str = "",
@@ -42,15 +57,17 @@ class RemoteEngine:
         should_stop: Callable[[], bool] = lambda: False,
         timeout_seconds: float = TIMEOUT_SECONDS,
         failover_seconds: float = FAILOVER_SECONDS,
+        secret_key: str = "",
     ) -> None:
-        self._addresses = [addresses] if isinstance(addresses, str) else list(addresses)
-        for address in self._addresses:
-            protocol.socket_path(address)
+        self._is_fixed = not callable(members)
+        self._roster = members if callable(members) else fixed([members] if isinstance(members, str) else members)
         self._model, self._job_id, self._priority = model, job_id, priority
         self._should_stop = should_stop
         self._timeout_seconds, self._failover_seconds = timeout_seconds, failover_seconds
+        self._secret_key = secret_key
         self._client: EngineClient | None = None
         self._known_info: dict[str, Any] | None = None
+        self._loaded_at = ""  # address of the process that told it
 
     @property
     def name(self) -> str:
@@ -96,7 +113,7 @@ class RemoteEngine:
         try:
             while not (is_over and stream.is_done):
                 wait_seconds = 0.0
-                if not is_over and len(client) < int(info["in_flight"]):
+                if not is_over and self._wants_more(client, stream, in_flight=int(info["in_flight"])):
                     clip = next(source, None)
                     if clip is None:
                         is_over = True
@@ -122,64 +139,123 @@ class RemoteEngine:
     def _request_header(self) -> dict[str, Any]:
         return {"kind": "recognise", "job": self._job_id, "priority": self._priority, "model": self._model}
 
+    def _wants_more(self, client: EngineClient, stream: _ClipStream, *, in_flight: int) -> bool:
+        """Tell whether to cut and send another clip now."""
+        if len(client) < in_flight:
+            return True
+        return len(client) < client.capacity and stream.bytes_in_flight < MAX_BYTES_IN_FLIGHT
+
     def _connected(self) -> EngineClient:
         if self._client is None:
+            in_flight = int(self._info()["in_flight"])
             self._client = EngineClient(
-                self._addresses,
+                self._roster,
                 timeout_seconds=self._timeout_seconds,
                 failover_seconds=self._failover_seconds,
                 should_stop=self._should_stop,
                 model=self._model,
+                loaded_at=self._loaded_at,
+                spread=MAX_PROCESSES,
+                in_flight=in_flight,
+                secret_key=self._secret_key,
             )
         return self._client
 
     def _info(self) -> dict[str, Any]:
         """Return the properties of the engine (`protocol.description`), asked once. Waits while the model loads."""
-        if self._known_info is None and len(self._addresses) > 1:
-            self._addresses = by_load(self._addresses, job_id=self._job_id)
+        if self._known_info is None:
+            self._known_info = self._asked_info()
+        return self._known_info
+
+    def _asked_info(self) -> dict[str, Any]:
+        members = self._first_members()
         alive_at = time.monotonic()
-        while self._known_info is None:
+        failures: dict[str, errors.EngineUnavailable] = {}  # by address
+        while True:
             if self._should_stop():
                 raise errors.Stopped
             left = alive_at + self._timeout_seconds - time.monotonic()
             if left <= 0:
                 raise errors.EngineUnavailable
-            state = health(self._addresses[0], max(0.05, min(0.5, left)), model=self._model)
+            if not members:
+                members = list(self._roster())
+                if failures and all(member.address in failures for member in members):
+                    raise next(iter(failures.values()))
+                if not members:  # none has told that it is there
+                    time.sleep(min(POLL_SECONDS, left))
+                    continue
+            address = members[0].address
+            state = None
+            if address not in failures:
+                state = self._ask(address, max(0.05, min(0.5, left)), model=self._model)
             if state is None:
-                self._addresses.append(self._addresses.pop(0))
+                members = members[1:]
+                continue
+            failure = self._failure(state)
+            if failure is not None:
+                failures[address] = failure
                 continue
             alive_at = time.monotonic()
-            self._known_info = state["engines"].get(self._model) if self._model else state["engine"]
-            if self._known_info is None:
-                self._raise_if_failed(state)
-                time.sleep(0.05)
-        return self._known_info
+            info: dict[str, Any] | None = state["engines"].get(self._model) if self._model else state["engine"]
+            if info is not None:
+                self._loaded_at = address
+                return info
+            time.sleep(0.05)
 
-    def _raise_if_failed(self, state: dict[str, Any]) -> None:
-        """Raise EngineUnavailable if the model is unknown or did not load."""
-        if not self._model:
-            return
+    def _first_members(self) -> list[Member]:
+        """Return the processes in the order in which to ask them: first those that have the model, so none loads it."""
+        members = list(self._roster())
+        if len(members) < 2:
+            return members
+        if self._is_fixed:
+            sorted_members = by_load(members, job_id=self._job_id, model=self._model, ask=self._ask)
+            self._roster = lambda: sorted_members
+            return sorted_members
+        if self._model:
+            members = [
+                member if member.has_model is not None else asked(member, model=self._model, ask=self._ask)
+                for member in members
+            ]
+        return sorted(members, key=lambda member: not member.has_model)
+
+    def _ask(self, address: str, timeout_seconds: float, model: str = "") -> dict[str, Any] | None:
+        return health(address, timeout_seconds, model=model, secret_key=self._secret_key)
+
+    def _failure(self, state: dict[str, Any]) -> errors.EngineUnavailable | None:
+        """Return the error if the model is unknown there or did not load, None if it has it or may have it soon."""
+        if not self._model or state["engines"].get(self._model) is not None:
+            return None
         model = state["models"].get(self._model)
         if model is None:
-            raise errors.EngineUnavailable(f"The engine has no model {self._model!r}.")
-        if model["state"] == "failed":
-            raise errors.EngineUnavailable(model["message"] or None)
+            return errors.EngineUnavailable(f"The engine has no model {self._model!r}.")
+        return errors.EngineUnavailable(model["message"] or None) if model["state"] == "failed" else None
 
 
-def by_load(
-    addresses: Sequence[str], *, job_id: str, ask: Callable[[str, float], dict[str, Any] | None] = health
-) -> list[str]:
-    """Return engine processes sorted by their waiting requests. The job id decides between equals, to spread jobs.
+Ask = Callable[[str, float], dict[str, Any] | None]
 
-    ask: returns the health of a process, as `client.health`.
+
+def by_load(members: Sequence[Member], *, job_id: str, model: str = "", ask: Ask = health) -> list[Member]:
+    """Return engine processes, with their waiting requests, sorted by them. The job id decides between equals.
+
+    model: those that have loaded it come first; "" for the default, which all have.
+    ask: returns the health of a process, as `client.health`. One that does not answer comes last.
     """
-    first = zlib.crc32(job_id.encode()) % len(addresses)
-    spread = [*addresses[first:], *addresses[:first]]
-    waiting = {}
-    for address in spread:
-        state = ask(address, POLL_SECONDS)
-        waiting[address] = 1 << 30 if state is None else int(state["waiting"])
-    return sorted(spread, key=lambda address: waiting[address])
+    first = zlib.crc32(job_id.encode()) % len(members)
+    found = [asked(member, model=model, ask=ask) for member in [*members[first:], *members[:first]]]
+    return sorted(found, key=lambda member: (bool(model) and not member.has_model, member.waiting))
+
+
+def asked(member: Member, *, model: str, ask: Ask) -> Member:
+    """Return what a process says of itself: how busy it is, and whether it has the model."""
+    state = ask(member.address, POLL_SECONDS)
+    if state is None:
+        return Member(member.address, waiting=1 << 30, batch=1)
+    return Member(
+        member.address,
+        waiting=int(state["waiting"]),
+        batch=int((state.get("engine") or {}).get("max_batch", 1)),
+        has_model=has_model(state, model=model) if model else None,
+    )
 
 
 class _ClipStream:
@@ -196,6 +272,11 @@ class _ClipStream:
         self._verdicts: dict[int, language.Verdict] = {}  # of clips that were sent again
         self._final: dict[int, Recognition] = {}
         self._sent = self._done = 0
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """Of the clips whose recognition is not final."""
+        return sum(map(len, self._frames.values()))
 
     @property
     def is_done(self) -> bool:

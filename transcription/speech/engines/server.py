@@ -4,6 +4,7 @@ Start it with `python -m transcription.speech.engines.server NAME ipc:///path/to
 thread does the communication and never computes. Services (`service.Service`), one for each kind of request, load and
 compute in threads of their own. The process never forks, because it would hang after loading CTranslate2. Only the
 owner of the socket can connect, so clients are trusted to be our workers. Their messages are limited in size anyway.
+It may listen on TCP too, for workers of other hosts, and then admits clients by their keys (`curve.Listener`).
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import zmq
 
 from transcription.speech import registry
-from transcription.speech.engines import protocol
+from transcription.speech.engines import curve, protocol
 from transcription.speech.engines.model_cache import ModelCache
 from transcription.speech.engines.recogniser import Recogniser
 from transcription.speech.engines.service import Request, Service
@@ -40,13 +41,13 @@ STOP_SECONDS = 5.0
 CLIENT_TIMEOUT_SECONDS = 30.0
 
 
-def serve(recogniser: Recogniser, *services: Service, address: str) -> None:
-    """Serve at `address` ("ipc://" and a path) until SIGTERM or SIGINT.
+def serve(recogniser: Recogniser, *services: Service, address: str, listener: curve.Listener | None = None) -> None:
+    """Serve at `address` ("ipc://" and a path), and for other hosts at that of `listener`, until SIGTERM or SIGINT.
 
     Call it in the main thread of a process that does nothing else. Creates the folder of the socket if needed.
-    Raises EngineUnavailable when the default model does not load, or another process serves this address.
+    Raises EngineUnavailable when the default model does not load, or another process serves one of the addresses.
     """
-    server = EngineServer(recogniser, services, address=address)
+    server = EngineServer(recogniser, services, address=address, listener=listener)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.stop)
     server.run()
@@ -61,9 +62,11 @@ class EngineServer:
         services: Sequence[Service],
         *,
         address: str,
+        listener: curve.Listener | None = None,
         client_timeout_seconds: float = CLIENT_TIMEOUT_SECONDS,
     ) -> None:
         self._address, self._path = address, protocol.socket_path(address)
+        self._listener = listener
         self._client_timeout_seconds = client_timeout_seconds
         self._recogniser = recogniser
         self._services: dict[str, Service] = {one.kind: one for one in (recogniser, *services)}
@@ -86,37 +89,57 @@ class EngineServer:
 
     def run(self) -> None:
         """Serve until `stop` is called. Raises like `serve`."""
-        with _locked(self._path):
+        with _locked(self._path, instance=self._instance):
             self._serve()
 
     def _serve(self) -> None:
-        context = zmq.Context()
+        with ExitStack() as stack:
+            context = stack.enter_context(zmq.Context())
+            stack.callback(self._path.unlink, missing_ok=True)
+            routers = [stack.enter_context(self._local_router(context))]
+            if self._listener is not None:
+                stack.enter_context(curve.admission(context, listener=self._listener))
+                routers.append(stack.enter_context(self._remote_router(context, listener=self._listener)))
+            for service in self._services.values():
+                service.start(self._queue_answer, self._fail)
+            try:
+                self._loop(routers)
+            finally:
+                for service in self._services.values():
+                    service.stop()
+                if self._failure is None:
+                    self._recogniser.join(STOP_SECONDS)
+                    self._send(routers)
+        if self._failure is not None:
+            if isinstance(self._failure, SpeechError):
+                raise self._failure
+            raise EngineUnavailable("The engine failed.") from self._failure
+
+    def _router(self, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
         router = context.socket(zmq.ROUTER)
         router.setsockopt(zmq.LINGER, 500)
         router.setsockopt(zmq.MAXMSGSIZE, max(one.max_frame_bytes for one in self._services.values()))
+        return router
+
+    def _local_router(self, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+        router = self._router(context)
         mask = os.umask(0o177)
         try:
             router.bind(self._address)
         finally:
             os.umask(mask)
         self._path.chmod(0o600)
-        for service in self._services.values():
-            service.start(self._queue_answer, self._fail)
+        return router
+
+    def _remote_router(self, context: zmq.Context[zmq.Socket[bytes]], *, listener: curve.Listener) -> zmq.Socket[bytes]:
+        router = self._router(context)
+        curve.protect_server(router, listener=listener)
         try:
-            self._loop(router)
-        finally:
-            for service in self._services.values():
-                service.stop()
-            if self._failure is None:
-                self._recogniser.join(STOP_SECONDS)
-                self._send(router)
+            router.bind(listener.address)
+        except zmq.ZMQError as error:
             router.close()
-            self._path.unlink(missing_ok=True)
-            context.term()
-        if self._failure is not None:
-            if isinstance(self._failure, SpeechError):
-                raise self._failure
-            raise EngineUnavailable("The engine failed.") from self._failure
+            raise EngineUnavailable(f"The engine cannot listen on {listener.address}: {error}.") from error
+        return router
 
     def _queue_answer(self, request_id: str, answer: dict[str, Any]) -> None:
         self._answers.put((request_id, answer))
@@ -134,22 +157,26 @@ class EngineServer:
         except OSError:
             logger.debug("the loop has ended")
 
-    def _loop(self, router: zmq.Socket[bytes]) -> None:
+    def _loop(self, routers: Sequence[zmq.Socket[bytes]]) -> None:
         poller = zmq.Poller()
-        poller.register(router, zmq.POLLIN)
+        for router in routers:
+            poller.register(router, zmq.POLLIN)
         poller.register(self._wake_read, zmq.POLLIN)
         while not self._is_stopping and self._failure is None:
             ready = dict(poller.poll(POLL_MS))
             if self._wake_read in ready:
                 os.read(self._wake_read, 65536)
-            self._send(router)
-            if router in ready:
-                client, *frames = router.recv_multipart()
-                self._last_heard_at[client] = time.monotonic()
-                answer = self._handle(client, frames)
-                if answer is not None:
-                    self._send(router)  # the pong must not arrive before answers whose requests it lists as unknown
-                    router.send_multipart([client, protocol.pack(answer)])
+            self._send(routers)
+            for number, router in enumerate(routers):
+                if router in ready:
+                    identity, *frames = router.recv_multipart()
+                    client = bytes([number]) + identity
+                    self._last_heard_at[client] = time.monotonic()
+                    answer = self._handle(client, frames)
+                    if answer is not None:
+                        # The pong must not arrive before answers whose requests it lists as unknown.
+                        self._send(routers)
+                        router.send_multipart([identity, protocol.pack(answer)])
             if time.monotonic() - self._swept_at > self._client_timeout_seconds / 6:
                 self._drop_silent_clients()
 
@@ -186,7 +213,7 @@ class EngineServer:
             return None
         return {"id": request_id, **answer}
 
-    def _send(self, router: zmq.Socket[bytes]) -> None:
+    def _send(self, routers: Sequence[zmq.Socket[bytes]]) -> None:
         """Send the queued answers to their clients."""
         while True:
             try:
@@ -195,7 +222,8 @@ class EngineServer:
                 return
             request = self._requests.pop(request_id, None)
             if request is not None:
-                router.send_multipart([request.client, protocol.pack({"id": request_id, **answer})])
+                number, identity = request.client[0], request.client[1:]
+                routers[number].send_multipart([identity, protocol.pack({"id": request_id, **answer})])
 
     def _drop_silent_clients(self) -> None:
         """Cancel the requests of clients that have been silent for too long."""
@@ -247,15 +275,28 @@ def _memory_mb() -> tuple[int, int]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Create the folder of the socket, for its owner only, and hold a lock: ZeroMQ would replace a socket in use."""
+def _locked(path: Path, *, instance: str) -> Iterator[None]:
+    """Create the folder of the socket, for its owner only, and hold a lock: ZeroMQ would replace a socket in use.
+
+    The file of the lock says which process has it (`protocol.instance_at`).
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.with_name(path.name + ".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise EngineUnavailable(f"Another engine process serves {path}.") from error
+        lock.truncate(0)
+        lock.write(instance)
+        lock.flush()
         yield
+
+
+def _listener(given: argparse.Namespace) -> curve.Listener | None:
+    if not given.listen:
+        return None
+    # Not an argument: everybody on this machine sees those.
+    return curve.Listener(given.listen, os.environ.get("VOXSITE_ENGINE_SECRET_KEY", ""), given.client_key)
 
 
 def main() -> None:
@@ -263,12 +304,14 @@ def main() -> None:
     arguments.add_argument("engine", choices=sorted(registry.ENGINES))
     arguments.add_argument("address", help="ipc:// and the path of a socket")
     arguments.add_argument("--model", action="append", default=[], help="NAME=FOLDER; the first one is the default")
+    arguments.add_argument("--listen", default="", help="tcp://HOST:PORT, for clients of other hosts")
+    arguments.add_argument("--client-key", action="append", default=[], help="public key of an admitted client")
     given = arguments.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     sources = dict(one.split("=", 1) for one in given.model) or {"standard": "", "premium": ""}
     load = registry.engine_loader(given.engine)
     try:
-        serve(Recogniser(ModelCache(sources, load)), address=given.address)
+        serve(Recogniser(ModelCache(sources, load)), address=given.address, listener=_listener(given))
     except SpeechError as error:
         raise SystemExit(error.message) from error
 

@@ -22,7 +22,8 @@ Handler = Callable[[dict[str, Any], list[bytes], ShouldStop], dict[str, Any]]
 
 @dataclass(slots=True)
 class Request:
-    """A request of a worker. client: ZeroMQ's identity of the connection that sent it last."""
+    """A request of a worker. client: number of the server's socket, as a byte, and ZeroMQ's
+    identity of the connection that sent it last."""
 
     id: str
     kind: str
@@ -71,6 +72,8 @@ class SerialService:
     make_handler: called once, in that thread, at the first request. It returns the handler.
     The handler gets (message, frames, should_stop) and returns the fields of the result, or raises SpeechError. It
     should call should_stop often, and raise Stopped when that returns true: nobody waits for the answer then.
+    at_once: gets (message, frames) of each request in the server's thread. It returns the fields of the result, or None
+    for a request for the handler. It must be fast.
     """
 
     def __init__(
@@ -80,7 +83,9 @@ class SerialService:
         *,
         max_frame_bytes: int,
         max_queued: int = 4,
+        at_once: Callable[[dict[str, Any], list[bytes]], dict[str, Any] | None] = lambda *_: None,
     ) -> None:
+        self._at_once = at_once
         self.kind, self.max_frame_bytes = kind, max_frame_bytes
         self._make_handler, self._max_queued = make_handler, max_queued
         self._queue: deque[Request] = deque()
@@ -98,6 +103,9 @@ class SerialService:
             self._changed.notify_all()
 
     def submit(self, request: Request) -> dict[str, Any] | None:
+        result = self._at_once(request.message, request.frames)
+        if result is not None:
+            return {"kind": "result", **result}
         with self._changed:
             if len(self._queue) >= self._max_queued:
                 return BUSY

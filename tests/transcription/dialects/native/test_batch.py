@@ -13,6 +13,7 @@ from billing import ledger, statements
 from tests.asgi_stream import AsgiStream
 from tests.conftest import AUDIO
 from tests.transcription.dialects.native.test_uploads import error_of, order, upload
+from tests.transcription.downloads import content_of, cut
 from tests.transcription.factories import make_batch, make_job, make_media, make_transcript
 from tests.transcription.jobs.test_sources import nothing_was_made
 from transcription import jobs
@@ -289,7 +290,10 @@ def test_retrieval_of_the_whole_result_counts_and_of_one_item_does_not(api, orga
     assert api.client.head(f"/v1/jobs/{job.pk}/result", headers={"X-API-Key": api.key}).status_code == 200
     job.refresh_from_db()
     assert job.delete_at is None
-    get(api, job, "/result")
+    assert cut(get(api, job, "/result"))
+    job.refresh_from_db()
+    assert job.delete_at is None, "it broke off"
+    assert content_of(get(api, job, "/result"))
     job.refresh_from_db()
     assert job.delete_at > timezone.now()
 

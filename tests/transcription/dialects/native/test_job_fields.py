@@ -22,40 +22,6 @@ def finish(job):
     return job
 
 
-def test_metadata_is_a_json_object_of_texts():
-    assert job_fields.read_metadata({}) == job_fields.read_metadata({"metadata": " "}) == {}
-    assert job_fields.read_metadata({"metadata": json.dumps(PAIRS)}) == PAIRS
-    largest = {f"{number:064}": "x" * 512 for number in range(16)}
-    assert job_fields.read_metadata({"metadata": json.dumps(largest)}) == largest
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        "order=7",
-        "{",
-        "[]",
-        '"text"',
-        "null",
-        '{"order": 7}',
-        '{"order": null}',
-        '{"order": {"id": "7"}}',
-        '{"": "x"}',
-        '{"a": "\\u0000"}',
-        '{"\\u0000": "x"}',
-        '{"a": "\\ud800"}',
-        "[" * 50_000,
-        json.dumps({"x" * 65: "x"}),
-        json.dumps({"x": "x" * 513}),
-        json.dumps({str(number): "x" for number in range(17)}),
-    ],
-)
-def test_other_metadata_is_refused(bad):
-    with pytest.raises(InvalidField) as caught:
-        job_fields.read_metadata({"metadata": bad})
-    assert caught.value.data["param"] == "metadata"
-
-
 def test_retention_is_read():
     for nothing in ({}, {"retention": ""}, {"retention": "keep"}):
         assert job_fields.read_retention(nothing) == (False, None)

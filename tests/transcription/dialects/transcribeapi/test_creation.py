@@ -9,6 +9,7 @@ from accounts import api_keys
 from tests import object_storage
 from tests.billing.ledger.test_contention import KINDS
 from tests.contention import contend
+from tests.dialects.faces import run_all
 from tests.transcription.dialects.s3 import sending
 from tests.transcription.dialects.transcribeapi import creation_contention
 from tests.transcription.dialects.transcribeapi.calling import WAV
@@ -90,6 +91,21 @@ def test_order_after_a_file_has_come_into_the_bucket_is_a_new_one(bucket, post, 
     assert [entry["reference_id"] for entry in second.json()["uploads"]] == ["a", "b"]
     urls = [entry["upload"]["url"].partition("?")[0] for shown in (first, second.json()) for entry in shown["uploads"]]
     assert len(set(urls)) == 4
+
+
+@with_a_bucket
+@pytest.mark.parametrize(
+    ("names", "status"), [(("a",), "failed_upload_size_mismatch"), (("a", "b"), "failed_batch_size_mismatch")]
+)
+def test_file_of_another_size_in_the_bucket_fails(bucket, post, names, status):
+    """A bucket does not compare what comes with what was announced."""
+    shown = post("/transcribe", order_of(*names, size_bytes=len(WAV))).json()
+    for entry in shown["uploads"]:
+        put(entry, WAV + b"more")
+    post(f"/transcribe/{shown['job_id']}/upload-completed")
+    run_all()
+    shown = post(f"/transcribe/{shown['job_id']}", method="get").json()
+    assert (shown["status"], shown["job_status"], shown["cost"]) == (status, "failed", 0)
 
 
 @pytest.mark.long

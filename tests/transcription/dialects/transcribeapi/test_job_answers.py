@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts import api_keys
 from tests.transcription.dialects.transcribeapi.calling import BASE, code, document_of
+from tests.transcription.downloads import cut
 from tests.transcription.factories import make_batch, make_job, make_transcript
 from transcription import jobs
 from transcription.jobs import archives
@@ -120,6 +121,17 @@ def test_webhook_that_was_given_up_is_told(call, organization, state):
     assert call("get", f"/transcribe/{job.pk}").json()["status"] == shown["status"]
 
 
+def test_webhook_of_a_batch_that_lost_a_file_was_given_up(call, organization):
+    job = make_batch(organization, 2)
+    first, second = job.items.all()
+    jobs.finish_item(jobs.claim(first.pk), transcript=make_transcript("hello there"))
+    jobs.reject_item(jobs.claim(second.pk), error_type="not_audio", message="No audio.")
+    Job.objects.update(webhook_url="https://example.com/hook", webhook_was_lost=True)
+    shown = call("get", f"/transcribe/{job.pk}").json()
+    assert (shown["status"], shown["job_status"]) == ("result_available_with_errors", "completed")
+    assert shown["result_url"]
+
+
 def test_webhook_to_a_registered_address_says_nothing_of_a_job(call, organization):
     """Its receiver is another one than that of the job."""
     job = finished(organization)
@@ -161,6 +173,12 @@ def test_result_of_a_batch_that_leaves_here_is_a_retrieval(call, batch_that_goes
     assert [file["text"] for file in document_of(response)["files"]] == ["hello there"] * 2
     batch_that_goes.refresh_from_db()
     assert batch_that_goes.delete_at > timezone.now()
+
+
+def test_result_of_a_batch_that_breaks_off_is_no_retrieval(call, batch_that_goes):
+    assert cut(call("get", f"/transcribe/{batch_that_goes.pk}/result"))
+    batch_that_goes.refresh_from_db()
+    assert batch_that_goes.delete_at is None
 
 
 def test_headers_of_the_result_of_a_batch_are_no_retrieval_and_read_no_transcript(call, batch_that_goes, monkeypatch):

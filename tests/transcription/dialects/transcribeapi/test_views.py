@@ -252,6 +252,14 @@ def test_url_that_cannot_be_had(transcribe, server):
     assert charges() == []
 
 
+@pytest.mark.enable_socket
+def test_job_whose_url_cannot_be_had_says_so(post, server):
+    job_id = post("/transcribe", {"files": [{"url": server.url("/status?code=404")}]}).json()["job_id"]
+    run_all()
+    shown = post(f"/transcribe/{job_id}", method="get").json()
+    assert (shown["status"], shown["job_status"], shown["cost"]) == ("failed_source_missing", "failed", 0)
+
+
 def test_url_that_may_not_be_called(transcribe):
     assert code(transcribe(None, url="http://127.0.0.1/a.mp3")) == (400, "invalid_request_options")
     assert not Job.objects.exists()

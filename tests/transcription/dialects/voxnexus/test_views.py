@@ -1,17 +1,19 @@
 """POST /v1/stt through the whole application: recordings and bare samples, the answer, the language model, money."""
 
 import asyncio
+import json
 import wave
+from urllib.parse import quote
 
 import pytest
 from django.test import Client
 
-from accounts import api_keys
+from accounts import api_keys, redis_connections
 from apex import upstream
 from billing import statements, tariff
 from billing.models import Entry, EntryKind, Hold, HoldState, Wallet
 from tests.conftest import AUDIO
-from tests.transcription.dialects.waiting_calls import call, fail, finish, in_thread, submitted
+from tests.transcription.dialects.waiting_calls import call, fail, finish, in_thread, submitted, until
 from transcription.models import Job, Media
 from voxsite import asgi
 
@@ -196,6 +198,20 @@ def test_language_model_rewrites_the_text(key, chat):
     assert len(names) == 1
 
 
+def test_metadata_is_the_tags_of_both_charges(key, chat):
+    metadata = quote(json.dumps({"customer": "acme"}))
+    done = answer(f"{TRANSFORM}&llm_prompt=normal%205&metadata={metadata}", key=key)
+    assert done.status == 200
+    assert Job.objects.get().metadata == {"customer": "acme"}
+    tags = [list(entry.tags.values_list("name", "value")) for entry in Entry.objects.filter(kind=EntryKind.USAGE)]
+    assert tags == [[("customer", "acme")], [("customer", "acme")]]
+
+
+def test_metadata_that_is_no_object_is_refused(organization, key):
+    response = post(f"{STT}&metadata=acme", key=key)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "metadata")
+
+
 def test_model_that_the_site_does_not_have_is_the_default_one(key, chat):
     done = answer(f"{TRANSFORM}&llm_prompt=normal%205&llm_model_id=gpt-4.1", key=key)
     assert done.json["text"] == "word0 word1 word2 word3 word4"
@@ -290,3 +306,31 @@ def test_same_key_with_another_prompt_or_body_is_refused(key, chat):
             path, body, content_type="audio/wav", headers={"X-API-Key": key, "Idempotency-Key": "one"}
         )
         assert (response.status_code, response.json()["error"]["code"]) == (409, "idempotency_key_reused")
+
+
+@pytest.mark.long
+def test_client_that_leaves_while_its_text_is_rewritten_pays_for_each_work_once(organization, key, chat):
+    """It sends everything again, without a key: the recording and the rewriting are those of the first call."""
+    path = f"{TRANSFORM}&llm_prompt=slow%205%200.1"
+
+    async def act():
+        try:
+            leaver = stt(path, key=key)
+            (job_id,) = await submitted()
+            await finish(job_id)
+            await until(lambda: chat.bodies)
+            await leaver.leave()
+            await until(lambda: redis_connections.client().keys("voxsite:unanswered:*"))
+            again = stt(path, key=key)
+            await again.end()
+            return again
+        finally:
+            await upstream.close()
+
+    again = asyncio.run(act())
+    assert (again.status, again.headers["idempotency-replayed"]) == (200, "true")
+    assert (again.json["text"], again.json["transcript"]) == ("word0 word1 word2 word3 word4", "hello there")
+    assert "warnings" not in again.json
+    assert len(chat.bodies) == Job.objects.count() == 1
+    assert charges() == [Job.objects.get().cost_micros, 8]
+    assert not Hold.objects.filter(state=HoldState.OPEN).exists()

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from tests.fixtures import package_index, tiny_whisper
 from transcription import recognition
 from transcription.management.commands import engine as command
+from transcription.speech.engines import curve
 from transcription.speech.engines.choice import LAST_RESORT, WHISPER, Choice
+from transcription.speech.errors import EngineUnavailable
 
 
 @pytest.fixture
@@ -45,3 +48,20 @@ def test_auto_says_loudly_that_it_falls_back(auto, monkeypatch, caplog, may_use_
     assert "VOXSITE_WHISPER_STANDARD" in warning
     assert ("package index" in warning) == may_use_packages
     assert recognition.is_fallback()
+
+
+def test_each_process_listens_at_a_port_of_its_own_and_none_without_keys(settings):
+    assert command.listener(number=1) is None
+    settings.ENGINE_LISTEN = "tcp://0.0.0.0:5590"
+    with pytest.raises(EngineUnavailable, match="secret key"):
+        command.listener(number=1)
+    engine, client = curve.make(), curve.make()
+    settings.ENGINE_SECRET_KEY, settings.ENGINE_CLIENTS = engine.secret, [client.public]
+    assert command.listener(number=1).address == "tcp://0.0.0.0:5590"
+    assert command.listener(number=3).address == "tcp://0.0.0.0:5592"
+
+
+def test_engine_that_would_listen_without_keys_does_not_start(settings, monkeypatch):
+    settings.ENGINE, settings.ENGINE_LISTEN = "pocketsphinx", "tcp://127.0.0.1:5590"
+    with pytest.raises(CommandError, match="secret key"):
+        call_command("engine", skip_checks=True)

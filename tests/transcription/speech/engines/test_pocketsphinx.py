@@ -5,7 +5,8 @@ import pytest
 
 from tests.fixtures import recordings
 from transcription.speech import audio
-from transcription.speech.errors import UnknownLanguage
+from transcription.speech.engines.pocketsphinx import PocketSphinxEngine
+from transcription.speech.errors import EngineUnavailable, UnknownLanguage
 from transcription.speech.options import TranscriptionOptions
 
 
@@ -47,6 +48,18 @@ def test_what_came_before_changes_nothing(pocketsphinx):
     first = pocketsphinx.recognise([clip], options=options)
     pocketsphinx.recognise([load("noise.wav"), load("sentence-slt.wav") * 0.1, load("silence.wav")], options=options)
     assert pocketsphinx.recognise([clip], options=options) == first
+
+
+def test_model_is_loaded_for_the_first_clip_with_sound():
+    engine = PocketSphinxEngine()
+    assert texts(engine, load("silence.wav")) == [""]
+    assert "_decoder" not in vars(engine), "most machines never need it, because Whisper comes"
+
+
+def test_missing_model_is_said_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("POCKETSPHINX_PATH", str(tmp_path))
+    with pytest.raises(EngineUnavailable, match="missing"):
+        PocketSphinxEngine()
 
 
 def test_silence_empty_and_tiny_clips_give_no_words(pocketsphinx):

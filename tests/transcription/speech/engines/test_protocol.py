@@ -37,8 +37,11 @@ def test_words_of_an_older_engine_process_have_blanks():
 
 
 def test_unusable_addresses_are_refused():
+    for address in ("tcp://127.0.0.1:5555", f"tcp://{'0' * 64}@127.0.0.1", "http://127.0.0.1:5555"):
+        with pytest.raises(errors.EngineUnavailable):
+            remote.RemoteEngine(address)
     with pytest.raises(errors.EngineUnavailable):
-        remote.RemoteEngine("tcp://127.0.0.1:5555")
+        remote.RemoteEngine([])
     with pytest.raises(errors.EngineUnavailable):
         remote.RemoteEngine("ipc:///" + "x" * 120)
     with pytest.raises(errors.EngineUnavailable):

@@ -8,6 +8,7 @@ from tests.transcription.speech.engines.recognising import OPTIONS
 from transcription.speech import errors
 from transcription.speech.engines import remote
 from transcription.speech.engines.base import StreamedClip
+from transcription.speech.engines.client import Member
 from transcription.speech.options import TranscriptionOptions
 
 
@@ -16,7 +17,8 @@ def test_least_busy_process_is_asked_and_equals_are_spread():
     answers = {name: None if count is None else {"waiting": count} for name, count in waiting.items()}
     asked = set()
     for job in range(20):
-        first, _, *others = remote.by_load(list(waiting), job_id=str(job), ask=lambda address, _: answers[address])
+        members = remote.by_load(list(map(Member, waiting)), job_id=str(job), ask=lambda address, _: answers[address])
+        first, _, *others = [member.address for member in members]
         asked.add(first)
         assert others == ["ipc:///a", "ipc:///c"]
     assert asked == {"ipc:///b", "ipc:///d"}

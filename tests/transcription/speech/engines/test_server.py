@@ -135,10 +135,10 @@ def test_silent_client_is_taken_for_gone(clip):
             dropped.extend(ids)
 
     served = server.EngineServer(Recogniser(), (), address="ipc:///nowhere", client_timeout_seconds=60)
-    for number, identity in enumerate((b"a", b"b")):
+    for number, identity in enumerate((b"\0a", b"\0b")):
         served._requests[str(number)] = server.Request(str(number), "recognise", identity, {})
         served._last_heard_at[identity] = time.monotonic()
-    served._last_heard_at[b"a"] -= 61
+    served._last_heard_at[b"\0a"] -= 61
     served._drop_silent_clients()
     assert dropped == ["0"]
     assert list(served._requests) == ["1"]

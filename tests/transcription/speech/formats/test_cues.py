@@ -242,3 +242,11 @@ def test_name_without_room_for_text_is_left_out():
 @pytest.mark.parametrize(("text", "is_right_to_left"), [("שלום לכולם", True), ("good morning", False)])
 def test_cue_tells_its_direction(text, is_right_to_left):
     assert [cue.is_right_to_left for cue in made(said(text))] == [is_right_to_left]
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [(9, "09:00:05.250"), (25, "25:00:05.250"), (100, "100:00:05.250"), (1000, "1000:00:05.250")],
+)
+def test_hours_have_as_many_digits_as_they_need(hours, expected):
+    assert cues.timestamp(hours * 3_600_000 + 5250, separator=".") == expected
