@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from http import HTTPStatus
+from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.parse import urlencode
@@ -51,6 +52,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownAnswer:
+    """An answer that the product gave (tests/whole/shown_answers.py). body: JSON with its indents, or text."""
+
+    status: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One method of one address."""
 
@@ -62,8 +71,22 @@ class Operation:
     needs_key: bool
     parameters: tuple[Field, ...]
     body: tuple[Field, ...]
+    body_title: str
     answers: tuple[Answer, ...]
     examples: tuple[tuple[str, str], ...]
+    shown: ShownAnswer | None
+
+    @property
+    def paragraphs(self) -> list[str]:
+        return [one for one in self.text.split("\n\n") if one.strip()]
+
+    @property
+    def successes(self) -> list[Answer]:
+        return [answer for answer in self.answers if answer.status < "400"]
+
+    @property
+    def refusals(self) -> list[Answer]:
+        return [answer for answer in self.answers if answer.status >= "400"]
 
 
 def add_chat(result: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -140,8 +163,9 @@ def _operation(path: str, method: str, spec: dict[str, Any], *, site_url: str, k
     media_type = next(iter(content), "")
     body = _fields(content[media_type].get("schema", {})) if media_type else ()
     needs_key = any(spec.get("security", document().get("security", [])))
+    operation = spec.get("operationId", f"{method}{path}")
     return Operation(
-        anchor=spec.get("operationId", f"{method}{path}").replace("/", "-"),
+        anchor=operation.replace("/", "-"),
         method=method.upper(),
         path=path,
         title=spec.get("summary") or title or path,
@@ -157,10 +181,16 @@ def _operation(path: str, method: str, spec: dict[str, Any], *, site_url: str, k
             for parameter in spec.get("parameters", [])
         ),
         body=body,
-        answers=tuple(_answer(status, answer) for status, answer in sorted(spec.get("responses", {}).items())),
+        body_title="Fields in JSON" if media_type == "application/json" else "Form fields",
+        answers=tuple(
+            _answer(status, answer, operation=operation, path=path)
+            for status, answer in sorted(spec.get("responses", {}).items())
+        ),
+        shown=_shown(operation, site_url=site_url),
         examples=_examples(
             path,
             method,
+            operation=operation,
             site_url=site_url,
             key=key if needs_key else "",
             media_type=media_type,
@@ -186,12 +216,71 @@ def _kind_of_answer(responses: dict[str, Any]) -> AnswerKind:
     return AnswerKind.STREAM if "text/event-stream" in content else AnswerKind.TEXT
 
 
-def _answer(status: str, spec: dict[str, Any]) -> Answer:
+def _answer(status: str, spec: dict[str, Any], *, operation: str, path: str) -> Answer:
     content: dict[str, Any] = spec.get("content", {})
     schema = next(iter(content.values())).get("schema", {}) if content else {}
-    return Answer(
-        status=str(status), text=spec.get("description") or HTTPStatus(int(status)).phrase, fields=_fields(schema)
-    )
+    text = spec.get("description") or _refusal(status, operation=operation, path=path)
+    return Answer(status=str(status), text=text, fields=_fields(schema))
+
+
+def _refusal(status: str, *, operation: str, path: str) -> str:
+    """Return when an operation answers with an error of this status."""
+    if status == "404" and (named := re.search(r"{(job|key|token|project)_id}", path)):
+        text = f"Your organization has no such {named[1]}"
+        return f"{text}, or its result was deleted" if "result" in path else text
+    return REFUSALS_OF.get((operation, status)) or REFUSALS.get(status) or HTTPStatus(int(status)).phrase
+
+
+# What the product answered, by operation.
+SHOWN_ANSWERS = Path(__file__).with_name("shown_answers.json")
+
+
+@lru_cache(maxsize=1)
+def _shown_answers() -> dict[str, dict[str, Any]]:
+    return json.loads(SHOWN_ANSWERS.read_text(encoding="utf-8"))  # type: ignore[no-any-return]  # JSON
+
+
+def _shown(operation: str, *, site_url: str) -> ShownAnswer | None:
+    answer = _shown_answers().get(operation)
+    if answer is None:
+        return None
+    body = answer["body"]
+    text = body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False)
+    return ShownAnswer(answer["status"], text.replace("SITE_URL", site_url))
+
+
+# When a request is refused, by status, and where an operation has reasons of its own.
+REFUSALS = {
+    "400": "A field is missing, unknown or wrong, or the recording cannot be read",
+    "401": "No API key, or an invalid one",
+    "402": "The balance is too low, or a monthly limit is reached. The body contains the amounts",
+    "403": "The key does not have the scope for this, or no owner has verified an email address",
+    "404": "What the request names does not exist",
+    "405": "The method is not POST",
+    "408": "The body came too slowly",
+    "409": "The Idempotency-Key was used for another request, or that request still runs",
+    "413": "The recording or the body is too large",
+    "429": "Too many requests. Wait for the seconds in Retry-After",
+    "500": "An error on our side. Nothing was charged",
+    "502": "The service behind this one failed. Nothing was charged",
+    "503": "We are busy, or a part is not set up. Nothing was stored. Wait for the seconds in Retry-After",
+    "504": "It took too long, and the work was canceled. Nothing was charged",
+}
+REFUSALS_OF = {
+    ("cancel_job", "409"): "The job has ended",
+    ("get_result", "409"): "The job has not ended, failed or has several results: say which with item",
+    ("get_result_text", "409"): "The job has not ended, failed or has several results: say which with item",
+    ("get_result_document", "409"): "The job has not ended, failed or has several results: say which with item",
+    ("create_transcription", "404"): "Your organization has no such file",
+    ("create_key", "409"): "Your organization has as many keys as it can have",
+    ("create_token", "409"): "The key has as many live tokens as it can have",
+    ("change_key", "409"): "The key is revoked",
+    ("rotate_key", "409"): "The key is revoked, or was rotated a moment ago",
+    ("set_limit", "409"): "The key is revoked",
+    ("set_automatic_topup", "409"): "No card is saved. Pay once in the browser and save it",
+    ("create_chat_completion", "400"): "A field is missing, unknown or wrong, or the model refuses the request",
+    ("create_chat_completion", "408"): "The body came too slowly",
+}
 
 
 def _fields(schema: dict[str, Any], *, prefix: str = "", depth: int = 0) -> tuple[Field, ...]:
@@ -246,8 +335,22 @@ def _text(spec: dict[str, Any], inner: dict[str, Any]) -> str:
 
 # --- Examples --------------------------------------------------------------------------------------------------------
 
-SAMPLE_CHAT = {"model": "apex-latest", "messages": [{"role": "user", "content": "Hello"}]}
-SAMPLE_BODIES: dict[str, dict[str, Any]] = {"/v1/estimate": {"duration_seconds": 3600, "model": "standard"}}
+# What an operation is sent in JSON.
+SAMPLE_BODIES: dict[str, dict[str, Any]] = {
+    "create_chat_completion": {"model": "apex-latest", "messages": [{"role": "user", "content": "Hello"}]},
+    "estimate": {"duration_seconds": 3600, "model": "standard"},
+    "create_key": {"name": "nightly import", "scopes": ["transcribe"], "monthly_limit_micros": 5_000_000},
+    "change_key": {"name": "weekly import"},
+    "rotate_key": {"overlap_seconds": 3600},
+    "create_token": {"scopes": ["transcribe"], "expires_in_seconds": 300, "spend_limit_micros": 50_000},
+    "set_alerts": {"percents": [50, 80, 95]},
+    "set_limit": {"monthly_limit_micros": 50_000_000},
+    "set_automatic_topup": {"threshold_cents": 500, "amount_cents": 2000, "monthly_cap_cents": 10_000},
+    "transcribeapi_add_funds": {"amount": 10, "if_balance_below": 5},
+    "transcribeapi_create_job": {"type": "big_file", "filename": "recording.mp3", "size_bytes": 172_532},
+    "transcribeapi_resume_upload": {"upload": {"type": "put"}},
+    "transcribeapi_upload_urls": {"files": [{"file_id": "a"}]},
+}
 SAMPLE_VALUES = {
     "file": "recording.mp3",
     "audio_file": "recording.mp3",
@@ -259,12 +362,15 @@ SAMPLE_VALUES = {
 FILE_FIELDS = ("file", "audio_file")
 # Of addresses; other parts are named in capitals, such as JOB_ID.
 SAMPLE_PARTS = {"extension": "srt"}
+# In examples for Node. Those for Python have raise_for_status().
+THROWN = "if (!response.ok) throw new Error(await response.text());"
 
 
 def _examples(
     path: str,
     method: str,
     *,
+    operation: str,
     site_url: str,
     key: str,
     media_type: str,
@@ -275,7 +381,7 @@ def _examples(
     """Return (language, code) for curl, Python and Node."""
     address = site_url + re.sub(r"{(\w+)}", lambda name: SAMPLE_PARTS.get(name[1], name[1].upper()), path)
     if media_type == "application/json":
-        return _examples_in_json(address, key=key, sent=SAMPLE_BODIES.get(path, SAMPLE_CHAT))
+        return _examples_in_json(address, method, key=key, sent=SAMPLE_BODIES[operation])
     if media_type == "application/octet-stream":
         return _examples_of_bytes(address, key=key, query={name: SAMPLE_VALUES[name] for name in required})
     sent = (
@@ -288,17 +394,19 @@ def _examples(
     )
 
 
-def _examples_in_json(address: str, *, key: str, sent: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def _examples_in_json(address: str, method: str, *, key: str, sent: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     body = json.dumps(sent)
-    curl = f'curl {address} \\\n  -H "X-API-Key: {key}" \\\n  -H "Content-Type: application/json" \\\n  -d \'{body}\''
+    verb = "" if method == "post" else f"-X {method.upper()} "
+    lines = (f"curl {verb}{address}", f'-H "X-API-Key: {key}"', '-H "Content-Type: application/json"', f"-d '{body}'")
+    curl = " \\\n  ".join(lines)
     python = (
-        f'import requests\n\nanswer = requests.post(\n    "{address}",\n    headers={{"X-API-Key": "{key}"}},\n'
-        f"    json={body},\n)\nanswer.raise_for_status()\nprint(answer.json())"
+        f'import requests\n\nresponse = requests.{method}(\n    "{address}",\n    headers={{"X-API-Key": "{key}"}},\n'
+        f"    json={body},\n)\nresponse.raise_for_status()\nprint(response.json())"
     )
     node = (
-        f'const answer = await fetch("{address}", {{\n  method: "POST",\n'
+        f'const response = await fetch("{address}", {{\n  method: "{method.upper()}",\n'
         f'  headers: {{ "X-API-Key": "{key}", "Content-Type": "application/json" }},\n'
-        f"  body: JSON.stringify({body}),\n}});\nconsole.log(await answer.json());"
+        f"  body: JSON.stringify({body}),\n}});\n{THROWN}\nconsole.log(await response.json());"
     )
     return ("curl", curl), ("Python", python), ("Node", node)
 
@@ -309,14 +417,14 @@ def _examples_of_bytes(address: str, *, key: str, query: dict[str, str]) -> tupl
     headers = {"X-API-Key": key, "Content-Type": "audio/mpeg"}
     curl = [f'curl -X POST "{full}"', *(f'-H "{name}: {value}"' for name, value in headers.items())]
     python = (
-        f'import requests\n\nwith open("recording.mp3", "rb") as file:\n    answer = requests.post(\n'
+        f'import requests\n\nwith open("recording.mp3", "rb") as file:\n    response = requests.post(\n'
         f'        "{full}",\n        headers={json.dumps(headers)},\n        data=file,\n    )\n'
-        "answer.raise_for_status()\nprint(answer.json())"
+        "response.raise_for_status()\nprint(response.json())"
     )
     node = (
-        f'import {{ openAsBlob }} from "node:fs";\n\nconst answer = await fetch("{full}", {{\n  method: "POST",\n'
+        f'import {{ openAsBlob }} from "node:fs";\n\nconst response = await fetch("{full}", {{\n  method: "POST",\n'
         f'  headers: {json.dumps(headers)},\n  body: await openAsBlob("recording.mp3"),\n}});\n'
-        "console.log(await answer.json());"
+        f"{THROWN}\nconsole.log(await response.json());"
     )
     lines = [*curl, "--data-binary @recording.mp3"]
     return ("curl", " \\\n  ".join(lines)), ("Python", python), ("Node", node)
@@ -351,12 +459,12 @@ def _python(address: str, method: str, *, key: str, sent: dict[str, str], answer
     )
     if answer == AnswerKind.STREAM:
         return (
-            f"import json\nimport requests\n\nwith {call} as answer:\n    answer.raise_for_status()\n"
-            '    for line in answer.iter_lines():\n        if line.startswith(b"data:"):\n'
+            f"import json\nimport requests\n\nwith {call} as response:\n    response.raise_for_status()\n"
+            '    for line in response.iter_lines():\n        if line.startswith(b"data:"):\n'
             "            print(json.loads(line[5:]))"
         )
-    shown = {AnswerKind.JSON: "answer.json()", AnswerKind.TEXT: "answer.text"}.get(answer, "answer.status_code")
-    return f"import requests\n\nanswer = {call}\nanswer.raise_for_status()\nprint({shown})"
+    shown = {AnswerKind.JSON: "response.json()", AnswerKind.TEXT: "response.text"}.get(answer, "response.status_code")
+    return f"import requests\n\nresponse = {call}\nresponse.raise_for_status()\nprint({shown})"
 
 
 def _node(address: str, method: str, *, key: str, sent: dict[str, str], answer: AnswerKind) -> str:
@@ -373,11 +481,11 @@ def _node(address: str, method: str, *, key: str, sent: dict[str, str], answer: 
         options.append("body")
     inner = f", {{\n  {(',' + chr(10) + '  ').join(options)},\n}}" if options else ""
     shown = {
-        AnswerKind.JSON: "console.log(await answer.json());",
-        AnswerKind.TEXT: "console.log(await answer.text());",
+        AnswerKind.JSON: "console.log(await response.json());",
+        AnswerKind.TEXT: "console.log(await response.text());",
         AnswerKind.STREAM: (
-            "for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {\n  console.log(text);\n}"
+            "for await (const text of response.body.pipeThrough(new TextDecoderStream())) {\n  console.log(text);\n}"
         ),
-        AnswerKind.NOTHING: "console.log(answer.status);",
+        AnswerKind.NOTHING: "console.log(response.status);",
     }[answer]
-    return "\n".join([*lines, f'const answer = await fetch("{address}"{inner});', shown])
+    return "\n".join([*lines, f'const response = await fetch("{address}"{inner});', THROWN, shown])

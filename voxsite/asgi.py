@@ -16,7 +16,6 @@ get_asgi_application()
 
 # Django is set up from here on.
 from django.conf import settings
-from django.db import connections
 from django.http import parse_cookie
 from django.urls import Resolver404, resolve
 
@@ -48,21 +47,15 @@ from voxsite.groq_addresses import GroqAddresses
 from voxsite.request_logging import LogsRequests
 from voxsite.request_metrics import CountsRequests
 from voxsite.sizing_handler import SizingHandler
+from voxsite.traced_requests import TracesRequests
 from voxsite.waiting_handler import WaitingHandler
 
 logger = logging.getLogger(__name__)
 
 
 def share_connections() -> None:
-    """Give the threads of this process a pool of connections to PostgreSQL, unless DATABASE_POOL is 0.
-
-    The web process calls it before it serves: under ASGI each request has a thread of its own, so a pool must limit the
-    connections. It is not in the settings, which the supervisor reads before it forks: workers use one connection at a
-    time, and their forks must not inherit a pool.
-    """
-    database = connections.settings["default"]
-    if settings.DATABASE_POOL and database["ENGINE"] == "voxsite.postgresql":
-        database["OPTIONS"]["pool"] = {"min_size": 1, "max_size": settings.DATABASE_POOL, "timeout": 20}
+    """Give the threads of the web process a pool of connections: under ASGI each request has a thread of its own."""
+    database_connection.share(max_size=settings.DATABASE_POOL)
 
 
 CHAT = Face(
@@ -251,4 +244,4 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 request_log = RequestLog()
-application = LogsRequests(GroqAddresses(CountsRequests(CrossOrigin(_answer))), log=request_log)
+application = TracesRequests(LogsRequests(GroqAddresses(CountsRequests(CrossOrigin(_answer))), log=request_log))

@@ -8,7 +8,7 @@ database connections themselves.
 
 import io
 import logging
-from asyncio import CancelledError, Task, create_task, current_task
+from asyncio import CancelledError, Task, create_task, current_task, get_running_loop
 from functools import lru_cache
 
 from django.core.exceptions import DisallowedHost
@@ -23,6 +23,9 @@ from voxsite.sizing_handler import Request
 
 logger = logging.getLogger(__name__)
 
+# To watch costs a task. A client that leaves sooner is noticed then.
+WATCH_AFTER_SECONDS = 0.05
+
 
 class AsyncOnlyHandler:
     """An ASGI application for async views only. It holds bodies in memory, so put a BodyGuard in front of it."""
@@ -36,9 +39,7 @@ class AsyncOnlyHandler:
         body = await _body(receive)
         if body is None:
             return
-        this = current_task()
-        assert this is not None, "a server runs each request in a task"
-        watch = create_task(_leave_with_the_client(receive, this))
+        watch = _Watch(receive)
         try:
             request = Request(scope, io.BytesIO())
             # The body was read above, within the guard's limit. `request.body` would apply Django's limit for forms.
@@ -53,10 +54,10 @@ class AsyncOnlyHandler:
                     response.close()
         except CancelledError:
             # The client left. The server would log the cancellation as a fault, so only other ones are raised.
-            if not watch.done():
+            if not watch.has_noticed:
                 raise
         finally:
-            watch.cancel()
+            watch.end()
 
     async def _response(self, request: ASGIRequest) -> HttpResponseBase:
         try:
@@ -91,10 +92,34 @@ async def _body(receive: Receive) -> bytes | None:
             return b"".join(parts)
 
 
-async def _leave_with_the_client(receive: Receive, answering: "Task[None]") -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    answering.cancel()
+class _Watch:
+    """Cancels this task when the client of its request leaves. It begins after a moment: most answers come sooner."""
+
+    def __init__(self, receive: Receive) -> None:
+        answering = current_task()
+        assert answering is not None, "a server runs each request in a task"
+        self._task: Task[None] | None = None
+        self._receive, self._answering = receive, answering
+        self._timer = get_running_loop().call_later(WATCH_AFTER_SECONDS, self._begin)
+
+    @property
+    def has_noticed(self) -> bool:
+        """Whether the client has left."""
+        return self._task is not None and self._task.done()
+
+    def end(self) -> None:
+        """Watch no more."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        self._task = create_task(self._leave_with_the_client())
+
+    async def _leave_with_the_client(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._answering.cancel()
 
 
 async def _send_response(response: HttpResponseBase, send: Send) -> None:

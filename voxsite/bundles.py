@@ -39,6 +39,8 @@ BUNDLES: dict[str, tuple[str, ...]] = {
     "js/upload-page.js": (*_OF_MEMBERS, "kept_files", "upload", "recorder"),
     "js/playground-page.js": (*_OF_MEMBERS, "playground"),
     "js/top-up-page.js": (*_OF_MEMBERS, "top_up"),
+    "js/docs-page.js": ("voxsite", "docs"),
+    "js/landing-page.js": ("voxsite", "sample"),
 }
 
 

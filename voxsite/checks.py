@@ -12,12 +12,15 @@ from django.urls import NoReverseMatch, reverse
 from billing import stripe_api
 from transcription import recognition
 from transcription.speech import confinement, registry
+from transcription.speech.engines import curve, protocol
+from transcription.speech.errors import EngineUnavailable
 
 
 def register() -> None:
     checks.register(production_is_complete)
     checks.register(engine_is_known)
     checks.register(whisper_models_are_there)
+    checks.register(engines_have_keys)
     checks.register(prices_are_known)
     checks.register(payments_are_whole)
     checks.register(sandbox_is_out_of_reach)
@@ -90,6 +93,26 @@ def whisper_models_are_there(app_configs: Sequence[Any] | None, **_: Any) -> lis
         for name, source in settings.WHISPER_MODELS.items()
         if Path(source).is_absolute() and not (Path(source) / "model.bin").is_file()
     ]
+
+
+def engines_have_keys(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """Report engines over TCP without keys, on the side that listens and on the side that asks."""
+    faults = []
+    try:
+        if settings.ENGINE_LISTEN:
+            curve.Listener(settings.ENGINE_LISTEN, settings.ENGINE_SECRET_KEY, settings.ENGINE_CLIENTS)
+        if settings.ENGINE_CLIENT_SECRET_KEY:
+            curve.to_bytes(settings.ENGINE_CLIENT_SECRET_KEY)
+        for address in settings.ENGINE_ADDRESSES:
+            curve.to_bytes(protocol.endpoint(address).public_key)
+        for key in settings.ENGINE_PUBLIC_KEYS:
+            curve.to_bytes(key)
+    except EngineUnavailable as error:
+        faults.append(error.message)
+    if (settings.ENGINE_ADDRESSES or settings.ENGINE_PUBLIC_KEYS) and not settings.ENGINE_CLIENT_SECRET_KEY:
+        faults.append("Engines of other hosts need the secret key of a client.")
+    hint = "manage.py engine_keys makes keys; docs/operations.md says where they belong."
+    return [Error(fault, hint=hint, id="voxsite.E015") for fault in faults]
 
 
 def prices_are_known(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:

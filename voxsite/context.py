@@ -19,8 +19,13 @@ def site(request: HttpRequest) -> dict[str, Any]:
     context: dict[str, Any] = {
         "site_url": settings.SITE_URL,
         "support_email": settings.SUPPORT_EMAIL,
+        "terms_url": settings.TERMS_URL,
+        "privacy_url": settings.PRIVACY_URL,
+        "security_url": settings.SECURITY_URL,
+        "min_password_length": settings.MIN_PASSWORD_LENGTH,
         "is_development": settings.DEVELOPMENT,
         "is_sandbox": settings.STRIPE_SANDBOX,
+        "has_social_sign_in": bool(settings.SOCIALACCOUNT_PROVIDERS),
         # Called anew for every form (accounts/sent_forms.py).
         "form_token": uuid.uuid4,
         "waiting_note": recognition.waiting_note(),

@@ -9,7 +9,7 @@ from django.utils.html import escape
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
-from voxsite import guides
+from voxsite import doc_pages, guides
 
 # Pages of members, files and tools.
 HIDDEN = (
@@ -37,7 +37,8 @@ def robots(_: HttpRequest) -> HttpResponse:
 @cache_control(max_age=3600, public=True)
 def sitemap(_: HttpRequest) -> HttpResponse:
     """List the pages for everybody. Addresses begin with the configured one: a request's Host can be forged."""
-    paths = [reverse(name) for name in ("landing", "pricing", "docs", "status")]
+    paths = [reverse(name) for name in ("landing", "pricing", "status")]
+    paths += [page.path for page in doc_pages.PAGES]
     paths += [reverse("coming-from", args=[guide.slug]) for guide in guides.GUIDES]
     places = "".join(f"<url><loc>{escape(settings.SITE_URL + path)}</loc></url>\n" for path in paths)
     text = (

@@ -30,6 +30,26 @@ def required(name: str, *, why: str) -> str:
     return value
 
 
+def secret(name: str) -> str:
+    """Return the variable, or else the content of the file that NAME_FILE names, which no list of processes shows."""
+    path = text(f"{name}_FILE")
+    if text(name) or not path:
+        return text(name)
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}_FILE names {path}, which cannot be read: {error.strerror}.") from error
+
+
+def web_address(name: str) -> str:
+    """Return an address of the web that people can open, "" if it is not set."""
+    value = text(name)
+    # The attack: a `javascript:` address would run on the site's own pages.
+    if value and not value.startswith(("https://", "http://")):
+        raise ImproperlyConfigured(f"{name} must be an address that begins with https:// or http://, not {value!r}.")
+    return value
+
+
 def flag(name: str, *, default: bool = False) -> bool:
     """Return a switch: 1, true, yes, on or 0, false, no, off."""
     value = text(name).lower()

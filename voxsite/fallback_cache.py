@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.cache.backends.redis import RedisCache
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
+from redis import Redis
 from redis.exceptions import RedisError
 
 from accounts import redis_connections
@@ -20,13 +21,23 @@ logger = logging.getLogger(__name__)
 MAX_ENTRIES = 100_000
 
 
+class _Client(RedisCacheClient):
+    """Uses the connections of this process. Django would make a pool for each thread, with connections of its own."""
+
+    def __init__(self, servers: list[str], **options: Any) -> None:
+        super().__init__(servers, **options)
+        (self._server,) = servers
+
+    def get_client(self, key: Any = None, *, write: bool = False) -> Redis:
+        return redis_connections.client(self._server)
+
+
 class FallbackCache(RedisCache):
     """A cache that answers in any case. What was stored in the one place is not found in the other."""
 
     def __init__(self, server: str, params: dict[str, Any]) -> None:
-        # Django makes a cache object for each thread. All of them share what they know of an outage.
-        pool = {"pool_class": redis_connections.Pool, "max_connections": 2, "timeout": redis_connections.POOL_SECONDS}
-        super().__init__(server, params | {"OPTIONS": pool})
+        super().__init__(server, params)
+        self._class = _Client
         # LocMemCache keeps 300 entries unless it is told otherwise: foreign keys would evict counted attempts.
         options = {"MAX_ENTRIES": MAX_ENTRIES}
         self._own = LocMemCache("redis-outage", params | {"OPTIONS": options})

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from voxsite.body_guard import Receive, Scope, Send
 
 PREFIX = "/openai"
-# Below the prefix. Their chat has models that we do not.
-SERVED = ("/v1/audio/", "/v1/models")
+# Their chat has models that we do not.
+SERVED = tuple(f"{PREFIX}{path}" for path in ("/v1/audio/", "/v1/models"))
 
 
 class GroqAddresses:
@@ -23,7 +23,7 @@ class GroqAddresses:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and scope["path"].startswith(tuple(f"{PREFIX}{path}" for path in SERVED)):
+        if scope["type"] == "http" and scope["path"].startswith(SERVED):
             raw = scope.get("raw_path") or b""
             scope = {
                 **scope,

@@ -19,7 +19,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import database_connection
+from accounts import database_connection, stopping
 from accounts.gate.native import NativeGateView
 from transcription import recognition
 
@@ -190,6 +190,8 @@ class ChecksView(NativeGateView):
     readiness = READINESS
 
     def get(self, request: Request) -> Response:
+        if stopping.is_draining():
+            return Response({"status": "stopping", "checks": {}}, status=503)
         checks = self.readiness.outcomes()
         is_good = all(outcome == "ok" for name, outcome in checks.items() if self.counts(name))
         return Response(
@@ -224,8 +226,9 @@ class ReadyView(ChecksView):
 class ServingView(ChecksView):
     """Whether this host can serve requests, for load balancers: 503 only if the database or its own disk fails.
 
-    Without an engine, a worker, the clock, Redis or a bucket the site still serves most requests. A load balancer that
-    took hosts out for one of them would take out all of them.
+    It is 503 too from the moment at which this process is told to end. Without an engine, a worker, the clock, Redis
+    or a bucket the site still serves most requests. A load balancer that took hosts out for one of them would take out
+    all of them.
     """
 
     @extend_schema(

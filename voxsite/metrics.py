@@ -1,8 +1,8 @@
-"""What Prometheus reads at /metrics: this process's counters, and the state of the whole site.
+"""What Prometheus reads at /metrics: the counters of this host, and the state of the whole site.
 
-Counters (`request_metrics`, `apex.upstream`) are of one web process, and those of engines of one host: Prometheus adds
-those of all hosts up. The gauges of `SiteCollector` come from the database and Redis, so that every host shows the
-same; take `max` of them.
+Counters (`request_metrics`, `apex.upstream`) are of the web processes of one host (`shared_metrics`), and so are those
+of engines: Prometheus adds those of all hosts up. The gauges of `SiteCollector` come from the database and Redis, so
+that every host shows the same; take `max` of them.
 """
 
 import hmac
@@ -17,7 +17,7 @@ from django.db.models import Count, Min, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import REGISTRY, CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from redis import Redis
 
@@ -27,7 +27,7 @@ from billing import months
 from billing.models import Freeze, Hold, HoldState, MonthlySpend, UnmatchedEvent
 from transcription import recognition
 from transcription.models import Delivery, JobItem, Status
-from voxsite import health
+from voxsite import health, shared_metrics
 from voxsite.serve.programs import IMPORTS_QUEUE, QUEUES
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def metrics(
         raise Http404
     site = CollectorRegistry()
     site.register(SiteCollector(readiness, parts=parts))
-    text = generate_latest(REGISTRY) + generate_latest(site)
+    text = shared_metrics.text() + generate_latest(site)
     return HttpResponse(text, content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
 
 

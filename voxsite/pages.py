@@ -1,27 +1,39 @@
 """Home page, pricing, docs and overview, the mail folder of development, and the pages for 404, 429, 500 and 503."""
 
+import json
 import sys
+from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.template import loader
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_GET, require_safe
 
 from accounts import links, outages
 from accounts.access import membership_for, organization_for
 from accounts.decorators import open_page, page, show_missing
+from accounts.error_types import URL_TYPES
 from accounts.errors import MethodNotAllowed
-from accounts.models import ApiKey, Role
+from accounts.models import ApiKey, Organization, Role
 from apex import catalogue
-from billing import money, statements, tariff
+from billing import money, statements, tariff, usage
+from billing import pricing as pricing_rules
+from billing.forms import CalculatorForm
 from billing.pages.banners import money_banners
+from billing.pages.usage import day_chart
 from transcription.pages import listing
 from transcription.pages.webhook_forms import EVENT_HELP
-from voxsite import api_reference, guides, health, mail_folder
+from voxsite import api_reference, doc_pages, guides, health, mail_folder
 
 PLACEHOLDER_KEY = "YOUR_API_KEY"
+# Of the chart on the overview.
+CHART_DAYS = 30
 
 
 # --- For everybody ---------------------------------------------------------------------------------------------------
@@ -38,27 +50,40 @@ def landing(request: HttpRequest) -> HttpResponse:
 @open_page
 @require_safe
 def pricing(request: HttpRequest) -> HttpResponse:
-    return render(request, "site/pricing.html", {"prices": tariff.price_table(), **_signup_credit()})
+    """Show all prices. With `hours` and `model` in the address, also what so much audio costs."""
+    is_asked = "hours" in request.GET
+    form = CalculatorForm(request.GET if is_asked else None, initial={"hours": 10})
+    context = {
+        "prices": tariff.price_table(),
+        "chat_models": list(catalogue.models().values()),
+        "products": [(cents, pricing_rules.bonus_cents(cents)) for cents in pricing_rules.PRODUCTS_CENTS],
+        "refund_days": settings.REFUND_DAYS,
+        "form": form,
+        **_signup_credit(),
+    }
+    if is_asked and form.is_valid():
+        price_micros = form.price_micros()
+        missing_cents = -(-price_micros // money.MICROS_PER_CENT)
+        payment_cents = pricing_rules.payment_for_cents(missing_cents)
+        context |= {
+            "hours_text": f"{form.cleaned_data['hours'].normalize():f}",
+            "price_micros": price_micros,
+            "payment_cents": payment_cents,
+            "payment_bonus_cents": pricing_rules.bonus_cents(payment_cents),
+        }
+    return render(request, "site/pricing.html", context, status=400 if form.errors else 200)
 
 
 @open_page
 @require_safe
-def docs(request: HttpRequest) -> HttpResponse:
-    """Show guide and reference. For a member, the examples show the first characters of the newest key."""
+def docs(request: HttpRequest, slug: str = "") -> HttpResponse:
+    """Show a page of the docs. For a member, the examples show the first characters of the newest key."""
+    found = doc_pages.named(slug) if slug else doc_pages.PAGES[0]
+    if found is None:
+        raise Http404
     key = _shown_key(request)
-    context = {
-        "operations": api_reference.operations(site_url=settings.SITE_URL, key=key),
-        "prices": tariff.price_table(),
-        "chat_models": list(catalogue.models().values()),
-        "drain_seconds": settings.APEX_DRAIN_SECONDS,
-        "guides": guides.GUIDES,
-        "upload_hours": settings.ORDERABLE_HOURS,
-        "import_minutes": settings.IMPORT_MAX_SECONDS // 60,
-        "key": key,
-        "webhook_events": list(EVENT_HELP.items()),
-        "webhook_examples": guides.receivers(site_url=settings.SITE_URL, organization_id=_organization_id(request)),
-    }
-    return render(request, "site/docs.html", context)
+    context = _docs_context(found, key=key, organization_id=_organization_id(request))
+    return render(request, "site/docs.html", context | _place_in_docs(found.path))
 
 
 @open_page
@@ -70,8 +95,67 @@ def coming_from(request: HttpRequest, slug: str) -> HttpResponse:
         raise Http404
     key = _shown_key(request)
     shown = guide.shown_for(site_url=settings.SITE_URL, key=key, organization_id=_organization_id(request))
-    context = {"guide": shown, "guides": guides.GUIDES, "key": key}
-    return render(request, "site/coming_from.html", context)
+    return render(request, "site/coming_from.html", {"guide": shown, "key": key} | _place_in_docs(request.path))
+
+
+@require_safe
+@cache_control(max_age=3600, public=True)
+def docs_search(_: HttpRequest) -> HttpResponse:
+    """Answer with all sections of the docs, for the search in the reader's browser."""
+    return HttpResponse(_sections_as_json(), content_type="application/json")
+
+
+@lru_cache(maxsize=1)
+def _sections_as_json() -> str:
+    """Return [[path with anchor, title of the page, heading, text], ...]. It depends only on code and settings."""
+    rendered = [
+        (page.path, page.title, "site/docs.html", _docs_context(page, key=PLACEHOLDER_KEY, organization_id=""))
+        for page in doc_pages.PAGES
+    ]
+    rendered += [
+        (
+            reverse("coming-from", args=[guide.slug]),
+            f"Coming from {guide.origin}",
+            "site/coming_from.html",
+            {"guide": guide.shown_for(site_url=settings.SITE_URL, key=PLACEHOLDER_KEY), "key": PLACEHOLDER_KEY},
+        )
+        for guide in guides.GUIDES
+    ]
+    common = {"site_url": settings.SITE_URL, "support_email": settings.SUPPORT_EMAIL}
+    return json.dumps(
+        [
+            [f"{path}#{anchor}", title, heading, text]
+            for path, title, template, context in rendered
+            for anchor, heading, text in doc_pages.sections_of(loader.render_to_string(template, common | context))
+        ],
+        ensure_ascii=False,
+    )
+
+
+def _docs_context(found: doc_pages.DocPage, *, key: str, organization_id: str) -> dict[str, Any]:
+    operations = {each.anchor: each for each in api_reference.operations(site_url=settings.SITE_URL, key=key)}
+    return {
+        "doc": found,
+        "sections": [f"site/docs/{name}.html" for name in found.sections],
+        "operations": [operations[name] for name in found.operations],
+        "prices": tariff.price_table(),
+        "chat_models": list(catalogue.models().values()),
+        "drain_seconds": settings.APEX_DRAIN_SECONDS,
+        "guides": guides.GUIDES,
+        "upload_hours": settings.ORDERABLE_HOURS,
+        "import_minutes": settings.IMPORT_MAX_SECONDS // 60,
+        "key": key,
+        "webhook_events": list(EVENT_HELP.items()),
+        "webhook_examples": guides.receivers(site_url=settings.SITE_URL, organization_id=organization_id),
+        "error_table": doc_pages.ERRORS,
+        "recording_types": doc_pages.RECORDING_TYPES,
+        "url_types": URL_TYPES,
+    }
+
+
+def _place_in_docs(path: str) -> dict[str, Any]:
+    before, after = doc_pages.neighbors(path)
+    return {"contents": doc_pages.contents(), "before": before, "after": after, "place": path}
 
 
 # In the order of the page: (check of `health`, what people call it, what stands still without it).
@@ -81,7 +165,7 @@ PARTS = (
     ("engine", "Transcription", "New recordings wait. They are transcribed when it is back."),
     ("workers", "Processing", "New recordings wait. They are transcribed when it is back."),
     ("redis", "Live progress", "Progress is shown late, and new recordings start later."),
-    ("clock", "Background tasks", "Webhooks, mails and automatic top-ups are late."),
+    ("clock", "Background tasks", "Webhooks, emails and automatic top-ups are late."),
 )
 
 
@@ -177,9 +261,17 @@ def overview(request: HttpRequest) -> HttpResponse:
             **recent,
             "month": statements.month(organization),
             "money_banners": money_banners(organization),
+            "chart": _recent_chart(organization) if membership.may_pay else "",
             "steps": [] if all(step["is_done"] for step in steps) else steps,
         },
     )
+
+
+def _recent_chart(organization: Organization) -> str:
+    """Return what the last days cost as an SVG element, "" if they cost nothing."""
+    today = timezone.now().date()
+    by_day = usage.cost_by_day(organization, since=today - timedelta(days=CHART_DAYS - 1), until=today)
+    return day_chart(by_day) if any(by_day.values()) else ""
 
 
 # --- Development -----------------------------------------------------------------------------------------------------

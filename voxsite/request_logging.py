@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from accounts import log_context
 from accounts.gate import authentication
+from accounts.gate.request_ids import request_id_for
 from accounts.gate.request_log import LoggedRequest, RequestLog
 from voxsite.body_guard import Application, Message, Receive, Scope, Send
 
@@ -57,7 +58,8 @@ class LogsRequests:
                     method=method,
                     path=path,
                     status=status,
-                    request_id=request_id or found.get("request_id", ""),
+                    # No answer has told it when the client left before. Then no view may have made one either.
+                    request_id=request_id or found.get("request_id") or request_id_for(_offered_id(scope)),
                     duration_ms=int(1000 * (seconds or time.monotonic() - arrived_at)),
                     error_type=found.get("error_type", "") if status >= 400 else "",
                     job_id=found.get("job_id", ""),
@@ -68,3 +70,7 @@ class LogsRequests:
 def _key_in(scope: Scope) -> str:
     headers = {NAMES[name]: value.decode("latin-1") for name, value in scope["headers"] if name in NAMES}
     return authentication.key_in(headers, schemes=SCHEMES) if headers else ""
+
+
+def _offered_id(scope: Scope) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")

@@ -1,5 +1,6 @@
 """All settings, by subject. Switches are environment variables, read with `env` and listed in README.md."""
 
+import socket
 import sys
 from email.utils import parseaddr
 from pathlib import Path
@@ -8,7 +9,8 @@ import dj_database_url
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from voxsite import bucket_origin, engines, env, error_reports, logs, upstreams
+from voxsite import bucket_origin, engines, env, error_reports, logs, sign_in_providers, traces, upstreams
+from voxsite.serve import config as server
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -16,6 +18,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 VOXSITE_ENV = env.choice("VOXSITE_ENV", options=("development", "production"), default="production")
 DEVELOPMENT = VOXSITE_ENV == "development"
+# The web processes of this host. What protects its cores and its memory is divided among them.
+WEB_PROCESSES = server.web_process_count(may_fork=sys.platform == "linux")
 TESTING = "pytest" in sys.modules
 # Off in development too: the error pages of DEBUG show secrets, and the server may be reachable from elsewhere.
 DEBUG = DEVELOPMENT and not TESTING and env.flag("VOXSITE_DEBUG")
@@ -70,6 +74,9 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.github",
+    "allauth.socialaccount.providers.google",
     "allauth.usersessions",
     "rest_framework",
     "drf_spectacular",
@@ -166,7 +173,7 @@ REDIS_URL_WITH_TIME_OUTS = env.with_query(REDIS_URL, socket_timeout=5, socket_co
 CACHES = {
     "default": {
         "BACKEND": "voxsite.fallback_cache.FallbackCache",
-        "LOCATION": env.with_query(REDIS_URL, socket_timeout=1, socket_connect_timeout=1),
+        "LOCATION": REDIS_URL,
         "KEY_PREFIX": "voxsite",
     }
 }
@@ -250,9 +257,13 @@ DATA_UPLOAD_MAX_NUMBER_FILES = 50
 AUTH_USER_MODEL = "accounts.User"
 SESSION_ENGINE = "accounts.sessions"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+MIN_PASSWORD_LENGTH = 10
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": MIN_PASSWORD_LENGTH},
+    },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 if TESTING:
@@ -294,6 +305,14 @@ MFA_TOTP_TOLERANCE = 1
 # Browsers offer passkeys on http://localhost too, but fido2 accepts that origin only with this.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEVELOPMENT
 USERSESSIONS_TRACK_ACTIVITY = True
+# Accounts elsewhere with which people may sign in. Without any, their buttons and addresses do not exist.
+SOCIALACCOUNT_PROVIDERS = sign_in_providers.configured()
+SOCIALACCOUNT_ADAPTER = "accounts.social_sign_in.SocialAccountAdapter"
+# An address that the provider and this site have proved signs in (accounts/social_sign_in.py).
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
+# Whoever finds a signed-in browser must not leave a door of their own.
+SOCIALACCOUNT_REAUTHENTICATION_REQUIRED = True
+SOCIALACCOUNT_QUERY_EMAIL = True
 # Keys for secrets that must be read back (TOTP). Separate, so that SECRET_KEY can be rotated.
 FIELD_KEYS = env.words("VOXSITE_FIELD_KEYS", default=(SECRET_KEY,))
 INVITATION_DAYS = 7
@@ -306,6 +325,11 @@ DEFAULT_FROM_EMAIL = env.text("VOXSITE_MAIL_FROM", default="Voxsite <hello@local
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 # Where customers write to. Pages, errors and mails name it; people also answer the mails.
 SUPPORT_EMAIL = env.text("VOXSITE_SUPPORT_EMAIL", default=parseaddr(DEFAULT_FROM_EMAIL)[1])
+# Pages of the operator, to which this site links: what customers agree to, what is done with their data, how to report
+# a vulnerability. Without an address there is no link.
+TERMS_URL = env.web_address("VOXSITE_TERMS_URL")
+PRIVACY_URL = env.web_address("VOXSITE_PRIVACY_URL")
+SECURITY_URL = env.web_address("VOXSITE_SECURITY_URL")
 # They get a mail when the nightly check of the ledger finds a fault.
 ADMINS = [("Operator", address) for address in env.words("VOXSITE_ADMINS", default=())]
 EMAIL_FILE_PATH = str(DATA_DIR / "mail")
@@ -385,8 +409,12 @@ CONTENT_SECURITY_POLICY = {
         "font-src": [SELF],
         # Pages send large files to the bucket, if there is one.
         "connect-src": [SELF, *([BUCKET_ORIGIN] if BUCKET_ORIGIN else [])],
-        # Chrome applies this to the redirect after a form too, here to Stripe's payment page.
-        "form-action": [SELF, SITE_URL if STRIPE_SANDBOX else "https://checkout.stripe.com"],
+        # Chrome applies this to the redirect after a form too: to Stripe's payment page, and to a sign-in elsewhere.
+        "form-action": [
+            SELF,
+            SITE_URL if STRIPE_SANDBOX else "https://checkout.stripe.com",
+            *sign_in_providers.origins(SOCIALACCOUNT_PROVIDERS),
+        ],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
     }
@@ -463,11 +491,11 @@ RATE_LIMITS = {
     # By the visitor's address: pages of shared transcripts, and parts of shared recordings.
     "shared": "300/minute",
 }
-# How many streams of events an organization may have open at once in one web process.
+# How many streams of events an organization may have open at once.
 MAX_EVENT_STREAMS = env.integer("VOXSITE_MAX_EVENT_STREAMS", default=100, minimum=1)
-# For calls that are answered when their transcription has ended: how many of them an organization may have open at once
-# in one web process, how long one waits, and how long its job runs on after its client has left, so that a retry finds
-# it. A retry without an Idempotency-Key gets what an earlier try has got for REPEAT_SECONDS.
+# For calls that are answered when their transcription has ended: how many of them an organization may have open at
+# once, how long one waits, and how long its job runs on after its client has left, so that a retry finds it. A retry
+# without an Idempotency-Key gets what an earlier try has got for REPEAT_SECONDS.
 MAX_WAITING_CALLS = env.integer("VOXSITE_MAX_WAITING_CALLS", default=100, minimum=1)
 MAX_WAIT_SECONDS = env.integer("VOXSITE_MAX_WAIT_SECONDS", default=1800, minimum=1)
 DISCONNECT_GRACE_SECONDS = env.integer("VOXSITE_DISCONNECT_GRACE_SECONDS", default=30)
@@ -578,6 +606,17 @@ DIARIZER = env.choice("VOXSITE_DIARIZER", options=("auto", "neural", "pyannote",
 # One address for each engine process. Workers use the least busy one of their host.
 ENGINE_SOCKET = env.text("VOXSITE_ENGINE_SOCKET") or f"ipc://{env.socket_path(DATA_DIR, 'engine.sock')}"
 ENGINE_SOCKETS = engines.addresses(ENGINE_SOCKET)
+# Engines for other hosts. Where those of this host listen besides their sockets, with which key, and for whose keys.
+ENGINE_LISTEN = engines.listen()
+ENGINE_SECRET_KEY = env.secret("VOXSITE_ENGINE_SECRET_KEY")
+ENGINE_CLIENTS = env.words("VOXSITE_ENGINE_CLIENTS")
+# The name of this host for others, which its engines announce.
+ENGINE_HOST = env.text("VOXSITE_ENGINE_HOST", default=socket.gethostname())
+# Public keys of engines of other hosts, which this host finds in Redis. Empty: it does not look there.
+ENGINE_PUBLIC_KEYS = env.words("VOXSITE_ENGINE_PUBLIC_KEYS")
+# The key of this host as a client, and engines of other hosts: tcp://PUBLIC_KEY@HOST:PORT.
+ENGINE_CLIENT_SECRET_KEY = env.secret("VOXSITE_ENGINE_CLIENT_SECRET_KEY")
+ENGINE_ADDRESSES = env.words("VOXSITE_ENGINE_ADDRESSES")
 ENGINE_DEVICES = engines.devices()
 # The engine that was chosen for "auto". The engine process writes this file, the others read it.
 ENGINE_CHOICE_FILE = DATA_DIR / "engine.json"
@@ -625,6 +664,16 @@ try:
     error_reports.begin(env.text("VOXSITE_SENTRY_DSN"), environment="development" if DEVELOPMENT else "production")
 except ValueError as error:
     raise ImproperlyConfigured(f"VOXSITE_SENTRY_DSN is no address of a Sentry project: {error}") from error
+
+# A collector of OpenTelemetry's traces, which then gets spans of requests and of what follows from them.
+try:
+    traces.begin(
+        env.text("VOXSITE_TRACES_URL"),
+        environment="development" if DEVELOPMENT else "production",
+        percent=env.integer("VOXSITE_TRACES_PERCENT", default=100),
+    )
+except ValueError as error:
+    raise ImproperlyConfigured(f"VOXSITE_TRACES_URL cannot be used. {error}") from error
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
 

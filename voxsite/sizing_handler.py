@@ -7,14 +7,18 @@ from contextlib import suppress
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.http import HttpResponseBase
 from django.utils.http import parse_header_parameters
 
-from voxsite import request_metrics
+from voxsite import bursts, request_metrics
 
 # Charsets by which bodies are read, by Python's names. A body in any other is read as UTF-8.
 CHARSETS = frozenset({"utf-8", "ascii", "iso8859-1", "cp1252", "utf-16"})
+
+# Of all handlers: a caller may use several faces.
+_bursts = bursts.Bursts(max(1, bursts.PLACES // settings.WEB_PROCESSES))
 
 
 class Request(ASGIRequest):
@@ -32,8 +36,10 @@ class Request(ASGIRequest):
             self.content_type, self.content_params = parse_header_parameters(header)
         except ValueError:
             self.content_type, self.content_params = header.partition(";")[0].strip().lower(), {}
+        if "charset" not in self.content_params:
+            return
         with suppress(LookupError, ValueError):
-            charset = codecs.lookup(self.content_params.get("charset", "")).name
+            charset = codecs.lookup(self.content_params["charset"]).name
             self._encoding = charset if charset in CHARSETS else None
 
 
@@ -56,12 +62,19 @@ class SizingHandler(ASGIHandler):
         return request, error_response
 
     async def run_get_response(self, request: Any) -> HttpResponseBase:
-        """Return the response to a request.
+        """Return the response to a request, once it has a place.
 
         A client may leave while the view runs in its thread. Nothing can stop a thread, so its end is awaited. With a
         response that nobody gets, Django leaves the files of the request and its own open until Python collects garbage
         (Django 5.2, read in source).
         """
+        try:
+            async with _bursts.place(bursts.caller_of(request)):
+                return await self._answer(request)
+        finally:
+            request_metrics.name_view(request)
+
+    async def _answer(self, request: Any) -> HttpResponseBase:
         view = asyncio.ensure_future(super().run_get_response(request))
         try:
             return await asyncio.shield(view)
@@ -70,8 +83,6 @@ class SizingHandler(ASGIHandler):
             self.client_left(request, response)
             await sync_to_async(response.close)()
             raise
-        finally:
-            request_metrics.name_view(request)
 
     def client_left(self, request: Any, response: HttpResponseBase) -> None:
         """Do what must be done with a response that nobody gets, before it is closed."""

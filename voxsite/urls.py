@@ -5,7 +5,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
-from accounts import links
+from accounts import connection_pages, links
 from accounts.account_pages import delete_account, mails
 from accounts.email_pages import ConfirmEmailView, EmailView
 from billing.api import BalanceView, ProductsView, UsageView
@@ -37,6 +37,8 @@ urlpatterns = [
     path("", pages.landing, name="landing"),
     path("pricing/", pages.pricing, name="pricing"),
     path("docs/", pages.docs, name="docs"),
+    path("docs/search.json", pages.docs_search, name="docs-search"),
+    path("docs/<slug:slug>/", pages.docs, name="docs-page"),
     path("docs/from/<slug:slug>/", pages.coming_from, name="coming-from"),
     path("status/", pages.status, name="status"),
     path("favicon.ico", crawlers.favicon, name="favicon"),
@@ -46,12 +48,16 @@ urlpatterns = [
     path("accounts/delete/", delete_account, name="account-delete"),
     path("accounts/mails/", mails, name="account-mails"),
     path("accounts/email/", EmailView.as_view(), name="account_email"),
+    path("accounts/3rdparty/", connection_pages.ConnectionsView.as_view(), name="socialaccount_connections"),
+    path("accounts/3rdparty/signup/", connection_pages.signup, name="socialaccount_signup"),
     re_path(r"^accounts/confirm-email/(?P<key>[-:\w]+)/$", ConfirmEmailView.as_view(), name="account_confirm_email"),
     path("accounts/", include("allauth.urls")),
     path("", include("accounts.urls")),
     path(links.ROOT, include(organization_pages)),
     path("billing/products", ProductsView.as_view(), name="products"),
-    re_path(r"^(?:overview|keys|requests|organization|billing|transcripts|webhooks|playground)/", pages.own_page),
+    re_path(
+        r"^(?:overview|keys|requests|activity|organization|billing|transcripts|webhooks|playground)/", pages.own_page
+    ),
     path("s/<str:share_token>/", sharing.shared, name="shared"),
     path("s/<str:share_token>/audio/", sharing.shared_audio, name="shared-audio"),
     path("stripe/webhook", StripeWebhookView.as_view(), name="stripe-webhook"),

@@ -96,3 +96,26 @@ def test_sandbox_is_refused_outside_development(settings):
 def test_names_of_models_must_stand_for_models_of_ours_at_whole_prices(settings):
     settings.MODEL_NAMES = {"whisper-1": ("standard", 0), "nova-*": ("gone", None)}
     assert [error.id for error in checks.prices_are_known(None)] == ["voxsite.E006", "voxsite.E013"]
+
+
+KEY = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("given", "is_fine"),
+    [
+        ({}, True),
+        ({"ENGINE_LISTEN": "tcp://0.0.0.0:5590"}, False),
+        ({"ENGINE_LISTEN": "tcp://0.0.0.0:5590", "ENGINE_SECRET_KEY": KEY, "ENGINE_CLIENTS": [KEY]}, True),
+        ({"ENGINE_ADDRESSES": [f"tcp://{KEY}@gpu:5590"]}, False),
+        ({"ENGINE_ADDRESSES": [f"tcp://{KEY}@gpu:5590"], "ENGINE_CLIENT_SECRET_KEY": KEY}, True),
+        ({"ENGINE_ADDRESSES": ["tcp://gpu:5590"], "ENGINE_CLIENT_SECRET_KEY": KEY}, False),
+        ({"ENGINE_CLIENT_SECRET_KEY": "secret"}, False),
+    ],
+)
+def test_engines_of_other_hosts_need_keys_on_both_sides(settings, given, is_fine):
+    for name, value in given.items():
+        setattr(settings, name, value)
+    found = checks.engines_have_keys(None)
+    assert ({one.id for one in found} == set()) == is_fine
+    assert "secret'" not in "".join(one.msg for one in found)

@@ -44,6 +44,16 @@ def test_socket_that_is_none_is_refused_by_name(monkeypatch, value):
         env.sockets("V")
 
 
+def test_web_address_is_one_that_people_can_open(monkeypatch):
+    for value in ("", "https://example.org/terms", "http://localhost/terms"):
+        monkeypatch.setenv("V", value)
+        assert env.web_address("V") == value
+    for value in ("javascript:alert(1)", "example.org/terms", "/terms"):
+        monkeypatch.setenv("V", value)
+        with pytest.raises(ImproperlyConfigured, match="V must be an address"):
+            env.web_address("V")
+
+
 def test_readers_return_the_default_for_nothing(monkeypatch):
     monkeypatch.setenv("V", "  ")
     assert env.integer("V", default=3) == 3
@@ -102,3 +112,15 @@ def test_folder_that_others_use_stays_open(tmp_path, mode):
     tmp_path.chmod(mode)
     env.private_folder(tmp_path)
     assert stat.S_IMODE(tmp_path.stat().st_mode) == mode
+
+
+def test_secret_stands_in_the_variable_or_in_a_file(tmp_path, monkeypatch):
+    assert env.secret("VOXSITE_TRY") == ""
+    path = tmp_path / "secret"
+    monkeypatch.setenv("VOXSITE_TRY_FILE", str(path))
+    with pytest.raises(ImproperlyConfigured, match="VOXSITE_TRY_FILE"):
+        env.secret("VOXSITE_TRY")
+    path.write_text("from the file\n")
+    assert env.secret("VOXSITE_TRY") == "from the file"
+    monkeypatch.setenv("VOXSITE_TRY", "from the variable")
+    assert env.secret("VOXSITE_TRY") == "from the variable"

@@ -1,8 +1,11 @@
 """The cache while Redis does not answer."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
+from redis import Redis
 
 from accounts import redis_connections
 from voxsite.fallback_cache import FallbackCache
@@ -52,3 +55,20 @@ def test_redis_is_asked_again_after_a_rest(cut_off):
     caches["default"].set("name", "shared")
     assert caches["default"].get("name") == "shared"
     assert cut_off.get("name") == "own"
+
+
+@pytest.mark.enable_socket
+def test_threads_use_the_connections_that_requests_have():
+    """Django would make a pool for each thread that ever used the cache."""
+
+    def ask(number: int) -> tuple[int, Redis]:
+        caches["default"].set(f"number-{number}", number)
+        return caches["default"].get(f"number-{number}"), caches["default"]._cache.get_client()
+
+    with ThreadPoolExecutor(2 * redis_connections.MAX_CONNECTIONS) as threads:
+        answers = list(threads.map(ask, range(100)))
+    assert [number for number, _ in answers] == list(range(100))
+    client = redis_connections.client()
+    assert all(used is client for _, used in answers)
+    made = [connection for connection in client.connection_pool._connections if connection is not None]
+    assert 1 <= len(made) <= redis_connections.MAX_CONNECTIONS

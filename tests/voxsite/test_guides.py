@@ -96,5 +96,5 @@ def test_page_of_transcribeapi_has_the_code_of_receivers(db, organization, alice
 
 @pytest.mark.long
 def test_docs_have_the_code_of_receivers(db, organization, alice, client_of):
-    assert "YOUR_ORGANIZATION_ID" in Client().get("/docs/").content.decode()
-    assert str(organization.pk) in client_of(alice).get("/docs/").content.decode()
+    assert "YOUR_ORGANIZATION_ID" in Client().get("/docs/webhooks/").content.decode()
+    assert str(organization.pk) in client_of(alice).get("/docs/webhooks/").content.decode()

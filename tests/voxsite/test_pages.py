@@ -4,16 +4,19 @@ import logging
 import re
 
 import pytest
+from django.contrib.staticfiles import finders
 from django.core import mail
 from django.core.mail.backends.filebased import EmailBackend
 from django.test import Client, RequestFactory
 from django.urls import path
+from django.utils import timezone
 
 from accounts import api_keys
+from billing import ledger
 from tests.transcription.factories import make_job
 from voxsite import health, pages, urls
 
-PUBLIC = ["/", "/pricing/", "/docs/"]
+PUBLIC = ["/", "/pricing/", "/docs/limits/"]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +52,86 @@ def test_pages_name_the_address_for_support(alice, organization, client_of, sett
     settings.SUPPORT_EMAIL = "help@example.org"
     assert 'href="mailto:help@example.org"' in Client().get("/").content.decode()
     assert 'href="mailto:help@example.org"' in client_of(alice).get("/overview/").content.decode()
-    assert "help@example.org" in Client().get("/docs/").content.decode()
+    assert "help@example.org" in Client().get("/docs/errors/").content.decode()
+
+
+def test_pages_of_the_operator_are_linked_where_there_are_some(alice, organization, client_of, settings):
+    for address in ("/", "/accounts/signup/"):
+        page = Client().get(address).content.decode()
+        assert not [word for word in (">Terms<", ">Privacy<", ">Security<", "you agree") if word in page]
+    settings.TERMS_URL, settings.PRIVACY_URL = "https://example.org/terms", "https://example.org/privacy"
+    settings.SECURITY_URL = "https://example.org/security"
+    home = Client().get("/").content.decode()
+    for name, address in (("Terms", "terms"), ("Privacy", "privacy"), ("Security", "security")):
+        assert f'<a href="https://example.org/{address}">{name}</a>' in home
+    for page in (Client().get("/accounts/signup/"), client_of(alice).get("/billing/top-up/")):
+        shown = page.content.decode()
+        assert 'you agree to the <a href="https://example.org/terms">Terms</a> and the <a href="https://' in shown
+    settings.TERMS_URL = ""
+    assert 'you agree to the <a href="https://example.org/privacy' in Client().get("/accounts/signup/").content.decode()
+
+
+def test_sign_up_asks_for_a_password_in_one_line(db, settings):
+    page = Client().get("/accounts/signup/").content.decode()
+    assert f"At least {settings.MIN_PASSWORD_LENGTH} characters." in page
+    assert "too similar" not in page
+
+
+def test_closed_account_says_what_helps(db, settings):
+    page = Client().get("/accounts/inactive/").content.decode()
+    assert "This account is closed" in page
+    assert f"mailto:{settings.SUPPORT_EMAIL}" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "price", "says"),
+    [
+        ("hours=100&model=standard", "$30.00", "A payment of $30.00 covers it"),
+        ("hours=700&model=standard", "$210.00", "A payment of $200.00, with its bonus of $10.00, covers it"),
+        ("hours=0.01&model=premium", "$0.0", "A payment of $5.00 covers it"),
+        ("hours=100000&model=standard", "$30,000.00", "It takes several payments"),
+    ],
+)
+def test_pricing_says_what_so_much_audio_costs(db, settings, query, price, says):
+    settings.PRICES_PER_HOUR_MICROS = {"standard": 300_000, "premium": 600_000}
+    page = " ".join(Client().get(f"/pricing/?{query}").content.decode().split())
+    assert f'<b class="sum number">{price}' in page
+    assert says in page
+
+
+@pytest.mark.parametrize("query", ["hours=&model=standard", "hours=-1&model=standard", "hours=1&model=x", "hours=1e9"])
+def test_pricing_says_what_is_wrong_with_a_question(db, query):
+    answer = Client().get(f"/pricing/?{query}")
+    assert answer.status_code == 400
+    assert 'class="error"' in answer.content.decode()
+
+
+def test_pricing_has_the_prices_of_chat_and_the_bonus(db, settings):
+    settings.APEX_MODELS = {
+        "apex-one": {
+            "upstream": "x",
+            "prompt_micros": 310_000,
+            "cached_prompt_micros": 30_000,
+            "completion_micros": 450_000,
+            "max_completion_tokens": 10,
+        }
+    }
+    page = Client().get("/pricing/").content.decode()
+    row = page.split("apex-one")[1].split("</tr>")[0]
+    assert [price in row for price in ("$0.31", "$0.03", "$0.45")] == [True] * 3
+    assert re.search(r"\$500\.00</td><td[^>]*>\$550\.00</td><td[^>]*>\$50\.00", page)
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+def test_links_to_public_pages_are_shown_with_a_picture_and_words(db, path, settings):
+    settings.SITE_URL = "https://voxsite.example"
+    page = Client().get(path).content.decode()
+    found = dict(re.findall(r'<meta (?:name|property)="([\w:]+)" content="([^"]*)"', page))
+    assert found["og:image"] == "https://voxsite.example/static/social.png"
+    assert finders.find("social.png")
+    assert found["twitter:card"] == "summary_large_image"
+    assert found["og:title"].startswith("Voxsite")
+    assert 40 <= len(found["description"]) <= 160
 
 
 @pytest.mark.parametrize("path", PUBLIC)
@@ -103,6 +185,16 @@ def test_overview_leads_a_new_person_and_then_stops(alice, organization, client_
     assert "sentence-slt.wav" in page
 
 
+def test_overview_draws_what_the_last_days_cost_for_those_who_pay(alice, bob, organization, client_of):
+    assert '<svg class="chart' not in client_of(alice).get("/overview/").content.decode()
+    hold = ledger.reserve(organization, amount_micros=300_000, reference="job:1")
+    ledger.settle(hold, actual_micros=300_000)
+    page = client_of(alice).get("/overview/").content.decode()
+    assert page.count('class="chart-fill"') == 1
+    assert f"{timezone.now():%-d %B}: $0.30" in page
+    assert '<svg class="chart' not in client_of(bob).get("/overview/").content.decode()
+
+
 def test_overview_shows_the_last_five_of_this_organization(alice, charlie, organization, client_of):
     for _ in range(6):
         make_job(organization)
@@ -112,7 +204,7 @@ def test_overview_shows_the_last_five_of_this_organization(alice, charlie, organ
 
 def test_member_is_not_asked_to_make_a_key(bob, organization, client_of):
     make_job(organization)
-    assert "Make an API key" not in client_of(bob).get("/overview/").content.decode()
+    assert "Create an API key" not in client_of(bob).get("/overview/").content.decode()
 
 
 # --- Kept mail -------------------------------------------------------------------------------------------------------

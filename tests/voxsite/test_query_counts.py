@@ -27,6 +27,8 @@ OTHER_PAGES = (
     "/",
     "/pricing/",
     "/docs/",
+    "/docs/native/",
+    "/docs/search.json",
     "/docs/from/deepgram/",
     "/status/",
     "/accounts/email/",

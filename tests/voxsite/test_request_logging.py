@@ -5,12 +5,13 @@ import asyncio
 import pytest
 
 from accounts import api_keys
+from accounts.gate import request_ids
 from accounts.models import ApiRequest
 from billing.models import Wallet
 from tests.transcription.dialects import waiting_calls
 from tests.voxsite.test_request_metrics import ask
 from transcription.models import Job
-from voxsite import asgi
+from voxsite import asgi, request_logging
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -103,3 +104,24 @@ def test_requests_at_once_keep_their_own_errors(organization, key):
         ("/v1/jobs/no-job", "job_not_found"),
         ("/v1/nowhere", "not_found"),
     }
+
+
+@pytest.mark.parametrize("offered", [b"", b"mine-12345"])
+def test_request_whose_client_left_before_the_answer_has_an_id(organization, key, offered):
+    headers = [(b"x-api-key", key[1].encode()), *([(b"x-request-id", offered)] if offered else [])]
+    assert ask("/v1/jobs", headers=headers, leaves=True) is None
+    assert logged(organization) == [("GET", "/v1/jobs", request_logging.CLIENT_LEFT, "")]
+    request_id = ApiRequest.objects.get().request_id
+    assert request_id == offered.decode() if offered else request_id.startswith("req_")
+
+
+def test_id_that_a_view_had_is_logged_although_it_sent_no_byte(organization, key):
+    had = []
+
+    async def view(scope, receive, send):
+        had.append(request_ids.request_id_for(""))
+
+    scope = {"type": "http", "method": "GET", "path": "/v1/jobs", "headers": [(b"x-api-key", key[1].encode())]}
+    asyncio.run(request_logging.LogsRequests(view, log=asgi.request_log)(scope, None, None))
+    logged(organization)
+    assert [ApiRequest.objects.get().request_id] == had

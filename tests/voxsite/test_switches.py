@@ -21,7 +21,13 @@ READERS = {
     if reader.__module__ == env.__name__ and next(iter(inspect.signature(reader).parameters)) == "name"
 }
 # The supervisor and the test set these for its own processes; nobody else should.
-INTERNAL = {"SUPERVISOR_PROCESS_NAME", "VOXSITE_ENGINE_SOCKET", "VOXSITE_STARTED_AT", "VOXSITE_SUPERVISOR_PID"}
+INTERNAL = {
+    "PGAPPNAME",
+    "SUPERVISOR_PROCESS_NAME",
+    "VOXSITE_ENGINE_SOCKET",
+    "VOXSITE_STARTED_AT",
+    "VOXSITE_SUPERVISOR_PID",
+}
 # Names that only Hugging Face's packages define.
 FOREIGN = re.compile(r"HF_")
 # What looks like a switch of this project in prose, shell and YAML.
@@ -39,6 +45,14 @@ def calls_of_readers(source: str) -> Iterator[ast.expr]:
             and node.func.attr in READERS
         ):
             yield node.args[0]
+
+
+def names_of_files(source: str) -> Iterator[str]:
+    """Yield the names that `env.secret` reads beside its own: a file that has the secret."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name("env"), attr="secret"), args=[ast.Constant(name)]):
+                yield f"{name}_FILE"
 
 
 def names_past_the_readers(source: str) -> Iterator[str]:
@@ -93,8 +107,14 @@ PUT_TOGETHER = {"voxsite/upstreams.py": names_of_upstreams}
 @pytest.fixture(scope="module")
 def read() -> set[str]:
     """Every name that the product reads through a reader."""
+    return names_in_code()
+
+
+def names_in_code() -> set[str]:
+    """Return every name that the product reads through a reader."""
     found: set[str] = set()
     for path, text in sources():
+        found |= set(names_of_files(text))
         for argument in calls_of_readers(text):
             if isinstance(argument, ast.Constant):
                 found.add(argument.value)

@@ -21,6 +21,7 @@ METHODS = {
     f"{PAGES}overview/": {"get"},
     f"{PAGES}keys/": {"get", "post"},
     f"{PAGES}requests/": {"get"},
+    f"{PAGES}activity/": {"get"},
     f"{PAGES}organization/": {"get"},
     f"{PAGES}organization/leave/": {"post"},
     f"{PAGES}organization/delete/": {"get", "post"},

@@ -1,7 +1,9 @@
 """The handler of faces that wait, spoken to as a server does."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -40,13 +42,23 @@ class Later(LaterResponse):
         self.ended += 1
 
 
+class Burden:
+    """What a middleware may hang on a request. It points back to it, as a session does."""
+
+    def __init__(self, request):
+        self.request = request
+
+
 made: list[Later] = []
+burdens: list[weakref.ref[Burden]] = []
 uploads: list[TemporaryUploadedFile] = []
 view_may_end = threading.Event()
 view_runs = threading.Event()
 
 
 def later(request):
+    request.burden = Burden(request)
+    burdens.append(weakref.ref(request.burden))
     view_runs.set()
     assert view_may_end.wait(20)
     made.append(Later())
@@ -82,6 +94,7 @@ urlpatterns = [
 def addresses(settings, db):
     settings.ROOT_URLCONF = __name__
     made.clear()
+    burdens.clear()
     uploads.clear()
     view_may_end.set()
     view_runs.clear()
@@ -149,6 +162,24 @@ def test_later_response_is_awaited_and_gets_the_headers_of_the_middleware():
     assert headers[b"X-Request-Id"].startswith(b"req_")
     assert headers[b"X-Content-Type-Options"] == b"nosniff"
     assert (made[0].sent, made[0].ended) == (1, 1)
+
+
+def test_call_that_waits_keeps_nothing_that_hangs_on_its_request():
+    """Without the garbage collector: it does not look among what is old for a long time."""
+
+    async def act():
+        request = Request("/later")
+        await until(lambda: made and burdens[0]() is None)
+        made[0].may_answer.set()
+        await request.task
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(act())
+    finally:
+        gc.enable()
+    assert made[0].sent == 1
 
 
 def test_client_that_leaves_cancels_the_wait():

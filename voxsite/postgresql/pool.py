@@ -50,6 +50,15 @@ class WatchedConnection(psycopg.Connection[Any]):
 
     _pool: "Pool | None" = None
 
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether the server has closed this idle connection: then its end, or a last message, can be read."""
+        with contextlib.suppress(psycopg.OperationalError, ValueError):
+            poller = select.poll()
+            poller.register(self.fileno(), select.POLLIN)
+            return bool(poller.poll(0))
+        return True
+
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Do what psycopg's connection does. Raises Hangs, and is closed then."""
         pool = self._pool
@@ -114,6 +123,11 @@ class Pool(ConnectionPool[WatchedConnection]):
             reconnect_timeout=AWAY_SECONDS,
             **options,
         )
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Tell whether a thread waits for a connection, because all are in use."""
+        return bool(self._waiting)
 
     def hangs(self) -> bool:
         """Tell whether the server takes connections and does not answer on them."""
@@ -189,7 +203,7 @@ class Pool(ConnectionPool[WatchedConnection]):
         while True:
             left = max(0.0, ends_at - time.monotonic())
             connection = super()._getconn_unchecked(min(left, AWAY_SECONDS) if self._is_away else left)
-            if not _has_ended(connection):
+            if not connection.has_ended:
                 return connection
             # All of them ended with the server. psycopg_pool's own check would pause after each.
             connection.close()
@@ -214,14 +228,5 @@ def _is_cut(connection: WatchedConnection) -> bool:
     with contextlib.suppress(psycopg.OperationalError, ValueError):
         poller = select.poll()
         poller.register(connection.fileno(), select.POLLRDHUP)
-        return bool(poller.poll(0))
-    return True
-
-
-def _has_ended(connection: WatchedConnection) -> bool:
-    """Tell whether the server has closed an idle connection: then its end, or a last message, is there to be read."""
-    with contextlib.suppress(psycopg.OperationalError, ValueError):
-        poller = select.poll()
-        poller.register(connection.fileno(), select.POLLIN)
         return bool(poller.poll(0))
     return True

@@ -12,6 +12,7 @@ in one sentence what is wrong with the machine before any of them is loaded.
     announce        prints the address when the page answers
     embedded_redis  Redis on a socket in the data folder; tests use it too
     web             the web process
+    web_processes   several of them on one port
     http_protocol   its HTTP protocol, hardened for the open internet
     is_healthy      checks that the web process answers
 """

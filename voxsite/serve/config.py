@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class ServerConfig:
     port: int
     is_development: bool
     data_dir: Path
+    web_process_count: int
     worker_count: int
     has_embedded_redis: bool
 
@@ -49,12 +51,24 @@ def read() -> ServerConfig:
             port=env.integer("PORT", default=8000, minimum=1),
             is_development=env.choice("VOXSITE_ENV", options=("development", "production"), default="development")
             == "development",
+            web_process_count=web_process_count(may_fork=sys.platform == "linux"),
             data_dir=Path(env.text("VOXSITE_DATA_DIR", default=str(PROJECT_DIR / "var"))).resolve(),
             worker_count=env.integer("VOXSITE_WORKERS", default=2, minimum=1),
             has_embedded_redis=not env.text("REDIS_URL"),
         )
     except ImproperlyConfigured as error:
         raise StartError(str(error)) from error
+
+
+def web_process_count(*, may_fork: bool) -> int:
+    """Return how many web processes there shall be. Raises ImproperlyConfigured.
+
+    may_fork: several are forks of one that has loaded Django. On macOS, system libraries break in such a fork.
+    """
+    count = env.integer("VOXSITE_WEB_PROCESSES", default=1, minimum=1)
+    if count > 1 and not may_fork:
+        raise ImproperlyConfigured(f"VOXSITE_WEB_PROCESSES={count} needs Linux; unset it.")
+    return count
 
 
 def environment_for_children(config: ServerConfig) -> dict[str, str]:
@@ -72,6 +86,7 @@ def environment_for_children(config: ServerConfig) -> dict[str, str]:
         "PORT": str(config.port),
         "VOXSITE_ENV": "development" if config.is_development else "production",
         "VOXSITE_DATA_DIR": str(data_dir),
+        "VOXSITE_WEB_PROCESSES": str(config.web_process_count),
         "VOXSITE_WORKERS": str(config.worker_count),
         "VOXSITE_ENGINE_SOCKET": engine_socket,
         "REDIS_URL": redis_url,

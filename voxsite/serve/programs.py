@@ -38,7 +38,13 @@ def all_programs(environ: Mapping[str, str]) -> list[Program]:
     # Warnings only: RQ logs every few minutes that it cleans each of its registries, whatever LOGGING says of it.
     run_queues = [*manage, "rqworker", "--skip-checks", "--verbosity", "0"]
     programs = [
-        Program("web", ["python", "-m", "voxsite.serve.web"], environment=_threads(1, environ)),
+        # One or several processes (VOXSITE_WEB_PROCESSES), which `voxsite.serve.web_processes` keeps running.
+        Program(
+            "web",
+            ["python", "-m", "voxsite.serve.web"],
+            stop_seconds=_web_stop_seconds(environ),
+            environment=_threads(1, environ),
+        ),
         Program(
             "worker",
             # RQ waits for work for 15 s less than the ttl, and writes a heartbeat each time.
@@ -52,7 +58,7 @@ def all_programs(environ: Mapping[str, str]) -> list[Program]:
         # Waits for the servers of customers, many at once. The workers' places are for work.
         Program(
             "importer",
-            [*run_queues, "--worker-class", "transcription.jobs.base_worker.BaseWorker", IMPORTS_QUEUE],
+            [*run_queues, "--worker-class", "transcription.jobs.base_worker.Importer", IMPORTS_QUEUE],
             niceness=5,
             needs_redis=True,
             environment=_threads(1, environ),
@@ -69,6 +75,13 @@ def all_programs(environ: Mapping[str, str]) -> list[Program]:
     if embedded_redis.is_meant_by(environ):
         programs.insert(0, Program("redis", embedded_redis.command(Path(environ["VOXSITE_DATA_DIR"]))))
     return programs
+
+
+def _web_stop_seconds(environ: Mapping[str, str]) -> int:
+    """Return how long web may take to end: it serves on, finishes what is open, and ends a moment later."""
+    drain_seconds = int(environ.get("VOXSITE_WEB_DRAIN_SECONDS") or 0)
+    grace_seconds = int(environ.get("VOXSITE_WEB_GRACE_SECONDS") or 3)
+    return drain_seconds + grace_seconds + 1
 
 
 def _engines(environ: Mapping[str, str]) -> list[Program]:
@@ -91,7 +104,7 @@ def _engines(environ: Mapping[str, str]) -> list[Program]:
 def _engine_threads(engine_count: int) -> int:
     """Return the threads of each engine process. One core is left to web and the workers, if there are several."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, (cores - 1) // engine_count)
+    return max(1, (cores - 1) // max(1, engine_count))
 
 
 def _threads(count: int, environ: Mapping[str, str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from tests.product import PROJECT_DIR, environment_of
 from voxsite.serve import config, embedded_redis
@@ -49,11 +50,36 @@ def test_data_folder_that_cannot_be_written_is_one_sentence(tmp_path, port, path
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "http"), ("PORT", "99999"), ("HOST", "192.0.2.1"), ("VOXSITE_WORKERS", "0"), ("VOXSITE_ENV", "test")],
+    [
+        ("PORT", "http"),
+        ("PORT", "99999"),
+        ("HOST", "192.0.2.1"),
+        ("VOXSITE_WORKERS", "0"),
+        ("VOXSITE_WEB_PROCESSES", "0"),
+        ("VOXSITE_ENV", "test"),
+    ],
 )
 def test_switch_that_makes_no_sense_is_one_sentence(tmp_path, port, name, value):
     switches = {"PORT": str(port), "VOXSITE_DATA_DIR": str(tmp_path), name: value}
     assert name in refused(**switches)
+
+
+@pytest.mark.parametrize(("asked", "count"), [("", 1), ("3", 3)])
+def test_one_web_process_unless_the_operator_asks_for_more(monkeypatch, asked, count):
+    monkeypatch.setenv("VOXSITE_WEB_PROCESSES", asked)
+    server_config = config.read()
+    assert server_config.web_process_count == count
+    assert config.environment_for_children(server_config)["VOXSITE_WEB_PROCESSES"] == str(count)
+
+
+@pytest.mark.parametrize("asked", ["2", ""])
+def test_system_whose_libraries_break_in_a_fork_has_one_web_process(monkeypatch, asked):
+    monkeypatch.setenv("VOXSITE_WEB_PROCESSES", asked)
+    if not asked:
+        assert config.web_process_count(may_fork=False) == 1
+        return
+    with pytest.raises(ImproperlyConfigured, match="VOXSITE_WEB_PROCESSES=2 needs Linux"):
+        config.web_process_count(may_fork=False)
 
 
 def test_second_server_on_one_data_folder_is_refused(tmp_path, port):

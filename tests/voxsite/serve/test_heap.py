@@ -31,6 +31,32 @@ def test_freed_memory_goes_back():
     subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=60)
 
 
+# Drops cycles that are old, among which Python itself would not look: what is made then can be in no cycle.
+OLD_CYCLES = """
+import gc, threading, weakref
+from voxsite.serve import heap
+
+class Request:
+    def __init__(self):
+        self.itself = self
+
+assert heap.give_back_now_and_then(look_seconds=0.01)
+requests = [Request() for _ in range(heap.CHANGED_BLOCKS)]
+gc.collect()
+pause, last = threading.Event(), weakref.ref(requests[-1])
+pause.wait(0.1)  # It has looked while all of them were in use.
+del requests
+texts = [str(number) for number in range(1000, 2 * heap.CHANGED_BLOCKS)]
+while last() is not None:
+    pause.wait(0.01)
+"""
+
+
+@pytest.mark.skipif(not heap.is_possible(), reason="this C library cannot give memory back")
+def test_old_garbage_is_collected_when_much_has_changed():
+    subprocess.run([sys.executable, "-c", OLD_CYCLES], check=True, timeout=60)
+
+
 COLLECTING = """
 import gc
 from voxsite.serve import heap

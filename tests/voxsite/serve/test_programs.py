@@ -55,6 +55,15 @@ def test_workers_are_as_many_as_asked_for(tmp_path, wanted, count):
     assert worker.count == count
 
 
+@pytest.mark.parametrize(("switches", "seconds"), [({}, 4), ({"DRAIN": "15", "GRACE": "620"}, 636)])
+def test_web_is_not_killed_before_it_has_drained_and_finished(tmp_path, switches, seconds):
+    environ = {"VOXSITE_DATA_DIR": str(tmp_path)} | {
+        f"VOXSITE_WEB_{name}_SECONDS": text for name, text in switches.items()
+    }
+    (web,) = (program for program in programs.all_programs(environ) if program.name == "web")
+    assert web.stop_seconds == seconds
+
+
 def test_native_libraries_get_one_thread_unless_the_operator_says_otherwise(tmp_path):
     """Otherwise each would start a thread per core in every process, and they would wait for each other."""
     environ = {"VOXSITE_DATA_DIR": str(tmp_path), "OMP_NUM_THREADS": "7"}

@@ -23,7 +23,7 @@ from django.utils import timezone
 from redis import Redis
 from redis.exceptions import RedisError
 
-from accounts import account_deletion, closures, database_connection, log_context, mail_queue
+from accounts import account_deletion, audit_log, closures, database_connection, log_context, mail_queue
 from accounts.gate import idempotency, request_log
 from apex import completions
 from billing import periodic
@@ -104,11 +104,23 @@ class Reconciliation(SteadySweep):
         jobs.reconcile(now=timezone.now())
 
 
-def purge() -> None:
+def purge_idempotency_records() -> None:
     idempotency.purge()
+
+
+def purge_stray_files() -> None:
     for path in recordings.stray_files(older_than_seconds=STRAY_FILE_SECONDS, now=time.time()):
-        Path(path).unlink(missing_ok=True)
+        try:
+            Path(path).unlink(missing_ok=True)
+        except OSError:  # One that cannot be removed must not keep the others.
+            logger.exception("A stray file could not be removed.")
+
+
+def purge_incoming() -> None:
     uploads.purge_incoming(now=timezone.now())
+
+
+def forget_ended_uploads() -> None:
     expiry.forget_ended(now=timezone.now())
 
 
@@ -118,6 +130,9 @@ def sweep() -> None:
 
 def expire_uploads() -> None:
     jobs.fail_expired_uploads(now=timezone.now())
+
+
+def purge_orderable() -> None:
     orderable.purge(now=timezone.now())
 
 
@@ -145,6 +160,10 @@ def purge_request_log() -> None:
     request_log.purge(now=timezone.now())
 
 
+def purge_audit_log() -> None:
+    audit_log.purge(now=timezone.now())
+
+
 def rotate_webhook_keys() -> None:
     keys.rotate(now=timezone.now())
 
@@ -157,20 +176,25 @@ def send_waiting_mail() -> None:
     mail_queue.send_waiting()
 
 
-# (period in seconds, duty)
+# (period in seconds, duty). A duty has one step: it would end at its first one that fails, in each round.
 DUTIES: tuple[tuple[float, Callable[[], None]], ...] = (
     (5, Reconciliation()),
     (5, cancel_abandoned),
     (2, send_waiting_mail),
     (5, CompletionSweep()),
     (60, expire_uploads),
+    (60, purge_orderable),
     (60, purge_jobs),
     (10, end_work_of_closed_organizations),
     (10, delete_organizations),
     (60, delete_accounts),
-    (3600, purge),
+    (3600, purge_idempotency_records),
+    (3600, purge_stray_files),
+    (3600, purge_incoming),
+    (3600, forget_ended_uploads),
     (3600, purge_share_links),
     (600, purge_request_log),
+    (3600, purge_audit_log),
     (3600, rotate_webhook_keys),
     (3600, sweep_webhooks),
     (6 * 3600, sweep),

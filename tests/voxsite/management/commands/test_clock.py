@@ -135,8 +135,8 @@ def test_work_is_not_taken_back_before_the_living_could_give_a_sign(monkeypatch,
 def test_files_without_a_job_are_purged_by_a_duty(organization) -> None:
     media = make_media(organization)
     Media.objects.update(orderable_until=timezone.now() - timedelta(seconds=1))
-    assert clock.expire_uploads in dict.fromkeys(duty for _, duty in clock.DUTIES)
-    clock.expire_uploads()
+    assert clock.purge_orderable in dict.fromkeys(duty for _, duty in clock.DUTIES)
+    clock.purge_orderable()
     assert not Media.objects.filter(pk=media.pk).exists()
 
 
@@ -148,10 +148,20 @@ def test_bytes_that_a_killed_process_was_receiving_are_purged_by_a_duty(settings
     old = time.time() - 25 * 3600
     for path in (file.path, file.path.parent):
         os.utime(path, (old, old))
-    assert clock.purge in dict.fromkeys(duty for _, duty in clock.DUTIES)
-    clock.purge()
+    assert clock.purge_incoming in dict.fromkeys(duty for _, duty in clock.DUTIES)
+    clock.purge_incoming()
     assert list(tmp_path.iterdir()) == []
     file.close()
+
+
+def test_stray_file_that_cannot_be_removed_keeps_no_other(monkeypatch, tmp_path, caplog) -> None:
+    folder, file = tmp_path / "a", tmp_path / "b"
+    folder.mkdir()
+    file.touch()
+    monkeypatch.setattr(clock.recordings, "stray_files", lambda **_: [folder, file])
+    clock.purge_stray_files()
+    assert list(tmp_path.iterdir()) == [folder]
+    assert "A stray file could not be removed" in caplog.text
 
 
 @pytest.mark.django_db
