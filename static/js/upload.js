@@ -68,10 +68,14 @@ form.addEventListener("submit", async (event) => {
   fault();
   addLink();
   submit.disabled = true;
+  // The site was told which files belong to the batch. Others wait until it has ended.
+  if (batch) {
+    if (unsent().length) await finish();
+    return refresh();
+  }
   await Promise.all(rows.filter((row) => row.state === "waiting").map(take));
   const waiting = rows.filter((row) => row.state === "waiting");
-  if (batch && !waiting.length && unsent().length) await finish();
-  else if (waiting.length === 1 && !batch && (waiting[0].link || waiting[0].file.size <= MAX_FORM_BYTES)) await sendAlone(waiting[0]);
+  if (waiting.length === 1 && (waiting[0].link || waiting[0].file.size <= MAX_FORM_BYTES)) await sendAlone(waiting[0]);
   else if (waiting.length) await sendTogether(waiting);
   // One of a batch that failed or was paused is still this tab's.
   for (const row of waiting) if (["waiting", "sent"].includes(row.state)) giveBack(row);
@@ -88,6 +92,7 @@ function add(files, { forget, kept = () => ({}) } = {}) {
     const parts = { file, forget: forget ?? (() => {}), isRecording: Boolean(forget), ...kept(file) };
     const row = addRow(parts, file.name, size(file.size));
     if (file.size === 0) say(row, "The file is empty.", "refused");
+    else if (batch) say(row, "Waits until the other files are sent", "waiting");
   }
   refresh();
 }
@@ -219,12 +224,13 @@ function refresh() {
   const busy = rows.some((row) => row.state === "sending");
   list.hidden = rows.length === 0;
   submit.textContent = waiting > 1 ? `Transcribe ${waiting} files` : "Transcribe";
-  if (batch && !waiting && missing) submit.textContent = `Continue without ${missing} ${missing > 1 ? "files" : "file"}`;
-  submit.disabled = busy || (waiting === 0 && !(batch && missing));
+  if (batch && missing) submit.textContent = `Continue without ${missing} ${missing > 1 ? "files" : "file"}`;
+  submit.disabled = busy || (batch ? !missing : !waiting);
 }
 
 function say(row, text, state) {
   row.element.querySelector("[data-says]").textContent = text;
+  if (text) announce(`${row.element.querySelector("[data-name]").textContent}: ${text}`, row);
   row.element.className = `file ${state === "refused" ? "failed" : state}`;
   row.element.querySelector("progress").hidden = state !== "sending";
   row.element.querySelector("[data-retry]").hidden = !(state === "failed" && row.address);
@@ -262,6 +268,7 @@ async function sendTogether(chosen) {
   if (!answer.files) return fault(answer);
   batch = answer;
   chosen.forEach((row, position) => {
+    row.batch = batch;
     if (row.link) say(row, "We are downloading it", "sent");
     else row.address = answer.files[position];
   });
@@ -276,14 +283,35 @@ function finishIfAllAreSent() {
   const own = rows.filter((row) => row.address);
   if (!batch || finishing || !own.every((row) => row.state === "sent")) return;
   if (own.length) finish();
-  else location.assign(batch.url);
+  else leave();
+}
+
+// Opens the page of the batch. While other files wait, this page stays, and each row of the batch leads there.
+function leave() {
+  if (!rows.some((row) => row.state === "waiting")) return location.assign(batch.url);
+  for (const row of rows.filter((one) => one.batch === batch)) {
+    if (row.state !== "sent") {
+      row.address = "";
+      say(row, "Left out", "refused");
+      continue;
+    }
+    const link = row.element.querySelector("[data-link]");
+    link.href = batch.url;
+    link.hidden = false;
+    row.address = "";
+  }
+  for (const row of rows) if (row.state === "waiting") say(row, "", "waiting");
+  batch = null;
+  finishing = false;
+  done.hidden = false;
+  refresh();
 }
 
 async function finish() {
   finishing = true;
   try {
     await post(batch.complete_url, new FormData(form));
-    location.assign(batch.url);
+    leave();
   } catch (error) {
     finishing = false;
     fault({ message: error.message });

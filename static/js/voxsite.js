@@ -35,6 +35,12 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// On a phone a line of tabs is longer than the screen: the current one comes into view.
+for (const tab of document.querySelectorAll(".tabs [aria-current]")) {
+  const tabs = tab.closest(".tabs");
+  tabs.scrollLeft = tab.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2;
+}
+
 // A form is sent once: a second click would stop the first request, and send the form again. Not for ever: a person may
 // have stopped a request that took long.
 const DOUBLE_CLICK_MS = 5000;
@@ -80,6 +86,39 @@ function showAllChecked() {
 }
 showAllChecked();
 for (const swap of ["htmx:afterSwap", "htmx:oobAfterSwap", "htmx:afterSettle"]) document.addEventListener(swap, showAllChecked);
+
+// What is told to people who do not see the page: text that was changed is read out by a screen reader. The place is never
+// replaced, and says something new at most every ten seconds; of several words about one thing, the last is said.
+const ANNOUNCED_EVERY_MS = 10_000;
+const liveRegion = document.querySelector("[data-live]");
+const unsaid = new Map();
+let announcedAt = -ANNOUNCED_EVERY_MS;
+let announcing = 0;
+function sayAll() {
+  announcing = 0;
+  if (!unsaid.size) return;
+  announcedAt = performance.now();
+  liveRegion.textContent = [...unsaid.values()].join(". ");
+  unsaid.clear();
+}
+function announce(text, about = "page") {
+  if (!liveRegion) return;
+  unsaid.set(about, text);
+  announcing ||= setTimeout(sayAll, Math.max(0, announcedAt + ANNOUNCED_EVERY_MS - performance.now()));
+}
+// What htmx replaces every two seconds: the progress of one job, and the rows of jobs in a list.
+const statusOf = new Map();
+function announceJobs() {
+  for (const place of document.querySelectorAll("[data-announced], tr[id^=job-]")) {
+    const name = place.querySelector(".cover")?.textContent;
+    const status = (place.querySelector(".state") ?? place).textContent.trim().replace(/\s+/g, " ");
+    if (statusOf.has(place.id) && statusOf.get(place.id) !== status) announce(name ? `${name}: ${status}` : status, place.id);
+    statusOf.set(place.id, status);
+  }
+}
+// What the page shows first is read with it.
+announceJobs();
+for (const swap of ["htmx:afterSwap", "htmx:oobAfterSwap"]) document.addEventListener(swap, announceJobs);
 
 // A page that waits for something loads itself again: <meta name="reload-seconds" content="5">. Not while somebody uses it,
 // so that no focus is lost; without scripts it does by itself.

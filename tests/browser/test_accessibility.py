@@ -72,3 +72,28 @@ def test_pages_of_visitors_and_of_an_empty_account(chromium, site, axe, scheme):
     sign_up(page, site)
     assert found | findings(page, site, tour.EMPTY, axe) == {}
     page.context.close()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_waiting_failed_shared_and_disputed_states_menus_and_dialogs(chromium, site, stocked, axe, scheme, size):
+    state, made = stocked
+    page = open_like(chromium, scheme=scheme, size=size, state=state)
+    assert findings(page, site, (*tour.states(made), *tour.dialogs(made)), axe) == {}
+    page.context.close()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_of_operators(chromium, site, operating, axe, scheme, size):
+    page = open_like(chromium, scheme=scheme, size=size, state=operating)
+    assert findings(page, site, tour.OPERATORS, axe) == {}
+    page.context.close()
+
+
+def test_pages_of_operators_fit_a_phone(chromium, site, operating):
+    page = open_like(chromium, scheme="light", size=PHONE, state=operating)
+    for stop in tour.OPERATORS:
+        page.goto(f"{site}{stop.address}")
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, stop.name
+    page.context.close()

@@ -89,6 +89,42 @@ def test_paused_file_is_counted_among_those_that_a_batch_goes_on_without(person,
     expect(person.get_by_role("heading", name="dialogue.mp3 and 2 others")).to_be_visible()
 
 
+@pytest.mark.parametrize("ending", ["Resume", "Continue without 1 file"])
+def test_file_that_is_added_while_another_is_paused_becomes_a_job_of_its_own(person, site, ending):
+    """The batch was announced without it. It waits, and nothing is announced or left behind meanwhile."""
+    hanging: list[str] = []
+    begun: list[str] = []
+
+    def hang_first(route: Route) -> None:
+        hanging.append(route.request.url)
+        if len(hanging) > 1:
+            route.continue_()
+
+    person.on("request", lambda request: begun.append(request.url) if request.url.endswith("/batches/") else None)
+    person.route("**/uploads/**", hang_first)
+    choose(person, site, AUDIO / "sentence-slt.wav", AUDIO / "silence.wav")
+    person.get_by_role("button", name="Transcribe 2 files").click()
+    expect(person.get_by_text("Uploaded", exact=True)).to_have_count(1)
+    person.get_by_role("button", name="Pause", exact=True).click()
+    paused = person.locator(".file", has_text="Paused")
+    expect(paused).to_have_count(1)
+    person.locator("input[type=file]").set_input_files(AUDIO / "dialogue.mp3")
+    added = person.locator(".file", has_text="dialogue.mp3")
+    expect(added).to_contain_text("Waits until the other files are sent")
+    person.get_by_role("button", name=ending).click()
+    # The page stays for the file that waits, and the others lead to their job.
+    transcribe = person.get_by_role("button", name="Transcribe", exact=True)
+    expect(transcribe).to_be_enabled()
+    expect(added).not_to_contain_text("Waits")
+    lead = person.locator(".file").get_by_role("link", name="Open", exact=True)
+    expect(lead).to_have_count(2 if ending == "Resume" else 1)
+    batch = lead.first.get_attribute("href")
+    transcribe.click()
+    expect(added).to_contain_text("Queued")
+    person.goto(f"{site}{batch}")
+    expect(person.get_by_role("heading", name="sentence-slt.wav and 1 other")).to_be_visible()
+
+
 def test_file_whose_connection_breaks_is_sent_again_and_the_others_are_not_stopped(open_window, signed_in, site):
     person = open_window(storage_state=signed_in)
     faults = {"left": 2}
@@ -127,7 +163,7 @@ def test_file_that_cannot_be_sent_can_be_tried_again_or_left_out(person, site, w
     expect(person.get_by_text("Uploaded", exact=True)).to_have_count(1)
     # After three more tries, of which the last comes 13 s after the first.
     person.get_by_role("button", name="Retry").wait_for(timeout=40_000)
-    expect(person.get_by_text("Connection lost.")).to_be_visible()
+    expect(person.locator("[data-says]").get_by_text("Connection lost.")).to_be_visible()
     person.unroute("**/uploads/**")
     person.get_by_role("button", name=way_on).click()
     expect(person.get_by_role("heading", name="sentence-slt.wav and 1 other")).to_be_visible()

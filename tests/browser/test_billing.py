@@ -32,7 +32,8 @@ def balance(page: Page, site: str) -> int:
     while True:
         page.goto(f"{site}/billing/")
         available, reserved = (
-            micros(page.locator(".figure", has_text=name).locator("b").inner_text())
+            # The figure itself is rounded to cents.
+            micros(page.locator(".figure", has_text=name).locator("b").get_attribute("title"))
             for name in ("Available", "Reserved")
         )
         if not reserved:
@@ -145,6 +146,50 @@ def test_refund_of_the_unspent_part(person, site):
     expect(person.get_by_text("$500.00 goes back to the payment method")).to_be_visible()
     expect(person.get_by_role("row", name="$500.00 refunded").first).to_be_visible()
     assert balance(person, site) == before
+
+
+def test_refund_of_a_transfer_speaks_of_no_card(open_window, site):
+    page = open_window()
+    sign_up(page, site)
+    choose(page, site, "Pay $10.00")
+    page.get_by_role("button", name="Transfer that arrives").click()
+    expect(page.get_by_role("heading", name="$10.00 paid, $10.00 added")).to_be_visible(timeout=BANK_MS)
+    page.goto(f"{site}/billing/payments/")
+    page.get_by_role("link", name="Refund $10.00").first.click()
+    main = page.get_by_role("main")
+    expect(main).to_contain_text("Refund to the payment method used")
+    expect(main).not_to_contain_text(re.compile("card", re.I))
+    page.get_by_role("button", name="Refund $10.00").click()
+    expect(page.get_by_text("$10.00 goes back to the payment method")).to_be_visible()
+    row = page.locator(".payments tbody tr").first
+    expect(row).to_contain_text("$10.00 refunded")
+    # What is refunded is not offered again.
+    expect(row.get_by_role("link", name="Refund")).to_have_count(0)
+
+
+def test_dispute_is_told_on_pages_and_by_mail_with_the_address_for_support(open_window, site):
+    page = open_window()
+    email = sign_up(page, site)
+    buy(page, site, "10.00")
+    page.goto(f"{site}/dev/stripe/")
+    page.get_by_role("button", name=re.compile("^Dispute")).first.click()
+    page.goto(f"{site}/overview/")
+    hold = page.get_by_role("alert").filter(has_text="Your account is on hold")
+    deadline = time.monotonic() + CLOCK_SECONDS
+    while not hold.is_visible():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(500)
+        page.reload()
+    expect(hold.get_by_role("link")).to_have_attribute("href", re.compile("^mailto:"))
+    page.goto(f"{site}/dev/mail/")
+    mail = page.get_by_role("row", name=email).filter(has_text="is on hold: a payment is disputed")
+    # The clock mails within a minute.
+    while not mail.is_visible():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(1_000)
+        page.reload()
+    mail.get_by_role("link").click()
+    expect(page.get_by_role("main")).to_contain_text("ask the payer to withdraw it at their bank")
 
 
 def download_table(page: Page, link: str) -> list[dict[str, str]]:

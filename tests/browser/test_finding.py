@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import DESKTOP, PHONE
-from tests.browser.test_transcripts import marked, second, transcribe, until
+from tests.browser.test_transcripts import TRANSCRIPTION_MS, marked, second, transcribe, until
+from tests.conftest import AUDIO
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
@@ -98,6 +99,19 @@ def test_several_are_downloaded_tagged_and_deleted(open_window, signed_in, site,
     actions.get_by_text("Delete", exact=True).click()
     actions.get_by_role("button", name="Delete permanently").click()
     expect(page.get_by_text("2 transcripts deleted")).to_be_visible()
+
+
+def test_list_shows_a_recording_of_another_window_until_it_is_done(open_window, signed_in, site):
+    page = open_window(storage_state=signed_in)
+    page.goto(f"{site}/transcripts/")
+    writer = open_window(storage_state=signed_in)
+    writer.goto(f"{site}/transcripts/upload/")
+    writer.locator("input[type=file]").set_input_files(
+        {"name": "from elsewhere.wav", "mimeType": "audio/wav", "buffer": (AUDIO / "sentence-slt.wav").read_bytes()}
+    )
+    writer.get_by_role("button", name="Transcribe").click()
+    row = page.get_by_role("row", name="from elsewhere.wav")
+    expect(row).to_contain_text("Completed", timeout=TRANSCRIPTION_MS)
 
 
 def test_choice_outlives_what_happens_elsewhere(open_window, signed_in, site, word):

@@ -47,6 +47,8 @@ def test_from_sign_up_to_the_line_in_the_ledger(open_window, site):
     colours = [name.evaluate("name => getComputedStyle(name).color") for name in article.locator(".who b").all()]
     assert len(set(colours)) == 2
 
+    page.get_by_text("Details", exact=True).click()
+    expect(page.locator(".facts")).to_contain_text("$0.001333 (16 s billed)")
     assert download_as(page, "Subtitles, SRT").suggested_filename == "dialogue.srt"
 
     page.get_by_role("link", name="Billing").first.click()
@@ -54,6 +56,7 @@ def test_from_sign_up_to_the_line_in_the_ledger(open_window, site):
     # 15.62 s are 16 started seconds: 300,000 / 3,600 x 16 = 1,333 micro-dollars.
     expect(line).to_contain_text("\N{MINUS SIGN}$0.001333")
     expect(line).to_contain_text("$0.998667")
+    expect(line).to_contain_text("16 s billed")
 
     page.get_by_role("button", name="Sign out").first.click()
     page.goto(f"{site}/billing/")
@@ -97,12 +100,48 @@ def test_guides_python_example_runs_as_it_stands(person, site, tmp_path):
     assert said == text_of("dialogue.mp3")
 
 
+@pytest.mark.parametrize(("language", "program"), [("Python", "example.py"), ("Node", "example.mjs")])
+def test_guides_example_says_why_it_is_refused(open_window, site, node, tmp_path, language, program):
+    page = open_window()
+    page.goto(f"{site}/docs/")
+    page.locator("#start").get_by_text(language, exact=True).click()
+    code = page.locator("#start").get_by_label(language, exact=True).locator("code").inner_text()
+    (tmp_path / program).write_text(code.replace("YOUR_API_KEY", "vxp_live_none"))
+    shutil.copy(AUDIO / "dialogue.mp3", tmp_path / "recording.mp3")
+    command = sys.executable if language == "Python" else str(node.bin / "node")
+    done = subprocess.run([command, program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "invalid_api_key: " in done.stderr
+
+
+@pytest.mark.parametrize(("language", "program"), [("Python", "watch.py"), ("Node", "watch.mjs")])
+def test_example_that_watches_a_job_reads_its_events(person, site, node, tmp_path, language, program):
+    key = new_key(person, site, name=f"watch {language}")
+    with (AUDIO / "sentence-slt.wav").open("rb") as file:
+        job = requests.post(
+            f"{site}/v1/transcribe", headers={"X-API-Key": key}, files={"file": file}, timeout=60
+        ).json()
+    person.goto(f"{site}/docs/native/")
+    section = person.locator("#watch_job")
+    section.get_by_text(language, exact=True).click()
+    code = section.get_by_label(language, exact=True).locator("code").inner_text()
+    (tmp_path / program).write_text(code.replace(f"{key[:13]}...", key).replace("JOB_ID", job["job_id"]))
+    command = sys.executable if language == "Python" else str(node.bin / "node")
+    done = subprocess.run([command, program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "completed" in done.stdout
+
+
+def new_key(page: Page, site: str, *, name: str) -> str:
+    page.goto(f"{site}/keys/")
+    page.get_by_label("Name").fill(name)
+    page.get_by_role("button", name="Create key").click()
+    return page.get_by_label("New API key").input_value()
+
+
 def run_example(page: Page, site: str, folder: Path, *, language: str, program: str, command: list[str]) -> str:
     """Run the guide's example with a new key beside a recording; return the words that it printed."""
-    page.goto(f"{site}/keys/")
-    page.get_by_label("Name").fill(f"{language} example")
-    page.get_by_role("button", name="Create key").click()
-    key = page.get_by_label("New API key").input_value()
+    key = new_key(page, site, name=f"{language} example")
     page.goto(f"{site}/docs/")
     guide = page.locator("#start")
     guide.get_by_text(language, exact=True).click()

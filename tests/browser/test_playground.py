@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.apex import exchange
+from tests.browser.conftest import wait_until
 from tests.conftest import AUDIO
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
@@ -179,10 +180,13 @@ def test_conversation_of_another_person_is_not_shown(person, site):
     person.get_by_label("Message").press("Enter")
     expect(person.get_by_role("article")).to_contain_text("2 output tokens")
     # The page keeps the turn once more when it is rendered.
-    person.wait_for_function("""() => {
+    wait_until(
+        person,
+        """() => {
         const kept = JSON.parse(sessionStorage.getItem("voxsite.playground"));
         return kept?.turns.at(-1)?.html;
-    }""")
+    }""",
+    )
     person.evaluate("""() => {
         const kept = JSON.parse(sessionStorage.getItem("voxsite.playground"));
         sessionStorage.setItem("voxsite.playground", JSON.stringify({ ...kept, owner: "another person" }));

@@ -93,7 +93,7 @@ def test_example_of_the_docs_transcribes_on_a_customers_page(site, key, example,
 @pytest.fixture
 def example(person, site: str, key: str) -> str:
     """The code of the docs."""
-    person.goto(f"{site}/docs/")
+    person.goto(f"{site}/docs/keys/")
     return str(person.get_by_label("In the page: use the token").inner_text())
 
 

@@ -29,11 +29,17 @@ class Stop:
     act: Callable[[Page], None] = _stay
 
 
+DOCS = (
+    *("keys", "recordings", "results", "webhooks", "errors", "limits"),
+    *("native", "account", "chat", "openai", "deepgram", "voxnexus", "transcribeapi", "asr"),
+)
+GUIDES = ("deepgram", "openai", "transcribeapi", "voxnexus", "voxscriber", "whisper-asr")
 PUBLIC = (
     Stop("landing", "/"),
     Stop("pricing", "/pricing/"),
     Stop("docs", "/docs/"),
-    Stop("docs-coming-from", "/docs/from/deepgram/"),
+    *(Stop(f"docs-{slug}", f"/docs/{slug}/") for slug in DOCS),
+    *(Stop(f"docs-from-{slug}", f"/docs/from/{slug}/") for slug in GUIDES),
     Stop("status", "/status/"),
     Stop("sign-up", "/accounts/signup/"),
     Stop("sign-up-errors", "/accounts/signup/", lambda page: _refused(page, "Create account")),
@@ -43,6 +49,9 @@ PUBLIC = (
     Stop("not-found", "/nowhere/"),
 )
 
+
+# Of an operator.
+OPERATORS = (Stop("operations", "/ops/"), Stop("operations-money", "/ops/?of=money"))
 
 # Of somebody who has just signed up.
 EMPTY = (
@@ -68,12 +77,16 @@ def furnish(page: Page, site: str, folder: Path) -> tuple[Stop, ...]:
     page.get_by_role("button", name="Add", exact=True).click()
     word = page.get_by_role("article").locator("p").first.inner_text().split()[0].strip(".,")
     batch = _batch(page, site, folder)
-    payments = _payment(page, site)
+    paid, payments = _payment(page, site)
     key = _key(page, site)
     endpoint = _endpoint(page, site)
     page.goto(f"{site}/organization/")
     page.get_by_label("Email").first.fill("guest@example.com")
     page.get_by_role("button", name="Send invitation").click()
+    expect(page.get_by_text("Invitation sent")).to_be_visible()
+    page.goto(f"{site}/dev/mail/")
+    page.get_by_role("row", name="guest@example.com").get_by_role("link").first.click()
+    invitation = str(page.get_by_role("link", name="/invitations/").get_attribute("href"))
     return (
         Stop("overview", "/overview/"),
         Stop(
@@ -97,10 +110,12 @@ def furnish(page: Page, site: str, folder: Path) -> tuple[Stop, ...]:
         Stop("transcript-delete", transcript, lambda page: page.get_by_text("Delete", exact=True).click()),
         Stop("batch", batch),
         Stop("playground", "/playground/"),
+        Stop("playground-turn", "/playground/", _chat),
         Stop("usage", "/billing/usage/"),
         Stop("billing", "/billing/"),
         Stop("top-up", "/billing/top-up/"),
         Stop("payments", "/billing/payments/"),
+        Stop("paid", paid),
         Stop("refund", payments),
         Stop("ledger", "/billing/ledger/"),
         Stop("billing-settings", "/billing/settings/"),
@@ -113,15 +128,51 @@ def furnish(page: Page, site: str, folder: Path) -> tuple[Stop, ...]:
         Stop("webhook-new", "/webhooks/new/"),
         Stop("webhook-log", "/webhooks/deliveries/"),
         Stop("members", "/organization/"),
+        Stop("activity", "/activity/"),
+        Stop("invitation", invitation),
+        Stop("organizations-deleted", "/organization/deleted/"),
         Stop("organization-delete", "/organization/delete/"),
         Stop("organization-new", "/organization/new/"),
         Stop("email", "/accounts/email/"),
         Stop("password", "/accounts/password/change/"),
         Stop("two-factor", "/accounts/2fa/"),
+        Stop("authenticator-app", "/accounts/2fa/totp/activate/"),
+        Stop("passkeys", "/accounts/2fa/webauthn/"),
         Stop("sessions", "/accounts/sessions/"),
+        Stop("connected-accounts", "/accounts/3rdparty/"),
         Stop("mails", "/accounts/mails/"),
         Stop("account-delete", "/accounts/delete/"),
     )
+
+
+def states(made: dict[str, str]) -> tuple[Stop, ...]:
+    """Return the stops at states of `tests.browser.states`."""
+    return tuple(Stop(f"state-{name}", path) for name, path in made.items())
+
+
+def dialogs(made: dict[str, str]) -> tuple[Stop, ...]:
+    """Return the stops at what a person opens there: menus, dialogs, the window of speakers."""
+    conversation = made["conversation"]
+    return (
+        Stop("dialog-speaker", conversation, _move_a_sentence),
+        Stop("speakers", conversation, lambda page: page.locator(".speakers summary").first.click()),
+        Stop("find-in-edit", conversation, _find_while_editing),
+        Stop("menu-organizations-two", "/overview/", lambda page: _open(page, "details.switcher > summary")),
+        Stop("menu-more", "/overview/", lambda page: _open(page, "nav details > summary")),
+        Stop("transcripts-filtered", "/transcripts/", lambda page: page.get_by_text("Filter and order").click()),
+        Stop("confirm-delete-failed", made["failed"], lambda page: page.get_by_text("Delete", exact=True).click()),
+    )
+
+
+def _move_a_sentence(page: Page) -> None:
+    page.get_by_role("button", name="Edit").click()
+    page.locator(".who .rename").first.click()
+    page.get_by_role("dialog").wait_for()
+
+
+def _find_while_editing(page: Page) -> None:
+    page.get_by_role("button", name="Edit").click()
+    page.get_by_role("searchbox", name="Find").fill("the")
 
 
 def _batch(page: Page, site: str, folder: Path) -> str:
@@ -135,14 +186,16 @@ def _batch(page: Page, site: str, folder: Path) -> str:
     return page.url
 
 
-def _payment(page: Page, site: str) -> str:
+def _payment(page: Page, site: str) -> tuple[str, str]:
+    """Pay. Returns the addresses of the page after the payment, and of the page that refunds it."""
     page.goto(f"{site}/billing/top-up/")
     page.get_by_label("Pay $10.00").check()
     page.get_by_role("button", name="Continue to payment").click()
     page.get_by_role("button", name="Pay $10.00").click()
     expect(page.get_by_role("heading", name="$10.00 paid")).to_be_visible()
+    paid = page.url
     page.goto(f"{site}/billing/payments/")
-    return str(page.get_by_role("link", name="Refund $10.00").first.get_attribute("href"))
+    return paid, str(page.get_by_role("link", name="Refund $10.00").first.get_attribute("href"))
 
 
 def _key(page: Page, site: str) -> str:
@@ -163,6 +216,12 @@ def _endpoint(page: Page, site: str) -> str:
     page.get_by_role("button", name="Add endpoint").click()
     expect(page.get_by_role("heading", name="https://example.com/hook")).to_be_visible()
     return page.url
+
+
+def _chat(page: Page) -> None:
+    page.get_by_label("Message").fill("normal 12")
+    page.get_by_role("button", name="Send").click()
+    page.get_by_text("output tokens").wait_for()
 
 
 def _choose(page: Page) -> None:
