@@ -1,14 +1,16 @@
 # One image for web, worker, importer, engine, clock and deliverer; compose.yaml shows how each is started.
 FROM python:3.11-slim AS packages
+# requirements-gpu.txt for an image whose engines use CUDA and pyannote: 6 GB more. requirements-traces.txt to send traces.
+ARG REQUIREMENTS=requirements.txt
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/venv
-COPY requirements.txt .
+COPY requirements*.txt .
 # Every package is in the lock with its hash; nothing else may come in by way of a dependency.
-RUN /opt/venv/bin/pip install --require-hashes --no-deps -r requirements.txt
+RUN /opt/venv/bin/pip install --require-hashes --no-deps -r "$REQUIREMENTS"
 
 FROM python:3.11-slim
 # Nothing of the system is needed besides: PyAV brings its own ffmpeg, CTranslate2 its own OpenMP.
-RUN useradd --system --create-home --uid 10001 voxsite \
+RUN useradd --create-home --uid 10001 voxsite \
     && install --directory --owner voxsite --group voxsite /data /app
 COPY --from=packages /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
@@ -17,6 +19,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     VOXSITE_ENV=production \
     VOXSITE_DATA_DIR=/data \
     HF_HOME=/data/huggingface \
+    # Of the image for CUDA. CTranslate2 finds libcublas nowhere else.
+    LD_LIBRARY_PATH=/opt/venv/lib/python3.11/site-packages/nvidia/cublas/lib \
     HOST=0.0.0.0 \
     PORT=8000
 WORKDIR /app
