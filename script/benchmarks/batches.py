@@ -6,8 +6,10 @@ The files lie on a web server of this process: they are fetched, verified, held 
 Each has two seconds. By default that is silence, which no engine is asked about, so that the work of the product itself
 is measured; with --speech they are the first two seconds of a sentence, and PocketSphinx recognises them.
 
-Meanwhile the status is asked for four times a second, and another customer sends a single recording every five seconds:
-how long does it wait until a worker has it? Memory is that of the largest process of each kind, after a tenth of the
+Meanwhile the status is asked for four times a second, and another customer sends a single recording five seconds after
+the end of the one before: how long does it wait until a worker has it, and until its end? Two at once would wait for
+each other: PocketSphinx hears one at a time, and a worker that waits for it, or for an engine that was killed, takes
+nothing else. Memory is that of the largest process of each kind, after a tenth of the
 batch and at its end. With --postgres, each tenth also tells how many rows the database has read for each item that
 ended in it, for whatever reason: the questions of this script and the duties of the clock are among them.
 
@@ -104,7 +106,8 @@ def measure(site: product.Product, urls: list[str], *, keys: dict[str, str], kil
     job_id = answer.json()["job_id"]
     ended = threading.Event()
     waits: list[float] = []
-    single = threading.Thread(target=send_singles, args=(site, keys["single@example.com"], ended, waits))
+    ends: list[float] = []
+    single = threading.Thread(target=send_singles, args=(site, keys["single@example.com"], ended, waits, ends))
     single.start()
     statuses: list[float] = []
     memory: dict[str, dict[str, float]] = {}
@@ -147,6 +150,7 @@ def measure(site: product.Product, urls: list[str], *, keys: dict[str, str], kil
     print(f"items failed: {job['items_failed']}, cost ${job['cost_dollars']}")
     print(f"status: {len(statuses)} times, {figures(statuses)}")
     print(f"single recordings until a worker had them: {len(waits)}, {figures(waits)}")
+    print(f"single recordings until their end: {len(ends)}, {figures(ends)}")
     for moment, sizes in memory.items():
         print(f"memory at {moment}: {shown(sizes)}")
     charges = site.rows("SELECT amount_micros FROM billing_entry WHERE reference = ?", f"job:{job_id}")
@@ -155,17 +159,25 @@ def measure(site: product.Product, urls: list[str], *, keys: dict[str, str], kil
     read_result(site, job_id, head, count=len(urls))
 
 
-def send_singles(site: product.Product, key: str, ended: threading.Event, waits: list[float]) -> None:
-    """Send a recording every few seconds, and note how long each waits."""
+def send_singles(
+    site: product.Product, key: str, ended: threading.Event, waits: list[float], ends: list[float]
+) -> None:
+    """Send one recording after the other, and note how long each waits for a worker, and for its end."""
     content = SENTENCE.read_bytes()
     head = {"X-API-Key": key}
     while not ended.is_set():
         answer = requests.post(f"{site.address}/v1/transcribe", files={"file": content}, headers=head, timeout=60)
         job_id = answer.json()["job_id"]
         sent = time.monotonic()
-        while requests.get(f"{site.address}/v1/jobs/{job_id}", headers=head, timeout=30).json()["status"] == "queued":
+        status, waited = "queued", False
+        while status not in FINAL:
             time.sleep(0.05)
-        waits.append(time.monotonic() - sent)
+            status = requests.get(f"{site.address}/v1/jobs/{job_id}", headers=head, timeout=30).json()["status"]
+            if status != "queued" and not waited:
+                waits.append(time.monotonic() - sent)
+                waited = True
+        assert status == "completed", job_id
+        ends.append(time.monotonic() - sent)
         ended.wait(5)
 
 
