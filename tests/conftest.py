@@ -21,7 +21,7 @@ from django.db import connection
 from django.test import Client, TransactionTestCase
 from redis import Redis
 
-from accounts import api_keys, mail_queue, organizations, redis_connections
+from accounts import api_keys, log_context, mail_queue, organizations, redis_connections
 from accounts.gate import limits
 from accounts.models import Membership, Organization, Role, User
 from apex import upstream
@@ -110,6 +110,12 @@ def clean_redis(redis_of_tests: Redis) -> None:
 
 
 @pytest.fixture(autouse=True)
+def about_nothing() -> None:
+    """Start every test as a request that nobody has sent yet. Otherwise a person of the test before would act in it."""
+    log_context.begin()
+
+
+@pytest.fixture(autouse=True)
 def mail_as_in_production(settings: Any) -> None:
     """Send by the backend of production, which keeps what the transport does not take. `mail.outbox` is the transport.
 
@@ -172,6 +178,7 @@ PAGES_OF_ORGANIZATIONS = (
     "/overview/",
     "/keys/",
     "/requests/",
+    "/activity/",
     "/organization/",
     "/billing/",
     "/transcripts/",

@@ -4,14 +4,18 @@ import asyncio
 import hashlib
 import importlib
 import io
+import json
+import os
 import wave
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import requests
 
+from tests import clients
 from tests.fixtures import tiny_whisper
 from tests.product import Product
 from tests.whole.customer import Customer, rows
@@ -25,6 +29,7 @@ pytestmark = [
 ]
 
 SAMPLES = tiny_whisper.SAMPLES
+COMMAND_LINE = "deepctl==0.4.0"
 HELLO = (SAMPLES / "en-hello.wav").read_bytes()
 WORDS = "hello thank you please call me tomorrow morning"
 
@@ -227,3 +232,36 @@ def test_open_webui(customer: Customer, key: str) -> None:
         "audio/mpeg",
     )
     assert answer["results"]["channels"][0]["alternatives"][0]["transcript"].startswith("hola buenos días")
+
+
+def test_deepctl(customer: Customer, key: str, tmp_path: Path) -> None:
+    """Deepgram's command line, unmodified. Before each command it tries its key, by GET /v1/projects."""
+    python = clients.python_with(tmp_path, COMMAND_LINE)
+    environment = {
+        **{name: os.environ[name] for name in ("LANG", "PATH") if name in os.environ},
+        # Its settings and its log are files there.
+        "HOME": str(tmp_path),
+        "DEEPGRAM_API_KEY": key,
+        "DEEPGRAM_BASE_URL": customer.address,
+        # It would report its errors to its maker.
+        "DEEPCTL_TELEMETRY_DISABLED": "1",
+    }
+
+    def told(*words: str | Path) -> str:
+        command = [python.parent / "deepctl", "--non-interactive", "--output", "json", *words]
+        return clients.ran(command, cwd=tmp_path, env=environment)
+
+    before = charge_count(customer)
+    [project] = json.loads(told("projects", "--list"))["projects"]
+    assert project["name"] == "listener@example.com"
+    [shown] = json.loads(told("projects", "--show", project["project_id"]))["projects"]
+    assert shown["project_id"] == project["project_id"]
+    [balance] = json.loads(told("billing", "--balances", "--project-id", project["project_id"]))["balances"]
+    assert balance["units"] == "usd"
+    assert 0 < balance["amount"] < 30
+    assert charge_count(customer) == before
+    subtitles = told("listen", SAMPLES / "en-hello.wav", "--diarize", "--srt").splitlines()
+    assert subtitles[0] == "1"
+    assert " --> " in subtitles[1]
+    assert subtitles[2:4] == ["[speaker 0]", WORDS]
+    assert charge_count(customer) == before + 1
