@@ -27,6 +27,8 @@ IDLE_SECONDS = 30.0
 ADDRESS_SECONDS = 60.0
 # If an address does not answer within this time, the next one is tried beside it (RFC 8305 recommends 0.25 s).
 NEXT_ADDRESS_SECONDS = 0.25
+# A server may refuse a larger body before it has read it, and never read the rest. What follows would wait behind it.
+MAX_REFUSED_BYTES = 64 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 # With more bytes that nobody has read, the server is not read from.
 MAX_UNREAD_BYTES = 128 * 1024
@@ -156,6 +158,7 @@ class _Connection(asyncio.Protocol):
         self._is_in_head = True
         self._is_done = False
         self._is_kept = False
+        self._is_large = False
         self._is_paused = False
         # The body has no length: the end of the connection is its end.
         self._ends_with_connection = False
@@ -165,6 +168,7 @@ class _Connection(asyncio.Protocol):
         assert self._transport is not None, "it is connected"
         self._response = response = Response(self)
         self._head_bytes, self._is_in_head, self._is_done, self._ends_with_connection = 0, True, False, False
+        self._is_large = len(body) > MAX_REFUSED_BYTES
         self._transport.write(head + body)
         try:
             await response.wait_for_head()
@@ -237,7 +241,9 @@ class _Connection(asyncio.Protocol):
         """End a response that has come to its end, and keep the connection if the server does."""
         self._response = None
         response.complete()
-        if self.is_usable and self._is_kept:
+        # How much of the body was sent, a transport with TLS does not say.
+        is_read = response.status < 300 or not self._is_large
+        if self.is_usable and self._is_kept and is_read:
             self.resume()
             self.idle_since = self._loop.time()
             self._idle.append(self)

@@ -415,3 +415,33 @@ def test_unknown_certificate_is_refused(certificate):
 
     with pytest.raises(ssl.SSLCertVerificationError):
         asyncio.run(act())
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_connection_of_a_body_that_was_refused_unread_is_not_used_again(certificate, scheme):
+    of_server, trusting = certificate if scheme == "https" else (None, None)
+    asked = []
+
+    async def act():
+        async def refuse_first(reader, writer):
+            writers.append(writer)
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            status = b"200 OK" if len(asked) == 2 else b"429 Too Many Requests"
+            writer.write(b"HTTP/1.1 %s\r\nContent-Length: 3\r\n\r\nend" % status)
+
+        writers = []
+        # It reads no more than so much.
+        listening = await asyncio.start_server(refuse_first, "127.0.0.1", 0, ssl=of_server, limit=4096)
+        client = Client(user_agent="tests", tls=trusting)
+        url = f"{scheme}://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+        try:
+            refused = await post(client, url, body=bytes(16 * 1024 * 1024))
+            return [(refused.status, await read_all(refused)), await asyncio.wait_for(ask(client, url), 10)]
+        finally:
+            await client.close()
+            for writer in writers:
+                writer.close()
+            listening.close()
+
+    assert asyncio.run(act()) == [(429, b"end"), (200, b"end")]
+    assert len(asked) == 2
