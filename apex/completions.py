@@ -303,10 +303,9 @@ def _claim(
     return stored
 
 
-def needs_only_funds(request: AdmissionRequest, check: Admission) -> bool:
-    """Return whether only a lack of funds can still refuse the request."""
-    is_valid = check.error is None and request.fault is None and bool(settings.APEX_UPSTREAMS)
-    return is_valid and not request.idempotency_key
+def needs_only_funds(request: AdmissionRequest) -> bool:
+    """Return whether only a lack of funds can still refuse a request that has passed the first checks."""
+    return request.fault is None and bool(settings.APEX_UPSTREAMS) and not request.idempotency_key
 
 
 def _require_no_fault(request: AdmissionRequest) -> None:

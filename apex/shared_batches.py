@@ -5,11 +5,12 @@ organization. PostgreSQL only. Synchronous; it never waits for the network, and 
 lock.
 """
 
+import logging
 import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from django.db import connection
 
@@ -17,17 +18,23 @@ from accounts.errors import InsufficientScope, RateLimited, VoxsiteError
 from accounts.gate import caller_cache, key_scopes, limits
 from accounts.gate.authentication import Caller
 from apex import completion_sql, completions, reservations
-from apex.types import Admission, AdmissionRequest, CompletionResult
+from apex.types import Admission, AdmissionRequest, AdmittedCompletion, CompletionResult
 from billing import ledger
+
+logger = logging.getLogger(__name__)
 
 # An organization that has reached a limit makes the statement of a whole batch fail. So its requests go alone for a
 # while: at most one batch in this time fails because of it.
 ALONE_SECONDS = 10.0
+# Organizations whose room below the rate limits is remembered.
+MAX_ROOM = 10_000
 
 # Admissions and ends of this process take turns: a wallet that one of them has locked would be skipped by the other.
 _turn = threading.Lock()
 # Until when each organization's requests go alone, by time.monotonic().
 _alone_until: dict[uuid.UUID, float] = {}
+# How many requests of each organization the rate limits will hardly refuse, as far as this process knows.
+_room: dict[uuid.UUID, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ class Deferred:
 class _Candidate:
     position: int
     request: AdmissionRequest
-    check: Admission
+    caller: Caller
     reservation: reservations.Reservation
 
 
@@ -61,49 +68,22 @@ def begin(
 
     max_caller_age_seconds: how old what is known of a key may be.
     """
-    results, callers = _check(requests, max_caller_age_seconds=max_caller_age_seconds)
-    candidates = _candidates(requests, results)
-    groups: dict[uuid.UUID, list[_Candidate]] = {}
-    for candidate in candidates:
-        caller = callers[candidate.request.key]
-        if caller.api_key.is_token:
-            # Its holds count for one limit more than the statement knows.
-            continue
-        group = groups.setdefault(caller.organization.pk, [])
-        # A second key of an organization waits for its own batch: a statement changes a wallet once.
-        if not group or group[0].request.key == candidate.request.key:
-            group.append(candidate)
-    if not groups:
-        return results
-    wanted = [
-        ledger.HoldGroup(
-            organization=callers[group[0].request.key].organization,
-            api_key=callers[group[0].request.key].api_key,
-            requests=[each.reservation.hold_request() for each in group],
-        )
-        for group in groups.values()
-    ]
-    companion = completion_sql.insert_companion(
-        [
-            (each.reservation.completion_id, callers[each.request.key].api_key, each.request)
-            for group in groups.values()
-            for each in group
-        ]
-    )
-    with _turn:
-        held = ledger.reserve_for_each(wanted, companion=companion)
-    for group, holds in zip(groups.values(), held, strict=True):
-        caller = callers[group[0].request.key]
-        for candidate, hold in zip(group, holds or (), strict=holds is not None):
-            completion = completions.completion_for(
-                candidate.request,
-                candidate.reservation,
-                hold,
-                organization=caller.organization,
-                api_key=caller.api_key,
-            )
-            results[candidate.position] = replace(candidate.check, completion=completion)
-    return results
+    batch = _Batch(requests, *_callers(requests, max_caller_age_seconds=max_caller_age_seconds))
+    if not batch.counts:
+        return batch.results()
+    with limits.Counting(batch.counts, scopes=completions.RATE_SCOPES) as counting:
+        # While Redis counts: the connection is needed next, unless all requests are refused. It may be waited for, and
+        # a connection to Redis with it, but of each process only one batch does that at a time.
+        connection.ensure_connection()
+        if all(_room.get(organization_id, 0) > count for organization_id, count in batch.counts.items()):
+            # Redis will hardly refuse one. What it refuses all the same is taken back.
+            batch.hold_money()
+            batch.refuse_by(counting.results())
+            batch.take_back()
+        else:
+            batch.refuse_by(counting.results())
+            batch.hold_money()
+    return batch.results()
 
 
 def end(results: Sequence[CompletionResult]) -> list[int | None]:
@@ -141,32 +121,16 @@ def go_alone(organization_id: uuid.UUID) -> None:
     _alone_until[organization_id] = now + ALONE_SECONDS
 
 
-def _check(
+def _callers(
     requests: Sequence[AdmissionRequest], *, max_caller_age_seconds: float
-) -> tuple[list[Admission | Deferred], dict[str, Caller]]:
-    """Check keys, rate limits and scopes, and take slots.
-
-    Returns for each request an admission with an error, or Deferred if nothing refuses it so far; and the callers by
-    their keys.
-    """
-    positions: dict[str, list[int]] = {}
-    for position, request in enumerate(requests):
-        positions.setdefault(request.key, []).append(position)
+) -> tuple[dict[str, Caller], dict[str, VoxsiteError]]:
+    """Return the callers by their keys, and why keys are refused. One without the scope is in both: it is counted."""
     callers: dict[str, Caller] = {}
     refused: dict[str, VoxsiteError] = {}
-    counts: dict[uuid.UUID, int] = {}
-    for key, of_key in positions.items():
+    for key in {request.key: None for request in requests}:
         try:
             callers[key] = caller_cache.authenticate(key, max_age_seconds=max_caller_age_seconds)
-        except VoxsiteError as error:
-            refused[key] = error
-        else:
-            organization_id = callers[key].organization.pk
-            counts[organization_id] = counts.get(organization_id, 0) + len(of_key)
-    spent = {organization_id: iter(each) for organization_id, each in _spent(counts).items()}
-    for key, caller in list(callers.items()):
-        try:
-            _require_scope(caller)
+            _require_scope(callers[key])
         except InsufficientScope:
             # What is known may be a second old, and the scope given meanwhile.
             try:
@@ -174,42 +138,130 @@ def _check(
                 _require_scope(callers[key])
             except VoxsiteError as error:
                 refused[key] = error
-    results: list[Admission | Deferred] = []
-    for request in requests:
-        known = callers.get(request.key)
-        allowance = None if known is None else next(spent[known.organization.pk])
-        if isinstance(allowance, VoxsiteError):
-            results.append(Admission(error=allowance))
-        elif known is None or request.key in refused:
-            results.append(Admission(error=refused[request.key]))
-        else:
-            check = completions.acquire_slot(request, Admission(allowance=allowance), organization=known.organization)
-            results.append(check if check.error is not None else Deferred(check, known.organization.pk))
-    return results, callers
+        except VoxsiteError as error:
+            refused[key] = error
+    return callers, refused
 
 
-def _spent(counts: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, list[limits.Allowance | RateLimited]]:
-    """Count requests of organizations against the rate limits. Returns what `limits.spend_for_each` does."""
-    if not counts:
-        return {}
-    with limits.Counting(counts, scopes=completions.RATE_SCOPES) as counting:
-        # While Redis counts: the connection is needed next, unless all requests are refused. It may be waited for, and
-        # a connection to Redis with it, but of each process only one batch does that at a time.
-        connection.ensure_connection()
-        return counting.results()
+class _Batch:
+    """The requests of one batch on their way through the checks."""
+
+    def __init__(
+        self, requests: Sequence[AdmissionRequest], callers: Mapping[str, Caller], refused: Mapping[str, VoxsiteError]
+    ) -> None:
+        self._requests, self._callers = requests, callers
+        # By their positions: why requests are refused, what was held for them, and what is left of their limits.
+        self._errors = {
+            position: refused[request.key] for position, request in enumerate(requests) if request.key in refused
+        }
+        self._completions: dict[int, AdmittedCompletion] = {}
+        self._allowances: dict[int, limits.Allowance] = {}
+        self.counts: dict[uuid.UUID, int] = {}
+        for request in requests:
+            if request.key in callers:
+                organization_id = callers[request.key].organization.pk
+                self.counts[organization_id] = self.counts.get(organization_id, 0) + 1
+
+    def refuse_by(self, spent: Mapping[uuid.UUID, Sequence[limits.Allowance | RateLimited]]) -> None:
+        """Note what the rate limits say. Their refusal comes before all others but that of a wrong key.
+
+        spent: what `limits.spend_for_each` returns for `counts`.
+        """
+        each_of = {organization_id: iter(each) for organization_id, each in spent.items()}
+        for position, request in enumerate(self._requests):
+            if request.key not in self._callers:
+                continue
+            allowance = next(each_of[self._callers[request.key].organization.pk])
+            if isinstance(allowance, RateLimited):
+                self._errors[position] = allowance
+            else:
+                self._allowances[position] = allowance
+        _note_room(spent)
+
+    def hold_money(self) -> None:
+        """Take slots for all requests that nothing refuses so far, and hold money for those of the usual case."""
+        groups: dict[uuid.UUID, list[_Candidate]] = {}
+        now = time.monotonic()
+        for position, request in enumerate(self._requests):
+            if position in self._errors:
+                continue
+            caller = self._callers[request.key]
+            organization_id = caller.organization.pk
+            error = completions.acquire_slot(request, Admission(), organization=caller.organization).error
+            if error is not None:
+                self._errors[position] = error
+            elif (
+                # A token's holds count for one limit more than the statement knows.
+                not caller.api_key.is_token
+                and completions.needs_only_funds(request)
+                and _alone_until.get(organization_id, 0.0) < now
+            ):
+                group = groups.setdefault(organization_id, [])
+                # A second key of an organization waits for its own batch: a statement changes a wallet once.
+                if not group or group[0].request.key == request.key:
+                    group.append(_Candidate(position, request, caller, reservations.reservation_for(request)))
+        if groups:
+            self._hold(list(groups.values()))
+
+    def _hold(self, groups: Sequence[Sequence[_Candidate]]) -> None:
+        wanted = [
+            ledger.HoldGroup(
+                organization=group[0].caller.organization,
+                api_key=group[0].caller.api_key,
+                requests=[each.reservation.hold_request() for each in group],
+            )
+            for group in groups
+        ]
+        companion = completion_sql.insert_companion(
+            [(each.reservation.completion_id, each.caller.api_key, each.request) for group in groups for each in group]
+        )
+        with _turn:
+            held = ledger.reserve_for_each(wanted, companion=companion)
+        for group, holds in zip(groups, held, strict=True):
+            for candidate, hold in zip(group, holds or (), strict=holds is not None):
+                self._completions[candidate.position] = completions.completion_for(
+                    candidate.request,
+                    candidate.reservation,
+                    hold,
+                    organization=candidate.caller.organization,
+                    api_key=candidate.caller.api_key,
+                )
+
+    def take_back(self) -> None:
+        """Give back the slots and the money of requests that were refused after they had them."""
+        for position in self._errors:
+            self._requests[position].slot.release()
+        refused = [self._completions.pop(position) for position in self._errors if position in self._completions]
+        for completion in refused:
+            try:
+                completions.end([CompletionResult(completion, billed=None, finish=RateLimited.default_type)])
+            except Exception:  # The others of the batch must not be admitted twice.
+                logger.exception("The sweeper will release the completion %s.", completion.completion_id)
+
+    def results(self) -> list[Admission | Deferred]:
+        """Return for each request its admission, with an error or a completion, or Deferred."""
+        return [self._result(position, request) for position, request in enumerate(self._requests)]
+
+    def _result(self, position: int, request: AdmissionRequest) -> Admission | Deferred:
+        error, completion = self._errors.get(position), self._completions.get(position)
+        if error is not None:
+            # That of a limit brings its own allowance.
+            allowance = None if isinstance(error, RateLimited) else self._allowances.get(position)
+            return Admission(error=error, allowance=allowance)
+        allowance = self._allowances[position]
+        if completion is not None:
+            return Admission(completion=completion, allowance=allowance)
+        return Deferred(Admission(allowance=allowance), self._callers[request.key].organization.pk)
+
+
+def _note_room(spent: Mapping[uuid.UUID, Sequence[limits.Allowance | RateLimited]]) -> None:
+    """Remember how many requests of each organization the limits will hardly refuse: half of what was left."""
+    if len(_room) > MAX_ROOM:
+        _room.clear()
+    for organization_id, each in spent.items():
+        last = each[-1]
+        _room[organization_id] = 0 if isinstance(last, RateLimited) else last.remaining // 2
 
 
 def _require_scope(caller: Caller) -> None:
     key_scopes.require(caller.api_key, route=completions.CHAT[0], method=completions.CHAT[1])
-
-
-def _candidates(requests: Sequence[AdmissionRequest], results: Sequence[Admission | Deferred]) -> list[_Candidate]:
-    """Return the requests that only a lack of funds can still refuse."""
-    now = time.monotonic()
-    return [
-        _Candidate(position, request, result.check, reservations.reservation_for(request))
-        for position, (request, result) in enumerate(zip(requests, results, strict=True))
-        if isinstance(result, Deferred)
-        and completions.needs_only_funds(request, result.check)
-        and _alone_until.get(result.organization_id, 0.0) < now
-    ]

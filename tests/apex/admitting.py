@@ -22,6 +22,7 @@ def with_an_upstream(settings) -> Iterator[None]:
     settings.APEX_UPSTREAMS = [{"name": "u", "base_url": "http://u", "api_key": "", "model_names": {}}]
     caller_cache.forget_all()
     shared_batches._alone_until.clear()
+    shared_batches._room.clear()
     yield
     caller_cache.forget_all()
 

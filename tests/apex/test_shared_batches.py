@@ -8,11 +8,11 @@ from pathlib import Path
 import psycopg
 import pytest
 import requests
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from accounts import api_keys, tokens
 from accounts.errors import BadRequest, InsufficientScope, RateLimited, Unauthorized
-from accounts.gate import caller_cache, limits
+from accounts.gate import caller_cache, concurrency, limits
 from accounts.models import Scope
 from apex import completions, shared_batches
 from apex.models import Completion, State
@@ -174,6 +174,49 @@ def test_rate_limit_of_one_organization_is_its_own(organization, charlies, setti
         True,
     ]
     assert all(isinstance(result.error, RateLimited) for result in results[2:4])
+
+
+def test_what_is_held_while_redis_counts_is_given_back_if_redis_refuses(organization, charlies, settings):
+    ours, theirs = key_of(organization), key_of(charlies)
+    # From now on this process knows that there is room. Another one may use it up.
+    first = [completion_of(result) for result in begin([request_with(ours), request_with(theirs)])]
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "completions": "2/minute"}
+    limits._limit.cache_clear()
+    try:
+        results = begin([*(request_with(ours) for _ in range(4)), request_with(theirs)])
+    finally:
+        limits._limit.cache_clear()
+    admitted = [completion_of(result) for result in (*results[:2], results[4])]
+    assert all(isinstance(result.error, RateLimited) for result in results[2:4])
+    assert concurrency.slots_in_use((completions.SLOTS, organization.pk)) == 3
+    assert (held(organization), held(charlies)) == (3 * 51, 2 * 51)
+    released = Completion.objects.filter(state=State.RELEASED)
+    assert [(row.finish, row.organization) for row in released] == [("rate_limited", organization)] * 2
+    # The next batch waits for what Redis says.
+    assert shared_batches._room[organization.pk] == 0
+    assert shared_batches.end([result_of(each) for each in (*first, *admitted)]) == [10] * 5
+    assert (held(organization), held(charlies)) == (0, 0)
+    assert are_sound(organization, charlies)
+
+
+def test_refused_request_stays_refused_when_its_money_cannot_be_given_back(organization, settings, monkeypatch):
+    key = key_of(organization)
+    completion_of(begin([request_with(key)])[0])
+    settings.RATE_LIMITS = {**settings.RATE_LIMITS, "completions": "1/minute"}
+    limits._limit.cache_clear()
+
+    def fail(_):
+        raise OperationalError
+
+    monkeypatch.setattr(completions, "end", fail)
+    try:
+        results = begin([request_with(key), request_with(key)])
+    finally:
+        limits._limit.cache_clear()
+    completion_of(results[0])
+    assert isinstance(results[1].error, RateLimited)
+    # The sweeper releases it, as that of a process that died.
+    assert Completion.objects.running().count() == 3
 
 
 def test_unusual_requests_are_deferred_and_counted_once(organization):
