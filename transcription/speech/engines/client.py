@@ -8,9 +8,10 @@ and a forked child opens its own connections.
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,10 @@ FAILED_REST_SECONDS = 60.0
 LOOK_SECONDS = 0.5
 # A connection that is not there after this time is left for another process.
 CONNECT_SECONDS = 1.0
+# How often it is looked for processes that run out of work while requests wait at others, and how often a request may
+# be wanted back for this: what several clients know of the processes is up to a few seconds old.
+BALANCE_SECONDS = 0.5
+MAX_RELEASES = 3
 BUSY_RETRY_SECONDS = 0.25
 # How often the list of processes is read again.
 REFRESH_SECONDS = 3.0
@@ -61,6 +66,8 @@ Roster = Callable[[], Sequence[Member]]
 class EngineClient:
     """Sends requests to engine processes: each to the least busy of at most `spread` at once.
 
+    Requests that wait in line at one process while another one runs out of work are moved there (`_balance`).
+
     members: addresses, as `protocol.endpoint` reads them, or a function that returns who is there now. A process that
     is silent is left, and another one gets its requests.
     timeout_seconds: EngineUnavailable is raised after this time without any answering process. There is no limit while
@@ -74,6 +81,7 @@ class EngineClient:
     loaded_at: address of a process that is known to have loaded the model.
     in_flight: requests in progress at a process that has not said its own.
     secret_key: of this client, for addresses over TCP.
+    draw: returns a random number from 0 to 1.
     """
 
     def __init__(
@@ -89,6 +97,7 @@ class EngineClient:
         spread: int = 1,
         in_flight: int = 1 << 16,
         secret_key: str = "",
+        draw: Callable[[], float] = random.random,
     ) -> None:
         self._roster = members if callable(members) else fixed(members)
         self._timeout_seconds, self._failover_seconds = timeout_seconds, failover_seconds
@@ -98,7 +107,9 @@ class EngineClient:
         self._links: dict[str, _Link] = {}
         self._pending: dict[str, list[bytes]] = {}  # id -> frames
         self._unsent: deque[str] = deque()
-        self._refresh_at = self._look_at = 0.0
+        self._releases: Counter[str] = Counter()  # how often each request was wanted back
+        self._refresh_at = self._look_at = self._balance_at = 0.0
+        self._draw = draw
         self._last_known_at = time.monotonic()
 
     def __len__(self) -> int:
@@ -139,6 +150,7 @@ class EngineClient:
             self._send()
             self._ping(now)
             self._leave_silent_links(now)
+            self._balance(now)
             patience = min(deadline - now, self._last_known_at + self._timeout_seconds - now)
             link, message = self._next_message(max(0.0, min(POLL_SECONDS, patience)))
             answer = None if link is None or message is None else self._handle(link, message)
@@ -160,6 +172,7 @@ class EngineClient:
             link.cancel()
         self._pending.clear()
         self._unsent.clear()
+        self._releases.clear()
 
     def close(self) -> None:
         """Close the connections. The next call opens new ones."""
@@ -287,6 +300,9 @@ class EngineClient:
             if link.is_loading and has_failed(message, model=self._model):
                 link.leave_loading_until(now + self._failed_rest_seconds)
             return None
+        if message.get("kind") == "released":
+            self._take_released(link, message["waited_ms"])
+            return None
         if request_id not in link.sent:
             return None
         if message["kind"] == "busy":
@@ -305,6 +321,7 @@ class EngineClient:
         self._last_known_at = now
         link.was_answered(request_id)
         del self._pending[request_id]
+        self._releases.pop(request_id, None)
         if failure is not None:
             raise failure
         return request_id, message
@@ -314,6 +331,41 @@ class EngineClient:
         for one in ids:
             del link.sent[one]
         self._unsent.extendleft(reversed(ids))
+
+    def _balance(self, now: float) -> None:
+        """Want requests back from processes where they wait in line, if others have less than two batches.
+
+        A process that has two batches computes one and then begins the other at once, so it needs no more. All clients
+        see the same waiting requests and know nothing of each other. So each wants only its part of what is to move,
+        the newest of its requests, and a fraction of a request by chance.
+        """
+        if self._spread < 2 or self._unsent or now < self._balance_at:
+            return
+        self._balance_at = now + BALANCE_SECONDS
+        links = self._candidates()
+        each = sum(link.waiting for link in links) / max(1, sum(link.batch for link in links))  # for a place in a batch
+        missing = sum(max(0, int(min(2.0, each) * link.batch) - link.waiting) for link in links)
+        extra = {link: max(0, int(link.waiting - max(1.0, each) * link.batch)) for link in links}
+        if not missing or not any(extra.values()):
+            return
+        part = min(1.0, missing / sum(extra.values()))
+        for link, count in extra.items():
+            movable = [one for one in link.sent if self._releases[one] < MAX_RELEASES]
+            ours = count * part * len(link.sent) / max(1, link.waiting)
+            wanted = movable[max(0, len(movable) - int(ours + self._draw())) :]
+            if wanted and link.ask_back(wanted):
+                self._releases.update(wanted)
+
+    def _take_released(self, link: _Link, waited_ms: dict[str, int]) -> None:
+        """Queue the requests again that a process has released, with the time for which they have waited there."""
+        ids = [one for one in link.sent if one in waited_ms]
+        for one in ids:
+            message, *frames = self._pending[one]
+            self._pending[one] = [
+                protocol.pack({**protocol.unpack(message), "waited_ms": waited_ms[one]}),
+                *frames,
+            ]
+        self._take_back(link, ids)
 
     def _leave(self, link: _Link) -> None:
         """Close the connection, and queue its requests for others."""
@@ -351,7 +403,7 @@ class _Link:
         self.last_heard_at = self.pinged_at = self.opened_at = self.rest_until = self._resend_at = 0.0
         self._load_again_at = 0.0
         self.rest_seconds = REST_SECONDS
-        self._waiting_of_others, self._batch = 0, 1
+        self._waiting_of_others, self.batch = 0, 1
 
     @property
     def is_open(self) -> bool:
@@ -361,12 +413,17 @@ class _Link:
     @property
     def load(self) -> int:
         """How many quarters of a batch wait there: what is less makes no difference, and clips stay together."""
-        return 4 * (self._waiting_of_others + len(self.sent)) // max(4, self._batch)
+        return 4 * self.waiting // max(4, self.batch)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests it has, with those that it computes."""
+        return self._waiting_of_others + len(self.sent)
 
     @property
     def is_crowded(self) -> bool:
         """Tell whether more requests of others wait there than one job has in progress."""
-        return self._waiting_of_others >= 2 * self._batch
+        return self._waiting_of_others >= 2 * self.batch
 
     @property
     def is_loading(self) -> bool:
@@ -385,7 +442,7 @@ class _Link:
         if self.is_open:
             return
         if member.batch:
-            self._waiting_of_others, self._batch = member.waiting, member.batch
+            self._waiting_of_others, self.batch = member.waiting, member.batch
         if member.has_model is not None and not self.has_model:
             self.has_model = member.has_model
 
@@ -396,7 +453,7 @@ class _Link:
         described = pong["engines"].get(model) if model else pong["engine"]
         if described is not None:
             grows = self._room == self.in_flight
-            self._batch, self.in_flight = int(described.get("max_batch", 1)), int(described["in_flight"])
+            self.batch, self.in_flight = int(described.get("max_batch", 1)), int(described["in_flight"])
             self._room = self.in_flight if grows else min(self._room, self.in_flight)
         self._waiting_of_others = max(0, int(pong["waiting"]) - len(self.sent))
 
@@ -423,6 +480,11 @@ class _Link:
             self.last_heard_at = time.monotonic()
         self.sent[request_id] = None
         return True
+
+    def ask_back(self, ids: list[str]) -> bool:
+        """Ask for requests that it has not begun; tell whether the question was sent. An old process is silent."""
+        assert self.connection is not None, "it has requests"
+        return self.connection.send([protocol.pack({"kind": "release", "id": "", "ids": ids})], wait_seconds=0.0)
 
     def ping(self, *, model: str) -> None:
         assert self.connection is not None, "it is open"

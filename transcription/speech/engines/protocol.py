@@ -4,15 +4,19 @@
     {"kind": "ping", "id", "about": [id, ...],
      "model"}                                    -> {"id", "kind": "pong", "unknown": [id, ...], "state", ...}
     {"kind": "recognise", "id", "job", "priority",
-     "model", "options"} + one frame of float32  -> {"id", "kind": "result", "recognition": [...]}
+     "model", "options", "waited_ms"} + one
+    frame of float32                             -> {"id", "kind": "result", "recognition": [...]}
                                                   | {"id", "kind": "busy"}      queue full: ask again later
                                                   | {"id", "kind": "error", "error": {"type", "message", "data"}}
     {"kind": "cancel", "ids": [id, ...]}         -> no answer; waiting requests are dropped, running ones not answered
+    {"kind": "release", "ids": [id, ...]}        -> {"id", "kind": "released", "waited_ms": {id: milliseconds}}
 
 id: chosen by the worker, unique. The engine process answers it once, to the client that sent it last.
 about: ids of requests that the client waits for. Messages keep their order. So if a pong arrives before the answer of a
 request, and lists it in `unknown`, the process that received the request is gone or has dropped it, and the client
 sends the request again. The requests of a client that is silent for `server.CLIENT_TIMEOUT_SECONDS` are dropped.
+released: of the clips that the client wanted back, those that were in no batch yet. The process forgets them, and the
+client sends them to another one, with the `waited_ms` that they have waited so far, so that they keep their turn there.
 job: id of the job, for fairness between jobs. priority: one of PRIORITIES. model: a name that the engine process knows
 ("standard", "premium").
 

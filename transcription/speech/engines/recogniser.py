@@ -24,6 +24,8 @@ STUCK_SECONDS = 1800.0
 # After running out of memory, this many batches are half as large. Then the size doubles again.
 REDUCED_BATCHES = 50
 SPEED_WINDOW_SECONDS = 60.0
+# A clip that comes from another process counts as waiting since then, but for no longer than this.
+MAX_WAITED_MS = 3_600_000
 
 
 class Recogniser:
@@ -43,7 +45,9 @@ class Recogniser:
         self._max_batch = max_batch
         self._reduced_batches_left = 0
         self._batch_since: float | None = None
-        self._counts = Counter(requests=0, clips=0, audio_ms=0, busy_ms=0, failures=0, dropped=0, out_of_memory=0)
+        self._counts = Counter(
+            requests=0, clips=0, audio_ms=0, busy_ms=0, failures=0, dropped=0, released=0, out_of_memory=0
+        )
         self._batch_sizes: Counter[int] = Counter()
         self._recent: deque[tuple[float, int]] = (
             deque()
@@ -82,6 +86,7 @@ class Recogniser:
         if not self._models.has_model(model):
             raise EngineUnavailable(f"There is no model {model!r} here.")
         options = TranscriptionOptions.from_dict(request.message.get("options") or {})
+        waited_seconds = min(MAX_WAITED_MS, max(0, int(request.message.get("waited_ms") or 0))) / 1000
         with self._changed:
             if not self._queue.has_space(priority=priority):
                 return BUSY
@@ -94,7 +99,7 @@ class Recogniser:
                     model=model,
                     options=options,
                     frame=request.frames[0],
-                    arrived_at=time.monotonic(),
+                    arrived_at=time.monotonic() - waited_seconds,
                 )
             )
             self._changed.notify_all()
@@ -111,6 +116,17 @@ class Recogniser:
         """See `Service.cancel`."""
         with self._changed:
             self._counts["dropped"] += len(self._queue.remove(ids))
+
+    def release(self, ids: Iterable[str]) -> dict[str, int]:
+        """Give up the clips that are in no batch yet, for another process. Unknown ids are ignored.
+
+        Returns how many milliseconds each has waited, by its id.
+        """
+        with self._changed:
+            released = self._queue.remove(ids)
+            self._counts["released"] += len(released)
+        now = time.monotonic()
+        return {clip.id: round((now - clip.arrived_at) * 1000) for clip in released}
 
     def health(self) -> dict[str, Any]:
         """See `Service.health`. Ends the process (`fail`) when a batch is stuck."""

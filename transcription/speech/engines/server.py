@@ -196,6 +196,11 @@ class EngineServer:
         if kind == "cancel":
             self._cancel(_strings(message.get("ids")))
             return None
+        if kind == "release":
+            waited_ms = self._recogniser.release(_strings(message.get("ids")))
+            for one in waited_ms:
+                self._requests.pop(one, None)
+            return {"id": request_id, "kind": "released", "waited_ms": waited_ms}
         if kind not in self._services or not request_id:
             return None
         if request_id in self._requests:

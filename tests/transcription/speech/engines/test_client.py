@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import closing
@@ -90,6 +91,7 @@ class Simulated:
     def __init__(self, folder, *, count, seconds, states=None, queued=0):
         self.addresses = [f"ipc://{folder}/{number}" for number in range(count)]
         self.answered = dict.fromkeys(self.addresses, 0)
+        self.waited_ms = {address: [] for address in self.addresses}  # of each clip, as the client says
         self.states, self._queued = dict(zip(self.addresses, states or ["loaded"] * count, strict=True)), queued
         self._seconds, self._is_over = seconds, {address: threading.Event() for address in self.addresses}
         self._threads = [threading.Thread(target=self._serve, args=(address,)) for address in self.addresses]
@@ -153,12 +155,18 @@ class Simulated:
                         "models": {"premium": {"state": state, "message": "It did not load."}},
                     }
                     router.send_multipart([identity, protocol.pack(report)])
+                elif message["kind"] == "release":
+                    released = [one for one in waiting[1:] if one[1] in message["ids"]]
+                    waiting = [one for one in waiting if one not in released]
+                    answer = {"id": "", "kind": "released", "waited_ms": {one[1]: 7000 for one in released}}
+                    router.send_multipart([identity, protocol.pack(answer)])
                 elif self.states[address] == "broken" and message["kind"] == "recognise":
                     error = errors.EngineUnavailable("It did not load.").to_dict()
                     answer = {"id": message["id"], "kind": "error", "error": error}
                     router.send_multipart([identity, protocol.pack(answer)])
                 elif message["kind"] == "recognise":
                     self._load(address)
+                    self.waited_ms[address].append(message.get("waited_ms", 0))
                     if not waiting:
                         done_at = time.monotonic() + self._seconds
                     waiting.append((identity, message["id"], frames[0]))
@@ -189,6 +197,49 @@ def test_clips_of_one_recording_go_to_all_engines_and_come_back_in_order(tmp_pat
             assert texts(engine, 96) == expected(96)
         # A quarter each, if they are equally fast.
         assert min(engines.answered.values()) >= 8
+
+
+@pytest.mark.long
+def test_clips_that_wait_in_line_move_to_an_engine_without_work_and_keep_their_turn(tmp_path):
+    with Simulated(tmp_path, count=2, seconds=0.3) as engines:
+        first, second = (client.Member(address, batch=4) for address in engines.addresses)
+        members = [first]
+        asker = client.EngineClient(lambda: list(members), timeout_seconds=10, spread=4, draw=lambda: 0.0)
+        with closing(asker):
+            for _ in range(10):
+                asker.submit({"kind": "recognise"}, [b"1234"])
+            while len(asker) == 10:  # all of them are at the first one
+                asker.receive(wait_seconds=0.1)
+            members.append(second)
+            asker._refresh_at = 0.0
+            while len(asker):
+                asker.receive(wait_seconds=0.1)
+        assert list(engines.answered.values()) in ([6, 4], [7, 3])
+        assert set(engines.waited_ms[second.address]) == {7000}
+
+
+@pytest.mark.parametrize(("others", "wanted"), [(0, [5, 6, 7, 8, 9]), (20, [8, 9]), (590, [])])
+def test_clients_of_one_busy_engine_move_their_newest_clips_and_only_their_part(others, wanted, tmp_path):
+    """The other engine has nothing to do, and needs its half, or two batches, from all clients together."""
+    members = [
+        client.Member(f"ipc://{tmp_path}/busy", waiting=others, batch=4),
+        client.Member(f"ipc://{tmp_path}/idle", batch=4),
+    ]
+    asked = []
+
+    class Connection:
+        pid = os.getpid()
+
+        def send(self, frames, *, wait_seconds):
+            asked.extend(protocol.unpack(frames[0])["ids"])
+            return True
+
+    asker = client.EngineClient(lambda: members, timeout_seconds=10, spread=4, draw=lambda: 0.0)
+    asker._refresh(time.monotonic())
+    busy = asker._links[members[0].address]
+    busy.connection, busy.sent = Connection(), dict.fromkeys(map(str, range(10)))
+    asker._balance(time.monotonic())
+    assert asked == list(map(str, wanted))
 
 
 @pytest.mark.long

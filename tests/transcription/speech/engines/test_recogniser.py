@@ -69,6 +69,28 @@ def test_memory_that_runs_out_midway_repeats_no_clip(serve):
     assert sorted(one for one in calls if one != "bang") == list(LENGTHS)
 
 
+def test_released_clips_are_in_no_batch_and_their_wait_is_told(serve):
+    begun, may_end = threading.Event(), threading.Event()
+
+    def trouble(batch):
+        begun.set()
+        may_end.wait(60)
+
+    engine = FakeBatchEngine(trouble)
+    asked = serve(lambda _: engine)
+    asked.submit(101)
+    begun.wait(60)
+    asked.submit(102, 103, waited_ms=5000)
+    asked.submit(104, waited_ms=-7)
+    released = asked.service.release(["101", "103", "104", "unknown"])
+    may_end.set()
+    assert set(asked.wait(2)) == {"101", "102"}
+    assert set(released) == {"103", "104"}
+    assert 5000 <= released["103"] < 65_000
+    assert 0 <= released["104"] < 60_000
+    assert asked.service.health()["released"] == 2
+
+
 def test_one_bad_clip_spoils_no_other(serve):
     def trouble(batch):
         if 104 in batch:

@@ -144,6 +144,20 @@ def test_silent_client_is_taken_for_gone(clip):
     assert list(served._requests) == ["1"]
 
 
+def test_released_requests_are_forgotten_and_no_others():
+    class Recogniser:
+        kind = "recognise"
+
+        def release(self, ids):
+            return dict.fromkeys(set(ids) & {"1"}, 70)
+
+    served = server.EngineServer(Recogniser(), (), address="ipc:///nowhere")
+    served._requests.update((one, server.Request(one, "recognise", b"\0a", {})) for one in "012")
+    answer = served._handle(b"\0a", [protocol.pack({"kind": "release", "id": "", "ids": ["1", "2", "3"]})])
+    assert answer == {"id": "", "kind": "released", "waited_ms": {"1": 70}}
+    assert list(served._requests) == ["0", "2"]
+
+
 def test_garbage_does_not_stop_the_process(whisper_process, spoken):
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.linger = 500
