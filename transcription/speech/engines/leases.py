@@ -10,13 +10,15 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from transcription.speech.engines import protocol
 from transcription.speech.engines.client import Member, has_model, health
+from transcription.speech.errors import EngineUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,9 @@ class Lease:
             batch=self.batch,
             has_model=model in self.loaded if model else None,
         )
+
+
+_FIELDS = frozenset(field.name for field in fields(Lease))
 
 
 def lease_of(report: dict[str, Any], *, address: str, device: str) -> Lease:
@@ -127,15 +132,27 @@ class Registry:
         ended = [name for name, lease in found.items() if lease is None]
         if ended:
             self._redis.srem(_NAMES, *ended)
-        return [_read(lease) for lease in found.values() if lease is not None]
+        return [lease for written in found.values() if written is not None and (lease := _read(written)) is not None]
 
 
-def _read(written: str | bytes) -> Lease:
-    written_fields: dict[str, Any] = json.loads(written)
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in written_fields.items()
-    }
-    return Lease(**fields)
+def _read(written: str | bytes) -> Lease | None:
+    """Return the lease, None for what is none: one engine must not stop the work of all hosts.
+
+    Fields that this release does not know are of a later one, to which other hosts were updated before.
+    """
+    try:
+        written_fields: dict[str, Any] = json.loads(written)
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in written_fields.items()
+            if name in _FIELDS
+        }
+        lease = Lease(**known)
+        protocol.endpoint(lease.address)
+    except (ValueError, TypeError, AttributeError, EngineUnavailable) as error:
+        logger.warning("an engine of another host cannot be used, because its lease cannot be read: %s", error)
+        return None
+    return lease
 
 
 class Announcer:
@@ -173,7 +190,11 @@ class Announcer:
 
     def _run(self) -> None:
         while not self._is_over.is_set():
-            self._announce()
+            try:
+                self._announce()
+            except Exception:
+                # Such as no free descriptor for a moment. Without this thread no other host would use the engine.
+                logger.exception("other hosts are not told of this engine at present")
             self._is_over.wait(self._every_seconds)
 
     def _announce(self) -> None:

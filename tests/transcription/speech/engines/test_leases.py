@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import resource
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from redis.exceptions import ConnectionError as NoConnection
@@ -80,6 +83,54 @@ def test_only_engines_with_trusted_keys_are_used():
     both = [lease("ours"), lease("theirs", key=OTHER), replace(lease("local"), address="ipc:///run/engine.sock")]
     assert leases.trusted(both, public_keys=[KEY]) == [both[0]]
     assert leases.trusted(both, public_keys=[]) == []
+
+
+NO_LEASES = {
+    "no JSON": "{",
+    "no object": "[]",
+    "a field is missing": json.dumps({"instance": "bad", "address": "tcp://x@y:1"}),
+    "no address": json.dumps({**asdict(lease("bad")), "address": f"tcp://{KEY}@:5590"}),
+    "no text": json.dumps({**asdict(lease("bad")), "address": None}),
+}
+
+
+@pytest.mark.parametrize("name", NO_LEASES)
+def test_lease_that_cannot_be_read_hides_no_other(registry, name):
+    registry.renew(lease("one"), report("one"))
+    registry._redis.set("engine:bad", NO_LEASES[name], ex=60)
+    registry._redis.sadd("engines", "bad")
+    assert registry.all() == registry.some(known=["bad"]) == [lease("one")]
+
+
+def test_lease_of_a_later_release_is_read(registry):
+    """Hosts are updated one after another."""
+    registry.renew(lease("one"), report("one"))
+    registry._redis.set("engine:one", json.dumps({**asdict(lease("one")), "since": 1}), ex=60)
+    assert registry.all() == [lease("one")]
+
+
+@pytest.mark.long
+def test_engine_without_a_free_descriptor_is_announced_later(registry, sphinx_process, caplog):
+    announcer = Announcer(
+        registry, socket=sphinx_process.address, address=f"tcp://{KEY}@one:5590", device="cpu", every_seconds=0.05
+    )
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        announcer.start()
+        deadline = time.monotonic() + 30
+        while announcer._thread.is_alive() and not caplog.records:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    while not (found := registry.all()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    announcer.stop()
+    assert [one.device for one in found] == ["cpu"]
 
 
 @pytest.mark.long
