@@ -100,9 +100,18 @@ class _Parent:
 
     def _start_due(self) -> None:
         for number in [number for number, due_at in self._due_at.items() if due_at <= time.monotonic()]:
-            del self._due_at[number]
             process = multiprocessing.get_context("fork").Process(target=self._run_child, args=(number, os.getpid()))
-            process.start()
+            try:
+                process.start()
+            except OSError as error:
+                # No memory, no process or no descriptor is left. What runs serves on: this must not end the parent.
+                # Each such failure may leave four descriptors of multiprocessing open, so the pauses grow.
+                self._early_ends[number] += 1
+                pause = self._pause_of(number)
+                self._due_at[number] = time.monotonic() + pause
+                logger.error("web-%s cannot be started (%s); trying again in %.0f s", number, error, pause)  # noqa: TRY400
+                continue
+            del self._due_at[number]
             self._running[number] = (process, time.monotonic())
 
     def _run_child(self, number: int, parent_pid: int) -> None:
@@ -116,6 +125,9 @@ class _Parent:
         # Which process logs (`voxsite.logs`).
         os.environ["SUPERVISOR_PROCESS_NAME"] = f"web-{number}"
         self._serve(ProcessContext(number=number, sockets=self._sockets, host_stops=self._host_stops))
+
+    def _pause_of(self, number: int) -> float:
+        return min(MAX_PAUSE_SECONDS, float(self._early_ends[number]))
 
     def _seconds_until_due(self) -> float:
         soonest = min(self._due_at.values(), default=float("inf"))
@@ -139,6 +151,6 @@ class _Parent:
             if self._host_stops:
                 continue
             self._early_ends[number] = self._early_ends[number] + 1 if now - started_at < STARTED_SECONDS else 0
-            pause = min(MAX_PAUSE_SECONDS, float(self._early_ends[number]))
+            pause = self._pause_of(number)
             self._due_at[number] = now + pause
             logger.warning("web-%s ended (%s); starting it again in %.0f s", number, status, pause)

@@ -1,6 +1,7 @@
 """Several web processes on one host: they share a socket, take each other's place and end together."""
 
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -101,6 +102,31 @@ def test_process_that_ends_is_started_again_and_one_that_cannot_start_after_grow
         assert said.count("begins 1 web-1 True\n") == 1
         parent.terminate()
         assert parent.communicate(timeout=30)[0].endswith("over\n")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process")
+def test_process_that_cannot_be_forked_is_started_later_and_the_others_serve_on():
+    with started("time.sleep(60)") as parent:
+        for _ in range(2):
+            parent.stdout.readline()
+        killed, other = psutil.Process(parent.pid).children()
+        limits = resource.prlimit(parent.pid, resource.RLIMIT_NOFILE)
+        # A fork needs pipes, for which there is no descriptor now.
+        resource.prlimit(parent.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        killed.kill()
+        said = parent.stdout.readline()
+        while "cannot be started" not in said:
+            assert "ended (-9)" in said
+            said = parent.stdout.readline()
+        resource.prlimit(parent.pid, resource.RLIMIT_NOFILE, limits)
+        while "begins" not in said:
+            assert "cannot be started" in said
+            said = parent.stdout.readline()
+        assert other in psutil.Process(parent.pid).children()
+        parent.terminate()
+        assert parent.communicate(timeout=30)[0].endswith("over\n")
+    assert parent.returncode == 0
 
 
 @pytest.mark.long
