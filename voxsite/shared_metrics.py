@@ -27,7 +27,10 @@ def join(folder: Path, *, number: int) -> None:
     os.environ[FOLDER_VARIABLE] = str(folder)
     # As `get_value_class` of that module does with the variable, when it is imported. That was before the fork.
     values.ValueClass = values.MultiProcessValue(process_identifier=lambda: number)  # type: ignore[no-untyped-call]
-    (folder / f"{number}.pid").write_text(str(os.getpid()))
+    # At once: who reads it meanwhile finds the process before this one.
+    partial = folder / f"{number}.pid.partial"
+    partial.write_text(str(os.getpid()))
+    partial.replace(folder / f"{number}.pid")
 
 
 def text() -> bytes:
@@ -35,9 +38,24 @@ def text() -> bytes:
     if _folder is None:
         return generate_latest(REGISTRY)
     counted = CollectorRegistry()
-    MultiProcessCollector(counted, path=str(_folder))  # type: ignore[no-untyped-call]
+    counted.register(_Counts(_folder))
     counted.register(_Processes(_folder))
     return generate_latest(counted)
+
+
+class _Counts(Collector):
+    """What all web processes have counted.
+
+    prometheus_client makes a file in two steps, and cannot read one that is still empty. A process that begins would
+    fail the page, and one that was killed between the two steps would fail it for ever.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterator[Metric]:
+        made = [str(file) for file in self._folder.glob("*.db") if file.stat().st_size]
+        yield from MultiProcessCollector.merge(made)  # type: ignore[no-untyped-call]
 
 
 class _Processes(Collector):

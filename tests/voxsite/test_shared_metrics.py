@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -55,6 +56,45 @@ def test_memory_of_each_process_that_lives_is_told_with_its_number(tmp_path):
         ("process_resident_memory_bytes", "2"),
     }
     assert found["process_resident_memory_bytes", "1"] != found["process_resident_memory_bytes", "2"]
+
+
+# Forks process after process, each of which joins and counts in files of its own.
+BEGINNERS = """
+import os, sys
+from pathlib import Path
+from prometheus_client import Counter
+from voxsite import shared_metrics
+COUNTED = Counter("counted", "Counted.", ["by"])
+number = 10
+while True:
+    number += 1
+    if not os.fork():
+        for _ in range(20):
+            shared_metrics.join(Path(sys.argv[1]), number=10)
+        shared_metrics.join(Path(sys.argv[1]), number=number)
+        COUNTED.labels("all").inc()
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.mark.long
+def test_counts_are_told_while_other_processes_begin(tmp_path, monkeypatch):
+    monkeypatch.setattr(shared_metrics, "_folder", tmp_path)
+    with subprocess.Popen([sys.executable, "-c", BEGINNERS, str(tmp_path)], cwd=PROJECT_DIR) as beginners:
+        try:
+            ends_at = time.monotonic() + 60
+            while len(list(tmp_path.glob("*.db"))) < 30:
+                shared_metrics.text()
+                assert time.monotonic() < ends_at
+        finally:
+            beginners.kill()
+
+
+def test_file_of_a_process_that_was_killed_while_it_made_it_is_left_out(tmp_path, monkeypatch):
+    (tmp_path / "counter_7.db").touch()
+    monkeypatch.setattr(shared_metrics, "_folder", tmp_path)
+    assert shared_metrics.text() == b""
 
 
 def test_single_process_tells_what_it_counted():
