@@ -162,7 +162,7 @@ def _engines() -> Iterable[Metric]:
     """What the engine processes of this host have done since each of them started; silent ones are left out."""
     labels = ["engine"]
     waiting = GaugeMetricFamily("voxsite_engine_queue_length", "Clips that wait at this engine.", labels=labels)
-    clips = CounterMetricFamily("voxsite_engine_clips", "Clips that this engine has recognised.", labels=labels)
+    clips = CounterMetricFamily("voxsite_engine_clips", "Clips that this engine has recognized.", labels=labels)
     heard = CounterMetricFamily("voxsite_engine_audio_seconds", "Seconds of sound in these clips.", labels=labels)
     busy = CounterMetricFamily("voxsite_engine_busy_seconds", "Seconds in which it computed.", labels=labels)
     batches = CounterMetricFamily("voxsite_engine_batches", "Batches of clips.", labels=labels)

@@ -72,7 +72,7 @@ def test_owner_deletes_and_restores(client_of, alice, organization, acme):
     answer = browser.post(DELETED, {"organization": acme.pk})
     assert answer.headers["Location"] == f"/o/{acme.pk}/overview/"
     assert Api(secret).get("/v1/jobs").status_code == 200
-    assert "You own no deleted organization" in browser.get(DELETED).content.decode()
+    assert "You have no deleted organizations" in browser.get(DELETED).content.decode()
 
 
 @pytest.mark.long

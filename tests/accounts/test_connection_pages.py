@@ -44,7 +44,7 @@ def test_removed_account_no_longer_signs_in(visitor, alice, organization):
     sign_in(visitor, "github", process="connect")
     row = SocialAccount.objects.get()
     page = visitor.post(PAGE, {"account": row.pk}, follow=True).content.decode()
-    assert "No account is connected" in page
+    assert "No accounts connected" in page
     assert "was removed" in mail.outbox[-1].subject
     assert AuditEntry.objects.of(organization).filter(action=AuditAction.SIGN_IN_REMOVED).count() == 1
     other = Client()

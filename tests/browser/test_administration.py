@@ -80,7 +80,7 @@ def test_organization_is_renamed_exported_deleted_and_restored(open_window, site
     page.get_by_role("button", name="Restore North Wind Radio").click()
     expect(page.get_by_text("North Wind Radio is restored")).to_be_visible()
     page.goto(f"{site}/organization/deleted/")
-    expect(page.get_by_text("You own no deleted organization")).to_be_visible()
+    expect(page.get_by_text("You have no deleted organizations")).to_be_visible()
 
 
 def test_person_deletes_the_account_and_can_no_longer_sign_in(open_window, site):

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import download_as
+from tests.browser.conftest import PHONE, download_as
 from tests.browser.test_transcripts import transcribe
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
@@ -181,6 +181,25 @@ def test_looking_at_a_sentence_changes_nothing(person, own):
 def test_blanks_are_written_as_they_are_typed(person, own):
     correct(person, 0, "Two  blanks ")
     assert line(person, 0).evaluate("line => line.textContent") == "Two  blanks "
+
+
+def test_acts_stay_in_one_line_of_a_phone_while_the_text_is_edited_and_a_menu_is_open(person, own):
+    person.set_viewport_size(PHONE)
+    person.get_by_role("button", name="Edit", exact=True).click()
+    acts = person.locator(".head .buttons :is(button, summary).button:visible")
+    names = ["Done", "Copy", "Share", "Download", "Delete"]
+    expect(acts).to_have_text(names)
+    for opened in (None, "Share", "Download", "Delete"):
+        if opened:
+            person.locator(".head summary", has_text=opened).click()
+        tops = {person.locator(".head .button", has_text=name).first.bounding_box()["y"] for name in names}
+        assert len(tops) == 1, opened
+        if opened:
+            panel = person.locator(".head details[open] > .ask-body")
+            box = panel.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= PHONE["width"]
+            person.locator(".head summary", has_text=opened).click()
 
 
 def test_find_and_replace_changes_all_at_once(person, own):

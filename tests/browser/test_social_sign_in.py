@@ -41,7 +41,7 @@ def test_member_connects_github_and_removes_it(open_window, site, github):
     expect(page.get_by_role("button", name="Connect GitHub")).to_have_count(0)
     page.get_by_role("button", name="Remove GitHub hanna-codes").click()
     confirm_password(page)
-    expect(page.get_by_text("No account is connected.")).to_be_visible()
+    expect(page.get_by_text("No accounts connected.")).to_be_visible()
 
 
 def test_visitor_who_changes_their_mind_is_back_at_the_sign_in(open_window, site, github):

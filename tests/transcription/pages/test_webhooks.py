@@ -121,7 +121,7 @@ def test_test_is_sent_and_its_outcome_shown(browser, register, receiver):  # noq
     row = register(header_name="X-Key", header_value="secret")
     receiver.content = b"<b>thank you</b>"
     answer = browser.post(f"/webhooks/{row.pk}/test/")
-    assert "Nothing was sent yet." in text(browser.get(answer.url))
+    assert "Nothing sent yet." in text(browser.get(answer.url))
     deliver_due()
     shown = text(browser.get(answer.url))
     assert "webhook.test" in shown

@@ -36,9 +36,7 @@ class PocketSphinxEngine:
     pause_ms = 400
     packed_ms = 0
     supported_options: frozenset[str] = frozenset()
-    notes: tuple[str, ...] = (
-        "Recognised by PocketSphinx, an English-only fallback: expect many more errors than from Whisper.",
-    )
+    notes: tuple[str, ...] = ("Test engine (PocketSphinx): low accuracy, English only.",)
 
     def __init__(self) -> None:
         """Look for the model. Raises EngineUnavailable if it is not there.
