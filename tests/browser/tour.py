@@ -3,13 +3,14 @@
 The tests of accessibility and `script/screenshots` go the same way. A new page gets a `Stop` here.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import sign_up
+from tests.browser.conftest import PASSWORD, sign_up
 from tests.database import PROJECT_DIR
 
 AUDIO = PROJECT_DIR / "tests/fixtures/audio"
@@ -136,12 +137,13 @@ def furnish(page: Page, site: str, folder: Path) -> tuple[Stop, ...]:
         Stop("email", "/accounts/email/"),
         Stop("password", "/accounts/password/change/"),
         Stop("two-factor", "/accounts/2fa/"),
-        Stop("authenticator-app", "/accounts/2fa/totp/activate/"),
+        Stop("confirm-password", "/accounts/reauthenticate/"),
+        Stop("authenticator-app", "/accounts/2fa/totp/activate/", _confirm_password),
         Stop("passkeys", "/accounts/2fa/webauthn/"),
         Stop("sessions", "/accounts/sessions/"),
         Stop("connected-accounts", "/accounts/3rdparty/"),
         Stop("mails", "/accounts/mails/"),
-        Stop("account-delete", "/accounts/delete/"),
+        Stop("account-delete", "/accounts/delete/", _confirm_password),
     )
 
 
@@ -221,11 +223,20 @@ def _endpoint(page: Page, site: str) -> str:
 def _chat(page: Page) -> None:
     page.get_by_label("Message").fill("normal 12")
     page.get_by_role("button", name="Send").click()
-    page.get_by_text("output tokens").wait_for()
+    # The price of the model speaks of output tokens too.
+    page.get_by_text(re.compile(r"\d output tokens")).wait_for()
 
 
 def _choose(page: Page) -> None:
     page.locator("input[type=file]").set_input_files([AUDIO / "sentence-slt.m4a", AUDIO / "silence.wav"])
+
+
+def _confirm_password(page: Page) -> None:
+    """Confirm the password where the page asks for it first."""
+    if "/reauthenticate/" in page.url:
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Confirm").click()
+        page.wait_for_url(lambda url: "/reauthenticate/" not in url)
 
 
 def _open(page: Page, selector: str) -> None:
