@@ -126,13 +126,14 @@ class Host:
             user = f"{url.username}@" if url.username else ""
             environment[name] = url._replace(netloc=f"{user}127.0.0.1:{self._link(url.port).port}").geturl()
         self._engine_count = engines
+        self.engine_sockets = tuple(f"ipc://{folder}/engine-{number}.sock" for number in range(engines))
         self._processes: list[subprocess.Popen[bytes]] = []
         with (folder / "log").open("w") as log:
-            for number in range(engines):
+            for socket_address in self.engine_sockets:
                 port = free_port()
                 self._start(
                     "tests.simulated_engine",
-                    f"ipc://{folder}/engine-{number}.sock",
+                    socket_address,
                     f"--listen=tcp://127.0.0.1:{port}",
                     f"--public-port={self._link(port).port}",
                     f"--batch-seconds={batch_seconds}",
@@ -157,6 +158,14 @@ class Host:
         """Send a signal to its engines: SIGKILL ends them, SIGSTOP lets them say nothing until SIGCONT."""
         for process in self._processes[: self._engine_count]:
             process.send_signal(number)
+
+    @property
+    def engine_pids(self) -> list[int]:
+        return [process.pid for process in self._processes[: self._engine_count]]
+
+    @property
+    def worker_pids(self) -> list[int]:
+        return [process.pid for process in self._processes[self._engine_count :]]
 
     def cut_off(self) -> None:
         for link in self._links:

@@ -1,12 +1,21 @@
 """What more engines bring, and what the loss of a host costs: four simulated hosts on this machine.
 
 Usage: script/benchmark fleet POSTGRES_URL REDIS_URL [--batch-seconds 4] [--minutes 5] [--jobs 16] [--parts long]
+For the throughput: --parts throughput --minutes 20 --batch-seconds 8
 
 Engines are simulated: a batch of 8 clips takes --batch-seconds, without arithmetic. Web, workers, queues, keys, leases,
 PostgreSQL and Redis are real. Measured: recordings a second with 1 and 8 engines, the time of one recording with 1, 2,
 4 and 8, and the time until every job has ended after a host was killed, and after one was cut off for 30 s.
 The Redis of the URL is emptied first.
+
+The throughput counts from the first upload until the last recording has its transcript. What eight engines lack to 8 x
+is in the next line: engines without work, or batches that are not full. Both are larger in a short measurement: at the
+start all workers begin at once on the few cores of this machine, which stand for those of four hosts; the first batch
+of an engine has the few clips that are there, and the last one what is left. So let the recordings be long. The line
+also has the load of the machine: if its cores are full, they are what is measured.
 """
+
+from __future__ import annotations
 
 import argparse
 import os
@@ -16,14 +25,17 @@ import wave
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg
 from redis import Redis
 
-from script.benchmarks.measuring.whole_site import Customer
+from script.benchmarks.measuring.whole_site import Customer, cpu_seconds, processor_seconds
 from tests import product
 from tests.simulated_fleet import Host, Keys, hosts
+from transcription.speech.engines.client import health
 
 SENTENCE = Path(__file__).resolve().parents[2] / "tests/fixtures/audio/sentence-slt.wav"
 UNLIMITED = {f"VOXSITE_RATE_{name}": "100000000/minute" for name in ("REQUESTS", "UPLOADS")}
@@ -117,12 +129,66 @@ def fleet_of(postgres: str, redis: str, folder: Path, *, batch_seconds: float) -
 
 def throughput(fleet: Fleet, engines: Sequence[int], recording: Path, *, jobs: int) -> float:
     """Return the recordings a second of so many engines, and print them."""
-    with fleet.hosts(engines, workers=4):
-        began = time.monotonic()
+    with fleet.hosts(engines, workers=4) as all_hosts:
+        before, began = Work.of(all_hosts, fleet.site), time.monotonic()
         fleet.wait(fleet.run(recording, jobs))
         seconds = time.monotonic() - began
+        work = Work.of(all_hosts, fleet.site) - before
     print(f"{sum(engines)} engines: {jobs} recordings in {seconds:.1f} s, {jobs / seconds:.3f} a second", flush=True)
+    print(work.told(seconds=seconds, jobs=jobs), flush=True)
     return jobs / seconds
+
+
+class Work(NamedTuple):
+    """What engines and processors have done so far; the difference of two is what they did in between.
+
+    clips, batches, busy_seconds, released: of each engine, as its own report says. The others are processor time.
+    """
+
+    clips: list[int]
+    batches: list[int]
+    busy_seconds: list[float]
+    released: list[int]
+    workers: float
+    engines: float
+    rest: float
+    machine: float
+
+    @classmethod
+    def of(cls, all_hosts: Sequence[Host], site: product.Product) -> Work:
+        reports = [health(address, 10) for host in all_hosts for address in host.engine_sockets]
+        found = [report for report in reports if report is not None]
+        assert len(found) == len(reports), "an engine does not answer"
+        machine = psutil.cpu_times()
+        return cls(
+            [report["clips"] for report in found],
+            [sum(report["batch_sizes"].values()) for report in found],
+            [report["busy_ms"] / 1000 for report in found],
+            [report.get("released", 0) for report in found],
+            sum(processor_seconds(pid) for host in all_hosts for pid in host.worker_pids),
+            sum(processor_seconds(pid) for host in all_hosts for pid in host.engine_pids),
+            cpu_seconds(site),
+            machine.user + machine.nice + machine.system + machine.irq + machine.softirq,
+        )
+
+    def __sub__(self, before: Work) -> Work:
+        def since(now: Any, then: Any) -> Any:
+            return [a - b for a, b in zip(now, then, strict=True)] if isinstance(now, list) else now - then
+
+        return Work(*map(since, self, before))
+
+    def told(self, *, seconds: float, jobs: int) -> str:
+        """Return lines for people: what the engines were given, and what the processors had to do."""
+        clips, batches, cores = sum(self.clips), sum(self.batches), os.cpu_count() or 1
+        idle = 1 - sum(self.busy_seconds) / seconds / len(self.clips)
+        return (
+            f"  {clips} clips in {batches} batches, {clips / batches:.2f} a batch; an engine had {min(self.clips)} to "
+            f"{max(self.clips)} clips in {min(self.batches)} to {max(self.batches)} batches; engines were idle for "
+            f"{idle:.1%} of the time; {sum(self.released)} clips moved to another engine\n"
+            f"  processor time for each recording: workers {self.workers / jobs:.2f} s, engines "
+            f"{self.engines / jobs:.2f} s, web and the rest {self.rest / jobs:.2f} s; all of the machine's {cores} "
+            f"cores were busy for {self.machine / seconds / cores:.0%}; load average {os.getloadavg()[0]:.1f}"
+        )
 
 
 def long_file(fleet: Fleet, engines: Sequence[int], recording: Path) -> None:

@@ -71,8 +71,13 @@ def memory(site: product.Product, name: str) -> float:
 
 def cpu_seconds(site: product.Product) -> float:
     """Return the processor time of the product so far: of all its processes, with those that have ended."""
+    return processor_seconds(site.process.pid)
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time of a process and of all below it so far, with those that have ended."""
     total = 0.0
-    root = psutil.Process(site.process.pid)
+    root = psutil.Process(pid)
     for process in (root, *root.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
             total += sum(process.cpu_times()[:4])  # user and system, its own and of children that have ended
