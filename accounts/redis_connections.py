@@ -46,11 +46,16 @@ class _Outage:
     def begin(self, *, is_answered: Callable[[], bool]) -> None:
         """Let all go on without Redis until it is answered again."""
         with self._lock:
-            self.rest.begin()
             if self._asking is None:
                 self._is_over.clear()
-                self._asking = threading.Thread(target=self._ask, args=(is_answered,), name="redis-outage", daemon=True)
-                self._asking.start()
+                asking = threading.Thread(target=self._ask, args=(is_answered,), name="redis-outage", daemon=True)
+                try:
+                    asking.start()
+                except RuntimeError:
+                    # There can be no thread now, and nothing else would end the rest. So each asks Redis for itself.
+                    return
+                self._asking = asking
+            self.rest.begin()
 
     def end(self) -> None:
         """End the rest, and wait until the thread has noticed."""

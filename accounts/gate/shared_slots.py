@@ -73,14 +73,12 @@ class SharedSlots:
 
     def acquire(self, key: str, *, limit: int) -> str | None:
         """Return the name of a slot that is now in use, or None if `limit` are. May wait for Redis: not in a loop."""
+        self._start()
         slot = secrets.token_hex(8)
         if not self._is_free(key, slot, limit=limit):
             return None
         with self._lock:
             self._held.setdefault(key, set()).add(slot)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._keep_up, name="shared-slots", daemon=True)
-                self._thread.start()
         return slot
 
     def release(self, key: str, slot: str) -> None:
@@ -130,6 +128,14 @@ class SharedSlots:
                     pipeline.pexpire(key, self._lease_ms)
                 pipeline.execute()
 
+    def _start(self) -> None:
+        """Start the thread that renews leases. Raises RuntimeError; the next call tries again."""
+        with self._lock:
+            if self._thread is None:
+                thread = threading.Thread(target=self._keep_up, name="shared-slots", daemon=True)
+                thread.start()
+                self._thread = thread
+
     def _is_free(self, key: str, slot: str, *, limit: int) -> bool:
         try:
             self.tell_released()
@@ -156,6 +162,9 @@ class SharedSlots:
                     self.renew()
             except RedisError as error:
                 _note_outage(error)
+            except Exception:
+                # If this thread ended, no lease of this process would be renewed again.
+                logger.exception("Leases of open requests could not be renewed; trying again.")
 
 
 def acquire(slot: ConcurrencySlot, *, kind: str, organization_id: uuid.UUID, limit: int) -> bool:

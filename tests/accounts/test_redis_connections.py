@@ -1,5 +1,7 @@
 """A Redis that hangs keeps one request waiting, and none after it, and is used again as soon as it answers."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +16,30 @@ from redis.exceptions import RedisError
 
 from accounts import redis_connections
 from accounts.redis_connections import Resting
+from tests.product import PROJECT_DIR, environment_of
 from voxsite.serve import embedded_redis
+
+# Asks a Redis that is away while no thread can be started, and then once more.
+WITHOUT_THREADS = """
+import resource, threading, django
+django.setup()
+from redis.exceptions import RedisError
+from accounts import redis_connections
+client, outage = redis_connections.client(), redis_connections._outage
+def ask():
+    try:
+        client.ping()
+    except RedisError as error:
+        return f"{type(error).__name__} {outage.rest.is_on} {outage._asking is not None and outage._asking.is_alive()}"
+limits = resource.getrlimit(resource.RLIMIT_AS)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+threading.stack_size(1 << 30)
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), limits[1]))
+print(*{ask() for _ in range(redis_connections.MAX_CONNECTIONS + 1)}, sep=", ")
+resource.setrlimit(resource.RLIMIT_AS, limits)
+threading.stack_size(0)
+print(ask())
+"""
 
 
 @pytest.fixture
@@ -43,6 +68,20 @@ def wait_until_asked_again():
     while redis_connections._outage.rest.is_on:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory")
+def test_redis_does_not_rest_while_no_thread_can_end_the_rest(tmp_path):
+    environment = environment_of(
+        REDIS_URL=f"unix://{tmp_path}/none.sock",
+        DJANGO_SETTINGS_MODULE="voxsite.settings",
+        VOXSITE_ENV="development",
+        VOXSITE_DATA_DIR=str(tmp_path),
+    )
+    command = [sys.executable, "-c", WITHOUT_THREADS]
+    done = subprocess.run(command, cwd=PROJECT_DIR, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["ConnectionError False False", "ConnectionError True True"], done.stderr
 
 
 @pytest.mark.long

@@ -26,6 +26,27 @@ time.sleep(60)
 """
 
 
+# Acquires a slot while no thread can be started, and then a second one. Says what came of both, twice.
+WITHOUT_THREADS = """
+import resource, sys, threading, time, django
+django.setup()
+from accounts.gate.shared_slots import SharedSlots
+slots = SharedSlots(lease_seconds=2, renew_seconds=0.1)
+limits = resource.getrlimit(resource.RLIMIT_AS)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+threading.stack_size(1 << 30)
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), limits[1]))
+try:
+    slots.acquire(sys.argv[1], limit=1)
+except RuntimeError as error:
+    print(error, flush=True)
+resource.setrlimit(resource.RLIMIT_AS, limits)
+threading.stack_size(0)
+print(bool(slots.acquire(sys.argv[1], limit=1)), len(slots._held[sys.argv[1]]), flush=True)
+time.sleep(60)
+"""
+
+
 @pytest.fixture
 def key():
     # Of one test alone: threads of earlier tests go on renewing what those held.
@@ -101,6 +122,26 @@ def test_slots_of_a_killed_process_are_free_soon_and_those_of_a_living_one_stay(
         assert ours.is_full(key, limit=2)
         other.kill()
     wait_until(lambda: not ours.is_full(key, limit=1))
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory")
+def test_slot_that_found_no_thread_leaves_nothing_and_the_next_one_is_renewed(key, process_of, tmp_path):
+    environment = environment_of(
+        REDIS_URL=site_settings.REDIS_URL,
+        DJANGO_SETTINGS_MODULE="voxsite.settings",
+        VOXSITE_ENV="development",
+        VOXSITE_DATA_DIR=str(tmp_path),
+    )
+    command = [sys.executable, "-c", WITHOUT_THREADS, key]
+    with subprocess.Popen(command, cwd=PROJECT_DIR, env=environment, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert [other.stdout.readline() for _ in range(2)] == ["can't start new thread\n", "True 1\n"]
+            # Longer than its lease.
+            time.sleep(3)
+            assert process_of().is_full(key, limit=1)
+        finally:
+            other.kill()
 
 
 def test_leases_that_redis_lost_come_back(key, process_of, redis_of_tests):
