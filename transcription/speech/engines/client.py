@@ -342,7 +342,8 @@ class EngineClient:
         if self._spread < 2 or self._unsent or now < self._balance_at:
             return
         self._balance_at = now + BALANCE_SECONDS
-        links = self._candidates()
+        # One that was left, and not heard since, looks as if it had nothing to do.
+        links = [link for link in self._candidates() if not link.is_doubtful]
         each = sum(link.waiting for link in links) / max(1, sum(link.batch for link in links))  # for a place in a batch
         missing = sum(max(0, int(min(2.0, each) * link.batch) - link.waiting) for link in links)
         extra = {link: max(0, int(link.waiting - max(1.0, each) * link.batch)) for link in links}
@@ -505,6 +506,11 @@ class _Link:
         if not self.sent or now - self.last_heard_at <= limit:
             return False
         return self.connection is None or not self.connection.socket.poll(0, zmq.POLLIN)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Tell whether it was silent for too long, and has said nothing since."""
+        return self.rest_seconds > REST_SECONDS
 
     def rest(self, now: float) -> None:
         self.rest_until = now + self.rest_seconds

@@ -238,7 +238,13 @@ def test_clients_of_one_busy_engine_move_their_newest_clips_and_only_their_part(
     asker._refresh(time.monotonic())
     busy = asker._links[members[0].address]
     busy.connection, busy.sent = Connection(), dict.fromkeys(map(str, range(10)))
+    idle = asker._links[members[1].address]
+    # A moment after it was left, before it has said a word: its rest is over, and nobody knows that it is there.
+    idle.rest(0.0)
     asker._balance(time.monotonic())
+    assert asked == []
+    asker._handle(idle, {"kind": "late", "id": "of nobody"})
+    asker._balance(time.monotonic() + client.BALANCE_SECONDS)
     assert asked == list(map(str, wanted))
 
 
