@@ -12,7 +12,7 @@ from django_htmx.jinja import htmx_script
 
 from tests.transcription.factories import make_job, make_transcript
 from transcription import jobs
-from voxsite.bundles import BUNDLES, HTMX, STYLES, BundleFinder
+from voxsite.bundles import BUNDLES, COMMENT, HTMX, STYLES, BundleFinder
 
 CSS = Path("static/css")
 JS = Path("static/js")
@@ -35,8 +35,22 @@ def finder(settings, tmp_path) -> BundleFinder:
 def test_every_style_sheet_of_the_site_is_in_it(settings):
     assert {f"{part}.css" for part in PARTS} == {file.name for file in (settings.BASE_DIR / CSS).iterdir()}
     text = Path(finders.find(STYLES)).read_text()
-    places = [text.index((settings.BASE_DIR / CSS / f"{part}.css").read_text()) for part in PARTS]
+    parts = [COMMENT.sub("", (settings.BASE_DIR / CSS / f"{part}.css").read_text()) for part in PARTS]
+    places = [text.index(part) for part in parts]
     assert places == sorted(places)
+
+
+def test_style_sheet_has_no_comments_and_everything_else(finder, settings):
+    """A browser reads the same rules from it as from its parts."""
+    (settings.BASE_DIR / CSS / "base.css").write_text("/* One\n * two. */\na { b: c }\nd { /* e */ f: g }\n")
+    assert "a { b: c }\nd { f: g }\n" in Path(finder.find(STYLES)).read_text()
+
+
+def test_no_text_in_a_style_sheet_has_what_begins_a_comment(settings):
+    for part in PARTS:
+        style = COMMENT.sub("", (settings.BASE_DIR / CSS / f"{part}.css").read_text())
+        assert "/*" not in style
+        assert "*/" not in style
 
 
 def test_changed_part_is_joined_anew(finder, settings):
